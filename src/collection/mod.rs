@@ -1,0 +1,428 @@
+//! A collection: its points, from the write to what a query sees.
+//!
+//! [`Collection`] is the handle. Writes go through `writer` (journal, apply, publish) into
+//! `state` (segments and tombstones), `optimizer` seals and merges in the background, and reads
+//! take the current `snapshot` and never wait for either.
+
+mod optimizer;
+mod record;
+mod state;
+mod writer;
+
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use arc_swap::ArcSwap;
+use lanner_storage::{Catalog, DatabaseLock, Directory};
+use roaring::RoaringBitmap;
+
+use self::record::Operation;
+use self::state::SealedSlot;
+pub use self::writer::{Durability, WriteReceipt};
+use self::writer::{Pending, State, Stop};
+use crate::error::{Error, Result};
+use crate::model::{
+    CollectionConfig, Include, Point, PointBatch, PointBatchBuilder, PointId, check_range, limits,
+};
+use crate::query::{self, Deadline, QueryRequest, QueryResponse};
+use crate::segment::{SealedSegment, SegmentFile, Snapshot};
+
+/// How a database divides its points into segments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SegmentOptions {
+    /// A segment in memory is sealed when its vectors and payloads reach this size, in bytes.
+    pub seal_bytes: u64,
+    /// Merges do not make segments larger than this, in bytes.
+    pub segment_bytes: u64,
+    /// So many segments may wait to be sealed before writers have to wait.
+    pub frozen_segments: usize,
+}
+
+impl Default for SegmentOptions {
+    fn default() -> Self {
+        Self { seal_bytes: 64 << 20, segment_bytes: 4 << 30, frozen_segments: 2 }
+    }
+}
+
+/// The files of a database: shared by its collections, released with the last of them.
+#[derive(Debug)]
+pub(crate) struct Store {
+    pub catalog: Catalog,
+    pub directory: Arc<dyn Directory>,
+    // Last: other processes may come in once everything above is closed.
+    pub _lock: DatabaseLock,
+}
+
+/// A handle to a collection; clones are handles to the same one.
+#[derive(Clone)]
+pub struct Collection(Arc<Inner>);
+
+struct Inner {
+    name: String,
+    id: u32,
+    config: CollectionConfig,
+    options: SegmentOptions,
+    store: Arc<Store>,
+    pool: Arc<rayon::ThreadPool>,
+    queue: Mutex<Vec<Pending>>,
+    state: Mutex<State>,
+    /// Signals every change of `state` that someone may wait for.
+    changed: Condvar,
+    snapshot: ArcSwap<Snapshot>,
+    cancelled: AtomicBool,
+    worker: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// One page of a scroll.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScrollPage {
+    /// Points in the order of their ids: numbers first, then texts.
+    pub points: Vec<Point>,
+    /// Where the next page starts (`after`); `None` on the last page.
+    pub next: Option<PointId>,
+}
+
+/// What a collection consists of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CollectionInfo {
+    /// Its name.
+    pub name: String,
+    /// Its settings.
+    pub config: CollectionConfig,
+    /// Number of points.
+    pub points: u64,
+    /// Sequence number of the last write.
+    pub sequence: u64,
+    /// Its segments, oldest first.
+    pub segments: Vec<SegmentInfo>,
+    /// Why background work failed, if it did and was not tried again yet.
+    pub background_error: Option<String>,
+}
+
+/// What a segment consists of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SegmentInfo {
+    /// Its number; `None` while it is in memory.
+    pub number: Option<u64>,
+    /// Rows, deleted ones included.
+    pub rows: u64,
+    /// Deleted rows.
+    pub deleted: u64,
+    /// Bytes on disk, or in memory.
+    pub size_bytes: u64,
+    /// Its files; none while it is in memory.
+    pub files: Vec<SegmentFile>,
+}
+
+impl Collection {
+    /// Opens a collection: its segments from the manifest, then what the journal adds.
+    ///
+    /// # Errors
+    /// If a file is damaged or the catalog cannot be read.
+    pub(crate) fn open(
+        store: Arc<Store>,
+        pool: Arc<rayon::ThreadPool>,
+        options: SegmentOptions,
+        name: String,
+        id: u32,
+        config: CollectionConfig,
+    ) -> Result<Self> {
+        let inner = Arc::new(Inner {
+            name,
+            id,
+            config,
+            options,
+            store,
+            pool,
+            queue: Mutex::default(),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            snapshot: ArcSwap::default(),
+            cancelled: AtomicBool::new(false),
+            worker: Mutex::default(),
+        });
+        inner.recover()?;
+        let worker = inner.clone();
+        let spawned = std::thread::Builder::new()
+            .name(format!("lanner-optimizer-{id}"))
+            .spawn(move || worker.work())
+            .map_err(|error| Error::Internal(format!("cannot start a thread: {error}")))?;
+        *inner.worker.lock().unwrap_or_else(PoisonError::into_inner) = Some(spawned);
+        Ok(Self(inner))
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &CollectionConfig {
+        &self.0.config
+    }
+
+    /// Writes points, replacing those of the same ids. When this returns they are durable and
+    /// every query sees them. Of an id that comes twice the last wins.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming the first refused point, as `points[i]`; nothing is applied.
+    pub fn upsert(&self, points: impl IntoIterator<Item = Point>) -> Result<WriteReceipt> {
+        let mut builder = self.batch();
+        for (index, point) in points.into_iter().enumerate() {
+            builder.push(point).map_err(|error| error.within(format!("points[{index}]")))?;
+        }
+        self.upsert_batch(builder.finish(), Durability::Synced)
+    }
+
+    /// Starts a batch for [`Self::upsert_batch`].
+    pub fn batch(&self) -> PointBatchBuilder<'_> {
+        PointBatchBuilder::new(&self.0.config)
+    }
+
+    /// Writes a batch that was built for this collection.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for an empty batch; otherwise as any write: the collection was deleted,
+    /// the database is closing, or the disk failed. Nothing is applied then.
+    pub fn upsert_batch(&self, points: PointBatch, durability: Durability) -> Result<WriteReceipt> {
+        check_range("points", 1, limits::MAX_BATCH_POINTS, points.len())?;
+        self.0.write(Operation::Upsert(points), durability)
+    }
+
+    /// Deletes points by id; ids without a point are skipped. The receipt counts the deleted.
+    ///
+    /// # Errors
+    /// As [`Self::upsert_batch`].
+    pub fn delete(&self, ids: Vec<PointId>, durability: Durability) -> Result<WriteReceipt> {
+        check_range("ids", 1, limits::MAX_BATCH_POINTS, ids.len())?;
+        for (index, id) in ids.iter().enumerate() {
+            id.validate().map_err(|error| error.within(format!("ids[{index}]")))?;
+        }
+        self.0.write(Operation::Delete(ids), durability)
+    }
+
+    /// The points of these ids, in their order; `None` where there is none.
+    ///
+    /// # Errors
+    /// If there are too many ids, or a sealed file is damaged.
+    pub fn get(&self, ids: &[PointId], include: Include) -> Result<Vec<Option<Point>>> {
+        check_range("ids", 1, limits::MAX_SCROLL_LIMIT, ids.len())?;
+        let snapshot = self.snapshot();
+        let fetch = |id| match snapshot.find(id)? {
+            Some(location) => {
+                snapshot.point(location, self.0.config.fields.keys(), include).map(Some)
+            }
+            None => Ok(None),
+        };
+        ids.iter().map(fetch).collect()
+    }
+
+    /// Up to `limit` points with an id after `after`, in the order of ids. Points written between
+    /// two pages appear if their id is still to come.
+    ///
+    /// # Errors
+    /// If `limit` is out of bounds, or a sealed file is damaged.
+    pub fn scroll(
+        &self,
+        after: Option<&PointId>,
+        limit: usize,
+        include: Include,
+    ) -> Result<ScrollPage> {
+        check_range("limit", 1, limits::MAX_SCROLL_LIMIT, limit)?;
+        let snapshot = self.snapshot();
+        let mut page = snapshot.page(after, limit + 1)?;
+        let more = page.len() > limit;
+        page.truncate(limit);
+        let points = page
+            .iter()
+            .map(|&(_, location)| snapshot.point(location, self.0.config.fields.keys(), include))
+            .collect::<Result<Vec<_>>>()?;
+        let next = page.pop().filter(|_| more).map(|(id, _)| id);
+        Ok(ScrollPage { points, next })
+    }
+
+    /// The points most similar to a query, best first. Among equal scores the smaller id wins.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for an unknown field, a vector that does not fit it, or a limit out of
+    /// bounds; [`Error::PointNotFound`] if the query is a point that does not exist.
+    pub fn query(&self, request: &QueryRequest) -> Result<QueryResponse> {
+        self.query_batch(std::slice::from_ref(request), Deadline::NEVER)?
+            .pop()
+            .ok_or_else(|| Error::Internal("a query has no answer".into()))
+    }
+
+    /// Answers several queries from one snapshot, reading each vector once for all of them.
+    ///
+    /// # Errors
+    /// As [`Self::query`], as `queries[i]`, and [`Error::DeadlineExceeded`]; then none is answered.
+    pub fn query_batch(
+        &self,
+        requests: &[QueryRequest],
+        deadline: Deadline,
+    ) -> Result<Vec<QueryResponse>> {
+        let snapshot = self.snapshot();
+        self.0.pool.install(|| query::execute(&snapshot, &self.0.config, requests, deadline))
+    }
+
+    /// Number of points.
+    pub fn count(&self) -> u64 {
+        self.snapshot().count()
+    }
+
+    /// Moves everything written so far into sealed segments, and waits for it.
+    ///
+    /// # Errors
+    /// If the files cannot be written.
+    pub fn flush(&self) -> Result<()> {
+        self.0.flush()
+    }
+
+    /// Flushes, merges segments into as few as the size limit allows, drops deleted rows, and
+    /// waits for all of it.
+    ///
+    /// # Errors
+    /// If the files cannot be written.
+    pub fn optimize(&self) -> Result<()> {
+        self.0.optimize()
+    }
+
+    /// What the collection consists of.
+    pub fn info(&self) -> CollectionInfo {
+        let state = self.0.lock();
+        let segments = &state.segments;
+        let memory = segments.frozen.iter().chain([&segments.active]).map(|slot| SegmentInfo {
+            number: None,
+            rows: u64::from(slot.segment.rows()),
+            deleted: slot.deleted.len(),
+            size_bytes: slot.segment.size_bytes(),
+            files: Vec::new(),
+        });
+        let sealed = segments.sealed.iter().map(|slot| SegmentInfo {
+            number: Some(slot.segment.entry().number),
+            rows: u64::from(slot.segment.entry().rows),
+            deleted: slot.deleted.len(),
+            size_bytes: slot.segment.size_bytes(),
+            files: slot.segment.files(),
+        });
+        CollectionInfo {
+            name: self.0.name.clone(),
+            config: self.0.config.clone(),
+            points: segments.snapshot().count(),
+            sequence: segments.sequence,
+            segments: sealed.chain(memory.filter(|segment| segment.rows > 0)).collect(),
+            background_error: state.work.error.clone(),
+        }
+    }
+
+    /// What queries see now. It stays as it is while writes go on.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.0.snapshot.load_full()
+    }
+
+    /// Number of this collection in the catalog.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id
+    }
+
+    /// Stops writes and background work because the database closes.
+    pub(crate) fn close(&self) {
+        self.0.stop(Stop::Closing);
+    }
+
+    /// Stops writes and background work because the collection was deleted.
+    pub(crate) fn dropped(&self) {
+        self.0.stop(Stop::Dropped);
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A writer that panicked may have left operations half-applied in memory: refuse writes,
+        // but let `close` and reads of the state go on.
+        self.state.lock().unwrap_or_else(|poisoned| {
+            let mut state = poisoned.into_inner();
+            state.stopped.get_or_insert_with(|| Stop::Failed("a writer panicked".into()));
+            state
+        })
+    }
+
+    fn wait<'s>(&self, state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
+        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn publish(&self, state: &State) {
+        self.snapshot.store(Arc::new(state.segments.snapshot()));
+    }
+
+    fn folder(&self) -> String {
+        collection_folder(self.id)
+    }
+
+    fn segment_folder(&self, number: u64) -> String {
+        format!("{}/{number}", self.folder())
+    }
+
+    fn recover(&self) -> Result<()> {
+        let catalog = &self.store.catalog;
+        let directory = &*self.store.directory;
+        let mut state = self.lock();
+        let manifest = catalog.manifest(self.id)?;
+        for entry in &manifest.segments {
+            let folder = self.segment_folder(entry.number);
+            let segment = SealedSegment::open(directory, &folder, &self.config, entry.clone())?;
+            let deleted = match catalog.tombstones(self.id, entry.number)? {
+                Some(bytes) => self.tombstones(entry.rows, entry.number, &bytes)?,
+                None => RoaringBitmap::new(),
+            };
+            let (segment, deleted) = (Arc::new(segment), Arc::new(deleted));
+            state.segments.sealed.push(SealedSlot { segment, deleted, dirty: false });
+        }
+        self.sweep(&manifest)?;
+        let after = manifest.sealed_through;
+        state.segments.sequence = after;
+        state.segments.manifest = manifest;
+        catalog.replay_journal(self.id, after, |sequence, record| {
+            let operation = Operation::decode(&self.config, sequence, record)?;
+            state.segments.apply(sequence, operation).map(drop)
+        })?;
+        if state.segments.active.segment.size_bytes() >= self.options.seal_bytes {
+            state.segments.freeze();
+        }
+        self.publish(&state);
+        Ok(())
+    }
+
+    fn tombstones(&self, rows: u32, number: u64, bytes: &[u8]) -> Result<RoaringBitmap> {
+        let corrupted = |detail: String| lanner_storage::StorageError::Corrupted {
+            path: "catalog".into(),
+            section: "tombstones".into(),
+            detail: format!("segment {number}: {detail}"),
+        };
+        let deleted =
+            RoaringBitmap::deserialize_from(bytes).map_err(|error| corrupted(error.to_string()))?;
+        match deleted.max() {
+            Some(row) if row >= rows => Err(corrupted(format!("row {row} of {rows}")).into()),
+            _ => Ok(deleted),
+        }
+    }
+
+    /// Removes folders that the manifest does not name: builds cut short, merged inputs.
+    fn sweep(&self, manifest: &lanner_storage::Manifest) -> Result<()> {
+        for name in self.store.directory.list(&self.folder())? {
+            let listed = manifest.segments.iter().any(|entry| entry.number.to_string() == name);
+            if !listed {
+                tracing::info!(collection = %self.name, folder = %name, "leftover removed");
+                self.store.directory.remove_folder(&format!("{}/{name}", self.folder()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The folder of a collection, made from its number and never from its name.
+pub(crate) fn collection_folder(id: u32) -> String {
+    format!("collections/{id}")
+}

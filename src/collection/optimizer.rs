@@ -1,0 +1,314 @@
+//! Background work of a collection: sealing full segments and merging small ones.
+//!
+//! Both build a segment from the rows that are live when the build starts, without any lock, and
+//! then publish it under the writer lock: rows deleted in the meantime become tombstones of the
+//! new segment, the manifest changes in one atomic commit, and only then do the inputs go. A
+//! crash at any point leaves the old or the new state; leftover folders are swept at open.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use lanner_storage::{Batch, Sync};
+
+use super::Inner;
+use super::state::{SealedSlot, Segments, translate};
+use super::writer::{State, Stop};
+use crate::error::{Error, Result};
+use crate::segment::{BuildSource, SealedSegment, build_segment};
+
+/// A segment with this share of deleted rows is rewritten.
+const REWRITE_DELETED_SHARE: f64 = 0.2;
+/// So many segments of one size class are merged into one.
+const MERGE_FAN_IN: usize = 8;
+
+/// What the worker was asked for, and how it went.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    /// Why the last piece of work failed; nothing more is tried until someone takes this.
+    pub error: Option<String>,
+    /// Tickets of `optimize` calls: handed out, and served.
+    optimize_asked: u64,
+    optimize_done: u64,
+}
+
+enum Task {
+    Seal,
+    Merge(Vec<u64>),
+    Optimize(u64),
+}
+
+impl Inner {
+    /// The worker thread: serves tasks until the collection closes.
+    pub(super) fn work(&self) {
+        while let Some(task) = self.next_task() {
+            let done = match task {
+                Task::Seal => self.seal(),
+                Task::Merge(numbers) => self.merge(&numbers),
+                Task::Optimize(ticket) => self.optimize_all(ticket),
+            };
+            if let Err(error) = done {
+                tracing::error!(collection = %self.name, %error, "background work failed");
+                self.lock().work.error = Some(error.to_string());
+            }
+            self.changed.notify_all();
+        }
+    }
+
+    fn next_task(&self) -> Option<Task> {
+        let mut state = self.lock();
+        loop {
+            if state.stopped.is_some() {
+                return None;
+            }
+            if state.work.error.is_none() {
+                if !state.segments.frozen.is_empty() {
+                    return Some(Task::Seal);
+                }
+                if state.work.optimize_done < state.work.optimize_asked {
+                    return Some(Task::Optimize(state.work.optimize_asked));
+                }
+                if let Some(numbers) = self.merge_candidates(&state.segments) {
+                    return Some(Task::Merge(numbers));
+                }
+            }
+            state = self.wait(state);
+        }
+    }
+
+    /// Seals everything written before the call.
+    pub(super) fn flush(&self) -> Result<()> {
+        let (mut state, stop) = self.wait_for_room(self.lock());
+        if let Some(stop) = stop {
+            return Err(self.stopped(&stop));
+        }
+        state.segments.freeze();
+        self.publish(&state);
+        let through = state.segments.sequence;
+        self.wait_until(state, |state| state.segments.manifest.sealed_through >= through)
+    }
+
+    /// Seals everything, merges segments as far as the size limit allows, and drops deleted rows.
+    pub(super) fn optimize(&self) -> Result<()> {
+        self.flush()?;
+        let mut state = self.lock();
+        state.work.optimize_asked += 1;
+        let ticket = state.work.optimize_asked;
+        self.wait_until(state, |state| state.work.optimize_done >= ticket)
+    }
+
+    fn wait_until(
+        &self,
+        mut state: std::sync::MutexGuard<'_, State>,
+        done: impl Fn(&State) -> bool,
+    ) -> Result<()> {
+        // An old failure is no reason to give up: the call is a new try.
+        state.work.error = None;
+        self.changed.notify_all();
+        loop {
+            if done(&state) {
+                return Ok(());
+            }
+            if let Some(stop) = &state.stopped {
+                return Err(self.stopped(stop));
+            }
+            if let Some(reason) = &state.work.error {
+                return Err(Error::SealFailed { reason: reason.clone() });
+            }
+            state = self.wait(state);
+        }
+    }
+
+    fn seal(&self) -> Result<()> {
+        let (slot, number) = {
+            let mut state = self.lock();
+            let Some(slot) = state.segments.frozen.first().cloned() else { return Ok(()) };
+            (slot, take_number(&mut state.segments))
+        };
+        let sources = [slot.source()];
+        let built = self.build(number, &sources)?;
+        self.install(|segments, batch| {
+            let now = segments.frozen.remove(0);
+            segments.manifest.sealed_through = now.last_sequence;
+            batch.truncate_journal(self.id, now.last_sequence);
+            segments.sealed.extend(built.map(|segment| {
+                let deleted = translate(&sources, &[now.deleted]);
+                SealedSlot { segment, dirty: !deleted.is_empty(), deleted: Arc::new(deleted) }
+            }));
+        })?;
+        self.store.catalog.reclaim_journal(self.id, slot.last_sequence)?;
+        Ok(())
+    }
+
+    /// Replaces the segments of these numbers by one with their live rows.
+    fn merge(&self, numbers: &[u64]) -> Result<()> {
+        let (sources, number) = {
+            let mut state = self.lock();
+            let sources: Vec<BuildSource> =
+                members(&state.segments, numbers).map(SealedSlot::source).collect();
+            (sources, take_number(&mut state.segments))
+        };
+        let built = self.build(number, &sources)?;
+        self.install(|segments, batch| {
+            let now: Vec<_> = members(segments, numbers).map(|slot| slot.deleted.clone()).collect();
+            let deleted = translate(&sources, &now);
+            let merged = built.map(|segment| SealedSlot {
+                segment,
+                dirty: !deleted.is_empty(),
+                deleted: Arc::new(deleted),
+            });
+            let position = segments.sealed.iter().position(|slot| is_member(slot, numbers));
+            segments.sealed.retain(|slot| !is_member(slot, numbers));
+            if let Some(merged) = merged {
+                segments.sealed.insert(position.unwrap_or(0), merged);
+            }
+            for &number in numbers {
+                batch.drop_tombstones(self.id, number);
+            }
+        })?;
+        for &number in numbers {
+            self.store.directory.remove_folder(&self.segment_folder(number))?;
+        }
+        Ok(())
+    }
+
+    fn optimize_all(&self, ticket: u64) -> Result<()> {
+        let groups = self.optimize_groups(&self.lock().segments);
+        for numbers in groups {
+            self.merge(&numbers)?;
+        }
+        self.lock().work.optimize_done = ticket;
+        Ok(())
+    }
+
+    fn build(&self, number: u64, sources: &[BuildSource]) -> Result<Option<Arc<SealedSegment>>> {
+        if sources.iter().all(|source| source.live_rows() == 0) {
+            return Ok(None);
+        }
+        let directory = &*self.store.directory;
+        let folder = self.segment_folder(number);
+        let started = std::time::Instant::now();
+        let entry =
+            build_segment(directory, &folder, number, &self.config, sources, &self.cancelled)?;
+        let segment = SealedSegment::open(directory, &folder, &self.config, entry)?;
+        tracing::info!(
+            collection = %self.name,
+            segment = number,
+            rows = segment.entry().rows,
+            bytes = segment.size_bytes(),
+            seconds = started.elapsed().as_secs_f64(),
+            "segment written"
+        );
+        Ok(Some(Arc::new(segment)))
+    }
+
+    /// Changes the list of segments: in the catalog first, then for queries.
+    fn install(&self, change: impl FnOnce(&mut Segments, &mut Batch)) -> Result<()> {
+        let mut state = self.lock();
+        if let Some(stop) = &state.stopped {
+            return Err(self.stopped(stop));
+        }
+        let mut next = state.segments.clone();
+        let mut batch = Batch::new();
+        change(&mut next, &mut batch);
+        next.manifest.version += 1;
+        next.manifest.segments =
+            next.sealed.iter().map(|slot| slot.segment.entry().clone()).collect();
+        next.persist(self.id, &mut batch)?;
+        if let Err(error) = self.store.catalog.commit(batch, Sync::Yes) {
+            state.stopped = Some(Stop::Failed(error.to_string()));
+            return Err(error.into());
+        }
+        next.persisted();
+        state.segments = next;
+        self.publish(&state);
+        Ok(())
+    }
+
+    /// Segments worth merging in the background: one with many deleted rows, or enough of one
+    /// size class.
+    fn merge_candidates(&self, segments: &Segments) -> Option<Vec<u64>> {
+        if let Some(slot) =
+            segments.sealed.iter().find(|slot| slot.deleted_share() >= REWRITE_DELETED_SHARE)
+        {
+            return Some(vec![number(slot)]);
+        }
+        for class in 0..u64::BITS {
+            let of_class: Vec<&SealedSlot> = segments
+                .sealed
+                .iter()
+                .filter(|slot| size_class(live_bytes(slot), self.options.seal_bytes) == class)
+                .collect();
+            let total: u64 = of_class.iter().take(MERGE_FAN_IN).map(|slot| live_bytes(slot)).sum();
+            if of_class.len() >= MERGE_FAN_IN && total <= self.options.segment_bytes {
+                return Some(of_class.into_iter().take(MERGE_FAN_IN).map(number).collect());
+            }
+        }
+        None
+    }
+
+    /// The merges that leave as few segments as the size limit allows, and no deleted row.
+    fn optimize_groups(&self, segments: &Segments) -> Vec<Vec<u64>> {
+        let mut groups: Vec<(u64, Vec<&SealedSlot>)> = Vec::new();
+        for slot in &segments.sealed {
+            let bytes = live_bytes(slot);
+            match groups.last_mut() {
+                Some((total, members)) if *total + bytes <= self.options.segment_bytes => {
+                    *total += bytes;
+                    members.push(slot);
+                }
+                _ => groups.push((bytes, vec![slot])),
+            }
+        }
+        groups
+            .into_iter()
+            .map(|(_, members)| members)
+            .filter(|members| members.len() > 1 || !members[0].deleted.is_empty())
+            .map(|members| members.into_iter().map(number).collect())
+            .collect()
+    }
+
+    /// Stops the worker and waits for it; a build in progress is abandoned.
+    pub(super) fn stop(&self, stop: Stop) {
+        self.lock().stopped = Some(stop);
+        self.cancelled.store(true, Ordering::Relaxed);
+        self.changed.notify_all();
+        let worker = self.worker.lock().ok().and_then(|mut worker| worker.take());
+        if worker.is_some_and(|worker| worker.join().is_err()) {
+            tracing::error!(collection = %self.name, "the background worker panicked");
+        }
+    }
+}
+
+fn take_number(segments: &mut Segments) -> u64 {
+    let number = segments.manifest.next_segment;
+    segments.manifest.next_segment += 1;
+    number
+}
+
+fn number(slot: &SealedSlot) -> u64 {
+    slot.segment.entry().number
+}
+
+fn is_member(slot: &SealedSlot, numbers: &[u64]) -> bool {
+    numbers.contains(&number(slot))
+}
+
+fn members<'s>(segments: &'s Segments, numbers: &'s [u64]) -> impl Iterator<Item = &'s SealedSlot> {
+    segments.sealed.iter().filter(|slot| is_member(slot, numbers))
+}
+
+fn live_bytes(slot: &SealedSlot) -> u64 {
+    (slot.segment.size_bytes() as f64 * (1.0 - slot.deleted_share())) as u64
+}
+
+/// 0 up to one and a half times the size at which segments are sealed, and one more for each
+/// factor of [`MERGE_FAN_IN`].
+fn size_class(bytes: u64, seal_bytes: u64) -> u32 {
+    let mut limit = seal_bytes.saturating_add(seal_bytes / 2).max(1);
+    let mut class = 0;
+    while bytes > limit {
+        limit = limit.saturating_mul(MERGE_FAN_IN as u64);
+        class += 1;
+    }
+    class
+}

@@ -1,0 +1,196 @@
+//! What the writer of a collection knows: its segments, and how an operation changes them.
+//!
+//! Exactly one live row holds an id. A newer row tombstones the older one at the moment it is
+//! applied, so that no query has to compare versions.
+
+use std::sync::Arc;
+
+use lanner_storage::{Batch, Manifest};
+use roaring::RoaringBitmap;
+
+use super::record::Operation;
+use crate::error::{Error, Result};
+use crate::model::{PointBatch, PointId};
+use crate::segment::{
+    BuildSource, MutableReader, MutableSegment, SealedSegment, SegmentReader, Snapshot, View,
+};
+
+/// A sealed segment and its tombstones.
+#[derive(Debug, Clone)]
+pub struct SealedSlot {
+    /// The segment.
+    pub segment: Arc<SealedSegment>,
+    /// Its deleted rows.
+    pub deleted: Arc<RoaringBitmap>,
+    /// Whether the tombstones changed since they were last written to the catalog.
+    pub dirty: bool,
+}
+
+impl SealedSlot {
+    /// What a build reads of it.
+    pub fn source(&self) -> BuildSource {
+        BuildSource { reader: self.segment.clone(), deleted: self.deleted.clone() }
+    }
+
+    /// Share of its rows that is deleted.
+    pub fn deleted_share(&self) -> f64 {
+        self.deleted.len() as f64 / f64::from(self.segment.rows().max(1))
+    }
+}
+
+/// A segment in memory and its tombstones.
+#[derive(Debug, Clone, Default)]
+pub struct MemorySlot {
+    /// The segment.
+    pub segment: Arc<MutableSegment>,
+    /// Its deleted rows.
+    pub deleted: Arc<RoaringBitmap>,
+    /// Sequence number of the last operation applied while this was the newest segment.
+    pub last_sequence: u64,
+}
+
+impl MemorySlot {
+    fn view(&self) -> View {
+        View { reader: Arc::new(self.reader()), deleted: self.deleted.clone() }
+    }
+
+    fn reader(&self) -> MutableReader {
+        MutableReader::new(self.segment.clone(), self.segment.rows())
+    }
+
+    /// What a build reads of it.
+    pub fn source(&self) -> BuildSource {
+        BuildSource { reader: Arc::new(self.reader()), deleted: self.deleted.clone() }
+    }
+}
+
+/// The segments of a collection: sealed, frozen (waiting to be sealed), and the active one.
+#[derive(Debug, Clone, Default)]
+pub struct Segments {
+    /// What the catalog says about the sealed ones.
+    pub manifest: Manifest,
+    /// Sealed segments, in the order of the manifest.
+    pub sealed: Vec<SealedSlot>,
+    /// Full segments in memory, oldest first.
+    pub frozen: Vec<MemorySlot>,
+    /// The segment that takes new points.
+    pub active: MemorySlot,
+    /// Sequence number of the last operation.
+    pub sequence: u64,
+}
+
+impl Segments {
+    /// Applies an operation and returns how many points it wrote or deleted.
+    ///
+    /// # Errors
+    /// If a sealed file turns out damaged while an id is looked up.
+    pub fn apply(&mut self, sequence: u64, operation: Operation) -> Result<u64> {
+        self.sequence = sequence;
+        self.active.last_sequence = sequence;
+        match operation {
+            Operation::Upsert(points) => self.upsert(points),
+            Operation::Delete(ids) => {
+                let mut deleted = 0;
+                for id in &ids {
+                    deleted += u64::from(self.delete(id)?);
+                }
+                Ok(deleted)
+            }
+        }
+    }
+
+    fn upsert(&mut self, points: PointBatch) -> Result<u64> {
+        for id in &points.ids {
+            self.delete(id)?;
+        }
+        let rows = self.active.segment.append(points);
+        let written = u64::from(rows.end - rows.start);
+        for row in rows.clone() {
+            // Only an id that came twice in this batch: earlier rows are deleted already.
+            if let Some(previous) = self.active.segment.previous(row)
+                && previous >= rows.start
+            {
+                Arc::make_mut(&mut self.active.deleted).insert(previous);
+            }
+        }
+        Ok(written)
+    }
+
+    /// Marks the live row of an id as deleted; `false` if there is none.
+    fn delete(&mut self, id: &PointId) -> Result<bool> {
+        for slot in self.frozen.iter_mut().chain([&mut self.active]).rev() {
+            // Wherever an id is in memory, every older row of it is deleted already.
+            if let Some(row) = slot.segment.find(id) {
+                return Ok(mark(&mut slot.deleted, row));
+            }
+        }
+        for slot in self.sealed.iter_mut().rev() {
+            if let Some(row) = slot.segment.find(id)?
+                && mark(&mut slot.deleted, row)
+            {
+                slot.dirty = true;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Sets the active segment aside to be sealed, if it holds any operation.
+    pub fn freeze(&mut self) {
+        if self.active.last_sequence > 0 {
+            self.frozen.push(std::mem::take(&mut self.active));
+        }
+    }
+
+    /// The segments as queries see them.
+    pub fn snapshot(&self) -> Snapshot {
+        let sealed = self
+            .sealed
+            .iter()
+            .map(|slot| View { reader: slot.segment.clone(), deleted: slot.deleted.clone() });
+        let memory = self.frozen.iter().chain([&self.active]).map(MemorySlot::view);
+        let views = sealed.chain(memory).filter(|view| view.live_rows() > 0).collect();
+        Snapshot { sequence: self.sequence, views }
+    }
+
+    /// Adds everything that the catalog must know about the segments to a batch.
+    ///
+    /// # Errors
+    /// If a value cannot be encoded.
+    pub fn persist(&self, collection: u32, batch: &mut Batch) -> Result<()> {
+        batch.put_manifest(collection, &self.manifest)?;
+        for slot in self.sealed.iter().filter(|slot| slot.dirty) {
+            let mut bytes = Vec::with_capacity(slot.deleted.serialized_size());
+            slot.deleted
+                .serialize_into(&mut bytes)
+                .map_err(|error| Error::Internal(format!("cannot encode tombstones: {error}")))?;
+            batch.put_tombstones(collection, slot.segment.entry().number, bytes);
+        }
+        Ok(())
+    }
+
+    /// Notes that what [`Self::persist`] added was committed.
+    pub fn persisted(&mut self) {
+        for slot in &mut self.sealed {
+            slot.dirty = false;
+        }
+    }
+}
+
+/// Inserts into a shared bitmap; `false` if the row was in it.
+fn mark(deleted: &mut Arc<RoaringBitmap>, row: u32) -> bool {
+    !deleted.contains(row) && Arc::make_mut(deleted).insert(row)
+}
+
+/// The tombstones of a segment built from `sources`, given what is deleted in them by now.
+pub fn translate(sources: &[BuildSource], now: &[Arc<RoaringBitmap>]) -> RoaringBitmap {
+    let mut translated = RoaringBitmap::new();
+    let mut base = 0;
+    for (source, now) in sources.iter().zip(now) {
+        for row in (&**now - &*source.deleted).iter() {
+            translated.insert(base + source.rank(row));
+        }
+        base += source.live_rows() as u32;
+    }
+    translated
+}

@@ -1,0 +1,177 @@
+//! The write path: validate (done by the caller), journal, apply, publish.
+//!
+//! Group commit: every writer queues its operation and then takes the lock. Whoever gets it
+//! first commits all that is queued as one batch with one sync; the others find their answer
+//! when their turn comes. Sequence numbers, journal order and apply order are thus the same.
+
+use std::sync::mpsc;
+use std::sync::{MutexGuard, PoisonError};
+
+use lanner_storage::{Batch, Sync};
+
+use super::Inner;
+use super::optimizer::Work;
+use super::record::Operation;
+use super::state::Segments;
+use crate::error::{Error, Result};
+
+/// When a write is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Durability {
+    /// After it was forced to the disk: it survives power loss.
+    #[default]
+    Synced,
+    /// After it was handed to the operating system: it survives the death of this process, but
+    /// the last moments before a power loss may be missing (never half of a write).
+    Buffered,
+}
+
+/// The answer to a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WriteReceipt {
+    /// Sequence number of the operation in its collection.
+    pub sequence: u64,
+    /// Points written or deleted.
+    pub affected: u64,
+    /// How durable the write is.
+    pub durability: Durability,
+}
+
+/// A write that waits for its commit.
+pub(super) struct Pending {
+    operation: Operation,
+    record: Vec<u8>,
+    durability: Durability,
+    reply: mpsc::Sender<Result<WriteReceipt>>,
+}
+
+/// What the writer lock guards.
+#[derive(Default)]
+pub(super) struct State {
+    pub segments: Segments,
+    pub work: Work,
+    /// Why writes are refused for good, if they are.
+    pub stopped: Option<Stop>,
+}
+
+/// Why writes are refused.
+#[derive(Debug, Clone)]
+pub(super) enum Stop {
+    /// A write failed and left the disk's state unknown.
+    Failed(String),
+    /// Memory is full and sealing fails; the next write tries again.
+    NoRoom(String),
+    /// The collection was deleted.
+    Dropped,
+    /// The database is closing.
+    Closing,
+}
+
+impl Inner {
+    /// Journals, applies and publishes an operation.
+    pub(super) fn write(
+        &self,
+        operation: Operation,
+        durability: Durability,
+    ) -> Result<WriteReceipt> {
+        let record = operation.encode()?;
+        let (reply, answer) = mpsc::channel();
+        self.queue().push(Pending { operation, record, durability, reply });
+        let state = self.lock();
+        if let Ok(answer) = answer.try_recv() {
+            return answer;
+        }
+        let group = std::mem::take(&mut *self.queue());
+        self.commit_group(state, group);
+        answer.try_recv().unwrap_or_else(|_| {
+            Err(Error::Internal("a write was neither committed nor refused".into()))
+        })
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Vec<Pending>> {
+        // Pushing to and taking a vector leaves it sound even if a thread dies in between.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn commit_group(&self, state: MutexGuard<'_, State>, mut group: Vec<Pending>) {
+        let (mut state, stop) = self.wait_for_room(state);
+        if let Some(stop) = stop {
+            return self.refuse(group, &stop);
+        }
+        let first = state.segments.sequence + 1;
+        if let Err(error) = self.commit(first, &mut group) {
+            let stop = Stop::Failed(error.to_string());
+            state.stopped = Some(stop.clone());
+            return self.refuse(group, &stop);
+        }
+        let mut answers = Vec::with_capacity(group.len());
+        for (sequence, pending) in (first..).zip(group) {
+            let applied = state.segments.apply(sequence, pending.operation);
+            if let Err(error) = &applied {
+                state.stopped = Some(Stop::Failed(error.to_string()));
+            }
+            let durability = pending.durability;
+            let receipt = applied.map(|affected| WriteReceipt { sequence, affected, durability });
+            answers.push((pending.reply, receipt));
+        }
+        if state.segments.active.segment.size_bytes() >= self.options.seal_bytes {
+            state.segments.freeze();
+            self.changed.notify_all();
+        }
+        self.publish(&state);
+        // Only now: whoever has an answer finds its write in the next query.
+        for (reply, answer) in answers {
+            let _ = reply.send(answer);
+        }
+    }
+
+    fn commit(&self, first: u64, group: &mut [Pending]) -> Result<()> {
+        let mut batch = Batch::new();
+        let mut sync = Sync::No;
+        for (sequence, pending) in (first..).zip(group) {
+            batch.append_journal(self.id, sequence, std::mem::take(&mut pending.record));
+            if pending.durability == Durability::Synced {
+                sync = Sync::Yes;
+            }
+        }
+        Ok(self.store.catalog.commit(batch, sync)?)
+    }
+
+    /// Waits while too many segments wait to be sealed; the second part says why writing cannot
+    /// go on.
+    pub(super) fn wait_for_room<'s>(
+        &'s self,
+        mut state: MutexGuard<'s, State>,
+    ) -> (MutexGuard<'s, State>, Option<Stop>) {
+        loop {
+            if let Some(stop) = state.stopped.clone() {
+                return (state, Some(stop));
+            }
+            if state.segments.frozen.len() < self.options.frozen_segments {
+                return (state, None);
+            }
+            if let Some(reason) = state.work.error.take() {
+                self.changed.notify_all();
+                return (state, Some(Stop::NoRoom(reason)));
+            }
+            state = self.wait(state);
+        }
+    }
+
+    fn refuse(&self, group: Vec<Pending>, stop: &Stop) {
+        for pending in group {
+            let _ = pending.reply.send(Err(self.stopped(stop)));
+        }
+    }
+
+    /// The error of a write that was refused for this reason.
+    pub(super) fn stopped(&self, stop: &Stop) -> Error {
+        match stop {
+            Stop::Failed(reason) => Error::WritesStopped { reason: reason.clone() },
+            Stop::NoRoom(reason) => Error::SealFailed { reason: reason.clone() },
+            Stop::Dropped => Error::CollectionNotFound { name: self.name.clone() },
+            Stop::Closing => Error::Closing,
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The one public error, and its kinds.
+//!
+//! Causes stay precise ([`InvalidInput`], [`StorageError`]); [`ErrorKind`] says what a caller
+//! can do about them and is what the service maps to gRPC codes.
+
+use lanner_storage::StorageError;
+
+use crate::model::{InvalidInput, PointId};
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The input was refused; nothing was applied.
+    #[error(transparent)]
+    Invalid(#[from] InvalidInput),
+    /// There is no such collection.
+    #[error("collection `{name}` does not exist")]
+    CollectionNotFound {
+        /// The name asked for.
+        name: String,
+    },
+    /// There is a collection of this name already.
+    #[error("collection `{name}` exists already")]
+    CollectionExists {
+        /// The name asked for.
+        name: String,
+    },
+    /// There is no such point.
+    #[error("point {id} does not exist")]
+    PointNotFound {
+        /// The id asked for.
+        id: PointId,
+    },
+    /// A collection could not be opened, or its files turned out damaged; others stay usable.
+    #[error("collection `{name}` is unusable: {reason}")]
+    CollectionUnusable {
+        /// The collection.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+        /// Whether its files are damaged or of a format that this version cannot read.
+        kind: ErrorKind,
+    },
+    /// An earlier write failed in a way that leaves the disk's state unknown.
+    #[error("writes are stopped until the database is reopened, because one failed: {reason}")]
+    WritesStopped {
+        /// The failure.
+        reason: String,
+    },
+    /// Memory is full and points cannot be sealed; later writes try again.
+    #[error("memory is full and points cannot be sealed: {reason}")]
+    SealFailed {
+        /// The failure.
+        reason: String,
+    },
+    /// The work was not done by its deadline.
+    #[error("the deadline passed before the work was done")]
+    DeadlineExceeded,
+    /// The database is closing.
+    #[error("the database is closing")]
+    Closing,
+    /// A file could not be read or written.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// A failure of Lanner itself.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+/// What a caller can do about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Correct the request.
+    InvalidArgument,
+    /// Name something that exists.
+    NotFound,
+    /// Name something that does not exist yet.
+    AlreadyExists,
+    /// Change the state first: release the lock, create the database.
+    FailedPrecondition,
+    /// Ask for less, or free some disk.
+    ResourceExhausted,
+    /// Try again later.
+    Unavailable,
+    /// Allow more time.
+    DeadlineExceeded,
+    /// Use a version that knows this format.
+    Unsupported,
+    /// Restore from a backup: files are damaged.
+    Corrupted,
+    /// Report a bug.
+    Internal,
+}
+
+/// What fallible operations return.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// What a caller can do about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Invalid(_) => ErrorKind::InvalidArgument,
+            Self::CollectionNotFound { .. } | Self::PointNotFound { .. } => ErrorKind::NotFound,
+            Self::CollectionExists { .. } => ErrorKind::AlreadyExists,
+            Self::CollectionUnusable { kind, .. } => *kind,
+            Self::WritesStopped { .. } | Self::SealFailed { .. } | Self::Closing => {
+                ErrorKind::Unavailable
+            }
+            Self::DeadlineExceeded => ErrorKind::DeadlineExceeded,
+            Self::Storage(error) => storage_kind(error),
+            Self::Internal(_) => ErrorKind::Internal,
+        }
+    }
+}
+
+fn storage_kind(error: &StorageError) -> ErrorKind {
+    match error {
+        StorageError::Corrupted { .. } => ErrorKind::Corrupted,
+        StorageError::UnsupportedFormat { .. } => ErrorKind::Unsupported,
+        StorageError::NotADatabase { .. } | StorageError::Locked { .. } => {
+            ErrorKind::FailedPrecondition
+        }
+        StorageError::Io { source, .. } => match source.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                ErrorKind::ResourceExhausted
+            }
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied => {
+                ErrorKind::FailedPrecondition
+            }
+            _ => ErrorKind::Unavailable,
+        },
+        StorageError::Catalog { .. } => ErrorKind::Unavailable,
+        _ => ErrorKind::Internal,
+    }
+}

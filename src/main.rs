@@ -1,0 +1,2 @@
+//! Lanner.
+fn main() {}

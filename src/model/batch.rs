@@ -1,0 +1,335 @@
+//! A batch of validated points in columns: what the journal, the mutable segment and the
+//! kernels share, so that a vector is copied once between the request and the scan.
+
+use roaring::RoaringBitmap;
+
+use super::invalid::check_range;
+use super::{
+    CollectionConfig, Elements, InvalidInput, Metric, Payload, Point, PointId, Problem,
+    VectorField, VectorKind, VectorRef, VectorsView, limits,
+};
+use crate::kernels;
+
+/// The column of one vector field over the rows of a batch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FieldColumn {
+    dimension: usize,
+    elements: Elements,
+    offsets: Option<Vec<u64>>,
+    absent: RoaringBitmap,
+}
+
+impl FieldColumn {
+    /// An empty column for `field`.
+    pub(crate) fn new(field: &VectorField) -> Self {
+        Self {
+            dimension: field.dimension,
+            elements: Elements::new(field.element),
+            offsets: (field.kind == VectorKind::Multi).then(|| vec![0]),
+            absent: RoaringBitmap::new(),
+        }
+    }
+
+    /// A column from its parts; `None` if they do not fit the field, each other or `rows`.
+    pub(crate) fn from_parts(
+        field: &VectorField,
+        elements: Elements,
+        offsets: Option<Vec<u64>>,
+        absent: RoaringBitmap,
+        rows: usize,
+    ) -> Option<Self> {
+        let vectors = match (&offsets, field.kind) {
+            (Some(offsets), VectorKind::Multi) => {
+                let ordered = offsets.first() == Some(&0) && offsets.is_sorted();
+                (ordered && offsets.len() == rows + 1).then(|| offsets[rows])?
+            }
+            (None, VectorKind::Single) => rows as u64,
+            _ => return None,
+        };
+        let dimension = field.dimension;
+        let expected = usize::try_from(vectors).ok()?.checked_mul(dimension)?;
+        let fits = elements.as_ref().len() == expected;
+        fits.then_some(Self { dimension, elements, offsets, absent })
+    }
+
+    /// The vectors.
+    pub fn view(&self) -> VectorsView<'_> {
+        VectorsView {
+            dimension: self.dimension,
+            elements: self.elements.as_ref(),
+            offsets: self.offsets.as_deref(),
+            absent: &self.absent,
+        }
+    }
+
+    fn push(&mut self, row: u32, values: Option<&[f32]>) {
+        match (values, &mut self.offsets) {
+            (Some(values), Some(offsets)) => {
+                let last = offsets[offsets.len() - 1];
+                offsets.push(last + (values.len() / self.dimension) as u64);
+                self.elements.extend_from_f32(values);
+            }
+            (Some(values), None) => self.elements.extend_from_f32(values),
+            (None, offsets) => {
+                self.absent.insert(row);
+                match offsets {
+                    Some(offsets) => offsets.push(offsets[offsets.len() - 1]),
+                    None => self.elements.extend_from_f32(&vec![0.0; self.dimension]),
+                }
+            }
+        }
+    }
+}
+
+/// Points that were validated against a collection, in columns.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PointBatch {
+    pub(crate) ids: Vec<PointId>,
+    pub(crate) payloads: Vec<Option<Payload>>,
+    pub(crate) fields: Vec<FieldColumn>,
+}
+
+impl PointBatch {
+    /// Number of points.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// Memory held by the vectors and payloads, in bytes.
+    pub fn size_bytes(&self) -> usize {
+        let vectors: usize =
+            self.fields.iter().map(|column| column.elements.as_ref().as_bytes().len()).sum();
+        let payloads: usize =
+            self.payloads.iter().flatten().map(|payload| payload.as_str().len()).sum();
+        vectors + payloads + self.ids.len() * size_of::<PointId>()
+    }
+}
+
+/// Builds a [`PointBatch`] point by point. A refused point leaves the batch as it was, so that a
+/// caller can report it and go on with the next.
+#[derive(Debug)]
+pub struct PointBatchBuilder<'c> {
+    config: &'c CollectionConfig,
+    batch: PointBatch,
+    scratch: Vec<Option<Vec<f32>>>,
+}
+
+impl<'c> PointBatchBuilder<'c> {
+    /// An empty batch for a collection of this configuration.
+    pub fn new(config: &'c CollectionConfig) -> Self {
+        let fields = config.fields.values().map(FieldColumn::new).collect();
+        let batch = PointBatch { ids: Vec::new(), payloads: Vec::new(), fields };
+        Self { config, batch, scratch: vec![None; config.fields.len()] }
+    }
+
+    /// Adds a point.
+    ///
+    /// # Errors
+    /// As [`Self::push_parts`].
+    pub fn push(&mut self, point: Point) -> Result<(), InvalidInput> {
+        let vectors = point.vectors.iter().map(|(name, vector)| (name.as_str(), vector.as_ref()));
+        self.push_parts(point.id, vectors, point.payload)
+    }
+
+    /// Adds a point from borrowed vectors. Under the cosine metric vectors are scaled to
+    /// length 1.
+    ///
+    /// # Errors
+    /// If the id is malformed, a field unknown or given twice, no vector is given, the batch is
+    /// full, or a vector has the wrong kind, dimension or values. The batch is then unchanged.
+    pub fn push_parts<'v>(
+        &mut self,
+        id: PointId,
+        vectors: impl IntoIterator<Item = (&'v str, VectorRef<'v>)>,
+        payload: Option<Payload>,
+    ) -> Result<(), InvalidInput> {
+        check_range("points", 1, limits::MAX_BATCH_POINTS, self.batch.len() + 1)?;
+        id.validate()?;
+        self.scratch.fill(None);
+        for (name, vector) in vectors {
+            let (index, field) = self.config.field(name)?;
+            let values = prepare_vector(field, vector)
+                .map_err(|error| InvalidInput::new(format!("vectors.{name}"), error))?;
+            if self.scratch[index].replace(values).is_some() {
+                let problem =
+                    Problem::Mismatch { expected: "each field once", got: "two vectors".into() };
+                return Err(InvalidInput::new(format!("vectors.{name}"), problem));
+            }
+        }
+        if self.scratch.iter().all(Option::is_none) {
+            let problem = Problem::Missing { expected: "at least one vector" };
+            return Err(InvalidInput::new("vectors", problem));
+        }
+        let row = self.batch.len() as u32;
+        for (column, values) in self.batch.fields.iter_mut().zip(&self.scratch) {
+            column.push(row, values.as_deref());
+        }
+        self.batch.ids.push(id);
+        self.batch.payloads.push(payload);
+        Ok(())
+    }
+
+    /// Number of points so far.
+    pub fn len(&self) -> usize {
+        self.batch.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.batch.is_empty()
+    }
+
+    /// The batch.
+    pub fn finish(self) -> PointBatch {
+        self.batch
+    }
+}
+
+/// Checks a vector against its field and returns its values as they are stored and compared:
+/// scaled to length 1 under cosine.
+///
+/// # Errors
+/// The problem, if kind, dimension or values are wrong.
+pub(crate) fn prepare_vector(
+    field: &VectorField,
+    vector: VectorRef<'_>,
+) -> Result<Vec<f32>, Problem> {
+    if vector.kind() != field.kind {
+        let (expected, got) = (field.kind.as_str(), vector.kind().as_str());
+        return Err(Problem::WrongKind { expected, got });
+    }
+    if vector.dimension() != field.dimension {
+        return Err(Problem::Dimension { expected: field.dimension, got: vector.dimension() });
+    }
+    let values = vector.values();
+    let rows = values.len() / field.dimension;
+    if !values.len().is_multiple_of(field.dimension) {
+        return Err(Problem::NotAMultiple { dimension: field.dimension, got: values.len() });
+    }
+    if rows == 0 {
+        return Err(Problem::EmptyMultiVector);
+    }
+    if rows > limits::MAX_MULTI_VECTORS {
+        return Err(Problem::OutOfRange { min: 1, max: limits::MAX_MULTI_VECTORS, got: rows });
+    }
+    check_values(field, values)?;
+    let mut values = values.to_vec();
+    if field.metric == Metric::Cosine {
+        for (row, vector) in values.chunks_exact_mut(field.dimension).enumerate() {
+            if !kernels::normalize(vector) {
+                return Err(Problem::ZeroVector { row });
+            }
+        }
+    }
+    Ok(values)
+}
+
+fn check_values(field: &VectorField, values: &[f32]) -> Result<(), Problem> {
+    // Cosine vectors are scaled to length 1 before they are rounded, so any finite value fits.
+    let half = field.element == super::ElementType::F16 && field.metric != Metric::Cosine;
+    let largest = if half { 65504.0 } else { f32::MAX };
+    if values.iter().all(|value| value.abs() <= largest) {
+        return Ok(());
+    }
+    for (position, &value) in values.iter().enumerate() {
+        if !value.is_finite() {
+            return Err(Problem::NotFinite { position, value });
+        }
+        if value.abs() > largest {
+            return Err(Problem::ExceedsHalfPrecision { position, value });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ElementsRef, MultiVector, Vector};
+
+    fn config() -> CollectionConfig {
+        CollectionConfig::new()
+            .with_field("text", VectorField::single(2, Metric::Cosine))
+            .with_field("tokens", VectorField::multi(2, Metric::Dot).half_precision())
+    }
+
+    fn refused(point: Point) -> String {
+        let config = config();
+        let mut builder = PointBatchBuilder::new(&config);
+        builder.push(Point::new(1).with_vector("text", vec![3.0, 4.0])).unwrap();
+        let error = builder.push(point).unwrap_err().to_string();
+        assert_eq!(builder.finish().len(), 1, "a refused point leaves nothing behind");
+        error
+    }
+
+    #[test]
+    fn columns_hold_scaled_vectors_and_mark_what_is_absent() {
+        let config = config();
+        let mut builder = PointBatchBuilder::new(&config);
+        builder.push(Point::new(1).with_vector("text", vec![3.0, 4.0])).unwrap();
+        let tokens = MultiVector::from_flat(2, vec![1.0, 2.0, 3.0, 4.0]).unwrap();
+        builder.push(Point::new("b").with_vector("tokens", tokens.clone())).unwrap();
+        let batch = builder.finish();
+        let text = batch.fields[0].view();
+        assert_eq!(text.elements, ElementsRef::F32(&[0.6, 0.8, 0.0, 0.0]));
+        assert!(text.absent.contains(1) && !text.absent.contains(0));
+        let view = batch.fields[1].view();
+        assert_eq!(view.offsets, Some(&[0, 0, 2][..]));
+        assert_eq!((view.vector(0), view.vector(1)), (None, Some(Vector::Multi(tokens))));
+    }
+
+    #[test]
+    fn each_refusal_names_the_field_what_was_expected_and_what_came() {
+        let huge = MultiVector::from_flat(2, vec![1.0, 70000.0]).unwrap();
+        let none = MultiVector::from_flat(2, vec![]).unwrap();
+        let cases = [
+            (
+                Point::new(2).with_vector("text", vec![1.0]),
+                "vectors.text: expected 2 dimensions, got 1",
+            ),
+            (
+                Point::new(2).with_vector("text", vec![f32::NAN, 1.0]),
+                "vectors.text: expected finite values, got NaN at position 0",
+            ),
+            (
+                Point::new(2).with_vector("text", vec![1.0, f32::INFINITY]),
+                "vectors.text: expected finite values, got inf at position 1",
+            ),
+            (
+                Point::new(2).with_vector("text", vec![0.0, 0.0]),
+                "vectors.text: expected a vector of non-zero length under the cosine metric, \
+                 got all zeros in vector 0",
+            ),
+            (
+                Point::new(2).with_vector("tokens", vec![1.0, 1.0]),
+                "vectors.tokens: expected a multi vector, got a single vector",
+            ),
+            (
+                Point::new(2).with_vector("tokens", huge),
+                "vectors.tokens: expected values within ±65504 (the field stores f16), \
+                 got 70000 at position 1",
+            ),
+            (
+                Point::new(2).with_vector("tokens", none),
+                "vectors.tokens: expected at least one vector, got none",
+            ),
+            (
+                Point::new(2).with_vector("nope", vec![1.0]),
+                "field \"nope\": no such vector field; the collection has: text, tokens",
+            ),
+            (Point::new(2), "vectors: expected at least one vector, got nothing"),
+            (
+                Point::new("").with_vector("text", vec![1.0, 1.0]),
+                "id: expected a text id of 1 to 512 bytes, got 0 bytes",
+            ),
+        ];
+        for (point, expected) in cases {
+            assert_eq!(refused(point), expected);
+        }
+    }
+}

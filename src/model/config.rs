@@ -1,0 +1,186 @@
+//! The settings of a collection: its named vector fields.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::invalid::check_range;
+use super::{ElementType, InvalidInput, Problem, limits};
+
+/// How two vectors are compared. Scores are higher-is-better for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Metric {
+    /// The dot product ⟨q, x⟩.
+    Dot,
+    /// The dot product of the vectors scaled to length 1. Vectors are stored scaled.
+    Cosine,
+    /// The negative squared Euclidean distance −‖q − x‖².
+    L2,
+}
+
+/// One vector or many vectors a point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum VectorKind {
+    /// One vector a point.
+    Single,
+    /// Many vectors (tokens) a point, scored by MaxSim: Σ over query vectors of the maximal
+    /// similarity with one of the point's vectors.
+    Multi,
+}
+
+impl VectorKind {
+    /// `single` or `multi`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Single => "single",
+            Self::Multi => "multi",
+        }
+    }
+}
+
+/// The settings of one vector field.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VectorField {
+    /// Dimension of each vector.
+    pub dimension: usize,
+    /// One or many vectors a point.
+    pub kind: VectorKind,
+    /// How vectors are compared.
+    pub metric: Metric,
+    /// How vector elements are stored.
+    #[serde(default)]
+    pub element: ElementType,
+}
+
+impl VectorField {
+    /// A field of one f32 vector a point.
+    pub fn single(dimension: usize, metric: Metric) -> Self {
+        Self { dimension, kind: VectorKind::Single, metric, element: ElementType::F32 }
+    }
+
+    /// A field of many f32 vectors a point, compared by MaxSim.
+    pub fn multi(dimension: usize, metric: Metric) -> Self {
+        Self { kind: VectorKind::Multi, ..Self::single(dimension, metric) }
+    }
+
+    /// The same field, stored in half precision.
+    #[must_use]
+    pub fn half_precision(self) -> Self {
+        Self { element: ElementType::F16, ..self }
+    }
+}
+
+/// The settings of a collection.
+///
+/// ```
+/// use lanner::{CollectionConfig, Metric, VectorField};
+///
+/// let config = CollectionConfig::new()
+///     .with_field("text", VectorField::single(384, Metric::Cosine))
+///     .with_field("tokens", VectorField::multi(128, Metric::Dot).half_precision());
+/// config.validate()?;
+/// # Ok::<(), lanner::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CollectionConfig {
+    /// The vector fields by name.
+    pub fields: BTreeMap<String, VectorField>,
+}
+
+impl CollectionConfig {
+    /// A collection without fields; add at least one.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// With a vector field.
+    #[must_use]
+    pub fn with_field(mut self, name: impl Into<String>, field: VectorField) -> Self {
+        self.fields.insert(name.into(), field);
+        self
+    }
+
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// If there is no field or too many, a name is malformed, or a dimension out of bounds.
+    pub fn validate(&self) -> Result<(), InvalidInput> {
+        check_range("fields", 1, limits::MAX_FIELDS, self.fields.len())?;
+        for (name, field) in &self.fields {
+            validate_name("fields", name)?;
+            let path = format!("fields.{name}.dimension");
+            check_range(&path, 1, limits::MAX_DIMENSION, field.dimension)?;
+        }
+        Ok(())
+    }
+
+    /// Position and settings of the field called `name`. Positions follow the order of names.
+    ///
+    /// # Errors
+    /// [`Problem::UnknownField`], naming the fields there are.
+    pub fn field(&self, name: &str) -> Result<(usize, &VectorField), InvalidInput> {
+        let found = self.fields.iter().enumerate().find(|(_, (key, _))| *key == name);
+        found.map(|(index, (_, field))| (index, field)).ok_or_else(|| {
+            let known = self.fields.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+            InvalidInput::new(format!("field {name:?}"), Problem::UnknownField { known })
+        })
+    }
+}
+
+/// Checks a collection or field name against `[a-z0-9_-]{1,64}`.
+///
+/// # Errors
+/// [`Problem::Name`] at `path`.
+pub fn validate_name(path: &str, name: &str) -> Result<(), InvalidInput> {
+    let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
+    if (1..=limits::MAX_NAME_BYTES).contains(&name.len()) && name.bytes().all(allowed) {
+        return Ok(());
+    }
+    let got = name.chars().take(80).collect();
+    Err(InvalidInput::new(path, Problem::Name { got }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_bad_names() {
+        let long = "x".repeat(65);
+        for name in ["", "Docs", "a/b", "..", "a b", "ä", &long] {
+            let error = validate_name("name", name).unwrap_err().to_string();
+            assert!(error.starts_with("name: expected a name of the form [a-z0-9_-]{1,64}"));
+        }
+        assert!(validate_name("name", "docs-2_x").is_ok());
+    }
+
+    #[test]
+    fn refuses_no_field_and_bad_dimensions() {
+        let error = CollectionConfig::new().validate().unwrap_err();
+        assert_eq!(error.to_string(), "fields: expected 1 to 16, got 0");
+        for dimension in [0, limits::MAX_DIMENSION + 1] {
+            let field = VectorField::single(dimension, Metric::Dot);
+            let error = CollectionConfig::new().with_field("a", field).validate().unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!("fields.a.dimension: expected 1 to 65536, got {dimension}")
+            );
+        }
+    }
+
+    #[test]
+    fn an_unknown_field_names_the_known_ones() {
+        let config = CollectionConfig::new()
+            .with_field("b", VectorField::single(4, Metric::L2))
+            .with_field("a", VectorField::multi(4, Metric::Dot));
+        assert_eq!(config.field("b").unwrap().0, 1);
+        let error = config.field("c").unwrap_err().to_string();
+        assert_eq!(error, "field \"c\": no such vector field; the collection has: a, b");
+    }
+}

@@ -1,0 +1,155 @@
+//! What is wrong with a caller's input, and where.
+
+/// Input that was refused: the place (`points[3].vectors.text`) and the problem.
+///
+/// Nothing of a refused request was applied.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{path}: {problem}")]
+pub struct InvalidInput {
+    /// The refused field, as a path from the root of the request.
+    pub path: String,
+    /// What was expected and what came.
+    pub problem: Problem,
+}
+
+impl InvalidInput {
+    /// A problem at `path`.
+    pub fn new(path: impl Into<String>, problem: Problem) -> Self {
+        Self { path: path.into(), problem }
+    }
+
+    /// A number outside `min..=max` at `path`.
+    pub fn out_of_range(path: impl Into<String>, min: usize, max: usize, got: usize) -> Self {
+        Self::new(path, Problem::OutOfRange { min, max, got })
+    }
+
+    /// The same problem, seen from one level further up.
+    #[must_use]
+    pub fn within(mut self, parent: impl std::fmt::Display) -> Self {
+        self.path = format!("{parent}.{}", self.path);
+        self
+    }
+}
+
+/// Checks that `got` lies in `min..=max`.
+///
+/// # Errors
+/// [`Problem::OutOfRange`] at `path`.
+pub(crate) fn check_range(
+    path: &str,
+    min: usize,
+    max: usize,
+    got: usize,
+) -> Result<(), InvalidInput> {
+    if (min..=max).contains(&got) {
+        return Ok(());
+    }
+    Err(InvalidInput::out_of_range(path, min, max, got))
+}
+
+/// The ways in which input can be wrong.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// The vector does not have the field's dimension.
+    #[error("expected {expected} dimensions, got {got}")]
+    Dimension {
+        /// The field's dimension.
+        expected: usize,
+        /// The vector's dimension.
+        got: usize,
+    },
+    /// A value is NaN or infinite.
+    #[error("expected finite values, got {value} at position {position}")]
+    NotFinite {
+        /// Index of the value in the flat vector.
+        position: usize,
+        /// The value.
+        value: f32,
+    },
+    /// A finite value that half precision cannot hold.
+    #[error(
+        "expected values within ±65504 (the field stores f16), got {value} at position {position}"
+    )]
+    ExceedsHalfPrecision {
+        /// Index of the value in the flat vector.
+        position: usize,
+        /// The value.
+        value: f32,
+    },
+    /// The cosine of a zero vector is undefined.
+    #[error(
+        "expected a vector of non-zero length under the cosine metric, got all zeros in vector {row}"
+    )]
+    ZeroVector {
+        /// Row of the multi-vector (0 for a single vector).
+        row: usize,
+    },
+    /// A multi-vector without a vector.
+    #[error("expected at least one vector, got none")]
+    EmptyMultiVector,
+    /// The rows of a multi-vector differ in length.
+    #[error(
+        "expected vectors of equal dimension, got {got} in vector {row} and {expected} in vector 0"
+    )]
+    Ragged {
+        /// Dimension of the first row.
+        expected: usize,
+        /// Dimension of the row that differs.
+        got: usize,
+        /// That row.
+        row: usize,
+    },
+    /// A flat multi-vector whose length is no multiple of its dimension.
+    #[error("expected a multiple of {dimension} values, got {got}")]
+    NotAMultiple {
+        /// The dimension.
+        dimension: usize,
+        /// Number of values.
+        got: usize,
+    },
+    /// A single vector where a multi-vector belongs, or the reverse.
+    #[error("expected a {expected} vector, got a {got} vector")]
+    WrongKind {
+        /// Kind of the field.
+        expected: &'static str,
+        /// Kind of the value.
+        got: &'static str,
+    },
+    /// The collection has no such vector field.
+    #[error("no such vector field; the collection has: {known}")]
+    UnknownField {
+        /// The collection's fields, comma separated.
+        known: String,
+    },
+    /// A number outside its bounds.
+    #[error("expected {min} to {max}, got {got}")]
+    OutOfRange {
+        /// Smallest accepted value.
+        min: usize,
+        /// Largest accepted value.
+        max: usize,
+        /// The value.
+        got: usize,
+    },
+    /// A name outside the pattern.
+    #[error("expected a name of the form [a-z0-9_-]{{1,64}}, got {got:?}")]
+    Name {
+        /// The name, shortened.
+        got: String,
+    },
+    /// JSON of the wrong shape.
+    #[error("expected {expected}, got {got}")]
+    Mismatch {
+        /// What was expected.
+        expected: &'static str,
+        /// What came.
+        got: String,
+    },
+    /// A required part is missing.
+    #[error("expected {expected}, got nothing")]
+    Missing {
+        /// What was expected.
+        expected: &'static str,
+    },
+}

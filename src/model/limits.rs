@@ -1,0 +1,25 @@
+//! Upper bounds on everything a caller can size, checked before anything is allocated.
+//!
+//! Each bound exists because a peer once aborted on a hostile number; raise one only together
+//! with a test that the largest accepted value still works.
+
+/// Largest dimension of a vector field.
+pub const MAX_DIMENSION: usize = 65_536;
+/// Most vector fields a collection can have.
+pub const MAX_FIELDS: usize = 16;
+/// Most vectors (tokens) one multi-vector can have.
+pub const MAX_MULTI_VECTORS: usize = 16_384;
+/// Longest text id, in bytes.
+pub const MAX_ID_BYTES: usize = 512;
+/// Largest payload of one point, in bytes of JSON text.
+pub const MAX_PAYLOAD_BYTES: usize = 1 << 20;
+/// Most points one write can hold.
+pub const MAX_BATCH_POINTS: usize = 100_000;
+/// Largest `offset + limit` of a query.
+pub const MAX_QUERY_LIMIT: usize = 10_000;
+/// Most queries one batch can hold.
+pub const MAX_BATCH_QUERIES: usize = 4_096;
+/// Most points one scroll page can hold.
+pub const MAX_SCROLL_LIMIT: usize = 10_000;
+/// Longest collection or field name, in bytes.
+pub const MAX_NAME_BYTES: usize = 64;

@@ -1,0 +1,26 @@
+//! The data model: what a collection, a point, a vector and a score are.
+//!
+//! This is the lowest room of the engine: everything above speaks these types, and nothing
+//! here knows segments, files or the network. All validation of user input lives here, so
+//! that a value that made it into a [`PointBatch`] or past a `validate` call is sound.
+
+mod batch;
+mod config;
+mod invalid;
+pub mod limits;
+mod payload;
+mod point;
+mod point_id;
+mod score;
+mod vector;
+
+pub(crate) use batch::{FieldColumn, prepare_vector};
+pub use batch::{PointBatch, PointBatchBuilder};
+pub use config::{CollectionConfig, Metric, VectorField, VectorKind, validate_name};
+pub(crate) use invalid::check_range;
+pub use invalid::{InvalidInput, Problem};
+pub use payload::Payload;
+pub use point::{Include, Point};
+pub use point_id::{PointId, PointIdRef};
+pub use score::Score;
+pub use vector::{ElementType, Elements, ElementsRef, MultiVector, Vector, VectorRef, VectorsView};

@@ -1,0 +1,55 @@
+//! A point: an id, its vectors by field name, and a payload.
+
+use std::collections::BTreeMap;
+
+use super::{Payload, PointId, Vector};
+
+/// What is stored and returned: an id, named vectors and an optional JSON payload.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Point {
+    /// The id.
+    pub id: PointId,
+    /// The vectors by field name. A point may leave out fields; queries on those skip it.
+    pub vectors: BTreeMap<String, Vector>,
+    /// The payload.
+    pub payload: Option<Payload>,
+}
+
+impl Point {
+    /// A point without vectors and payload.
+    pub fn new(id: impl Into<PointId>) -> Self {
+        Self { id: id.into(), vectors: BTreeMap::new(), payload: None }
+    }
+
+    /// With a vector for `field`.
+    #[must_use]
+    pub fn with_vector(mut self, field: impl Into<String>, vector: impl Into<Vector>) -> Self {
+        self.vectors.insert(field.into(), vector.into());
+        self
+    }
+
+    /// With a payload.
+    #[must_use]
+    pub fn with_payload(mut self, payload: Payload) -> Self {
+        self.payload = Some(payload);
+        self
+    }
+}
+
+/// Which parts of a point to return beside its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Include {
+    /// The payload.
+    pub payload: bool,
+    /// The vectors.
+    pub vectors: bool,
+}
+
+impl Include {
+    /// The id alone.
+    pub const NOTHING: Self = Self { payload: false, vectors: false };
+    /// The payload.
+    pub const PAYLOAD: Self = Self { payload: true, vectors: false };
+    /// Payload and vectors.
+    pub const ALL: Self = Self { payload: true, vectors: true };
+}

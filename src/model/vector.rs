@@ -1,0 +1,336 @@
+//! Vectors as users give them, and the columns they are kept in.
+
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+use roaring::RoaringBitmap;
+use serde::{Deserialize, Serialize};
+
+use super::{InvalidInput, Problem, VectorKind};
+
+/// How one vector element is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum ElementType {
+    /// Single precision, 4 bytes.
+    #[default]
+    F32,
+    /// Half precision, 2 bytes: 11 significant bits, at most ±65504.
+    F16,
+}
+
+impl ElementType {
+    /// Bytes of one element.
+    pub fn size_bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 => 2,
+        }
+    }
+}
+
+/// A vector or a multi-vector, owned.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Vector {
+    /// One vector, shape [dim].
+    Single(Vec<f32>),
+    /// Many vectors, shape [n, dim].
+    Multi(MultiVector),
+}
+
+impl Vector {
+    /// A borrowed view.
+    pub fn as_ref(&self) -> VectorRef<'_> {
+        match self {
+            Self::Single(values) => VectorRef::Single(values),
+            Self::Multi(multi) => multi.as_ref(),
+        }
+    }
+}
+
+impl From<Vec<f32>> for Vector {
+    fn from(values: Vec<f32>) -> Self {
+        Self::Single(values)
+    }
+}
+
+impl From<MultiVector> for Vector {
+    fn from(multi: MultiVector) -> Self {
+        Self::Multi(multi)
+    }
+}
+
+/// A matrix of shape [n, dim], row-major: one row a token.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MultiVector {
+    dimension: usize,
+    values: Vec<f32>,
+}
+
+impl MultiVector {
+    /// From flat row-major values.
+    ///
+    /// # Errors
+    /// [`Problem::NotAMultiple`] if `values` do not fill whole rows.
+    pub fn from_flat(dimension: usize, values: Vec<f32>) -> Result<Self, InvalidInput> {
+        if dimension == 0 || !values.len().is_multiple_of(dimension) {
+            let problem = Problem::NotAMultiple { dimension, got: values.len() };
+            return Err(InvalidInput::new("vector", problem));
+        }
+        Ok(Self { dimension, values })
+    }
+
+    /// From rows of equal length.
+    ///
+    /// # Errors
+    /// [`Problem::Ragged`] if rows differ in length, [`Problem::EmptyMultiVector`] without rows.
+    pub fn from_rows<R: AsRef<[f32]>>(rows: &[R]) -> Result<Self, InvalidInput> {
+        let Some(first) = rows.first() else {
+            return Err(InvalidInput::new("vector", Problem::EmptyMultiVector));
+        };
+        let expected = first.as_ref().len();
+        for (row, values) in rows.iter().enumerate() {
+            let got = values.as_ref().len();
+            if got != expected {
+                let problem = Problem::Ragged { expected, got, row };
+                return Err(InvalidInput::new("vector", problem));
+            }
+        }
+        let values = rows.iter().flat_map(|row| row.as_ref()).copied().collect();
+        Self::from_flat(expected, values)
+    }
+
+    /// Length of each row.
+    pub fn dimension(&self) -> usize {
+        self.dimension
+    }
+
+    /// All values, row-major.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// The rows in order.
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = &[f32]> {
+        self.values.chunks_exact(self.dimension)
+    }
+
+    /// A borrowed view.
+    pub fn as_ref(&self) -> VectorRef<'_> {
+        VectorRef::Multi { dimension: self.dimension, values: &self.values }
+    }
+}
+
+/// A vector or a multi-vector, borrowed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum VectorRef<'a> {
+    /// One vector, shape [dim].
+    Single(&'a [f32]),
+    /// Many vectors, shape [n, dim], row-major.
+    Multi {
+        /// Length of each row.
+        dimension: usize,
+        /// All values.
+        values: &'a [f32],
+    },
+}
+
+impl<'a> VectorRef<'a> {
+    /// One or many.
+    pub fn kind(self) -> VectorKind {
+        match self {
+            Self::Single(_) => VectorKind::Single,
+            Self::Multi { .. } => VectorKind::Multi,
+        }
+    }
+
+    /// Length of each row.
+    pub fn dimension(self) -> usize {
+        match self {
+            Self::Single(values) => values.len(),
+            Self::Multi { dimension, .. } => dimension,
+        }
+    }
+
+    /// All values, row-major.
+    pub fn values(self) -> &'a [f32] {
+        match self {
+            Self::Single(values) | Self::Multi { values, .. } => values,
+        }
+    }
+}
+
+/// Vector elements of either type, owned and contiguous.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Elements {
+    /// Single precision.
+    F32(Vec<f32>),
+    /// Half precision.
+    F16(Vec<f16>),
+}
+
+impl Elements {
+    /// No elements yet.
+    pub fn new(element: ElementType) -> Self {
+        match element {
+            ElementType::F32 => Self::F32(Vec::new()),
+            ElementType::F16 => Self::F16(Vec::new()),
+        }
+    }
+
+    /// Appends values, rounding to half precision where that is what is stored.
+    pub fn extend_from_f32(&mut self, values: &[f32]) {
+        match self {
+            Self::F32(elements) => elements.extend_from_slice(values),
+            Self::F16(elements) => {
+                let start = elements.len();
+                elements.resize(start + values.len(), f16::ZERO);
+                elements[start..].convert_from_f32_slice(values);
+            }
+        }
+    }
+
+    /// A borrowed view.
+    pub fn as_ref(&self) -> ElementsRef<'_> {
+        match self {
+            Self::F32(elements) => ElementsRef::F32(elements),
+            Self::F16(elements) => ElementsRef::F16(elements),
+        }
+    }
+}
+
+/// Vector elements of either type, borrowed and contiguous.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ElementsRef<'a> {
+    /// Single precision.
+    F32(&'a [f32]),
+    /// Half precision.
+    F16(&'a [f16]),
+}
+
+impl<'a> ElementsRef<'a> {
+    /// Reinterprets little-endian bytes of `element`; `None` if misaligned or of odd length.
+    pub fn from_bytes(element: ElementType, bytes: &'a [u8]) -> Option<Self> {
+        match element {
+            ElementType::F32 => bytemuck::try_cast_slice(bytes).ok().map(Self::F32),
+            ElementType::F16 => bytemuck::try_cast_slice(bytes).ok().map(Self::F16),
+        }
+    }
+
+    /// The elements as little-endian bytes.
+    pub fn as_bytes(self) -> &'a [u8] {
+        match self {
+            Self::F32(elements) => bytemuck::cast_slice(elements),
+            Self::F16(elements) => bytemuck::cast_slice(elements),
+        }
+    }
+
+    /// Number of elements.
+    pub fn len(self) -> usize {
+        match self {
+            Self::F32(elements) => elements.len(),
+            Self::F16(elements) => elements.len(),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// The elements in `range`, which must lie within.
+    pub fn slice(self, range: std::ops::Range<usize>) -> Self {
+        match self {
+            Self::F32(elements) => Self::F32(&elements[range]),
+            Self::F16(elements) => Self::F16(&elements[range]),
+        }
+    }
+
+    /// The elements widened to f32.
+    pub fn to_f32(self) -> Vec<f32> {
+        match self {
+            Self::F32(elements) => elements.to_vec(),
+            Self::F16(elements) => elements.to_f32_vec(),
+        }
+    }
+}
+
+/// The vectors of one field for a contiguous range of rows: what kernels and scans read.
+///
+/// Row `r` has the vectors `offsets[r]..offsets[r + 1]` of a multi field, and vector `r` of a
+/// single field. Rows in `absent` have no vector; in a single field zeros keep their place.
+#[derive(Debug, Clone, Copy)]
+pub struct VectorsView<'a> {
+    /// Length of each vector.
+    pub dimension: usize,
+    /// All vectors, shape [vectors, dimension], row-major.
+    pub elements: ElementsRef<'a>,
+    /// For multi fields: first vector of each row, and one more (rows + 1 values from 0).
+    pub offsets: Option<&'a [u64]>,
+    /// Rows without a vector.
+    pub absent: &'a RoaringBitmap,
+}
+
+impl<'a> VectorsView<'a> {
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        match self.offsets {
+            Some(offsets) => offsets.len() - 1,
+            None => self.elements.len() / self.dimension,
+        }
+    }
+
+    /// The elements of row `row`: [dimension] of a single, [n, dimension] of a multi field.
+    pub fn row(&self, row: usize) -> ElementsRef<'a> {
+        let (first, last) = match self.offsets {
+            Some(offsets) => (offsets[row] as usize, offsets[row + 1] as usize),
+            None => (row, row + 1),
+        };
+        self.elements.slice(first * self.dimension..last * self.dimension)
+    }
+
+    /// The vector of row `row`, owned and widened; `None` where the point has none.
+    pub fn vector(&self, row: usize) -> Option<Vector> {
+        if self.absent.contains(row as u32) {
+            return None;
+        }
+        let values = self.row(row).to_f32();
+        Some(match self.offsets {
+            Some(_) => Vector::Multi(MultiVector { dimension: self.dimension, values }),
+            None => Vector::Single(values),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn multi_vectors_refuse_ragged_and_partial_rows() {
+        let ragged = MultiVector::from_rows(&[vec![1.0, 2.0], vec![3.0]]).unwrap_err();
+        assert_eq!(ragged.problem, Problem::Ragged { expected: 2, got: 1, row: 1 });
+        let empty = MultiVector::from_rows::<Vec<f32>>(&[]).unwrap_err();
+        assert_eq!(empty.problem, Problem::EmptyMultiVector);
+        let partial = MultiVector::from_flat(2, vec![0.0; 3]).unwrap_err();
+        assert_eq!(partial.problem, Problem::NotAMultiple { dimension: 2, got: 3 });
+        assert!(MultiVector::from_flat(0, vec![]).is_err());
+    }
+
+    #[test]
+    fn a_view_cuts_rows_by_offset_and_hides_absent_ones() {
+        let values: Vec<f32> = (0..6).map(|i| i as f32).collect();
+        let absent = RoaringBitmap::from([1]);
+        let view = VectorsView {
+            dimension: 2,
+            elements: ElementsRef::F32(&values),
+            offsets: Some(&[0, 1, 1, 3]),
+            absent: &absent,
+        };
+        assert_eq!(view.rows(), 3);
+        assert_eq!(view.row(2).to_f32(), [2.0, 3.0, 4.0, 5.0]);
+        assert_eq!(view.vector(1), None);
+        let expected = MultiVector::from_flat(2, vec![0.0, 1.0]).unwrap();
+        assert_eq!(view.vector(0), Some(Vector::Multi(expected)));
+    }
+}

@@ -1,0 +1,207 @@
+//! Writes the live rows of some segments as one sealed segment: both sealing and merging.
+//!
+//! Rows keep their order, so the row a live row gets is its rank among the live rows. Files go
+//! to a temporary folder that is renamed into place once everything in it is durable.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use lanner_storage::{Directory, FileEntry, SectionWriter, SegmentEntry};
+use roaring::RoaringBitmap;
+
+use super::{SegmentReader, sections};
+use crate::error::{Error, Result};
+use crate::model::{CollectionConfig, PointId, VectorField, VectorKind};
+
+/// Rows written between two looks at whether the build was cancelled.
+const RANGE_ROWS: u32 = 4096;
+
+/// A segment to build from, and the rows of it that are deleted.
+#[derive(Clone)]
+pub struct BuildSource {
+    /// The segment.
+    pub reader: Arc<dyn SegmentReader>,
+    /// Its deleted rows, which are left out.
+    pub deleted: Arc<RoaringBitmap>,
+}
+
+impl BuildSource {
+    /// Number of rows that will be written.
+    pub fn live_rows(&self) -> u64 {
+        u64::from(self.reader.rows()) - self.deleted.len()
+    }
+
+    /// Position of live row `row` among the live rows.
+    pub fn rank(&self, row: u32) -> u32 {
+        row - self.deleted.rank(row) as u32
+    }
+
+    fn live(&self) -> impl Iterator<Item = u32> {
+        (0..self.reader.rows()).filter(|&row| !self.deleted.contains(row))
+    }
+
+    /// Ranges of consecutive live rows, in order, none longer than [`RANGE_ROWS`].
+    fn live_ranges(&self) -> impl Iterator<Item = Range<u32>> {
+        let ends = self.deleted.iter().chain([self.reader.rows()]);
+        let mut start = 0;
+        ends.flat_map(move |end| {
+            let range = start..end;
+            start = end + 1;
+            range
+                .clone()
+                .step_by(RANGE_ROWS as usize)
+                .map(move |first| first..range.end.min(first.saturating_add(RANGE_ROWS)))
+        })
+    }
+}
+
+/// Writes the live rows of `sources`, in order, to `folder` (which must not exist) and returns
+/// its manifest entry. When this returns the files are durable under their final name.
+///
+/// # Errors
+/// If a source is damaged or a file cannot be written, and [`Error::Closing`] if `cancelled`
+/// became true; leftovers are in `<folder>.tmp`.
+pub fn build_segment(
+    directory: &dyn Directory,
+    folder: &str,
+    number: u64,
+    config: &CollectionConfig,
+    sources: &[BuildSource],
+    cancelled: &AtomicBool,
+) -> Result<SegmentEntry> {
+    let rows: u64 = sources.iter().map(BuildSource::live_rows).sum();
+    let rows = u32::try_from(rows)
+        .map_err(|_| Error::Internal(format!("a segment cannot hold {rows} rows")))?;
+    let temporary = format!("{folder}.tmp");
+    directory.remove_folder(&temporary)?;
+    directory.create_folder(&temporary)?;
+    let mut files = vec![write_points(directory, &temporary, sources)?];
+    for (index, field) in config.fields.values().enumerate() {
+        files.push(write_field(directory, &temporary, index, field, sources, cancelled)?);
+    }
+    directory.sync_folder(&temporary)?;
+    directory.rename(&temporary, folder)?;
+    Ok(SegmentEntry { number, rows, files })
+}
+
+fn finish(writer: SectionWriter, name: String) -> Result<FileEntry> {
+    let summary = writer.finish()?;
+    Ok(FileEntry { name, len: summary.len, checksum: summary.checksum })
+}
+
+fn write_points(
+    directory: &dyn Directory,
+    folder: &str,
+    sources: &[BuildSource],
+) -> Result<FileEntry> {
+    let name = sections::POINTS_FILE.to_owned();
+    let mut writer = SectionWriter::create(directory, &format!("{folder}/{name}"))?;
+    write_ids(&mut writer, sources)?;
+    write_payloads(&mut writer, sources)?;
+    finish(writer, name)
+}
+
+fn write_ids(writer: &mut SectionWriter, sources: &[BuildSource]) -> Result<()> {
+    let mut ids = Vec::new();
+    for source in sources {
+        for row in source.live() {
+            ids.push(source.reader.id(row)?);
+        }
+    }
+    let mut order: Vec<u32> = (0..ids.len() as u32).collect();
+    order.sort_unstable_by(|&a, &b| ids[a as usize].cmp(&ids[b as usize]));
+    writer.write_section(sections::ID_ORDER, bytemuck::cast_slice(&order))?;
+
+    let mut numbers = Vec::with_capacity(ids.len());
+    let (mut text_rows, mut texts, mut text_offsets) =
+        (RoaringBitmap::new(), String::new(), vec![0_u64]);
+    for (row, id) in ids.iter().enumerate() {
+        match id {
+            PointId::Number(number) => numbers.push(*number),
+            PointId::Text(text) => {
+                numbers.push(text_rows.len());
+                text_rows.insert(row as u32);
+                texts.push_str(text);
+                text_offsets.push(texts.len() as u64);
+            }
+        }
+    }
+    writer.write_section(sections::IDS, bytemuck::cast_slice(&numbers))?;
+    writer.write_section(sections::ID_TEXT_ROWS, &bitmap_bytes(&text_rows)?)?;
+    writer.write_section(sections::ID_TEXT_OFFSETS, bytemuck::cast_slice(&text_offsets))?;
+    Ok(writer.write_section(sections::ID_TEXTS, texts.as_bytes())?)
+}
+
+fn write_payloads(writer: &mut SectionWriter, sources: &[BuildSource]) -> Result<()> {
+    let mut offsets = vec![0_u64];
+    let mut end = 0;
+    writer.begin_section(sections::PAYLOADS)?;
+    for source in sources {
+        for row in source.live() {
+            if let Some(payload) = source.reader.payload(row)? {
+                writer.write(payload.as_str().as_bytes())?;
+                end += payload.as_str().len() as u64;
+            }
+            offsets.push(end);
+        }
+    }
+    writer.end_section()?;
+    Ok(writer.write_section(sections::PAYLOAD_OFFSETS, bytemuck::cast_slice(&offsets))?)
+}
+
+fn write_field(
+    directory: &dyn Directory,
+    folder: &str,
+    index: usize,
+    field: &VectorField,
+    sources: &[BuildSource],
+    cancelled: &AtomicBool,
+) -> Result<FileEntry> {
+    let name = sections::field_file(index);
+    let mut writer = SectionWriter::create(directory, &format!("{folder}/{name}"))?;
+    let settings = serde_json::to_vec(field)
+        .map_err(|error| Error::Internal(format!("cannot encode a field: {error}")))?;
+    writer.write_section(sections::FIELD, &settings)?;
+    let mut absent = RoaringBitmap::new();
+    let mut offsets = vec![0_u64];
+    let mut next_row = 0;
+    writer.begin_section(sections::VECTORS)?;
+    for source in sources {
+        for range in source.live_ranges() {
+            if cancelled.load(Ordering::Relaxed) {
+                return Err(Error::Closing);
+            }
+            let mut result = Ok(());
+            source.reader.visit_vectors(index, range, &mut |_, view, rows| {
+                for row in rows {
+                    let elements = view.row(row);
+                    if view.absent.contains(row as u32) {
+                        absent.insert(next_row);
+                    }
+                    let vectors = (elements.len() / view.dimension) as u64;
+                    offsets.push(offsets[offsets.len() - 1] + vectors);
+                    next_row += 1;
+                    if result.is_ok() {
+                        result = writer.write(elements.as_bytes());
+                    }
+                }
+            });
+            result?;
+        }
+    }
+    writer.end_section()?;
+    if field.kind == VectorKind::Multi {
+        writer.write_section(sections::VECTOR_OFFSETS, bytemuck::cast_slice(&offsets))?;
+    }
+    writer.write_section(sections::ABSENT, &bitmap_bytes(&absent)?)?;
+    finish(writer, name)
+}
+
+fn bitmap_bytes(bitmap: &RoaringBitmap) -> Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(bitmap.serialized_size());
+    bitmap
+        .serialize_into(&mut bytes)
+        .map_err(|error| Error::Internal(format!("cannot encode a bitmap: {error}")))?;
+    Ok(bytes)
+}

@@ -1,0 +1,80 @@
+//! Segments: the unit of storage and search.
+//!
+//! A collection is a list of segments. New points go to a [`MutableSegment`] in memory; a
+//! [`SealedSegment`] is a folder of checksummed files that never change. Both are read through
+//! [`SegmentReader`], so that the scan, `get` and `scroll` exist once. Rows are dense u32 numbers
+//! inside one segment; a deleted row stays until a merge and is masked by tombstones, which live
+//! outside the segment.
+
+mod builder;
+mod mutable;
+mod sealed;
+mod sections;
+mod snapshot;
+
+use std::ops::Range;
+
+pub use builder::{BuildSource, build_segment};
+pub use mutable::{MutableReader, MutableSegment};
+use roaring::RoaringBitmap;
+pub use sealed::{SealedSegment, SegmentFile};
+pub use snapshot::{Location, Snapshot, View};
+
+use crate::error::Result;
+use crate::model::{Payload, PointId, Vector, VectorsView};
+
+/// What can be read from a segment, whether in memory or sealed.
+pub trait SegmentReader: Send + Sync {
+    /// Number of rows, deleted ones included.
+    fn rows(&self) -> u32;
+
+    /// The id of a row.
+    ///
+    /// # Errors
+    /// [`lanner_storage::StorageError::Corrupted`] if a sealed file holds no sound id there.
+    fn id(&self, row: u32) -> Result<PointId>;
+
+    /// The newest row with this id, whether or not it is deleted.
+    ///
+    /// # Errors
+    /// As [`Self::id`].
+    fn find(&self, id: &PointId) -> Result<Option<u32>>;
+
+    /// The first `limit` live rows with an id after `after`, in the order of ids.
+    ///
+    /// # Errors
+    /// As [`Self::id`].
+    fn page(
+        &self,
+        after: Option<&PointId>,
+        deleted: &RoaringBitmap,
+        limit: usize,
+    ) -> Result<Vec<(PointId, u32)>>;
+
+    /// The payload of a row.
+    ///
+    /// # Errors
+    /// [`lanner_storage::StorageError::Corrupted`] if a sealed file holds no sound text there.
+    fn payload(&self, row: u32) -> Result<Option<Payload>>;
+
+    /// Visits the vectors of a field for the rows of `range`, block by block: `visit` gets the
+    /// block's first row, the block, and which of its rows lie in the range.
+    fn visit_vectors(
+        &self,
+        field: usize,
+        range: Range<u32>,
+        visit: &mut dyn FnMut(u32, VectorsView<'_>, Range<usize>),
+    );
+
+    /// Bytes of vectors a scan of this field reads.
+    fn vector_bytes(&self, field: usize) -> u64;
+
+    /// The vector of a row, widened to f32; `None` where the point has none.
+    fn vector(&self, field: usize, row: u32) -> Option<Vector> {
+        let mut found = None;
+        self.visit_vectors(field, row..row + 1, &mut |_, view, range| {
+            found = view.vector(range.start);
+        });
+        found
+    }
+}

@@ -1,0 +1,307 @@
+//! The sealed segment: read-only files, mapped into memory.
+//!
+//! Opening checks every file against the manifest, every section against its checksum, and every
+//! number that is later used as an index. After that, reading needs no further checks but the
+//! UTF-8 of texts.
+
+use std::cmp::Ordering;
+use std::ops::Range;
+
+use lanner_storage::{Directory, SectionFile, SegmentEntry, StorageError};
+use roaring::RoaringBitmap;
+
+use super::{SegmentReader, sections};
+use crate::error::Result;
+use crate::model::{
+    CollectionConfig, ElementsRef, Payload, PointId, PointIdRef, VectorField, VectorKind,
+    VectorsView,
+};
+
+/// A folder of section files that never change.
+#[derive(Debug)]
+pub struct SealedSegment {
+    entry: SegmentEntry,
+    points: SectionFile,
+    text_rows: RoaringBitmap,
+    fields: Vec<SealedField>,
+}
+
+#[derive(Debug)]
+struct SealedField {
+    file: SectionFile,
+    settings: VectorField,
+    absent: RoaringBitmap,
+}
+
+/// A file of a sealed segment, for reports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SegmentFile {
+    /// File name inside the segment's folder.
+    pub name: String,
+    /// Length of the file in bytes.
+    pub size_bytes: u64,
+    /// Its sections: name and length in bytes.
+    pub sections: Vec<(String, u64)>,
+}
+
+impl SealedSegment {
+    /// Opens and checks the segment in `folder`.
+    ///
+    /// # Errors
+    /// [`StorageError::Corrupted`] naming file and section if anything differs from what was
+    /// sealed, [`StorageError::UnsupportedFormat`] for a newer format.
+    pub fn open(
+        directory: &dyn Directory,
+        folder: &str,
+        config: &CollectionConfig,
+        entry: SegmentEntry,
+    ) -> Result<Self> {
+        let open = |name: &str| -> Result<SectionFile> {
+            let path = format!("{folder}/{name}");
+            let listed = entry.files.iter().find(|file| file.name == name);
+            let listed = listed.ok_or_else(|| StorageError::Catalog {
+                op: "open segment",
+                detail: format!("the manifest does not list `{path}`"),
+            })?;
+            let file = SectionFile::open_expecting(directory, &path, &listed.summary())?;
+            file.verify()?;
+            Ok(file)
+        };
+        let points = open(sections::POINTS_FILE)?;
+        let text_rows = bitmap(&points, sections::ID_TEXT_ROWS)?;
+        let mut fields = Vec::with_capacity(config.fields.len());
+        for (index, settings) in config.fields.values().enumerate() {
+            let file = open(&sections::field_file(index))?;
+            let absent = bitmap(&file, sections::ABSENT)?;
+            let field = SealedField { file, settings: settings.clone(), absent };
+            field.check(entry.rows)?;
+            fields.push(field);
+        }
+        let segment = Self { entry, points, text_rows, fields };
+        segment.check_ids()?;
+        segment.check_payloads()?;
+        Ok(segment)
+    }
+
+    /// The manifest entry.
+    pub fn entry(&self) -> &SegmentEntry {
+        &self.entry
+    }
+
+    /// Length of all files, in bytes.
+    pub fn size_bytes(&self) -> u64 {
+        self.entry.files.iter().map(|file| file.len).sum()
+    }
+
+    /// The files with their sections, for reports.
+    pub fn files(&self) -> Vec<SegmentFile> {
+        let open = std::iter::once(&self.points).chain(self.fields.iter().map(|f| &f.file));
+        let describe = |(file, entry): (&SectionFile, &lanner_storage::FileEntry)| SegmentFile {
+            name: entry.name.clone(),
+            size_bytes: entry.len,
+            sections: file.sections().iter().map(|info| (info.name.clone(), info.len)).collect(),
+        };
+        open.zip(&self.entry.files).map(describe).collect()
+    }
+
+    fn check_ids(&self) -> Result<()> {
+        let rows = self.entry.rows;
+        let numbers = slice::<u64>(&self.points, sections::IDS, Some(rows as usize))?;
+        let order = slice::<u32>(&self.points, sections::ID_ORDER, Some(rows as usize))?;
+        let mut seen = RoaringBitmap::new();
+        if !order.iter().all(|&row| row < rows && seen.insert(row)) {
+            return Err(corrupted(&self.points, sections::ID_ORDER, "no permutation of the rows"));
+        }
+        let texts = self.text_rows.len();
+        let sound = |row: u32| row < rows && numbers[row as usize] < texts;
+        if !self.text_rows.iter().all(sound) {
+            return Err(corrupted(&self.points, sections::ID_TEXT_ROWS, "rows out of bounds"));
+        }
+        check_offsets(
+            &self.points,
+            sections::ID_TEXT_OFFSETS,
+            texts as usize,
+            self.points.section(sections::ID_TEXTS)?.len() as u64,
+        )
+    }
+
+    fn check_payloads(&self) -> Result<()> {
+        let end = self.points.section(sections::PAYLOADS)?.len() as u64;
+        let rows = self.entry.rows as usize;
+        check_offsets(&self.points, sections::PAYLOAD_OFFSETS, rows, end)
+    }
+
+    fn text(&self, section: &str, range: Range<u64>) -> Result<&str> {
+        let bytes = &self.points.section(section)?[range.start as usize..range.end as usize];
+        std::str::from_utf8(bytes).map_err(|_| corrupted(&self.points, section, "not UTF-8"))
+    }
+}
+
+impl SealedField {
+    fn check(&self, rows: u32) -> Result<()> {
+        let settings = self.file.section(sections::FIELD)?;
+        if serde_json::from_slice::<VectorField>(settings).ok().as_ref() != Some(&self.settings) {
+            let detail = "the settings differ from the collection's";
+            return Err(corrupted(&self.file, sections::FIELD, detail));
+        }
+        if self.absent.max().is_some_and(|row| row >= rows) {
+            return Err(corrupted(&self.file, sections::ABSENT, "rows out of bounds"));
+        }
+        let bytes = self.file.section(sections::VECTORS)?;
+        let vector_bytes = self.settings.dimension * self.settings.element.size_bytes();
+        if !bytes.len().is_multiple_of(vector_bytes) || self.elements().is_none() {
+            return Err(corrupted(&self.file, sections::VECTORS, "not a whole number of vectors"));
+        }
+        let vectors = (bytes.len() / vector_bytes) as u64;
+        if self.settings.kind == VectorKind::Multi {
+            return check_offsets(&self.file, sections::VECTOR_OFFSETS, rows as usize, vectors);
+        }
+        if vectors != u64::from(rows) {
+            let detail = format!("expected {rows} vectors, got {vectors}");
+            return Err(corrupted(&self.file, sections::VECTORS, detail));
+        }
+        Ok(())
+    }
+
+    fn elements(&self) -> Option<ElementsRef<'_>> {
+        let bytes = self.file.section(sections::VECTORS).ok()?;
+        ElementsRef::from_bytes(self.settings.element, bytes)
+    }
+
+    fn view(&self) -> Option<VectorsView<'_>> {
+        let offsets = match self.settings.kind {
+            VectorKind::Single => None,
+            VectorKind::Multi => Some(slice(&self.file, sections::VECTOR_OFFSETS, None).ok()?),
+        };
+        let (dimension, absent) = (self.settings.dimension, &self.absent);
+        Some(VectorsView { dimension, elements: self.elements()?, offsets, absent })
+    }
+}
+
+impl SegmentReader for SealedSegment {
+    fn rows(&self) -> u32 {
+        self.entry.rows
+    }
+
+    fn id(&self, row: u32) -> Result<PointId> {
+        self.id_ref(row).map(PointId::from)
+    }
+
+    fn find(&self, id: &PointId) -> Result<Option<u32>> {
+        let order = slice::<u32>(&self.points, sections::ID_ORDER, None)?;
+        let position = self.first_not_before(order, id, Ordering::is_lt)?;
+        match order.get(position) {
+            Some(&row) if self.id_ref(row)? == id.as_ref() => Ok(Some(row)),
+            _ => Ok(None),
+        }
+    }
+
+    fn page(
+        &self,
+        after: Option<&PointId>,
+        deleted: &RoaringBitmap,
+        limit: usize,
+    ) -> Result<Vec<(PointId, u32)>> {
+        let order = slice::<u32>(&self.points, sections::ID_ORDER, None)?;
+        let start = match after {
+            Some(id) => self.first_not_before(order, id, Ordering::is_le)?,
+            None => 0,
+        };
+        let live = order[start..].iter().filter(|&&row| !deleted.contains(row));
+        live.take(limit).map(|&row| Ok((self.id(row)?, row))).collect()
+    }
+
+    fn payload(&self, row: u32) -> Result<Option<Payload>> {
+        let offsets = slice::<u64>(&self.points, sections::PAYLOAD_OFFSETS, None)?;
+        let range = offsets[row as usize]..offsets[row as usize + 1];
+        if range.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Payload::from_stored(self.text(sections::PAYLOADS, range)?)))
+    }
+
+    fn visit_vectors(
+        &self,
+        field: usize,
+        range: Range<u32>,
+        visit: &mut dyn FnMut(u32, VectorsView<'_>, Range<usize>),
+    ) {
+        // `open` checked the sections a view is made of, so there always is one.
+        if let Some(view) = self.fields[field].view() {
+            let end = range.end.min(self.entry.rows);
+            visit(0, view, range.start as usize..end as usize);
+        }
+    }
+
+    fn vector_bytes(&self, field: usize) -> u64 {
+        self.fields[field].elements().map_or(0, |elements| elements.as_bytes().len() as u64)
+    }
+}
+
+impl SealedSegment {
+    fn id_ref(&self, row: u32) -> Result<PointIdRef<'_>> {
+        let number = slice::<u64>(&self.points, sections::IDS, None)?[row as usize];
+        if !self.text_rows.contains(row) {
+            return Ok(PointIdRef::Number(number));
+        }
+        let offsets = slice::<u64>(&self.points, sections::ID_TEXT_OFFSETS, None)?;
+        let range = offsets[number as usize]..offsets[number as usize + 1];
+        self.text(sections::ID_TEXTS, range).map(PointIdRef::Text)
+    }
+
+    /// Binary search in the order of ids: the first position for which `before(id there, id)`
+    /// no longer holds.
+    fn first_not_before(
+        &self,
+        order: &[u32],
+        id: &PointId,
+        before: fn(Ordering) -> bool,
+    ) -> Result<usize> {
+        let (mut low, mut high) = (0, order.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            if before(self.id_ref(order[middle])?.cmp(&id.as_ref())) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(low)
+    }
+}
+
+/// A section as numbers; `len` is how many there must be.
+fn slice<'f, T: bytemuck::AnyBitPattern>(
+    file: &'f SectionFile,
+    section: &str,
+    len: Option<usize>,
+) -> Result<&'f [T]> {
+    let bytes = file.section(section)?;
+    let values: &[T] = bytemuck::try_cast_slice(bytes)
+        .map_err(|error| corrupted(file, section, error.to_string()))?;
+    match len {
+        Some(expected) if values.len() != expected => {
+            let detail = format!("expected {expected} values, got {}", values.len());
+            Err(corrupted(file, section, detail))
+        }
+        _ => Ok(values),
+    }
+}
+
+fn bitmap(file: &SectionFile, section: &str) -> Result<RoaringBitmap> {
+    RoaringBitmap::deserialize_from(file.section(section)?)
+        .map_err(|error| corrupted(file, section, error.to_string()))
+}
+
+/// Checks that a section holds `items` + 1 offsets that rise from 0 to `end`.
+fn check_offsets(file: &SectionFile, section: &str, items: usize, end: u64) -> Result<()> {
+    let offsets = slice::<u64>(file, section, Some(items + 1))?;
+    if offsets.first() == Some(&0) && offsets.last() == Some(&end) && offsets.is_sorted() {
+        return Ok(());
+    }
+    Err(corrupted(file, section, format!("offsets do not rise from 0 to {end}")))
+}
+
+fn corrupted(file: &SectionFile, section: &str, detail: impl Into<String>) -> crate::Error {
+    file.corrupted(section, detail).into()
+}

@@ -1,0 +1,32 @@
+//! Names of the files and sections of a sealed segment. `docs/file-format.md` draws them.
+
+/// The file with ids and payloads.
+pub const POINTS_FILE: &str = "points.sec";
+/// u64 a row: the number, or for a row in [`ID_TEXT_ROWS`] the ordinal of its text.
+pub const IDS: &str = "ids";
+/// u32 a row: the rows in the order of their ids.
+pub const ID_ORDER: &str = "id_order";
+/// Roaring bitmap of the rows whose id is a text.
+pub const ID_TEXT_ROWS: &str = "id_text_rows";
+/// u64 a text and one more: where it starts in [`ID_TEXTS`].
+pub const ID_TEXT_OFFSETS: &str = "id_text_offsets";
+/// The text ids, UTF-8, one after the other.
+pub const ID_TEXTS: &str = "id_texts";
+/// u64 a row and one more: where its payload starts in [`PAYLOADS`]; empty means none.
+pub const PAYLOAD_OFFSETS: &str = "payload_offsets";
+/// The payloads, JSON text, one after the other.
+pub const PAYLOADS: &str = "payloads";
+
+/// The settings of the field, as JSON.
+pub const FIELD: &str = "field";
+/// The vectors, f32 or f16, row-major.
+pub const VECTORS: &str = "vectors";
+/// Multi fields: u64 a row and one more, the first vector of each row.
+pub const VECTOR_OFFSETS: &str = "vector_offsets";
+/// Roaring bitmap of the rows without a vector.
+pub const ABSENT: &str = "absent";
+
+/// The file with the vectors of the field at `index` (in the order of names).
+pub fn field_file(index: usize) -> String {
+    format!("field-{index}.sec")
+}

@@ -1,0 +1,119 @@
+//! What a query sees: the segments of one moment, and which of their rows are deleted.
+
+use std::sync::Arc;
+
+use roaring::RoaringBitmap;
+
+use super::SegmentReader;
+use crate::error::Result;
+use crate::model::{Include, Payload, Point, PointId};
+
+/// A segment as it was at one moment.
+#[derive(Clone)]
+pub struct View {
+    /// The rows.
+    pub reader: Arc<dyn SegmentReader>,
+    /// The deleted rows.
+    pub deleted: Arc<RoaringBitmap>,
+}
+
+impl View {
+    /// Rows that are not deleted.
+    pub fn live_rows(&self) -> u64 {
+        u64::from(self.reader.rows()) - self.deleted.len()
+    }
+}
+
+/// A row of a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Location {
+    /// Index of the view.
+    pub view: u32,
+    /// Row inside the view's segment.
+    pub row: u32,
+}
+
+/// The collection at one moment. It never changes; writers publish a new one.
+#[derive(Clone, Default)]
+pub struct Snapshot {
+    /// Sequence number of the last operation that is in it.
+    pub sequence: u64,
+    /// The segments, oldest first.
+    pub views: Vec<View>,
+}
+
+impl Snapshot {
+    /// Number of points.
+    pub fn count(&self) -> u64 {
+        self.views.iter().map(View::live_rows).sum()
+    }
+
+    /// Where the point with this id is.
+    ///
+    /// # Errors
+    /// If a sealed file is damaged.
+    pub fn find(&self, id: &PointId) -> Result<Option<Location>> {
+        for (index, view) in self.views.iter().enumerate().rev() {
+            if let Some(row) = view.reader.find(id)?
+                && !view.deleted.contains(row)
+            {
+                return Ok(Some(Location { view: index as u32, row }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The segment of a location.
+    pub fn reader(&self, location: Location) -> &dyn SegmentReader {
+        &*self.views[location.view as usize].reader
+    }
+
+    /// The first `limit` points with an id after `after`, in the order of ids.
+    ///
+    /// # Errors
+    /// If a sealed file is damaged.
+    pub fn page(&self, after: Option<&PointId>, limit: usize) -> Result<Vec<(PointId, Location)>> {
+        let mut found = Vec::new();
+        for (index, view) in self.views.iter().enumerate() {
+            let page = view.reader.page(after, &view.deleted, limit)?;
+            let locate = |row| Location { view: index as u32, row };
+            found.extend(page.into_iter().map(|(id, row)| (id, locate(row))));
+        }
+        found.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    /// The payload at a location.
+    ///
+    /// # Errors
+    /// If a sealed file is damaged.
+    pub fn payload(&self, location: Location) -> Result<Option<Payload>> {
+        self.reader(location).payload(location.row)
+    }
+
+    /// The point at a location, with what is asked for; `fields` are the collection's.
+    ///
+    /// # Errors
+    /// If a sealed file is damaged.
+    pub fn point<'f>(
+        &self,
+        location: Location,
+        fields: impl Iterator<Item = &'f String>,
+        include: Include,
+    ) -> Result<Point> {
+        let reader = self.reader(location);
+        let mut point = Point::new(reader.id(location.row)?);
+        if include.payload {
+            point.payload = reader.payload(location.row)?;
+        }
+        if include.vectors {
+            for (index, name) in fields.enumerate() {
+                if let Some(vector) = reader.vector(index, location.row) {
+                    point.vectors.insert(name.clone(), vector);
+                }
+            }
+        }
+        Ok(point)
+    }
+}

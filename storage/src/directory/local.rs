@@ -1,0 +1,134 @@
+//! A folder of the local file system.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use super::{Directory, WriteFile, check_path};
+use crate::error::{Result, StorageError};
+use crate::mapped_file::MappedFile;
+
+/// Bytes gathered before they are handed to the operating system.
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// A [`Directory`] under a folder of the local file system.
+#[derive(Debug, Clone)]
+pub struct LocalDirectory {
+    root: PathBuf,
+}
+
+impl LocalDirectory {
+    /// The tree under `root`, which must exist when the first folder is created.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// Where a path is in the file system.
+    ///
+    /// # Errors
+    /// [`StorageError::InvalidPath`].
+    pub fn resolve(&self, path: &str) -> Result<PathBuf> {
+        check_path(path)?;
+        Ok(self.root.join(path))
+    }
+}
+
+impl Directory for LocalDirectory {
+    fn create_folder(&self, path: &str) -> Result<()> {
+        check_path(path)?;
+        let mut folder = self.root.clone();
+        for part in path.split('/') {
+            let parent = folder.clone();
+            folder.push(part);
+            match fs::create_dir(&folder) {
+                Ok(()) => sync(&parent)?,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
+                Err(error) => return Err(failed("create folder", &folder)(error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn create_file(&self, path: &str) -> Result<Box<dyn WriteFile>> {
+        let path = self.resolve(path)?;
+        let file = File::create_new(&path).map_err(failed("create", &path))?;
+        Ok(Box::new(LocalFile { path, writer: BufWriter::with_capacity(BUFFER_BYTES, file) }))
+    }
+
+    fn open(&self, path: &str) -> Result<MappedFile> {
+        MappedFile::open(&self.resolve(path)?)
+    }
+
+    fn sync_folder(&self, path: &str) -> Result<()> {
+        sync(&self.resolve(path)?)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<()> {
+        let (from, to) = (self.resolve(from)?, self.resolve(to)?);
+        if to.exists() {
+            return Err(failed("rename to", &to)(io::ErrorKind::AlreadyExists.into()));
+        }
+        fs::rename(&from, &to).map_err(failed("rename", &from))?;
+        for parent in [from.parent(), to.parent()].into_iter().flatten() {
+            sync(parent)?;
+        }
+        Ok(())
+    }
+
+    fn remove_folder(&self, path: &str) -> Result<()> {
+        let path = self.resolve(path)?;
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(failed("remove", &path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn list(&self, path: &str) -> Result<Vec<String>> {
+        let path = self.resolve(path)?;
+        let entries = match fs::read_dir(&path) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(failed("list", &path)(error)),
+        };
+        let mut names = entries
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect::<io::Result<Vec<_>>>()
+            .map_err(failed("list", &path))?;
+        names.sort();
+        Ok(names)
+    }
+}
+
+struct LocalFile {
+    path: PathBuf,
+    writer: BufWriter<File>,
+}
+
+impl Write for LocalFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.writer.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+impl WriteFile for LocalFile {
+    fn sync(&mut self) -> Result<()> {
+        let synced = self.writer.flush().and_then(|()| self.writer.get_ref().sync_all());
+        synced.map_err(failed("sync", &self.path))
+    }
+}
+
+/// Makes the entries of a folder durable.
+pub(crate) fn sync(folder: &Path) -> Result<()> {
+    File::open(folder).and_then(|file| file.sync_all()).map_err(failed("sync", folder))
+}
+
+/// Turns an I/O error into ours.
+pub(crate) fn failed(op: &'static str, path: &Path) -> impl Fn(io::Error) -> StorageError {
+    move |source| StorageError::Io { op, path: path.to_owned(), source }
+}

@@ -1,0 +1,125 @@
+//! The file that says: this folder is a Lanner database, of this format.
+//!
+//! It is checked before anything else is opened or created, so that neither a foreign folder nor
+//! a database of a newer version is touched.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+
+use crate::directory::local::{failed, sync};
+use crate::error::{Result, StorageError};
+
+/// Format of the folder, catalog and journal that this version writes.
+pub const FORMAT: u32 = 1;
+
+const FILE: &str = "LANNER";
+const FIRST_LINE: &str = "lanner database";
+
+/// Checks that `root` is a database, making it one if it is missing or empty. Returns its format.
+///
+/// # Errors
+/// [`StorageError::NotADatabase`] if the folder holds something else,
+/// [`StorageError::UnsupportedFormat`] if a newer version made it, and I/O errors.
+pub fn open_or_create(root: &Path) -> Result<u32> {
+    fs::create_dir_all(root).map_err(failed("create folder", root))?;
+    let path = root.join(FILE);
+    match fs::read_to_string(&path) {
+        Ok(text) => check(root, &text),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(malformed(root)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let mut entries = fs::read_dir(root).map_err(failed("list", root))?;
+            // What a creation cut short leaves behind is no reason to refuse the folder.
+            let foreign = entries.any(|entry| {
+                entry.is_ok_and(|entry| entry.file_name().to_string_lossy() != temporary_name())
+            });
+            if foreign {
+                let detail = format!("it is not empty and has no file `{FILE}`");
+                return Err(StorageError::NotADatabase { path: root.to_owned(), detail });
+            }
+            create(root)?;
+            Ok(FORMAT)
+        }
+        Err(error) => Err(failed("read", &path)(error)),
+    }
+}
+
+fn temporary_name() -> String {
+    format!("{FILE}.tmp")
+}
+
+fn create(root: &Path) -> Result<()> {
+    let temporary = root.join(temporary_name());
+    let mut file = File::create(&temporary).map_err(failed("create", &temporary))?;
+    write!(file, "{FIRST_LINE}\nformat {FORMAT}\n")
+        .and_then(|()| file.sync_all())
+        .map_err(failed("write", &temporary))?;
+    fs::rename(&temporary, root.join(FILE)).map_err(failed("rename", &temporary))?;
+    sync(root)
+}
+
+fn check(root: &Path, text: &str) -> Result<u32> {
+    let mut lines = text.lines();
+    let format = match (lines.next(), lines.next().and_then(|line| line.strip_prefix("format "))) {
+        (Some(FIRST_LINE), Some(format)) => format.parse().ok(),
+        _ => None,
+    };
+    match format {
+        Some(format @ 1..=FORMAT) => Ok(format),
+        Some(found) if found > FORMAT => {
+            let (path, supported) = (root.to_owned(), FORMAT);
+            Err(StorageError::UnsupportedFormat { path, found, supported })
+        }
+        _ => Err(malformed(root)),
+    }
+}
+
+fn malformed(root: &Path) -> StorageError {
+    let detail = format!("its file `{FILE}` does not say `{FIRST_LINE}` and a format");
+    StorageError::NotADatabase { path: root.to_owned(), detail }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn makes_an_empty_folder_a_database_and_knows_it_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("new/nested");
+        assert_eq!(open_or_create(&root).unwrap(), FORMAT);
+        fs::write(root.join("anything"), "x").unwrap();
+        assert_eq!(open_or_create(&root).unwrap(), FORMAT);
+    }
+
+    #[test]
+    fn refuses_foreign_folders_and_leaves_them_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("photo.jpg"), "x").unwrap();
+        let error = open_or_create(folder.path()).unwrap_err();
+        assert!(matches!(error, StorageError::NotADatabase { .. }), "{error}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn refuses_newer_formats_and_garbage() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |text: &[u8]| fs::write(folder.path().join(FILE), text).unwrap();
+        write(b"lanner database\nformat 2\n");
+        let error = open_or_create(folder.path()).unwrap_err();
+        let newer = matches!(error, StorageError::UnsupportedFormat { found: 2, supported: 1, .. });
+        assert!(newer, "{error}");
+        for text in [&b""[..], b"\xff\xfe", b"lanner database\nformat x\n", b"format 1\n"] {
+            write(text);
+            let error = open_or_create(folder.path()).unwrap_err();
+            assert!(matches!(error, StorageError::NotADatabase { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_creation_cut_short_can_be_repeated() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("LANNER.tmp"), "lanner da").unwrap();
+        assert_eq!(open_or_create(folder.path()).unwrap(), FORMAT);
+    }
+}

@@ -1,0 +1,27 @@
+//! Storage for Lanner: checksummed, memory-mapped section files for what never changes, and a
+//! RocksDB catalog for what must change atomically.
+//!
+//! This crate knows named, aligned, checksummed bytes, and never what a vector is.
+//!
+//! * [`Directory`] says what durable means for sealed files; [`LocalDirectory`] implements it.
+//! * [`SectionWriter`] and [`SectionFile`] write and read the files of sealed segments.
+//! * [`Catalog`] holds collections, manifests, tombstones and the journal.
+//! * [`DatabaseLock`] and [`identity`] guard the folder of a database.
+
+mod catalog;
+mod checksum;
+mod directory;
+mod error;
+pub mod identity;
+mod lock;
+mod mapped_file;
+mod section_file;
+
+pub use catalog::{Batch, Catalog, FileEntry, Manifest, SegmentEntry, Sync};
+pub use directory::{Directory, LocalDirectory, WriteFile, check_path};
+pub use error::{Result, StorageError};
+pub use lock::DatabaseLock;
+pub use mapped_file::MappedFile;
+pub use section_file::{
+    FORMAT, FileSummary, MAX_NAME_BYTES, SectionFile, SectionInfo, SectionWriter,
+};

@@ -1,0 +1,62 @@
+//! One process owns a database folder.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::Path;
+
+use crate::directory::local::failed;
+use crate::error::{Result, StorageError};
+
+/// The exclusive lock on a database folder, released on drop and when the process dies.
+#[derive(Debug)]
+pub struct DatabaseLock {
+    _file: File,
+}
+
+impl DatabaseLock {
+    /// Takes the lock and writes this process's id into it.
+    ///
+    /// # Errors
+    /// [`StorageError::Locked`] naming the owner, and I/O errors.
+    pub fn acquire(root: &Path) -> Result<Self> {
+        let path = root.join("LOCK");
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(failed("open", &path))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                let pid =
+                    file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+                return Err(StorageError::Locked { path: root.to_owned(), pid });
+            }
+            Err(TryLockError::Error(error)) => return Err(failed("lock", &path)(error)),
+        }
+        file.set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| writeln!(file, "{}", std::process::id()))
+            .map_err(failed("write", &path))?;
+        Ok(Self { _file: file })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_owner_is_told_the_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = DatabaseLock::acquire(folder.path()).unwrap();
+        let error = DatabaseLock::acquire(folder.path()).unwrap_err();
+        let named = format!("is locked by process {}", std::process::id());
+        assert!(error.to_string().ends_with(&named), "{error}");
+        drop(lock);
+        DatabaseLock::acquire(folder.path()).unwrap();
+    }
+}
