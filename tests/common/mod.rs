@@ -1,0 +1,97 @@
+//! What the scenario tests share: seeded data and the exact oracle.
+#![allow(dead_code, reason = "each test file uses a part of this")]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use lanner::{Metric, MultiVector, Point, PointId, Vector};
+
+/// SplitMix64 (Steele, Lea, Flood 2014): a small generator with a printable seed.
+pub struct Random(u64);
+
+impl Random {
+    /// Starts from a seed, and prints it.
+    pub fn new(seed: u64) -> Self {
+        println!("seed {seed}");
+        Self(seed)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound as u64) as usize
+    }
+
+    /// Uniform in −1..1.
+    pub fn float(&mut self) -> f32 {
+        (self.next() >> 40) as f32 / (1_u64 << 23) as f32 - 1.0
+    }
+
+    pub fn vector(&mut self, dimension: usize) -> Vec<f32> {
+        (0..dimension).map(|_| self.float()).collect()
+    }
+
+    pub fn multi(&mut self, dimension: usize, rows: usize) -> MultiVector {
+        MultiVector::from_flat(dimension, self.vector(dimension * rows)).unwrap()
+    }
+}
+
+fn rows(vector: &Vector) -> Vec<Vec<f64>> {
+    let wide = |row: &[f32]| row.iter().map(|&x| f64::from(x)).collect();
+    match vector {
+        Vector::Single(values) => vec![wide(values)],
+        Vector::Multi(multi) => multi.rows().map(wide).collect(),
+    }
+}
+
+/// The similarity in double precision, straight from the definition.
+pub fn similarity(metric: Metric, query: &Vector, document: &Vector) -> f64 {
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
+    let pair = |q: &[f64], x: &[f64]| match metric {
+        Metric::Dot => dot(q, x),
+        Metric::Cosine => dot(q, x) / (dot(q, q) * dot(x, x)).sqrt(),
+        Metric::L2 => -q.iter().zip(x).map(|(a, b)| (a - b).powi(2)).sum::<f64>(),
+        _ => unreachable!("a metric this oracle does not know"),
+    };
+    let document = rows(document);
+    rows(query)
+        .iter()
+        .map(|q| document.iter().map(|x| pair(q, x)).fold(f64::NEG_INFINITY, f64::max))
+        .sum()
+}
+
+/// The exact top k over all points, best first, by score and then by smaller id.
+pub fn exact_top_k(
+    points: &BTreeMap<PointId, Point>,
+    field: &str,
+    metric: Metric,
+    query: &Vector,
+    k: usize,
+) -> Vec<(PointId, f64)> {
+    let mut scored: Vec<(PointId, f64)> = points
+        .values()
+        .filter_map(|point| {
+            let vector = point.vectors.get(field)?;
+            Some((point.id.clone(), similarity(metric, query, vector)))
+        })
+        .collect();
+    scored.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    scored.truncate(k);
+    scored
+}
+
+/// The folder of real data, if this checkout has it beside it.
+pub fn shared_data(folder: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(folder);
+    if path.is_dir() {
+        return Some(path);
+    }
+    println!("skipped: {folder} is not there");
+    None
+}

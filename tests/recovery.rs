@@ -1,0 +1,241 @@
+//! What is left after damage, and who may open what.
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use common::Random;
+use lanner::{
+    CollectionConfig, Database, DatabaseOptions, Durability, Error, ErrorKind, Metric, Point,
+    QueryRequest, VectorField,
+};
+
+fn config() -> CollectionConfig {
+    CollectionConfig::new()
+        .with_field("tokens", VectorField::multi(4, Metric::Dot).half_precision())
+        .with_field("v", VectorField::single(8, Metric::Cosine))
+}
+
+/// Two collections with one sealed segment each.
+fn create(root: &Path) {
+    let mut random = Random::new(1);
+    let database = Database::open(root).unwrap();
+    for name in ["damaged", "sound"] {
+        let collection = database.create_collection(name, config()).unwrap();
+        let points = (0..20_u64).map(|id| {
+            let point = if id < 10 { Point::new(id) } else { Point::new(format!("id-{id}")) };
+            point
+                .with_vector("v", random.vector(8))
+                .with_vector("tokens", random.multi(4, 2))
+                .with_payload(lanner::Payload::parse("{\"a\":1}").unwrap())
+        });
+        collection.upsert(points).unwrap();
+        collection.flush().unwrap();
+    }
+}
+
+fn section_files(root: &Path) -> Vec<PathBuf> {
+    let segment = root.join("collections/1/1");
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(&segment).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert_eq!(files.len(), 3, "points and two fields");
+    files
+}
+
+fn flip(path: &Path, at: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[at] ^= 0x10;
+    fs::write(path, bytes).unwrap();
+}
+
+/// Opens the database and returns why `damaged` is unusable; everything else must work.
+fn refusal(root: &Path) -> Error {
+    let database = Database::open(root).unwrap();
+    let sound = database.collection("sound").unwrap();
+    assert_eq!(sound.count(), 20);
+    assert_eq!(sound.query(&QueryRequest::new("v", vec![1.0; 8])).unwrap().hits.len(), 10);
+    sound.upsert([Point::new(1).with_vector("v", vec![1.0; 8])]).unwrap();
+    assert_eq!(database.collections().len(), 2, "the damaged one is listed");
+    database.collection("damaged").map(drop).unwrap_err()
+}
+
+#[test]
+fn a_flipped_byte_in_any_section_is_reported_with_file_and_section() {
+    let folder = tempfile::tempdir().unwrap();
+    create(folder.path());
+    let directory = lanner_storage::LocalDirectory::new(folder.path());
+    for path in section_files(folder.path()) {
+        let relative = path.strip_prefix(folder.path()).unwrap().to_str().unwrap().to_owned();
+        let file = lanner_storage::SectionFile::open(&directory, &relative).unwrap();
+        let sections = file.sections().to_vec();
+        drop(file);
+        for section in sections.iter().filter(|section| section.len > 0) {
+            let at = (section.offset + section.len / 2) as usize;
+            flip(&path, at);
+            let error = refusal(folder.path());
+            assert_eq!(error.kind(), ErrorKind::Corrupted);
+            let text = error.to_string();
+            let named = format!("corrupted in section `{}`", section.name);
+            assert!(text.contains(&relative) && text.contains(&named), "{text}");
+            flip(&path, at);
+        }
+    }
+    let database = Database::open(folder.path()).unwrap();
+    assert_eq!(database.collection("damaged").unwrap().count(), 20, "mended");
+}
+
+#[test]
+fn a_missing_truncated_or_exchanged_file_is_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    create(folder.path());
+    let path = section_files(folder.path()).remove(0);
+    let bytes = fs::read(&path).unwrap();
+
+    fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
+    assert_eq!(refusal(folder.path()).kind(), ErrorKind::Corrupted);
+
+    let other = folder.path().join("collections/2/1").join(path.file_name().unwrap());
+    fs::copy(other, &path).unwrap();
+    let error = refusal(folder.path());
+    assert!(error.to_string().contains("field-0.sec"), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Corrupted, "a sound file, but not the one that was sealed");
+
+    fs::remove_file(&path).unwrap();
+    assert!(refusal(folder.path()).to_string().contains("field-0.sec"));
+}
+
+#[test]
+fn a_damaged_collection_can_be_deleted_and_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    create(folder.path());
+    flip(&section_files(folder.path())[0], 70);
+    let database = Database::open(folder.path()).unwrap();
+    assert!(database.collection("damaged").is_err());
+    database.delete_collection("damaged").unwrap();
+    let collection = database.create_collection("damaged", config()).unwrap();
+    assert_eq!(collection.count(), 0);
+    assert!(!folder.path().join("collections/1").exists());
+}
+
+#[test]
+fn a_second_owner_a_foreign_folder_and_a_newer_format_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::open(folder.path()).unwrap();
+    let locked = Database::open(folder.path()).map(drop).unwrap_err();
+    assert_eq!(locked.kind(), ErrorKind::FailedPrecondition);
+    assert!(locked.to_string().contains(&format!("process {}", std::process::id())), "{locked}");
+    drop(database);
+    fs::write(folder.path().join("LANNER"), "lanner database\nformat 99\n").unwrap();
+    let newer = Database::open(folder.path()).map(drop).unwrap_err();
+    assert_eq!(newer.kind(), ErrorKind::Unsupported);
+
+    let foreign = tempfile::tempdir().unwrap();
+    fs::write(foreign.path().join("notes.txt"), "mine").unwrap();
+    let refused = Database::open(foreign.path()).map(drop).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::FailedPrecondition);
+    assert_eq!(fs::read_dir(foreign.path()).unwrap().count(), 1, "nothing was created");
+}
+
+#[test]
+fn a_handle_that_outlives_its_database_keeps_the_lock_and_refuses_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::open(folder.path()).unwrap();
+    let collection = database.create_collection("c", config()).unwrap();
+    let point = || Point::new(1).with_vector("v", vec![1.0; 8]);
+    collection.upsert([point()]).unwrap();
+    drop(database);
+    assert!(matches!(collection.upsert([point()]), Err(Error::Closing)));
+    assert!(matches!(collection.flush(), Err(Error::Closing)));
+    assert_eq!(collection.count(), 1, "reading goes on");
+    assert!(Database::open(folder.path()).is_err());
+    drop(collection);
+    assert_eq!(Database::open(folder.path()).unwrap().collection("c").unwrap().count(), 1);
+}
+
+#[test]
+fn leftovers_of_builds_cut_short_are_swept() {
+    let folder = tempfile::tempdir().unwrap();
+    create(folder.path());
+    for leftover in ["collections/1/7", "collections/1/8.tmp", "collections/9/1"] {
+        let leftover = folder.path().join(leftover);
+        fs::create_dir_all(&leftover).unwrap();
+        fs::write(leftover.join("points.sec"), "half a file").unwrap();
+    }
+    drop(Database::open(folder.path()).unwrap());
+    let names = |path: &str| fs::read_dir(folder.path().join(path)).unwrap().count();
+    assert_eq!((names("collections"), names("collections/1")), (2, 1));
+}
+
+#[test]
+fn collections_are_created_once_listed_and_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::open(folder.path()).unwrap();
+    let collection = database.create_collection("c", config()).unwrap();
+    let exists = database.create_collection("c", config()).map(drop).unwrap_err();
+    assert_eq!(exists.kind(), ErrorKind::AlreadyExists);
+    let named = database.create_collection("../c", config()).map(drop).unwrap_err();
+    assert_eq!(named.kind(), ErrorKind::InvalidArgument);
+    database.delete_collection("c").unwrap();
+    let gone = collection.upsert([Point::new(1).with_vector("v", vec![1.0; 8])]).unwrap_err();
+    assert_eq!(gone.kind(), ErrorKind::NotFound);
+    assert_eq!(database.delete_collection("c").unwrap_err().kind(), ErrorKind::NotFound);
+    assert!(database.collections().is_empty());
+}
+
+/// Each batch writes the same version to all ids, so a torn write or a snapshot that changes
+/// would show two versions.
+#[test]
+fn queries_see_whole_batches_while_writers_seal_and_merge() {
+    const IDS: u64 = 30;
+    let folder = tempfile::tempdir().unwrap();
+    let database = DatabaseOptions::new().seal_bytes(4_000).open(folder.path()).unwrap();
+    let config = CollectionConfig::new().with_field("v", VectorField::single(1, Metric::Dot));
+    let collection = database.create_collection("c", config).unwrap();
+    let write = |version: u64| {
+        let point = |id: u64| Point::new(id).with_vector("v", vec![version as f32]);
+        let mut builder = collection.batch();
+        (0..IDS).for_each(|id| builder.push(point(id)).unwrap());
+        collection.upsert_batch(builder.finish(), Durability::Buffered).unwrap();
+    };
+    write(1);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| (2..=200).for_each(write));
+        let mut last = 0.0;
+        while !writer.is_finished() {
+            let answer = collection.query(&QueryRequest::new("v", vec![1.0]).limit(100)).unwrap();
+            assert_eq!(answer.hits.len(), IDS as usize);
+            let version = answer.hits[0].score;
+            assert!(answer.hits.iter().all(|hit| hit.score == version), "one version");
+            assert!(version >= last, "time does not run backwards");
+            last = version;
+        }
+    });
+    collection.optimize().unwrap();
+    assert_eq!(collection.info().segments.len(), 1);
+    assert_eq!(collection.count(), IDS);
+}
+
+#[test]
+fn concurrent_writers_share_commits_and_lose_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::open(folder.path()).unwrap();
+    let config = CollectionConfig::new().with_field("v", VectorField::single(1, Metric::Dot));
+    let collection = database.create_collection("c", config).unwrap();
+    std::thread::scope(|scope| {
+        for writer in 0..8_u64 {
+            let collection = &collection;
+            scope.spawn(move || {
+                for index in 0..25 {
+                    let id = writer * 100 + index;
+                    collection.upsert([Point::new(id).with_vector("v", vec![1.0])]).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(collection.count(), 200);
+    assert_eq!(collection.info().sequence, 200);
+    drop((collection, database));
+    assert_eq!(Database::open(folder.path()).unwrap().collection("c").unwrap().count(), 200);
+}
