@@ -3,7 +3,8 @@
 //!
 //! This crate knows named, aligned, checksummed bytes, and never what a vector is.
 //!
-//! * [`Directory`] says what durable means for sealed files; [`LocalDirectory`] implements it.
+//! * [`Directory`] says what durable means for sealed files; [`LocalDirectory`] implements it, and
+//!   [`FaultyDirectory`] breaks it on purpose.
 //! * [`SectionWriter`] and [`SectionFile`] write and read the files of sealed segments.
 //! * [`Catalog`] holds collections, manifests, tombstones and the journal.
 //! * [`DatabaseLock`] and [`identity`] guard the folder of a database.
@@ -18,7 +19,7 @@ mod mapped_file;
 mod section_file;
 
 pub use catalog::{Batch, Catalog, FileEntry, Manifest, SegmentEntry, Sync};
-pub use directory::{Directory, LocalDirectory, WriteFile, check_path};
+pub use directory::{Directory, FaultyDirectory, LocalDirectory, WriteFile, check_path};
 pub use error::{Result, StorageError};
 pub use lock::DatabaseLock;
 pub use mapped_file::MappedFile;

@@ -4,11 +4,13 @@
 //! overwrite, no append and no seek, and an object store could implement it. Paths are relative,
 //! `/`-separated and made of `[a-z0-9_.-]+` components, whatever the implementation.
 
+mod faulty;
 pub(crate) mod local;
 
 use std::fmt::Debug;
 use std::io::Write;
 
+pub use faulty::FaultyDirectory;
 pub use local::LocalDirectory;
 
 use crate::error::{Result, StorageError};

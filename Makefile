@@ -1,0 +1,33 @@
+# `make demo` shows what Lanner does; `make test` is what CI runs. Both work on a fresh
+# Debian or Ubuntu with git, make and rustup: `make setup` installs or names the rest.
+#
+# One profile (release) for everything: RocksDB takes minutes to compile, and once is enough.
+
+CARGO ?= cargo
+BUILD := --release --workspace --locked
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test bench docs
+
+help: ## Show the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+setup: ## Install what the build needs, or say what to type
+	@.ci/setup
+
+demo: setup ## Build Lanner and run it on the small collection that ships with it
+	$(CARGO) build $(BUILD) --bins
+	$(CARGO) run --release --locked --quiet --bin lanner -- demo
+
+test: setup ## Format check, lints, all tests, documentation
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy $(BUILD) --all-targets -- -D warnings
+	$(CARGO) build $(BUILD) --all-targets
+	$(CARGO) test $(BUILD)
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(BUILD) --no-deps --document-private-items
+
+bench: setup ## Measure the kernels
+	$(CARGO) bench --workspace --locked
+
+docs: setup ## Build the documentation of the crates and open it
+	$(CARGO) doc $(BUILD) --no-deps --open

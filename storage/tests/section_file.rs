@@ -1,0 +1,175 @@
+//! Section files come back as they were written, and nothing else is taken for one.
+
+use std::fs;
+use std::path::Path;
+
+use lanner_storage::{
+    Directory, LocalDirectory, SectionFile, SectionInfo, SectionWriter, StorageError,
+};
+use proptest::prelude::*;
+
+fn write(directory: &dyn Directory, path: &str, sections: &[(String, Vec<u8>)], piece: usize) {
+    let mut writer = SectionWriter::create(directory, path).unwrap();
+    for (name, bytes) in sections {
+        writer.begin_section(name).unwrap();
+        for piece in bytes.chunks(piece) {
+            writer.write(piece).unwrap();
+        }
+        writer.end_section().unwrap();
+    }
+    let summary = writer.finish().unwrap();
+    SectionFile::open_expecting(directory, path, &summary).unwrap();
+}
+
+fn example() -> Vec<(String, Vec<u8>)> {
+    vec![
+        ("ids".to_owned(), (0..100).collect()),
+        ("empty".to_owned(), Vec::new()),
+        ("vectors".to_owned(), (0..=255).cycle().take(300).collect()),
+    ]
+}
+
+/// Opens and verifies the file; what a caller would do before it trusts a byte.
+fn check(directory: &LocalDirectory, path: &str) -> Result<Vec<SectionInfo>, StorageError> {
+    let file = SectionFile::open(directory, path)?;
+    file.verify()?;
+    Ok(file.sections().to_vec())
+}
+
+#[test]
+fn every_flipped_byte_is_reported_with_file_and_section() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = LocalDirectory::new(folder.path());
+    write(&directory, "a.sec", &example(), 64);
+    let sections = check(&directory, "a.sec").unwrap();
+    let path = folder.path().join("a.sec");
+    let sound = fs::read(&path).unwrap();
+    for at in 0..sound.len() {
+        for bit in [0x01, 0x80] {
+            let mut bytes = sound.clone();
+            bytes[at] ^= bit;
+            fs::write(&path, &bytes).unwrap();
+            let error = check(&directory, "a.sec").expect_err("a flipped byte is noticed");
+            let text = error.to_string();
+            assert!(text.contains("a.sec"), "{text}");
+            let position = at as u64;
+            let hit = sections.iter().find(|s| (s.offset..s.offset + s.len).contains(&position));
+            if let Some(hit) = hit {
+                let named = format!("corrupted in section `{}`", hit.name);
+                assert!(text.contains(&named), "byte {at}: {text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_truncation_and_every_extension_is_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = LocalDirectory::new(folder.path());
+    write(&directory, "a.sec", &example(), 64);
+    let path = folder.path().join("a.sec");
+    let sound = fs::read(&path).unwrap();
+    for len in 0..sound.len() {
+        fs::write(&path, &sound[..len]).unwrap();
+        let error = check(&directory, "a.sec").expect_err("a truncated file is noticed");
+        assert!(matches!(error, StorageError::Corrupted { .. }), "{len}: {error}");
+    }
+    fs::write(&path, [&sound[..], &[0]].concat()).unwrap();
+    assert!(check(&directory, "a.sec").is_err());
+}
+
+#[test]
+fn a_newer_format_is_not_taken_for_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = LocalDirectory::new(folder.path());
+    write(&directory, "a.sec", &example(), 64);
+    let path = folder.path().join("a.sec");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[8] = 9;
+    fs::write(&path, bytes).unwrap();
+    let error = check(&directory, "a.sec").unwrap_err();
+    assert!(matches!(error, StorageError::UnsupportedFormat { found: 9, .. }), "{error}");
+}
+
+#[test]
+fn misuse_of_the_writer_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = LocalDirectory::new(folder.path());
+    let mut writer = SectionWriter::create(&directory, "a.sec").unwrap();
+    assert!(SectionWriter::create(&directory, "a.sec").is_err(), "files are written once");
+    assert!(writer.write(b"x").is_err(), "outside a section");
+    assert!(writer.end_section().is_err());
+    writer.write_section("one", b"1").unwrap();
+    assert!(writer.begin_section("one").is_err(), "names are unique");
+    for name in ["", "Upper", "a b", &"x".repeat(49)] {
+        assert!(writer.begin_section(name).is_err(), "{name:?}");
+    }
+    writer.begin_section("two").unwrap();
+    assert!(writer.begin_section("three").is_err(), "one section at a time");
+    assert!(writer.finish().is_err(), "a section is open");
+}
+
+/// Written by format 1 and kept: later versions must read it. Made by
+/// `LANNER_WRITE_FIXTURES=1 cargo test --release --workspace --test section_file`.
+#[test]
+fn the_fixture_of_format_1_reads_byte_for_byte() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let directory = LocalDirectory::new(&fixtures);
+    if std::env::var_os("LANNER_WRITE_FIXTURES").is_some() {
+        fs::remove_file(fixtures.join("v1.sec")).ok();
+        write(&directory, "v1.sec", &example(), 7);
+    }
+    let file = SectionFile::open(&directory, "v1.sec").unwrap();
+    file.verify().unwrap();
+    for (name, bytes) in example() {
+        assert_eq!(file.section(&name).unwrap(), bytes);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    write(&LocalDirectory::new(folder.path()), "v1.sec", &example(), 11);
+    let again = fs::read(folder.path().join("v1.sec")).unwrap();
+    assert_eq!(again, fs::read(fixtures.join("v1.sec")).unwrap(), "the bytes are the format");
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read(
+        contents in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..500), 0..8),
+        piece in 1_usize..200,
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = LocalDirectory::new(folder.path());
+        let sections: Vec<(String, Vec<u8>)> =
+            contents.into_iter().enumerate().map(|(i, bytes)| (format!("s{i}"), bytes)).collect();
+        write(&directory, "a.sec", &sections, piece);
+        let file = SectionFile::open(&directory, "a.sec").unwrap();
+        file.verify().unwrap();
+        prop_assert_eq!(file.sections().len(), sections.len());
+        for (name, bytes) in &sections {
+            let read = file.section(name).unwrap();
+            prop_assert_eq!(read, bytes.as_slice());
+            prop_assert!((read.as_ptr() as usize).is_multiple_of(64));
+        }
+        prop_assert!(file.section("missing").is_err());
+    }
+
+    #[test]
+    fn any_bytes_are_refused_without_a_panic(
+        mut bytes in proptest::collection::vec(any::<u8>(), 0..400),
+        framed in any::<bool>(),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = LocalDirectory::new(folder.path());
+        if framed && bytes.len() > 120 {
+            // A sound header and trailer magic lead further into the reader.
+            write(&directory, "sound.sec", &[], 1);
+            let sound = fs::read(folder.path().join("sound.sec")).unwrap();
+            bytes[..64].copy_from_slice(&sound[..64]);
+            let end = bytes.len();
+            bytes[end - 8..].copy_from_slice(&sound[sound.len() - 8..]);
+            let len = (end as u64).to_le_bytes();
+            bytes[end - 16..end - 8].copy_from_slice(&len);
+        }
+        fs::write(folder.path().join("a.sec"), &bytes).unwrap();
+        prop_assert!(check(&directory, "a.sec").is_err());
+    }
+}
