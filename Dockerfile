@@ -1,0 +1,16 @@
+# Builds Lanner from source and runs its server.
+FROM rust:1.95-bookworm AS build
+RUN apt-get update && apt-get install -y --no-install-recommends libclang-dev && rm -rf /var/lib/apt/lists/*
+WORKDIR /lanner
+COPY . .
+RUN cargo build --release --locked --bin lanner
+
+FROM debian:bookworm-slim
+RUN useradd --system --uid 7700 --create-home --home-dir /data lanner
+COPY --from=build /lanner/target/release/lanner /usr/local/bin/lanner
+USER lanner
+VOLUME /data
+EXPOSE 7700
+# A container's port is reachable only where it is published; there is no authentication yet.
+ENTRYPOINT ["lanner"]
+CMD ["serve", "--data", "/data/db", "--address", "0.0.0.0:7700", "--insecure"]
