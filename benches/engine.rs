@@ -94,7 +94,7 @@ fn max_sim(data: &Path) {
         return;
     }
     let read = |name: &str| {
-        let matrix = npy::NpyMatrix::open(&data.join(format!("{name}.npy"))).expect("a matrix");
+        let mut matrix = npy::NpyMatrix::open(&data.join(format!("{name}.npy"))).expect("a matrix");
         let mut values = Vec::new();
         matrix.read_rows(0..matrix.rows(), &mut values).expect("rows");
         (matrix.cols(), values)

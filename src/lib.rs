@@ -45,12 +45,16 @@
 //! writes and merges them, [`query`] searches them, and [`database`] holds it all together.
 //! [`evaluation`] judges retrieval the BEIR way. [`service`] is gRPC; [`cli`] is the program.
 
+// Nothing that comes from a user, a file or the network may panic.
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
 #[cfg(target_endian = "big")]
 compile_error!("Lanner's files are little-endian and mapped as they are");
 
 pub mod collection;
 pub mod database;
 mod error;
+pub mod evaluation;
 pub mod kernels;
 pub mod model;
 pub mod multivector;

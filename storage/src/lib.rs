@@ -9,6 +9,9 @@
 //! * [`Catalog`] holds collections, manifests, tombstones and the journal.
 //! * [`DatabaseLock`] and [`identity`] guard the folder of a database.
 
+// Nothing that comes from a user, a file or the network may panic.
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
 mod catalog;
 mod checksum;
 mod directory;

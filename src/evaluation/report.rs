@@ -1,0 +1,175 @@
+//! The result of one benchmark run: quality, indexing and latency together.
+//!
+//! The serialised form is the contract of `--json-report`: scripts that compare versions read it,
+//! so its keys are fixed and always present. A value that was not measured is `null`, never 0.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::latency::{LatencyPercentiles, LatencyRecorder};
+use super::metrics::Metrics;
+
+/// Result of one benchmark run on one data set.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Name of the data set, such as `nfcorpus`.
+    pub dataset: String,
+    /// Split the judgements came from, such as `test`.
+    pub split: String,
+    /// How documents are represented, such as `single` or `multi`.
+    pub mode: String,
+    /// See [`Metrics::ndcg_10`].
+    pub ndcg_10: f64,
+    /// See [`Metrics::map_100`].
+    pub map_100: f64,
+    /// See [`Metrics::mrr_10`].
+    pub mrr_10: f64,
+    /// See [`Metrics::recall_10`].
+    pub recall_10: f64,
+    /// See [`Metrics::recall_100`].
+    pub recall_100: f64,
+    /// Number of judged queries.
+    pub queries: usize,
+    /// Number of documents searched.
+    pub documents: usize,
+    /// Time to index all documents, in seconds; `None` when an existing index was used.
+    pub index_seconds: Option<f64>,
+    /// Documents indexed per second; `None` when not measured.
+    pub documents_per_second: Option<f64>,
+    /// Latency of single queries in milliseconds; `None` when not measured.
+    pub latency_ms: Option<LatencyPercentiles>,
+    /// Queries answered per second of wall time; `None` when not measured.
+    pub qps: Option<f64>,
+}
+
+impl Report {
+    /// A report of quality alone.
+    pub fn new(
+        dataset: &str,
+        split: &str,
+        mode: &str,
+        documents: usize,
+        metrics: &Metrics,
+    ) -> Self {
+        Self {
+            dataset: dataset.to_owned(),
+            split: split.to_owned(),
+            mode: mode.to_owned(),
+            ndcg_10: metrics.ndcg_10,
+            map_100: metrics.map_100,
+            mrr_10: metrics.mrr_10,
+            recall_10: metrics.recall_10,
+            recall_100: metrics.recall_100,
+            queries: metrics.queries,
+            documents,
+            index_seconds: None,
+            documents_per_second: None,
+            latency_ms: None,
+            qps: None,
+        }
+    }
+
+    /// Adds the time it took to index all documents.
+    #[must_use]
+    pub fn with_indexing(mut self, elapsed: Duration) -> Self {
+        self.index_seconds = Some(elapsed.as_secs_f64());
+        self.documents_per_second = rate(self.documents, elapsed);
+        self
+    }
+
+    /// Adds the latencies of the queries and the wall time in which all of them were answered,
+    /// which is less than their sum when they run concurrently.
+    #[must_use]
+    pub fn with_latencies(mut self, latencies: &LatencyRecorder, elapsed: Duration) -> Self {
+        self.latency_ms = latencies.percentiles_ms();
+        self.qps = rate(latencies.len(), elapsed);
+        self
+    }
+
+    /// The report as indented JSON ending in a newline.
+    ///
+    /// # Errors
+    /// When serde_json fails, which no value of this type makes it do.
+    pub fn to_json(&self) -> Result<String, serde_json::Error> {
+        let mut json = serde_json::to_string_pretty(self)?;
+        json.push('\n');
+        Ok(json)
+    }
+}
+
+/// Events per second; `None` when nothing happened or no time passed.
+fn rate(count: usize, elapsed: Duration) -> Option<f64> {
+    let seconds = elapsed.as_secs_f64();
+    (count > 0 && seconds > 0.0).then(|| count as f64 / seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metrics() -> Metrics {
+        Metrics {
+            ndcg_10: 0.3125,
+            map_100: 0.125,
+            mrr_10: 0.5,
+            recall_10: 0.25,
+            recall_100: 0.75,
+            queries: 323,
+        }
+    }
+
+    #[test]
+    fn the_json_keys_are_fixed() {
+        let mut latencies = LatencyRecorder::new();
+        for ms in [1, 2, 3, 4] {
+            latencies.record(Duration::from_millis(ms));
+        }
+        let report = Report::new("nfcorpus", "test", "multi", 1000, &metrics())
+            .with_indexing(Duration::from_secs(4))
+            .with_latencies(&latencies, Duration::from_millis(8));
+        let expected = r#"{
+  "dataset": "nfcorpus",
+  "split": "test",
+  "mode": "multi",
+  "ndcg_10": 0.3125,
+  "map_100": 0.125,
+  "mrr_10": 0.5,
+  "recall_10": 0.25,
+  "recall_100": 0.75,
+  "queries": 323,
+  "documents": 1000,
+  "index_seconds": 4.0,
+  "documents_per_second": 250.0,
+  "latency_ms": {
+    "p50": 2.0,
+    "p95": 4.0,
+    "p99": 4.0
+  },
+  "qps": 500.0
+}
+"#;
+        let json = report.to_json().expect("json");
+        assert_eq!(json, expected);
+        let back: Report = serde_json::from_str(&json).expect("report");
+        assert_eq!(back, report);
+    }
+
+    #[test]
+    fn what_was_not_measured_is_null() {
+        let report = Report::new("d", "test", "single", 10, &metrics());
+        let json: serde_json::Value =
+            serde_json::from_str(&report.to_json().expect("json")).expect("value");
+        for key in ["index_seconds", "documents_per_second", "latency_ms", "qps"] {
+            assert_eq!(json.get(key), Some(&serde_json::Value::Null), "{key}");
+        }
+        let instant = report
+            .with_indexing(Duration::ZERO)
+            .with_latencies(&LatencyRecorder::new(), Duration::from_secs(1));
+        assert_eq!(instant.index_seconds, Some(0.0));
+        assert_eq!(
+            (instant.documents_per_second, instant.latency_ms, instant.qps),
+            (None, None, None)
+        );
+    }
+}
