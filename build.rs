@@ -3,15 +3,17 @@
 use std::path::PathBuf;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let files =
-        ["collections", "points", "query"].map(|name| format!("proto/lanner/v1/{name}.proto"));
     println!("cargo::rerun-if-changed=proto");
-    let descriptors = protox::compile(&files, ["proto"])?;
+    let mut compiler = protox::Compiler::new(["proto"])?;
+    compiler.include_imports(true).include_source_info(true).open_files(
+        ["collections", "points", "query"].map(|name| format!("lanner/v1/{name}.proto")),
+    )?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
-    // `bytes` fields stay slices of the request, so that a vector is copied once.
+    std::fs::write(out.join("lanner_descriptor.bin"), compiler.encode_file_descriptor_set())?;
+    // `bytes` fields stay slices of the request; maps are ordered, so that errors are, too.
+    let mut prost = tonic_prost_build::Config::new();
+    prost.btree_map(["."]).bytes(["."]);
     tonic_prost_build::configure()
-        .bytes(".")
-        .file_descriptor_set_path(out.join("lanner_descriptor.bin"))
-        .compile_fds(descriptors)?;
+        .compile_fds_with_config(compiler.file_descriptor_set(), prost)?;
     Ok(())
 }

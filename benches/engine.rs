@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use lanner::evaluation::npy;
+use lanner::evaluation::{NpyMatrix, read_offsets};
 use lanner::{
     Collection, CollectionConfig, Database, Deadline, Durability, Metric, MultiVector, PointId,
     QueryRequest, VectorField,
@@ -94,12 +94,12 @@ fn max_sim(data: &Path) {
         return;
     }
     let read = |name: &str| {
-        let mut matrix = npy::NpyMatrix::open(&data.join(format!("{name}.npy"))).expect("a matrix");
+        let mut matrix = NpyMatrix::open(&data.join(format!("{name}.npy"))).expect("a matrix");
         let mut values = Vec::new();
         matrix.read_rows(0..matrix.rows(), &mut values).expect("rows");
         (matrix.cols(), values)
     };
-    let offsets = |name: &str| npy::read_offsets(&data.join(name)).expect("offsets");
+    let offsets = |name: &str| read_offsets(&data.join(name)).expect("offsets");
     let (dimension, tokens) = read("corpus_tokens.i8");
     let starts = offsets("corpus_tokens_offsets.i64.npy");
     let (_, query_tokens) = read("queries_tokens.f32");

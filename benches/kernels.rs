@@ -13,10 +13,12 @@ fn values(len: usize, step: f32) -> Vec<f32> {
 
 fn pairs(criterion: &mut Criterion) {
     println!("instruction sets: {}", kernels::instruction_sets().join(", "));
-    for (name, simd, scalar) in [
-        ("dot", kernels::dot as fn(&[f32], &[f32]) -> f32, kernels::scalar::dot as _),
-        ("l2_squared", kernels::l2_squared, kernels::scalar::l2_squared as fn(&_, &_) -> _),
-    ] {
+    type Kernel = fn(&[f32], &[f32]) -> f32;
+    let kernels: [(&str, Kernel, Kernel); 2] = [
+        ("dot", kernels::dot, kernels::scalar::dot),
+        ("l2_squared", kernels::l2_squared, kernels::scalar::l2_squared),
+    ];
+    for (name, simd, scalar) in kernels {
         let mut group = criterion.benchmark_group(name);
         for dimension in [128, 384, 768, 1536] {
             let (a, b) = (values(dimension, 0.1), values(dimension, 0.3));

@@ -60,6 +60,7 @@ pub mod model;
 pub mod multivector;
 pub mod query;
 pub mod segment;
+pub mod service;
 
 pub use collection::{
     Collection, CollectionInfo, Durability, ScrollPage, SegmentInfo, WriteReceipt,

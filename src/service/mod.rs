@@ -1,0 +1,58 @@
+//! The gRPC service `lanner.v1`: a thin skin over [`Database`](crate::Database).
+//!
+//! `convert` turns messages into the engine's types and back, `status` turns its errors into gRPC
+//! codes, and `collections`, `points` and `query` are one service each. The engine is synchronous
+//! and its work is heavy, so every call runs off tokio's worker threads.
+
+mod collections;
+mod convert;
+mod points;
+mod query;
+mod server;
+mod status;
+
+pub use convert::{from_model, to_model};
+pub use server::{ServeError, ServerConfig, serve, shutdown_signal};
+
+/// Messages, clients and servers generated from `proto/lanner/v1`.
+#[allow(
+    missing_docs,
+    clippy::all,
+    clippy::too_many_lines,
+    reason = "generated; the documentation is in the .proto files"
+)]
+pub mod proto {
+    tonic::include_proto!("lanner.v1");
+
+    /// The compiled definition, for reflection.
+    pub const FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("lanner_descriptor");
+}
+
+use std::sync::Arc;
+
+use tonic::Status;
+
+use crate::{Collection, Database, Error};
+
+/// Runs engine work off tokio's worker threads.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Status> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result.map_err(|error| status::from_error(&error)),
+        Err(error) => {
+            tracing::error!(%error, "a request panicked");
+            Err(Status::internal("the request failed; the server's log says why"))
+        }
+    }
+}
+
+/// Runs engine work on a collection, off tokio's worker threads.
+async fn on_collection<T: Send + 'static>(
+    database: &Arc<Database>,
+    name: String,
+    work: impl FnOnce(Collection) -> Result<T, Error> + Send + 'static,
+) -> Result<T, Status> {
+    let database = database.clone();
+    blocking(move || work(database.collection(&name)?)).await
+}

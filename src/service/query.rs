@@ -1,0 +1,105 @@
+//! `QueryService`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tonic::metadata::MetadataMap;
+use tonic::{Request, Response, Status};
+
+use super::convert::{from_model, to_model};
+use super::on_collection;
+use super::proto::query_service_server::QueryService;
+use super::proto::{
+    BatchQueryRequest, BatchQueryResponse, QueryRequest, QueryResponse, SearchRequest,
+};
+use crate::model::Problem;
+use crate::{Collection, Database, Deadline, Error, InvalidInput};
+
+/// The service on a database.
+pub struct Queries(pub Arc<Database>);
+
+#[tonic::async_trait]
+impl QueryService for Queries {
+    async fn query(
+        &self,
+        request: Request<QueryRequest>,
+    ) -> Result<Response<QueryResponse>, Status> {
+        let deadline = deadline(request.metadata());
+        let QueryRequest { collection, search } = request.into_inner();
+        let result = on_collection(&self.0, collection, move |collection| {
+            let search = search.ok_or_else(|| {
+                InvalidInput::new("search", Problem::Missing { expected: "a search" })
+            })?;
+            let request = to_model::search(search)?;
+            let mut answers = collection.query_batch(&[request], deadline)?;
+            answers.pop().ok_or_else(|| Error::Internal("a query has no answer".into()))
+        })
+        .await?;
+        Ok(Response::new(QueryResponse { result: Some(from_model::response(&result)) }))
+    }
+
+    async fn batch_query(
+        &self,
+        request: Request<BatchQueryRequest>,
+    ) -> Result<Response<BatchQueryResponse>, Status> {
+        let deadline = deadline(request.metadata());
+        let BatchQueryRequest { collection, searches } = request.into_inner();
+        let results =
+            on_collection(&self.0, collection, move |c| batch(&c, searches, deadline)).await?;
+        let results = results.iter().map(from_model::response).collect();
+        Ok(Response::new(BatchQueryResponse { results }))
+    }
+}
+
+fn batch(
+    collection: &Collection,
+    searches: Vec<SearchRequest>,
+    deadline: Deadline,
+) -> crate::Result<Vec<crate::QueryResponse>> {
+    let convert = |(index, search)| {
+        to_model::search(search).map_err(|error| error.within(format!("queries[{index}]")))
+    };
+    let requests = searches.into_iter().enumerate().map(convert).collect::<Result<Vec<_>, _>>()?;
+    collection.query_batch(&requests, deadline)
+}
+
+/// The deadline of a request, from its `grpc-timeout` header: up to eight digits and a unit.
+///
+/// A header that does not follow the protocol is no deadline, as for tonic itself.
+fn deadline(metadata: &MetadataMap) -> Deadline {
+    let timeout =
+        metadata.get("grpc-timeout").and_then(|value| parse_timeout(value.to_str().ok()?));
+    timeout.map_or(Deadline::NEVER, Deadline::after)
+}
+
+fn parse_timeout(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.len() > 8 {
+        return None;
+    }
+    let number: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(number * 3600)),
+        "M" => Some(Duration::from_secs(number * 60)),
+        "S" => Some(Duration::from_secs(number)),
+        "m" => Some(Duration::from_millis(number)),
+        "u" => Some(Duration::from_micros(number)),
+        "n" => Some(Duration::from_nanos(number)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_follow_the_protocol() {
+        assert_eq!(parse_timeout("2H"), Some(Duration::from_secs(7200)));
+        assert_eq!(parse_timeout("99999999m"), Some(Duration::from_millis(99_999_999)));
+        assert_eq!(parse_timeout("1n"), Some(Duration::from_nanos(1)));
+        for malformed in ["", "5", "S", "-1S", "1x", "999999999S", "1 S", "1ä"] {
+            assert_eq!(parse_timeout(malformed), None, "{malformed:?}");
+        }
+    }
+}
