@@ -51,6 +51,7 @@
 #[cfg(target_endian = "big")]
 compile_error!("Lanner's files are little-endian and mapped as they are");
 
+pub mod cli;
 pub mod collection;
 pub mod database;
 mod error;

@@ -1,2 +1,5 @@
-//! Lanner.
-fn main() {}
+//! The program `lanner`; see `lanner --help`.
+
+fn main() -> std::process::ExitCode {
+    lanner::cli::run()
+}

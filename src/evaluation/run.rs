@@ -50,7 +50,7 @@ pub fn evaluation_order(a: &Hit, b: &Hit) -> Ordering {
 }
 
 /// Ranked results of a set of queries, which stay in the order they were added.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Run {
     queries: Vec<(String, Vec<Hit>)>,
     positions: HashMap<String, usize>,

@@ -13,7 +13,8 @@ use crate::error::{Result, StorageError};
 /// Format of the folder, catalog and journal that this version writes.
 pub const FORMAT: u32 = 1;
 
-const FILE: &str = "LANNER";
+/// Name of the file.
+pub const FILE: &str = "LANNER";
 const FIRST_LINE: &str = "lanner database";
 
 /// Checks that `root` is a database, making it one if it is missing or empty. Returns its format.

@@ -1,0 +1,49 @@
+//! What data commands need from a database, wherever it is.
+
+use super::error::Result;
+use crate::{
+    CollectionConfig, CollectionInfo, Durability, Include, Point, PointId, QueryRequest,
+    QueryResponse, WriteReceipt,
+};
+
+/// A database in a folder or behind a server.
+pub trait Backend {
+    /// Creates a collection.
+    fn create(&self, name: &str, config: &CollectionConfig) -> Result<()>;
+
+    /// Deletes a collection.
+    fn drop_collection(&self, name: &str) -> Result<()>;
+
+    /// All collections by name, with their number of points or why they are unusable.
+    fn list(&self) -> Result<Vec<(String, Result<u64, String>)>>;
+
+    /// Describes a collection.
+    fn info(&self, name: &str) -> Result<CollectionInfo>;
+
+    /// Opens a collection for writing batch after batch.
+    fn writer<'b>(&'b self, name: &str, durability: Durability) -> Result<Box<dyn Writer + 'b>>;
+
+    /// Deletes points.
+    fn delete(&self, name: &str, ids: Vec<PointId>) -> Result<WriteReceipt>;
+
+    /// The points of these ids that exist, in their order.
+    fn get(&self, name: &str, ids: &[PointId], include: Include) -> Result<Vec<Point>>;
+
+    /// Answers a query.
+    fn query(&self, name: &str, request: &QueryRequest) -> Result<QueryResponse>;
+
+    /// Moves everything into sealed segments.
+    fn flush(&self, name: &str) -> Result<()>;
+
+    /// Merges segments.
+    fn optimize(&self, name: &str) -> Result<()>;
+}
+
+/// Writes batches of points.
+pub trait Writer {
+    /// Writes a batch and waits until it is acknowledged.
+    fn write(&mut self, points: Vec<Point>) -> Result<()>;
+
+    /// Points acknowledged so far.
+    fn stored(&self) -> u64;
+}

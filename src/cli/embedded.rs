@@ -1,0 +1,91 @@
+//! The backend that opens a database folder in this process.
+
+use std::path::Path;
+
+use super::backend::{Backend, Writer};
+use super::error::Result;
+use crate::{
+    Collection, CollectionConfig, CollectionInfo, Database, Durability, Include, Point, PointId,
+    QueryRequest, QueryResponse, WriteReceipt,
+};
+
+/// A database folder.
+pub struct Embedded(Database);
+
+impl Embedded {
+    /// Opens the folder; creates it if it is missing or empty.
+    pub fn open(folder: &Path) -> Result<Self> {
+        Ok(Self(Database::open(folder)?))
+    }
+}
+
+impl Backend for Embedded {
+    fn create(&self, name: &str, config: &CollectionConfig) -> Result<()> {
+        self.0.create_collection(name, config.clone())?;
+        Ok(())
+    }
+
+    fn drop_collection(&self, name: &str) -> Result<()> {
+        Ok(self.0.delete_collection(name)?)
+    }
+
+    fn list(&self) -> Result<Vec<(String, Result<u64, String>)>> {
+        let count = |found: crate::Result<Collection>| {
+            found.map(|collection| collection.count()).map_err(|error| error.to_string())
+        };
+        let collections = self.0.collections();
+        Ok(collections.into_iter().map(|(name, found)| (name, count(found))).collect())
+    }
+
+    fn info(&self, name: &str) -> Result<CollectionInfo> {
+        Ok(self.0.collection(name)?.info())
+    }
+
+    fn writer<'b>(&'b self, name: &str, durability: Durability) -> Result<Box<dyn Writer + 'b>> {
+        let collection = self.0.collection(name)?;
+        Ok(Box::new(EmbeddedWriter { collection, durability, stored: 0 }))
+    }
+
+    fn delete(&self, name: &str, ids: Vec<PointId>) -> Result<WriteReceipt> {
+        Ok(self.0.collection(name)?.delete(ids, Durability::Synced)?)
+    }
+
+    fn get(&self, name: &str, ids: &[PointId], include: Include) -> Result<Vec<Point>> {
+        let found = self.0.collection(name)?.get(ids, include)?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    fn query(&self, name: &str, request: &QueryRequest) -> Result<QueryResponse> {
+        Ok(self.0.collection(name)?.query(request)?)
+    }
+
+    fn flush(&self, name: &str) -> Result<()> {
+        Ok(self.0.collection(name)?.flush()?)
+    }
+
+    fn optimize(&self, name: &str) -> Result<()> {
+        Ok(self.0.collection(name)?.optimize()?)
+    }
+}
+
+struct EmbeddedWriter {
+    collection: Collection,
+    durability: Durability,
+    stored: u64,
+}
+
+impl Writer for EmbeddedWriter {
+    fn write(&mut self, points: Vec<Point>) -> Result<()> {
+        let mut batch = self.collection.batch();
+        for point in points {
+            let id = point.id.clone();
+            batch.push(point).map_err(|error| error.within(format!("point {id}")))?;
+        }
+        self.stored += self.collection.upsert_batch(batch.finish(), self.durability)?.affected;
+        Ok(())
+    }
+
+    fn stored(&self) -> u64 {
+        self.stored
+    }
+}

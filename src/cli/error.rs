@@ -1,0 +1,73 @@
+//! What a command can fail with: the message that follows `error: `.
+
+use std::path::{Path, PathBuf};
+
+use crate::evaluation::{DatasetError, IdsError, NpyError, RunError, TrecError};
+use crate::model::InvalidInput;
+
+/// A failed command.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The engine refused or failed.
+    #[error(transparent)]
+    Engine(#[from] crate::Error),
+    /// The server refused or failed.
+    #[error("{}", describe(.0))]
+    Server(Box<tonic::Status>),
+    /// The server could not be reached.
+    #[error("cannot connect to {address}: {detail}")]
+    Connect { address: String, detail: String },
+    /// A file could not be read or written.
+    #[error("cannot {op} `{}`: {source}", path.display())]
+    File { op: &'static str, path: PathBuf, source: std::io::Error },
+    /// A line of a JSONL file is malformed.
+    #[error("`{}` line {line}: {detail}", path.display())]
+    Line { path: PathBuf, line: usize, detail: String },
+    /// An array file is malformed.
+    #[error(transparent)]
+    Npy(#[from] NpyError),
+    /// An ids file is malformed.
+    #[error(transparent)]
+    Ids(#[from] IdsError),
+    /// A BEIR folder is malformed.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// The results of a query cannot be judged.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// A run file cannot be written.
+    #[error(transparent)]
+    Trec(#[from] TrecError),
+    /// The arguments do not fit each other or their files.
+    #[error("{0}")]
+    Usage(String),
+    /// An ingest that stopped on the way.
+    #[error("{source} ({stored} of {total} points were stored before)")]
+    Stopped { stored: u64, total: u64, source: Box<CliError> },
+}
+
+impl From<InvalidInput> for CliError {
+    fn from(error: InvalidInput) -> Self {
+        Self::Engine(error.into())
+    }
+}
+
+impl From<tonic::Status> for CliError {
+    fn from(status: tonic::Status) -> Self {
+        Self::Server(Box::new(status))
+    }
+}
+
+impl CliError {
+    /// A file that could not be read or written.
+    pub fn file(op: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::File { op, path: path.to_owned(), source }
+    }
+}
+
+fn describe(status: &tonic::Status) -> String {
+    format!("{} ({:?})", status.message(), status.code())
+}
+
+/// What commands return.
+pub type Result<T, E = CliError> = std::result::Result<T, E>;

@@ -1,0 +1,100 @@
+//! The program `lanner`: one file a subcommand.
+//!
+//! Every data command works on a folder (`--data`, embedded) and against a server (`--server`)
+//! through [`backend::Backend`]. Results go to stdout, progress and errors to stderr.
+
+mod backend;
+mod beir;
+mod collections;
+mod demo;
+mod embedded;
+mod error;
+mod fields;
+mod ingest;
+mod input;
+mod points;
+mod progress;
+mod query;
+mod remote;
+mod serve;
+mod target;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Vector search for single- and multi-vector embeddings.
+#[derive(Parser)]
+#[command(
+    name = "lanner",
+    version,
+    about,
+    max_term_width = 100,
+    after_help = "\
+Data commands take --data DIR (a database folder of this machine, opened by this process) or
+--server HOST:PORT (a running `lanner serve`). Start with `lanner demo`."
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve a database folder over gRPC
+    Serve(serve::Serve),
+    /// Create a collection
+    Create(collections::Create),
+    /// List the collections
+    List(collections::List),
+    /// Delete a collection with all its points
+    Drop(collections::Drop),
+    /// Write points from .npy or JSONL files
+    Ingest(ingest::Ingest),
+    /// Find the points most similar to a vector or to a point
+    Query(query::Query),
+    /// Print points by id
+    Get(points::Get),
+    /// Delete points by id
+    Delete(points::Delete),
+    /// Count the points of a collection
+    Count(points::Count),
+    /// Show what a collection consists of: configuration, segments, files, sections
+    Inspect(collections::Inspect),
+    /// Move everything written so far into sealed segments
+    Flush(collections::Flush),
+    /// Merge segments and drop deleted rows
+    Optimize(collections::Optimize),
+    /// Measure retrieval quality and speed on a BEIR data set
+    Beir(beir::Beir),
+    /// See Lanner at work on a small collection that ships with it
+    Demo(demo::Demo),
+}
+
+/// Runs the program with this process's arguments.
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match arguments.command {
+        Command::Serve(command) => command.run(),
+        Command::Create(command) => command.run(),
+        Command::List(command) => command.run(),
+        Command::Drop(command) => command.run(),
+        Command::Ingest(command) => command.run(),
+        Command::Query(command) => command.run(),
+        Command::Get(command) => command.run(),
+        Command::Delete(command) => command.run(),
+        Command::Count(command) => command.run(),
+        Command::Inspect(command) => command.run(),
+        Command::Flush(command) => command.run(),
+        Command::Optimize(command) => command.run(),
+        Command::Beir(command) => command.run(),
+        Command::Demo(command) => command.run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! `lanner query`.
+
+use std::ops::Range;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::error::{CliError, Result};
+use super::input;
+use super::points;
+use super::target::Target;
+use crate::evaluation::NpyMatrix;
+use crate::{CollectionConfig, MultiVector, PointId, Query as Search, QueryRequest, VectorKind};
+
+/// Find the points most similar to a vector or to a point. Higher scores are better.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  lanner query docs --data db --vector '[0.1, 0.2, 0.3]'
+  lanner query docs --data db --field tokens --vector '[[1, 0], [0, 1]]' --limit 3
+  lanner query docs --server 127.0.0.1:7700 --field text --npy queries.npy --row 4
+  lanner query docs --data db --field text --point MED-10")]
+pub struct Query {
+    /// Collection to search
+    collection: String,
+    #[command(flatten)]
+    target: Target,
+    /// Vector field; may be left out if the collection has one only
+    #[arg(long)]
+    field: Option<String>,
+    #[command(flatten)]
+    query: QueryArguments,
+    /// Number of hits
+    #[arg(long, default_value_t = 10)]
+    limit: usize,
+    /// Number of best hits to leave out
+    #[arg(long, default_value_t = 0)]
+    offset: usize,
+    /// Print hits as JSON lines
+    #[arg(long)]
+    json: bool,
+    /// Leave payloads out
+    #[arg(long)]
+    no_payload: bool,
+}
+
+#[derive(Args)]
+struct QueryArguments {
+    /// A JSON array of numbers, or of arrays of numbers for a multi field
+    #[arg(long, value_name = "JSON", required_unless_present_any = ["npy", "point"],
+          conflicts_with_all = ["npy", "point"])]
+    vector: Option<String>,
+    /// A .npy matrix with the vector; with all vectors for a multi field
+    #[arg(long, value_name = "FILE", conflicts_with = "point")]
+    npy: Option<PathBuf>,
+    /// Row of the matrix; for a multi field the rows, as in 3..8
+    #[arg(long, value_name = "N", requires = "npy", value_parser = rows)]
+    row: Option<Range<usize>>,
+    /// Id of a point whose vector to search with
+    #[arg(long, value_name = "ID", value_parser = points::id)]
+    point: Option<PointId>,
+}
+
+impl Query {
+    pub fn run(self) -> Result<()> {
+        let backend = self.target.open()?;
+        let config = backend.info(&self.collection)?.config;
+        let field = field(&config, self.field.as_deref())?;
+        let request = QueryRequest {
+            query: self.query.resolve(&config, &field)?,
+            field,
+            limit: self.limit,
+            offset: self.offset,
+            include: crate::Include { payload: !self.no_payload, vectors: false },
+        };
+        let answer = backend.query(&self.collection, &request)?;
+        for (rank, hit) in answer.hits.iter().enumerate() {
+            if self.json {
+                let mut line = points::as_json(&hit.point);
+                line["score"] = json!(hit.score);
+                println!("{line}");
+            } else {
+                let payload = hit.point.payload.as_ref().map_or("", |payload| payload.as_str());
+                println!("{:>3}  {:>10.5}  {}  {payload}", rank + 1, hit.score, hit.point.id);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn field(config: &CollectionConfig, name: Option<&str>) -> Result<String> {
+    match name {
+        Some(name) => Ok(name.to_owned()),
+        None if config.fields.len() == 1 => Ok(config.fields.keys().cloned().collect()),
+        None => {
+            let names = config.fields.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+            Err(CliError::Usage(format!("give --field; the collection has: {names}")))
+        }
+    }
+}
+
+impl QueryArguments {
+    fn resolve(self, config: &CollectionConfig, field: &str) -> Result<Search> {
+        if let Some(id) = self.point {
+            return Ok(Search::Point(id));
+        }
+        if let Some(text) = self.vector {
+            let value = serde_json::from_str(&text).map_err(|error| error.to_string());
+            let vector = value.and_then(|value| input::vector(&value));
+            return vector
+                .map(Search::Vector)
+                .map_err(|detail| CliError::Usage(format!("--vector: {detail}")));
+        }
+        let path = self.npy.unwrap_or_default();
+        let mut matrix = NpyMatrix::open(&path)?;
+        let kind = config.field(field)?.1.kind;
+        let range = self.row.unwrap_or(match kind {
+            VectorKind::Single => 0..1,
+            VectorKind::Multi => 0..matrix.rows(),
+        });
+        if range.end > matrix.rows() || range.is_empty() {
+            let (path, rows) = (path.display(), matrix.rows());
+            let asked = format!("{}..{}", range.start, range.end);
+            return Err(CliError::Usage(format!("--row: `{path}` has {rows} rows, got {asked}")));
+        }
+        let mut values = Vec::new();
+        matrix.read_rows(range, &mut values)?;
+        Ok(match kind {
+            VectorKind::Single => values.into(),
+            VectorKind::Multi => MultiVector::from_flat(matrix.cols(), values)?.into(),
+        })
+    }
+}
+
+fn rows(text: &str) -> Result<Range<usize>, String> {
+    let number = |text: &str| {
+        text.parse::<usize>()
+            .map_err(|_| format!("expected a row or a range like 3..8, got {text:?}"))
+    };
+    match text.split_once("..") {
+        Some((start, end)) => Ok(number(start)?..number(end)?),
+        None => number(text).map(|row| row..row.saturating_add(1)),
+    }
+}

@@ -1,0 +1,212 @@
+//! The backend that talks to a server.
+
+use std::future::Future;
+
+use tokio::runtime::Runtime;
+use tonic::transport::{Channel, Endpoint};
+
+use super::backend::{Backend, Writer};
+use super::error::{CliError, Result};
+use crate::segment::SegmentFile;
+use crate::service::proto::collection_service_client::CollectionServiceClient;
+use crate::service::proto::point_service_client::PointServiceClient;
+use crate::service::proto::query_service_client::QueryServiceClient;
+use crate::service::{from_model, proto, to_model};
+use crate::{
+    CollectionConfig, CollectionInfo, Durability, Include, Point, PointId, QueryRequest,
+    QueryResponse, SegmentInfo, WriteReceipt,
+};
+
+/// Bytes of vectors and payloads in one message; servers read up to 64 MiB by default.
+const MESSAGE_BYTES: usize = 16 << 20;
+/// Largest answer that is read: 10,000 points with large vectors.
+const ANSWER_BYTES: usize = 1 << 30;
+
+/// A server.
+pub struct Remote {
+    runtime: Runtime,
+    channel: Channel,
+}
+
+impl Remote {
+    /// Connects to `host:port`.
+    pub fn connect(address: &str) -> Result<Self> {
+        let failed = |error: &dyn std::error::Error| {
+            let detail = match error.source() {
+                Some(source) => format!("{error}: {source}"),
+                None => error.to_string(),
+            };
+            CliError::Connect { address: address.to_owned(), detail }
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .map_err(|error| failed(&error))?;
+        let url = match address.contains("://") {
+            true => address.to_owned(),
+            false => format!("http://{address}"),
+        };
+        let endpoint = Endpoint::from_shared(url)
+            .map_err(|error| failed(&error))?
+            .initial_stream_window_size(4 << 20)
+            .initial_connection_window_size(16 << 20);
+        let channel = runtime.block_on(endpoint.connect()).map_err(|error| failed(&error))?;
+        Ok(Self { runtime, channel })
+    }
+
+    fn wait<T>(
+        &self,
+        answer: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+    ) -> Result<T> {
+        Ok(self.runtime.block_on(answer)?.into_inner())
+    }
+
+    fn collections(&self) -> CollectionServiceClient<Channel> {
+        CollectionServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES)
+    }
+
+    fn points(&self) -> PointServiceClient<Channel> {
+        PointServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES)
+    }
+}
+
+impl Backend for Remote {
+    fn create(&self, name: &str, config: &CollectionConfig) -> Result<()> {
+        let (name, config) = (name.to_owned(), Some(from_model::config(config)));
+        let request = proto::CreateCollectionRequest { name, config };
+        self.wait(self.collections().create_collection(request)).map(drop)
+    }
+
+    fn drop_collection(&self, name: &str) -> Result<()> {
+        let request = proto::DeleteCollectionRequest { name: name.to_owned() };
+        self.wait(self.collections().delete_collection(request)).map(drop)
+    }
+
+    fn list(&self) -> Result<Vec<(String, Result<u64, String>)>> {
+        let request = proto::ListCollectionsRequest {};
+        let answer = self.wait(self.collections().list_collections(request))?;
+        let summary = |summary: proto::CollectionSummary| {
+            let found = summary.error.map_or(Ok(summary.points), Err);
+            (summary.name, found)
+        };
+        Ok(answer.collections.into_iter().map(summary).collect())
+    }
+
+    fn info(&self, name: &str) -> Result<CollectionInfo> {
+        let request = proto::GetCollectionRequest { name: name.to_owned() };
+        let answer = self.wait(self.collections().get_collection(request))?;
+        info(answer.collection.unwrap_or_default())
+    }
+
+    fn writer<'b>(&'b self, name: &str, durability: Durability) -> Result<Box<dyn Writer + 'b>> {
+        Ok(Box::new(RemoteWriter { remote: self, name: name.to_owned(), durability, stored: 0 }))
+    }
+
+    fn delete(&self, name: &str, ids: Vec<PointId>) -> Result<WriteReceipt> {
+        let request = proto::DeletePointsRequest {
+            collection: name.to_owned(),
+            ids: ids.iter().map(from_model::point_id).collect(),
+            durability: proto::Durability::Synced.into(),
+        };
+        let answer = self.wait(self.points().delete_points(request))?;
+        Ok(to_model::receipt(answer.receipt)?)
+    }
+
+    fn get(&self, name: &str, ids: &[PointId], include: Include) -> Result<Vec<Point>> {
+        let request = proto::GetPointsRequest {
+            collection: name.to_owned(),
+            ids: ids.iter().map(from_model::point_id).collect(),
+            include: Some(from_model::include(include)),
+        };
+        let answer = self.wait(self.points().get_points(request))?;
+        answer.points.into_iter().map(|point| Ok(to_model::point(point)?)).collect()
+    }
+
+    fn query(&self, name: &str, request: &QueryRequest) -> Result<QueryResponse> {
+        let search = Some(from_model::search(request));
+        let request = proto::QueryRequest { collection: name.to_owned(), search };
+        let mut client =
+            QueryServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES);
+        let answer = self.wait(client.query(request))?;
+        Ok(to_model::response(answer.result.unwrap_or_default())?)
+    }
+
+    fn flush(&self, name: &str) -> Result<()> {
+        let request = proto::FlushCollectionRequest { name: name.to_owned() };
+        self.wait(self.collections().flush_collection(request)).map(drop)
+    }
+
+    fn optimize(&self, name: &str) -> Result<()> {
+        let request = proto::OptimizeCollectionRequest { name: name.to_owned() };
+        self.wait(self.collections().optimize_collection(request)).map(drop)
+    }
+}
+
+struct RemoteWriter<'r> {
+    remote: &'r Remote,
+    name: String,
+    durability: Durability,
+    stored: u64,
+}
+
+impl RemoteWriter<'_> {
+    fn send(&mut self, points: Vec<proto::Point>) -> Result<()> {
+        let request = proto::UpsertPointsRequest {
+            collection: self.name.clone(),
+            points,
+            durability: from_model::durability(self.durability).into(),
+        };
+        let answer = self.remote.wait(self.remote.points().upsert_points(request))?;
+        self.stored += to_model::receipt(answer.receipt)?.affected;
+        Ok(())
+    }
+}
+
+impl Writer for RemoteWriter<'_> {
+    fn write(&mut self, points: Vec<Point>) -> Result<()> {
+        let (mut message, mut bytes) = (Vec::with_capacity(points.len()), 0);
+        for point in &points {
+            let size = size_bytes(point);
+            if bytes + size > MESSAGE_BYTES && !message.is_empty() {
+                self.send(std::mem::take(&mut message))?;
+                bytes = 0;
+            }
+            bytes += size;
+            message.push(from_model::point(point));
+        }
+        self.send(message)
+    }
+
+    fn stored(&self) -> u64 {
+        self.stored
+    }
+}
+
+fn size_bytes(point: &Point) -> usize {
+    let vectors: usize = point.vectors.values().map(|v| 4 * v.as_ref().values().len()).sum();
+    vectors + point.payload.as_ref().map_or(0, |payload| payload.as_str().len())
+}
+
+fn info(info: proto::CollectionInfo) -> Result<CollectionInfo> {
+    let file = |file: proto::SegmentFile| SegmentFile {
+        name: file.name,
+        size_bytes: file.size_bytes,
+        sections: file.sections.into_iter().map(|s| (s.name, s.size_bytes)).collect(),
+    };
+    let segment = |segment: proto::SegmentInfo| SegmentInfo {
+        number: segment.number,
+        rows: segment.rows,
+        deleted: segment.deleted,
+        size_bytes: segment.size_bytes,
+        files: segment.files.into_iter().map(file).collect(),
+    };
+    Ok(CollectionInfo {
+        name: info.name,
+        config: to_model::config(info.config)?,
+        points: info.points,
+        sequence: info.sequence,
+        segments: info.segments.into_iter().map(segment).collect(),
+        background_error: info.background_error,
+    })
+}
