@@ -49,15 +49,23 @@ const MEASURES: &[Measure] = &[
     ("queries/s", |r| r.qps.map(measured)),
 ];
 
+/// A data set that all reports share heads the first column; otherwise each report names its own.
 fn heading(reports: &[Report], style: TableStyle) -> Vec<String> {
-    let names = reports.iter().map(|report| {
-        let name = format!("{}/{} {}", report.dataset, report.split, report.mode);
-        match style {
+    let dataset = |report: &Report| format!("{}/{}", report.dataset, report.split);
+    let first = reports.first().map(dataset).unwrap_or_default();
+    let shared = reports.iter().all(|report| dataset(report) == first);
+    let corner = if shared { first } else { String::new() };
+    let names = reports.iter().map(|report| match shared {
+        true => report.mode.clone(),
+        false => format!("{} {}", dataset(report), report.mode),
+    });
+    std::iter::once(corner)
+        .chain(names)
+        .map(|name| match style {
             TableStyle::Plain => name,
             TableStyle::Markdown => name.replace('|', "\\|"),
-        }
-    });
-    std::iter::once(String::new()).chain(names).collect()
+        })
+        .collect()
 }
 
 /// Four decimals, the precision retrieval results are published in.
@@ -161,19 +169,19 @@ mod tests {
     #[test]
     fn plain_columns_are_aligned() {
         let expected = concat!(
-            "                  nfcorpus/test single  nfcorpus/test multi\n",
-            "----------------  --------------------  -------------------\n",
-            "nDCG@10                         0.3159               0.3159\n",
-            "MAP@100                         0.1424               0.1424\n",
-            "MRR@10                          0.5040               0.5040\n",
-            "Recall@10                       0.1550               0.1550\n",
-            "Recall@100                      0.3115               0.3115\n",
-            "queries                            323                  323\n",
-            "documents                        3,633                3,633\n",
-            "latency p50 (ms)                     -                 1.23\n",
-            "latency p95 (ms)                     -                 1.23\n",
-            "latency p99 (ms)                     -                 1.23\n",
-            "queries/s                            -                  810\n",
+            "nfcorpus/test     single   multi\n",
+            "----------------  ------  ------\n",
+            "nDCG@10           0.3159  0.3159\n",
+            "MAP@100           0.1424  0.1424\n",
+            "MRR@10            0.5040  0.5040\n",
+            "Recall@10         0.1550  0.1550\n",
+            "Recall@100        0.3115  0.3115\n",
+            "queries              323     323\n",
+            "documents          3,633   3,633\n",
+            "latency p50 (ms)       -    1.23\n",
+            "latency p95 (ms)       -    1.23\n",
+            "latency p99 (ms)       -    1.23\n",
+            "queries/s              -     810\n",
         );
         assert_eq!(comparison_table(&reports(), TableStyle::Plain), expected);
     }
@@ -182,11 +190,14 @@ mod tests {
     fn markdown_is_a_table_of_equal_lines() {
         let mut reports = reports();
         reports[0].dataset = "a|b".to_owned();
+        let table = comparison_table(&reports, TableStyle::Markdown);
+        let two = "|                  | a\\|b/test single | nfcorpus/test multi |";
+        assert_eq!(table.lines().next(), Some(two));
         let table = comparison_table(&reports[..1], TableStyle::Markdown);
         let lines: Vec<&str> = table.lines().collect();
-        assert_eq!(lines[0], "|            | a\\|b/test single |");
-        assert_eq!(lines[1], "| :--------- | ---------------: |");
-        assert_eq!(lines[2], "| nDCG@10    |           0.3159 |");
+        assert_eq!(lines[0], "| a\\|b/test  | single |");
+        assert_eq!(lines[1], "| :--------- | -----: |");
+        assert_eq!(lines[2], "| nDCG@10    | 0.3159 |");
         assert_eq!(lines.len(), 9);
         assert!(lines.iter().all(|line| line.len() == lines[0].len()));
     }

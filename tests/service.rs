@@ -1,0 +1,413 @@
+//! The gRPC service, with a real server and the generated clients.
+
+use std::sync::Arc;
+
+use lanner::service::proto::collection_service_client::CollectionServiceClient;
+use lanner::service::proto::point_service_client::PointServiceClient;
+use lanner::service::proto::query_service_client::QueryServiceClient;
+use lanner::service::proto::{self, search_request, vector::Values};
+use lanner::service::{ServerConfig, from_model, serve, to_model};
+use lanner::{Database, Include, Metric, Point, QueryRequest, Vector, VectorField};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
+use tonic::{Code, Request, Status};
+use tonic_types::StatusExt;
+
+const MESSAGE_BYTES: usize = 1 << 20;
+
+struct Server {
+    database: Arc<Database>,
+    channel: Channel,
+    stop: oneshot::Sender<()>,
+    served: tokio::task::JoinHandle<()>,
+    _folder: tempfile::TempDir,
+}
+
+impl Server {
+    /// A server with the collection `c`: fields `m` (multi, dot, 2) and `v` (single, cosine, 3).
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Arc::new(Database::open(folder.path()).unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let config = ServerConfig { max_message_bytes: MESSAGE_BYTES, ..ServerConfig::default() };
+        let serving = serve(database.clone(), listener, config, async {
+            stopped.await.ok();
+        });
+        let served = tokio::spawn(async { serving.await.unwrap() });
+        let channel =
+            Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+        let server = Self { database, channel, stop, served, _folder: folder };
+        server.create("c").await.unwrap();
+        server
+    }
+
+    fn collections(&self) -> CollectionServiceClient<Channel> {
+        CollectionServiceClient::new(self.channel.clone())
+    }
+
+    fn points(&self) -> PointServiceClient<Channel> {
+        PointServiceClient::new(self.channel.clone())
+    }
+
+    fn queries(&self) -> QueryServiceClient<Channel> {
+        QueryServiceClient::new(self.channel.clone())
+    }
+
+    async fn create(&self, name: &str) -> Result<(), Status> {
+        let config = lanner::CollectionConfig::new()
+            .with_field("m", VectorField::multi(2, Metric::Dot))
+            .with_field("v", VectorField::single(3, Metric::Cosine));
+        let config = Some(from_model::config(&config));
+        let request = proto::CreateCollectionRequest { name: name.to_owned(), config };
+        self.collections().create_collection(request).await.map(drop)
+    }
+
+    async fn upsert(&self, points: Vec<proto::Point>) -> Result<proto::WriteReceipt, Status> {
+        let request = proto::UpsertPointsRequest { collection: "c".into(), points, durability: 0 };
+        let answer = self.points().upsert_points(request).await?;
+        Ok(answer.into_inner().receipt.unwrap())
+    }
+
+    async fn search(&self, search: proto::SearchRequest) -> Result<proto::SearchResponse, Status> {
+        let request = proto::QueryRequest { collection: "c".into(), search: Some(search) };
+        Ok(self.queries().query(request).await?.into_inner().result.unwrap())
+    }
+
+    fn count(&self) -> u64 {
+        self.database.collection("c").unwrap().count()
+    }
+}
+
+fn point(id: u64, vector: &[f32]) -> Point {
+    Point::new(id).with_vector("v", vector.to_vec())
+}
+
+fn message(id: u64, vector: &[f32]) -> proto::Point {
+    from_model::point(&point(id, vector))
+}
+
+fn search(field: &str, vector: impl Into<Vector>, limit: u32) -> proto::SearchRequest {
+    let request = QueryRequest::new(field, vector.into()).limit(limit as usize);
+    from_model::search(&request)
+}
+
+/// A point whose vector is given in this form.
+fn with_values(id: u64, field: &str, values: Values, rows: Option<u32>) -> proto::Point {
+    let vector = proto::Vector { values: Some(values), rows };
+    proto::Point {
+        id: Some(from_model::point_id(&id.into())),
+        vectors: [(field.to_owned(), vector)].into(),
+        payload_json: None,
+    }
+}
+
+fn floats(values: &[f32]) -> Values {
+    Values::Floats(proto::FloatValues { values: values.to_vec() })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn points_go_in_and_come_out_in_every_form() {
+    let server = Server::start().await;
+    let values = [0.0, 0.6, 0.8];
+    let bytes: Vec<u8> = values.iter().flat_map(|x: &f32| x.to_le_bytes()).collect();
+    let halves: Vec<u8> =
+        [0.0, 3.0, 4.0].iter().flat_map(|&x| half::f16::from_f32(x).to_le_bytes()).collect();
+    let forms = [
+        with_values(1, "v", floats(&values), None),
+        with_values(2, "v", Values::F32(bytes.into()), None),
+        with_values(3, "v", Values::F16(halves.into()), None),
+        with_values(4, "m", floats(&[1.0, 2.0, 3.0, 4.0]), Some(2)),
+    ];
+    let receipt = server.upsert(forms.to_vec()).await.unwrap();
+    assert_eq!((receipt.affected, receipt.sequence), (4, 1));
+    assert_eq!(receipt.durability(), proto::Durability::Synced);
+
+    let request = proto::GetPointsRequest {
+        collection: "c".into(),
+        ids: [3, 9, 1, 2, 4].map(|id: u64| from_model::point_id(&id.into())).to_vec(),
+        include: Some(proto::Include { payload: true, vectors: true }),
+    };
+    let answer = server.points().get_points(request).await.unwrap().into_inner();
+    let points: Vec<Point> =
+        answer.points.into_iter().map(|point| to_model::point(point).unwrap()).collect();
+    let expected = Vector::from(values.to_vec());
+    assert_eq!(
+        points.iter().map(|p| p.id.clone()).collect::<Vec<_>>(),
+        [3, 1, 2, 4].map(Into::into)
+    );
+    assert!(points[..3].iter().all(|point| point.vectors["v"] == expected));
+    assert_eq!(points[3].vectors["m"].as_ref().dimension(), 2);
+
+    let request = proto::DeletePointsRequest {
+        collection: "c".into(),
+        ids: [1, 77].map(|id: u64| from_model::point_id(&id.into())).to_vec(),
+        durability: proto::Durability::Buffered.into(),
+    };
+    let receipt = server.points().delete_points(request).await.unwrap().into_inner().receipt;
+    let receipt = receipt.unwrap();
+    assert_eq!((receipt.affected, receipt.durability()), (1, proto::Durability::Buffered));
+    let request = proto::CountPointsRequest { collection: "c".into() };
+    assert_eq!(server.points().count_points(request).await.unwrap().into_inner().count, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_equal_the_embedded_ones() {
+    let server = Server::start().await;
+    let points = (0..50_u64).map(|id| {
+        let x = id as f32;
+        let tokens = lanner::MultiVector::from_flat(2, vec![x, 1.0, 2.0, -x]).unwrap();
+        let payload = lanner::Payload::parse(&format!("{{\"n\":{id}}}")).unwrap();
+        point(id, &[x.sin(), x.cos(), 0.5]).with_vector("m", tokens).with_payload(payload)
+    });
+    server.upsert(points.map(|point| from_model::point(&point)).collect()).await.unwrap();
+    let tokens = lanner::MultiVector::from_flat(2, vec![0.5, 1.0, 1.0, 0.25]).unwrap();
+    let requests = [
+        QueryRequest::new("v", vec![0.3, 0.2, 0.1]).limit(7).offset(2).with_payload(),
+        QueryRequest::new("m", tokens).limit(9).with_vectors(),
+        QueryRequest::new("v", lanner::PointId::from(3)),
+    ];
+    let collection = server.database.collection("c").unwrap();
+    for request in &requests {
+        let answer = server.search(from_model::search(request)).await.unwrap();
+        let answer = to_model::response(answer).unwrap();
+        assert_eq!(answer, collection.query(request).unwrap());
+    }
+    let batch = proto::BatchQueryRequest {
+        collection: "c".into(),
+        searches: requests.iter().map(from_model::search).collect(),
+    };
+    let results = server.queries().batch_query(batch).await.unwrap().into_inner().results;
+    for (request, result) in requests.iter().zip(results) {
+        assert_eq!(to_model::response(result).unwrap(), collection.query(request).unwrap());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_points_are_named_and_nothing_is_applied() {
+    let server = Server::start().await;
+    server.upsert(vec![message(1, &[1.0, 0.0, 0.0])]).await.unwrap();
+    let v = |values: &[f32]| with_values(2, "v", floats(values), None);
+    let m = |values: &[f32], rows| with_values(2, "m", floats(values), Some(rows));
+    let payload = |text: &str| proto::Point {
+        payload_json: Some(text.to_owned()),
+        ..message(2, &[1.0, 0.0, 0.0])
+    };
+    let cases = [
+        (v(&[1.0]), "points[1].vectors.v: expected 3 dimensions, got 1"),
+        (v(&[1.0, f32::NAN, 0.0]), "expected finite values, got NaN at position 1"),
+        (v(&[1.0, 0.0, f32::NEG_INFINITY]), "expected finite values, got -inf at position 2"),
+        (v(&[0.0, 0.0, 0.0]), "non-zero length under the cosine metric"),
+        (m(&[], 0), "expected at least one vector, got none"),
+        (m(&[1.0, 2.0, 3.0], 2), "3 values in 2 rows"),
+        (m(&[1.0, 2.0, 3.0], 1), "points[1].vectors.m: expected 2 dimensions, got 3"),
+        (
+            with_values(2, "v", Values::F32(vec![0; 13].into()), None),
+            "expected a multiple of 4 bytes in `f32`, got 13",
+        ),
+        (with_values(2, "nope", floats(&[1.0]), None), "the collection has: m, v"),
+        (payload("[1]"), "payload: expected a JSON object"),
+        (proto::Point { id: None, ..message(2, &[1.0, 0.0, 0.0]) }, "points[1].id: expected"),
+    ];
+    for (bad, expected) in cases {
+        let good = message(3, &[0.0, 1.0, 0.0]);
+        let status = server.upsert(vec![good, bad]).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+        assert!(status.message().contains(expected), "{} / {expected}", status.message());
+        let details = status.get_error_details();
+        let violation = &details.bad_request().unwrap().field_violations[0];
+        assert!(violation.field.starts_with("points[1]"), "{}", violation.field);
+        assert_eq!(server.count(), 1, "{expected}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_requests_have_the_right_code() {
+    let server = Server::start().await;
+    server.upsert(vec![message(1, &[1.0, 0.0, 0.0])]).await.unwrap();
+    let code = |result: Result<proto::SearchResponse, Status>| result.unwrap_err().code();
+    let query = || search("v", vec![1.0, 0.0, 0.0], 1);
+    for limit in [0, 10_001] {
+        let bad = proto::SearchRequest { limit, ..query() };
+        assert_eq!(code(server.search(bad).await), Code::InvalidArgument);
+    }
+    let unknown = proto::SearchRequest { field: "nope".into(), ..query() };
+    assert_eq!(code(server.search(unknown).await), Code::InvalidArgument);
+    let none = proto::SearchRequest { query: None, ..query() };
+    assert_eq!(code(server.search(none).await), Code::InvalidArgument);
+    let missing = search_request::Query::Point(from_model::point_id(&9.into()));
+    let missing = proto::SearchRequest { query: Some(missing), ..query() };
+    assert_eq!(code(server.search(missing).await), Code::NotFound);
+
+    let request = proto::QueryRequest { collection: "nope".into(), search: Some(query()) };
+    let status = server.queries().query(request).await.unwrap_err();
+    assert_eq!(status.code(), Code::NotFound);
+    assert_eq!(status.message(), "collection `nope` does not exist");
+
+    assert_eq!(server.create("c").await.unwrap_err().code(), Code::AlreadyExists);
+    for name in ["", "Upper", "../x", &"x".repeat(65)] {
+        assert_eq!(server.create(name).await.unwrap_err().code(), Code::InvalidArgument);
+    }
+    let field = proto::VectorField { dimension: 3, kind: 1, metric: 99, element: 0 };
+    let config = proto::CollectionConfig { fields: [("v".to_owned(), field)].into() };
+    let request = proto::CreateCollectionRequest { name: "d".into(), config: Some(config) };
+    let status = server.collections().create_collection(request).await.unwrap_err();
+    assert_eq!(status.message(), "fields.v.metric: expected dot, cosine or l2, got 99");
+
+    let request = proto::UpsertPointsRequest {
+        collection: "c".into(),
+        points: vec![message(1, &[1.0, 0.0, 0.0])],
+        durability: 7,
+    };
+    let status = server.points().upsert_points(request).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_oversized_message_says_the_limit() {
+    let server = Server::start().await;
+    let huge = Values::F32(vec![0; MESSAGE_BYTES + 1].into());
+    let status = server.upsert(vec![with_values(1, "v", huge, None)]).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+    assert!(status.message().contains(&MESSAGE_BYTES.to_string()), "{status}");
+    assert_eq!(server.count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_stores_what_is_valid_and_reports_the_rest() {
+    let server = Server::start().await;
+    let request = |collection: &str, points| proto::StreamUpsertPointsRequest {
+        collection: collection.to_owned(),
+        points,
+        durability: 0,
+    };
+    let requests = vec![
+        request("c", vec![message(1, &[1.0, 0.0, 0.0]), message(2, &[1.0])]),
+        request("", vec![message(3, &[0.0; 3])]),
+        request("", vec![message(4, &[0.0, 1.0, 0.0])]),
+    ];
+    let stream = tokio_stream::iter(requests);
+    let mut answers = server.points().stream_upsert_points(stream).await.unwrap().into_inner();
+    let mut got = Vec::new();
+    while let Some(answer) = answers.next().await {
+        got.push(answer.unwrap());
+    }
+    assert_eq!(got.iter().map(|a| a.request_index).collect::<Vec<_>>(), [0, 1, 2]);
+    assert_eq!(got[0].receipt.as_ref().unwrap().affected, 1);
+    assert_eq!(got[0].errors[0].index, 1);
+    assert_eq!(got[0].errors[0].message, "vectors.v: expected 3 dimensions, got 1");
+    assert!(got[1].receipt.is_none() && got[1].errors.len() == 1);
+    assert!(got[2].errors.is_empty());
+    assert_eq!(server.count(), 2);
+
+    let stream = tokio_stream::iter(vec![request("nope", vec![message(1, &[1.0, 0.0, 0.0])])]);
+    let mut answers = server.points().stream_upsert_points(stream).await.unwrap().into_inner();
+    assert_eq!(answers.next().await.unwrap().unwrap_err().code(), Code::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_passed_deadline_is_reported_as_such() {
+    let server = Server::start().await;
+    server.upsert(vec![message(1, &[1.0, 0.0, 0.0])]).await.unwrap();
+    let mut request = Request::new(proto::QueryRequest {
+        collection: "c".into(),
+        search: Some(search("v", vec![1.0, 0.0, 0.0], 1)),
+    });
+    request.metadata_mut().insert("grpc-timeout", "1n".parse().unwrap());
+    let status = server.queries().query(request).await.unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn collections_are_listed_described_and_deleted() {
+    let server = Server::start().await;
+    server.create("b").await.unwrap();
+    server.upsert(vec![message(1, &[1.0, 0.0, 0.0])]).await.unwrap();
+    let flush = proto::FlushCollectionRequest { name: "c".into() };
+    server.collections().flush_collection(flush).await.unwrap();
+    let optimize = proto::OptimizeCollectionRequest { name: "c".into() };
+    server.collections().optimize_collection(optimize).await.unwrap();
+    let list = server.collections().list_collections(proto::ListCollectionsRequest {}).await;
+    let list = list.unwrap().into_inner().collections;
+    let names: Vec<(&str, u64)> = list.iter().map(|c| (c.name.as_str(), c.points)).collect();
+    assert_eq!(names, [("b", 0), ("c", 1)]);
+    let get = proto::GetCollectionRequest { name: "c".into() };
+    let info = server.collections().get_collection(get).await.unwrap().into_inner();
+    let info = info.collection.unwrap();
+    assert_eq!((info.points, info.segments.len(), info.segments[0].files.len()), (1, 1, 3));
+    let delete = proto::DeleteCollectionRequest { name: "c".into() };
+    server.collections().delete_collection(delete.clone()).await.unwrap();
+    let again = server.collections().delete_collection(delete).await.unwrap_err();
+    assert_eq!(again.code(), Code::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scroll_pages_follow_each_other() {
+    let server = Server::start().await;
+    let points = (0..7).map(|id| message(id, &[1.0, id as f32, 0.0])).collect();
+    server.upsert(points).await.unwrap();
+    let (mut ids, mut after) = (Vec::new(), None);
+    loop {
+        let request =
+            proto::ScrollPointsRequest { collection: "c".into(), after, limit: 3, include: None };
+        let page = server.points().scroll_points(request).await.unwrap().into_inner();
+        ids.extend(page.points.into_iter().map(|p| to_model::point_id(p.id, "id").unwrap()));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(ids, (0..7).map(lanner::PointId::from).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_and_reflection_answer() {
+    let server = Server::start().await;
+    let mut health = tonic_health::pb::health_client::HealthClient::new(server.channel.clone());
+    for service in ["", "lanner.v1.PointService"] {
+        let request = tonic_health::pb::HealthCheckRequest { service: service.into() };
+        let status = health.check(request).await.unwrap().into_inner().status();
+        assert_eq!(status, tonic_health::pb::health_check_response::ServingStatus::Serving);
+    }
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+    use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+    let request = tonic_reflection::pb::v1::ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let mut client = ServerReflectionClient::new(server.channel.clone());
+    let stream = client.server_reflection_info(tokio_stream::iter([request])).await.unwrap();
+    let answer = stream.into_inner().next().await.unwrap().unwrap().message_response.unwrap();
+    let MessageResponse::ListServicesResponse(list) = answer else { panic!("{answer:?}") };
+    let names: Vec<&str> = list.service.iter().map(|service| service.name.as_str()).collect();
+    assert!(names.contains(&"lanner.v1.QueryService"), "{names:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shutdown_answers_what_was_sent_and_ends_open_streams() {
+    let server = Server::start().await;
+    let (requests, stream) = mpsc::channel(4);
+    let request = |id| proto::StreamUpsertPointsRequest {
+        collection: "c".into(),
+        points: vec![message(id, &[1.0, 0.0, 0.0])],
+        durability: 0,
+    };
+    requests.send(request(1)).await.unwrap();
+    let answers = server.points().stream_upsert_points(ReceiverStream::new(stream)).await;
+    let mut answers = answers.unwrap().into_inner();
+    assert_eq!(answers.next().await.unwrap().unwrap().request_index, 0);
+    server.stop.send(()).unwrap();
+    // The stream stays open on this side; the server ends it.
+    while let Some(answer) = answers.next().await {
+        answer.unwrap();
+    }
+    server.served.await.unwrap();
+    let collection = server.database.collection("c").unwrap();
+    assert!(collection.get(&[1.into()], Include::NOTHING).unwrap()[0].is_some());
+    drop(requests);
+}
