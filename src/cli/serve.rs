@@ -1,5 +1,6 @@
 //! `lanner serve`.
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,6 +33,9 @@ pub struct Serve {
     /// Threads that queries run on; 0 for one a core
     #[arg(long, default_value_t = 0)]
     threads: usize,
+    /// Size in memory at which points are sealed into files, in MiB
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=65_536))]
+    seal_mib: u64,
     /// Largest message to read, in MiB
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=2047))]
     max_message_mib: u32,
@@ -47,8 +51,13 @@ impl Serve {
             )));
         }
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-        let database = Arc::new(DatabaseOptions::new().threads(self.threads).open(&self.data)?);
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .with_ansi(std::io::stderr().is_terminal())
+            .init();
+        let options = DatabaseOptions::new().threads(self.threads).seal_bytes(self.seal_mib << 20);
+        let database = Arc::new(options.open(&self.data)?);
         let max_message_bytes = (self.max_message_mib as usize) << 20;
         let config = ServerConfig { max_message_bytes, ..ServerConfig::default() };
         let failed = |what: &str, error: &dyn std::fmt::Display| {
