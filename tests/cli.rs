@@ -1,0 +1,326 @@
+//! The program, run as a user would: on a folder and against a server.
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use common::server::ServerProcess;
+use common::shared_data;
+
+/// Runs `lanner` in the root of the repository.
+fn lanner(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_lanner"))
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap()
+}
+
+/// What a command prints; it must succeed.
+fn ok(arguments: &[&str]) -> String {
+    let output = lanner(arguments);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {error}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What a command complains; it must fail.
+fn refused(arguments: &[&str]) -> String {
+    let output = lanner(arguments);
+    assert!(!output.status.success(), "{arguments:?} should fail");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+/// A version 1 `.npy` file.
+fn npy(path: &Path, descr: &str, shape: &str, data: &[u8]) {
+    let mut header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}");
+    header.push_str(&" ".repeat(63 - (10 + header.len()) % 64));
+    header.push('\n');
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((header.len() as u16).to_le_bytes());
+    bytes.extend(header.as_bytes());
+    bytes.extend(data);
+    fs::write(path, bytes).unwrap();
+}
+
+fn f32_bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+/// Three points of two dimensions, and what belongs to them.
+struct Files {
+    folder: tempfile::TempDir,
+}
+
+impl Files {
+    fn new() -> Self {
+        let files = Self { folder: tempfile::tempdir().unwrap() };
+        npy(&files.path("v.npy"), "<f4", "(3, 2)", &f32_bytes(&[1.0, 0.0, 0.0, 1.0, 0.6, 0.8]));
+        npy(&files.path("t.npy"), "|i1", "(4, 2)", &[127, 0, 0, 127, 127, 127, 0, 127]);
+        let offsets: Vec<u8> = [0_i64, 2, 3, 4].iter().flat_map(|x| x.to_le_bytes()).collect();
+        npy(&files.path("o.npy"), "<i8", "(4,)", &offsets);
+        fs::write(files.path("v.ids"), "a\nb\nc\n").unwrap();
+        fs::write(files.path("p.jsonl"), "{\"n\":1}\n{\"n\":2}\n{\"n\":3}\n").unwrap();
+        files
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn arg(&self, name: &str) -> String {
+        self.path(name).display().to_string()
+    }
+}
+
+/// The tour of all data commands on `target`, which is `--data DIR` or `--server ADDRESS`.
+fn tour(files: &Files, target: [&str; 2]) {
+    let run = |arguments: &[&str]| ok(&[arguments, &target].concat());
+    let fail = |arguments: &[&str]| refused(&[arguments, &target].concat());
+    run(&["create", "c", "--field", "v:single:2:cosine", "--field", "t:multi:2:dot:f16"]);
+    assert!(fail(&["create", "c", "--field", "v:single:2:dot"]).contains("`c` exists already"));
+    assert!(fail(&["create", "C", "--field", "v:single:2:dot"]).contains("[a-z0-9_-]{1,64}"));
+
+    let vectors = format!("v={}", files.arg("v.npy"));
+    let tokens = format!("t={},{}", files.arg("t.npy"), files.arg("o.npy"));
+    let (ids, payloads) = (files.arg("v.ids"), files.arg("p.jsonl"));
+    let ingest = ["ingest", "c", "--vectors", &vectors, "--tokens", &tokens, "--ids", &ids];
+    let done = run(&[&ingest[..], &["--payloads", &payloads, "--batch", "2"]].concat());
+    assert!(done.starts_with("3 points in"), "{done}");
+    let line = "{\"id\": 7, \"vectors\": {\"v\": [0, -1], \"t\": [[1, 0], [0, 1]]}, \"payload\": {\"big\": 9007199254740993}}";
+    fs::write(files.path("more.jsonl"), line).unwrap();
+    run(&["ingest", "c", "--jsonl", &files.arg("more.jsonl"), "--buffered"]);
+    assert_eq!(run(&["count", "c"]), "4\n");
+
+    let hits = run(&["query", "c", "--field", "v", "--vector", "[0, 2]", "--limit", "2"]);
+    let order: Vec<&str> = hits.lines().filter_map(|line| line.split('"').nth(1)).collect();
+    assert_eq!(order, ["b", "c"], "{hits}");
+    assert!(hits.contains("{\"n\":2}"), "{hits}");
+    let hits = run(&["query", "c", "--field", "t", "--vector", "[[1,0],[0,1]]", "--json"]);
+    assert_eq!(hits.lines().count(), 4);
+    let by_file = run(&["query", "c", "--field", "v", "--npy", &files.arg("v.npy"), "--row", "1"]);
+    assert!(by_file.lines().next().unwrap().contains("\"b\""), "{by_file}");
+    let by_point = run(&["query", "c", "--field", "v", "--point", "b", "--limit", "1"]);
+    assert!(by_point.contains("\"c\"") && !by_point.contains("\"b\""), "{by_point}");
+
+    let point = run(&["get", "c", "7", "--with-vectors"]);
+    assert!(point.contains("9007199254740993") && point.contains("[0.0,-1.0]"), "{point}");
+    assert!(fail(&["get", "c", "\"7\""]).contains("point \"7\" does not exist"));
+    run(&["flush", "c"]);
+    assert_eq!(run(&["delete", "c", "a", "nothing"]), "deleted 1\n");
+    run(&["optimize", "c"]);
+    let info = run(&["inspect", "c"]);
+    assert!(info.contains("3 points") && info.contains("vector_offsets"), "{info}");
+    let info: serde_json::Value = serde_json::from_str(&run(&["inspect", "c", "--json"])).unwrap();
+    assert_eq!(info["segments"][0]["rows"], 3);
+    assert_eq!(run(&["list"]), "c  3 points\n");
+
+    bad_input(files, &run, &fail);
+    run(&["drop", "c"]);
+    assert!(fail(&["count", "c"]).contains("`c` does not exist"));
+}
+
+/// Each refusal names the file or field, and nothing is written.
+fn bad_input(files: &Files, run: &dyn Fn(&[&str]) -> String, fail: &dyn Fn(&[&str]) -> String) {
+    let write = |name: &str, shape: &str, data: &[u8]| npy(&files.path(name), "<f4", shape, data);
+    write("wide.npy", "(1, 3)", &f32_bytes(&[1.0, 2.0, 3.0]));
+    write("nan.npy", "(1, 2)", &f32_bytes(&[1.0, f32::NAN]));
+    write("short.npy", "(3, 2)", &f32_bytes(&[1.0; 5]));
+    fs::write(files.path("garbage.npy"), "no array").unwrap();
+    fs::write(files.path("two.ids"), "a\nb\n").unwrap();
+    let jsonl = |name: &str, text: &str| fs::write(files.path(name), text).unwrap();
+    jsonl("ragged.jsonl", "{\"id\":9,\"vectors\":{\"t\":[[1,0],[1]]}}");
+    jsonl("payload.jsonl", "{\"id\":9,\"vectors\":{\"v\":[1,0]},\"payload\":[1]}");
+    jsonl("broken.jsonl", "{\"id\":9,");
+    let vectors = |name: &str| format!("v={}", files.arg(name));
+    let cases: [(Vec<String>, &str); 8] = [
+        (vec!["--vectors".into(), vectors("wide.npy")], "expected 2 dimensions, got 3"),
+        (vec!["--vectors".into(), vectors("nan.npy")], "got NaN at position 1"),
+        (vec!["--vectors".into(), vectors("short.npy")], "short.npy"),
+        (vec!["--vectors".into(), vectors("garbage.npy")], "garbage.npy"),
+        (
+            vec!["--vectors".into(), vectors("v.npy"), "--ids".into(), files.arg("two.ids")],
+            "two.ids` has 2 entries",
+        ),
+        (
+            vec!["--jsonl".into(), files.arg("ragged.jsonl")],
+            "line 1: vectors.t: expected vectors of equal",
+        ),
+        (vec!["--jsonl".into(), files.arg("payload.jsonl")], "payload: expected a JSON object"),
+        (vec!["--jsonl".into(), files.arg("broken.jsonl")], "broken.jsonl` line 1"),
+    ];
+    for (arguments, expected) in cases {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let error = fail(&[&["ingest", "c"], &arguments[..]].concat());
+        assert!(error.contains(expected), "{error} / {expected}");
+        assert_eq!(run(&["count", "c"]), "3\n");
+    }
+    assert!(fail(&["query", "c", "--field", "x", "--vector", "[1]"]).contains("has: t, v"));
+    assert!(fail(&["query", "c", "--vector", "[1]"]).contains("give --field"));
+    let zero = fail(&["query", "c", "--field", "v", "--vector", "[1,0]", "--limit", "0"]);
+    assert!(zero.contains("limit: expected 1 to 10000, got 0"), "{zero}");
+}
+
+#[test]
+fn the_tour_on_a_folder() {
+    let (files, folder) = (Files::new(), tempfile::tempdir().unwrap());
+    tour(&files, ["--data", folder.path().join("db").to_str().unwrap()]);
+}
+
+#[test]
+fn the_tour_on_a_server() {
+    let (files, folder) = (Files::new(), tempfile::tempdir().unwrap());
+    let server = ServerProcess::start(folder.path(), &[]);
+    tour(&files, ["--server", server.address()]);
+    let locked = refused(&["list", "--data", folder.path().to_str().unwrap()]);
+    assert!(locked.contains(&format!("is locked by process {}", server.id())), "{locked}");
+    assert_eq!(server.terminate(), Some(0), "SIGTERM ends it in order");
+}
+
+#[test]
+fn targets_that_cannot_be_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    assert!(refused(&["count", "c"]).contains("--data"));
+    assert!(
+        refused(&["count", "c", "--data", path, "--server", "x:1"]).contains("cannot be used with")
+    );
+    assert!(refused(&["count", "c", "--data", path]).contains("holds no database"));
+    assert!(
+        refused(&["count", "c", "--server", "127.0.0.1:1"])
+            .contains("cannot connect to 127.0.0.1:1")
+    );
+    fs::write(folder.path().join("photo.jpg"), "x").unwrap();
+    let foreign = refused(&["create", "c", "--field", "v:single:2:dot", "--data", path]);
+    assert!(foreign.contains("is not a Lanner database"), "{foreign}");
+    fs::write(folder.path().join("LANNER"), "lanner database\nformat 7\n").unwrap();
+    assert!(refused(&["list", "--data", path]).contains("has format 7"));
+    let open = refused(&["serve", "--data", path, "--address", "0.0.0.0:0"]);
+    assert!(open.contains("--insecure"), "{open}");
+}
+
+#[test]
+fn the_demo_runs_and_embedded_and_served_answers_agree() {
+    let text = ok(&["demo"]);
+    assert!(text.contains("Both gave the same 80 rankings."), "{text}");
+    let scores: Vec<f64> = text
+        .lines()
+        .find_map(|line| line.strip_prefix("nDCG@10"))
+        .unwrap()
+        .split_whitespace()
+        .map(|score| score.parse().unwrap())
+        .collect();
+    assert_eq!(scores.len(), 4);
+    // Exact search on files that do not change: only rounding can move these.
+    assert!((scores[0] - 0.594).abs() < 0.005 && (scores[1] - 0.636).abs() < 0.005, "{scores:?}");
+    assert_eq!(scores[..2], scores[2..]);
+}
+
+/// Runs `lanner beir` on NFCorpus and returns its report and run files.
+fn nfcorpus(data: &Path, out: &Path, target: &[&str]) -> (serde_json::Value, [String; 2]) {
+    let file = |name: &str| data.join(name).display().to_string();
+    let pair = |name: &str, element: &str| {
+        format!(
+            "{},{}",
+            file(&format!("{name}.{element}.npy")),
+            file(&format!("{name}_offsets.i64.npy"))
+        )
+    };
+    let (run, report) = (out.join("run"), out.join("report.json"));
+    let arguments = [
+        "beir",
+        "--dataset",
+        data.to_str().unwrap(),
+        "--corpus-vectors",
+        &file("corpus.f32.npy"),
+        "--query-vectors",
+        &file("queries.f32.npy"),
+        "--tokens",
+        &pair("corpus_tokens", "i8"),
+        "--query-tokens",
+        &pair("queries_tokens", "f32"),
+        "--run",
+        run.to_str().unwrap(),
+        "--json-report",
+        report.to_str().unwrap(),
+    ];
+    ok(&[&arguments[..], target].concat());
+    let report = serde_json::from_str(&fs::read_to_string(report).unwrap()).unwrap();
+    let runs = ["single", "multi"]
+        .map(|mode| fs::read_to_string(out.join(format!("run.{mode}"))).unwrap());
+    (report, runs)
+}
+
+/// Document and score at each rank, by query.
+fn rankings(run: &str) -> std::collections::BTreeMap<String, Vec<(String, f32)>> {
+    let mut rankings = std::collections::BTreeMap::<String, Vec<(String, f32)>>::new();
+    for line in run.lines() {
+        let columns: Vec<&str> = line.split(' ').collect();
+        let hit = (columns[2].to_owned(), columns[4].parse().unwrap());
+        rankings.entry(columns[0].to_owned()).or_default().push(hit);
+    }
+    rankings
+}
+
+#[test]
+fn nfcorpus_is_judged_as_published_embedded_and_served() {
+    let Some(data) = shared_data("nfcorpus") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (embedded, served) = (folder.path().join("a"), folder.path().join("b"));
+    fs::create_dir(&embedded).unwrap();
+    fs::create_dir(&served).unwrap();
+    let (report, runs) = nfcorpus(&data, &embedded, &[]);
+    let ndcg = |mode: usize| report[mode]["ndcg_10"].as_f64().unwrap();
+    assert!((ndcg(0) - 0.316).abs() <= 0.002, "single: {}", ndcg(0));
+    assert!((ndcg(1) - 0.330).abs() <= 0.002, "multi: {}", ndcg(1));
+    // pytrec_eval's numbers for these runs, made once.
+    let golden =
+        [[0.3159, 0.1424, 0.5040, 0.1550, 0.3115], [0.3292, 0.1553, 0.5415, 0.1565, 0.2909]];
+    let keys = ["ndcg_10", "map_100", "mrr_10", "recall_10", "recall_100"];
+    for (mode, golden) in golden.iter().enumerate() {
+        for (key, golden) in keys.iter().zip(golden) {
+            let got = report[mode][key].as_f64().unwrap();
+            assert!((got - golden).abs() < 1e-4, "{key} of {mode}: {got}, expected {golden}");
+        }
+    }
+    exact_maxsim(&data, &rankings(&runs[1]));
+
+    let server = ServerProcess::start(&folder.path().join("db"), &[]);
+    let (_, over_grpc) = nfcorpus(&data, &served, &["--server", server.address()]);
+    assert!(runs == over_grpc, "the run files are the same, byte for byte");
+}
+
+/// Compares rankings with the given exact ones: the same document at each rank, unless scores are
+/// so close that rounding decides.
+fn exact_maxsim(data: &Path, rankings: &std::collections::BTreeMap<String, Vec<(String, f32)>>) {
+    let lines = |name: &str| {
+        let text = fs::read_to_string(data.join(name)).unwrap();
+        text.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (corpus, queries) = (lines("corpus.ids"), lines("queries.ids"));
+    let bytes = fs::read(data.join("groundtruth_maxsim_top100.i32.npy")).unwrap();
+    let rows = &bytes[bytes.len() - 4 * 100 * queries.len()..];
+    let truth: Vec<usize> =
+        rows.chunks_exact(4).map(|b| i32::from_le_bytes(b.try_into().unwrap()) as usize).collect();
+    for (query, truth) in queries.iter().zip(truth.chunks_exact(100)) {
+        let got = &rankings[query];
+        assert_eq!(got.len(), 100);
+        for (rank, &row) in truth.iter().enumerate() {
+            let (document, score) = &got[rank];
+            if *document == corpus[row] {
+                continue;
+            }
+            // Where is it then? At a score that differs by rounding only, or just below the cut.
+            let other =
+                got.iter().find(|(found, _)| *found == corpus[row]).map_or(got[99].1, |f| f.1);
+            let close = (other - score).abs() <= 1e-5 * score.abs().max(1.0);
+            assert!(
+                close,
+                "query {query}, rank {rank}: {document} {score}, not {} {other}",
+                corpus[row]
+            );
+        }
+    }
+}
