@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
-use tonic::{Code, Request, Status};
+use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 const MESSAGE_BYTES: usize = 1 << 20;
@@ -307,19 +307,6 @@ async fn a_stream_stores_what_is_valid_and_reports_the_rest() {
     let stream = tokio_stream::iter(vec![request("nope", vec![message(1, &[1.0, 0.0, 0.0])])]);
     let mut answers = server.points().stream_upsert_points(stream).await.unwrap().into_inner();
     assert_eq!(answers.next().await.unwrap().unwrap_err().code(), Code::NotFound);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_passed_deadline_is_reported_as_such() {
-    let server = Server::start().await;
-    server.upsert(vec![message(1, &[1.0, 0.0, 0.0])]).await.unwrap();
-    let mut request = Request::new(proto::QueryRequest {
-        collection: "c".into(),
-        search: Some(search("v", vec![1.0, 0.0, 0.0], 1)),
-    });
-    request.metadata_mut().insert("grpc-timeout", "1n".parse().unwrap());
-    let status = server.queries().query(request).await.unwrap_err();
-    assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

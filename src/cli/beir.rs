@@ -38,7 +38,7 @@ pub struct Beir {
     /// BEIR folder
     #[arg(long, value_name = "DIR")]
     dataset: PathBuf,
-    /// Judgements to use: qrels/<SPLIT>.tsv
+    /// Judgements to use, the name of a file in qrels/ without .tsv
     #[arg(long, default_value = "test")]
     split: String,
     /// One vector a document, .npy

@@ -1,7 +1,7 @@
 //! The program `lanner`: one file a subcommand.
 //!
 //! Every data command works on a folder (`--data`, embedded) and against a server (`--server`)
-//! through [`backend::Backend`]. Results go to stdout, progress and errors to stderr.
+//! through the trait `Backend`. Results go to stdout, progress and errors to stderr.
 
 mod backend;
 mod beir;

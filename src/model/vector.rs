@@ -32,9 +32,9 @@ impl ElementType {
 /// A vector or a multi-vector, owned.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Vector {
-    /// One vector, shape [dim].
+    /// One vector, shape `[dim]`.
     Single(Vec<f32>),
-    /// Many vectors, shape [n, dim].
+    /// Many vectors, shape `[n, dim]`.
     Multi(MultiVector),
 }
 
@@ -60,7 +60,7 @@ impl From<MultiVector> for Vector {
     }
 }
 
-/// A matrix of shape [n, dim], row-major: one row a token.
+/// A matrix of shape `[n, dim]`, row-major: one row a token.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MultiVector {
     dimension: usize,
@@ -124,9 +124,9 @@ impl MultiVector {
 /// A vector or a multi-vector, borrowed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum VectorRef<'a> {
-    /// One vector, shape [dim].
+    /// One vector, shape `[dim]`.
     Single(&'a [f32]),
-    /// Many vectors, shape [n, dim], row-major.
+    /// Many vectors, shape `[n, dim]`, row-major.
     Multi {
         /// Length of each row.
         dimension: usize,
@@ -263,7 +263,7 @@ impl<'a> ElementsRef<'a> {
 pub struct VectorsView<'a> {
     /// Length of each vector.
     pub dimension: usize,
-    /// All vectors, shape [vectors, dimension], row-major.
+    /// All vectors, shape `[vectors, dimension]`, row-major.
     pub elements: ElementsRef<'a>,
     /// For multi fields: first vector of each row, and one more (rows + 1 values from 0).
     pub offsets: Option<&'a [u64]>,
@@ -280,7 +280,7 @@ impl<'a> VectorsView<'a> {
         }
     }
 
-    /// The elements of row `row`: [dimension] of a single, [n, dimension] of a multi field.
+    /// The elements of row `row`: `[dimension]` of a single, `[n, dimension]` of a multi field.
     pub fn row(&self, row: usize) -> ElementsRef<'a> {
         let (first, last) = match self.offsets {
             Some(offsets) => (offsets[row] as usize, offsets[row + 1] as usize),

@@ -1,6 +1,6 @@
 //! Queries: what is asked, and how a snapshot answers it.
 //!
-//! A query is validated into a [`scorer::Scorer`], the snapshot is cut into ranges of rows that
+//! A query is validated into a scorer, the snapshot is cut into ranges of rows that
 //! are scored on all cores, and the best of each range are merged. Search is exact: every live
 //! row that has the queried field is scored.
 

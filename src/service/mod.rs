@@ -1,4 +1,4 @@
-//! The gRPC service `lanner.v1`: a thin skin over [`Database`](crate::Database).
+//! The gRPC service `lanner.v1`: a thin skin over the database.
 //!
 //! `convert` turns messages into the engine's types and back, `status` turns its errors into gRPC
 //! codes, and `collections`, `points` and `query` are one service each. The engine is synchronous

@@ -92,6 +92,39 @@ fn parse_timeout(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::service::proto::Vector;
+    use crate::service::proto::search_request::Query;
+    use crate::service::proto::vector::Values;
+    use crate::{CollectionConfig, Metric, Point, VectorField};
+
+    // Not through a client: tonic's has a timer of its own, which may be faster.
+    #[tokio::test]
+    async fn a_passed_deadline_is_reported_as_such() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Arc::new(Database::open(folder.path()).unwrap());
+        let config = CollectionConfig::new().with_field("v", VectorField::single(1, Metric::Dot));
+        let collection = database.create_collection("c", config).unwrap();
+        collection.upsert([Point::new(1).with_vector("v", vec![1.0])]).unwrap();
+        let values = Some(Values::F32(1.0_f32.to_le_bytes().to_vec().into()));
+        let vector = Query::Vector(Vector { values, rows: None });
+        let search = SearchRequest {
+            field: "v".into(),
+            limit: 1,
+            query: Some(vector),
+            ..Default::default()
+        };
+        let ask = async |timeout: Option<&'static str>| {
+            let search = Some(search.clone());
+            let mut request = Request::new(QueryRequest { collection: "c".into(), search });
+            if let Some(timeout) = timeout {
+                request.metadata_mut().insert("grpc-timeout", timeout.parse().unwrap());
+            }
+            Queries(database.clone()).query(request).await
+        };
+        assert_eq!(ask(Some("1n")).await.unwrap_err().code(), tonic::Code::DeadlineExceeded);
+        assert!(ask(Some("1H")).await.is_ok());
+        assert!(ask(None).await.is_ok());
+    }
 
     #[test]
     fn timeouts_follow_the_protocol() {
