@@ -239,3 +239,26 @@ fn concurrent_writers_share_commits_and_lose_nothing() {
     drop((collection, database));
     assert_eq!(Database::open(folder.path()).unwrap().collection("c").unwrap().count(), 200);
 }
+
+/// Every write fills a segment, so writers always wait for room while others join their groups.
+#[test]
+fn writers_that_wait_for_sealing_are_all_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = DatabaseOptions::new().seal_bytes(1).open(folder.path()).unwrap();
+    let config = CollectionConfig::new().with_field("v", VectorField::single(1, Metric::Dot));
+    let collection = database.create_collection("c", config).unwrap();
+    std::thread::scope(|scope| {
+        for writer in 0..6_u64 {
+            let collection = &collection;
+            scope.spawn(move || {
+                for index in 0..60 {
+                    let id = writer * 100 + index;
+                    collection.upsert([Point::new(id).with_vector("v", vec![1.0])]).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(collection.count(), 360);
+    collection.optimize().unwrap();
+    assert_eq!(collection.count(), 360);
+}

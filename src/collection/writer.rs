@@ -78,12 +78,17 @@ impl Inner {
         let record = operation.encode()?;
         let (reply, answer) = mpsc::channel();
         self.queue().push(Pending { operation, record, durability, reply });
-        let state = self.lock();
+        // From here to the answers the lock is held without a break: whoever gets it finds its
+        // own write either answered or still in the queue.
+        let (state, stop) = self.wait_for_room(self.lock());
         if let Ok(answer) = answer.try_recv() {
             return answer;
         }
         let group = std::mem::take(&mut *self.queue());
-        self.commit_group(state, group);
+        match stop {
+            Some(stop) => self.refuse(group, &stop),
+            None => self.commit_group(state, group),
+        }
         answer.try_recv().unwrap_or_else(|_| {
             Err(Error::Internal("a write was neither committed nor refused".into()))
         })
@@ -94,11 +99,7 @@ impl Inner {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn commit_group(&self, state: MutexGuard<'_, State>, mut group: Vec<Pending>) {
-        let (mut state, stop) = self.wait_for_room(state);
-        if let Some(stop) = stop {
-            return self.refuse(group, &stop);
-        }
+    fn commit_group(&self, mut state: MutexGuard<'_, State>, mut group: Vec<Pending>) {
         let first = state.segments.sequence + 1;
         if let Err(error) = self.commit(first, &mut group) {
             let stop = Stop::Failed(error.to_string());
