@@ -40,6 +40,7 @@ enum Task {
 impl Inner {
     /// The worker thread: serves tasks until the collection closes.
     pub(super) fn work(&self) {
+        let _guard = WorkerGuard(self);
         while let Some(task) = self.next_task() {
             let done = match task {
                 Task::Seal => self.seal(),
@@ -275,6 +276,18 @@ impl Inner {
         let worker = self.worker.lock().ok().and_then(|mut worker| worker.take());
         if worker.is_some_and(|worker| worker.join().is_err()) {
             tracing::error!(collection = %self.name, "the background worker panicked");
+        }
+    }
+}
+
+/// Stops writes if the worker panics: those who wait for it would wait for ever.
+struct WorkerGuard<'i>(&'i Inner);
+
+impl Drop for WorkerGuard<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.lock().stopped = Some(Stop::Failed("the background worker panicked".into()));
+            self.0.changed.notify_all();
         }
     }
 }
