@@ -4,6 +4,7 @@
 //! distances, through [`half`] for widening), so one binary runs everywhere. The scalar twins in
 //! [`scalar`] define what each kernel computes; tests compare the two.
 
+pub mod codes;
 pub mod scalar;
 
 use half::f16;

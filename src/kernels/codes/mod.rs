@@ -1,0 +1,237 @@
+//! Integer dot products of a query with rows of scalar-quantized codes.
+//!
+//! A query is rounded to signed 8-bit integers once ([`CodeQuery`]); a row holds unsigned codes of
+//! 8 or 4 bits ([`CodeLayout`]). Σ qᵢ·cᵢ is then exact in 32 bits, so every implementation gives
+//! the same number as [`scalar`], to the last bit. [`CodeKernel::detect`] chooses one for the
+//! machine; an index keeps it.
+//!
+//! - AVX-512 with VNNI: `vpdpbusd`, 64 products an instruction.
+//! - AVX2: codes widened to 16 bits and `vpmaddwd`; for 4-bit codes `vpmaddubsw`, which cannot
+//!   saturate there (2·15·127 < 2¹⁵). AVX-512 without VNNI takes this path, too: the same code in
+//!   wider registers was slower out of the cache (`cargo bench --bench kernels`).
+//! - NEON: `smull` and `sadalp` on codes moved to −128..127.
+//!
+//! The dot product fused with dequantization is that of LVQ (Aguerrebere et al., VLDB 2023, §4).
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod layout;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod query;
+mod scalar;
+
+pub use layout::{CodeBits, CodeLayout};
+pub use query::CodeQuery;
+
+/// Largest dimension for which no 32-bit sum can overflow: 255·127·65,536 < 2³¹.
+pub const MAX_CODE_DIMENSION: usize = 1 << 16;
+
+/// An implementation that this machine can run.
+///
+/// Values come from [`Self::detect`] and [`Self::available`] alone, so that holding one proves
+/// that the machine has its instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CodeKernel(Isa);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Isa {
+    Scalar,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vnni,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+}
+
+/// What an implementation reads: `sums.len()` records from the start of `records`.
+struct Rows<'a> {
+    records: &'a [u8],
+    stride: usize,
+    header_bytes: usize,
+    query: &'a CodeQuery,
+}
+
+impl CodeKernel {
+    /// The fastest implementation for this machine.
+    pub fn detect() -> Self {
+        // `available` always ends with one.
+        Self::available().pop().unwrap_or(Self(Isa::Scalar))
+    }
+
+    /// All implementations this machine can run, slowest first.
+    pub fn available() -> Vec<Self> {
+        let mut found = vec![Self(Isa::Scalar)];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx2") {
+                found.push(Self(Isa::Avx2));
+            }
+            if is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vnni")
+            {
+                found.push(Self(Isa::Avx512Vnni));
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("neon") {
+            found.push(Self(Isa::Neon));
+        }
+        found
+    }
+
+    /// Its name, for reports.
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            Isa::Scalar => "scalar",
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni => "avx512-vnni",
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => "neon",
+        }
+    }
+
+    /// `sums[r]` becomes Σᵢ qᵢ·cᵢ of record `r`, the record at byte `r·stride` of `records`.
+    ///
+    /// # Panics
+    /// If the query was made for other bits or another dimension than `layout`, or if `records`
+    /// end before the last record and the slack that the layout asks for after it.
+    #[inline]
+    pub fn dot_rows(
+        self,
+        layout: &CodeLayout,
+        records: &[u8],
+        query: &CodeQuery,
+        sums: &mut [i32],
+    ) {
+        assert!(query.fits(layout), "the query was made for another layout");
+        assert!(layout.section_bytes(sums.len()) <= records.len(), "records and slack");
+        let (stride, header_bytes) = (layout.stride(), layout.header_bytes());
+        let rows = Rows { records, stride, header_bytes, query };
+        let four = layout.bits() == CodeBits::Four;
+        match (self.0, four) {
+            (Isa::Scalar, false) => scalar::dot_rows::<1>(&rows, sums),
+            (Isa::Scalar, true) => scalar::dot_rows::<2>(&rows, sums),
+            // SAFETY (each of the following): `self` proves the CPU feature, since only
+            // `available` makes one after detecting it. Bounds: a record's chunks end at most one
+            // chunk after its stride, and the assertion above leaves that much after the last.
+            // The query has a block for each half of each chunk. Loads are unaligned.
+            #[cfg(target_arch = "x86_64")]
+            (Isa::Avx2, false) => unsafe { avx2::dot_rows::<1>(&rows, sums) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            (Isa::Avx2, true) => unsafe { avx2::dot_rows::<2>(&rows, sums) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            (Isa::Avx512Vnni, false) => unsafe { avx512::dot_rows::<1>(&rows, sums) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            (Isa::Avx512Vnni, true) => unsafe { avx512::dot_rows::<2>(&rows, sums) },
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: as above.
+            (Isa::Neon, false) => unsafe { neon::dot_rows::<1>(&rows, sums) },
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: as above.
+            (Isa::Neon, true) => unsafe { neon::dot_rows::<2>(&rows, sums) },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The definition, straight from unpacked codes and the rounded query.
+    fn oracle(layout: &CodeLayout, records: &[u8], query: &[i8], rows: usize) -> Vec<i32> {
+        let mut codes = vec![0; layout.dimension()];
+        (0..rows)
+            .map(|row| {
+                layout.unpack(&records[row * layout.stride()..], &mut codes);
+                codes.iter().zip(query).map(|(&c, &q)| i32::from(c) * i32::from(q)).sum()
+            })
+            .collect()
+    }
+
+    /// All kernels on pseudo-random bytes: every code, header and slack byte is arbitrary.
+    fn check(bits: CodeBits, dimension: usize, header: usize, rows: usize, seed: u64) {
+        let layout = CodeLayout::new(bits, dimension, header);
+        let mut state = seed | 1;
+        let mut byte = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(seed | 1);
+            (state >> 56) as u8
+        };
+        // One byte more, and the records start there: nothing is aligned.
+        let bytes: Vec<u8> = (0..=layout.section_bytes(rows)).map(|_| byte()).collect();
+        let records = &bytes[1..];
+        let values: Vec<i8> = (0..dimension).map(|_| (byte() as i8).max(-127)).collect();
+        let query = CodeQuery::from_integers(&layout, &values);
+        let expected = oracle(&layout, records, &values, rows);
+        for kernel in CodeKernel::available() {
+            let mut sums = vec![-1; rows];
+            kernel.dot_rows(&layout, records, &query, &mut sums);
+            assert_eq!(sums, expected, "{} {bits:?} {dimension} seed {seed}", kernel.name());
+        }
+    }
+
+    #[test]
+    fn every_kernel_equals_the_definition_for_every_dimension() {
+        for dimension in 1..=1100 {
+            for bits in [CodeBits::Four, CodeBits::Eight] {
+                check(bits, dimension, 8, 1 + dimension % 7, dimension as u64);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_kernel_equals_the_definition(
+            four in any::<bool>(),
+            dimension in 1_usize..1100,
+            header in 0_usize..20,
+            rows in 0_usize..11,
+            seed in any::<u64>(),
+        ) {
+            let bits = if four { CodeBits::Four } else { CodeBits::Eight };
+            check(bits, dimension, header, rows, seed);
+        }
+    }
+
+    #[test]
+    fn the_largest_sums_do_not_overflow() {
+        for sign in [1_i8, -1] {
+            let layout = CodeLayout::new(CodeBits::Eight, MAX_CODE_DIMENSION, 0);
+            let query = CodeQuery::from_integers(&layout, &vec![127 * sign; MAX_CODE_DIMENSION]);
+            let records = vec![255; layout.section_bytes(1)];
+            for kernel in CodeKernel::available() {
+                let mut sums = [0];
+                kernel.dot_rows(&layout, &records, &query, &mut sums);
+                assert_eq!(sums[0], 255 * 127 * i32::from(sign) * 65_536, "{}", kernel.name());
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "records and slack")]
+    fn records_without_slack_are_refused() {
+        let layout = CodeLayout::new(CodeBits::Eight, 10, 0);
+        let query = CodeQuery::from_integers(&layout, &[1; 10]);
+        CodeKernel::detect().dot_rows(&layout, &[0; 20], &query, &mut [0; 1]);
+    }
+
+    #[test]
+    #[should_panic(expected = "another layout")]
+    fn a_query_for_another_layout_is_refused() {
+        let made = CodeLayout::new(CodeBits::Eight, 100, 0);
+        let query = CodeQuery::from_integers(&made, &[1; 100]);
+        let used = CodeLayout::new(CodeBits::Eight, 200, 0);
+        CodeKernel::detect().dot_rows(&used, &[0; 400], &query, &mut [0; 1]);
+    }
+}

@@ -1,0 +1,120 @@
+//! The query side: signed 8-bit integers in the order in which the kernels meet the codes.
+
+use super::layout::{CHUNK_BYTES, CodeBits, CodeLayout};
+
+/// What one chunk of codes (or one half of it) is multiplied with.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+pub(super) struct Block(pub [i8; CHUNK_BYTES]);
+
+/// A query rounded to integers: q ≈ scale · (q₁ … q_d), |qᵢ| ≤ 127.
+#[derive(Debug, Clone)]
+pub struct CodeQuery {
+    /// For each chunk, a block for each half: 1 for 8-bit, 2 for 4-bit codes. Zero where there is
+    /// no code.
+    blocks: Vec<Block>,
+    /// Σ qᵢ of the integers.
+    total: i32,
+    scale: f32,
+    bits: CodeBits,
+    dimension: usize,
+}
+
+impl CodeQuery {
+    /// Largest magnitude of a rounded element.
+    pub const LEVELS: f32 = 127.0;
+
+    /// Rounds a query. Its scale is max |qᵢ| / 127; a query of zeros has scale 0.
+    ///
+    /// # Panics
+    /// If `values` are not as many as the layout has codes.
+    pub fn new(layout: &CodeLayout, values: &[f32]) -> Self {
+        let largest = values.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+        let factor = Self::LEVELS / largest;
+        // Zeros, and numbers so small that they have no factor, count as zero.
+        let (scale, factor) =
+            if factor.is_finite() { (largest / Self::LEVELS, factor) } else { (0.0, 0.0) };
+        let integers: Vec<i8> =
+            values.iter().map(|value| (value * factor).round_ties_even() as i8).collect();
+        Self { scale, ..Self::from_integers(layout, &integers) }
+    }
+
+    /// From integers as they are, with scale 1.
+    ///
+    /// # Panics
+    /// As [`Self::new`].
+    pub fn from_integers(layout: &CodeLayout, integers: &[i8]) -> Self {
+        assert_eq!(integers.len(), layout.dimension(), "one element a dimension");
+        let halves = layout.bits().per_byte();
+        let mut blocks = vec![Block([0; CHUNK_BYTES]); layout.chunks() * halves];
+        for (chunk, half, first, len) in layout.places().filter(|place| place.3 > 0) {
+            blocks[chunk * halves + half].0[..len].copy_from_slice(&integers[first..][..len]);
+        }
+        let total = integers.iter().map(|&value| i32::from(value)).sum();
+        let (bits, dimension) = (layout.bits(), layout.dimension());
+        Self { blocks, total, scale: 1.0, bits, dimension }
+    }
+
+    /// What the integers are multiplied with to give the query.
+    pub fn scale(&self) -> f32 {
+        self.scale
+    }
+
+    /// Σ qᵢ of the integers.
+    pub fn total(&self) -> i32 {
+        self.total
+    }
+
+    /// The rounded query, in the order of its dimensions: scale times integer.
+    pub fn rounded(&self, layout: &CodeLayout) -> Vec<f32> {
+        let mut values = vec![0.0; self.dimension];
+        let halves = self.bits.per_byte();
+        for (chunk, half, first, len) in layout.places().filter(|place| place.3 > 0) {
+            let block = &self.blocks[chunk * halves + half].0;
+            for (value, &integer) in values[first..][..len].iter_mut().zip(block) {
+                *value = self.scale * f32::from(integer);
+            }
+        }
+        values
+    }
+
+    pub(super) fn blocks(&self) -> &[Block] {
+        &self.blocks
+    }
+
+    pub(super) fn fits(&self, layout: &CodeLayout) -> bool {
+        self.bits == layout.bits() && self.dimension == layout.dimension()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_rounded_to_its_largest_element() {
+        for bits in [CodeBits::Four, CodeBits::Eight] {
+            let layout = CodeLayout::new(bits, 150, 0);
+            let values: Vec<f32> = (0..150).map(|i| (i as f32 * 0.7).sin() * 3.0).collect();
+            let query = CodeQuery::new(&layout, &values);
+            let largest = values.iter().fold(0.0_f32, |a, b| a.max(b.abs()));
+            assert_eq!(query.scale(), largest / 127.0);
+            for (value, rounded) in values.iter().zip(query.rounded(&layout)) {
+                assert!((value - rounded).abs() <= query.scale() * 0.5001);
+            }
+        }
+    }
+
+    #[test]
+    fn queries_of_zeros_and_of_extremes_have_finite_scales() {
+        let layout = CodeLayout::new(CodeBits::Eight, 2, 0);
+        for values in [[0.0, 0.0], [f32::MIN_POSITIVE, 0.0], [1e-45, 1e-45]] {
+            let query = CodeQuery::new(&layout, &values);
+            assert!(query.scale() >= 0.0 && query.scale() < 1e-35, "{values:?}");
+            assert!(query.rounded(&layout).iter().all(|value| value.is_finite()));
+        }
+        let query = CodeQuery::new(&layout, &[f32::MAX, -f32::MAX]);
+        assert_eq!(query.total(), 0);
+        assert_eq!(query.rounded(&layout)[0], f32::MAX / 127.0 * 127.0);
+    }
+}

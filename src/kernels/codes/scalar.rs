@@ -1,0 +1,24 @@
+//! The definition of the kernels, and what runs where there is no SIMD.
+
+use super::Rows;
+use super::layout::CHUNK_BYTES;
+
+/// Sums over whole chunks: what lies past a record meets zeros of the query.
+pub fn dot_rows<const HALVES: usize>(rows: &Rows<'_>, sums: &mut [i32]) {
+    for (row, sum) in sums.iter_mut().enumerate() {
+        let codes = &rows.records[row * rows.stride + rows.header_bytes..];
+        let blocks = rows.query.blocks().chunks_exact(HALVES);
+        *sum = codes
+            .chunks(CHUNK_BYTES)
+            .zip(blocks)
+            .map(|(chunk, blocks)| {
+                let half = |half: usize| -> i32 {
+                    let code = |byte: u8| if HALVES == 1 { byte } else { byte >> (4 * half) & 15 };
+                    let products = chunk.iter().zip(&blocks[half].0);
+                    products.map(|(&byte, &q)| i32::from(code(byte)) * i32::from(q)).sum()
+                };
+                (0..HALVES).map(half).sum::<i32>()
+            })
+            .sum();
+    }
+}
