@@ -59,6 +59,7 @@ pub mod evaluation;
 pub mod kernels;
 pub mod model;
 pub mod multivector;
+pub mod quantization;
 pub mod query;
 pub mod segment;
 pub mod service;
@@ -69,7 +70,8 @@ pub use collection::{
 pub use database::{Database, DatabaseOptions};
 pub use error::{Error, ErrorKind, Result};
 pub use model::{
-    CollectionConfig, ElementType, Include, InvalidInput, Metric, MultiVector, Payload, Point,
-    PointId, Vector, VectorField, VectorKind,
+    CodeSettings, CollectionConfig, Compression, ElementType, Include, InvalidInput, LvqCode,
+    Metric, MultiVector, Payload, Point, PointId, Primary, ReductionMethod, Secondary, Vector,
+    VectorField, VectorKind,
 };
 pub use query::{Deadline, Hit, Query, QueryRequest, QueryResponse};

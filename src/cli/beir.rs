@@ -233,6 +233,7 @@ impl Experiment {
                 kind: mode.corpus.kind(),
                 metric: self.metric,
                 element: self.element,
+                compression: crate::Compression::default(),
             };
             config = config.with_field(mode.field, field);
             columns.push(mode.corpus.reopen()?);

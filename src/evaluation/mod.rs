@@ -34,7 +34,7 @@ pub use ids::{IdList, IdsError};
 pub use latency::{LatencyPercentiles, LatencyRecorder};
 pub use lines::LineError;
 pub use metrics::{JudgedRanking, Metrics, evaluate};
-pub use npy::{NpyError, NpyMatrix, NpyType, read_offsets};
+pub use npy::{Neighbours, NpyError, NpyMatrix, NpyType, read_neighbours, read_offsets};
 pub use qrels::{Judgements, Qrels, QrelsError};
 pub use report::Report;
 pub use run::{Hit, Run, RunError, evaluation_order};

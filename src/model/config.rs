@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::invalid::check_range;
-use super::{ElementType, InvalidInput, Problem, limits};
+use super::{Compression, ElementType, InvalidInput, Problem, limits};
 
 /// How two vectors are compared. Scores are higher-is-better for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,12 +55,16 @@ pub struct VectorField {
     /// How vector elements are stored.
     #[serde(default)]
     pub element: ElementType,
+    /// How the vectors are compressed for search.
+    #[serde(default)]
+    pub compression: Compression,
 }
 
 impl VectorField {
     /// A field of one f32 vector a point.
     pub fn single(dimension: usize, metric: Metric) -> Self {
-        Self { dimension, kind: VectorKind::Single, metric, element: ElementType::F32 }
+        let (element, compression) = (ElementType::F32, Compression::default());
+        Self { dimension, kind: VectorKind::Single, metric, element, compression }
     }
 
     /// A field of many f32 vectors a point, compared by MaxSim.
@@ -72,6 +76,12 @@ impl VectorField {
     #[must_use]
     pub fn half_precision(self) -> Self {
         Self { element: ElementType::F16, ..self }
+    }
+
+    /// The same field, compressed like this.
+    #[must_use]
+    pub fn compressed(self, compression: Compression) -> Self {
+        Self { compression, ..self }
     }
 }
 
@@ -116,6 +126,8 @@ impl CollectionConfig {
             validate_name("fields", name)?;
             let path = format!("fields.{name}.dimension");
             check_range(&path, 1, limits::MAX_DIMENSION, field.dimension)?;
+            let within = |error: InvalidInput| error.within(format!("fields.{name}"));
+            field.compression.validate(field).map_err(within)?;
         }
         Ok(())
     }

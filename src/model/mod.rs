@@ -5,6 +5,7 @@
 //! that a value that made it into a [`PointBatch`] or past a `validate` call is sound.
 
 mod batch;
+mod compression;
 mod config;
 mod invalid;
 pub mod limits;
@@ -16,6 +17,7 @@ mod vector;
 
 pub(crate) use batch::{FieldColumn, prepare_vector};
 pub use batch::{PointBatch, PointBatchBuilder};
+pub use compression::{CodeSettings, Compression, LvqCode, Primary, ReductionMethod, Secondary};
 pub use config::{CollectionConfig, Metric, VectorField, VectorKind, validate_name};
 pub(crate) use invalid::check_range;
 pub use invalid::{InvalidInput, Problem};

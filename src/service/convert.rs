@@ -12,9 +12,9 @@ pub mod to_model {
     use super::super::proto;
     use crate::model::{PointBatchBuilder, Problem};
     use crate::{
-        CollectionConfig, Durability, ElementType, Hit, Include, InvalidInput, Metric, MultiVector,
-        Payload, Point, PointId, Query, QueryRequest, QueryResponse, Vector, VectorField,
-        VectorKind, WriteReceipt,
+        CollectionConfig, Compression, Durability, ElementType, Hit, Include, InvalidInput, Metric,
+        MultiVector, Payload, Point, PointId, Query, QueryRequest, QueryResponse, Vector,
+        VectorField, VectorKind, WriteReceipt,
     };
 
     type Result<T> = std::result::Result<T, InvalidInput>;
@@ -167,7 +167,8 @@ pub mod to_model {
             Ok(proto::ElementType::F16) => ElementType::F16,
             Err(_) => return Err(mismatch("element", "f32 or f16", field.element)),
         };
-        Ok(VectorField { dimension: field.dimension as usize, kind, metric, element })
+        let compression = Compression::default();
+        Ok(VectorField { dimension: field.dimension as usize, kind, metric, element, compression })
     }
 
     /// A query.

@@ -9,9 +9,9 @@ mod error;
 #[cfg(test)]
 mod fixture;
 mod header;
+mod integers;
 mod matrix;
-mod offsets;
 
 pub use error::NpyError;
+pub use integers::{Neighbours, read_neighbours, read_offsets};
 pub use matrix::{NpyMatrix, NpyType};
-pub use offsets::read_offsets;

@@ -1,6 +1,6 @@
-//! Offsets of ragged data: which rows of a token matrix belong to which document.
+//! Arrays of integers: offsets of ragged data, and the exact neighbours of queries.
 //!
-//! Entry `i` of `n + 1` is the first row of document `i`, the last entry is the number of rows. A
+//! Offsets say which rows of a token matrix belong to which document: entry `i` of `n + 1` is the first row of document `i`, the last entry is the number of rows. A
 //! wrong offset silently mixes the tokens of two documents, hence the checks.
 
 use std::io::Read;
@@ -18,16 +18,69 @@ enum OffsetType {
     U64,
 }
 
-const ACCEPTED: Accepted<OffsetType> = Accepted {
-    elements: &[
-        (TypeChar::Int, 4, OffsetType::I32),
-        (TypeChar::Int, 8, OffsetType::I64),
-        (TypeChar::Uint, 8, OffsetType::U64),
-    ],
-    elements_text: "'<i4', '<i8' or '<u8'",
-    max_dimensions: 1,
-    dimensions_text: "1",
-};
+const fn accepted(max_dimensions: usize, dimensions_text: &'static str) -> Accepted<OffsetType> {
+    Accepted {
+        elements: &[
+            (TypeChar::Int, 4, OffsetType::I32),
+            (TypeChar::Int, 8, OffsetType::I64),
+            (TypeChar::Uint, 8, OffsetType::U64),
+        ],
+        elements_text: "'<i4', '<i8' or '<u8'",
+        max_dimensions,
+        dimensions_text,
+    }
+}
+
+const OFFSETS: Accepted<OffsetType> = accepted(1, "1");
+const NEIGHBOURS: Accepted<OffsetType> = accepted(2, "2");
+
+/// Rows nearest to each query, best first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Neighbours {
+    per_query: usize,
+    rows: Vec<u64>,
+}
+
+impl Neighbours {
+    /// From flat values, `per_query` (at least 1) a query.
+    pub fn new(per_query: usize, rows: Vec<u64>) -> Self {
+        assert!(per_query > 0 && rows.len().is_multiple_of(per_query), "whole queries");
+        Self { per_query, rows }
+    }
+
+    /// Neighbours of each query.
+    pub fn per_query(&self) -> usize {
+        self.per_query
+    }
+
+    /// Number of queries.
+    pub fn queries(&self) -> usize {
+        self.rows.len() / self.per_query
+    }
+
+    /// The neighbours of a query, best first.
+    pub fn of(&self, query: usize) -> &[u64] {
+        &self.rows[query * self.per_query..][..self.per_query]
+    }
+}
+
+/// Reads the exact neighbours of queries: a two-dimensional array (`<i4`, `<i8` or `<u8`) of row
+/// numbers, one line a query, best first.
+///
+/// # Errors
+/// [`NpyError`] when the file is not such an array, or a row number is negative.
+pub fn read_neighbours(path: &Path) -> Result<Neighbours, NpyError> {
+    let mut array = header::open(path, &NEIGHBOURS)?;
+    let per_query = match *array.shape.as_slice() {
+        [_, columns] if columns > 0 => columns as usize,
+        ref shape => {
+            let (path, got) = (path.to_path_buf(), shape.len());
+            return Err(NpyError::Dimensions { path, expected: "2 (the last not 0)", got });
+        }
+    };
+    let rows = read_values(path, &mut array)?;
+    Ok(Neighbours { per_query, rows })
+}
 
 /// Reads a one-dimensional array of offsets (`<i4`, `<i8` or `<u8`) whole.
 ///
@@ -37,7 +90,7 @@ const ACCEPTED: Accepted<OffsetType> = Accepted {
 /// # Errors
 /// [`NpyError`] when the file is not such an array.
 pub fn read_offsets(path: &Path) -> Result<Vec<u64>, NpyError> {
-    let mut array = header::open(path, &ACCEPTED)?;
+    let mut array = header::open(path, &OFFSETS)?;
     let offsets = read_values(path, &mut array)?;
     match offsets.first() {
         Some(0) => {}
@@ -128,6 +181,20 @@ mod tests {
         }
         let error = read("<i4", (-2_i32).to_le_bytes().to_vec(), 1).expect_err("negative");
         assert!(matches!(error, NpyError::NegativeOffset { index: 0, got: -2, .. }), "{error}");
+    }
+
+    #[test]
+    fn neighbours_are_read_line_by_line() {
+        let data: Vec<u8> = [3_i32, 1, 4, 1, 5, 9].iter().flat_map(|v| v.to_le_bytes()).collect();
+        let file = TempFile::new(&array("<i4", "(2, 3)", &data));
+        let neighbours = read_neighbours(&file.path).expect("neighbours");
+        assert_eq!((neighbours.queries(), neighbours.per_query()), (2, 3));
+        assert_eq!(neighbours.of(1), [1, 5, 9]);
+        for (shape, data) in [("(6,)", &data[..]), ("(2, 0)", &[])] {
+            let file = TempFile::new(&array("<i4", shape, data));
+            let error = read_neighbours(&file.path).expect_err("shape").to_string();
+            assert!(error.contains("expected 2 (the last not 0) dimensions"), "{error}");
+        }
     }
 
     #[test]

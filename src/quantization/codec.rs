@@ -1,0 +1,479 @@
+//! The codec of a field: from vectors to codes and back.
+//!
+//! A vector x is centred (x − μ), mapped to fewer dimensions if there is a reduction, and
+//! quantized: its *primary* code, which is scanned. Its *secondary* code keeps all dimensions and
+//! re-ranks the candidates of the scan.
+//!
+//! Scores of primary codes approximate the metric's own, so that candidates of different segments
+//! can be compared: ⟨q, x⟩ ≈ ⟨q, μ⟩ + ⟨A q, B (x − μ)⟩, and under l2 −‖q − x‖² ≈ 2⟨A (q − μ),
+//! B (x − μ)⟩ − ‖q − μ‖² − n. For a projection n = ‖ŷ‖² + ‖x − μ‖² − ‖y‖² with y = B (x − μ) and
+//! its decoded form ŷ, so that the error of a code weighs as much as q is far from x; for other
+//! maps n = ‖x − μ‖².
+
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+use rayon::prelude::*;
+
+use super::leanvec::Reduction;
+use super::lvq::{Lvq, Residual};
+use crate::kernels::codes::{CodeBits, CodeKernel, CodeLayout, CodeQuery};
+use crate::kernels::{self};
+use crate::model::{LvqCode, Metric, Secondary};
+
+/// Rows that one task encodes.
+const BLOCK_ROWS: usize = 512;
+/// Rows whose sums are computed before they are turned into scores.
+const SCORE_ROWS: usize = 64;
+
+/// Which codes a codec makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CodecSettings {
+    /// The scalar quantization.
+    pub code: LvqCode,
+    /// What re-ranks; two-level codes bring their own.
+    pub secondary: Secondary,
+    /// How vectors are compared.
+    pub metric: Metric,
+}
+
+/// Encodes vectors and scores codes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Codec {
+    settings: CodecSettings,
+    center: Vec<f32>,
+    reduction: Option<Reduction>,
+    primary: Lvq,
+    secondary: SecondaryCodec,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum SecondaryCodec {
+    /// Nothing is stored: the vectors are.
+    Raw,
+    Lvq8(Lvq),
+    F16,
+    Residual(Residual),
+}
+
+/// A query as primary codes are scored against it.
+#[derive(Debug, Clone)]
+pub struct PrimaryQuery {
+    codes: CodeQuery,
+    /// Σ of the rounded query's integers.
+    total: f32,
+    /// score = offset + weight · (step · sum + low · total) − norm.
+    weight: f32,
+    offset: f32,
+}
+
+impl Codec {
+    /// A codec around `center` (whose length is the dimension), with maps to fewer dimensions or
+    /// without.
+    pub fn new(settings: CodecSettings, center: Vec<f32>, reduction: Option<Reduction>) -> Self {
+        let dimension = center.len();
+        let bits = match settings.code {
+            LvqCode::Lvq8 => CodeBits::Eight,
+            LvqCode::Lvq4 | LvqCode::Lvq4x4 | LvqCode::Lvq4x8 => CodeBits::Four,
+        };
+        let reduced = reduction.as_ref().map_or(dimension, Reduction::reduced);
+        let secondary = match (settings.code, settings.secondary) {
+            (LvqCode::Lvq4x4, _) => {
+                SecondaryCodec::Residual(Residual::new(CodeBits::Four, dimension))
+            }
+            (LvqCode::Lvq4x8, _) => {
+                SecondaryCodec::Residual(Residual::new(CodeBits::Eight, dimension))
+            }
+            (_, Secondary::Lvq8) => {
+                SecondaryCodec::Lvq8(Lvq::new(CodeBits::Eight, dimension, false))
+            }
+            (_, Secondary::F16) => SecondaryCodec::F16,
+            (_, Secondary::Auto | Secondary::Raw) => SecondaryCodec::Raw,
+        };
+        let primary = Lvq::new(bits, reduced, settings.metric == Metric::L2);
+        Self { settings, center, reduction, primary, secondary }
+    }
+
+    /// Which codes it makes.
+    pub fn settings(&self) -> CodecSettings {
+        self.settings
+    }
+
+    /// Dimension of the vectors.
+    pub fn dimension(&self) -> usize {
+        self.center.len()
+    }
+
+    /// μ.
+    pub fn center(&self) -> &[f32] {
+        &self.center
+    }
+
+    /// The maps, if there are any.
+    pub fn reduction(&self) -> Option<&Reduction> {
+        self.reduction.as_ref()
+    }
+
+    /// Shape of the primary records.
+    pub fn primary_layout(&self) -> &CodeLayout {
+        self.primary.layout()
+    }
+
+    /// Bytes of a secondary record; 0 if the vectors themselves re-rank.
+    pub fn secondary_stride(&self) -> usize {
+        match &self.secondary {
+            SecondaryCodec::Raw => 0,
+            SecondaryCodec::Lvq8(lvq) => lvq.layout().stride(),
+            SecondaryCodec::F16 => size_of::<f16>() * self.dimension(),
+            SecondaryCodec::Residual(residual) => residual.layout().stride(),
+        }
+    }
+
+    /// Encodes rows, shape [n, dimension], into n primary and n secondary records.
+    ///
+    /// # Panics
+    /// If the lengths do not fit each other.
+    pub fn encode(&self, rows: &[f32], primary: &mut [u8], secondary: &mut [u8]) {
+        let (stride, second) = (self.primary_layout().stride(), self.secondary_stride());
+        let n = rows.len() / self.dimension();
+        assert_eq!((primary.len(), secondary.len()), (n * stride, n * second), "records of rows");
+        let blocks = rows
+            .par_chunks(BLOCK_ROWS * self.dimension())
+            .zip(primary.par_chunks_mut(BLOCK_ROWS * stride));
+        if second == 0 {
+            return blocks.for_each(|(rows, primary)| self.encode_block(rows, primary, &mut []));
+        }
+        blocks
+            .zip(secondary.par_chunks_mut(BLOCK_ROWS * second))
+            .for_each(|((rows, primary), secondary)| self.encode_block(rows, primary, secondary));
+    }
+
+    fn encode_block(&self, rows: &[f32], primary: &mut [u8], secondary: &mut [u8]) {
+        let (dimension, stride) = (self.dimension(), self.primary_layout().stride());
+        let mut centred = rows.to_vec();
+        for row in centred.chunks_exact_mut(dimension) {
+            subtract(row, &self.center);
+        }
+        let mapped = self.reduction.as_ref().map(|reduction| reduction.map_base(&centred));
+        let reduced = self.primary_layout().dimension();
+        let mapped = mapped.as_ref().unwrap_or(&centred).chunks_exact(reduced);
+        let mut scratch = Vec::new();
+        let mut seconds = secondary.chunks_exact_mut(self.secondary_stride().max(1));
+        let inputs = rows.chunks_exact(dimension).zip(centred.chunks_exact(dimension)).zip(mapped);
+        for (((row, centred), mapped), record) in inputs.zip(primary.chunks_exact_mut(stride)) {
+            self.primary.encode(mapped, record, &mut scratch);
+            if self.settings.metric == Metric::L2 {
+                self.primary.set_norm(record, self.l2_norm(centred, mapped, record));
+            }
+            if let Some(second) = seconds.next() {
+                self.encode_secondary(row, centred, record, second);
+            }
+        }
+    }
+
+    fn encode_secondary(&self, row: &[f32], centred: &[f32], first: &[u8], record: &mut [u8]) {
+        match &self.secondary {
+            SecondaryCodec::Raw => {}
+            SecondaryCodec::Lvq8(lvq) => lvq.encode(centred, record, &mut Vec::new()),
+            SecondaryCodec::F16 => {
+                let (least, most) = (f16::MIN.to_f32(), f16::MAX.to_f32());
+                for (bytes, value) in record.chunks_exact_mut(2).zip(row) {
+                    let half = f16::from_f32(value.clamp(least, most));
+                    bytes.copy_from_slice(&half.to_le_bytes());
+                }
+            }
+            SecondaryCodec::Residual(residual) => {
+                let mut decoded = Vec::new();
+                self.primary.decode(first, &mut decoded);
+                residual.encode(centred, &decoded, self.primary.constants(first).step, record);
+            }
+        }
+    }
+
+    /// What the score of a record subtracts under l2: see the module's formula.
+    fn l2_norm(&self, centred: &[f32], mapped: &[f32], record: &[u8]) -> f32 {
+        let square = |values: &[f32]| kernels::dot(values, values);
+        let projection = self.reduction.as_ref().is_none_or(Reduction::is_projection);
+        let norm = if projection {
+            let mut decoded = Vec::new();
+            self.primary.decode(record, &mut decoded);
+            let outside = if self.reduction.is_some() {
+                (square(centred) - square(mapped)).max(0.0)
+            } else {
+                0.0
+            };
+            square(&decoded) + outside
+        } else {
+            square(centred)
+        };
+        norm.min(f32::MAX)
+    }
+
+    /// Prepares a query of the field's dimension, scaled to length 1 under cosine.
+    pub fn query(&self, vector: &[f32]) -> PrimaryQuery {
+        let mut centred = vector.to_vec();
+        let (offset, factor) = match self.settings.metric {
+            Metric::Dot | Metric::Cosine => (kernels::dot(vector, &self.center), 1.0),
+            Metric::L2 => {
+                subtract(&mut centred, &self.center);
+                (-kernels::dot(&centred, &centred), 2.0)
+            }
+        };
+        let mapped = self.reduction.as_ref().map(|reduction| reduction.map_queries(&centred));
+        let mut mapped = mapped.unwrap_or(centred);
+        for value in &mut mapped {
+            *value = if value.is_nan() { 0.0 } else { value.clamp(f32::MIN, f32::MAX) };
+        }
+        let codes = CodeQuery::new(self.primary_layout(), &mapped);
+        let (total, weight) = (codes.total() as f32, factor * codes.scale());
+        PrimaryQuery { codes, total, weight, offset }
+    }
+
+    /// The approximate scores of as many records as `scores` has room for, from the start of
+    /// `records` on; the records go on, or their slack follows. Higher is better.
+    #[inline]
+    pub fn score_rows(
+        &self,
+        kernel: CodeKernel,
+        query: &PrimaryQuery,
+        records: &[u8],
+        scores: &mut [f32],
+    ) {
+        let layout = self.primary_layout();
+        let stride = layout.stride();
+        let mut sums = [0; SCORE_ROWS];
+        for (block, scores) in scores.chunks_mut(SCORE_ROWS).enumerate() {
+            let records = &records[block * SCORE_ROWS * stride..];
+            let sums = &mut sums[..scores.len()];
+            kernel.dot_rows(layout, records, &query.codes, sums);
+            for ((score, &sum), record) in scores.iter_mut().zip(&*sums).zip(records.chunks(stride))
+            {
+                let constants = self.primary.constants(record);
+                let product = constants.step * sum as f32 + constants.low * query.total;
+                let value = query.offset + query.weight * product - constants.norm;
+                // ∞ − ∞, from huge values, is worse than any other.
+                *score = value.max(f32::NEG_INFINITY);
+            }
+        }
+    }
+
+    /// The vector of a row from its best code: the secondary one, or without one what the primary
+    /// code holds of it.
+    pub fn reconstruct(&self, primary: &[u8], secondary: &[u8], out: &mut Vec<f32>) {
+        match &self.secondary {
+            SecondaryCodec::F16 => {
+                out.clear();
+                let half = |bytes: &[u8]| f16::from_le_bytes([bytes[0], bytes[1]]);
+                let halves: Vec<f16> = secondary.chunks_exact(2).map(half).collect();
+                out.resize(halves.len(), 0.0);
+                halves.convert_to_f32_slice(out);
+                return;
+            }
+            SecondaryCodec::Lvq8(lvq) => lvq.decode(secondary, out),
+            SecondaryCodec::Residual(residual) => {
+                self.primary.decode(primary, out);
+                residual.refine(secondary, self.primary.constants(primary).step, out);
+            }
+            SecondaryCodec::Raw => {
+                self.primary.decode(primary, out);
+                if let Some(reduction) = &self.reduction {
+                    *out = reduction.expand(out);
+                }
+            }
+        }
+        for (value, center) in out.iter_mut().zip(&self.center) {
+            *value += center;
+        }
+    }
+
+    /// Σ‖x − x̂‖² / Σ‖x − μ‖² over rows of shape [n, dimension], x̂ being what the primary codes
+    /// hold: 0 if nothing is lost, about 1 if everything is. 0 for rows that all equal μ.
+    pub fn loss(&self, rows: &[f32]) -> f64 {
+        let (stride, dimension) = (self.primary_layout().stride(), self.dimension());
+        let primary_only = Self { secondary: SecondaryCodec::Raw, ..self.clone() };
+        let mut records = vec![0; rows.len() / dimension * stride];
+        primary_only.encode(rows, &mut records, &mut []);
+        let errors: Vec<(f64, f64)> = rows
+            .par_chunks_exact(dimension)
+            .zip(records.par_chunks_exact(stride))
+            .map_init(Vec::new, |decoded, (row, record)| {
+                primary_only.reconstruct(record, &[], decoded);
+                (distance(row, decoded), distance(row, &self.center))
+            })
+            .collect();
+        let (lost, whole) =
+            errors.iter().fold((0.0, 0.0), |(a, b), &(lost, whole)| (a + lost, b + whole));
+        if whole > 0.0 { lost / whole } else { 0.0 }
+    }
+}
+
+fn subtract(row: &mut [f32], center: &[f32]) {
+    for (value, center) in row.iter_mut().zip(center) {
+        *value -= center;
+    }
+}
+
+/// ‖a − b‖² in double precision.
+fn distance(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quantization::leanvec::{Method, Moments};
+    use crate::quantization::random::hash;
+
+    const CODES: [LvqCode; 4] = [LvqCode::Lvq8, LvqCode::Lvq4, LvqCode::Lvq4x4, LvqCode::Lvq4x8];
+    const METRICS: [Metric; 3] = [Metric::Dot, Metric::Cosine, Metric::L2];
+
+    fn rows(n: usize, dimension: usize, seed: u64) -> Vec<f32> {
+        let value = |i: usize| (hash(seed, i as u64) >> 40) as f32 / (1 << 24) as f32 - 0.3;
+        (0..n * dimension).map(value).collect()
+    }
+
+    fn mean(rows: &[f32], dimension: usize) -> Vec<f32> {
+        let n = rows.len() / dimension;
+        (0..dimension)
+            .map(|j| rows.iter().skip(j).step_by(dimension).sum::<f32>() / n as f32)
+            .collect()
+    }
+
+    fn exact(metric: Metric, q: &[f32], x: &[f32]) -> f32 {
+        match metric {
+            Metric::Dot | Metric::Cosine => kernels::scalar::dot(q, x),
+            Metric::L2 => -kernels::scalar::l2_squared(q, x),
+        }
+    }
+
+    struct Encoded {
+        codec: Codec,
+        primary: Vec<u8>,
+        secondary: Vec<u8>,
+    }
+
+    fn encoded(codec: Codec, base: &[f32]) -> Encoded {
+        let n = base.len() / codec.dimension();
+        let mut primary = vec![0; n * codec.primary_layout().stride()];
+        let mut secondary = vec![0; n * codec.secondary_stride()];
+        codec.encode(base, &mut primary, &mut secondary);
+        primary.extend([0; CodeLayout::SLACK_BYTES]);
+        Encoded { codec, primary, secondary }
+    }
+
+    #[test]
+    fn scores_of_all_codes_approximate_the_metric() {
+        for dimension in [1, 7, 64, 131] {
+            let (base, queries) = (rows(130, dimension, 1), rows(5, dimension, 2));
+            for code in CODES {
+                for metric in METRICS {
+                    let settings = CodecSettings { code, secondary: Secondary::Raw, metric };
+                    let codec = Codec::new(settings, mean(&base, dimension), None);
+                    let Encoded { codec, primary, .. } = encoded(codec, &base);
+                    let mut scores = vec![0.0; 130];
+                    for q in queries.chunks_exact(dimension) {
+                        let query = codec.query(q);
+                        codec.score_rows(CodeKernel::detect(), &query, &primary, &mut scores);
+                        let tolerance = if code == LvqCode::Lvq8 { 0.01 } else { 0.15 };
+                        let tolerance = tolerance * (dimension as f32).sqrt();
+                        for (score, x) in scores.iter().zip(base.chunks_exact(dimension)) {
+                            let error = (score - exact(metric, q, x)).abs();
+                            assert!(error < tolerance, "{dimension} {code} {metric:?}: {error}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn scores_over_all_reduced_dimensions_approximate_the_metric() {
+        let dimension = 40;
+        let (base, queries) = (rows(300, dimension, 3), rows(50, dimension, 4));
+        let center = mean(&base, dimension);
+        let mut centred = base.clone();
+        for row in centred.chunks_exact_mut(dimension) {
+            subtract(row, &center);
+        }
+        let moments = Moments::new(&centred, &queries, dimension);
+        for method in [Method::Pca, Method::EigenSearch, Method::FrankWolfe, Method::Sphering] {
+            for metric in METRICS {
+                let code = LvqCode::Lvq8;
+                let settings = CodecSettings { code, secondary: Secondary::Raw, metric };
+                let reduction = Reduction::learn(&moments, method, dimension, 42).unwrap();
+                let codec = Codec::new(settings, center.clone(), Some(reduction));
+                let Encoded { codec, primary, .. } = encoded(codec, &base);
+                let mut scores = vec![0.0; 300];
+                let q = &queries[..dimension];
+                codec.score_rows(CodeKernel::detect(), &codec.query(q), &primary, &mut scores);
+                for (score, x) in scores.iter().zip(base.chunks_exact(dimension)) {
+                    let error = (score - exact(metric, q, x)).abs();
+                    assert!(error < 0.1, "{method} {metric:?}: {error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn secondary_codes_reconstruct_the_vectors() {
+        let dimension = 50;
+        let base = rows(20, dimension, 5);
+        for (code, secondary, tolerance) in [
+            (LvqCode::Lvq4, Secondary::F16, 1e-3),
+            (LvqCode::Lvq4, Secondary::Lvq8, 3e-3),
+            (LvqCode::Lvq4x4, Secondary::Auto, 4e-3),
+            (LvqCode::Lvq4x8, Secondary::Auto, 2e-4),
+            (LvqCode::Lvq8, Secondary::Raw, 3e-3),
+            (LvqCode::Lvq4, Secondary::Raw, 5e-2),
+        ] {
+            let settings = CodecSettings { code, secondary, metric: Metric::Dot };
+            let codec = Codec::new(settings, mean(&base, dimension), None);
+            let Encoded { codec, primary, secondary } = encoded(codec, &base);
+            let mut out = Vec::new();
+            for (row, x) in base.chunks_exact(dimension).enumerate() {
+                let first = &primary[row * codec.primary_layout().stride()..];
+                let second = &secondary[row * codec.secondary_stride()..];
+                let second = &second[..codec.secondary_stride()];
+                codec.reconstruct(first, second, &mut out);
+                let error = x.iter().zip(&out).fold(0.0_f32, |e, (a, b)| e.max((a - b).abs()));
+                assert!(error <= tolerance, "{code} {settings:?}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_loss_tells_how_much_is_kept() {
+        let dimension = 32;
+        let base = rows(400, dimension, 6);
+        let center = mean(&base, dimension);
+        let loss = |code| {
+            let settings = CodecSettings { code, secondary: Secondary::Raw, metric: Metric::Dot };
+            Codec::new(settings, center.clone(), None).loss(&base)
+        };
+        let (eight, four) = (loss(LvqCode::Lvq8), loss(LvqCode::Lvq4));
+        assert!(eight < 1e-4 && 100.0 * eight < four && four < 0.02, "{eight} {four}");
+        let settings =
+            CodecSettings { code: LvqCode::Lvq8, secondary: Secondary::Raw, metric: Metric::Dot };
+        assert_eq!(Codec::new(settings, vec![0.5; 4], None).loss(&[0.5; 40]), 0.0);
+    }
+
+    #[test]
+    fn extreme_vectors_give_no_nan() {
+        let base = [vec![f32::MAX; 3], vec![f32::MIN; 3], vec![1e-45; 3], vec![0.0; 3]].concat();
+        for code in CODES {
+            for metric in METRICS {
+                for secondary in [Secondary::Lvq8, Secondary::F16] {
+                    let settings = CodecSettings { code, secondary, metric };
+                    let codec = Codec::new(settings, vec![0.0; 3], None);
+                    let Encoded { codec, primary, secondary } = encoded(codec, &base);
+                    let mut out = Vec::new();
+                    for row in 0..4 {
+                        let first = &primary[row * codec.primary_layout().stride()..];
+                        let second = codec.secondary_stride();
+                        codec.reconstruct(first, &secondary[row * second..][..second], &mut out);
+                        assert!(out.iter().all(|value| !value.is_nan()), "{settings:?}");
+                    }
+                }
+            }
+        }
+    }
+}

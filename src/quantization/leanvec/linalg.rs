@@ -1,0 +1,104 @@
+//! The linear algebra of LeanVec, over `faer`: the only module that names it.
+//!
+//! Second moments are D × D in double precision, whatever the number of rows; rows are mapped in
+//! single precision. Parallelism comes from rayon over blocks of rows, so that it stays in the
+//! pool of the caller.
+
+use faer::linalg::matmul::matmul;
+use faer::{Accum, Mat, MatMut, MatRef, Par, Side};
+use rayon::prelude::*;
+
+use super::LeanVecError;
+
+/// Rows that one task works on.
+const BLOCK_ROWS: usize = 512;
+
+/// A matrix in double precision.
+pub type Matrix = Mat<f64>;
+
+/// XᵀX / n for rows X of shape [n, dimension].
+pub fn second_moment(rows: &[f32], dimension: usize) -> Matrix {
+    let zeros = || Matrix::zeros(dimension, dimension);
+    let count = (rows.len() / dimension).max(1) as f64;
+    let sum = rows
+        .par_chunks(BLOCK_ROWS * dimension)
+        .fold(zeros, |mut sum, block| {
+            let n = block.len() / dimension;
+            let block = Matrix::from_fn(n, dimension, |i, j| f64::from(block[i * dimension + j]));
+            matmul(&mut sum, Accum::Add, block.transpose(), &block, 1.0, Par::Seq);
+            sum
+        })
+        .reduce(zeros, |left, right| left + right);
+    sum * faer::Scale(1.0 / count)
+}
+
+/// Product of two matrices.
+pub fn product(left: MatRef<'_, f64>, right: MatRef<'_, f64>) -> Matrix {
+    let mut out = Matrix::zeros(left.nrows(), right.ncols());
+    matmul(&mut out, Accum::Replace, left, right, 1.0, Par::Seq);
+    out
+}
+
+/// Σ aᵢⱼ·bᵢⱼ.
+pub fn inner(a: &Matrix, b: &Matrix) -> f64 {
+    a.col_iter().zip(b.col_iter()).map(|(a, b)| a.transpose() * b).sum()
+}
+
+/// Eigenvalues, largest first, and the eigenvectors as columns in that order.
+///
+/// # Errors
+/// If the iteration does not converge, as for matrices that are not finite.
+pub fn eigen(symmetric: &Matrix) -> Result<(Vec<f64>, Matrix), LeanVecError> {
+    let found = symmetric
+        .self_adjoint_eigen(Side::Lower)
+        .map_err(|_| LeanVecError::NoConvergence { dimension: symmetric.nrows() })?;
+    let values = found.S().column_vector().iter().rev().copied().collect();
+    Ok((values, found.U().reverse_cols().to_owned()))
+}
+
+/// U Vᵀ of the singular value decomposition U Σ Vᵀ of a matrix with no more columns than rows.
+///
+/// # Errors
+/// As [`eigen`].
+pub fn polar_factor(matrix: &Matrix) -> Result<Matrix, LeanVecError> {
+    let found =
+        matrix.thin_svd().map_err(|_| LeanVecError::NoConvergence { dimension: matrix.nrows() })?;
+    Ok(product(found.U(), found.V().transpose()))
+}
+
+/// Map of rows: [n, columns of `map`ᵀ] = rows [n, D] · mapᵀ, for `map` of shape [d, D], row-major.
+pub fn map_rows(rows: &[f32], map: &[f32], dimension: usize) -> Vec<f32> {
+    let reduced = map.len() / dimension;
+    let map = MatRef::from_row_major_slice(map, reduced, dimension);
+    let mut out = vec![0.0; rows.len() / dimension * reduced];
+    out.par_chunks_mut(BLOCK_ROWS * reduced).zip(rows.par_chunks(BLOCK_ROWS * dimension)).for_each(
+        |(out, rows)| {
+            let n = rows.len() / dimension;
+            let rows = MatRef::from_row_major_slice(rows, n, dimension);
+            let out = MatMut::from_row_major_slice_mut(out, n, reduced);
+            matmul(out, Accum::Replace, rows, map.transpose(), 1.0, Par::Seq);
+        },
+    );
+    out
+}
+
+/// Map of rows back: rows [n, d] · map, for `map` of shape [d, D], row-major.
+pub fn map_back(rows: &[f32], map: &[f32], dimension: usize) -> Vec<f32> {
+    let reduced = map.len() / dimension;
+    let n = rows.len() / reduced;
+    let mut out = vec![0.0; n * dimension];
+    matmul(
+        MatMut::from_row_major_slice_mut(&mut out, n, dimension),
+        Accum::Replace,
+        MatRef::from_row_major_slice(rows, n, reduced),
+        MatRef::from_row_major_slice(map, reduced, dimension),
+        1.0,
+        Par::Seq,
+    );
+    out
+}
+
+/// The columns of a matrix as rows of a map, row-major, in single precision.
+pub fn columns_as_map(columns: &Matrix) -> Vec<f32> {
+    columns.col_iter().flat_map(|column| column.iter().map(|&value| value as f32)).collect()
+}

@@ -1,0 +1,240 @@
+//! LeanVec: learned linear maps to fewer dimensions (Tepper et al., TMLR 2024, arXiv 2312.16335).
+//!
+//! Two maps A, B of shape [d, D] such that ⟨A q, B x⟩ ≈ ⟨q, x⟩ for the queries that come. With
+//! the second moments K_Q and K_X of queries and base vectors (written for D × d matrices), the
+//! loss is the mean of (⟨A q, B x⟩ − ⟨q, x⟩)²:
+//!
+//! f(A, B) = tr(B Aᵀ K_Q A Bᵀ K_X) − 2 tr(K_Q A Bᵀ K_X) + tr(K_Q K_X).
+//!
+//! - [`Method::Pca`]: A = B, the top eigenvectors of K_X (§3.1, *in-distribution*).
+//! - [`Method::EigenSearch`]: A = B, the top eigenvectors of β K_Q + (1 − β) K_X, β by Brent (§3.2.2).
+//! - [`Method::FrankWolfe`]: block-coordinate Frank–Wolfe over matrices of spectral norm ≤ 1
+//!   (§3.2.1, Algorithm 1), started from the eigenvector search.
+//! - [`Method::Sphering`]: the unconstrained optimum (GleanVec, arXiv 2410.22347, §3).
+//!
+//! The reduced space is then rotated by a fixed orthonormal matrix, the same for both maps, which
+//! changes no inner product: it spreads the variance evenly over the dimensions, so that the range
+//! of a vector, and with it the error of its codes, becomes smaller. That is ours
+//! (docs/decisions/0004-rotated-reductions.md).
+
+mod eigenvectors;
+mod frank_wolfe;
+mod linalg;
+mod sphering;
+
+use std::sync::OnceLock;
+
+use self::linalg::{Matrix, columns_as_map, inner, map_back, map_rows, product, second_moment};
+use super::random::hash;
+pub use crate::model::ReductionMethod as Method;
+
+/// Why no map could be learned.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LeanVecError {
+    /// An eigenvalue iteration did not converge.
+    #[error("the eigenvectors of a matrix of dimension {dimension} do not converge")]
+    NoConvergence {
+        /// Rows of the matrix.
+        dimension: usize,
+    },
+}
+
+/// What the maps are learned from.
+#[derive(Debug)]
+pub struct Moments {
+    base: Matrix,
+    queries: Option<Matrix>,
+    /// Maps to all dimensions, of which fewer are the first columns: the eigenvectors are the
+    /// greater part of the work, and a ladder of dimensions shares them.
+    pca: OnceLock<Result<Maps, LeanVecError>>,
+    sphering: OnceLock<Result<Maps, LeanVecError>>,
+}
+
+impl Moments {
+    /// From base vectors that were centred, shape [n, dimension], and queries, shape [m,
+    /// dimension], of which there may be none.
+    pub fn new(base: &[f32], queries: &[f32], dimension: usize) -> Self {
+        let queries = (!queries.is_empty()).then(|| second_moment(queries, dimension));
+        let base = second_moment(base, dimension);
+        Self { base, queries, pca: OnceLock::new(), sphering: OnceLock::new() }
+    }
+
+    /// Whether there were queries; without, only [`Method::Pca`] can be learned.
+    pub fn has_queries(&self) -> bool {
+        self.queries.is_some()
+    }
+
+    fn dimension(&self) -> usize {
+        self.base.nrows()
+    }
+
+    /// The maps before they are rotated; without queries PCA, whatever the method.
+    fn maps(&self, method: Method, reduced: usize) -> Result<Maps, LeanVecError> {
+        let base = &self.base;
+        match (method, &self.queries) {
+            (Method::Pca, _) | (_, None) => {
+                let full = self.pca.get_or_init(|| eigenvectors::pca(base));
+                Ok(full.clone()?.first(reduced))
+            }
+            (Method::Sphering, Some(queries)) => {
+                let full = self.sphering.get_or_init(|| sphering::solve(base, queries));
+                Ok(full.clone()?.first(reduced))
+            }
+            (Method::EigenSearch, Some(queries)) => eigenvectors::search(base, queries, reduced),
+            (Method::FrankWolfe, Some(queries)) => {
+                let start = eigenvectors::search(base, queries, reduced)?;
+                frank_wolfe::descend(base, queries, start)
+            }
+        }
+    }
+}
+
+/// A learned pair of maps.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reduction {
+    dimension: usize,
+    query_map: Vec<f32>,
+    /// `None`: the same as `query_map`, whose rows are then orthonormal.
+    base_map: Option<Vec<f32>>,
+}
+
+/// The maps as D × d matrices, before they are rounded and rotated.
+#[derive(Debug, Clone)]
+struct Maps {
+    query: Matrix,
+    /// `None`: the same as `query`.
+    base: Option<Matrix>,
+}
+
+impl Maps {
+    fn base(&self) -> &Matrix {
+        self.base.as_ref().unwrap_or(&self.query)
+    }
+
+    /// The maps to the first dimensions alone.
+    fn first(&self, reduced: usize) -> Self {
+        let first = |map: &Matrix| map.get(.., ..reduced).to_owned();
+        Self { query: first(&self.query), base: self.base.as_ref().map(first) }
+    }
+}
+
+impl Reduction {
+    /// Learns maps to `reduced` dimensions; the seed chooses the rotation. Without queries it is
+    /// PCA, whatever the method.
+    ///
+    /// # Errors
+    /// If an eigenvalue iteration does not converge.
+    pub fn learn(
+        moments: &Moments,
+        method: Method,
+        reduced: usize,
+        seed: u64,
+    ) -> Result<Self, LeanVecError> {
+        let maps = moments.maps(method, reduced)?;
+        let rotation = rotation(reduced, seed);
+        let rotated = |map: &Matrix| columns_as_map(&product(map.as_ref(), rotation.as_ref()));
+        Ok(Self {
+            dimension: moments.dimension(),
+            query_map: rotated(&maps.query),
+            base_map: maps.base.as_ref().map(rotated),
+        })
+    }
+
+    /// From maps as they are stored, each of shape [d, D] row-major; `None` if the shapes do not
+    /// fit.
+    pub fn from_maps(
+        dimension: usize,
+        reduced: usize,
+        query_map: Vec<f32>,
+        base_map: Option<Vec<f32>>,
+    ) -> Option<Self> {
+        let fits = |map: &Vec<f32>| map.len() == reduced * dimension;
+        (fits(&query_map) && base_map.as_ref().is_none_or(fits)).then_some(Self {
+            dimension,
+            query_map,
+            base_map,
+        })
+    }
+
+    /// Dimension D of the vectors.
+    pub fn dimension(&self) -> usize {
+        self.dimension
+    }
+
+    /// Dimension d of the reduced vectors.
+    pub fn reduced(&self) -> usize {
+        self.query_map.len() / self.dimension
+    }
+
+    /// A, shape [d, D], row-major.
+    pub fn query_map(&self) -> &[f32] {
+        &self.query_map
+    }
+
+    /// B, shape [d, D], row-major, if it is not A.
+    pub fn base_map(&self) -> Option<&[f32]> {
+        self.base_map.as_deref()
+    }
+
+    /// Whether A = B, so that the maps are a projection and distances shrink alike.
+    pub fn is_projection(&self) -> bool {
+        self.base_map.is_none()
+    }
+
+    /// B x for each row, shape [n, d].
+    pub fn map_base(&self, rows: &[f32]) -> Vec<f32> {
+        map_rows(rows, self.base_map.as_ref().unwrap_or(&self.query_map), self.dimension)
+    }
+
+    /// A q for each row, shape [m, d].
+    pub fn map_queries(&self, rows: &[f32]) -> Vec<f32> {
+        map_rows(rows, &self.query_map, self.dimension)
+    }
+
+    /// Aᵀ y for each reduced row y, shape [n, D]: the vector that has with every query the inner
+    /// product which the maps give it.
+    pub fn expand(&self, reduced: &[f32]) -> Vec<f32> {
+        map_back(reduced, &self.query_map, self.dimension)
+    }
+
+    /// The loss f of these maps: the mean squared error of inner products, over all pairs of what
+    /// the moments were made of. Without queries, K_X stands for K_Q.
+    pub fn loss(&self, moments: &Moments) -> f64 {
+        let matrix = |map: &[f32]| {
+            Matrix::from_fn(self.dimension, self.reduced(), |i, j| {
+                f64::from(map[j * self.dimension + i])
+            })
+        };
+        let (query, base) = (matrix(&self.query_map), self.base_map.as_deref().map(matrix));
+        let queries = moments.queries.as_ref().unwrap_or(&moments.base);
+        loss(&moments.base, queries, &Maps { query, base })
+    }
+}
+
+/// f(A, B), by traces of d × d and inner products of D × d matrices.
+fn loss(base: &Matrix, queries: &Matrix, maps: &Maps) -> f64 {
+    let query_side = product(queries.as_ref(), maps.query.as_ref());
+    let base_side = product(base.as_ref(), maps.base().as_ref());
+    let quadratic = inner(
+        &product(maps.query.transpose(), query_side.as_ref()),
+        &product(maps.base().transpose(), base_side.as_ref()),
+    );
+    // Rounding must not make a loss of almost nothing negative.
+    (quadratic - 2.0 * inner(&query_side, &base_side) + inner(queries, base)).max(0.0)
+}
+
+/// The cosine transform (DCT-II) with signs at random on its inputs: orthonormal, and it spreads
+/// any vector evenly over its outputs (a fast Johnson–Lindenstrauss transform without sampling).
+fn rotation(dimension: usize, seed: u64) -> Matrix {
+    let n = dimension as f64;
+    Matrix::from_fn(dimension, dimension, |input, output| {
+        let sign = if hash(seed, input as u64) & 1 == 0 { 1.0 } else { -1.0 };
+        let scale = if input == 0 { (1.0 / n).sqrt() } else { (2.0 / n).sqrt() };
+        let angle = std::f64::consts::PI / n * (output as f64 + 0.5) * input as f64;
+        sign * scale * angle.cos()
+    })
+}
+
+#[cfg(test)]
+mod tests;

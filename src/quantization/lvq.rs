@@ -1,0 +1,247 @@
+//! LVQ: locally-adaptive vector quantization (Aguerrebere et al., VLDB 2023, arXiv 2304.04759, §3).
+//!
+//! Each vector gets its own range: with l and u its smallest and largest element, Δ = (u − l) /
+//! (2^B − 1), and element x becomes the code round((x − l)/Δ). A record is Δ and l as f32, under
+//! the l2 metric also a squared norm, and the codes ([`CodeLayout`]). Callers centre the vectors
+//! first.
+//!
+//! The second level of LVQ-B₁×B₂ ([`Residual`]) quantizes what the first left, which lies in
+//! [−Δ/2, Δ/2], with B₂ bits on that fixed range, so it needs no constants of its own.
+
+use crate::kernels::codes::{CodeBits, CodeLayout};
+
+const FLOAT_BYTES: usize = 4;
+/// Elements beyond count as this, so that no constant and no decoded element overflows.
+const LARGEST: f32 = 1e37;
+
+/// The first (or only) level.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lvq {
+    layout: CodeLayout,
+    has_norm: bool,
+}
+
+/// The constants of a vector: x̂ᵢ = low + step · codeᵢ.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Constants {
+    /// Δ, the distance of two neighbouring values.
+    pub step: f32,
+    /// l, the value of code 0.
+    pub low: f32,
+    /// What the scorer subtracts: a squared norm under l2, otherwise 0.
+    pub norm: f32,
+}
+
+impl Lvq {
+    /// For vectors of `dimension`; `has_norm` leaves room for a squared norm.
+    pub fn new(bits: CodeBits, dimension: usize, has_norm: bool) -> Self {
+        let header_bytes = FLOAT_BYTES * if has_norm { 3 } else { 2 };
+        Self { layout: CodeLayout::new(bits, dimension, header_bytes), has_norm }
+    }
+
+    /// Where constants and codes are.
+    pub fn layout(&self) -> &CodeLayout {
+        &self.layout
+    }
+
+    /// Writes the record of a vector. NaN counts as 0, and elements beyond ±10³⁷ as that.
+    ///
+    /// # Panics
+    /// If `values` or `record` have another length than the layout says.
+    pub fn encode(&self, values: &[f32], record: &mut [u8], scratch: &mut Vec<u8>) {
+        let finite = |value: f32| if value.is_nan() { 0.0 } else { value.clamp(-LARGEST, LARGEST) };
+        let (low, high) = values
+            .iter()
+            .map(|&value| finite(value))
+            .fold((LARGEST, -LARGEST), |(low, high), value| (low.min(value), high.max(value)));
+        let levels = f64::from(self.layout.bits().max());
+        let step = ((f64::from(high) - f64::from(low)) / levels) as f32;
+        // In double precision: the inverse of a tiny step overflows.
+        let factor = if step > 0.0 { 1.0 / f64::from(step) } else { 0.0 };
+        scratch.clear();
+        scratch.extend(values.iter().map(|&value| {
+            let code = (f64::from(finite(value)) - f64::from(low)) * factor;
+            (code + 0.5).min(levels) as u8
+        }));
+        self.layout.pack(scratch, record);
+        self.put(record, 0, step);
+        self.put(record, 1, low);
+    }
+
+    /// Stores what the scorer subtracts, if there is room for it.
+    pub fn set_norm(&self, record: &mut [u8], norm: f32) {
+        if self.has_norm {
+            self.put(record, 2, norm);
+        }
+    }
+
+    /// The constants of a record.
+    #[inline]
+    pub fn constants(&self, record: &[u8]) -> Constants {
+        let norm = if self.has_norm { get(record, 2) } else { 0.0 };
+        Constants { step: get(record, 0), low: get(record, 1), norm }
+    }
+
+    /// The vector of a record, up to rounding.
+    pub fn decode(&self, record: &[u8], out: &mut Vec<f32>) {
+        let Constants { step, low, .. } = self.constants(record);
+        let mut codes = vec![0; self.layout.dimension()];
+        self.layout.unpack(record, &mut codes);
+        out.clear();
+        out.extend(codes.iter().map(|&code| low + step * f32::from(code)));
+    }
+
+    fn put(&self, record: &mut [u8], index: usize, value: f32) {
+        record[index * FLOAT_BYTES..][..FLOAT_BYTES].copy_from_slice(&value.to_le_bytes());
+    }
+}
+
+#[inline]
+fn get(record: &[u8], index: usize) -> f32 {
+    let bytes = record[index * FLOAT_BYTES..].first_chunk();
+    bytes.map_or(0.0, |bytes| f32::from_le_bytes(*bytes))
+}
+
+/// The second level: codes of what the first one left.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Residual {
+    layout: CodeLayout,
+}
+
+impl Residual {
+    /// For vectors of `dimension`.
+    pub fn new(bits: CodeBits, dimension: usize) -> Self {
+        Self { layout: CodeLayout::new(bits, dimension, 0) }
+    }
+
+    /// Where the codes are.
+    pub fn layout(&self) -> &CodeLayout {
+        &self.layout
+    }
+
+    /// Distance of two neighbouring values, and the smallest, given the first level's step.
+    fn grid(&self, step: f32) -> (f32, f32) {
+        (step / f32::from(self.layout.bits().max()), -step / 2.0)
+    }
+
+    /// Writes the record of `values`, of which the first level with this step made `decoded`.
+    pub fn encode(&self, values: &[f32], decoded: &[f32], step: f32, record: &mut [u8]) {
+        let (fine, low) = self.grid(step);
+        let levels = f32::from(self.layout.bits().max());
+        let code = |(value, decoded): (&f32, &f32)| {
+            if fine > 0.0 {
+                ((value - decoded - low) / fine).round().clamp(0.0, levels) as u8
+            } else {
+                0
+            }
+        };
+        let codes: Vec<u8> = values.iter().zip(decoded).map(code).collect();
+        self.layout.pack(&codes, record);
+    }
+
+    /// Adds what the record holds to what the first level made.
+    pub fn refine(&self, record: &[u8], step: f32, decoded: &mut [f32]) {
+        let (fine, low) = self.grid(step);
+        let mut codes = vec![0; self.layout.dimension()];
+        self.layout.unpack(record, &mut codes);
+        for (value, &code) in decoded.iter_mut().zip(&codes) {
+            *value += low + fine * f32::from(code);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BITS: [CodeBits; 2] = [CodeBits::Four, CodeBits::Eight];
+
+    fn decoded(lvq: &Lvq, values: &[f32]) -> (Vec<u8>, Vec<f32>) {
+        let mut record = vec![0xee; lvq.layout().stride()];
+        lvq.encode(values, &mut record, &mut Vec::new());
+        let mut out = Vec::new();
+        lvq.decode(&record, &mut out);
+        (record, out)
+    }
+
+    proptest! {
+        #[test]
+        fn the_error_is_at_most_half_a_step(
+            values in proptest::collection::vec(-3.0_f32..3.0, 1..300),
+        ) {
+            for bits in BITS {
+                let lvq = Lvq::new(bits, values.len(), false);
+                let (record, out) = decoded(&lvq, &values);
+                let step = lvq.constants(&record).step;
+                for (value, got) in values.iter().zip(&out) {
+                    prop_assert!((value - got).abs() <= 0.5001 * step + 1e-6);
+                }
+            }
+        }
+
+        #[test]
+        fn encoding_what_was_decoded_changes_nothing(
+            values in proptest::collection::vec(-3.0_f32..3.0, 1..200),
+        ) {
+            let lvq = Lvq::new(CodeBits::Eight, values.len(), false);
+            let (_, once) = decoded(&lvq, &values);
+            let (_, twice) = decoded(&lvq, &once);
+            for (a, b) in once.iter().zip(&twice) {
+                prop_assert!((a - b).abs() <= 1e-5, "{a} {b}");
+            }
+        }
+
+        #[test]
+        fn the_second_level_divides_the_error_by_its_levels(
+            values in proptest::collection::vec(-3.0_f32..3.0, 1..200),
+        ) {
+            for bits in BITS {
+                let lvq = Lvq::new(CodeBits::Four, values.len(), false);
+                let residual = Residual::new(bits, values.len());
+                let (record, mut out) = decoded(&lvq, &values);
+                let step = lvq.constants(&record).step;
+                let mut second = vec![0; residual.layout().stride()];
+                residual.encode(&values, &out, step, &mut second);
+                residual.refine(&second, step, &mut out);
+                let fine = step / f32::from(bits.max());
+                for (value, got) in values.iter().zip(&out) {
+                    prop_assert!((value - got).abs() <= 0.51 * fine + 1e-5);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn constant_and_extreme_vectors_stay_finite() {
+        for values in [
+            vec![0.0; 5],
+            vec![7.5; 130],
+            vec![3.0],
+            vec![f32::MAX, f32::MIN, 0.0],
+            vec![f32::INFINITY, f32::NEG_INFINITY, f32::NAN],
+            vec![1e-45, 0.0],
+        ] {
+            for bits in BITS {
+                let lvq = Lvq::new(bits, values.len(), true);
+                let (_, out) = decoded(&lvq, &values);
+                assert!(out.iter().all(|value| value.is_finite()), "{values:?} {out:?}");
+                if values.iter().all(|&value| value == values[0]) {
+                    assert_eq!(out, values);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_norm_is_kept_where_there_is_room() {
+        for (has_norm, expected) in [(true, 2.5), (false, 0.0)] {
+            let lvq = Lvq::new(CodeBits::Eight, 3, has_norm);
+            let (mut record, _) = decoded(&lvq, &[1.0, 2.0, 3.0]);
+            lvq.set_norm(&mut record, 2.5);
+            let constants = lvq.constants(&record);
+            assert_eq!((constants.low, constants.norm), (1.0, expected));
+        }
+    }
+}

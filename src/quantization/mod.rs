@@ -1,0 +1,19 @@
+//! Quantization: small codes that keep the ranking.
+//!
+//! [`lvq`] turns the elements of a vector into 8 or 4 bits; [`leanvec`] first reduces its
+//! dimensions by maps that are learned from the vectors and, if there is a sample, from the
+//! queries. A [`Codec`] puts the two together; [`train`] learns one and [`CodecReport`] says what
+//! it measured, with the [ladder](Rung) of codes that were tried.
+//!
+//! The room knows rows of numbers, not segments: `segment` stores codes, `query` scans them.
+
+mod codec;
+mod judge;
+pub mod leanvec;
+pub mod lvq;
+mod random;
+mod training;
+
+pub use codec::{Codec, CodecSettings, PrimaryQuery};
+pub(crate) use random::stratified;
+pub use training::{CodecReport, Rung, TrainingSample, sample_rows, train};
