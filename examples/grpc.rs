@@ -17,7 +17,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut collections = CollectionServiceClient::new(channel.clone());
     let config = Some(from_model::config(&config));
     let name = collection.clone();
-    collections.create_collection(proto::CreateCollectionRequest { name, config }).await?;
+    let request = proto::CreateCollectionRequest { name, config, ..Default::default() };
+    collections.create_collection(request).await?;
 
     // `from_model` sends vectors as little-endian bytes.
     let points = [

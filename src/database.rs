@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use lanner_storage::{Batch, Catalog, DatabaseLock, Directory, LocalDirectory, Sync, identity};
 
+use crate::collection::codecs::prepare_queries;
 use crate::collection::{Collection, SegmentOptions, Store, collection_folder};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{CollectionConfig, validate_name};
+use crate::model::{CollectionConfig, MultiVector, validate_name};
 
 /// Settings of an open database.
 #[derive(Debug, Clone, Default)]
@@ -164,6 +165,31 @@ impl Database {
         self.store.catalog.commit(batch, Sync::Yes)?;
         let collection = self.open_collection(name.to_owned(), id, config)?;
         self.write().insert(name.to_owned(), Slot::Open(collection.clone()));
+        Ok(collection)
+    }
+
+    /// Creates a collection whose compression is trained on these queries, by field: of the kind
+    /// that will come, shape [n, dimension].
+    ///
+    /// # Errors
+    /// As [`Self::create_collection`] and [`Collection::train`]; then there is no collection.
+    pub fn create_collection_with(
+        &self,
+        name: &str,
+        config: CollectionConfig,
+        training_queries: &BTreeMap<String, MultiVector>,
+    ) -> Result<Collection> {
+        for (field, queries) in training_queries {
+            prepare_queries(&config, field, queries)
+                .map_err(|error| error.within(format!("training_queries.{field}")))?;
+        }
+        let collection = self.create_collection(name, config)?;
+        for (field, queries) in training_queries {
+            if let Err(error) = collection.set_training_queries(field, queries) {
+                self.delete_collection(name)?;
+                return Err(error);
+            }
+        }
         Ok(collection)
     }
 

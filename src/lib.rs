@@ -74,4 +74,7 @@ pub use model::{
     Metric, MultiVector, Payload, Point, PointId, Primary, ReductionMethod, Secondary, Vector,
     VectorField, VectorKind,
 };
-pub use query::{Deadline, Hit, Query, QueryRequest, QueryResponse};
+pub use quantization::{CodecReport, Rung};
+pub use query::{
+    Deadline, Explanation, Hit, Query, QueryParams, QueryRequest, QueryResponse, Stage,
+};

@@ -79,7 +79,9 @@ impl Queries {
 fn trained(code: &str, base: &[f32], queries: &[f32]) -> (Codec, CodecReport) {
     let field = VectorField::single(DIMENSION, Metric::Cosine).compressed(code.parse().unwrap());
     let rows: Vec<f32> = base.chunks_exact(DIMENSION).step_by(2).flatten().copied().collect();
-    train(&field, TrainingSample { rows: &rows, queries, seed: 42 }).unwrap().unwrap()
+    let sample = TrainingSample { rows: &rows, queries, seed: 42 };
+    let trained = train(&field, sample).unwrap().unwrap();
+    (trained.codec, trained.report)
 }
 
 #[test]

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 
 use common::{Random, exact_top_k};
 use lanner::{
-    Collection, CollectionConfig, Database, DatabaseOptions, Durability, ElementType, Error,
-    ErrorKind, Include, Metric, Point, PointId, QueryRequest, Vector, VectorField, VectorKind,
+    Collection, CollectionConfig, Compression, Database, DatabaseOptions, Durability, ElementType,
+    Error, ErrorKind, Include, Metric, Point, PointId, QueryRequest, Vector, VectorField,
+    VectorKind,
 };
 
 const METRICS: [Metric; 3] = [Metric::Dot, Metric::Cosine, Metric::L2];
@@ -62,7 +63,8 @@ fn check(metric: Metric, kind: VectorKind, element: ElementType, seed: u64) {
     let dimension = 1 + random.below(70);
     let folder = tempfile::tempdir().unwrap();
     let database = Database::open(folder.path()).unwrap();
-    let field = VectorField { dimension, kind, metric, element };
+    let compression = Compression::default();
+    let field = VectorField { dimension, kind, metric, element, compression };
     let config = CollectionConfig::new()
         .with_field("v", field)
         .with_field("other", VectorField::single(1, Metric::Dot));

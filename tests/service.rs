@@ -63,7 +63,8 @@ impl Server {
             .with_field("m", VectorField::multi(2, Metric::Dot))
             .with_field("v", VectorField::single(3, Metric::Cosine));
         let config = Some(from_model::config(&config));
-        let request = proto::CreateCollectionRequest { name: name.to_owned(), config };
+        let request =
+            proto::CreateCollectionRequest { name: name.to_owned(), config, ..Default::default() };
         self.collections().create_collection(request).await.map(drop)
     }
 
@@ -98,7 +99,7 @@ fn search(field: &str, vector: impl Into<Vector>, limit: u32) -> proto::SearchRe
 
 /// A point whose vector is given in this form.
 fn with_values(id: u64, field: &str, values: Values, rows: Option<u32>) -> proto::Point {
-    let vector = proto::Vector { values: Some(values), rows };
+    let vector = proto::Vector { values: Some(values), rows, ..Default::default() };
     proto::Point {
         id: Some(from_model::point_id(&id.into())),
         vectors: [(field.to_owned(), vector)].into(),
@@ -252,9 +253,13 @@ async fn refused_requests_have_the_right_code() {
     for name in ["", "Upper", "../x", &"x".repeat(65)] {
         assert_eq!(server.create(name).await.unwrap_err().code(), Code::InvalidArgument);
     }
-    let field = proto::VectorField { dimension: 3, kind: 1, metric: 99, element: 0 };
+    let field = proto::VectorField { dimension: 3, kind: 1, metric: 99, ..Default::default() };
     let config = proto::CollectionConfig { fields: [("v".to_owned(), field)].into() };
-    let request = proto::CreateCollectionRequest { name: "d".into(), config: Some(config) };
+    let request = proto::CreateCollectionRequest {
+        name: "d".into(),
+        config: Some(config),
+        ..Default::default()
+    };
     let status = server.collections().create_collection(request).await.unwrap_err();
     assert_eq!(status.message(), "fields.v.metric: expected dot, cosine or l2, got 99");
 

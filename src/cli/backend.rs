@@ -1,15 +1,22 @@
 //! What data commands need from a database, wherever it is.
 
+use std::collections::BTreeMap;
+
 use super::error::Result;
 use crate::{
-    CollectionConfig, CollectionInfo, Durability, Include, Point, PointId, QueryRequest,
-    QueryResponse, WriteReceipt,
+    CollectionConfig, CollectionInfo, Durability, Include, MultiVector, Point, PointId,
+    QueryRequest, QueryResponse, WriteReceipt,
 };
 
 /// A database in a folder or behind a server.
 pub trait Backend {
-    /// Creates a collection.
-    fn create(&self, name: &str, config: &CollectionConfig) -> Result<()>;
+    /// Creates a collection, with queries to train its compression on by field.
+    fn create(
+        &self,
+        name: &str,
+        config: &CollectionConfig,
+        training_queries: &BTreeMap<String, MultiVector>,
+    ) -> Result<()>;
 
     /// Deletes a collection.
     fn drop_collection(&self, name: &str) -> Result<()>;
@@ -34,6 +41,9 @@ pub trait Backend {
 
     /// Moves everything into sealed segments.
     fn flush(&self, name: &str) -> Result<()>;
+
+    /// Trains the compression of a field on queries.
+    fn train(&self, name: &str, field: &str, queries: &MultiVector) -> Result<()>;
 
     /// Merges segments.
     fn optimize(&self, name: &str) -> Result<()>;

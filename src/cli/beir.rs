@@ -1,6 +1,6 @@
 //! `lanner beir`: retrieval quality and speed, judged the way BEIR does.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -14,12 +14,14 @@ use super::fields;
 use super::ingest::ingest;
 use super::input::{Arrays, Column};
 use super::progress;
+use super::query::ParamArguments;
 use super::remote::Remote;
 use crate::evaluation::{
     BeirDataset, IdList, LatencyRecorder, Report, Run, TableStyle, comparison_table, evaluate,
 };
 use crate::{
-    CollectionConfig, Durability, ElementType, Metric, PointId, QueryRequest, VectorField,
+    CollectionConfig, Compression, Durability, ElementType, Metric, PointId, QueryParams,
+    QueryRequest, VectorField, VectorKind,
 };
 
 /// Measure retrieval quality and speed on a BEIR data set with given embeddings.
@@ -70,6 +72,11 @@ pub struct Beir {
     /// Store vectors in half precision
     #[arg(long)]
     half_precision: bool,
+    /// How single vectors are compressed; see `lanner create --help`
+    #[arg(long, default_value = "auto")]
+    compression: Compression,
+    #[command(flatten)]
+    params: ParamArguments,
     /// Documents to retrieve a query
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=9_999))]
     limit: u16,
@@ -160,6 +167,8 @@ impl Beir {
             metric: self.metric,
             element: if self.half_precision { ElementType::F16 } else { ElementType::F32 },
             limit: usize::from(self.limit),
+            compression: self.compression,
+            params: self.params.params(),
             reuse: self.reuse,
             optimize: self.optimize,
         })
@@ -177,6 +186,8 @@ pub struct Experiment {
     pub metric: Metric,
     pub element: ElementType,
     pub limit: usize,
+    pub compression: Compression,
+    pub params: QueryParams,
     pub reuse: bool,
     pub optimize: bool,
 }
@@ -233,7 +244,10 @@ impl Experiment {
                 kind: mode.corpus.kind(),
                 metric: self.metric,
                 element: self.element,
-                compression: crate::Compression::default(),
+                compression: match mode.corpus.kind() {
+                    VectorKind::Multi => Compression::default(),
+                    _ => self.compression,
+                },
             };
             config = config.with_field(mode.field, field);
             columns.push(mode.corpus.reopen()?);
@@ -241,7 +255,7 @@ impl Experiment {
         let (path, ids) = &self.corpus_ids;
         let ids = ids.iter().map(|id| PointId::from(id.as_str())).collect();
         let mut source = Arrays::new(columns, Some((path.clone(), ids)), None)?;
-        backend.create(&self.collection, &config)?;
+        backend.create(&self.collection, &config, &BTreeMap::new())?;
         ingest(backend, &self.collection, &mut source, 1000, Durability::Synced)?;
         if self.optimize {
             backend.optimize(&self.collection)?;
@@ -282,7 +296,10 @@ impl Experiment {
             })?;
             let vector = mode.queries.read(row..row + 1)?.swap_remove(0);
             // One more, since a document that is the query itself is not counted.
-            let request = QueryRequest::new(mode.field, vector).limit(self.limit + 1);
+            let request = QueryRequest {
+                params: self.params,
+                ..QueryRequest::new(mode.field, vector).limit(self.limit + 1)
+            };
             let started = Instant::now();
             let answer = backend.query(&self.collection, &request)?;
             latencies.record(started.elapsed());

@@ -1,5 +1,7 @@
 //! `lanner create`, `list`, `drop`, `inspect`, `flush`, `optimize`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
 use serde_json::json;
@@ -7,7 +9,8 @@ use serde_json::json;
 use super::error::Result;
 use super::fields::FieldArgument;
 use super::target::Target;
-use crate::{CollectionConfig, CollectionInfo, SegmentInfo};
+use super::train::{self, ForField};
+use crate::{CodecReport, CollectionConfig, CollectionInfo, Compression, SegmentInfo};
 
 /// Create a collection.
 #[derive(Args)]
@@ -16,8 +19,15 @@ Examples:
   lanner create docs --data db --field text:single:384:cosine
   lanner create docs --server 127.0.0.1:7700 --field text:single:384:cosine --field tokens:multi:128:dot:f16
 
+  lanner create docs --data db --field text:single:384:cosine --compression auto/lvq8/drop-raw
+
 Kinds: single (one vector a point), multi (many, scored by MaxSim). Metrics: dot, cosine, l2.
-Elements: f32 (default), f16.")]
+Elements: f32 (default), f16.
+
+Compression, of single-vector fields: auto (default: the smallest codes that keep the neighbours,
+as measured), none, or a code (lvq8, lvq4, lvq4x4, lvq4x8); lvq8 and lvq4 with [:dimension
+[:reduction]], reductions being pca, eigen_search, frank_wolfe and sphering. After slashes: what
+re-ranks (raw, lvq8, f16), and drop-raw to keep the codes alone.")]
 pub struct Create {
     /// Name, [a-z0-9_-]{1,64}
     name: String,
@@ -26,6 +36,12 @@ pub struct Create {
     /// A vector field; repeat for more
     #[arg(long, value_name = "NAME:KIND:DIM:METRIC[:ELEMENT]", required = true)]
     field: Vec<FieldArgument>,
+    /// How fields are compressed; without FIELD= all single-vector fields
+    #[arg(long, value_name = "[FIELD=]COMPRESSION")]
+    compression: Vec<ForField<Compression>>,
+    /// Queries of the kind that will come, to train compression on: a .npy matrix, a query a row
+    #[arg(long, value_name = "[FIELD=]FILE")]
+    training_queries: Vec<ForField<PathBuf>>,
 }
 
 impl Create {
@@ -34,10 +50,12 @@ impl Create {
         for argument in self.field {
             config = config.with_field(argument.name, argument.field);
         }
+        train::apply(&mut config, &self.compression)?;
+        let queries = train::training_queries(&config, &self.training_queries)?;
         // Before a folder is made a database for nothing.
         crate::model::validate_name("name", &self.name)?;
         config.validate()?;
-        self.target.open_or_create()?.create(&self.name, &config)?;
+        self.target.open_or_create()?.create(&self.name, &config, &queries)?;
         println!("created {}", self.name);
         Ok(())
     }
@@ -142,11 +160,12 @@ fn print(info: &CollectionInfo) {
         let settings = json!(field);
         let word = |key: &str| settings[key].as_str().unwrap_or("?").to_owned();
         println!(
-            "  field {name}: {} vectors of {} dimensions, {}, {}",
+            "  field {name}: {} vectors of {} dimensions, {}, {}, compression {}",
             word("kind"),
             field.dimension,
             word("metric"),
-            word("element")
+            word("element"),
+            field.compression
         );
     }
     for segment in &info.segments {
@@ -160,6 +179,9 @@ fn print(info: &CollectionInfo) {
             HumanCount(segment.deleted),
             HumanBytes(segment.size_bytes)
         );
+        for (name, report) in &segment.codecs {
+            print_codec(name, report);
+        }
         for file in &segment.files {
             println!("    {:<14} {:>12}", file.name, HumanBytes(file.size_bytes).to_string());
             for (section, size) in &file.sections {
@@ -169,6 +191,27 @@ fn print(info: &CollectionInfo) {
     }
     if let Some(error) = &info.background_error {
         println!("  background work failed: {error}");
+    }
+}
+
+/// What was chosen, and the codes that were tried before it.
+fn print_codec(field: &str, report: &CodecReport) {
+    println!(
+        "    {field}: trained on {} rows and {} queries, loses {:.2}% of the variance",
+        HumanCount(report.trained_rows as u64),
+        HumanCount(report.trained_queries as u64),
+        100.0 * report.loss
+    );
+    println!("      {:<24} {:>6}   top 10 among 20 / 50 candidates", "code", "bytes");
+    for (index, rung) in report.ladder.iter().enumerate() {
+        let recall = |recall: Option<[f32; 2]>| {
+            recall.map(|[first, second]| format!("{first:.4} / {second:.4}"))
+        };
+        let rows = recall(rung.recall).unwrap_or_else(|| "not measured".into());
+        let queries = recall(rung.query_recall).map(|text| format!(", of training queries {text}"));
+        let mark = if index + 1 == report.ladder.len() { "←" } else { "" };
+        let queries = queries.unwrap_or_default();
+        println!("      {:<24} {:>6}   {rows}{queries} {mark}", rung.code, rung.bytes);
     }
 }
 
@@ -188,6 +231,7 @@ fn as_json(info: &CollectionInfo) -> serde_json::Value {
             "rows": segment.rows,
             "deleted": segment.deleted,
             "size_bytes": segment.size_bytes,
+            "codecs": segment.codecs,
             "files": files,
         })
     };

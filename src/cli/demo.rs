@@ -14,7 +14,7 @@ use super::input::Column;
 use super::remote::Remote;
 use crate::evaluation::{BeirDataset, Report, Run, TableStyle, comparison_table};
 use crate::service::{ServerConfig, serve};
-use crate::{Database, ElementType, Metric};
+use crate::{Compression, Database, ElementType, Metric, QueryParams};
 
 /// Questions that are printed with their answers.
 const QUESTIONS: usize = 5;
@@ -104,6 +104,8 @@ impl Demo {
             metric: Metric::Dot,
             element: ElementType::F32,
             limit: 100,
+            compression: Compression::default(),
+            params: QueryParams::default(),
             reuse: false,
             optimize: true,
         })

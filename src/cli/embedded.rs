@@ -1,12 +1,13 @@
 //! The backend that opens a database folder in this process.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::backend::{Backend, Writer};
 use super::error::Result;
 use crate::{
-    Collection, CollectionConfig, CollectionInfo, Database, Durability, Include, Point, PointId,
-    QueryRequest, QueryResponse, WriteReceipt,
+    Collection, CollectionConfig, CollectionInfo, Database, Durability, Include, MultiVector,
+    Point, PointId, QueryRequest, QueryResponse, WriteReceipt,
 };
 
 /// A database folder.
@@ -20,8 +21,13 @@ impl Embedded {
 }
 
 impl Backend for Embedded {
-    fn create(&self, name: &str, config: &CollectionConfig) -> Result<()> {
-        self.0.create_collection(name, config.clone())?;
+    fn create(
+        &self,
+        name: &str,
+        config: &CollectionConfig,
+        training_queries: &BTreeMap<String, MultiVector>,
+    ) -> Result<()> {
+        self.0.create_collection_with(name, config.clone(), training_queries)?;
         Ok(())
     }
 
@@ -61,6 +67,10 @@ impl Backend for Embedded {
 
     fn flush(&self, name: &str) -> Result<()> {
         Ok(self.0.collection(name)?.flush()?)
+    }
+
+    fn train(&self, name: &str, field: &str, queries: &MultiVector) -> Result<()> {
+        Ok(self.0.collection(name)?.train(field, queries)?)
     }
 
     fn optimize(&self, name: &str) -> Result<()> {

@@ -18,6 +18,7 @@ mod query;
 mod remote;
 mod serve;
 mod target;
+mod train;
 
 use std::process::ExitCode;
 
@@ -65,6 +66,8 @@ enum Command {
     Flush(collections::Flush),
     /// Merge segments and drop deleted rows
     Optimize(collections::Optimize),
+    /// Train the compression of a field on queries of the kind that will come
+    Train(train::Train),
     /// Measure retrieval quality and speed on a BEIR data set
     Beir(beir::Beir),
     /// See Lanner at work on a small collection that ships with it
@@ -87,6 +90,7 @@ pub fn run() -> ExitCode {
         Command::Inspect(command) => command.run(),
         Command::Flush(command) => command.run(),
         Command::Optimize(command) => command.run(),
+        Command::Train(command) => command.run(),
         Command::Beir(command) => command.run(),
         Command::Demo(command) => command.run(),
     };

@@ -16,3 +16,16 @@ pub fn bar(what: &'static str, total: u64) -> ProgressBar {
         Err(_) => bar,
     }
 }
+
+/// A sign of life for work whose length is not known.
+pub fn spinner(what: String) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let spinner = ProgressBar::new_spinner().with_message(what);
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}  {elapsed}") {
+        spinner.set_style(style);
+    }
+    spinner.enable_steady_tick(std::time::Duration::from_millis(100));
+    spinner
+}

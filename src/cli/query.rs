@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use clap::Args;
+use indicatif::{HumanBytes, HumanCount};
 use serde_json::json;
 
 use super::error::{CliError, Result};
@@ -11,7 +12,9 @@ use super::input;
 use super::points;
 use super::target::Target;
 use crate::evaluation::NpyMatrix;
-use crate::{CollectionConfig, MultiVector, PointId, Query as Search, QueryRequest, VectorKind};
+use crate::{
+    CollectionConfig, MultiVector, PointId, Query as Search, QueryParams, QueryRequest, VectorKind,
+};
 
 /// Find the points most similar to a vector or to a point. Higher scores are better.
 #[derive(Args)]
@@ -37,12 +40,35 @@ pub struct Query {
     /// Number of best hits to leave out
     #[arg(long, default_value_t = 0)]
     offset: usize,
+    #[command(flatten)]
+    params: ParamArguments,
+    /// Say on stderr what was read and how long it took
+    #[arg(long)]
+    explain: bool,
     /// Print hits as JSON lines
     #[arg(long)]
     json: bool,
     /// Leave payloads out
     #[arg(long)]
     no_payload: bool,
+}
+
+/// How to search a compressed field.
+#[derive(Args, Debug, Clone, Copy)]
+pub struct ParamArguments {
+    /// Compare with every vector itself, not with codes
+    #[arg(long, conflicts_with = "rerank")]
+    exact: bool,
+    /// Candidates of the scan of codes that are compared with something better [default: four
+    /// times the hits, at least 50]
+    #[arg(long, value_name = "N")]
+    rerank: Option<usize>,
+}
+
+impl ParamArguments {
+    pub fn params(self) -> QueryParams {
+        QueryParams { exact: self.exact, rerank: self.rerank }
+    }
 }
 
 #[derive(Args)]
@@ -73,6 +99,8 @@ impl Query {
             limit: self.limit,
             offset: self.offset,
             include: crate::Include { payload: !self.no_payload, vectors: false },
+            params: self.params.params(),
+            explain: self.explain,
         };
         let answer = backend.query(&self.collection, &request)?;
         for (rank, hit) in answer.hits.iter().enumerate() {
@@ -84,6 +112,16 @@ impl Query {
                 let payload = hit.point.payload.as_ref().map_or("", |payload| payload.as_str());
                 println!("{:>3}  {:>10.5}  {}  {payload}", rank + 1, hit.score, hit.point.id);
             }
+        }
+        for stage in answer.explanation.iter().flat_map(|explanation| &explanation.stages) {
+            eprintln!(
+                "{:<7} {} rows of {}, {}, {} µs",
+                stage.name,
+                HumanCount(stage.rows),
+                stage.source,
+                HumanBytes(stage.bytes),
+                HumanCount(stage.micros)
+            );
         }
         Ok(())
     }

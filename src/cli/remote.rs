@@ -1,5 +1,6 @@
 //! The backend that talks to a server.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 
 use tokio::runtime::Runtime;
@@ -11,10 +12,10 @@ use crate::segment::SegmentFile;
 use crate::service::proto::collection_service_client::CollectionServiceClient;
 use crate::service::proto::point_service_client::PointServiceClient;
 use crate::service::proto::query_service_client::QueryServiceClient;
-use crate::service::{from_model, proto, to_model};
+use crate::service::{compression, from_model, proto, to_model};
 use crate::{
-    CollectionConfig, CollectionInfo, Durability, Include, Point, PointId, QueryRequest,
-    QueryResponse, SegmentInfo, WriteReceipt,
+    CollectionConfig, CollectionInfo, Durability, Include, MultiVector, Point, PointId,
+    QueryRequest, QueryResponse, SegmentInfo, WriteReceipt,
 };
 
 /// Bytes of vectors and payloads in one message; servers read up to 64 MiB by default.
@@ -72,9 +73,18 @@ impl Remote {
 }
 
 impl Backend for Remote {
-    fn create(&self, name: &str, config: &CollectionConfig) -> Result<()> {
+    fn create(
+        &self,
+        name: &str,
+        config: &CollectionConfig,
+        training_queries: &BTreeMap<String, MultiVector>,
+    ) -> Result<()> {
         let (name, config) = (name.to_owned(), Some(from_model::config(config)));
-        let request = proto::CreateCollectionRequest { name, config };
+        let queries = training_queries.iter();
+        let training_queries = queries
+            .map(|(name, q)| (name.clone(), from_model::vector(&q.clone().into())))
+            .collect();
+        let request = proto::CreateCollectionRequest { name, config, training_queries };
         self.wait(self.collections().create_collection(request)).map(drop)
     }
 
@@ -137,6 +147,15 @@ impl Backend for Remote {
         self.wait(self.collections().flush_collection(request)).map(drop)
     }
 
+    fn train(&self, name: &str, field: &str, queries: &MultiVector) -> Result<()> {
+        let request = proto::TrainCollectionRequest {
+            name: name.to_owned(),
+            field: field.to_owned(),
+            queries: Some(from_model::vector(&queries.clone().into())),
+        };
+        self.wait(self.collections().train_collection(request)).map(drop)
+    }
+
     fn optimize(&self, name: &str) -> Result<()> {
         let request = proto::OptimizeCollectionRequest { name: name.to_owned() };
         self.wait(self.collections().optimize_collection(request)).map(drop)
@@ -194,19 +213,23 @@ fn info(info: proto::CollectionInfo) -> Result<CollectionInfo> {
         size_bytes: file.size_bytes,
         sections: file.sections.into_iter().map(|s| (s.name, s.size_bytes)).collect(),
     };
-    let segment = |segment: proto::SegmentInfo| SegmentInfo {
-        number: segment.number,
-        rows: segment.rows,
-        deleted: segment.deleted,
-        size_bytes: segment.size_bytes,
-        files: segment.files.into_iter().map(file).collect(),
+    let codec = |(name, codec)| Ok((name, compression::to_report(codec)?));
+    let segment = |segment: proto::SegmentInfo| -> Result<SegmentInfo> {
+        Ok(SegmentInfo {
+            number: segment.number,
+            rows: segment.rows,
+            deleted: segment.deleted,
+            size_bytes: segment.size_bytes,
+            files: segment.files.into_iter().map(file).collect(),
+            codecs: segment.codecs.into_iter().map(codec).collect::<Result<_>>()?,
+        })
     };
     Ok(CollectionInfo {
         name: info.name,
         config: to_model::config(info.config)?,
         points: info.points,
         sequence: info.sequence,
-        segments: info.segments.into_iter().map(segment).collect(),
+        segments: info.segments.into_iter().map(segment).collect::<Result<_>>()?,
         background_error: info.background_error,
     })
 }

@@ -4,11 +4,13 @@
 //! `state` (segments and tombstones), `optimizer` seals and merges in the background, and reads
 //! take the current `snapshot` and never wait for either.
 
+pub(crate) mod codecs;
 mod optimizer;
 mod record;
 mod state;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -17,16 +19,19 @@ use arc_swap::ArcSwap;
 use lanner_storage::{Catalog, DatabaseLock, Directory};
 use roaring::RoaringBitmap;
 
+use self::codecs::Retrain;
 use self::record::Operation;
 use self::state::SealedSlot;
 pub use self::writer::{Durability, WriteReceipt};
 use self::writer::{Pending, State, Stop};
 use crate::error::{Error, Result};
 use crate::model::{
-    CollectionConfig, Include, Point, PointBatch, PointBatchBuilder, PointId, check_range, limits,
+    CollectionConfig, Include, MultiVector, Point, PointBatch, PointBatchBuilder, PointId,
+    check_range, limits,
 };
+use crate::quantization::CodecReport;
 use crate::query::{self, Deadline, QueryRequest, QueryResponse};
-use crate::segment::{SealedSegment, SegmentFile, Snapshot};
+use crate::segment::{SealedSegment, SegmentFile, SegmentReader, Snapshot};
 
 /// How a database divides its points into segments.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,7 +107,7 @@ pub struct CollectionInfo {
 }
 
 /// What a segment consists of.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SegmentInfo {
     /// Its number; `None` while it is in memory.
     pub number: Option<u64>,
@@ -114,6 +119,8 @@ pub struct SegmentInfo {
     pub size_bytes: u64,
     /// Its files; none while it is in memory.
     pub files: Vec<SegmentFile>,
+    /// How its fields are compressed, by name; those that are.
+    pub codecs: BTreeMap<String, CodecReport>,
 }
 
 impl Collection {
@@ -286,7 +293,30 @@ impl Collection {
     /// # Errors
     /// If the files cannot be written.
     pub fn optimize(&self) -> Result<()> {
-        self.0.optimize()
+        self.0.optimize(Retrain::IfDrifted)
+    }
+
+    /// Trains the compression of a single-vector field on queries of the kind that will come,
+    /// shape [n, dimension], rewrites the segments with it, and waits for that. The queries are
+    /// kept for later trainings, in place of earlier ones.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the field is unknown, has many vectors a point or is not compressed,
+    /// if there are no queries or too many, or one does not fit the field; and if the files cannot
+    /// be written.
+    pub fn train(&self, field: &str, queries: &MultiVector) -> Result<()> {
+        self.set_training_queries(field, queries)?;
+        self.0.optimize(Retrain::Always)
+    }
+
+    /// Keeps queries of the kind that will come for when the compression of a field is trained,
+    /// which is when its first large segment is sealed. [`Self::train`] does so at once.
+    ///
+    /// # Errors
+    /// As [`Self::train`].
+    pub fn set_training_queries(&self, field: &str, queries: &MultiVector) -> Result<()> {
+        let values = codecs::prepare_queries(&self.0.config, field, queries)?;
+        self.0.store_queries(field, &values)
     }
 
     /// What the collection consists of.
@@ -299,6 +329,7 @@ impl Collection {
             deleted: slot.deleted.len(),
             size_bytes: slot.segment.size_bytes(),
             files: Vec::new(),
+            codecs: BTreeMap::new(),
         });
         let sealed = segments.sealed.iter().map(|slot| SegmentInfo {
             number: Some(slot.segment.entry().number),
@@ -306,6 +337,7 @@ impl Collection {
             deleted: slot.deleted.len(),
             size_bytes: slot.segment.size_bytes(),
             files: slot.segment.files(),
+            codecs: self.codec_reports(&slot.segment),
         });
         CollectionInfo {
             name: self.0.name.clone(),
@@ -315,6 +347,14 @@ impl Collection {
             segments: sealed.chain(memory.filter(|segment| segment.rows > 0)).collect(),
             background_error: state.work.error.clone(),
         }
+    }
+
+    fn codec_reports(&self, segment: &SealedSegment) -> BTreeMap<String, CodecReport> {
+        let names = self.0.config.fields.keys().enumerate();
+        let report = |(index, name): (usize, &String)| {
+            Some((name.clone(), segment.codes(index)?.report().clone()))
+        };
+        names.filter_map(report).collect()
     }
 
     /// What queries see now. It stays as it is while writes go on.
@@ -412,7 +452,9 @@ impl Inner {
     /// Removes folders that the manifest does not name: builds cut short, merged inputs.
     fn sweep(&self, manifest: &lanner_storage::Manifest) -> Result<()> {
         for name in self.store.directory.list(&self.folder())? {
-            let listed = manifest.segments.iter().any(|entry| entry.number.to_string() == name);
+            let segments = manifest.segments.iter().map(|entry| entry.number);
+            let numbers = segments.chain(manifest.queries.iter().map(|entry| entry.number));
+            let listed = numbers.into_iter().any(|number| number.to_string() == name);
             if !listed {
                 tracing::info!(collection = %self.name, folder = %name, "leftover removed");
                 self.store.directory.remove_folder(&format!("{}/{name}", self.folder()))?;

@@ -11,10 +11,11 @@ use std::sync::atomic::Ordering;
 use lanner_storage::{Batch, Sync};
 
 use super::Inner;
+use super::codecs::{Codecs, MIN_ROWS, Retrain};
 use super::state::{SealedSlot, Segments, translate};
 use super::writer::{State, Stop};
 use crate::error::{Error, Result};
-use crate::segment::{BuildSource, SealedSegment, build_segment};
+use crate::segment::{BuildPlan, BuildSource, SealedSegment, SegmentReader, build_segment};
 
 /// A segment with this share of deleted rows is rewritten.
 const REWRITE_DELETED_SHARE: f64 = 0.2;
@@ -29,6 +30,8 @@ pub(super) struct Work {
     /// Tickets of `optimize` calls: handed out, and served.
     optimize_asked: u64,
     optimize_done: u64,
+    /// The last ticket by which codecs are to be trained anew.
+    retrain_asked: u64,
 }
 
 enum Task {
@@ -44,7 +47,7 @@ impl Inner {
         while let Some(task) = self.next_task() {
             let done = match task {
                 Task::Seal => self.seal(),
-                Task::Merge(numbers) => self.merge(&numbers),
+                Task::Merge(numbers) => self.merge(&numbers, Retrain::IfDrifted),
                 Task::Optimize(ticket) => self.optimize_all(ticket),
             };
             if let Err(error) = done {
@@ -89,11 +92,15 @@ impl Inner {
     }
 
     /// Seals everything, merges segments as far as the size limit allows, and drops deleted rows.
-    pub(super) fn optimize(&self) -> Result<()> {
+    /// With `Retrain::Always`, rewrites all of them with newly trained codecs.
+    pub(super) fn optimize(&self, retrain: Retrain) -> Result<()> {
         self.flush()?;
         let mut state = self.lock();
         state.work.optimize_asked += 1;
         let ticket = state.work.optimize_asked;
+        if retrain == Retrain::Always {
+            state.work.retrain_asked = ticket;
+        }
         self.wait_until(state, |state| state.work.optimize_done >= ticket)
     }
 
@@ -120,13 +127,14 @@ impl Inner {
     }
 
     fn seal(&self) -> Result<()> {
-        let (slot, number) = {
+        let (slot, number, current) = {
             let mut state = self.lock();
             let Some(slot) = state.segments.frozen.first().cloned() else { return Ok(()) };
-            (slot, take_number(&mut state.segments))
+            let number = take_number(&mut state.segments);
+            (slot, number, self.current_codecs(readers(&state.segments.sealed)))
         };
         let sources = [slot.source()];
-        let built = self.build(number, &sources)?;
+        let built = self.build(number, &sources, current, Retrain::IfMissing)?;
         self.install(|segments, batch| {
             let now = segments.frozen.remove(0);
             segments.manifest.sealed_through = now.last_sequence;
@@ -141,14 +149,15 @@ impl Inner {
     }
 
     /// Replaces the segments of these numbers by one with their live rows.
-    fn merge(&self, numbers: &[u64]) -> Result<()> {
-        let (sources, number) = {
+    fn merge(&self, numbers: &[u64], retrain: Retrain) -> Result<()> {
+        let (sources, number, current) = {
             let mut state = self.lock();
-            let sources: Vec<BuildSource> =
-                members(&state.segments, numbers).map(SealedSlot::source).collect();
-            (sources, take_number(&mut state.segments))
+            let slots: Vec<SealedSlot> = members(&state.segments, numbers).cloned().collect();
+            let sources: Vec<BuildSource> = slots.iter().map(SealedSlot::source).collect();
+            let number = take_number(&mut state.segments);
+            (sources, number, self.current_codecs(readers(&slots)))
         };
-        let built = self.build(number, &sources)?;
+        let built = self.build(number, &sources, current, retrain)?;
         self.install(|segments, batch| {
             let now: Vec<_> = members(segments, numbers).map(|slot| slot.deleted.clone()).collect();
             let deleted = translate(&sources, &now);
@@ -173,23 +182,43 @@ impl Inner {
     }
 
     fn optimize_all(&self, ticket: u64) -> Result<()> {
-        let groups = self.optimize_groups(&self.lock().segments);
+        let (groups, retrain) = {
+            let state = self.lock();
+            let always = state.work.retrain_asked > state.work.optimize_done;
+            let retrain = if always { Retrain::Always } else { Retrain::IfDrifted };
+            (self.optimize_groups(&state.segments, retrain), retrain)
+        };
         for numbers in groups {
-            self.merge(&numbers)?;
+            self.merge(&numbers, retrain)?;
         }
         self.lock().work.optimize_done = ticket;
         Ok(())
     }
 
-    fn build(&self, number: u64, sources: &[BuildSource]) -> Result<Option<Arc<SealedSegment>>> {
+    fn build(
+        &self,
+        number: u64,
+        sources: &[BuildSource],
+        current: Codecs,
+        retrain: Retrain,
+    ) -> Result<Option<Arc<SealedSegment>>> {
         if sources.iter().all(|source| source.live_rows() == 0) {
             return Ok(None);
         }
         let directory = &*self.store.directory;
         let folder = self.segment_folder(number);
         let started = std::time::Instant::now();
-        let entry =
-            build_segment(directory, &folder, number, &self.config, sources, &self.cancelled)?;
+        let queries = self.lock().segments.manifest.queries.clone();
+        let plan = BuildPlan {
+            directory,
+            folder: &folder,
+            number,
+            config: &self.config,
+            codecs: &self.choose_codecs(sources, current, retrain, &queries)?,
+            pool: &self.pool,
+            cancelled: &self.cancelled,
+        };
+        let entry = build_segment(&plan, sources)?;
         let segment = SealedSegment::open(directory, &folder, &self.config, entry)?;
         tracing::info!(
             collection = %self.name,
@@ -203,7 +232,7 @@ impl Inner {
     }
 
     /// Changes the list of segments: in the catalog first, then for queries.
-    fn install(&self, change: impl FnOnce(&mut Segments, &mut Batch)) -> Result<()> {
+    pub(super) fn install(&self, change: impl FnOnce(&mut Segments, &mut Batch)) -> Result<()> {
         let mut state = self.lock();
         if let Some(stop) = &state.stopped {
             return Err(self.stopped(stop));
@@ -247,8 +276,9 @@ impl Inner {
         None
     }
 
-    /// The merges that leave as few segments as the size limit allows, and no deleted row.
-    fn optimize_groups(&self, segments: &Segments) -> Vec<Vec<u64>> {
+    /// The merges that leave as few segments as the size limit allows, and no deleted row; all
+    /// that may be compressed if codecs are trained anew.
+    fn optimize_groups(&self, segments: &Segments, retrain: Retrain) -> Vec<Vec<u64>> {
         let mut groups: Vec<(u64, Vec<&SealedSlot>)> = Vec::new();
         for slot in &segments.sealed {
             let bytes = live_bytes(slot);
@@ -263,7 +293,12 @@ impl Inner {
         groups
             .into_iter()
             .map(|(_, members)| members)
-            .filter(|members| members.len() > 1 || !members[0].deleted.is_empty())
+            .filter(|members| {
+                members.len() > 1
+                    || !members[0].deleted.is_empty()
+                    || (retrain == Retrain::Always
+                        && u64::from(members[0].segment.rows()) >= MIN_ROWS)
+            })
             .map(|members| members.into_iter().map(number).collect())
             .collect()
     }
@@ -292,10 +327,15 @@ impl Drop for WorkerGuard<'_> {
     }
 }
 
-fn take_number(segments: &mut Segments) -> u64 {
+/// The number of the next folder.
+pub(super) fn take_number(segments: &mut Segments) -> u64 {
     let number = segments.manifest.next_segment;
     segments.manifest.next_segment += 1;
     number
+}
+
+fn readers(slots: &[SealedSlot]) -> impl DoubleEndedIterator<Item = &dyn SegmentReader> + Clone {
+    slots.iter().map(|slot| &*slot.segment as &dyn SegmentReader)
 }
 
 fn number(slot: &SealedSlot) -> u64 {

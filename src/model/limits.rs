@@ -23,3 +23,7 @@ pub const MAX_BATCH_QUERIES: usize = 4_096;
 pub const MAX_SCROLL_LIMIT: usize = 10_000;
 /// Longest collection or field name, in bytes.
 pub const MAX_NAME_BYTES: usize = 64;
+/// Most queries a field can be trained on.
+pub const MAX_TRAINING_QUERIES: usize = 10_000;
+/// Most candidates one query can re-rank.
+pub const MAX_RERANK: usize = 100_000;

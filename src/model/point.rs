@@ -1,6 +1,6 @@
 //! A point: an id, its vectors by field name, and a payload.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Payload, PointId, Vector};
 
@@ -13,12 +13,20 @@ pub struct Point {
     pub vectors: BTreeMap<String, Vector>,
     /// The payload.
     pub payload: Option<Payload>,
+    /// Fields whose vectors, in a point that was read, are reconstructed from codes, because the
+    /// collection does not keep the vectors themselves. Ignored in a point that is written.
+    pub reconstructed: BTreeSet<String>,
 }
 
 impl Point {
     /// A point without vectors and payload.
     pub fn new(id: impl Into<PointId>) -> Self {
-        Self { id: id.into(), vectors: BTreeMap::new(), payload: None }
+        Self {
+            id: id.into(),
+            vectors: BTreeMap::new(),
+            payload: None,
+            reconstructed: BTreeSet::new(),
+        }
     }
 
     /// With a vector for `field`.

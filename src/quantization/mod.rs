@@ -2,8 +2,8 @@
 //!
 //! [`lvq`] turns the elements of a vector into 8 or 4 bits; [`leanvec`] first reduces its
 //! dimensions by maps that are learned from the vectors and, if there is a sample, from the
-//! queries. A [`Codec`] puts the two together; [`train`] learns one and [`CodecReport`] says what
-//! it measured, with the [ladder](Rung) of codes that were tried.
+//! queries. A [`Codec`] puts the two together; [`train`] learns one, and its [`CodecReport`] says
+//! what was measured, with the [ladder](Rung) of codes that were tried.
 //!
 //! The room knows rows of numbers, not segments: `segment` stores codes, `query` scans them.
 
@@ -16,4 +16,4 @@ mod training;
 
 pub use codec::{Codec, CodecSettings, PrimaryQuery};
 pub(crate) use random::stratified;
-pub use training::{CodecReport, Rung, TrainingSample, sample_rows, train};
+pub use training::{CodecReport, Rung, TrainedCodec, TrainingSample, sample_rows, train};

@@ -59,6 +59,15 @@ pub struct CodecReport {
     pub ladder: Vec<Rung>,
 }
 
+/// A codec with what is known about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainedCodec {
+    /// Encodes and scores.
+    pub codec: Codec,
+    /// What was measured.
+    pub report: CodecReport,
+}
+
 /// A code that was tried.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Rung {
@@ -100,7 +109,7 @@ pub fn sample_rows(dimension: usize) -> u64 {
 pub fn train(
     field: &VectorField,
     sample: TrainingSample<'_>,
-) -> Result<Option<(Codec, CodecReport)>, LeanVecError> {
+) -> Result<Option<TrainedCodec>, LeanVecError> {
     if field.compression.primary == Primary::None {
         return Ok(None);
     }
@@ -308,7 +317,7 @@ impl<'m> Trainer<'m> {
 
 impl Trained {
     /// Learns the chosen maps once more, now also from the queries that judged them.
-    fn finish(self, material: &Material) -> Result<(Codec, CodecReport), LeanVecError> {
+    fn finish(self, material: &Material) -> Result<TrainedCodec, LeanVecError> {
         let mut codec = self.codec;
         let dimension = material.field.dimension;
         if let (Some(reduced), Some(method)) = (self.settings.dimension, self.settings.reduction)
@@ -329,7 +338,7 @@ impl Trained {
             loss: codec.loss(&material.rows[..loss_values]),
             ladder: self.ladder,
         };
-        Ok((codec, report))
+        Ok(TrainedCodec { codec, report })
     }
 }
 
@@ -356,7 +365,9 @@ mod tests {
         dimension: usize,
     ) -> (Codec, CodecReport) {
         let field = VectorField::single(dimension, metric).compressed(compression.parse().unwrap());
-        train(&field, TrainingSample { rows, queries, seed: 42 }).unwrap().unwrap()
+        let sample = TrainingSample { rows, queries, seed: 42 };
+        let TrainedCodec { codec, report } = train(&field, sample).unwrap().unwrap();
+        (codec, report)
     }
 
     #[test]

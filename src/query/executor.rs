@@ -1,45 +1,42 @@
-//! The exact scan: every live row is scored, on all cores, once for all queries of a field.
+//! Scans and re-ranks: every live row is scored, on all cores, once for all queries of a field.
+//!
+//! Where a field is compressed, a scan scores its primary codes, and the best candidates are then
+//! scored again, by their secondary codes or the vectors themselves (LeanVec's two phases,
+//! arXiv 2312.16335, §2). Elsewhere, and for exact queries, the scan scores the vectors.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
+use std::time::Instant;
 
 use rayon::prelude::*;
 
 use super::Deadline;
-use super::request::{Hit, Query, QueryRequest, QueryResponse};
-use super::scorer::Scorer;
+use super::plan::Plan;
+use super::request::{Explanation, Hit, QueryRequest, QueryResponse, Stage};
 use super::top_k::TopK;
 use crate::error::{Error, Result};
 use crate::kernels;
-use crate::model::{
-    CollectionConfig, ElementsRef, InvalidInput, PointId, Problem, check_range, limits,
-};
-use crate::segment::{Location, Snapshot, View};
+use crate::model::{CollectionConfig, ElementsRef, Score, check_range, limits};
+use crate::quantization::PrimaryQuery;
+use crate::segment::{FieldCodes, Location, Snapshot, View};
 
 /// Bytes of vectors one task scores: large enough to amortise a task, small enough to share a
 /// scan evenly between cores and to notice a deadline.
 const TASK_BYTES: u64 = 512 << 10;
-
-/// A validated query.
-struct Plan<'r> {
-    request: &'r QueryRequest,
-    field: usize,
-    scorer: Scorer,
-    /// The point that is the query, if one is.
-    exclude: Option<Location>,
-}
-
-impl Plan<'_> {
-    /// Candidates needed so that enough are left after offset and exclusion.
-    fn candidates(&self) -> usize {
-        self.request.offset + self.request.limit + usize::from(self.exclude.is_some())
-    }
-}
+/// Rows whose codes are scored before the best of them are looked for.
+const CODE_ROWS: usize = 512;
 
 /// A range of rows of one view.
 struct Task<'s> {
     index: u32,
     view: &'s View,
     rows: Range<u32>,
+}
+
+impl Task<'_> {
+    fn locate(&self, row: u32) -> Location {
+        Location { view: self.index, row }
+    }
 }
 
 /// Answers queries from a snapshot, in their order, on the rayon pool this runs in.
@@ -58,7 +55,7 @@ pub(crate) fn execute(
         .iter()
         .enumerate()
         .map(|(index, request)| {
-            plan(snapshot, config, request).map_err(|error| match error {
+            Plan::new(snapshot, config, request).map_err(|error| match error {
                 Error::Invalid(error) if requests.len() > 1 => {
                     Error::Invalid(error.within(format!("queries[{index}]")))
                 }
@@ -74,43 +71,19 @@ pub(crate) fn execute(
         if group.is_empty() {
             continue;
         }
+        let started = Instant::now();
         let found = scan(snapshot, field, &group, deadline)?;
-        for ((index, plan), top) in members.into_iter().zip(group).zip(found) {
-            responses[index] = Some(respond(snapshot, config, plan, top)?);
+        let scan_micros = micros(started);
+        let answers = group
+            .par_iter()
+            .zip(found)
+            .map(|(plan, top)| answer(snapshot, config, plan, top, scan_micros))
+            .collect::<Result<Vec<_>>>()?;
+        for (index, answer) in members.into_iter().zip(answers) {
+            responses[index] = Some(answer);
         }
     }
     Ok(responses.into_iter().flatten().collect())
-}
-
-fn plan<'r>(
-    snapshot: &Snapshot,
-    config: &CollectionConfig,
-    request: &'r QueryRequest,
-) -> Result<Plan<'r>> {
-    check_range("limit", 1, limits::MAX_QUERY_LIMIT, request.limit)?;
-    let most = limits::MAX_QUERY_LIMIT - request.limit;
-    check_range("offset", 0, most, request.offset)?;
-    let (field, settings) = config.field(&request.field)?;
-    match &request.query {
-        Query::Vector(vector) => {
-            let scorer = Scorer::new(settings, vector.as_ref())?;
-            Ok(Plan { request, field, scorer, exclude: None })
-        }
-        Query::Point(id) => {
-            let location =
-                snapshot.find(id)?.ok_or_else(|| Error::PointNotFound { id: id.clone() })?;
-            let vector = snapshot.reader(location).vector(field, location.row);
-            let vector = vector.ok_or_else(|| without_vector(id, &request.field))?;
-            let scorer = Scorer::new(settings, vector.as_ref())?;
-            Ok(Plan { request, field, scorer, exclude: Some(location) })
-        }
-    }
-}
-
-fn without_vector(id: &PointId, field: &str) -> Error {
-    let expected = "a point that has a vector in the queried field";
-    let got = format!("point {id} without a vector in {field:?}");
-    InvalidInput::new("point", Problem::Mismatch { expected, got }).into()
 }
 
 fn scan<'s>(
@@ -125,24 +98,44 @@ fn scan<'s>(
     let merge = |left: Vec<TopK<'s>>, right: Vec<TopK<'s>>| {
         left.into_iter().zip(right).map(|(left, right)| left.merge(right)).collect()
     };
-    tasks(snapshot, field)
+    tasks(snapshot, field, plans)
         .into_par_iter()
         .try_fold(start, |mut tops, task| {
             if deadline.passed() {
                 return Err(Error::DeadlineExceeded);
             }
-            score_rows(&task, field, plans, &mut tops);
+            let view = task.index as usize;
+            for (plan, top) in plans.iter().zip(&mut tops) {
+                if let (Some(query), Some(codes)) =
+                    (&plan.codes[view], task.view.reader.codes(field))
+                {
+                    score_codes(&task, field, codes, query, top);
+                }
+            }
+            let mut exact: Vec<_> = plans
+                .iter()
+                .zip(&mut tops)
+                .filter(|(plan, _)| plan.codes[view].is_none())
+                .collect();
+            if !exact.is_empty() {
+                score_vectors(&task, field, &mut exact);
+            }
             Ok(tops)
         })
         .try_reduce(start, |left, right| Ok(merge(left, right)))
 }
 
-fn tasks(snapshot: &Snapshot, field: usize) -> Vec<Task<'_>> {
+fn tasks<'s>(snapshot: &'s Snapshot, field: usize, plans: &[&Plan<'_>]) -> Vec<Task<'s>> {
     let mut tasks = Vec::new();
     for (index, view) in (0..).zip(&snapshot.views) {
         let rows = view.reader.rows();
-        let row_bytes = (view.reader.vector_bytes(field) / u64::from(rows.max(1))).max(1);
-        let step = (TASK_BYTES / row_bytes).clamp(1, u64::from(u32::MAX)) as u32;
+        let coded = plans.iter().all(|plan| plan.codes[index as usize].is_some());
+        let codes = view.reader.codes(field).filter(|_| coded);
+        let row_bytes = codes.map_or_else(
+            || view.reader.vector_bytes(field) / u64::from(rows.max(1)),
+            |codes| codes.row_bytes() as u64,
+        );
+        let step = (TASK_BYTES / row_bytes.max(1)).clamp(1, u64::from(u32::MAX)) as u32;
         for first in (0..rows).step_by(step as usize) {
             let rows = first..rows.min(first.saturating_add(step));
             tasks.push(Task { index, view, rows });
@@ -151,7 +144,33 @@ fn tasks(snapshot: &Snapshot, field: usize) -> Vec<Task<'_>> {
     tasks
 }
 
-fn score_rows(task: &Task<'_>, field: usize, plans: &[&Plan<'_>], tops: &mut [TopK<'_>]) {
+fn score_codes(
+    task: &Task<'_>,
+    field: usize,
+    codes: &FieldCodes,
+    query: &PrimaryQuery,
+    top: &mut TopK<'_>,
+) {
+    let absent = task.view.reader.absent(field);
+    let mut buffer = [0.0; CODE_ROWS];
+    for first in task.rows.clone().step_by(CODE_ROWS) {
+        let end = task.rows.end.min(first.saturating_add(CODE_ROWS as u32));
+        let scores = &mut buffer[..(end - first) as usize];
+        codes.score(query, first..end, scores);
+        for (row, &score) in (first..end).zip(&*scores) {
+            let score = Score(score);
+            // Few rows pass the first check.
+            if top.may_enter(score)
+                && !task.view.deleted.contains(row)
+                && !absent.is_some_and(|absent| absent.contains(row))
+            {
+                top.offer(score, task.locate(row));
+            }
+        }
+    }
+}
+
+fn score_vectors(task: &Task<'_>, field: usize, plans: &mut [(&&Plan<'_>, &mut TopK<'_>)]) {
     let mut deleted = task.view.deleted.range(task.rows.clone()).peekable();
     let mut widened = Vec::new();
     task.view.reader.visit_vectors(field, task.rows.clone(), &mut |first, vectors, range| {
@@ -162,27 +181,70 @@ fn score_rows(task: &Task<'_>, field: usize, plans: &[&Plan<'_>], tops: &mut [To
             {
                 continue;
             }
-            let elements = match vectors.row(local) {
-                ElementsRef::F32(elements) => elements,
-                ElementsRef::F16(elements) => {
-                    kernels::widen(elements, &mut widened);
-                    &widened
-                }
-            };
-            let location = Location { view: task.index, row };
-            for (plan, top) in plans.iter().zip(tops.iter_mut()) {
-                top.offer(plan.scorer.score(elements), location);
+            let elements = widen(vectors.row(local), &mut widened);
+            for (plan, top) in plans.iter_mut() {
+                top.offer(plan.scorer.score(elements), task.locate(row));
             }
         }
     });
 }
 
-fn respond(
+fn widen<'a>(elements: ElementsRef<'a>, buffer: &'a mut Vec<f32>) -> &'a [f32] {
+    match elements {
+        ElementsRef::F32(elements) => elements,
+        ElementsRef::F16(elements) => {
+            kernels::widen(elements, buffer);
+            buffer
+        }
+    }
+}
+
+/// Scores the candidates that were found by codes again, by what is best of them.
+fn rerank<'s>(snapshot: &'s Snapshot, plan: &Plan<'_>, found: TopK<'s>) -> TopK<'s> {
+    let mut top = TopK::new(plan.hits(), snapshot);
+    let mut values = Vec::new();
+    for candidate in found.into_sorted() {
+        let location = candidate.location;
+        let view = location.view as usize;
+        let reader = snapshot.reader(location);
+        let score = match reader.codes(plan.field).filter(|_| plan.codes[view].is_some()) {
+            None => candidate.score,
+            Some(codes) if codes.has_secondary() => {
+                codes.reconstruct(location.row, &mut values);
+                plan.scorer.score(&values)
+            }
+            Some(_) => {
+                let mut score = candidate.score;
+                let rows = location.row..location.row + 1;
+                reader.visit_vectors(plan.field, rows, &mut |_, vectors, range| {
+                    score = plan.scorer.score(widen(vectors.row(range.start), &mut values));
+                });
+                score
+            }
+        };
+        top.offer(score, location);
+    }
+    top
+}
+
+fn answer(
     snapshot: &Snapshot,
     config: &CollectionConfig,
     plan: &Plan<'_>,
-    top: TopK<'_>,
+    found: TopK<'_>,
+    scan_micros: u64,
 ) -> Result<QueryResponse> {
+    let candidates = found.len();
+    let started = Instant::now();
+    let reranks = plan.codes.iter().any(Option::is_some);
+    let top = if reranks { rerank(snapshot, plan, found) } else { found };
+    let explanation = plan.request.explain.then(|| {
+        let mut stages = scan_stages(snapshot, plan, scan_micros);
+        if reranks {
+            stages.push(rerank_stage(snapshot, plan, candidates as u64, micros(started)));
+        }
+        Explanation { stages }
+    });
     let hits = top
         .into_sorted()
         .into_iter()
@@ -195,5 +257,47 @@ fn respond(
             Ok(Hit { score: candidate.score.0, point })
         })
         .collect::<Result<Vec<_>>>()?;
-    Ok(QueryResponse { hits, sequence: snapshot.sequence })
+    Ok(QueryResponse { hits, sequence: snapshot.sequence, explanation })
+}
+
+fn micros(since: Instant) -> u64 {
+    since.elapsed().as_micros().try_into().unwrap_or(u64::MAX)
+}
+
+/// What the scan read, a stage for each kind of source.
+fn scan_stages(snapshot: &Snapshot, plan: &Plan<'_>, micros: u64) -> Vec<Stage> {
+    let mut sources = BTreeMap::<String, (u64, u64)>::new();
+    for (view, query) in snapshot.views.iter().zip(&plan.codes) {
+        let codes = view.reader.codes(plan.field).filter(|_| query.is_some());
+        let rows = u64::from(view.reader.rows());
+        let (source, bytes) = match codes {
+            Some(codes) => {
+                let code = codes.report().ladder.last().map_or("", |rung| rung.code.as_str());
+                (format!("codes {code}"), rows * codes.row_bytes() as u64)
+            }
+            None => (vectors_of(view, plan.field), view.reader.vector_bytes(plan.field)),
+        };
+        let sum = sources.entry(source).or_default();
+        *sum = (sum.0 + rows, sum.1 + bytes);
+    }
+    let stage =
+        |(source, (rows, bytes))| Stage { name: "scan".into(), source, rows, bytes, micros };
+    sources.into_iter().map(stage).collect()
+}
+
+fn vectors_of(view: &View, field: usize) -> String {
+    if view.reader.has_raw(field) { "vectors" } else { "reconstructed vectors" }.into()
+}
+
+fn rerank_stage(snapshot: &Snapshot, plan: &Plan<'_>, rows: u64, micros: u64) -> Stage {
+    let coded = snapshot.views.iter().zip(&plan.codes).filter(|(_, query)| query.is_some());
+    let secondary = coded.filter_map(|(view, _)| view.reader.codes(plan.field)).fold(
+        (false, 0),
+        |(any, bytes), codes| {
+            (any || codes.has_secondary(), bytes.max(codes.codec().secondary_stride()))
+        },
+    );
+    let row_bytes = if secondary.0 { secondary.1 } else { 4 * plan.scorer.dimension() };
+    let source = if secondary.0 { "secondary codes" } else { "vectors" }.to_owned();
+    Stage { name: "rerank".into(), source, rows, bytes: rows * row_bytes as u64, micros }
 }

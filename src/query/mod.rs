@@ -1,15 +1,17 @@
 //! Queries: what is asked, and how a snapshot answers it.
 //!
-//! A query is validated into a scorer, the snapshot is cut into ranges of rows that
-//! are scored on all cores, and the best of each range are merged. Search is exact: every live
-//! row that has the queried field is scored.
+//! A query is validated into a plan, the snapshot is cut into ranges of rows that are scored on
+//! all cores, and the best of each range are merged. Every live row that has the queried field is
+//! scored: by its vector, or where the field is compressed by its codes, after which the best
+//! candidates are scored again by something better.
 
 mod deadline;
 mod executor;
+mod plan;
 mod request;
 mod scorer;
 mod top_k;
 
 pub use deadline::Deadline;
 pub(crate) use executor::execute;
-pub use request::{Hit, Query, QueryRequest, QueryResponse};
+pub use request::{Explanation, Hit, Query, QueryParams, QueryRequest, QueryResponse, Stage};

@@ -22,6 +22,20 @@ pub struct QueryRequest {
     pub offset: usize,
     /// Which parts of the points to return.
     pub include: Include,
+    /// How to search.
+    pub params: QueryParams,
+    /// Whether to say how the answer came about.
+    pub explain: bool,
+}
+
+/// How to search a compressed field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct QueryParams {
+    /// Compare with every vector itself, not with codes.
+    pub exact: bool,
+    /// So many candidates of the scan of codes are compared with better codes or the vectors
+    /// themselves. If not set: four times the hits that are asked for, and at least 50.
+    pub rerank: Option<usize>,
 }
 
 /// What to search for.
@@ -62,7 +76,16 @@ impl QueryRequest {
     /// The ten points most similar to `query` in `field`, ids and scores alone.
     pub fn new(field: impl Into<String>, query: impl Into<Query>) -> Self {
         let (field, query) = (field.into(), query.into());
-        Self { field, query, limit: 10, offset: 0, include: Include::NOTHING }
+        let params = QueryParams::default();
+        Self {
+            field,
+            query,
+            limit: 10,
+            offset: 0,
+            include: Include::NOTHING,
+            params,
+            explain: false,
+        }
     }
 
     /// Returns `limit` hits.
@@ -75,6 +98,26 @@ impl QueryRequest {
     #[must_use]
     pub fn offset(self, offset: usize) -> Self {
         Self { offset, ..self }
+    }
+
+    /// Compares with every vector itself, also where there are codes.
+    #[must_use]
+    pub fn exact(mut self) -> Self {
+        self.params.exact = true;
+        self
+    }
+
+    /// Compares so many candidates of a scan of codes with something better.
+    #[must_use]
+    pub fn rerank(mut self, candidates: usize) -> Self {
+        self.params.rerank = Some(candidates);
+        self
+    }
+
+    /// Says how the answer came about, too.
+    #[must_use]
+    pub fn explain(self) -> Self {
+        Self { explain: true, ..self }
     }
 
     /// Returns payloads, too.
@@ -108,4 +151,28 @@ pub struct QueryResponse {
     pub hits: Vec<Hit>,
     /// Sequence number of the last write that the answer takes into account.
     pub sequence: u64,
+    /// How the answer came about, if the request asked.
+    pub explanation: Option<Explanation>,
+}
+
+/// How an answer came about.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Explanation {
+    /// What was done, in order. Queries of a batch that ask the same field share their scan.
+    pub stages: Vec<Stage>,
+}
+
+/// A part of the work for an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stage {
+    /// `scan` or `rerank`.
+    pub name: String,
+    /// What was read: `vectors`, or codes as in `codes lvq4:256:pca`.
+    pub source: String,
+    /// Rows that were scored.
+    pub rows: u64,
+    /// Bytes that were read for them.
+    pub bytes: u64,
+    /// Time it took, in microseconds; scans of several sources run together and share theirs.
+    pub micros: u64,
 }

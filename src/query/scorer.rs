@@ -25,6 +25,16 @@ impl Scorer {
         Ok(Self { metric: field.metric, dimension: field.dimension, query })
     }
 
+    /// The query as it is compared: shape [m, dimension], scaled to length 1 under cosine.
+    pub fn query(&self) -> &[f32] {
+        &self.query
+    }
+
+    /// Length of each vector.
+    pub fn dimension(&self) -> usize {
+        self.dimension
+    }
+
     /// The similarity with a row of shape [n, dimension] (n = 1 in a single field), n ≥ 1.
     #[inline]
     pub fn score(&self, row: &[f32]) -> Score {

@@ -57,14 +57,24 @@ impl<'s> TopK<'s> {
         Self { limit, heap: BinaryHeap::new(), snapshot }
     }
 
+    /// Whether a row of this score may be among the best; if not, offering it changes nothing.
+    #[inline]
+    pub fn may_enter(&self, score: Score) -> bool {
+        let worst = self.heap.peek().map(|worst| worst.0.score);
+        self.heap.len() < self.limit || worst.is_some_and(|worst| score >= worst)
+    }
+
     /// Offers a row.
     #[inline]
     pub fn offer(&mut self, score: Score, location: Location) {
-        let worst = self.heap.peek().map(|worst| worst.0.score);
-        if self.heap.len() == self.limit && worst.is_none_or(|worst| score < worst) {
-            return;
+        if self.may_enter(score) {
+            self.push(Candidate { score, location, snapshot: self.snapshot });
         }
-        self.push(Candidate { score, location, snapshot: self.snapshot });
+    }
+
+    /// Number of candidates.
+    pub fn len(&self) -> usize {
+        self.heap.len()
     }
 
     fn push(&mut self, candidate: Candidate<'s>) {

@@ -10,9 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use lanner_storage::{Directory, FileEntry, SectionWriter, SegmentEntry};
 use roaring::RoaringBitmap;
 
+use super::codes::write_codes;
 use super::{SegmentReader, sections};
 use crate::error::{Error, Result};
 use crate::model::{CollectionConfig, PointId, VectorField, VectorKind};
+use crate::quantization::{Codec, TrainedCodec};
 
 /// Rows written between two looks at whether the build was cancelled.
 const RANGE_ROWS: u32 = 4096;
@@ -37,12 +39,12 @@ impl BuildSource {
         row - self.deleted.rank(row) as u32
     }
 
-    fn live(&self) -> impl Iterator<Item = u32> {
+    pub(super) fn live(&self) -> impl Iterator<Item = u32> {
         (0..self.reader.rows()).filter(|&row| !self.deleted.contains(row))
     }
 
     /// Ranges of consecutive live rows, in order, none longer than [`RANGE_ROWS`].
-    fn live_ranges(&self) -> impl Iterator<Item = Range<u32>> {
+    pub(super) fn live_ranges(&self) -> impl Iterator<Item = Range<u32>> {
         let ends = self.deleted.iter().chain([self.reader.rows()]);
         let mut start = 0;
         ends.flat_map(move |end| {
@@ -56,36 +58,64 @@ impl BuildSource {
     }
 }
 
-/// Writes the live rows of `sources`, in order, to `folder` (which must not exist) and returns
-/// its manifest entry. When this returns the files are durable under their final name.
+/// What a segment is built for.
+pub struct BuildPlan<'a> {
+    /// Where its folder is made.
+    pub directory: &'a dyn Directory,
+    /// That folder, which must not exist.
+    pub folder: &'a str,
+    /// Its number in the manifest.
+    pub number: u64,
+    /// The collection's settings.
+    pub config: &'a CollectionConfig,
+    /// What compresses each field, if anything does.
+    pub codecs: &'a [Option<Arc<TrainedCodec>>],
+    /// Encoding runs here.
+    pub pool: &'a rayon::ThreadPool,
+    /// Looked at now and then: whether to stop.
+    pub cancelled: &'a AtomicBool,
+}
+
+impl BuildPlan<'_> {
+    fn check_cancelled(&self) -> Result<()> {
+        if self.cancelled.load(Ordering::Relaxed) { Err(Error::Closing) } else { Ok(()) }
+    }
+}
+
+/// Writes the live rows of `sources`, in order, as one segment and returns its manifest entry.
+/// When this returns the files are durable under their final name.
 ///
 /// # Errors
-/// If a source is damaged or a file cannot be written, and [`Error::Closing`] if `cancelled`
-/// became true; leftovers are in `<folder>.tmp`.
-pub fn build_segment(
-    directory: &dyn Directory,
-    folder: &str,
-    number: u64,
-    config: &CollectionConfig,
-    sources: &[BuildSource],
-    cancelled: &AtomicBool,
-) -> Result<SegmentEntry> {
+/// If a source is damaged or a file cannot be written, and [`Error::Closing`] if it was
+/// cancelled; leftovers are in `<folder>.tmp`.
+pub fn build_segment(plan: &BuildPlan<'_>, sources: &[BuildSource]) -> Result<SegmentEntry> {
     let rows: u64 = sources.iter().map(BuildSource::live_rows).sum();
     let rows = u32::try_from(rows)
         .map_err(|_| Error::Internal(format!("a segment cannot hold {rows} rows")))?;
-    let temporary = format!("{folder}.tmp");
+    let (directory, temporary) = (plan.directory, format!("{}.tmp", plan.folder));
     directory.remove_folder(&temporary)?;
     directory.create_folder(&temporary)?;
     let mut files = vec![write_points(directory, &temporary, sources)?];
-    for (index, field) in config.fields.values().enumerate() {
-        files.push(write_field(directory, &temporary, index, field, sources, cancelled)?);
+    for (index, field) in plan.config.fields.values().enumerate() {
+        let trained = plan.codecs.get(index).and_then(Option::as_deref);
+        let keep_raw = trained.is_none() || field.compression.keep_raw;
+        files.push(write_field(plan, &temporary, index, field, keep_raw, sources)?);
+        if let Some(trained) = trained {
+            let mut encode = |codec: &Codec, rows: &[f32], first: &mut [u8], second: &mut [u8]| {
+                plan.check_cancelled()?;
+                plan.pool.install(|| codec.encode(rows, first, second));
+                Ok(())
+            };
+            files.extend(write_codes(directory, &temporary, index, trained, sources, &mut encode)?);
+        }
     }
     directory.sync_folder(&temporary)?;
-    directory.rename(&temporary, folder)?;
-    Ok(SegmentEntry { number, rows, files })
+    directory.rename(&temporary, plan.folder)?;
+    Ok(SegmentEntry { number: plan.number, rows, files })
 }
 
-fn finish(writer: SectionWriter, name: String) -> Result<FileEntry> {
+/// Finishes a file and says what the manifest has to know about it.
+pub(crate) fn finish(writer: SectionWriter, name: String) -> Result<FileEntry> {
     let summary = writer.finish()?;
     Ok(FileEntry { name, len: summary.len, checksum: summary.checksum })
 }
@@ -151,15 +181,15 @@ fn write_payloads(writer: &mut SectionWriter, sources: &[BuildSource]) -> Result
 }
 
 fn write_field(
-    directory: &dyn Directory,
+    plan: &BuildPlan<'_>,
     folder: &str,
     index: usize,
     field: &VectorField,
+    keep_raw: bool,
     sources: &[BuildSource],
-    cancelled: &AtomicBool,
 ) -> Result<FileEntry> {
     let name = sections::field_file(index);
-    let mut writer = SectionWriter::create(directory, &format!("{folder}/{name}"))?;
+    let mut writer = SectionWriter::create(plan.directory, &format!("{folder}/{name}"))?;
     let settings = serde_json::to_vec(field)
         .map_err(|error| Error::Internal(format!("cannot encode a field: {error}")))?;
     writer.write_section(sections::FIELD, &settings)?;
@@ -169,9 +199,7 @@ fn write_field(
     writer.begin_section(sections::VECTORS)?;
     for source in sources {
         for range in source.live_ranges() {
-            if cancelled.load(Ordering::Relaxed) {
-                return Err(Error::Closing);
-            }
+            plan.check_cancelled()?;
             let mut result = Ok(());
             source.reader.visit_vectors(index, range, &mut |_, view, rows| {
                 for row in rows {
@@ -182,7 +210,7 @@ fn write_field(
                     let vectors = (elements.len() / view.dimension) as u64;
                     offsets.push(offsets[offsets.len() - 1] + vectors);
                     next_row += 1;
-                    if result.is_ok() {
+                    if keep_raw && result.is_ok() {
                         result = writer.write(elements.as_bytes());
                     }
                 }

@@ -7,6 +7,7 @@
 //! outside the segment.
 
 mod builder;
+mod codes;
 mod mutable;
 mod sealed;
 mod sections;
@@ -14,7 +15,9 @@ mod snapshot;
 
 use std::ops::Range;
 
-pub use builder::{BuildSource, build_segment};
+pub(crate) use builder::finish;
+pub use builder::{BuildPlan, BuildSource, build_segment};
+pub use codes::{FieldCodes, sample_vectors};
 pub use mutable::{MutableReader, MutableSegment};
 use roaring::RoaringBitmap;
 pub use sealed::{SealedSegment, SegmentFile};
@@ -58,7 +61,8 @@ pub trait SegmentReader: Send + Sync {
     fn payload(&self, row: u32) -> Result<Option<Payload>>;
 
     /// Visits the vectors of a field for the rows of `range`, block by block: `visit` gets the
-    /// block's first row, the block, and which of its rows lie in the range.
+    /// block's first row, the block, and which of its rows lie in the range. Where the vectors
+    /// themselves were not kept, these are reconstructed from their codes.
     fn visit_vectors(
         &self,
         field: usize,
@@ -66,8 +70,24 @@ pub trait SegmentReader: Send + Sync {
         visit: &mut dyn FnMut(u32, VectorsView<'_>, Range<usize>),
     );
 
-    /// Bytes of vectors a scan of this field reads.
+    /// Bytes of vectors an exact scan of this field reads.
     fn vector_bytes(&self, field: usize) -> u64;
+
+    /// The codes of a field, if it is compressed here.
+    fn codes(&self, _field: usize) -> Option<&FieldCodes> {
+        None
+    }
+
+    /// The rows without a vector in a field that is compressed here.
+    fn absent(&self, _field: usize) -> Option<&RoaringBitmap> {
+        None
+    }
+
+    /// Whether the vectors of a field are those that were written; if not, they are reconstructed
+    /// from their codes.
+    fn has_raw(&self, _field: usize) -> bool {
+        true
+    }
 
     /// The vector of a row, widened to f32; `None` where the point has none.
     fn vector(&self, field: usize, row: u32) -> Option<Vector> {

@@ -10,12 +10,15 @@ use std::ops::Range;
 use lanner_storage::{Directory, SectionFile, SegmentEntry, StorageError};
 use roaring::RoaringBitmap;
 
-use super::{SegmentReader, sections};
+use super::{FieldCodes, SegmentReader, sections};
 use crate::error::Result;
 use crate::model::{
-    CollectionConfig, ElementsRef, Payload, PointId, PointIdRef, VectorField, VectorKind,
+    CollectionConfig, Elements, ElementsRef, Payload, PointId, PointIdRef, VectorField, VectorKind,
     VectorsView,
 };
+
+/// Rows that are reconstructed at once.
+const RECONSTRUCTED_ROWS: u32 = 256;
 
 /// A folder of section files that never change.
 #[derive(Debug)]
@@ -31,6 +34,7 @@ struct SealedField {
     file: SectionFile,
     settings: VectorField,
     absent: RoaringBitmap,
+    codes: Option<FieldCodes>,
 }
 
 /// A file of a sealed segment, for reports.
@@ -73,7 +77,16 @@ impl SealedSegment {
         for (index, settings) in config.fields.values().enumerate() {
             let file = open(&sections::field_file(index))?;
             let absent = bitmap(&file, sections::ABSENT)?;
-            let field = SealedField { file, settings: settings.clone(), absent };
+            let listed = |name: &String| entry.files.iter().any(|file| file.name == *name);
+            let optional = |name: String| listed(&name).then(|| open(&name)).transpose();
+            let codes = match optional(sections::codes_file(index))? {
+                Some(codes) => {
+                    let secondary = optional(sections::secondary_file(index))?;
+                    Some(FieldCodes::open(codes, secondary, settings, entry.rows)?)
+                }
+                None => None,
+            };
+            let field = SealedField { file, settings: settings.clone(), absent, codes };
             field.check(entry.rows)?;
             fields.push(field);
         }
@@ -94,8 +107,12 @@ impl SealedSegment {
     }
 
     /// The files with their sections, for reports.
-    pub fn files(&self) -> Vec<SegmentFile> {
-        let open = std::iter::once(&self.points).chain(self.fields.iter().map(|f| &f.file));
+    pub fn files<'s>(&'s self) -> Vec<SegmentFile> {
+        let codes = |field: &'s SealedField| field.codes.iter().flat_map(FieldCodes::files);
+        let fields = self.fields.iter();
+        let open = fields.flat_map(|field| std::iter::once(&field.file).chain(codes(field)));
+        let open = std::iter::once(&self.points).chain(open);
+        // The builder lists the files in this order.
         let describe = |(file, entry): (&SectionFile, &lanner_storage::FileEntry)| SegmentFile {
             name: entry.name.clone(),
             size_bytes: entry.len,
@@ -153,6 +170,9 @@ impl SealedField {
             return Err(corrupted(&self.file, sections::VECTORS, "not a whole number of vectors"));
         }
         let vectors = (bytes.len() / vector_bytes) as u64;
+        if !self.has_raw() {
+            return Ok(());
+        }
         if self.settings.kind == VectorKind::Multi {
             return check_offsets(&self.file, sections::VECTOR_OFFSETS, rows as usize, vectors);
         }
@@ -161,6 +181,36 @@ impl SealedField {
             return Err(corrupted(&self.file, sections::VECTORS, detail));
         }
         Ok(())
+    }
+
+    /// Whether the vectors are there; if not, codes stand for them.
+    fn has_raw(&self) -> bool {
+        let empty = self.file.section(sections::VECTORS).is_ok_and(<[u8]>::is_empty);
+        !(empty && self.codes.is_some() && !self.settings.compression.keep_raw)
+    }
+
+    /// Visits reconstructed vectors, rounded to the field's element type.
+    fn visit_reconstructed(
+        &self,
+        codes: &FieldCodes,
+        rows: Range<u32>,
+        visit: &mut dyn FnMut(u32, VectorsView<'_>, Range<usize>),
+    ) {
+        let dimension = self.settings.dimension;
+        let mut values = Vec::new();
+        for first in rows.clone().step_by(RECONSTRUCTED_ROWS as usize) {
+            let end = rows.end.min(first.saturating_add(RECONSTRUCTED_ROWS));
+            let mut elements = Elements::new(self.settings.element);
+            for row in first..end {
+                codes.reconstruct(row, &mut values);
+                elements.extend_from_f32(&values);
+            }
+            let absent: RoaringBitmap =
+                self.absent.range(first..end).map(|row| row - first).collect();
+            let elements = elements.as_ref();
+            let view = VectorsView { dimension, elements, offsets: None, absent: &absent };
+            visit(first, view, 0..(end - first) as usize);
+        }
     }
 
     fn elements(&self) -> Option<ElementsRef<'_>> {
@@ -226,15 +276,37 @@ impl SegmentReader for SealedSegment {
         range: Range<u32>,
         visit: &mut dyn FnMut(u32, VectorsView<'_>, Range<usize>),
     ) {
+        let (field, range) = (&self.fields[field], range.start..range.end.min(self.entry.rows));
+        if let Some(codes) = field.codes.as_ref().filter(|_| !field.has_raw()) {
+            return field.visit_reconstructed(codes, range, visit);
+        }
         // `open` checked the sections a view is made of, so there always is one.
-        if let Some(view) = self.fields[field].view() {
-            let end = range.end.min(self.entry.rows);
-            visit(0, view, range.start as usize..end as usize);
+        if let Some(view) = field.view() {
+            visit(0, view, range.start as usize..range.end as usize);
         }
     }
 
     fn vector_bytes(&self, field: usize) -> u64 {
-        self.fields[field].elements().map_or(0, |elements| elements.as_bytes().len() as u64)
+        let field = &self.fields[field];
+        match &field.codes {
+            Some(codes) if !field.has_raw() => {
+                let row_bytes = codes.row_bytes() + codes.codec().secondary_stride();
+                u64::from(self.entry.rows) * row_bytes as u64
+            }
+            _ => field.elements().map_or(0, |elements| elements.as_bytes().len() as u64),
+        }
+    }
+
+    fn codes(&self, field: usize) -> Option<&FieldCodes> {
+        self.fields[field].codes.as_ref()
+    }
+
+    fn absent(&self, field: usize) -> Option<&RoaringBitmap> {
+        Some(&self.fields[field].absent).filter(|absent| !absent.is_empty())
+    }
+
+    fn has_raw(&self, field: usize) -> bool {
+        self.fields[field].has_raw()
     }
 }
 
@@ -271,7 +343,7 @@ impl SealedSegment {
 }
 
 /// A section as numbers; `len` is how many there must be.
-fn slice<'f, T: bytemuck::AnyBitPattern>(
+pub(super) fn slice<'f, T: bytemuck::AnyBitPattern>(
     file: &'f SectionFile,
     section: &str,
     len: Option<usize>,

@@ -19,12 +19,35 @@ pub const PAYLOADS: &str = "payloads";
 
 /// The settings of the field, as JSON.
 pub const FIELD: &str = "field";
-/// The vectors, f32 or f16, row-major.
+/// The vectors, f32 or f16, row-major; empty if the secondary codes stand for them.
 pub const VECTORS: &str = "vectors";
 /// Multi fields: u64 a row and one more, the first vector of each row.
 pub const VECTOR_OFFSETS: &str = "vector_offsets";
 /// Roaring bitmap of the rows without a vector.
 pub const ABSENT: &str = "absent";
+
+/// How a field is compressed: the report of its training, as JSON.
+pub const CODEC: &str = "codec";
+/// f32 a dimension: what is subtracted from a vector first.
+pub const CENTER: &str = "center";
+/// f32, shape [reduced, dimension]: the map of queries; empty without a reduction.
+pub const QUERY_MAP: &str = "query_map";
+/// f32, of the same shape: the map of vectors; empty if it is that of the queries.
+pub const BASE_MAP: &str = "base_map";
+/// The primary codes, a record a row, and the slack that kernels read past the last.
+pub const PRIMARY: &str = "primary";
+/// The secondary codes, a record a row.
+pub const SECONDARY: &str = "secondary";
+
+/// The file with the codec and the primary codes of a field.
+pub fn codes_file(index: usize) -> String {
+    format!("codes-{index}.sec")
+}
+
+/// The file with the secondary codes of a field.
+pub fn secondary_file(index: usize) -> String {
+    format!("secondary-{index}.sec")
+}
 
 /// The file with the vectors of the field at `index` (in the order of names).
 pub fn field_file(index: usize) -> String {

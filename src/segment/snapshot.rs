@@ -111,6 +111,9 @@ impl Snapshot {
             for (index, name) in fields.enumerate() {
                 if let Some(vector) = reader.vector(index, location.row) {
                     point.vectors.insert(name.clone(), vector);
+                    if !reader.has_raw(index) {
+                        point.reconstructed.insert(name.clone());
+                    }
                 }
             }
         }

@@ -10,10 +10,12 @@ use super::proto::{
     CollectionSummary, CreateCollectionRequest, CreateCollectionResponse, DeleteCollectionRequest,
     DeleteCollectionResponse, FlushCollectionRequest, FlushCollectionResponse,
     GetCollectionRequest, GetCollectionResponse, ListCollectionsRequest, ListCollectionsResponse,
-    OptimizeCollectionRequest, OptimizeCollectionResponse,
+    OptimizeCollectionRequest, OptimizeCollectionResponse, TrainCollectionRequest,
+    TrainCollectionResponse,
 };
 use super::{blocking, on_collection};
-use crate::Database;
+use crate::model::Problem;
+use crate::{Database, InvalidInput};
 
 /// The service on a database.
 pub struct Collections(pub Arc<Database>);
@@ -27,7 +29,8 @@ impl CollectionService for Collections {
         let (database, request) = (self.0.clone(), request.into_inner());
         blocking(move || {
             let config = to_model::config(request.config)?;
-            database.create_collection(&request.name, config)
+            let queries = to_model::training_queries(request.training_queries)?;
+            database.create_collection_with(&request.name, config, &queries)
         })
         .await?;
         Ok(Response::new(CreateCollectionResponse {}))
@@ -80,5 +83,21 @@ impl CollectionService for Collections {
         let name = request.into_inner().name;
         on_collection(&self.0, name, |collection| collection.optimize()).await?;
         Ok(Response::new(OptimizeCollectionResponse {}))
+    }
+
+    async fn train_collection(
+        &self,
+        request: Request<TrainCollectionRequest>,
+    ) -> Result<Response<TrainCollectionResponse>, Status> {
+        let TrainCollectionRequest { name, field, queries } = request.into_inner();
+        on_collection(&self.0, name, move |collection| {
+            let queries = queries.ok_or_else(|| {
+                InvalidInput::new("queries", Problem::Missing { expected: "queries" })
+            })?;
+            let queries = to_model::training_queries([(field.clone(), queries)])?;
+            queries.values().try_for_each(|queries| collection.train(&field, queries))
+        })
+        .await?;
+        Ok(Response::new(TrainCollectionResponse {}))
     }
 }

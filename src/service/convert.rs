@@ -5,16 +5,18 @@
 
 /// Messages to the engine's types.
 pub mod to_model {
+    use std::collections::BTreeMap;
+
     use half::f16;
     use half::slice::HalfFloatSliceExt;
     use prost::bytes::Bytes;
 
-    use super::super::proto;
+    use super::super::{compression, proto};
     use crate::model::{PointBatchBuilder, Problem};
     use crate::{
-        CollectionConfig, Compression, Durability, ElementType, Hit, Include, InvalidInput, Metric,
-        MultiVector, Payload, Point, PointId, Query, QueryRequest, QueryResponse, Vector,
-        VectorField, VectorKind, WriteReceipt,
+        CollectionConfig, Durability, ElementType, Explanation, Hit, Include, InvalidInput, Metric,
+        MultiVector, Payload, Point, PointId, Query, QueryParams, QueryRequest, QueryResponse,
+        Stage, Vector, VectorField, VectorKind, WriteReceipt,
     };
 
     type Result<T> = std::result::Result<T, InvalidInput>;
@@ -110,6 +112,9 @@ pub mod to_model {
         let mut point = Point::new(point_id(message.id, "id")?);
         point.payload = message.payload_json.as_deref().map(Payload::parse).transpose()?;
         for (name, value) in message.vectors {
+            if value.reconstructed {
+                point.reconstructed.insert(name.clone());
+            }
             let value = vector(value, &format!("vectors.{name}"))?;
             point.vectors.insert(name, value);
         }
@@ -134,6 +139,24 @@ pub mod to_model {
             Ok(proto::Durability::Buffered) => Ok(Durability::Buffered),
             Err(_) => Err(mismatch("durability", "a known durability", number)),
         }
+    }
+
+    /// Queries to train on, by field.
+    ///
+    /// # Errors
+    /// If one is malformed.
+    pub fn training_queries(
+        queries: impl IntoIterator<Item = (String, proto::Vector)>,
+    ) -> Result<BTreeMap<String, MultiVector>> {
+        let convert = |(name, value)| {
+            let path = format!("training_queries.{name}");
+            match vector(value, &path)? {
+                Vector::Multi(queries) => Ok((name, queries)),
+                // Without `rows`: one query.
+                Vector::Single(query) => Ok((name, MultiVector::from_rows(&[query])?)),
+            }
+        };
+        queries.into_iter().map(convert).collect()
     }
 
     /// The configuration of a collection.
@@ -167,7 +190,7 @@ pub mod to_model {
             Ok(proto::ElementType::F16) => ElementType::F16,
             Err(_) => return Err(mismatch("element", "f32 or f16", field.element)),
         };
-        let compression = Compression::default();
+        let compression = compression::to_model(field.compression)?;
         Ok(VectorField { dimension: field.dimension as usize, kind, metric, element, compression })
     }
 
@@ -191,7 +214,15 @@ pub mod to_model {
             limit: request.limit as usize,
             offset: request.offset as usize,
             include: include(request.include),
+            params: params(request.params),
+            explain: request.explain,
         })
+    }
+
+    fn params(params: Option<proto::SearchParams>) -> QueryParams {
+        let params = params.unwrap_or_default();
+        let rerank = params.rerank.map(|rerank| rerank as usize);
+        QueryParams { exact: params.exact, rerank }
     }
 
     /// The answer to a query.
@@ -204,7 +235,17 @@ pub mod to_model {
             Ok(Hit { score: hit.score, point: point(found)? })
         };
         let hits = response.hits.into_iter().map(hit).collect::<Result<_>>()?;
-        Ok(QueryResponse { hits, sequence: response.sequence })
+        let stage = |stage: proto::Stage| Stage {
+            name: stage.name,
+            source: stage.source,
+            rows: stage.rows,
+            bytes: stage.bytes,
+            micros: stage.micros,
+        };
+        let explanation = response.explanation.map(|explanation| Explanation {
+            stages: explanation.stages.into_iter().map(stage).collect(),
+        });
+        Ok(QueryResponse { hits, sequence: response.sequence, explanation })
     }
 
     /// A receipt.
@@ -220,11 +261,11 @@ pub mod to_model {
 
 /// The engine's types to messages.
 pub mod from_model {
-    use super::super::proto;
+    use super::super::{compression, proto};
     use crate::{
         CollectionConfig, CollectionInfo, Durability, ElementType, Hit, Include, Metric, Point,
-        PointId, Query, QueryRequest, QueryResponse, SegmentInfo, Vector, VectorField, VectorKind,
-        WriteReceipt,
+        PointId, Query, QueryRequest, QueryResponse, SegmentInfo, Stage, Vector, VectorField,
+        VectorKind, WriteReceipt,
     };
 
     /// An id.
@@ -244,14 +285,22 @@ pub mod from_model {
             Vector::Single(_) => None,
             Vector::Multi(multi) => Some(multi.rows().len() as u32),
         };
-        proto::Vector { values: Some(proto::vector::Values::F32(bytes.into())), rows }
+        let values = Some(proto::vector::Values::F32(bytes.into()));
+        proto::Vector { values, rows, reconstructed: false }
     }
 
     /// A point.
     pub fn point(point: &Point) -> proto::Point {
         proto::Point {
             id: Some(point_id(&point.id)),
-            vectors: point.vectors.iter().map(|(name, v)| (name.clone(), vector(v))).collect(),
+            vectors: point
+                .vectors
+                .iter()
+                .map(|(name, value)| {
+                    let reconstructed = point.reconstructed.contains(name);
+                    (name.clone(), proto::Vector { reconstructed, ..vector(value) })
+                })
+                .collect(),
             payload_json: point.payload.as_ref().map(|payload| payload.as_str().to_owned()),
         }
     }
@@ -298,6 +347,7 @@ pub mod from_model {
             kind: kind.into(),
             metric: metric.into(),
             element: element.into(),
+            compression: Some(compression::from_model(&field.compression)),
         }
     }
 
@@ -329,6 +379,11 @@ pub mod from_model {
             deleted: segment.deleted,
             size_bytes: segment.size_bytes,
             files: segment.files.iter().map(file).collect(),
+            codecs: segment
+                .codecs
+                .iter()
+                .map(|(name, report)| (name.clone(), compression::from_report(report)))
+                .collect(),
         }
     }
 
@@ -349,6 +404,11 @@ pub mod from_model {
             offset: request.offset.try_into().unwrap_or(u32::MAX),
             include: Some(include(request.include)),
             query: Some(query),
+            params: Some(proto::SearchParams {
+                exact: request.params.exact,
+                rerank: request.params.rerank.map(|rerank| rerank.try_into().unwrap_or(u32::MAX)),
+            }),
+            explain: request.explain,
         }
     }
 
@@ -356,7 +416,17 @@ pub mod from_model {
     pub fn response(response: &QueryResponse) -> proto::SearchResponse {
         let hit = |hit: &Hit| proto::Hit { score: hit.score, point: Some(point(&hit.point)) };
         let hits = response.hits.iter().map(hit).collect();
-        proto::SearchResponse { hits, sequence: response.sequence }
+        let stage = |stage: &Stage| proto::Stage {
+            name: stage.name.clone(),
+            source: stage.source.clone(),
+            rows: stage.rows,
+            bytes: stage.bytes,
+            micros: stage.micros,
+        };
+        let explanation = response.explanation.as_ref().map(|explanation| proto::Explanation {
+            stages: explanation.stages.iter().map(stage).collect(),
+        });
+        proto::SearchResponse { hits, sequence: response.sequence, explanation }
     }
 }
 
@@ -369,7 +439,7 @@ mod tests {
     use crate::{MultiVector, Payload, Point, Vector};
 
     fn refused(values: Option<Values>, rows: Option<u32>) -> String {
-        let message = proto::Vector { values, rows };
+        let message = proto::Vector { values, rows, reconstructed: false };
         to_model::vector(message, "vectors.v").unwrap_err().to_string()
     }
 
@@ -383,7 +453,7 @@ mod tests {
         for form in
             [Values::Floats(floats), Values::F32(bytes.into()), Values::F16(half_bytes.into())]
         {
-            let message = proto::Vector { values: Some(form), rows: None };
+            let message = proto::Vector { values: Some(form), rows: None, reconstructed: false };
             assert_eq!(to_model::vector(message, "v").unwrap(), Vector::from(values.to_vec()));
         }
     }

@@ -5,6 +5,7 @@
 //! and its work is heavy, so every call runs off tokio's worker threads.
 
 mod collections;
+pub(crate) mod compression;
 mod convert;
 mod points;
 mod query;

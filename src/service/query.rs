@@ -106,7 +106,7 @@ mod tests {
         let collection = database.create_collection("c", config).unwrap();
         collection.upsert([Point::new(1).with_vector("v", vec![1.0])]).unwrap();
         let values = Some(Values::F32(1.0_f32.to_le_bytes().to_vec().into()));
-        let vector = Query::Vector(Vector { values, rows: None });
+        let vector = Query::Vector(Vector { values, ..Vector::default() });
         let search = SearchRequest {
             field: "v".into(),
             limit: 1,

@@ -22,6 +22,20 @@ pub struct Manifest {
     pub next_segment: u64,
     /// The segments, oldest first.
     pub segments: Vec<SegmentEntry>,
+    /// Samples of queries to train on, at most one a field.
+    #[serde(default)]
+    pub queries: Vec<QueriesEntry>,
+}
+
+/// A sample of queries of a manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueriesEntry {
+    /// The field they are queries of.
+    pub field: String,
+    /// Their number, which names their folder; from the same series as those of segments.
+    pub number: u64,
+    /// Their file.
+    pub file: FileEntry,
 }
 
 /// One sealed segment of a manifest.

@@ -1,0 +1,207 @@
+//! Which codec compresses a new segment: the one in use, or a newly trained one.
+//!
+//! Segments share the codec of their neighbours, so that sealing only encodes. A merge trains
+//! anew when the codec no longer fits: when it loses more of the merged rows than of those it was
+//! trained on, or when it saw few rows at its time.
+
+use std::sync::Arc;
+
+use lanner_storage::{Directory, QueriesEntry, SectionFile, SectionWriter};
+
+use super::Inner;
+use super::state::Segments;
+use crate::error::{Error, Result};
+use crate::model::{
+    CollectionConfig, InvalidInput, MultiVector, Primary, Problem, VectorField, VectorKind,
+    VectorRef, check_range, limits, prepare_vector,
+};
+use crate::quantization::{TrainedCodec, TrainingSample, sample_rows, train};
+use crate::segment::{BuildSource, SegmentReader, sample_vectors};
+
+/// Segments of fewer rows are not compressed: they are scanned exactly in no time, and too small
+/// to learn from.
+pub(super) const MIN_ROWS: u64 = 1024;
+/// A codec is trained anew when it loses so many times what it lost of its training rows.
+const DRIFT: f64 = 1.2;
+/// A codec is trained anew when there are so many times the rows it was trained on.
+const GROWTH: usize = 4;
+/// Rows whose loss is compared.
+const DRIFT_ROWS: usize = 4096;
+/// Chooses samples and rotations.
+const SEED: u64 = 42;
+
+const QUERIES_FILE: &str = "queries.sec";
+const QUERIES: &str = "queries";
+
+/// Training queries of a field, as they are stored: checked and prepared as queries are.
+///
+/// # Errors
+/// [`InvalidInput`] if the field is unknown, has many vectors a point or is not compressed, or if
+/// there are no queries, too many, or one that does not fit the field.
+pub(crate) fn prepare_queries(
+    config: &CollectionConfig,
+    field: &str,
+    queries: &MultiVector,
+) -> Result<Vec<f32>, InvalidInput> {
+    let (_, settings) = config.field(field)?;
+    if settings.kind == VectorKind::Multi || settings.compression.primary == Primary::None {
+        let expected = "a single-vector field that is compressed";
+        let got = format!("{field:?}, which is not");
+        return Err(InvalidInput::new("field", Problem::Mismatch { expected, got }));
+    }
+    check_range("queries", 1, limits::MAX_TRAINING_QUERIES, queries.rows().len())?;
+    let mut values = Vec::with_capacity(queries.values().len());
+    for (index, row) in queries.rows().enumerate() {
+        let prepared = prepare_vector(settings, VectorRef::Single(row));
+        values.extend(
+            prepared.map_err(|problem| InvalidInput::new(format!("queries[{index}]"), problem))?,
+        );
+    }
+    Ok(values)
+}
+
+/// Codecs by field, in the order of names.
+pub(super) type Codecs = Vec<Option<Arc<TrainedCodec>>>;
+
+/// When a codec is trained anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Retrain {
+    /// When there is none.
+    IfMissing,
+    /// When it no longer fits.
+    IfDrifted,
+    /// In any case.
+    Always,
+}
+
+impl Inner {
+    /// The codecs in use: for each field that of the newest of these segments that has one.
+    pub(super) fn current_codecs<'s>(
+        &self,
+        segments: impl DoubleEndedIterator<Item = &'s (dyn SegmentReader + 's)> + Clone,
+    ) -> Codecs {
+        let newest = |field| {
+            segments
+                .clone()
+                .rev()
+                .find_map(|segment| segment.codes(field))
+                .map(|codes| codes.trained().clone())
+        };
+        (0..self.config.fields.len()).map(newest).collect()
+    }
+
+    /// What compresses a segment of these rows.
+    pub(super) fn choose_codecs(
+        &self,
+        sources: &[BuildSource],
+        current: Codecs,
+        retrain: Retrain,
+        queries: &[QueriesEntry],
+    ) -> Result<Codecs> {
+        let rows: u64 = sources.iter().map(BuildSource::live_rows).sum();
+        let mut codecs = Vec::with_capacity(current.len());
+        for (index, ((name, field), current)) in self.config.fields.iter().zip(current).enumerate()
+        {
+            let wanted = field.kind == VectorKind::Single
+                && field.compression.primary != Primary::None
+                && rows >= MIN_ROWS;
+            codecs.push(match (wanted, current) {
+                (false, _) => None,
+                (true, Some(current)) if retrain == Retrain::IfMissing => Some(current),
+                (true, current) => {
+                    let entry = queries.iter().find(|entry| entry.field == *name);
+                    self.pool
+                        .install(|| self.fit(index, field, sources, current, retrain, entry))?
+                }
+            });
+        }
+        Ok(codecs)
+    }
+
+    fn fit(
+        &self,
+        index: usize,
+        field: &VectorField,
+        sources: &[BuildSource],
+        current: Option<Arc<TrainedCodec>>,
+        retrain: Retrain,
+        queries: Option<&QueriesEntry>,
+    ) -> Result<Option<Arc<TrainedCodec>>> {
+        let dimension = field.dimension;
+        let sample = sample_vectors(sources, index, dimension, sample_rows(dimension), SEED);
+        let rows = sample.len() / dimension;
+        if (rows as u64) < MIN_ROWS {
+            return Ok(None);
+        }
+        if let Some(current) = current
+            && retrain == Retrain::IfDrifted
+            && rows < GROWTH * current.report.trained_rows
+        {
+            let loss = current.codec.loss(&sample[..rows.min(DRIFT_ROWS) * dimension]);
+            if loss <= DRIFT * current.report.loss {
+                return Ok(Some(current));
+            }
+            tracing::info!(collection = %self.name, field = index, loss, "the codec drifted");
+        }
+        let queries = match queries {
+            Some(entry) => self.read_queries(entry, dimension)?,
+            None => Vec::new(),
+        };
+        let started = std::time::Instant::now();
+        let sample = TrainingSample { rows: &sample, queries: &queries, seed: SEED };
+        let trained = train(field, sample)
+            .map_err(|error| Error::Internal(format!("a codec cannot be trained: {error}")))?;
+        if let Some(trained) = &trained {
+            tracing::info!(
+                collection = %self.name,
+                field = index,
+                code = trained.report.ladder.last().map_or("", |rung| rung.code.as_str()),
+                rows,
+                queries = trained.report.trained_queries,
+                seconds = started.elapsed().as_secs_f64(),
+                "codec trained"
+            );
+        }
+        Ok(trained.map(Arc::new))
+    }
+
+    fn read_queries(&self, entry: &QueriesEntry, dimension: usize) -> Result<Vec<f32>> {
+        let path = format!("{}/{QUERIES_FILE}", self.segment_folder(entry.number));
+        let directory = &*self.store.directory;
+        let file = SectionFile::open_expecting(directory, &path, &entry.file.summary())?;
+        file.verify()?;
+        let values: &[f32] = bytemuck::try_cast_slice(file.section(QUERIES)?)
+            .map_err(|error| file.corrupted(QUERIES, error.to_string()))?;
+        if !values.len().is_multiple_of(dimension) {
+            return Err(file.corrupted(QUERIES, "not a whole number of vectors").into());
+        }
+        Ok(values.to_vec())
+    }
+
+    /// Makes these the training queries of a field; they are durable when this returns. They are
+    /// used from the next training on.
+    pub(super) fn store_queries(&self, field: &str, values: &[f32]) -> Result<()> {
+        let number = super::optimizer::take_number(&mut self.lock().segments);
+        let directory: &dyn Directory = &*self.store.directory;
+        let folder = self.segment_folder(number);
+        let temporary = format!("{folder}.tmp");
+        directory.remove_folder(&temporary)?;
+        directory.create_folder(&temporary)?;
+        let mut writer = SectionWriter::create(directory, &format!("{temporary}/{QUERIES_FILE}"))?;
+        writer.write_section(QUERIES, bytemuck::cast_slice(values))?;
+        let file = crate::segment::finish(writer, QUERIES_FILE.to_owned())?;
+        directory.sync_folder(&temporary)?;
+        directory.rename(&temporary, &folder)?;
+        let entry = QueriesEntry { field: field.to_owned(), number, file };
+        let mut replaced = None;
+        self.install(|segments: &mut Segments, _| {
+            let all = &mut segments.manifest.queries;
+            replaced = all.iter().position(|entry| entry.field == field).map(|at| all.remove(at));
+            all.push(entry);
+        })?;
+        if let Some(replaced) = replaced {
+            directory.remove_folder(&self.segment_folder(replaced.number))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,244 @@
+//! The codes of a field: written beside its vectors, and scanned instead of them.
+//!
+//! Primary codes (with the codec) and secondary codes have a file each, since the one is scanned
+//! by every query and the other read for few rows.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use lanner_storage::{Directory, FileEntry, SectionFile, SectionWriter};
+
+use super::builder::{BuildSource, finish};
+use super::{sealed, sections};
+use crate::error::{Error, Result};
+use crate::kernels::codes::{CodeKernel, CodeLayout};
+use crate::model::{LvqCode, VectorField};
+use crate::quantization::leanvec::Reduction;
+use crate::quantization::{
+    Codec, CodecReport, CodecSettings, PrimaryQuery, TrainedCodec, stratified,
+};
+
+/// The codes of one field of a sealed segment.
+#[derive(Debug)]
+pub struct FieldCodes {
+    file: SectionFile,
+    secondary: Option<SectionFile>,
+    trained: Arc<TrainedCodec>,
+    kernel: CodeKernel,
+}
+
+impl FieldCodes {
+    /// Takes over opened files and checks that everything in them has the length it should.
+    ///
+    /// # Errors
+    /// [`lanner_storage::StorageError::Corrupted`] naming the section that has not.
+    pub(super) fn open(
+        file: SectionFile,
+        secondary: Option<SectionFile>,
+        field: &VectorField,
+        rows: u32,
+    ) -> Result<Self> {
+        let rows = rows as usize;
+        let report: CodecReport = serde_json::from_slice(file.section(sections::CODEC)?)
+            .map_err(|error| file.corrupted(sections::CODEC, error.to_string()))?;
+        let floats = |section, len| sealed::slice::<f32>(&file, section, len).map(<[f32]>::to_vec);
+        let center = floats(sections::CENTER, Some(field.dimension))?;
+        let query_map = floats(sections::QUERY_MAP, None)?;
+        let base_map = floats(sections::BASE_MAP, None)?;
+        let reduction = if query_map.is_empty() {
+            None
+        } else {
+            let base_map = (!base_map.is_empty()).then_some(base_map);
+            let maps = Reduction::from_maps(field.dimension, report.dimension, query_map, base_map);
+            let detail = "the maps are not of the reduced dimension";
+            Some(maps.ok_or_else(|| file.corrupted(sections::QUERY_MAP, detail))?)
+        };
+        if reduction.is_none() && report.dimension != field.dimension {
+            let detail = format!("{} dimensions without a map to them", report.dimension);
+            return Err(file.corrupted(sections::CODEC, detail).into());
+        }
+        let codec = Codec::new(codec_settings(field, report.code), center, reduction);
+        let expect = |file: &SectionFile, section, expected: usize| {
+            let got = file.section(section)?.len();
+            let detail = format!("expected {expected} bytes, got {got}");
+            if got == expected { Ok(()) } else { Err(file.corrupted(section, detail)) }
+        };
+        expect(&file, sections::PRIMARY, codec.primary_layout().section_bytes(rows))?;
+        match &secondary {
+            Some(file) => expect(file, sections::SECONDARY, rows * codec.secondary_stride())?,
+            None if codec.secondary_stride() > 0 => {
+                return Err(file
+                    .corrupted(sections::CODEC, "the secondary codes are missing")
+                    .into());
+            }
+            None => {}
+        }
+        let trained = Arc::new(TrainedCodec { codec, report });
+        Ok(Self { file, secondary, trained, kernel: CodeKernel::detect() })
+    }
+
+    /// The codec, for new segments to share.
+    pub fn trained(&self) -> &Arc<TrainedCodec> {
+        &self.trained
+    }
+
+    /// Encodes and scores.
+    pub fn codec(&self) -> &Codec {
+        &self.trained.codec
+    }
+
+    /// What was measured when the codec was trained.
+    pub fn report(&self) -> &CodecReport {
+        &self.trained.report
+    }
+
+    /// Whether candidates are re-ranked by codes; if not, by the vectors themselves.
+    pub fn has_secondary(&self) -> bool {
+        self.secondary.is_some()
+    }
+
+    /// Bytes that a scan reads for one row.
+    pub fn row_bytes(&self) -> usize {
+        self.codec().primary_layout().stride()
+    }
+
+    /// The approximate scores of a range of rows; higher is better.
+    ///
+    /// # Panics
+    /// If `scores` are not as many as the rows, or the range ends past the last.
+    #[inline]
+    pub fn score(&self, query: &PrimaryQuery, rows: Range<u32>, scores: &mut [f32]) {
+        assert_eq!(rows.len(), scores.len(), "a score a row");
+        let records = &self.primary()[rows.start as usize * self.row_bytes()..];
+        self.codec().score_rows(self.kernel, query, records, scores);
+    }
+
+    /// The vector of a row, as far as its codes hold it.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn reconstruct(&self, row: u32, out: &mut Vec<f32>) {
+        let codec = self.codec();
+        let (stride, row) = (codec.secondary_stride(), row as usize);
+        let primary = &self.primary()[row * self.row_bytes()..];
+        let secondary = self.secondary.as_ref().map(|file| section(file, sections::SECONDARY));
+        let secondary = &secondary.unwrap_or_default()[row * stride..][..stride];
+        codec.reconstruct(primary, secondary, out);
+    }
+
+    /// The files, for reports.
+    pub(super) fn files(&self) -> impl Iterator<Item = &SectionFile> {
+        std::iter::once(&self.file).chain(&self.secondary)
+    }
+
+    fn primary(&self) -> &[u8] {
+        section(&self.file, sections::PRIMARY)
+    }
+}
+
+/// `open` has found the section, so it is there.
+fn section<'f>(file: &'f SectionFile, name: &str) -> &'f [u8] {
+    file.section(name).unwrap_or_default()
+}
+
+fn codec_settings(field: &VectorField, code: LvqCode) -> CodecSettings {
+    let secondary = field.compression.resolved_secondary();
+    CodecSettings { code, secondary, metric: field.metric }
+}
+
+/// Vectors of some live rows of the sources, at most `count`, spread evenly over all: shape [n,
+/// dimension]. Rows without a vector are left out.
+pub fn sample_vectors(
+    sources: &[BuildSource],
+    index: usize,
+    dimension: usize,
+    count: u64,
+    seed: u64,
+) -> Vec<f32> {
+    let total: u64 = sources.iter().map(BuildSource::live_rows).sum();
+    let mut chosen = stratified(total, count, seed).into_iter().peekable();
+    let mut values = Vec::with_capacity(count.min(total) as usize * dimension);
+    let mut position = 0;
+    for source in sources {
+        let end = position + source.live_rows();
+        let mut live = source.live();
+        while let Some(next) = chosen.next_if(|&next| next < end) {
+            let Some(row) = live.nth((next - position) as usize) else { break };
+            position = next + 1;
+            source.reader.visit_vectors(index, row..row + 1, &mut |_, view, range| {
+                if !view.absent.contains(range.start as u32) {
+                    values.extend(view.row(range.start).to_f32());
+                }
+            });
+        }
+        position = end;
+    }
+    values
+}
+
+/// Writes the codes of the live rows of the sources, in order. Rows without a vector get the code
+/// of zeros.
+pub(super) fn write_codes(
+    directory: &dyn Directory,
+    folder: &str,
+    index: usize,
+    trained: &TrainedCodec,
+    sources: &[BuildSource],
+    encode: &mut dyn FnMut(&Codec, &[f32], &mut [u8], &mut [u8]) -> Result<()>,
+) -> Result<Vec<FileEntry>> {
+    let codec = &trained.codec;
+    let name = sections::codes_file(index);
+    let mut writer = SectionWriter::create(directory, &format!("{folder}/{name}"))?;
+    write_codec(&mut writer, trained)?;
+    writer.begin_section(sections::PRIMARY)?;
+    let (stride, second_stride) = (codec.primary_layout().stride(), codec.secondary_stride());
+    let second_name = sections::secondary_file(index);
+    let mut second = None;
+    if second_stride > 0 {
+        let mut writer = SectionWriter::create(directory, &format!("{folder}/{second_name}"))?;
+        writer.begin_section(sections::SECONDARY)?;
+        second = Some(writer);
+    }
+    let (mut rows, mut primary, mut secondary) = (Vec::new(), Vec::new(), Vec::new());
+    for source in sources {
+        for range in source.live_ranges() {
+            rows.clear();
+            source.reader.visit_vectors(index, range, &mut |_, view, range| {
+                for row in range {
+                    rows.extend(view.row(row).to_f32());
+                }
+            });
+            let count = rows.len() / codec.dimension();
+            primary.resize(count * stride, 0);
+            secondary.resize(count * second_stride, 0);
+            encode(codec, &rows, &mut primary, &mut secondary)?;
+            writer.write(&primary)?;
+            if let Some(writer) = &mut second {
+                writer.write(&secondary)?;
+            }
+        }
+    }
+    writer.write(&[0; CodeLayout::SLACK_BYTES])?;
+    writer.end_section()?;
+    let mut files = vec![finish(writer, name)?];
+    if let Some(mut writer) = second {
+        writer.end_section()?;
+        files.push(finish(writer, second_name)?);
+    }
+    Ok(files)
+}
+
+fn write_codec(writer: &mut SectionWriter, trained: &TrainedCodec) -> Result<()> {
+    let report = serde_json::to_vec(&trained.report)
+        .map_err(|error| Error::Internal(format!("cannot encode a codec: {error}")))?;
+    writer.write_section(sections::CODEC, &report)?;
+    let reduction = trained.codec.reduction();
+    for (name, floats) in [
+        (sections::CENTER, Some(trained.codec.center())),
+        (sections::QUERY_MAP, reduction.map(Reduction::query_map)),
+        (sections::BASE_MAP, reduction.and_then(Reduction::base_map)),
+    ] {
+        writer.write_section(name, bytemuck::cast_slice(floats.unwrap_or_default()))?;
+    }
+    Ok(())
+}
