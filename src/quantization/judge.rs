@@ -65,7 +65,7 @@ impl<'a> Judge<'a> {
         codec.encode(self.rows, &mut records, &mut secondary);
         records.extend([0; CodeLayout::SLACK_BYTES]);
         let kernel = CodeKernel::detect();
-        let sums = self
+        let shares: Vec<_> = self
             .queries
             .par_chunks_exact(self.dimension)
             .zip(&self.thresholds)
@@ -74,8 +74,11 @@ impl<'a> Judge<'a> {
                 codec.score_rows(kernel, &codec.query(query), &records, &mut scores);
                 self.shares(query, threshold, &scores)
             })
-            .reduce(|| [0.0; CANDIDATES.len()], |a, b| std::array::from_fn(|i| a[i] + b[i]));
-        Some(sums.map(|sum| sum / self.thresholds.len() as f32))
+            .collect();
+        // In order, so that the sum does not depend on the number of threads.
+        Some(std::array::from_fn(|i| {
+            shares.iter().map(|shares| shares[i]).sum::<f32>() / shares.len() as f32
+        }))
     }
 
     fn shares(&self, query: &[f32], threshold: f32, scores: &[f32]) -> [f32; CANDIDATES.len()] {

@@ -13,23 +13,33 @@ use super::LeanVecError;
 /// Rows that one task works on.
 const BLOCK_ROWS: usize = 512;
 
+/// Parts in which a second moment is computed; each holds a matrix.
+const STRIPS: usize = 8;
+
 /// A matrix in double precision.
 pub type Matrix = Mat<f64>;
 
-/// XᵀX / n for rows X of shape [n, dimension].
+/// XᵀX / n for rows X of shape [n, dimension]. The order of additions does not depend on the
+/// number of threads.
 pub fn second_moment(rows: &[f32], dimension: usize) -> Matrix {
-    let zeros = || Matrix::zeros(dimension, dimension);
-    let count = (rows.len() / dimension).max(1) as f64;
-    let sum = rows
-        .par_chunks(BLOCK_ROWS * dimension)
-        .fold(zeros, |mut sum, block| {
-            let n = block.len() / dimension;
-            let block = Matrix::from_fn(n, dimension, |i, j| f64::from(block[i * dimension + j]));
-            matmul(&mut sum, Accum::Add, block.transpose(), &block, 1.0, Par::Seq);
+    let count = rows.len() / dimension;
+    let strip_rows = count.div_ceil(STRIPS).max(1);
+    let strips: Vec<Matrix> = rows
+        .par_chunks(strip_rows * dimension)
+        .map(|strip| {
+            let mut sum = Matrix::zeros(dimension, dimension);
+            for block in strip.chunks(BLOCK_ROWS * dimension) {
+                let n = block.len() / dimension;
+                let wide =
+                    Matrix::from_fn(n, dimension, |i, j| f64::from(block[i * dimension + j]));
+                matmul(&mut sum, Accum::Add, wide.transpose(), &wide, 1.0, Par::Seq);
+            }
             sum
         })
-        .reduce(zeros, |left, right| left + right);
-    sum * faer::Scale(1.0 / count)
+        .collect();
+    let zeros = Matrix::zeros(dimension, dimension);
+    let sum = strips.into_iter().fold(zeros, |sum, strip| sum + strip);
+    sum * faer::Scale(1.0 / count.max(1) as f64)
 }
 
 /// Product of two matrices.
