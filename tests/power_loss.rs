@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lanner::{
-    CollectionConfig, Database, DatabaseOptions, Durability, Include, Metric, Point, PointId,
-    VectorField,
+    CollectionConfig, Database, DatabaseOptions, Durability, Include, Metric, MultiVector, Point,
+    PointId, QueryRequest, VectorField,
 };
 use lanner_storage::{FaultyDirectory, LocalDirectory};
 
@@ -21,10 +21,28 @@ fn point(id: u64, value: f32) -> Point {
     Point::new(id).with_vector("v", vec![value])
 }
 
+/// What is written besides a few points.
+#[derive(Clone, Copy, PartialEq)]
+enum Scenario {
+    Plain,
+    /// As many points as codes need, and training queries.
+    Codes,
+}
+
 /// Writes, seals and merges until a fault stops it; `expected` follows what was acknowledged.
-fn work(database: &Database, expected: &mut Expected) -> lanner::Result<()> {
-    let config = CollectionConfig::new().with_field("v", VectorField::single(1, Metric::Dot));
+fn work(database: &Database, scenario: Scenario, expected: &mut Expected) -> lanner::Result<()> {
+    let compression = "lvq8/f16".parse()?;
+    let field = VectorField::single(1, Metric::Dot).compressed(compression);
+    let config = CollectionConfig::new().with_field("v", field);
     let collection = database.create_collection("c", config)?;
+    if scenario == Scenario::Codes {
+        let many: Vec<Point> = (1000..2100).map(|id| point(id, (id - 1000) as f32)).collect();
+        collection.upsert(many.clone())?;
+        expected.extend(many.into_iter().map(|point| (point.id.clone(), point)));
+        for queries in [vec![1.0, 2.0], vec![3.0]] {
+            collection.set_training_queries("v", &MultiVector::from_flat(1, queries)?)?;
+        }
+    }
     for round in 0..3_u64 {
         let points: Vec<Point> =
             (0..5).map(|index| point(round * 3 + index, round as f32 + 1.0)).collect();
@@ -35,7 +53,10 @@ fn work(database: &Database, expected: &mut Expected) -> lanner::Result<()> {
         expected.remove(&gone);
         collection.flush()?;
     }
-    collection.optimize()
+    collection.optimize()?;
+    let coded = collection.info().segments.iter().any(|segment| !segment.codecs.is_empty());
+    assert_eq!(coded, scenario == Scenario::Codes);
+    Ok(())
 }
 
 fn check(root: &Path, expected: &Expected) {
@@ -46,10 +67,13 @@ fn check(root: &Path, expected: &Expected) {
         return;
     };
     let read = || {
-        let page = collection.scroll(None, 1000, Include::ALL).unwrap();
+        let page = collection.scroll(None, 10_000, Include::ALL).unwrap();
         page.points.into_iter().map(|point| (point.id.clone(), point)).collect::<Expected>()
     };
     assert_eq!(&read(), expected);
+    let query = QueryRequest::new("v", vec![1.0]).limit(5);
+    let hits = |query| collection.query(query).unwrap().hits;
+    assert_eq!(hits(&query), hits(&query.clone().exact()));
     // What the fault left half-done can be done now.
     collection.upsert([point(100, 5.0)]).unwrap();
     collection.optimize().unwrap();
@@ -57,33 +81,45 @@ fn check(root: &Path, expected: &Expected) {
     assert_eq!(&read(), expected);
 }
 
-fn operations() -> u64 {
+fn operations(scenario: Scenario) -> u64 {
     let folder = tempfile::tempdir().unwrap();
     let directory = FaultyDirectory::new(LocalDirectory::new(folder.path()));
     let mut expected = Expected::new();
     let database = open(folder.path(), &directory).unwrap();
-    work(&database, &mut expected).unwrap();
+    work(&database, scenario, &mut expected).unwrap();
     drop(database);
     check(folder.path(), &expected);
     directory.operations()
 }
 
-#[test]
-fn acknowledged_writes_survive_a_fault_at_any_file_operation() {
-    let operations = operations();
-    assert!(operations > 100, "the faults cover seals and a merge, got {operations}");
+/// Faults at every `step`th operation.
+fn survives(scenario: Scenario, step: usize) {
+    let operations = operations(scenario);
+    let faults: Vec<u64> = (0..operations).step_by(step).collect();
+    assert!(faults.len() > 100, "the faults cover seals and a merge, got {}", faults.len());
     let mut stopped = 0;
-    for fault in 0..operations {
+    for &fault in &faults {
         let folder = tempfile::tempdir().unwrap();
         let directory = FaultyDirectory::new(LocalDirectory::new(folder.path()));
         directory.fail_from(fault);
         let mut expected = Expected::new();
         if let Ok(database) = open(folder.path(), &directory) {
             // Background merges make a few operations more or less, so the last may not be reached.
-            stopped += u64::from(work(&database, &mut expected).is_err());
+            stopped += usize::from(work(&database, scenario, &mut expected).is_err());
         }
         directory.lose_power(|unsynced| unsynced * (fault % 3) / 2).unwrap();
         check(folder.path(), &expected);
     }
-    assert!(stopped > operations / 2, "{stopped} of {operations} faults stopped the work");
+    assert!(stopped > faults.len() / 2, "{stopped} of {} faults stopped the work", faults.len());
+}
+
+#[test]
+fn acknowledged_writes_survive_a_fault_at_any_file_operation() {
+    survives(Scenario::Plain, 1);
+}
+
+#[test]
+fn codes_and_training_queries_survive_faults() {
+    // Most operations are writes of rows, one like the other; 17 meets each kind.
+    survives(Scenario::Codes, 17);
 }
