@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
-use tempfile::TempDir;
 
 use super::backend::Backend;
 use super::embedded::Embedded;
@@ -13,6 +12,7 @@ use super::error::{CliError, Result};
 use super::fields;
 use super::ingest::ingest;
 use super::input::{Arrays, Column};
+use super::output::{scratch, write_json};
 use super::progress;
 use super::query::ParamArguments;
 use super::remote::Remote;
@@ -126,7 +126,10 @@ impl Beir {
         let reports: Vec<Report> = outcomes.into_iter().map(|outcome| outcome.report).collect();
         println!("{}", comparison_table(&reports, TableStyle::Plain));
         match &self.json_report {
-            Some(path) => write_json(path, &reports),
+            Some(path) => match reports.as_slice() {
+                [report] => write_json(path, report),
+                reports => write_json(path, reports),
+            },
             None => Ok(()),
         }
     }
@@ -377,24 +380,8 @@ fn run_path(path: &Path, mode: Option<&str>) -> PathBuf {
     }
 }
 
-fn write_json(path: &Path, reports: &[Report]) -> Result<()> {
-    let json = match reports {
-        [report] => serde_json::to_string_pretty(report),
-        reports => serde_json::to_string_pretty(reports),
-    };
-    let json = json.map_err(|error| CliError::Usage(format!("cannot write JSON: {error}")))?;
-    std::fs::write(path, json + "\n").map_err(CliError::file("write", path))
-}
-
 fn pair(text: &str) -> Result<(PathBuf, PathBuf), String> {
     let (first, second) =
         text.split_once(',').ok_or_else(|| format!("expected FILE,OFFSETS, got {text:?}"))?;
     Ok((first.into(), second.into()))
-}
-
-/// A folder that goes away with the command.
-pub fn scratch() -> Result<TempDir> {
-    let parent = std::env::temp_dir();
-    let created = tempfile::Builder::new().prefix("lanner-").tempdir_in(&parent);
-    created.map_err(CliError::file("create a folder in", &parent))
 }

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use clap::Args;
 use tokio::sync::oneshot;
 
-use super::beir::{Experiment, Mode, Outcome, ids, scratch};
+use super::beir::{Experiment, Mode, Outcome, ids};
 use super::embedded::Embedded;
 use super::error::{CliError, Result};
 use super::input::Column;
+use super::output::scratch;
 use super::remote::Remote;
 use crate::evaluation::{BeirDataset, Report, Run, TableStyle, comparison_table};
 use crate::service::{ServerConfig, serve};

@@ -14,6 +14,11 @@ use crate::{
 pub struct Embedded(Database);
 
 impl Embedded {
+    /// A database that is open.
+    pub fn new(database: Database) -> Self {
+        Self(database)
+    }
+
     /// Opens the folder; creates it if it is missing or empty.
     pub fn open(folder: &Path) -> Result<Self> {
         Ok(Self(Database::open(folder)?))

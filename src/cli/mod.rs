@@ -5,6 +5,7 @@
 
 mod backend;
 mod beir;
+mod bench;
 mod collections;
 mod demo;
 mod embedded;
@@ -12,6 +13,7 @@ mod error;
 mod fields;
 mod ingest;
 mod input;
+mod output;
 mod points;
 mod progress;
 mod query;
@@ -70,6 +72,8 @@ enum Command {
     Train(train::Train),
     /// Measure retrieval quality and speed on a BEIR data set
     Beir(beir::Beir),
+    /// Measure recall and speed of compressions on given vectors
+    Bench(bench::Bench),
     /// See Lanner at work on a small collection that ships with it
     Demo(demo::Demo),
 }
@@ -92,6 +96,7 @@ pub fn run() -> ExitCode {
         Command::Optimize(command) => command.run(),
         Command::Train(command) => command.run(),
         Command::Beir(command) => command.run(),
+        Command::Bench(command) => command.run(),
         Command::Demo(command) => command.run(),
     };
     match done {

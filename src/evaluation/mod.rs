@@ -12,6 +12,8 @@
 //! 3. [`evaluate`] computes [`Metrics`] to the rules of trec_eval and BEIR.
 //! 4. A [`Report`] gathers quality, indexing time and latencies ([`LatencyRecorder`]);
 //!    [`comparison_table`] prints several side by side.
+//! 5. A [`SweepPoint`] is one setting of a sweep over recall and speed; [`sweep_table`] prints
+//!    and [`recall_qps_svg`] plots them.
 //!
 //! Rules common to all readers: nothing malformed is skipped, every error names the file and, in
 //! text files, the line, and no size claimed by a file is trusted before it is checked.
@@ -22,10 +24,12 @@ mod latency;
 mod lines;
 mod metrics;
 mod npy;
+mod plot;
 mod qrels;
 mod records;
 mod report;
 mod run;
+mod sweep;
 mod table;
 mod trec;
 
@@ -35,8 +39,10 @@ pub use latency::{LatencyPercentiles, LatencyRecorder};
 pub use lines::LineError;
 pub use metrics::{JudgedRanking, Metrics, evaluate};
 pub use npy::{Neighbours, NpyError, NpyMatrix, NpyType, read_neighbours, read_offsets};
+pub use plot::{PlotError, recall_qps_svg};
 pub use qrels::{Judgements, Qrels, QrelsError};
 pub use report::Report;
 pub use run::{Hit, Run, RunError, evaluation_order};
+pub use sweep::{SweepPoint, recall_at, sweep_table};
 pub use table::{TableStyle, comparison_table};
 pub use trec::TrecError;

@@ -74,7 +74,7 @@ fn quality(value: f64) -> String {
 }
 
 /// About three significant digits.
-fn measured(value: f64) -> String {
+pub(super) fn measured(value: f64) -> String {
     match value.abs() {
         size if size >= 100.0 => grouped(value),
         size if size >= 10.0 => format!("{value:.1}"),
@@ -96,7 +96,7 @@ fn grouped(value: f64) -> String {
     out
 }
 
-fn draw(rows: &[Vec<String>], style: TableStyle) -> String {
+pub(super) fn draw(rows: &[Vec<String>], style: TableStyle) -> String {
     let columns = rows.first().map_or(0, Vec::len);
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
     let widths: Vec<usize> = (0..columns).map(|c| width(c).unwrap_or(0).max(2)).collect();
