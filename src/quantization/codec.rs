@@ -15,7 +15,7 @@ use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
 
 use super::leanvec::Reduction;
-use super::lvq::{Lvq, Residual};
+use super::lvq::{Constants, Lvq, Residual};
 use crate::kernels::codes::{CodeBits, CodeKernel, CodeLayout, CodeQuery};
 use crate::kernels::{self};
 use crate::model::{LvqCode, Metric, Secondary};
@@ -64,6 +64,16 @@ pub struct PrimaryQuery {
     /// score = offset + weight · (step · sum + low · total) − norm.
     weight: f32,
     offset: f32,
+}
+
+impl PrimaryQuery {
+    #[inline]
+    fn score(&self, sum: i32, constants: Constants) -> f32 {
+        let product = constants.step * sum as f32 + constants.low * self.total;
+        let score = self.offset + self.weight * product - constants.norm;
+        // ∞ − ∞, from huge values, is worse than any other.
+        score.max(f32::NEG_INFINITY)
+    }
 }
 
 impl Codec {
@@ -245,13 +255,16 @@ impl Codec {
             let records = &records[block * SCORE_ROWS * stride..];
             let sums = &mut sums[..scores.len()];
             kernel.dot_rows(layout, records, &query.codes, sums);
-            for ((score, &sum), record) in scores.iter_mut().zip(&*sums).zip(records.chunks(stride))
-            {
-                let constants = self.primary.constants(record);
-                let product = constants.step * sum as f32 + constants.low * query.total;
-                let value = query.offset + query.weight * product - constants.norm;
-                // ∞ − ∞, from huge values, is worse than any other.
-                *score = value.max(f32::NEG_INFINITY);
+            let rows = scores.iter_mut().zip(&*sums).zip(records.chunks_exact(stride));
+            // Two loops, so that what a row needs is known outside of it.
+            if self.settings.metric == Metric::L2 {
+                for ((score, &sum), record) in rows {
+                    *score = query.score(sum, self.primary.constants(record));
+                }
+            } else {
+                for ((score, &sum), record) in rows {
+                    *score = query.score(sum, Lvq::range(record));
+                }
             }
         }
     }

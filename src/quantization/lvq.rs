@@ -79,7 +79,13 @@ impl Lvq {
     #[inline]
     pub fn constants(&self, record: &[u8]) -> Constants {
         let norm = if self.has_norm { get(record, 2) } else { 0.0 };
-        Constants { step: get(record, 0), low: get(record, 1), norm }
+        Constants { norm, ..Self::range(record) }
+    }
+
+    /// The constants of a record without its norm.
+    #[inline]
+    pub fn range(record: &[u8]) -> Constants {
+        Constants { step: get(record, 0), low: get(record, 1), norm: 0.0 }
     }
 
     /// The vector of a record, up to rounding.

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use super::Deadline;
 use super::plan::Plan;
 use super::request::{Explanation, Hit, QueryRequest, QueryResponse, Stage};
-use super::top_k::TopK;
+use super::top_k::{Bar, TopK};
 use crate::error::{Error, Result};
 use crate::kernels;
 use crate::model::{CollectionConfig, ElementsRef, Score, check_range, limits};
@@ -72,7 +72,8 @@ pub(crate) fn execute(
             continue;
         }
         let started = Instant::now();
-        let found = scan(snapshot, field, &group, deadline)?;
+        let bars: Vec<Bar> = group.iter().map(|_| Bar::default()).collect();
+        let found = scan(snapshot, field, &group, &bars, deadline)?;
         let scan_micros = micros(started);
         let answers = group
             .par_iter()
@@ -90,10 +91,12 @@ fn scan<'s>(
     snapshot: &'s Snapshot,
     field: usize,
     plans: &[&Plan<'_>],
+    bars: &'s [Bar],
     deadline: Deadline,
 ) -> Result<Vec<TopK<'s>>> {
     let start = || -> Vec<TopK<'s>> {
-        plans.iter().map(|plan| TopK::new(plan.candidates(), snapshot)).collect()
+        let start = |(plan, bar): (&&Plan<'_>, _)| TopK::sharing(plan.candidates(), snapshot, bar);
+        plans.iter().zip(bars).map(start).collect()
     };
     let merge = |left: Vec<TopK<'s>>, right: Vec<TopK<'s>>| {
         left.into_iter().zip(right).map(|(left, right)| left.merge(right)).collect()
@@ -157,14 +160,15 @@ fn score_codes(
         let end = task.rows.end.min(first.saturating_add(CODE_ROWS as u32));
         let scores = &mut buffer[..(end - first) as usize];
         codes.score(query, first..end, scores);
+        let mut threshold = top.threshold().0;
         for (row, &score) in (first..end).zip(&*scores) {
-            let score = Score(score);
-            // Few rows pass the first check.
-            if top.may_enter(score)
+            // Few rows pass the first check; scores of codes are never NaN.
+            if score >= threshold
                 && !task.view.deleted.contains(row)
                 && !absent.is_some_and(|absent| absent.contains(row))
             {
-                top.offer(score, task.locate(row));
+                top.offer(Score(score), task.locate(row));
+                threshold = top.threshold().0;
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The k best candidates seen so far.
 
-use std::cmp::Ordering;
 use std::collections::BinaryHeap;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::model::Score;
 use crate::segment::{Location, Snapshot};
@@ -19,7 +19,7 @@ pub struct Candidate<'s> {
 // `Greater` means better: a higher score, then a smaller id, so that the answer does not depend
 // on how points are spread over segments. Ids are looked up for equal scores only.
 impl Ord for Candidate<'_> {
-    fn cmp(&self, other: &Self) -> Ordering {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.score.cmp(&other.score).then_with(|| {
             let id = |candidate: &Self| {
                 let location = candidate.location;
@@ -31,44 +31,82 @@ impl Ord for Candidate<'_> {
 }
 
 impl PartialOrd for Candidate<'_> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
 
 impl PartialEq for Candidate<'_> {
     fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
+        self.cmp(other).is_eq()
     }
 }
 
 impl Eq for Candidate<'_> {}
+
+/// The score that a candidate needs, shared by all who look for the k best of one query: as soon
+/// as one of them has k, none needs what is worse than those.
+#[derive(Debug)]
+pub struct Bar(AtomicU32);
+
+impl Default for Bar {
+    fn default() -> Self {
+        Self(AtomicU32::new(f32::NEG_INFINITY.to_bits()))
+    }
+}
+
+impl Bar {
+    #[inline]
+    fn get(&self) -> Score {
+        // Relaxed: an old value only lets a candidate pass that is dropped later.
+        Score(f32::from_bits(self.0.load(Ordering::Relaxed)))
+    }
+
+    fn raise(&self, to: Score) {
+        let higher = |bits| (to > Score(f32::from_bits(bits))).then_some(to.0.to_bits());
+        // Whoever was faster raised it as high or higher, or this tries again.
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, higher);
+    }
+}
 
 /// The k best candidates, the worst of them on top of the heap.
 pub struct TopK<'s> {
     limit: usize,
     heap: BinaryHeap<std::cmp::Reverse<Candidate<'s>>>,
     snapshot: &'s Snapshot,
+    bar: Option<&'s Bar>,
 }
 
 impl<'s> TopK<'s> {
     /// Keeps the `limit` best.
     pub fn new(limit: usize, snapshot: &'s Snapshot) -> Self {
-        Self { limit, heap: BinaryHeap::new(), snapshot }
+        Self { limit, heap: BinaryHeap::new(), snapshot, bar: None }
     }
 
-    /// Whether a row of this score may be among the best; if not, offering it changes nothing.
+    /// Keeps the `limit` best of those that others, who share the bar, do not find worse than
+    /// theirs.
+    pub fn sharing(limit: usize, snapshot: &'s Snapshot, bar: &'s Bar) -> Self {
+        Self { bar: Some(bar), ..Self::new(limit, snapshot) }
+    }
+
+    /// The score that a row needs to be among the best; offering less changes nothing.
     #[inline]
-    pub fn may_enter(&self, score: Score) -> bool {
-        let worst = self.heap.peek().map(|worst| worst.0.score);
-        self.heap.len() < self.limit || worst.is_some_and(|worst| score >= worst)
+    pub fn threshold(&self) -> Score {
+        let worst = match self.heap.peek() {
+            Some(worst) if self.heap.len() == self.limit => worst.0.score,
+            _ => Score(f32::NEG_INFINITY),
+        };
+        self.bar.map_or(worst, |bar| worst.max(bar.get()))
     }
 
     /// Offers a row.
     #[inline]
     pub fn offer(&mut self, score: Score, location: Location) {
-        if self.may_enter(score) {
+        if score >= self.threshold() && self.limit > 0 {
             self.push(Candidate { score, location, snapshot: self.snapshot });
+            if let (Some(bar), true) = (self.bar, self.heap.len() == self.limit) {
+                bar.raise(self.threshold());
+            }
         }
     }
 
@@ -131,10 +169,16 @@ mod tests {
             scores in proptest::collection::vec(0_u8..6, 0..60),
             limit in 0_usize..12,
             split in 0_usize..60,
+            shared in any::<bool>(),
         ) {
             let ids: Vec<u64> = (0..scores.len() as u64).map(|row| (row * 37) % 61).collect();
             let snapshot = snapshot(&ids);
-            let (mut left, mut right) = (TopK::new(limit, &snapshot), TopK::new(limit, &snapshot));
+            let bar = Bar::default();
+            let top = || match shared {
+                true => TopK::sharing(limit, &snapshot, &bar),
+                false => TopK::new(limit, &snapshot),
+            };
+            let (mut left, mut right) = (top(), top());
             for (row, &score) in scores.iter().enumerate() {
                 let part = if row < split { &mut left } else { &mut right };
                 part.offer(Score(f32::from(score)), Location { view: 0, row: row as u32 });
