@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use common::server::ServerProcess;
-use common::shared_data;
+use common::{Random, shared_data};
 
 /// Runs `lanner` in the root of the repository.
 fn lanner(arguments: &[&str]) -> Output {
@@ -177,6 +177,96 @@ fn the_tour_on_a_server() {
     let locked = refused(&["list", "--data", folder.path().to_str().unwrap()]);
     assert!(locked.contains(&format!("is locked by process {}", server.id())), "{locked}");
     assert_eq!(server.terminate(), Some(0), "SIGTERM ends it in order");
+}
+
+/// 1,200 vectors of eight dimensions, and queries.
+fn many_vectors(files: &Files) {
+    let mut random = Random::new(11);
+    for (name, rows) in [("base.npy", 1200), ("queries.npy", 40)] {
+        let values = random.vector(8 * rows);
+        npy(&files.path(name), "<f4", &format!("({rows}, 8)"), &f32_bytes(&values));
+    }
+}
+
+/// Compression on `target`, from its creation to its training.
+fn compressed_tour(target: [&str; 2]) {
+    let files = Files::new();
+    many_vectors(&files);
+    let run = |arguments: &[&str]| ok(&[arguments, &target].concat());
+    let fail = |arguments: &[&str]| refused(&[arguments, &target].concat());
+    let create = ["create", "z", "--field", "v:single:8:dot", "--compression"];
+    assert!(fail(&[&create[..], &["lvq2"]].concat()).contains("lvq8, lvq4, lvq4x4, lvq4x8"));
+    assert!(fail(&[&create[..], &["v=lvq8:9"]].concat()).contains("expected 1 to 8, got 9"));
+    assert!(fail(&[&create[..], &["w=lvq8"]].concat()).contains("no such vector field"));
+    let short = files.arg("v.npy");
+    let error = fail(&[&create[..], &["auto", "--training-queries", &short]].concat());
+    assert!(error.contains("expected 8 dimensions, got 2"), "{error}");
+    assert_eq!(run(&["list"]), "", "nothing was created");
+
+    let queries = files.arg("queries.npy");
+    let rest = ["lvq8:4:sphering/lvq8/drop-raw", "--training-queries", &queries];
+    run(&[&create[..], &rest].concat());
+    run(&["ingest", "z", "--vectors", &format!("v={}", files.arg("base.npy"))]);
+    run(&["optimize", "z"]);
+    let info = run(&["inspect", "z"]);
+    assert!(info.contains("compression lvq8:4:sphering/lvq8/drop-raw"), "{info}");
+    assert!(info.contains("1,200 rows, 0 deleted") && info.contains("40 queries"), "{info}");
+    let json: serde_json::Value = serde_json::from_str(&run(&["inspect", "z", "--json"])).unwrap();
+    assert_eq!(json["segments"][0]["codecs"]["v"]["ladder"][0]["code"], "lvq8:4:sphering");
+    assert_eq!(json["config"]["fields"]["v"]["compression"]["keep_raw"], false);
+    assert!(run(&["get", "z", "7", "--with-vectors"]).contains("\"reconstructed\":[\"v\"]"));
+
+    let query = ["query", "z", "--npy", &queries, "--row", "0", "--limit", "3"];
+    let coded = run(&[&query[..], &["--rerank", "1200"]].concat());
+    assert_eq!(coded, run(&[&query[..], &["--exact"]].concat()));
+    let explained = lanner(&[&query[..], &["--explain", "--rerank", "20"], &target].concat());
+    let stages = String::from_utf8(explained.stderr).unwrap();
+    assert!(stages.contains("scan    1,200 rows of codes lvq8:4:sphering"), "{stages}");
+    assert!(stages.contains("rerank  20 rows of secondary codes"), "{stages}");
+    assert!(fail(&[&query[..], &["--rerank", "2"]].concat()).contains("expected 3 to 100000"));
+
+    let trained = run(&["train", "z", "--field", "v", "--queries", &files.arg("base.npy")]);
+    assert_eq!(trained, "trained v on 1200 queries\n");
+    assert!(run(&["inspect", "z"]).contains("1,200 queries"));
+    let error = fail(&["train", "z", "--field", "v", "--queries", &short]);
+    assert!(error.contains("queries[0]: expected 8 dimensions, got 2"), "{error}");
+}
+
+#[test]
+fn compression_on_a_folder_and_on_a_server() {
+    let folder = tempfile::tempdir().unwrap();
+    compressed_tour(["--data", folder.path().join("a").to_str().unwrap()]);
+    let server = ServerProcess::start(&folder.path().join("b"), &[]);
+    compressed_tour(["--server", server.address()]);
+}
+
+#[test]
+fn bench_measures_compressions_and_writes_what_it_found() {
+    let files = Files::new();
+    many_vectors(&files);
+    let [base, queries, json, markdown, svg] =
+        ["base.npy", "queries.npy", "o.json", "o.md", "o.svg"].map(|name| files.arg(name));
+    let bench = ["bench", "--base", &base, "--queries", &queries, "--runs", "1"];
+    let settings = ["--compression", "none", "--compression", "lvq8:6", "--rerank", "10,40"];
+    let outputs = ["--json", &json, "--markdown", &markdown, "--svg", &svg];
+    let table = ok(&[&bench[..], &settings, &outputs].concat());
+    assert_eq!(table.trim_end().lines().count(), 2 + 1 + 2, "{table}");
+    let points: Vec<lanner::evaluation::SweepPoint> =
+        serde_json::from_str(&fs::read_to_string(&json).unwrap()).unwrap();
+    let recall: Vec<f64> = points.iter().map(|point| point.recall).collect();
+    assert_eq!(recall[0], 1.0, "exact");
+    assert!(recall[1] < recall[2] && recall[1] > 0.4, "{recall:?}");
+    assert!(points.iter().all(|point| point.qps_single > 0.0 && point.qps_all > 0.0));
+    assert_eq!(points[1].scanned_bytes_per_vector, 16.0);
+    assert!(fs::read_to_string(&markdown).unwrap().starts_with("| index"));
+    assert!(fs::read_to_string(&svg).unwrap().contains("lvq8:6"));
+
+    let fail = |more: &[&str]| refused(&[&bench[..], more].concat());
+    assert!(fail(&["--k", "20"]).contains("no rerank below it"));
+    assert!(fail(&["--compression", "lvq8:9"]).contains("expected 1 to 8, got 9"));
+    npy(&files.path("gt.npy"), "<i4", "(2, 1)", &[0; 8]);
+    let error = fail(&["--ground-truth", &files.arg("gt.npy")]);
+    assert!(error.contains("at least 10 neighbours for 40 queries"), "{error}");
 }
 
 #[test]

@@ -101,6 +101,9 @@ pub fn as_json(point: &Point) -> Value {
             point.vectors.iter().map(|(name, v)| (name.clone(), vector(v))).collect();
         object.insert("vectors".to_owned(), vectors.into());
     }
+    if !point.reconstructed.is_empty() {
+        object.insert("reconstructed".to_owned(), json!(point.reconstructed));
+    }
     if let Some(payload) = &point.payload {
         object.insert("payload".to_owned(), payload.to_map().into());
     }

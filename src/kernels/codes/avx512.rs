@@ -1,8 +1,8 @@
 //! AVX-512 with VNNI: a chunk of codes is one register, 64 products an instruction.
 //!
-//! Two rows share each load of the query, and the sums of four are folded together. (Four rows at
-//! a time were a fifth faster in the cache and as much slower out of it, where four streams are
-//! more than the hardware prefetcher follows; software prefetches made it worse.)
+//! Rows share each load of the query, and the sums of four are folded together. Four rows at a
+//! time are faster in the cache, but four streams are more than the hardware prefetcher follows
+//! (software prefetches made it worse): long rows go by two.
 
 use std::arch::x86_64::{
     __m128i, __m512i, _mm_add_epi32, _mm_storeu_si128, _mm_unpackhi_epi32, _mm_unpackhi_epi64,
@@ -15,6 +15,9 @@ use std::arch::x86_64::{
 use super::Rows;
 use super::layout::CHUNK_BYTES;
 
+/// Rows of at most so many bytes are taken four at a time.
+const SHORT_BYTES: usize = 256;
+
 /// # Safety
 /// The CPU features of this module, and what `CodeKernel::dot_rows` asserts.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
@@ -23,9 +26,16 @@ pub unsafe fn dot_rows<const HALVES: usize>(rows: &Rows<'_>, sums: &mut [i32]) {
     let mut row = 0;
     for group in &mut groups {
         // SAFETY: four rows from `row` on are within the sums that the caller checked.
-        let ([a, b], [c, d]) =
-            unsafe { (accumulate::<2, HALVES>(rows, row), accumulate::<2, HALVES>(rows, row + 2)) };
-        let folded = fold([a, b, c, d]);
+        let lanes = unsafe {
+            if rows.stride <= SHORT_BYTES {
+                accumulate::<4, HALVES>(rows, row)
+            } else {
+                let [a, b] = accumulate::<2, HALVES>(rows, row);
+                let [c, d] = accumulate::<2, HALVES>(rows, row + 2);
+                [a, b, c, d]
+            }
+        };
+        let folded = fold(lanes);
         // SAFETY: `group` has four elements of four bytes; the store is unaligned.
         unsafe { _mm_storeu_si128(group.as_mut_ptr().cast(), folded) };
         row += 4;
