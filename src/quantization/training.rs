@@ -89,10 +89,10 @@ impl Rung {
         self.recall.is_some() && measured.into_iter().all(holds)
     }
 
-    /// The lowest share among the first 20 candidates.
-    fn worst(&self) -> f32 {
-        let measured = self.recall.iter().chain(&self.query_recall);
-        measured.fold(1.0, |worst, recall| worst.min(recall[0]))
+    /// What methods are compared by: the share among the first 20 candidates, for queries of the
+    /// kind that will come if there is a sample of them.
+    fn merit(&self) -> f32 {
+        self.query_recall.or(self.recall).map_or(0.0, |recall| recall[0])
     }
 }
 
@@ -271,7 +271,7 @@ impl<'m> Trainer<'m> {
         let mut best: Option<(CodeSettings, Codec, Rung)> = None;
         for method in methods {
             let found = self.judged(settings, Some(method))?;
-            if best.as_ref().is_none_or(|best| found.2.worst() > best.2.worst()) {
+            if best.as_ref().is_none_or(|best| found.2.merit() > best.2.merit()) {
                 best = Some(found);
             }
         }
