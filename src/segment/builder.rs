@@ -14,7 +14,7 @@ use super::codes::write_codes;
 use super::{SegmentReader, sections};
 use crate::error::{Error, Result};
 use crate::model::{CollectionConfig, PointId, VectorField, VectorKind};
-use crate::quantization::{Codec, TrainedCodec};
+use crate::quantization::TrainedCodec;
 
 /// Rows written between two looks at whether the build was cancelled.
 const RANGE_ROWS: u32 = 4096;
@@ -77,7 +77,8 @@ pub struct BuildPlan<'a> {
 }
 
 impl BuildPlan<'_> {
-    fn check_cancelled(&self) -> Result<()> {
+    /// The error that ends a build that was cancelled.
+    pub(super) fn check_cancelled(&self) -> Result<()> {
         if self.cancelled.load(Ordering::Relaxed) { Err(Error::Closing) } else { Ok(()) }
     }
 }
@@ -101,12 +102,7 @@ pub fn build_segment(plan: &BuildPlan<'_>, sources: &[BuildSource]) -> Result<Se
         let keep_raw = trained.is_none() || field.compression.keep_raw;
         files.push(write_field(plan, &temporary, index, field, keep_raw, sources)?);
         if let Some(trained) = trained {
-            let mut encode = |codec: &Codec, rows: &[f32], first: &mut [u8], second: &mut [u8]| {
-                plan.check_cancelled()?;
-                plan.pool.install(|| codec.encode(rows, first, second));
-                Ok(())
-            };
-            files.extend(write_codes(directory, &temporary, index, trained, sources, &mut encode)?);
+            files.extend(write_codes(plan, &temporary, index, trained, sources)?);
         }
     }
     directory.sync_folder(&temporary)?;

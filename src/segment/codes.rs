@@ -6,9 +6,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use lanner_storage::{Directory, FileEntry, SectionFile, SectionWriter};
+use lanner_storage::{FileEntry, SectionFile, SectionWriter};
 
-use super::builder::{BuildSource, finish};
+use super::builder::{BuildPlan, BuildSource, finish};
 use super::{sealed, sections};
 use crate::error::{Error, Result};
 use crate::kernels::codes::{CodeKernel, CodeLayout};
@@ -179,14 +179,13 @@ pub fn sample_vectors(
 /// Writes the codes of the live rows of the sources, in order. Rows without a vector get the code
 /// of zeros.
 pub(super) fn write_codes(
-    directory: &dyn Directory,
+    plan: &BuildPlan<'_>,
     folder: &str,
     index: usize,
     trained: &TrainedCodec,
     sources: &[BuildSource],
-    encode: &mut dyn FnMut(&Codec, &[f32], &mut [u8], &mut [u8]) -> Result<()>,
 ) -> Result<Vec<FileEntry>> {
-    let codec = &trained.codec;
+    let (directory, codec) = (plan.directory, &trained.codec);
     let name = sections::codes_file(index);
     let mut writer = SectionWriter::create(directory, &format!("{folder}/{name}"))?;
     write_codec(&mut writer, trained)?;
@@ -211,7 +210,8 @@ pub(super) fn write_codes(
             let count = rows.len() / codec.dimension();
             primary.resize(count * stride, 0);
             secondary.resize(count * second_stride, 0);
-            encode(codec, &rows, &mut primary, &mut secondary)?;
+            plan.check_cancelled()?;
+            plan.pool.install(|| codec.encode(&rows, &mut primary, &mut secondary));
             writer.write(&primary)?;
             if let Some(writer) = &mut second {
                 writer.write(&secondary)?;

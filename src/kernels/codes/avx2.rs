@@ -50,7 +50,7 @@ unsafe fn accumulate<const ROWS: usize, const HALVES: usize>(
     let codes = rows.records.as_ptr();
     for (chunk, blocks) in rows.query.blocks().chunks_exact(HALVES).enumerate() {
         for part in (0..CHUNK_BYTES).step_by(REGISTER_BYTES) {
-            for row in 0..ROWS {
+            for (row, sum) in sums.iter_mut().enumerate() {
                 let offset = start + row * rows.stride + chunk * CHUNK_BYTES + part;
                 // SAFETY: the chunk ends within the record's stride and one chunk after it, which
                 // the caller checked to be within `records`. The load is unaligned.
@@ -63,7 +63,7 @@ unsafe fn accumulate<const ROWS: usize, const HALVES: usize>(
                     } else {
                         narrow_products(nibbles(bytes, half), query)
                     };
-                    sums[row] = _mm256_add_epi32(sums[row], products);
+                    *sum = _mm256_add_epi32(*sum, products);
                 }
             }
         }

@@ -62,15 +62,15 @@ unsafe fn accumulate<const ROWS: usize, const HALVES: usize>(
     let start = first * rows.stride + rows.header_bytes;
     let codes = rows.records.as_ptr();
     for (chunk, blocks) in rows.query.blocks().chunks_exact(HALVES).enumerate() {
-        for row in 0..ROWS {
+        for (row, sum) in sums.iter_mut().enumerate() {
             let offset = start + row * rows.stride + chunk * CHUNK_BYTES;
             // SAFETY: the chunk ends within the record's stride and one chunk after it,
             // which the caller checked to be within `records`. The load is unaligned.
             let bytes = unsafe { _mm512_loadu_si512(codes.add(offset).cast()) };
-            for half in 0..HALVES {
+            for (half, block) in blocks.iter().enumerate() {
                 // SAFETY: a block is 64 bytes.
-                let query = unsafe { _mm512_loadu_si512(blocks[half].0.as_ptr().cast()) };
-                sums[row] = _mm512_dpbusd_epi32(sums[row], codes_of::<HALVES>(bytes, half), query);
+                let query = unsafe { _mm512_loadu_si512(block.0.as_ptr().cast()) };
+                *sum = _mm512_dpbusd_epi32(*sum, codes_of::<HALVES>(bytes, half), query);
             }
         }
     }

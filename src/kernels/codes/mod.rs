@@ -114,31 +114,29 @@ impl CodeKernel {
         assert!(layout.section_bytes(sums.len()) <= records.len(), "records and slack");
         let (stride, header_bytes) = (layout.stride(), layout.header_bytes());
         let rows = Rows { records, stride, header_bytes, query };
-        let four = layout.bits() == CodeBits::Four;
-        match (self.0, four) {
-            (Isa::Scalar, false) => scalar::dot_rows::<1>(&rows, sums),
-            (Isa::Scalar, true) => scalar::dot_rows::<2>(&rows, sums),
-            // SAFETY (each of the following): `self` proves the CPU feature, since only
-            // `available` makes one after detecting it. Bounds: a record's chunks end at most one
-            // chunk after its stride, and the assertion above leaves that much after the last.
-            // The query has a block for each half of each chunk. Loads are unaligned.
+        match layout.bits() {
+            CodeBits::Eight => self.run::<1>(&rows, sums),
+            CodeBits::Four => self.run::<2>(&rows, sums),
+        }
+    }
+
+    /// For codes of which a byte holds `HALVES`; `rows` were checked by [`Self::dot_rows`].
+    #[inline]
+    fn run<const HALVES: usize>(self, rows: &Rows<'_>, sums: &mut [i32]) {
+        match self.0 {
+            Isa::Scalar => scalar::dot_rows::<HALVES>(rows, sums),
             #[cfg(target_arch = "x86_64")]
-            (Isa::Avx2, false) => unsafe { avx2::dot_rows::<1>(&rows, sums) },
+            // SAFETY: `self` proves the CPU feature, since `available` makes one only after
+            // detecting it. Bounds: a record's chunks end at most one chunk after its stride, and
+            // `dot_rows` asserts that much after the last; the query has a block for each half of
+            // each chunk. Loads are unaligned.
+            Isa::Avx2 => unsafe { avx2::dot_rows::<HALVES>(rows, sums) },
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: as above.
-            (Isa::Avx2, true) => unsafe { avx2::dot_rows::<2>(&rows, sums) },
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: as above.
-            (Isa::Avx512Vnni, false) => unsafe { avx512::dot_rows::<1>(&rows, sums) },
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: as above.
-            (Isa::Avx512Vnni, true) => unsafe { avx512::dot_rows::<2>(&rows, sums) },
+            // SAFETY: features, bounds and alignment as for AVX2.
+            Isa::Avx512Vnni => unsafe { avx512::dot_rows::<HALVES>(rows, sums) },
             #[cfg(target_arch = "aarch64")]
-            // SAFETY: as above.
-            (Isa::Neon, false) => unsafe { neon::dot_rows::<1>(&rows, sums) },
-            #[cfg(target_arch = "aarch64")]
-            // SAFETY: as above.
-            (Isa::Neon, true) => unsafe { neon::dot_rows::<2>(&rows, sums) },
+            // SAFETY: features, bounds and alignment as for AVX2.
+            Isa::Neon => unsafe { neon::dot_rows::<HALVES>(rows, sums) },
         }
     }
 }
