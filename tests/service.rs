@@ -380,85 +380,95 @@ async fn health_and_reflection_answer() {
     assert!(names.contains(&"lanner.v1.QueryService"), "{names:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn compression_is_set_trained_used_and_explained() {
-    let server = Server::start().await;
-    let field = |compression| proto::VectorField {
+/// LVQ8 codes alone.
+fn lvq8() -> proto::Compression {
+    let mode = proto::CompressionMode::Codes.into();
+    let code = proto::LvqCode::Lvq8.into();
+    proto::Compression { mode, code, drop_raw: true, ..Default::default() }
+}
+
+fn create_codes(
+    compression: proto::Compression,
+    queries: Option<Vec<f32>>,
+) -> proto::CreateCollectionRequest {
+    let field = proto::VectorField {
         dimension: 3,
         kind: proto::VectorKind::Single.into(),
         metric: proto::Metric::Dot.into(),
         compression: Some(compression),
         ..Default::default()
     };
-    let create = |field: proto::VectorField, queries: Option<Vec<f32>>| {
-        let config = proto::CollectionConfig { fields: [("v".to_owned(), field)].into() };
-        let query = |values: Vec<f32>| ("v".to_owned(), from_model::vector(&values.into()));
-        let training_queries = queries.map(query).into_iter().collect();
-        let name = "codes".into();
-        proto::CreateCollectionRequest { name, config: Some(config), training_queries }
-    };
-    let codes = proto::CompressionMode::Codes.into();
-    let code = proto::LvqCode::Lvq8.into();
-    let lvq = proto::Compression { mode: codes, code, drop_raw: true, ..Default::default() };
+    let config = Some(proto::CollectionConfig { fields: [("v".to_owned(), field)].into() });
+    let query = |values: Vec<f32>| ("v".to_owned(), from_model::vector(&values.into()));
+    let training_queries = queries.map(query).into_iter().collect();
+    proto::CreateCollectionRequest { name: "codes".into(), config, training_queries }
+}
+
+fn train_codes(field: &str, queries: Option<proto::Vector>) -> proto::TrainCollectionRequest {
+    proto::TrainCollectionRequest { name: "codes".into(), field: field.into(), queries }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_compression_is_refused_and_named() {
+    let server = Server::start().await;
+    let wide = proto::Compression { dimension: Some(4), ..lvq8() };
     for (request, refused) in [
-        (create(field(proto::Compression { code: 0, ..lvq }), None), "compression.code"),
-        (
-            create(field(proto::Compression { dimension: Some(4), ..lvq }), None),
-            "fields.v.compression.dimension",
-        ),
-        (create(field(lvq), Some(vec![1.0])), "training_queries.v.queries[0]"),
+        (create_codes(proto::Compression { code: 0, ..lvq8() }, None), "compression.code"),
+        (create_codes(wide, None), "fields.v.compression.dimension"),
+        (create_codes(lvq8(), Some(vec![1.0])), "training_queries.v.queries[0]"),
     ] {
         let status = server.collections().create_collection(request).await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument);
         assert!(status.message().contains(refused), "{status:?}");
     }
-    let request = create(field(lvq), Some(vec![1.0, 2.0, 3.0]));
+    let request = create_codes(lvq8(), None);
     server.collections().create_collection(request).await.unwrap();
-
-    let points = (0..1100_u64).map(|id| message(id, &[id as f32, 1.0, -(id as f32)])).collect();
-    let request = proto::UpsertPointsRequest { collection: "codes".into(), points, durability: 0 };
-    server.points().upsert_points(request).await.unwrap();
-    let train = |field: &str, queries| proto::TrainCollectionRequest {
-        name: "codes".into(),
-        field: field.into(),
-        queries,
-    };
     let queries = from_model::vector(&vec![3.0, 2.0, 1.0].into());
-    server.collections().train_collection(train("v", Some(queries.clone()))).await.unwrap();
-    for (request, refused) in
-        [(train("w", Some(queries)), "no such vector field"), (train("v", None), "queries")]
-    {
+    for (request, refused) in [
+        (train_codes("w", Some(queries)), "no such vector field"),
+        (train_codes("v", None), "queries: expected queries"),
+    ] {
         let status = server.collections().train_collection(request).await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument);
         assert!(status.message().contains(refused), "{status:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn compression_is_trained_used_and_explained() {
+    let server = Server::start().await;
+    let request = create_codes(lvq8(), Some(vec![1.0, 2.0, 3.0]));
+    server.collections().create_collection(request).await.unwrap();
+    let points = (0..1100_u64).map(|id| message(id, &[id as f32, 1.0, -(id as f32)])).collect();
+    let request = proto::UpsertPointsRequest { collection: "codes".into(), points, durability: 0 };
+    server.points().upsert_points(request).await.unwrap();
+    let queries = from_model::vector(&vec![3.0, 2.0, 1.0].into());
+    server.collections().train_collection(train_codes("v", Some(queries))).await.unwrap();
+
     let request = proto::GetCollectionRequest { name: "codes".into() };
     let answer = server.collections().get_collection(request).await.unwrap().into_inner();
     let info = answer.collection.unwrap();
     let codec = &info.segments[0].codecs["v"];
     assert_eq!((codec.code(), codec.dimension), (proto::LvqCode::Lvq8, 3));
-    assert_eq!(info.config.unwrap().fields["v"].compression, Some(lvq));
+    assert_eq!(info.config.unwrap().fields["v"].compression, Some(lvq8()));
 
-    let search = proto::SearchRequest {
-        params: Some(proto::SearchParams { exact: false, rerank: Some(20) }),
-        include: Some(proto::Include { payload: false, vectors: true }),
-        explain: true,
-        ..search("v", vec![1.0, 0.0, -1.0], 2)
+    let search = |rerank| proto::QueryRequest {
+        collection: "codes".into(),
+        search: Some(proto::SearchRequest {
+            params: Some(proto::SearchParams { exact: false, rerank: Some(rerank) }),
+            include: Some(proto::Include { payload: false, vectors: true }),
+            explain: true,
+            ..search("v", vec![1.0, 0.0, -1.0], 2)
+        }),
     };
-    let request = proto::QueryRequest { collection: "codes".into(), search: Some(search.clone()) };
-    let answer = server.queries().query(request).await.unwrap().into_inner().result.unwrap();
+    let answer = server.queries().query(search(20)).await.unwrap().into_inner().result.unwrap();
     let best = answer.hits[0].point.as_ref().unwrap();
     assert_eq!(best.id, Some(from_model::point_id(&1099.into())));
     assert!(best.vectors["v"].reconstructed);
     let stages = answer.explanation.unwrap().stages;
     assert_eq!((stages[0].name.as_str(), stages[0].source.as_str()), ("scan", "codes lvq8"));
     assert_eq!((stages[1].name.as_str(), stages[1].rows), ("rerank", 20));
-    let params = Some(proto::SearchParams { exact: false, rerank: Some(1) });
-    let request = proto::QueryRequest {
-        collection: "codes".into(),
-        search: Some(proto::SearchRequest { params, ..search }),
-    };
-    let status = server.queries().query(request).await.unwrap_err();
+    let status = server.queries().query(search(1)).await.unwrap_err();
     assert!(status.message().contains("rerank: expected 2 to 100000, got 1"), "{status:?}");
 }
 
