@@ -2,7 +2,7 @@
 //!
 //! A query is rounded to signed 8-bit integers once ([`CodeQuery`]); a row holds unsigned codes of
 //! 8 or 4 bits ([`CodeLayout`]). Σ qᵢ·cᵢ is then exact in 32 bits, so every implementation gives
-//! the same number as [`scalar`], to the last bit. [`CodeKernel::detect`] chooses one for the
+//! the same number as the scalar one, to the last bit. [`CodeKernel::detect`] chooses one for the
 //! machine; an index keeps it.
 //!
 //! - AVX-512 with VNNI: `vpdpbusd`, 64 products an instruction.
