@@ -146,6 +146,10 @@ fn small_segments_stay_as_they_are() {
     fill(&collection, 500..1500, &mut random);
     collection.optimize().unwrap();
     assert_eq!(collection.info().segments[0].codecs["v"].dimension, DIMENSION);
+    // A small one stays as it is also where there is a codec already.
+    fill(&collection, 1500..1700, &mut random);
+    collection.flush().unwrap();
+    assert!(collection.info().segments[1].codecs.is_empty());
 }
 
 #[test]
@@ -170,7 +174,7 @@ fn segments_share_a_codec_until_the_data_drifts() {
     // new one.
     let reversed = |random: &mut Random| vector(random).into_iter().rev().collect::<Vec<f32>>();
     let points =
-        (4000..9000).map(|id| Point::new(id as u64).with_vector("v", reversed(&mut random)));
+        (4000..6000).map(|id| Point::new(id as u64).with_vector("v", reversed(&mut random)));
     collection.upsert(points).unwrap();
     collection.flush().unwrap();
     assert_eq!(losses(&collection)[1], shared[0]);

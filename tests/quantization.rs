@@ -92,6 +92,8 @@ fn codes_keep_the_neighbours_of_queries_like_the_base() {
     for (code, floors) in [
         ("lvq8:160:pca", [(20, 0.955), (50, 0.99)]),
         ("lvq4:192:pca", [(20, 0.975), (50, 0.99)]),
+        // Without the rotation 0.889 and 0.994.
+        ("lvq4:256:pca", [(10, 0.905), (20, 0.997)]),
         ("lvq4", [(20, 0.995), (50, 0.995)]),
         ("lvq8", [(10, 0.99), (20, 0.995)]),
     ] {

@@ -427,6 +427,25 @@ mod tests {
     }
 
     #[test]
+    fn distances_count_what_lies_outside_of_the_reduced_space() {
+        // Wide in the first dimension, which is kept; the second is lost.
+        let base: Vec<f32> =
+            (0..100).flat_map(|i| [i as f32 - 49.5, if i % 2 == 0 { 3.0 } else { -3.0 }]).collect();
+        let moments = Moments::new(&base, &[], 2);
+        let reduction = Reduction::learn(&moments, Method::Pca, 1, 42).unwrap();
+        let settings =
+            CodecSettings { code: LvqCode::Lvq8, secondary: Secondary::Raw, metric: Metric::L2 };
+        let codec = Codec::new(settings, vec![0.0; 2], Some(reduction));
+        let Encoded { codec, primary, .. } = encoded(codec, &base);
+        let mut scores = vec![0.0; 100];
+        let q = [10.5, 0.0];
+        codec.score_rows(CodeKernel::detect(), &codec.query(&q), &primary, &mut scores);
+        for (score, x) in scores.iter().zip(base.chunks_exact(2)) {
+            assert!((score - exact(Metric::L2, &q, x)).abs() < 1.0, "{score} {x:?}");
+        }
+    }
+
+    #[test]
     fn secondary_codes_reconstruct_the_vectors() {
         let dimension = 50;
         let base = rows(20, dimension, 5);
