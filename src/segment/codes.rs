@@ -242,3 +242,65 @@ fn write_codec(writer: &mut SectionWriter, trained: &TrainedCodec) -> Result<()>
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use lanner_storage::LocalDirectory;
+
+    use super::*;
+    use crate::model::Metric;
+    use crate::quantization::{TrainingSample, train};
+
+    const ROWS: u32 = 5;
+
+    /// A codes file of `ROWS` rows, or one that is wrong in the section of this name.
+    fn open(compression: &str, wrong: &str) -> Result<FieldCodes> {
+        let field = VectorField::single(4, Metric::Dot).compressed(compression.parse().unwrap());
+        let rows: Vec<f32> = (0..4 * 64).map(|i| (i as f32).sin()).collect();
+        let sample = TrainingSample { rows: &rows, queries: &[], seed: 1 };
+        let trained = train(&field, sample).unwrap().unwrap();
+        let mut report = trained.report.clone();
+        report.dimension += usize::from(wrong == "dimension");
+        let folder = tempfile::tempdir().unwrap();
+        let directory = LocalDirectory::new(folder.path());
+        let mut writer = SectionWriter::create(&directory, "codes.sec").unwrap();
+        let section_bytes = trained.codec.primary_layout().section_bytes(ROWS as usize);
+        let reduction = trained.codec.reduction().map_or(&[][..], Reduction::query_map);
+        for (name, mut bytes) in [
+            (sections::CODEC, serde_json::to_vec(&report).unwrap()),
+            (sections::CENTER, bytemuck::cast_slice(trained.codec.center()).to_vec()),
+            (sections::QUERY_MAP, bytemuck::cast_slice(reduction).to_vec()),
+            (sections::BASE_MAP, Vec::new()),
+            (sections::PRIMARY, vec![0; section_bytes]),
+        ] {
+            if name == wrong {
+                bytes.truncate(bytes.len().saturating_sub(4));
+            }
+            writer.write_section(name, &bytes).unwrap();
+        }
+        writer.finish().unwrap();
+        let file = SectionFile::open(&directory, "codes.sec")?;
+        FieldCodes::open(file, None, &field, ROWS)
+    }
+
+    #[test]
+    fn files_whose_lengths_do_not_fit_are_refused() {
+        for compression in ["lvq8", "lvq4:2"] {
+            let codes = open(compression, "nothing").unwrap();
+            codes.score(&codes.codec().query(&[1.0; 4]), 0..ROWS, &mut [0.0; 5]);
+        }
+        for (compression, wrong, named) in [
+            ("lvq8", sections::PRIMARY, "expected 124 bytes, got 120"),
+            ("lvq8", sections::CENTER, "section `center`: expected 4 values, got 3"),
+            ("lvq8", sections::CODEC, "section `codec`"),
+            ("lvq8", "dimension", "5 dimensions without a map"),
+            ("lvq8:2", "dimension", "section `query_map`: the maps are not"),
+            ("lvq8:2", sections::QUERY_MAP, "section `query_map`: the maps are not"),
+            ("lvq8/f16", "nothing", "the secondary codes are missing"),
+        ] {
+            let error = open(compression, wrong).err().unwrap();
+            assert_eq!(error.kind(), crate::ErrorKind::Corrupted, "{compression} {wrong}");
+            assert!(error.to_string().contains(named), "{compression} {wrong}: {error}");
+        }
+    }
+}

@@ -149,7 +149,8 @@ impl Reduction {
         query_map: Vec<f32>,
         base_map: Option<Vec<f32>>,
     ) -> Option<Self> {
-        let fits = |map: &Vec<f32>| map.len() == reduced * dimension;
+        let expected = reduced.checked_mul(dimension);
+        let fits = |map: &Vec<f32>| Some(map.len()) == expected;
         (fits(&query_map) && base_map.as_ref().is_none_or(fits)).then_some(Self {
             dimension,
             query_map,
