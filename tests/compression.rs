@@ -44,9 +44,14 @@ fn ids(answer: &QueryResponse) -> Vec<PointId> {
 
 /// Mean share of the exact ten nearest that a two-phase query finds.
 fn recall(collection: &Collection, random: &mut Random) -> f64 {
-    let mut found = 0;
-    for _ in 0..50 {
-        let query = QueryRequest::new("v", vector(random));
+    let queries: Vec<Vec<f32>> = (0..50).map(|_| vector(random)).collect();
+    recall_of(collection, queries)
+}
+
+fn recall_of(collection: &Collection, queries: Vec<Vec<f32>>) -> f64 {
+    let (mut found, count) = (0, queries.len());
+    for query in queries {
+        let query = QueryRequest::new("v", query);
         let coded = collection.query(&query.clone().rerank(50).explain()).unwrap();
         let stages = coded.explanation.as_ref().unwrap().stages.clone();
         assert!(stages.iter().any(|stage| stage.source.starts_with("codes")), "{stages:?}");
@@ -54,7 +59,7 @@ fn recall(collection: &Collection, random: &mut Random) -> f64 {
         let exact = ids(&collection.query(&query.exact()).unwrap());
         found += ids(&coded).iter().filter(|id| exact.contains(id)).count();
     }
-    f64::from(found as u32) / 500.0
+    found as f64 / (10 * count) as f64
 }
 
 #[test]
@@ -181,6 +186,30 @@ fn segments_share_a_codec_until_the_data_drifts() {
     collection.optimize().unwrap();
     let report = &collection.info().segments[0].codecs["v"];
     assert!(report.loss != shared[0] && report.trained_rows > 4000, "{report:?}");
+}
+
+#[test]
+fn segments_may_have_codecs_of_their_own() {
+    let mut random = Random::new(8);
+    let folder = tempfile::tempdir().unwrap();
+    // Too small for merges.
+    let database = DatabaseOptions::new().segment_bytes(1000).open(folder.path()).unwrap();
+    let collection = database.create_collection("c", config(Metric::Dot, "lvq8:20")).unwrap();
+    fill(&collection, 0..2000, &mut random);
+    collection.flush().unwrap();
+    let reversed = |random: &mut Random| vector(random).into_iter().rev().collect::<Vec<f32>>();
+    let points = (2000..4000_u64).map(|id| Point::new(id).with_vector("v", reversed(&mut random)));
+    collection.upsert(points).unwrap();
+    collection.flush().unwrap();
+    let queries: Vec<Vec<f32>> = (0..100).map(|_| vector(&mut random)).collect();
+    collection.train("v", &MultiVector::from_rows(&queries).unwrap()).unwrap();
+    let info = collection.info();
+    let losses: Vec<f64> = info.segments.iter().map(|segment| segment.codecs["v"].loss).collect();
+    assert!(losses.len() == 2 && losses[0] != losses[1], "{losses:?}");
+    // Nearest in the one segment, and in the other.
+    let plain = recall(&collection, &mut random);
+    let other = recall_of(&collection, (0..50).map(|_| reversed(&mut random)).collect());
+    assert!(plain >= 0.97 && other >= 0.97, "{plain} {other}");
 }
 
 #[test]

@@ -133,13 +133,13 @@ impl Inner {
         if (rows as u64) < MIN_ROWS {
             return Ok(None);
         }
-        if let Some(current) = current
+        if let Some(current) = &current
             && retrain == Retrain::IfDrifted
             && rows < GROWTH * current.report.trained_rows
         {
             let loss = current.codec.loss(&sample[..rows.min(DRIFT_ROWS) * dimension]);
             if loss <= DRIFT * current.report.loss {
-                return Ok(Some(current));
+                return Ok(Some(current.clone()));
             }
             tracing::info!(collection = %self.name, field = index, loss, "the codec drifted");
         }
@@ -149,8 +149,17 @@ impl Inner {
         };
         let started = std::time::Instant::now();
         let sample = TrainingSample { rows: &sample, queries: &queries, seed: SEED };
-        let trained = train(field, sample)
-            .map_err(|error| Error::Internal(format!("a codec cannot be trained: {error}")))?;
+        let trained = match train(field, sample) {
+            Ok(trained) => trained,
+            Err(error) if retrain == Retrain::Always => {
+                return Err(Error::Internal(format!("a codec cannot be trained: {error}")));
+            }
+            // Nobody asked for it now, and the points have to be sealed.
+            Err(error) => {
+                tracing::warn!(collection = %self.name, field = index, %error, "no new codec");
+                return Ok(current);
+            }
+        };
         if let Some(trained) = &trained {
             tracing::info!(
                 collection = %self.name,

@@ -16,8 +16,8 @@ use rayon::prelude::*;
 
 use super::leanvec::Reduction;
 use super::lvq::{Constants, Lvq, Residual};
+use crate::kernels;
 use crate::kernels::codes::{CodeBits, CodeKernel, CodeLayout, CodeQuery};
-use crate::kernels::{self};
 use crate::model::{LvqCode, Metric, Secondary};
 
 /// Rows that one task encodes.

@@ -5,7 +5,7 @@ use super::scorer::Scorer;
 use crate::error::{Error, Result};
 use crate::model::{CollectionConfig, InvalidInput, PointId, Problem, check_range, limits};
 use crate::quantization::PrimaryQuery;
-use crate::segment::{Location, Snapshot};
+use crate::segment::{Location, Snapshot, View};
 
 /// Candidates that are re-ranked if the request does not say: so many times the hits, at least.
 const RERANK_FACTOR: usize = 4;
@@ -50,11 +50,7 @@ impl<'r> Plan<'r> {
                 (Scorer::new(settings, vector.as_ref())?, Some(location))
             }
         };
-        let coded = |view: &crate::segment::View| {
-            let codes = view.reader.codes(field).filter(|_| !request.params.exact);
-            codes.map(|codes| codes.codec().query(scorer.query()))
-        };
-        let codes = snapshot.views.iter().map(coded).collect();
+        let codes = prepare(snapshot, field, &scorer, request.params.exact);
         Ok(Self { request, field, scorer, exclude, codes })
     }
 
@@ -71,6 +67,28 @@ impl<'r> Plan<'r> {
         let default = (RERANK_FACTOR * self.hits()).max(RERANK_LEAST);
         self.request.params.rerank.unwrap_or(default).max(self.hits())
     }
+}
+
+/// The query for the codes of each view. Segments share codecs, and mapping a query to fewer
+/// dimensions is as much work as scoring hundreds of rows: once for each codec is enough.
+fn prepare(
+    snapshot: &Snapshot,
+    field: usize,
+    scorer: &Scorer,
+    exact: bool,
+) -> Vec<Option<PrimaryQuery>> {
+    let mut prepared: Vec<(Vec<u64>, PrimaryQuery)> = Vec::new();
+    let mut prepare = |view: &View| {
+        let codes = view.reader.codes(field).filter(|_| !exact)?;
+        let identity = codes.codec_identity();
+        if let Some((_, query)) = prepared.iter().find(|(known, _)| *known == identity) {
+            return Some(query.clone());
+        }
+        let query = codes.codec().query(scorer.query());
+        prepared.push((identity, query.clone()));
+        Some(query)
+    };
+    snapshot.views.iter().map(&mut prepare).collect()
 }
 
 fn without_vector(id: &PointId, field: &str) -> Error {

@@ -53,6 +53,10 @@ impl FieldCodes {
             let detail = "the maps are not of the reduced dimension";
             Some(maps.ok_or_else(|| file.corrupted(sections::QUERY_MAP, detail))?)
         };
+        if report.dimension > field.dimension {
+            let detail = format!("{} of {} dimensions", report.dimension, field.dimension);
+            return Err(file.corrupted(sections::CODEC, detail).into());
+        }
         if reduction.is_none() && report.dimension != field.dimension {
             let detail = format!("{} dimensions without a map to them", report.dimension);
             return Err(file.corrupted(sections::CODEC, detail).into());
@@ -80,6 +84,12 @@ impl FieldCodes {
     /// The codec, for new segments to share.
     pub fn trained(&self) -> &Arc<TrainedCodec> {
         &self.trained
+    }
+
+    /// The same for codes of the same codec, whatever the segment.
+    pub fn codec_identity(&self) -> Vec<u64> {
+        let sections = self.file.sections().iter();
+        sections.filter(|info| info.name != sections::PRIMARY).map(|info| info.checksum).collect()
     }
 
     /// Encodes and scores.
@@ -293,7 +303,7 @@ mod tests {
             ("lvq8", sections::PRIMARY, "expected 124 bytes, got 120"),
             ("lvq8", sections::CENTER, "section `center`: expected 4 values, got 3"),
             ("lvq8", sections::CODEC, "section `codec`"),
-            ("lvq8", "dimension", "5 dimensions without a map"),
+            ("lvq8", "dimension", "section `codec`: 5 of 4 dimensions"),
             ("lvq8:2", "dimension", "section `query_map`: the maps are not"),
             ("lvq8:2", sections::QUERY_MAP, "section `query_map`: the maps are not"),
             ("lvq8/f16", "nothing", "the secondary codes are missing"),

@@ -40,6 +40,9 @@ impl CodeBits {
     }
 }
 
+/// Largest dimension for which no 32-bit sum can overflow: 255·127·65,536 < 2³¹.
+pub const MAX_CODE_DIMENSION: usize = 1 << 16;
+
 /// Bytes the kernels read at once.
 pub(super) const CHUNK_BYTES: usize = 64;
 
@@ -56,7 +59,11 @@ impl CodeLayout {
     pub const SLACK_BYTES: usize = CHUNK_BYTES;
 
     /// Records of `dimension` codes after a header of `header_bytes`.
+    ///
+    /// # Panics
+    /// If the dimension is above [`MAX_CODE_DIMENSION`], which is that of fields.
     pub fn new(bits: CodeBits, dimension: usize, header_bytes: usize) -> Self {
+        assert!(dimension <= MAX_CODE_DIMENSION, "sums of {dimension} products could overflow");
         Self { bits, dimension, header_bytes }
     }
 

@@ -23,11 +23,8 @@ mod neon;
 mod query;
 mod scalar;
 
-pub use layout::{CodeBits, CodeLayout};
+pub use layout::{CodeBits, CodeLayout, MAX_CODE_DIMENSION};
 pub use query::CodeQuery;
-
-/// Largest dimension for which no 32-bit sum can overflow: 255·127·65,536 < 2³¹.
-pub const MAX_CODE_DIMENSION: usize = 1 << 16;
 
 /// An implementation that this machine can run.
 ///

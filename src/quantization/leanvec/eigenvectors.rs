@@ -1,6 +1,6 @@
 //! Maps made of eigenvectors: PCA, and the search between the eigenvectors of queries and base.
 
-use super::linalg::{Matrix, eigen};
+use super::linalg::{Matrix, eigen, trace};
 use super::{LeanVecError, Maps, loss};
 
 /// β is searched to this width.
@@ -41,10 +41,6 @@ pub fn search(base: &Matrix, queries: &Matrix, reduced: usize) -> Result<Maps, L
         }
     });
     failure.map_or(Ok(best.1), Err)
-}
-
-fn trace(matrix: &Matrix) -> f64 {
-    matrix.diagonal().column_vector().iter().sum()
 }
 
 /// Brent's method without derivatives (Brent 1973, chapter 5) on [0, 1]: parabolas through the

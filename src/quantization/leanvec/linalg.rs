@@ -49,6 +49,11 @@ pub fn product(left: MatRef<'_, f64>, right: MatRef<'_, f64>) -> Matrix {
     out
 }
 
+/// Sum of the diagonal.
+pub fn trace(matrix: &Matrix) -> f64 {
+    matrix.diagonal().column_vector().iter().sum()
+}
+
 /// Σ aᵢⱼ·bᵢⱼ.
 pub fn inner(a: &Matrix, b: &Matrix) -> f64 {
     a.col_iter().zip(b.col_iter()).map(|(a, b)| a.transpose() * b).sum()

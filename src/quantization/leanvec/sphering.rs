@@ -7,7 +7,7 @@
 //! there most. So K_Q is mixed with K_X first ([`SHRINKAGE`], scaled to the same trace), and its
 //! eigenvalues have a floor.
 
-use super::linalg::{Matrix, eigen, product};
+use super::linalg::{Matrix, eigen, product, trace};
 use super::{LeanVecError, Maps};
 
 /// Share of K_X in the moment of the queries. Measured on held-out queries (docs/quantization.md):
@@ -18,7 +18,6 @@ const FLOOR: f64 = 1e-6;
 
 /// The maps to all dimensions, the most important first.
 pub fn solve(base: &Matrix, queries: &Matrix) -> Result<Maps, LeanVecError> {
-    let trace = |matrix: &Matrix| matrix.diagonal().column_vector().iter().sum::<f64>();
     let scale = if trace(base) > 0.0 { trace(queries) / trace(base) } else { 0.0 };
     let mixed = queries * faer::Scale(1.0 - SHRINKAGE) + base * faer::Scale(SHRINKAGE * scale);
     let (values, vectors) = eigen(&mixed)?;
