@@ -228,7 +228,7 @@ impl Codec {
                 (-kernels::dot(&centred, &centred), 2.0)
             }
         };
-        let mapped = self.reduction.as_ref().map(|reduction| reduction.map_queries(&centred));
+        let mapped = self.reduction.as_ref().map(|reduction| reduction.map_query(&centred));
         let mut mapped = mapped.unwrap_or(centred);
         for value in &mut mapped {
             *value = if value.is_nan() { 0.0 } else { value.clamp(f32::MIN, f32::MAX) };

@@ -26,6 +26,7 @@ use std::sync::OnceLock;
 
 use self::linalg::{Matrix, columns_as_map, inner, map_back, map_rows, product, second_moment};
 use super::random::hash;
+use crate::kernels;
 pub use crate::model::ReductionMethod as Method;
 
 /// Why no map could be learned.
@@ -188,9 +189,10 @@ impl Reduction {
         map_rows(rows, self.base_map.as_ref().unwrap_or(&self.query_map), self.dimension)
     }
 
-    /// A q for each row, shape [m, d].
-    pub fn map_queries(&self, rows: &[f32]) -> Vec<f32> {
-        map_rows(rows, &self.query_map, self.dimension)
+    /// A q, shape [d].
+    pub fn map_query(&self, query: &[f32]) -> Vec<f32> {
+        // A matrix product spends more on packing a single row than on multiplying it.
+        self.query_map.chunks_exact(self.dimension).map(|row| kernels::dot(row, query)).collect()
     }
 
     /// Aᵀ y for each reduced row y, shape [n, D]: the vector that has with every query the inner
