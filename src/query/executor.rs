@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use super::Deadline;
 use super::plan::Plan;
 use super::request::{Explanation, Hit, QueryRequest, QueryResponse, Stage};
-use super::top_k::{Bar, TopK};
+use super::top_k::{Bar, Candidate, TopK};
 use crate::error::{Error, Result};
 use crate::kernels;
 use crate::model::{CollectionConfig, ElementsRef, Score, check_range, limits};
@@ -204,10 +204,14 @@ fn widen<'a>(elements: ElementsRef<'a>, buffer: &'a mut Vec<f32>) -> &'a [f32] {
 }
 
 /// Scores the candidates that were found by codes again, by what is best of them.
-fn rerank<'s>(snapshot: &'s Snapshot, plan: &Plan<'_>, found: TopK<'s>) -> TopK<'s> {
+fn rerank<'s>(
+    snapshot: &'s Snapshot,
+    plan: &Plan<'_>,
+    found: Vec<Candidate<'s>>,
+) -> Vec<Candidate<'s>> {
     let mut top = TopK::new(plan.hits(), snapshot);
     let mut values = Vec::new();
-    for candidate in found.into_sorted() {
+    for candidate in found {
         let location = candidate.location;
         let view = location.view as usize;
         let reader = snapshot.reader(location);
@@ -228,7 +232,7 @@ fn rerank<'s>(snapshot: &'s Snapshot, plan: &Plan<'_>, found: TopK<'s>) -> TopK<
         };
         top.offer(score, location);
     }
-    top
+    top.into_sorted()
 }
 
 fn answer(
@@ -238,19 +242,19 @@ fn answer(
     found: TopK<'_>,
     scan_micros: u64,
 ) -> Result<QueryResponse> {
-    let candidates = found.len();
     let started = Instant::now();
     let reranks = plan.codes.iter().any(Option::is_some);
-    let top = if reranks { rerank(snapshot, plan, found) } else { found };
+    let found = found.into_sorted();
+    let candidates = found.len() as u64;
+    let best = if reranks { rerank(snapshot, plan, found) } else { found };
     let explanation = plan.request.explain.then(|| {
         let mut stages = scan_stages(snapshot, plan, scan_micros);
         if reranks {
-            stages.push(rerank_stage(snapshot, plan, candidates as u64, micros(started)));
+            stages.push(rerank_stage(snapshot, plan, candidates, micros(started)));
         }
         Explanation { stages }
     });
-    let hits = top
-        .into_sorted()
+    let hits = best
         .into_iter()
         .filter(|candidate| Some(candidate.location) != plan.exclude)
         .skip(plan.request.offset)

@@ -1,6 +1,5 @@
 //! The k best candidates seen so far.
 
-use std::collections::BinaryHeap;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::model::Score;
@@ -69,10 +68,15 @@ impl Bar {
     }
 }
 
-/// The k best candidates, the worst of them on top of the heap.
+/// The k best candidates.
+///
+/// They are collected until there are twice as many as wanted, and then the better half is
+/// selected: constant work a candidate, where a heap would sift each.
 pub struct TopK<'s> {
     limit: usize,
-    heap: BinaryHeap<std::cmp::Reverse<Candidate<'s>>>,
+    candidates: Vec<Candidate<'s>>,
+    /// The score of the last of the k best at the last selection.
+    threshold: Score,
     snapshot: &'s Snapshot,
     bar: Option<&'s Bar>,
 }
@@ -80,7 +84,8 @@ pub struct TopK<'s> {
 impl<'s> TopK<'s> {
     /// Keeps the `limit` best.
     pub fn new(limit: usize, snapshot: &'s Snapshot) -> Self {
-        Self { limit, heap: BinaryHeap::new(), snapshot, bar: None }
+        let threshold = Score(f32::NEG_INFINITY);
+        Self { limit, candidates: Vec::new(), threshold, snapshot, bar: None }
     }
 
     /// Keeps the `limit` best of those that others, who share the bar, do not find worse than
@@ -92,51 +97,49 @@ impl<'s> TopK<'s> {
     /// The score that a row needs to be among the best; offering less changes nothing.
     #[inline]
     pub fn threshold(&self) -> Score {
-        let worst = match self.heap.peek() {
-            Some(worst) if self.heap.len() == self.limit => worst.0.score,
-            _ => Score(f32::NEG_INFINITY),
-        };
-        self.bar.map_or(worst, |bar| worst.max(bar.get()))
+        self.bar.map_or(self.threshold, |bar| self.threshold.max(bar.get()))
     }
 
     /// Offers a row.
     #[inline]
     pub fn offer(&mut self, score: Score, location: Location) {
-        if score >= self.threshold() && self.limit > 0 {
-            self.push(Candidate { score, location, snapshot: self.snapshot });
-            if let (Some(bar), true) = (self.bar, self.heap.len() == self.limit) {
-                bar.raise(self.threshold());
+        if score >= self.threshold() {
+            self.candidates.push(Candidate { score, location, snapshot: self.snapshot });
+            if self.candidates.len() >= 2 * self.limit {
+                self.select();
             }
         }
     }
 
-    /// Number of candidates.
-    pub fn len(&self) -> usize {
-        self.heap.len()
-    }
-
-    fn push(&mut self, candidate: Candidate<'s>) {
-        if self.heap.len() < self.limit {
-            self.heap.push(std::cmp::Reverse(candidate));
-        } else if let Some(mut worst) = self.heap.peek_mut()
-            && candidate > worst.0
-        {
-            worst.0 = candidate;
+    /// Drops all but the best.
+    fn select(&mut self) {
+        if self.candidates.len() <= self.limit {
+            return;
         }
+        let better = |a: &Candidate<'_>, b: &Candidate<'_>| b.cmp(a);
+        if let Some(last) = self.limit.checked_sub(1) {
+            let (_, worst, _) = self.candidates.select_nth_unstable_by(last, better);
+            self.threshold = worst.score;
+            if let Some(bar) = self.bar {
+                bar.raise(self.threshold);
+            }
+        }
+        self.candidates.truncate(self.limit);
     }
 
     /// Takes over the candidates of another.
     #[must_use]
     pub fn merge(mut self, other: Self) -> Self {
-        for candidate in other.heap {
-            self.push(candidate.0);
-        }
+        self.candidates.extend(other.candidates);
+        self.select();
         self
     }
 
     /// The candidates, best first.
-    pub fn into_sorted(self) -> Vec<Candidate<'s>> {
-        self.heap.into_sorted_vec().into_iter().map(|candidate| candidate.0).collect()
+    pub fn into_sorted(mut self) -> Vec<Candidate<'s>> {
+        self.select();
+        self.candidates.sort_unstable_by(|a, b| b.cmp(a));
+        self.candidates
     }
 }
 
