@@ -189,7 +189,7 @@ impl Reduction {
         map_rows(rows, self.base_map.as_ref().unwrap_or(&self.query_map), self.dimension)
     }
 
-    /// A q, shape [d].
+    /// A q, of d elements.
     pub fn map_query(&self, query: &[f32]) -> Vec<f32> {
         // A matrix product spends more on packing a single row than on multiplying it.
         self.query_map.chunks_exact(self.dimension).map(|row| kernels::dot(row, query)).collect()
