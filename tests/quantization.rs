@@ -7,7 +7,7 @@ use std::path::Path;
 
 use common::shared_data;
 use lanner::evaluation::{NpyMatrix, read_neighbours};
-use lanner::kernels::codes::{CodeKernel, CodeLayout};
+use lanner::kernels::codes::CodeKernel;
 use lanner::quantization::leanvec::{Method, Moments, Reduction};
 use lanner::quantization::{Codec, CodecReport, TrainingSample, train};
 use lanner::{Metric, VectorField};
@@ -56,10 +56,7 @@ impl Queries {
     /// Share of the exact ten nearest among the first `n` candidates of a scan, for each `n`.
     fn recall<const N: usize>(&self, codec: &Codec, base: &[f32], n: [usize; N]) -> [f64; N] {
         let rows = base.len() / DIMENSION;
-        let mut records = vec![0; rows * codec.primary_layout().stride()];
-        let mut secondary = vec![0; rows * codec.secondary_stride()];
-        codec.encode(base, &mut records, &mut secondary);
-        records.extend([0; CodeLayout::SLACK_BYTES]);
+        let records = codec.primary_records(base);
         let (kernel, mut scores) = (CodeKernel::detect(), vec![0.0; rows]);
         let mut found = [0; N];
         for (query, truth) in self.vectors.chunks_exact(DIMENSION).zip(&self.truth) {

@@ -20,8 +20,8 @@ use crate::evaluation::{
     recall_qps_svg, sweep_table,
 };
 use crate::{
-    Collection, CollectionConfig, Compression, Database, DatabaseOptions, Deadline, Durability,
-    Metric, MultiVector, PointId, Primary, QueryRequest, VectorField,
+    CodecReport, Collection, CollectionConfig, Compression, Database, DatabaseOptions, Deadline,
+    Durability, Metric, MultiVector, PointId, Primary, QueryRequest, VectorField,
 };
 
 const COLLECTION: &str = "bench";
@@ -232,7 +232,7 @@ impl Experiment {
         let bytes: u64 = info.segments.iter().map(|segment| segment.size_bytes).sum();
         let mut index = compression.to_string();
         let codecs = info.segments.iter().filter_map(|segment| segment.codecs.get(FIELD));
-        let chosen = codecs.filter_map(|report| report.ladder.last()).next_back();
+        let chosen = codecs.filter_map(CodecReport::chosen).next_back();
         if compression.primary == Primary::Auto
             && let Some(chosen) = chosen
         {

@@ -6,17 +6,17 @@
 
 use std::sync::Arc;
 
-use lanner_storage::{Directory, QueriesEntry, SectionFile, SectionWriter};
+use lanner_storage::{QueriesEntry, SectionFile, SectionWriter};
 
 use super::Inner;
 use super::state::Segments;
 use crate::error::{Error, Result};
 use crate::model::{
-    CollectionConfig, InvalidInput, MultiVector, Primary, Problem, VectorField, VectorKind,
-    VectorRef, check_range, limits, prepare_vector,
+    CollectionConfig, InvalidInput, MultiVector, Problem, VectorField, VectorRef, check_range,
+    limits, prepare_vector,
 };
 use crate::quantization::{TrainedCodec, TrainingSample, sample_rows, train};
-use crate::segment::{BuildSource, SegmentReader, sample_vectors};
+use crate::segment::{BuildSource, SegmentReader, finish, sample_vectors, write_folder};
 
 /// Segments of fewer rows are not compressed: they are scanned exactly in no time, and too small
 /// to learn from.
@@ -44,7 +44,7 @@ pub(crate) fn prepare_queries(
     queries: &MultiVector,
 ) -> Result<Vec<f32>, InvalidInput> {
     let (_, settings) = config.field(field)?;
-    if settings.kind == VectorKind::Multi || settings.compression.primary == Primary::None {
+    if !settings.is_compressed() {
         let expected = "a single-vector field that is compressed";
         let got = format!("{field:?}, which is not");
         return Err(InvalidInput::new("field", Problem::Mismatch { expected, got }));
@@ -102,9 +102,7 @@ impl Inner {
         let mut codecs = Vec::with_capacity(current.len());
         for (index, ((name, field), current)) in self.config.fields.iter().zip(current).enumerate()
         {
-            let wanted = field.kind == VectorKind::Single
-                && field.compression.primary != Primary::None
-                && rows >= MIN_ROWS;
+            let wanted = field.is_compressed() && rows >= MIN_ROWS;
             codecs.push(match (wanted, current) {
                 (false, _) => None,
                 (true, Some(current)) if retrain == Retrain::IfMissing => Some(current),
@@ -164,7 +162,7 @@ impl Inner {
             tracing::info!(
                 collection = %self.name,
                 field = index,
-                code = trained.report.ladder.last().map_or("", |rung| rung.code.as_str()),
+                code = trained.report.chosen().map_or("", |rung| rung.code.as_str()),
                 rows,
                 queries = trained.report.trained_queries,
                 seconds = started.elapsed().as_secs_f64(),
@@ -191,16 +189,13 @@ impl Inner {
     /// used from the next training on.
     pub(super) fn store_queries(&self, field: &str, values: &[f32]) -> Result<()> {
         let number = super::optimizer::take_number(&mut self.lock().segments);
-        let directory: &dyn Directory = &*self.store.directory;
-        let folder = self.segment_folder(number);
-        let temporary = format!("{folder}.tmp");
-        directory.remove_folder(&temporary)?;
-        directory.create_folder(&temporary)?;
-        let mut writer = SectionWriter::create(directory, &format!("{temporary}/{QUERIES_FILE}"))?;
-        writer.write_section(QUERIES, bytemuck::cast_slice(values))?;
-        let file = crate::segment::finish(writer, QUERIES_FILE.to_owned())?;
-        directory.sync_folder(&temporary)?;
-        directory.rename(&temporary, &folder)?;
+        let directory = &*self.store.directory;
+        let file = write_folder(directory, &self.segment_folder(number), |temporary| {
+            let path = format!("{temporary}/{QUERIES_FILE}");
+            let mut writer = SectionWriter::create(directory, &path)?;
+            writer.write_section(QUERIES, bytemuck::cast_slice(values))?;
+            finish(writer, QUERIES_FILE.to_owned())
+        })?;
         let entry = QueriesEntry { field: field.to_owned(), number, file };
         let mut replaced = None;
         self.install(|segments: &mut Segments, _| {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::invalid::check_range;
-use super::{Compression, ElementType, InvalidInput, Problem, limits};
+use super::{Compression, ElementType, InvalidInput, Primary, Problem, limits};
 
 /// How two vectors are compared. Scores are higher-is-better for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +76,11 @@ impl VectorField {
     #[must_use]
     pub fn half_precision(self) -> Self {
         Self { element: ElementType::F16, ..self }
+    }
+
+    /// Whether its segments have codes once they are large enough.
+    pub fn is_compressed(&self) -> bool {
+        self.kind == VectorKind::Single && self.compression.primary != Primary::None
     }
 
     /// The same field, compressed like this.

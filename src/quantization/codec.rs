@@ -157,6 +157,21 @@ impl Codec {
             .for_each(|((rows, primary), secondary)| self.encode_block(rows, primary, secondary));
     }
 
+    /// The primary records of rows, shape [n, dimension], and the slack that kernels read after
+    /// them.
+    pub fn primary_records(&self, rows: &[f32]) -> Vec<u8> {
+        let layout = self.primary_layout();
+        let count = rows.len() / self.dimension();
+        let mut records = vec![0; layout.section_bytes(count)];
+        self.primary_only().encode(rows, &mut records[..count * layout.stride()], &mut []);
+        records
+    }
+
+    /// The same codec without secondary codes.
+    fn primary_only(&self) -> Self {
+        Self { secondary: SecondaryCodec::Raw, ..self.clone() }
+    }
+
     fn encode_block(&self, rows: &[f32], primary: &mut [u8], secondary: &mut [u8]) {
         let (dimension, stride) = (self.dimension(), self.primary_layout().stride());
         let mut centred = rows.to_vec();
@@ -302,9 +317,7 @@ impl Codec {
     /// hold: 0 if nothing is lost, about 1 if everything is. 0 for rows that all equal μ.
     pub fn loss(&self, rows: &[f32]) -> f64 {
         let (stride, dimension) = (self.primary_layout().stride(), self.dimension());
-        let primary_only = Self { secondary: SecondaryCodec::Raw, ..self.clone() };
-        let mut records = vec![0; rows.len() / dimension * stride];
-        primary_only.encode(rows, &mut records, &mut []);
+        let (primary_only, records) = (self.primary_only(), self.primary_records(rows));
         let errors: Vec<(f64, f64)> = rows
             .par_chunks_exact(dimension)
             .zip(records.par_chunks_exact(stride))

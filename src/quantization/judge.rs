@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::codec::Codec;
 use crate::kernels;
-use crate::kernels::codes::{CodeKernel, CodeLayout};
+use crate::kernels::codes::CodeKernel;
 use crate::model::Metric;
 
 /// The exact neighbours that count.
@@ -59,11 +59,7 @@ impl<'a> Judge<'a> {
         if self.queries.is_empty() {
             return None;
         }
-        let stride = codec.primary_layout().stride();
-        let mut records = vec![0; self.count() * stride];
-        let mut secondary = vec![0; self.count() * codec.secondary_stride()];
-        codec.encode(self.rows, &mut records, &mut secondary);
-        records.extend([0; CodeLayout::SLACK_BYTES]);
+        let records = codec.primary_records(self.rows);
         let kernel = CodeKernel::detect();
         let shares: Vec<_> = self
             .queries

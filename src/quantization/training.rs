@@ -59,6 +59,13 @@ pub struct CodecReport {
     pub ladder: Vec<Rung>,
 }
 
+impl CodecReport {
+    /// The code that was chosen, with what it keeps.
+    pub fn chosen(&self) -> Option<&Rung> {
+        self.ladder.last()
+    }
+}
+
 /// A codec with what is known about it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainedCodec {

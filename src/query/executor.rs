@@ -280,7 +280,7 @@ fn scan_stages(snapshot: &Snapshot, plan: &Plan<'_>, micros: u64) -> Vec<Stage> 
         let rows = u64::from(view.reader.rows());
         let (source, bytes) = match codes {
             Some(codes) => {
-                let code = codes.report().ladder.last().map_or("", |rung| rung.code.as_str());
+                let code = codes.report().chosen().map_or("", |rung| rung.code.as_str());
                 (format!("codes {code}"), rows * codes.row_bytes() as u64)
             }
             None => (vectors_of(view, plan.field), view.reader.vector_bytes(plan.field)),

@@ -93,21 +93,34 @@ pub fn build_segment(plan: &BuildPlan<'_>, sources: &[BuildSource]) -> Result<Se
     let rows: u64 = sources.iter().map(BuildSource::live_rows).sum();
     let rows = u32::try_from(rows)
         .map_err(|_| Error::Internal(format!("a segment cannot hold {rows} rows")))?;
-    let (directory, temporary) = (plan.directory, format!("{}.tmp", plan.folder));
+    let files = write_folder(plan.directory, plan.folder, |temporary| {
+        let mut files = vec![write_points(plan.directory, temporary, sources)?];
+        for (index, field) in plan.config.fields.values().enumerate() {
+            let trained = plan.codecs.get(index).and_then(Option::as_deref);
+            let keep_raw = trained.is_none() || field.compression.keep_raw;
+            files.push(write_field(plan, temporary, index, field, keep_raw, sources)?);
+            if let Some(trained) = trained {
+                files.extend(write_codes(plan, temporary, index, trained, sources)?);
+            }
+        }
+        Ok(files)
+    })?;
+    Ok(SegmentEntry { number: plan.number, rows, files })
+}
+
+/// Writes files into a temporary folder, and makes them durable under the name of `folder`.
+pub(crate) fn write_folder<T>(
+    directory: &dyn Directory,
+    folder: &str,
+    write: impl FnOnce(&str) -> Result<T>,
+) -> Result<T> {
+    let temporary = format!("{folder}.tmp");
     directory.remove_folder(&temporary)?;
     directory.create_folder(&temporary)?;
-    let mut files = vec![write_points(directory, &temporary, sources)?];
-    for (index, field) in plan.config.fields.values().enumerate() {
-        let trained = plan.codecs.get(index).and_then(Option::as_deref);
-        let keep_raw = trained.is_none() || field.compression.keep_raw;
-        files.push(write_field(plan, &temporary, index, field, keep_raw, sources)?);
-        if let Some(trained) = trained {
-            files.extend(write_codes(plan, &temporary, index, trained, sources)?);
-        }
-    }
+    let written = write(&temporary)?;
     directory.sync_folder(&temporary)?;
-    directory.rename(&temporary, plan.folder)?;
-    Ok(SegmentEntry { number: plan.number, rows, files })
+    directory.rename(&temporary, folder)?;
+    Ok(written)
 }
 
 /// Finishes a file and says what the manifest has to know about it.

@@ -15,8 +15,8 @@ mod snapshot;
 
 use std::ops::Range;
 
-pub(crate) use builder::finish;
 pub use builder::{BuildPlan, BuildSource, build_segment};
+pub(crate) use builder::{finish, write_folder};
 pub use codes::{FieldCodes, sample_vectors};
 pub use mutable::{MutableReader, MutableSegment};
 use roaring::RoaringBitmap;
