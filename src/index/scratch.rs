@@ -1,5 +1,7 @@
 //! What a search needs beside the index, kept from one search to the next so that none allocates.
 
+use std::cell::RefCell;
+
 use super::beam::Beam;
 
 /// Which rows were seen: a bit a row, and the words that have one set.
@@ -51,6 +53,22 @@ pub struct Scratch {
     pub(super) scores: Vec<f32>,
     /// The rows that were expanded, with their scores.
     pub(super) expanded: Vec<(f32, u32)>,
+    /// Lists with their scores.
+    pub(super) lists: Vec<(f32, u32)>,
+    /// Integer sums of lists.
+    pub(super) sums: Vec<i32>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// Runs a search with this thread's scratch. Searches do not run inside one another.
+pub fn with_scratch<T>(search: impl FnOnce(&mut Scratch) -> T) -> T {
+    SCRATCH.with(|scratch| match scratch.try_borrow_mut() {
+        Ok(mut scratch) => search(&mut scratch),
+        Err(_) => search(&mut Scratch::default()),
+    })
 }
 
 #[cfg(test)]

@@ -68,6 +68,12 @@ pub struct PrimaryQuery {
 }
 
 impl PrimaryQuery {
+    /// The query as it is compared with codes of this layout: mapped to the reduced dimensions and
+    /// rounded.
+    pub fn rounded(&self, layout: &CodeLayout) -> Vec<f32> {
+        self.codes.rounded(layout)
+    }
+
     #[inline]
     fn score(&self, sum: i32, constants: Constants) -> f32 {
         let product = constants.step * sum as f32 + constants.low * self.total;

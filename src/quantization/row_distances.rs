@@ -53,12 +53,7 @@ pub struct RowQuery {
 }
 
 impl<'a> RowDistances<'a> {
-    pub(super) fn new(
-        lvq: &'a Lvq,
-        metric: Metric,
-        kernel: CodeKernel,
-        records: &'a [u8],
-    ) -> Self {
+    pub(super) fn new(lvq: &'a Lvq, metric: Metric, kernel: CodeKernel, records: &'a [u8]) -> Self {
         let (stride, slack) = (lvq.layout().stride(), lvq.layout().section_bytes(0));
         let records_only = &records[..records.len().saturating_sub(slack)];
         let mut sides: Vec<Side> = records_only
@@ -134,8 +129,7 @@ impl<'a> RowDistances<'a> {
                 let (constants, side) = (Lvq::range(self.record(row)), self.sides[row as usize]);
                 let centred = constants.step * sum as f32 + constants.low * total;
                 let product = query.step * centred + query.base * side.sum;
-                *distance =
-                    query.norm + side.norm - 2.0 * (product + query.lift * side.lift);
+                *distance = query.norm + side.norm - 2.0 * (product + query.lift * side.lift);
             }
         }
     }

@@ -5,14 +5,14 @@
 //! depends on the seed alone, not on the number of threads. Vamana's second pass inserts every row
 //! once more with the final `alpha`, now seeing all others (DiskANN, NeurIPS 2019, Algorithm 3).
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use rayon::prelude::*;
 
 use super::prune::Pruner;
-use super::{Adjacency, search};
-use crate::index::Scores;
+use super::{Adjacency, Width, search};
 use crate::index::scratch::Scratch;
+use crate::index::{BuildProgress, Scores};
 use crate::quantization::{RowDistances, RowQuery, hash};
 
 /// A batch is at most this share of the rows.
@@ -34,17 +34,6 @@ pub struct GraphSettings {
     pub prune_to: usize,
     /// Chooses the order of insertion.
     pub seed: u64,
-}
-
-/// How far a build is; shared with whoever wants to know, or to stop it.
-#[derive(Debug, Default)]
-pub struct BuildProgress {
-    /// Insertions done.
-    pub done: AtomicU64,
-    /// Insertions to do.
-    pub total: AtomicU64,
-    /// Whether to stop.
-    pub cancelled: AtomicBool,
 }
 
 /// Builds a graph of the listed rows: the edges as [`Adjacency`] reads them, and the entry. `None`
@@ -146,7 +135,10 @@ impl<'a> Builder<'a> {
         back.par_sort_unstable();
         let changed: Vec<(u32, Vec<u32>)> = back
             .par_chunk_by(|a, b| a.0 == b.0)
-            .map_init(|| self.worker(), |worker, back| (back[0].0, self.merged(worker, back, alpha)))
+            .map_init(
+                || self.worker(),
+                |worker, back| (back[0].0, self.merged(worker, back, alpha)),
+            )
             .collect();
         for (row, neighbours) in &changed {
             self.set(*row, neighbours);
@@ -159,7 +151,8 @@ impl<'a> Builder<'a> {
         self.distances.prepare(row, query);
         let scores = FromRow { distances: self.distances, query };
         let (graph, window) = (self.graph(), self.settings.window_size);
-        search(&graph, self.entry, &scores, scratch, window, window);
+        let width = Width { window, capacity: window };
+        search(&graph, self.entry, &scores, None, scratch, width);
         let present: Vec<(f32, u32)> = pruner.measure(row, graph.neighbours(row)).collect();
         let found = scratch.expanded.iter().map(|&(score, row)| (-score, row));
         let mut chosen = Vec::new();

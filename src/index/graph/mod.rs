@@ -8,8 +8,8 @@ mod build;
 mod prune;
 mod search;
 
-pub use build::{BuildProgress, GraphSettings, build};
-pub use search::{Effort, search};
+pub use build::{GraphSettings, build};
+pub use search::{Width, search};
 
 use crate::kernels;
 

@@ -5,35 +5,37 @@
 //! of one is on its way while another is scored.
 
 use super::Adjacency;
-use crate::index::Scores;
 use crate::index::scratch::Scratch;
+use crate::index::{Effort, Scores};
 
-/// What a search cost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Effort {
-    /// Rows that were expanded: their neighbours were read.
-    pub expanded: u64,
-    /// Rows that were scored.
-    pub scored: u64,
+/// How much a search keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Width {
+    /// So many of the best rows are expanded.
+    pub window: usize,
+    /// So many are kept; at least the window.
+    pub capacity: usize,
 }
 
-/// Fills `scratch.beam` with the best rows found: the best `window` were expanded, and up to
-/// `capacity` are kept.
+/// Fills `scratch.beam` with the best rows found. The `hidden` row is not even passed through.
 pub fn search(
     graph: &Adjacency<'_>,
     entry: u32,
     scores: &impl Scores,
+    hidden: Option<u32>,
     scratch: &mut Scratch,
-    window: usize,
-    capacity: usize,
+    width: Width,
 ) -> Effort {
-    scratch.beam.reset(window, capacity);
+    scratch.beam.reset(width.window, width.capacity);
     scratch.seen.reset(graph.rows());
     scratch.expanded.clear();
-    let Scratch { beam, seen, rows, scores: values, expanded } = scratch;
+    let Scratch { beam, seen, rows, scores: values, expanded, .. } = scratch;
     let mut effort = Effort::default();
     if entry >= graph.rows() {
         return effort;
+    }
+    if let Some(hidden) = hidden.filter(|&hidden| hidden < graph.rows()) {
+        seen.insert(hidden);
     }
     seen.insert(entry);
     rows.clear();

@@ -16,11 +16,7 @@ const REGISTER_BYTES: usize = 32;
 /// # Safety
 /// AVX2, and what `CodeKernel::dot_picked` asserts.
 #[target_feature(enable = "avx2")]
-pub unsafe fn dot_rows<const HALVES: usize>(
-    rows: &Rows<'_>,
-    pick: impl Pick,
-    sums: &mut [i32],
-) {
+pub unsafe fn dot_rows<const HALVES: usize>(rows: &Rows<'_>, pick: impl Pick, sums: &mut [i32]) {
     let mut groups = sums.chunks_exact_mut(2);
     let mut index = 0;
     for group in &mut groups {

@@ -22,11 +22,7 @@ const SHORT_BYTES: usize = 256;
 /// # Safety
 /// The CPU features of this module, and what `CodeKernel::dot_picked` asserts.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-pub unsafe fn dot_rows<const HALVES: usize, P: Pick>(
-    rows: &Rows<'_>,
-    pick: P,
-    sums: &mut [i32],
-) {
+pub unsafe fn dot_rows<const HALVES: usize, P: Pick>(rows: &Rows<'_>, pick: P, sums: &mut [i32]) {
     let mut groups = sums.chunks_exact_mut(4);
     let by_four = !P::CONSECUTIVE || rows.stride <= SHORT_BYTES;
     let mut index = 0;

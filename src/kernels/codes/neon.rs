@@ -17,11 +17,7 @@ const REGISTER_BYTES: usize = 16;
 /// # Safety
 /// NEON, and what `CodeKernel::dot_picked` asserts.
 #[target_feature(enable = "neon")]
-pub unsafe fn dot_rows<const HALVES: usize>(
-    rows: &Rows<'_>,
-    pick: impl Pick,
-    sums: &mut [i32],
-) {
+pub unsafe fn dot_rows<const HALVES: usize>(rows: &Rows<'_>, pick: impl Pick, sums: &mut [i32]) {
     let offset = if HALVES == 1 { 128 * rows.query.total() } else { 0 };
     for (index, sum) in sums.iter_mut().enumerate() {
         let start = rows.start(pick, index);
