@@ -136,6 +136,13 @@ impl FieldCodes {
         codec.reconstruct(primary, secondary, out);
     }
 
+    /// Asks for the secondary code of a row to be brought into the cache.
+    pub(super) fn prefetch_secondary(&self, row: u32) {
+        let stride = self.codec().secondary_stride();
+        let records = self.secondary.as_ref().map(|file| section(file, sections::SECONDARY));
+        crate::kernels::prefetch(records.unwrap_or_default(), row as usize * stride, stride);
+    }
+
     /// The files, for reports.
     pub(super) fn files(&self) -> impl Iterator<Item = &SectionFile> {
         std::iter::once(&self.file).chain(&self.secondary)

@@ -72,6 +72,9 @@ pub trait SegmentReader: Send + Sync {
         visit: &mut dyn FnMut(u32, VectorsView<'_>, Range<usize>),
     );
 
+    /// Asks for what re-ranking a row will read.
+    fn prefetch_vector(&self, _field: usize, _row: u32) {}
+
     /// Bytes of vectors an exact scan of this field reads.
     fn vector_bytes(&self, field: usize) -> u64;
 

@@ -313,6 +313,19 @@ impl SegmentReader for SealedSegment {
         }
     }
 
+    fn prefetch_vector(&self, field: usize, row: u32) {
+        let field = &self.fields[field];
+        match &field.codes {
+            Some(codes) if codes.has_secondary() => codes.prefetch_secondary(row),
+            _ if field.settings.kind == VectorKind::Single => {
+                let bytes = field.settings.dimension * field.settings.element.size_bytes();
+                let vectors = field.file.section(sections::VECTORS).unwrap_or_default();
+                crate::kernels::prefetch(vectors, row as usize * bytes, bytes);
+            }
+            _ => {}
+        }
+    }
+
     fn vector_bytes(&self, field: usize) -> u64 {
         let field = &self.fields[field];
         match &field.codes {
