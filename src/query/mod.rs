@@ -11,6 +11,7 @@ mod plan;
 mod request;
 mod scorer;
 mod top_k;
+mod view_filter;
 
 pub use deadline::Deadline;
 pub(crate) use executor::execute;

@@ -1,9 +1,14 @@
 //! From a request to what the executor does: validation, and which rows are scored how.
 
+use std::sync::Arc;
+
 use super::request::{Query, QueryRequest};
 use super::scorer::Scorer;
+use super::view_filter::{SnapshotFilter, ViewFilter};
 use crate::error::{Error, Result};
-use crate::model::{CollectionConfig, InvalidInput, PointId, Problem, check_range, limits};
+use crate::model::{
+    CollectionConfig, Condition, InvalidInput, PointId, Problem, check_range, limits,
+};
 use crate::quantization::PrimaryQuery;
 use crate::segment::{Location, Snapshot, View};
 
@@ -20,6 +25,10 @@ pub struct Plan<'r> {
     pub exclude: Option<Location>,
     /// For each view, the query as its codes are scored; `None` where the vectors are.
     pub codes: Vec<Option<PrimaryQuery>>,
+    /// The request's filter, validated.
+    pub condition: Option<Condition>,
+    /// The same, prepared for each view; set by [`super::view_filter::prepare`].
+    pub filter: Option<Arc<SnapshotFilter<'r>>>,
 }
 
 impl<'r> Plan<'r> {
@@ -51,7 +60,13 @@ impl<'r> Plan<'r> {
             }
         };
         let codes = prepare(snapshot, field, &scorer, request.params.exact);
-        Ok(Self { request, field, scorer, exclude, codes })
+        let condition = request.filter.as_ref().map(|filter| filter.resolve(config)).transpose()?;
+        Ok(Self { request, field, scorer, exclude, codes, condition, filter: None })
+    }
+
+    /// The filter of a view, if there is one.
+    pub fn view_filter(&self, view: usize) -> Option<&ViewFilter<'r>> {
+        self.filter.as_ref().map(|filter| &filter.views[view])
     }
 
     /// Hits needed so that enough are left after offset and exclusion.

@@ -7,6 +7,7 @@
 mod collections;
 pub(crate) mod compression;
 mod convert;
+mod filter;
 mod points;
 mod query;
 mod server;
