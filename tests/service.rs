@@ -263,7 +263,8 @@ async fn refused_requests_have_the_right_code() {
         assert_eq!(server.create(name).await.unwrap_err().code(), Code::InvalidArgument);
     }
     let field = proto::VectorField { dimension: 3, kind: 1, metric: 99, ..Default::default() };
-    let config = proto::CollectionConfig { fields: [("v".to_owned(), field)].into() };
+    let fields = [("v".to_owned(), field)].into();
+    let config = proto::CollectionConfig { fields, ..Default::default() };
     let request = proto::CreateCollectionRequest {
         name: "d".into(),
         config: Some(config),
@@ -369,8 +370,8 @@ async fn scroll_pages_follow_each_other() {
     assert_eq!(ids, (0..7).map(lanner::PointId::from).collect::<Vec<_>>());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn filters_restrict_queries_counts_and_scrolls() {
+/// A server with the collection `books`, of three points with payloads.
+async fn server_with_books() -> Server {
     let server = Server::start().await;
     let config = lanner::CollectionConfig::new()
         .with_field("v", VectorField::single(2, Metric::Dot))
@@ -386,28 +387,31 @@ async fn filters_restrict_queries_counts_and_scrolls() {
     let info = server.collections().get_collection(info).await.unwrap().into_inner();
     assert_eq!(to_model::config(info.collection.unwrap().config).unwrap(), config);
 
-    let book = |id: u64, payload: &str| proto::Point {
-        id: Some(from_model::point_id(&id.into())),
-        vectors: [("v".to_owned(), from_model::vector(&vec![id as f32, 1.0].into()))].into(),
-        payload_json: Some(payload.to_owned()),
-    };
-    let upsert =
-        |points| proto::UpsertPointsRequest { collection: "books".into(), points, durability: 0 };
     let books = [
         r#"{"lang": "en", "meta": {"year": 1851}}"#,
         r#"{"lang": ["en", "de"], "meta": {"year": 1999}}"#,
         r#"{"lang": "de"}"#,
     ];
     let books = (1..).zip(books).map(|(id, payload)| book(id, payload)).collect();
-    server.points().upsert_points(upsert(books)).await.unwrap();
-    let wrong = upsert(vec![book(9, r#"{"meta": {"year": "1999"}}"#)]);
-    let status = server.points().upsert_points(wrong).await.unwrap_err();
-    let violation = &status.get_error_details().bad_request().unwrap().field_violations[0].clone();
-    assert_eq!(
-        (status.code(), &*violation.field),
-        (Code::InvalidArgument, "points[0].payload.meta.year")
-    );
+    server.points().upsert_points(books_upsert(books)).await.unwrap();
+    server
+}
 
+fn book(id: u64, payload: &str) -> proto::Point {
+    proto::Point {
+        id: Some(from_model::point_id(&id.into())),
+        vectors: [("v".to_owned(), from_model::vector(&vec![id as f32, 1.0].into()))].into(),
+        payload_json: Some(payload.to_owned()),
+    }
+}
+
+fn books_upsert(points: Vec<proto::Point>) -> proto::UpsertPointsRequest {
+    proto::UpsertPointsRequest { collection: "books".into(), points, durability: 0 }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn filters_restrict_queries_counts_scrolls_and_deletions() {
+    let server = server_with_books().await;
     let english = lanner::Filter::eq("lang", "en");
     let json = proto::filter::Condition::Json(english.to_json().to_string());
     for filter in [from_model::filter(&english), proto::Filter { condition: Some(json) }] {
@@ -436,6 +440,19 @@ async fn filters_restrict_queries_counts_and_scrolls() {
     let english = delete(Vec::new(), Some(from_model::filter(&english)));
     let deleted = server.points().delete_points(english).await.unwrap().into_inner();
     assert_eq!(deleted.receipt.unwrap().affected, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn filters_and_payloads_that_do_not_fit_are_refused() {
+    let server = server_with_books().await;
+    let wrong = books_upsert(vec![book(9, r#"{"meta": {"year": "1999"}}"#)]);
+    let status = server.points().upsert_points(wrong).await.unwrap_err();
+    let violation = &status.get_error_details().bad_request().unwrap().field_violations[0].clone();
+    assert_eq!(
+        (status.code(), &*violation.field),
+        (Code::InvalidArgument, "points[0].payload.meta.year")
+    );
+
     let undeclared = from_model::filter(&lanner::Filter::eq("year", 1999));
     let status = server.search_in("books", search_filtered(Some(undeclared))).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);

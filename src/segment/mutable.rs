@@ -271,6 +271,34 @@ mod tests {
     }
 
     #[test]
+    fn a_filter_sees_the_rows_of_its_reader() {
+        let segment = Arc::new(MutableSegment::default());
+        segment.append(batch(&[(1, 1.0), (2, 2.0)]));
+        let early = MutableReader::new(segment.clone(), 2);
+        segment.append(batch(&[(2, 3.0), (3, 4.0)]));
+        let filter = crate::model::Filter::ids([2, 3]);
+        let config = CollectionConfig::new();
+        for (filter, expected) in [(filter.clone(), vec![1]), (!filter, vec![0])] {
+            let condition = filter.resolve(&config).unwrap();
+            let rows = early.filter(&condition).unwrap().bitmap().unwrap();
+            assert_eq!(rows.iter().collect::<Vec<_>>(), expected);
+        }
+        let declared = config
+            .with_field("v", VectorField::single(1, Metric::Dot))
+            .with_payload("n", crate::model::PayloadType::Integer);
+        let segment = Arc::new(MutableSegment::default());
+        for id in 0..3 {
+            let mut builder = PointBatchBuilder::new(&declared);
+            let payload = Payload::parse("{\"n\": 7}").unwrap();
+            builder.push(Point::new(id).with_vector("v", vec![1.0]).with_payload(payload)).unwrap();
+            segment.append(builder.finish());
+        }
+        let condition = crate::model::Filter::eq("n", 7).resolve(&declared).unwrap();
+        let rows = MutableReader::new(segment, 2).filter(&condition).unwrap().bitmap().unwrap();
+        assert_eq!(rows, RoaringBitmap::from([0, 1]));
+    }
+
+    #[test]
     fn an_id_twice_in_one_batch_leaves_the_last() {
         let segment = Arc::new(MutableSegment::default());
         segment.append(batch(&[(1, 1.0), (1, 2.0)]));
