@@ -12,11 +12,13 @@ use std::sync::OnceLock;
 use lanner_storage::{Directory, IndexEntry, SectionFile, SegmentEntry, StorageError};
 use roaring::RoaringBitmap;
 
-use super::{FieldCodes, FieldIndex, SegmentReader, sections};
-use crate::error::Result;
+use super::payload_index::PayloadIndex;
+use super::row_filter::Node;
+use super::{FieldCodes, FieldIndex, RowFilter, SegmentReader, sections};
+use crate::error::{Error, Result};
 use crate::model::{
-    CollectionConfig, Elements, ElementsRef, Payload, PointId, PointIdRef, VectorField, VectorKind,
-    VectorsView,
+    CollectionConfig, Condition, Elements, ElementsRef, Payload, PointId, PointIdRef, Scalar,
+    VectorField, VectorKind, VectorsView,
 };
 
 /// Rows that are reconstructed at once.
@@ -28,6 +30,8 @@ pub struct SealedSegment {
     entry: SegmentEntry,
     points: SectionFile,
     text_rows: RoaringBitmap,
+    /// There if the collection declares payload paths.
+    payload_index: Option<PayloadIndex>,
     fields: Vec<SealedField>,
 }
 
@@ -77,6 +81,13 @@ impl SealedSegment {
         };
         let points = open(sections::POINTS_FILE)?;
         let text_rows = bitmap(&points, sections::ID_TEXT_ROWS)?;
+        let payload_index = match config.payload.is_empty() {
+            true => None,
+            false => {
+                let file = open(sections::PAYLOAD_INDEX_FILE)?;
+                Some(PayloadIndex::open(file, config, entry.rows)?)
+            }
+        };
         let mut fields = Vec::with_capacity(config.fields.len());
         for (index, settings) in config.fields.values().enumerate() {
             let file = open(&sections::field_file(index))?;
@@ -95,7 +106,7 @@ impl SealedSegment {
             field.check(entry.rows)?;
             fields.push(field);
         }
-        let segment = Self { entry, points, text_rows, fields };
+        let segment = Self { entry, points, text_rows, payload_index, fields };
         segment.check_ids()?;
         segment.check_payloads()?;
         Ok(segment)
@@ -138,7 +149,8 @@ impl SealedSegment {
         let codes = |field: &'s SealedField| field.codes.iter().flat_map(FieldCodes::files);
         let fields = self.fields.iter();
         let open = fields.flat_map(|field| std::iter::once(&field.file).chain(codes(field)));
-        let open = std::iter::once(&self.points).chain(open);
+        let index = self.payload_index.iter().map(PayloadIndex::file);
+        let open = std::iter::once(&self.points).chain(index).chain(open);
         // The builder lists the files in this order.
         let describe = |(file, entry): (&SectionFile, &lanner_storage::FileEntry)| SegmentFile {
             name: entry.name.clone(),
@@ -297,6 +309,22 @@ impl SegmentReader for SealedSegment {
         Ok(Some(Payload::from_stored(self.text(sections::PAYLOADS, range)?)))
     }
 
+    fn filter<'s>(&'s self, condition: &Condition) -> Result<RowFilter<'s>> {
+        RowFilter::new(self.entry.rows, condition, &mut |leaf| match leaf {
+            Condition::Column { column, test } => self.payload_index()?.test(*column, test),
+            leaf => Node::ids(self, leaf),
+        })
+    }
+
+    fn visit_path(
+        &self,
+        path: usize,
+        deleted: &RoaringBitmap,
+        visit: &mut dyn FnMut(u32, Option<Scalar<'_>>),
+    ) -> Result<()> {
+        self.payload_index()?.visit(path, deleted, visit)
+    }
+
     fn visit_vectors(
         &self,
         field: usize,
@@ -355,6 +383,11 @@ impl SegmentReader for SealedSegment {
 }
 
 impl SealedSegment {
+    fn payload_index(&self) -> Result<&PayloadIndex> {
+        let index = self.payload_index.as_ref();
+        index.ok_or_else(|| Error::Internal("a segment has no payload index".into()))
+    }
+
     fn id_ref(&self, row: u32) -> Result<PointIdRef<'_>> {
         let number = slice::<u64>(&self.points, sections::IDS, None)?[row as usize];
         if !self.text_rows.contains(row) {
@@ -404,13 +437,18 @@ pub(super) fn slice<'f, T: bytemuck::AnyBitPattern>(
     }
 }
 
-fn bitmap(file: &SectionFile, section: &str) -> Result<RoaringBitmap> {
+pub(super) fn bitmap(file: &SectionFile, section: &str) -> Result<RoaringBitmap> {
     RoaringBitmap::deserialize_from(file.section(section)?)
         .map_err(|error| corrupted(file, section, error.to_string()))
 }
 
 /// Checks that a section holds `items` + 1 offsets that rise from 0 to `end`.
-fn check_offsets(file: &SectionFile, section: &str, items: usize, end: u64) -> Result<()> {
+pub(super) fn check_offsets(
+    file: &SectionFile,
+    section: &str,
+    items: usize,
+    end: u64,
+) -> Result<()> {
     let offsets = slice::<u64>(file, section, Some(items + 1))?;
     if offsets.first() == Some(&0) && offsets.last() == Some(&end) && offsets.is_sorted() {
         return Ok(());
