@@ -71,8 +71,8 @@ pub use database::{Database, DatabaseOptions};
 pub use error::{Error, ErrorKind, Result};
 pub use model::{
     CodeSettings, CollectionConfig, Compression, ElementType, Include, InvalidInput, LvqCode,
-    Metric, MultiVector, Payload, Point, PointId, Primary, ReductionMethod, Secondary, Vector,
-    VectorField, VectorKind,
+    Memory, Metric, MultiVector, Payload, Point, PointId, Primary, ReductionMethod, Secondary,
+    Vector, VectorField, VectorKind,
 };
 pub use quantization::{CodecReport, Rung};
 pub use query::{

@@ -243,14 +243,13 @@ impl Experiment {
         let mut columns = Vec::new();
         for mode in &mut self.modes {
             let field = VectorField {
-                dimension: mode.corpus.dimension(),
                 kind: mode.corpus.kind(),
-                metric: self.metric,
                 element: self.element,
                 compression: match mode.corpus.kind() {
                     VectorKind::Multi => Compression::default(),
                     _ => self.compression,
                 },
+                ..VectorField::single(mode.corpus.dimension(), self.metric)
             };
             config = config.with_field(mode.field, field);
             columns.push(mode.corpus.reopen()?);

@@ -1,6 +1,7 @@
 //! `lanner bench`: recall and speed of compressions and re-ranking budgets on given vectors.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -12,12 +13,13 @@ use super::error::{CliError, Result};
 use super::fields;
 use super::ingest::ingest;
 use super::input::{Arrays, Column};
+use super::load;
 use super::output::{scratch, write_json, write_text};
 use super::progress;
 use super::train;
 use crate::evaluation::{
-    LatencyRecorder, Neighbours, NpyMatrix, SweepPoint, TableStyle, read_neighbours, recall_at,
-    recall_qps_svg, sweep_table,
+    Answered, LatencyRecorder, Load, Neighbours, NpyMatrix, SweepPoint, TableStyle, load_table,
+    read_neighbours, recall_at, recall_qps_svg, sweep_table,
 };
 use crate::{
     CodecReport, Collection, CollectionConfig, Compression, Database, DatabaseOptions, Deadline,
@@ -33,7 +35,8 @@ const BATCH: usize = 256;
 #[derive(Args)]
 #[command(after_help = "\
 Writes the vectors into a temporary database for each compression, and asks all queries for each
-number of candidates that are re-ranked: one at a time on one core, then on all cores. Of several
+number of candidates that are re-ranked: one at a time on one core, then on all cores, and with
+--clients from so many at once, in this process and over gRPC on a port of this machine. Of several
 runs the fastest counts. Recall is against --ground-truth, or an exact scan.
 
 Example:
@@ -68,6 +71,9 @@ pub struct Bench {
     /// Runs of each measurement, of which the fastest counts
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..))]
     runs: u8,
+    /// Measure also so many clients at once, as threads and as connections to a gRPC server
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    clients: Option<u16>,
     /// Write the measurements as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -84,12 +90,17 @@ impl Bench {
         let mut experiment = Experiment::new(self)?;
         let points = experiment.measure()?;
         println!("{}", sweep_table(&points, TableStyle::Plain));
+        if let Some(table) = load_table(&points, TableStyle::Plain) {
+            println!("{table}");
+        }
         let arguments = &experiment.arguments;
         if let Some(path) = &arguments.json {
             write_json(path, &points)?;
         }
         if let Some(path) = &arguments.markdown {
-            write_text(path, &sweep_table(&points, TableStyle::Markdown))?;
+            let load = load_table(&points, TableStyle::Markdown);
+            let load = load.map_or_else(String::new, |table| format!("\n{table}"));
+            write_text(path, &(sweep_table(&points, TableStyle::Markdown) + &load))?;
         }
         if let Some(path) = &arguments.svg {
             let name = arguments.base.file_name().unwrap_or_default().to_string_lossy();
@@ -117,6 +128,9 @@ struct Asked {
     latencies: LatencyRecorder,
     found: Vec<Vec<u64>>,
 }
+
+/// A number of candidates, and what asking on one core, on all, and from many clients gave.
+type Measured = (((Option<usize>, Asked), Asked), Option<Load>);
 
 impl Experiment {
     fn new(arguments: Bench) -> Result<Self> {
@@ -226,6 +240,7 @@ impl Experiment {
         );
         let single = self.ask_all(folder.path(), 1, &reranks, &bar)?;
         let all = self.ask_all(folder.path(), self.cores, &reranks, &bar)?;
+        let loads = self.load_all(folder.path(), &reranks)?;
         bar.finish_and_clear();
         let database = Database::open(folder.path())?;
         let info = database.collection(COLLECTION)?.info();
@@ -239,7 +254,7 @@ impl Experiment {
             index = format!("{index} ({})", chosen.code);
         }
         let scanned = chosen.map_or(4 * self.dimension, |chosen| chosen.bytes);
-        let point = |((rerank, single), all): ((Option<usize>, Asked), Asked)| SweepPoint {
+        let point = |(((rerank, single), all), load): Measured| SweepPoint {
             index: index.clone(),
             setting: rerank.map_or("exact".into(), |rerank| format!("rerank {rerank}")),
             k: self.arguments.k,
@@ -251,8 +266,42 @@ impl Experiment {
             bytes_per_vector: bytes as f64 / self.rows.max(1) as f64,
             scanned_bytes_per_vector: scanned as f64,
             build_seconds: build.as_secs_f64(),
+            load,
         };
-        Ok(reranks.into_iter().zip(single).zip(all).map(point).collect())
+        Ok(reranks.into_iter().zip(single).zip(all).zip(loads).map(point).collect())
+    }
+
+    /// For each number of candidates, the fastest of some runs of many clients.
+    fn load_all(&self, folder: &Path, reranks: &[Option<usize>]) -> Result<Vec<Option<Load>>> {
+        let Some(clients) = self.arguments.clients.map(usize::from) else {
+            return Ok(vec![None; reranks.len()]);
+        };
+        let database = Arc::new(Database::open(folder)?);
+        let collection = database.collection(COLLECTION)?;
+        let mut loads = Vec::new();
+        for &rerank in reranks {
+            let request = |query: &Vec<f32>| self.request(query, rerank);
+            let requests: Vec<QueryRequest> = self.queries.iter().map(request).collect();
+            let mut best = Load { clients, ..Load::default() };
+            for _ in 0..self.arguments.runs {
+                let faster = |best: &mut Answered, run: Answered| {
+                    if run.qps > best.qps {
+                        *best = run;
+                    }
+                };
+                faster(&mut best.in_process, load::in_process(&collection, &requests, clients)?);
+                let served = load::served(database.clone(), COLLECTION, &requests, clients)?;
+                faster(&mut best.served, served);
+            }
+            loads.push(Some(best));
+        }
+        Ok(loads)
+    }
+
+    fn request(&self, query: &[f32], rerank: Option<usize>) -> QueryRequest {
+        let mut request = QueryRequest::new(FIELD, query.to_vec()).limit(self.arguments.k);
+        request.params.rerank = rerank;
+        request
     }
 
     /// For each number of candidates, the fastest of some runs of all queries.
@@ -309,8 +358,7 @@ impl Experiment {
     ) -> Result<(LatencyRecorder, Vec<Vec<u64>>)> {
         let (mut latencies, mut found) = (LatencyRecorder::new(), Vec::new());
         for query in queries {
-            let mut request = QueryRequest::new(FIELD, query.clone()).limit(self.arguments.k);
-            request.params.rerank = rerank;
+            let request = self.request(query, rerank);
             let started = Instant::now();
             let answer = collection.query(&request)?;
             latencies.record(started.elapsed());

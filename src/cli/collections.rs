@@ -6,11 +6,12 @@ use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
 use serde_json::json;
 
-use super::error::Result;
+use super::error::{CliError, Result};
 use super::fields::FieldArgument;
+use super::progress;
 use super::target::Target;
 use super::train::{self, ForField};
-use crate::{CodecReport, CollectionConfig, CollectionInfo, Compression, SegmentInfo};
+use crate::{CodecReport, CollectionConfig, CollectionInfo, Compression, Memory, SegmentInfo};
 
 /// Create a collection.
 #[derive(Args)]
@@ -27,7 +28,10 @@ Elements: f32 (default), f16.
 Compression, of single-vector fields: auto (default: the smallest codes that keep the neighbours,
 as measured), none, or a code (lvq8, lvq4, lvq4x4, lvq4x8); lvq8 and lvq4 with [:dimension
 [:reduction]], reductions being pca, eigen_search, frank_wolfe and sphering. After slashes: what
-re-ranks (raw, lvq8, f16), and drop-raw to keep the codes alone.")]
+re-ranks (raw, lvq8, f16), and drop-raw to keep the codes alone.
+
+Memory: pinned (what queries look for candidates in is locked in memory), cached (default: the
+system keeps what is used), cold (nothing is read ahead).")]
 pub struct Create {
     /// Name, [a-z0-9_-]{1,64}
     name: String,
@@ -39,6 +43,9 @@ pub struct Create {
     /// How fields are compressed; without FIELD= all single-vector fields
     #[arg(long, value_name = "[FIELD=]COMPRESSION")]
     compression: Vec<ForField<Compression>>,
+    /// What stays in memory: pinned, cached or cold; without FIELD= of all fields
+    #[arg(long, value_name = "[FIELD=]MEMORY")]
+    memory: Vec<ForField<Memory>>,
     /// Queries of the kind that will come, to train compression on: a .npy matrix, a query a row
     #[arg(long, value_name = "[FIELD=]FILE")]
     training_queries: Vec<ForField<PathBuf>>,
@@ -51,6 +58,7 @@ impl Create {
             config = config.with_field(argument.name, argument.field);
         }
         train::apply(&mut config, &self.compression)?;
+        train::apply_memory(&mut config, &self.memory)?;
         let queries = train::training_queries(&config, &self.training_queries)?;
         // Before a folder is made a database for nothing.
         crate::model::validate_name("name", &self.name)?;
@@ -130,8 +138,12 @@ impl Optimize {
 /// Show what a collection consists of: configuration, segments, files, sections.
 #[derive(Args)]
 #[command(after_help = "\
-Example:
-  lanner inspect docs --data db")]
+Examples:
+  lanner inspect docs --data db
+  lanner inspect docs --data db --verify
+
+--verify reads all files and fails if a section is not what was written. Opening a collection
+checks everything but vectors, codes and payloads.")]
 pub struct Inspect {
     /// Collection to describe
     name: String,
@@ -140,16 +152,32 @@ pub struct Inspect {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Compare everything in the files with its checksum
+    #[arg(long)]
+    verify: bool,
 }
 
 impl Inspect {
     pub fn run(self) -> Result<()> {
-        let info = self.target.open()?.info(&self.name)?;
+        let backend = self.target.open()?;
+        let info = backend.info(&self.name)?;
         if self.json {
             println!("{:#}", as_json(&info));
         } else {
             print(&info);
         }
+        if !self.verify {
+            return Ok(());
+        }
+        let sealed = info.segments.iter().filter(|segment| segment.number.is_some());
+        let size_bytes = sealed.map(|segment| segment.size_bytes).sum();
+        let bar = progress::bytes("verifying", size_bytes);
+        let damage = backend.verify(&self.name, &mut |bytes| bar.inc(bytes))?;
+        bar.finish_and_clear();
+        if !damage.is_empty() {
+            return Err(CliError::Damaged(damage));
+        }
+        eprintln!("verified {}: no damage", HumanBytes(size_bytes));
         Ok(())
     }
 }
@@ -160,12 +188,13 @@ fn print(info: &CollectionInfo) {
         let settings = json!(field);
         let word = |key: &str| settings[key].as_str().unwrap_or("?").to_owned();
         println!(
-            "  field {name}: {} vectors of {} dimensions, {}, {}, compression {}",
+            "  field {name}: {} vectors of {} dimensions, {}, {}, compression {}, {}",
             word("kind"),
             field.dimension,
             word("metric"),
             word("element"),
-            field.compression
+            field.compression,
+            field.memory
         );
     }
     for segment in &info.segments {
@@ -183,7 +212,8 @@ fn print(info: &CollectionInfo) {
             print_codec(name, report);
         }
         for file in &segment.files {
-            println!("    {:<14} {:>12}", file.name, HumanBytes(file.size_bytes).to_string());
+            let size = HumanBytes(file.size_bytes).to_string();
+            println!("    {:<14} {size:>12}  {}", file.name, file.memory.as_str());
             for (section, size) in &file.sections {
                 println!("      {section:<16} {:>8}", HumanBytes(*size).to_string());
             }
@@ -223,7 +253,9 @@ fn as_json(info: &CollectionInfo) -> serde_json::Value {
             .map(|file| {
                 let sections: serde_json::Map<_, _> =
                     file.sections.iter().map(|(name, size)| (name.clone(), json!(size))).collect();
-                json!({"name": file.name, "size_bytes": file.size_bytes, "sections": sections})
+                let memory = file.memory.as_str();
+                json!({"name": file.name, "size_bytes": file.size_bytes, "memory": memory,
+                       "sections": sections})
             })
             .collect();
         json!({

@@ -13,6 +13,7 @@ mod error;
 mod fields;
 mod ingest;
 mod input;
+mod load;
 mod output;
 mod points;
 mod progress;

@@ -5,6 +5,7 @@
 //! new segment, the manifest changes in one atomic commit, and only then do the inputs go. A
 //! crash at any point leaves the old or the new state; leftover folders are swept at open.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -32,6 +33,17 @@ pub(super) struct Work {
     optimize_done: u64,
     /// The last ticket by which codecs are to be trained anew.
     retrain_asked: u64,
+    /// Segments that were found damaged when they were to be merged, by number, and how. They
+    /// stay as they are until the collection is reopened.
+    pub damaged: BTreeMap<u64, String>,
+}
+
+impl Work {
+    /// What keeps segments from being merged, if anything does.
+    pub fn damage(&self) -> Option<String> {
+        let reasons: Vec<&str> = self.damaged.values().map(String::as_str).collect();
+        (!reasons.is_empty()).then(|| reasons.join("; "))
+    }
 }
 
 enum Task {
@@ -47,7 +59,10 @@ impl Inner {
         while let Some(task) = self.next_task() {
             let done = match task {
                 Task::Seal => self.seal(),
-                Task::Merge(numbers) => self.merge(&numbers, Retrain::IfDrifted),
+                Task::Merge(numbers) => match self.all_sound(&numbers) {
+                    Ok(true) => self.merge(&numbers, Retrain::IfDrifted),
+                    checked => checked.map(drop),
+                },
                 Task::Optimize(ticket) => self.optimize_all(ticket),
             };
             if let Err(error) = done {
@@ -71,7 +86,7 @@ impl Inner {
                 if state.work.optimize_done < state.work.optimize_asked {
                     return Some(Task::Optimize(state.work.optimize_asked));
                 }
-                if let Some(numbers) = self.merge_candidates(&state.segments) {
+                if let Some(numbers) = self.merge_candidates(&state) {
                     return Some(Task::Merge(numbers));
                 }
             }
@@ -101,7 +116,11 @@ impl Inner {
         if retrain == Retrain::Always {
             state.work.retrain_asked = ticket;
         }
-        self.wait_until(state, |state| state.work.optimize_done >= ticket)
+        self.wait_until(state, |state| state.work.optimize_done >= ticket)?;
+        match self.lock().work.damage() {
+            None => Ok(()),
+            Some(reason) => Err(Error::SegmentsDamaged { reason }),
+        }
     }
 
     fn wait_until(
@@ -148,6 +167,24 @@ impl Inner {
         Ok(())
     }
 
+    /// Whether the files of these segments are what was written: a merge makes new checksums,
+    /// which must not vouch for damaged rows. What is damaged is noted, and no longer merged.
+    fn all_sound(&self, numbers: &[u64]) -> Result<bool> {
+        let slots: Vec<SealedSlot> = members(&self.lock().segments, numbers).cloned().collect();
+        let mut sound = true;
+        for slot in slots {
+            let damage = slot.segment.damage(&mut |_| !self.cancelled.load(Ordering::Relaxed));
+            if self.cancelled.load(Ordering::Relaxed) {
+                return Err(Error::Closing);
+            }
+            let Some(error) = damage.first() else { continue };
+            tracing::error!(collection = %self.name, %error, "a damaged segment is not merged");
+            self.lock().work.damaged.insert(number(&slot), error.to_string());
+            sound = false;
+        }
+        Ok(sound)
+    }
+
     /// Replaces the segments of these numbers by one with their live rows.
     fn merge(&self, numbers: &[u64], retrain: Retrain) -> Result<()> {
         let (sources, number, current) = {
@@ -182,11 +219,17 @@ impl Inner {
     }
 
     fn optimize_all(&self, ticket: u64) -> Result<()> {
-        let (groups, retrain) = {
-            let state = self.lock();
-            let always = state.work.retrain_asked > state.work.optimize_done;
-            let retrain = if always { Retrain::Always } else { Retrain::IfDrifted };
-            (self.optimize_groups(&state.segments, retrain), retrain)
+        let (groups, retrain) = loop {
+            let (groups, retrain) = {
+                let state = self.lock();
+                let always = state.work.retrain_asked > state.work.optimize_done;
+                let retrain = if always { Retrain::Always } else { Retrain::IfDrifted };
+                (self.optimize_groups(&state, retrain), retrain)
+            };
+            // Otherwise in groups without what is known to be damaged by now.
+            if self.all_sound(&groups.concat())? {
+                break (groups, retrain);
+            }
         };
         for numbers in groups {
             self.merge(&numbers, retrain)?;
@@ -256,16 +299,14 @@ impl Inner {
 
     /// Segments worth merging in the background: one with many deleted rows, or enough of one
     /// size class.
-    fn merge_candidates(&self, segments: &Segments) -> Option<Vec<u64>> {
+    fn merge_candidates(&self, state: &State) -> Option<Vec<u64>> {
         if let Some(slot) =
-            segments.sealed.iter().find(|slot| slot.deleted_share() >= REWRITE_DELETED_SHARE)
+            mergeable(state).find(|slot| slot.deleted_share() >= REWRITE_DELETED_SHARE)
         {
             return Some(vec![number(slot)]);
         }
         for class in 0..u64::BITS {
-            let of_class: Vec<&SealedSlot> = segments
-                .sealed
-                .iter()
+            let of_class: Vec<&SealedSlot> = mergeable(state)
                 .filter(|slot| size_class(live_bytes(slot), self.options.seal_bytes) == class)
                 .collect();
             let total: u64 = of_class.iter().take(MERGE_FAN_IN).map(|slot| live_bytes(slot)).sum();
@@ -278,9 +319,9 @@ impl Inner {
 
     /// The merges that leave as few segments as the size limit allows, and no deleted row; all
     /// that may be compressed if codecs are trained anew.
-    fn optimize_groups(&self, segments: &Segments, retrain: Retrain) -> Vec<Vec<u64>> {
+    fn optimize_groups(&self, state: &State, retrain: Retrain) -> Vec<Vec<u64>> {
         let mut groups: Vec<(u64, Vec<&SealedSlot>)> = Vec::new();
-        for slot in &segments.sealed {
+        for slot in mergeable(state) {
             let bytes = live_bytes(slot);
             match groups.last_mut() {
                 Some((total, members)) if *total + bytes <= self.options.segment_bytes => {
@@ -348,6 +389,12 @@ fn is_member(slot: &SealedSlot, numbers: &[u64]) -> bool {
 
 fn members<'s>(segments: &'s Segments, numbers: &'s [u64]) -> impl Iterator<Item = &'s SealedSlot> {
     segments.sealed.iter().filter(|slot| is_member(slot, numbers))
+}
+
+/// The sealed segments that are not known to be damaged.
+fn mergeable(state: &State) -> impl Iterator<Item = &SealedSlot> {
+    let sound = |slot: &&SealedSlot| !state.work.damaged.contains_key(&number(slot));
+    state.segments.sealed.iter().filter(sound)
 }
 
 fn live_bytes(slot: &SealedSlot) -> u64 {

@@ -98,6 +98,7 @@ mod tests {
             bytes_per_vector: 0.0,
             scanned_bytes_per_vector: 0.0,
             build_seconds: 0.0,
+            load: None,
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::invalid::check_range;
-use super::{Compression, ElementType, InvalidInput, Primary, Problem, limits};
+use super::{Compression, ElementType, InvalidInput, Memory, Primary, Problem, limits};
 
 /// How two vectors are compared. Scores are higher-is-better for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,13 +58,17 @@ pub struct VectorField {
     /// How the vectors are compressed for search.
     #[serde(default)]
     pub compression: Compression,
+    /// Which of its bytes stay in memory.
+    #[serde(default)]
+    pub memory: Memory,
 }
 
 impl VectorField {
     /// A field of one f32 vector a point.
     pub fn single(dimension: usize, metric: Metric) -> Self {
         let (element, compression) = (ElementType::F32, Compression::default());
-        Self { dimension, kind: VectorKind::Single, metric, element, compression }
+        let (kind, memory) = (VectorKind::Single, Memory::default());
+        Self { dimension, kind, metric, element, compression, memory }
     }
 
     /// A field of many f32 vectors a point, compared by MaxSim.
@@ -87,6 +91,12 @@ impl VectorField {
     #[must_use]
     pub fn compressed(self, compression: Compression) -> Self {
         Self { compression, ..self }
+    }
+
+    /// The same field, with its bytes in memory like this.
+    #[must_use]
+    pub fn in_memory(self, memory: Memory) -> Self {
+        Self { memory, ..self }
     }
 }
 

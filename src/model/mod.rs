@@ -9,6 +9,7 @@ mod compression;
 mod config;
 mod invalid;
 pub mod limits;
+mod memory;
 mod payload;
 mod point;
 mod point_id;
@@ -21,6 +22,7 @@ pub use compression::{CodeSettings, Compression, LvqCode, Primary, ReductionMeth
 pub use config::{CollectionConfig, Metric, VectorField, VectorKind, validate_name};
 pub(crate) use invalid::check_range;
 pub use invalid::{InvalidInput, Problem};
+pub use memory::Memory;
 pub use payload::Payload;
 pub use point::{Include, Point};
 pub use point_id::{PointId, PointIdRef};

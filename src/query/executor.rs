@@ -72,7 +72,7 @@ pub(crate) fn execute(
             continue;
         }
         let started = Instant::now();
-        let bars: Vec<Bar> = group.iter().map(|_| Bar::default()).collect();
+        let bars: Vec<Bar> = group.iter().map(|plan| bar(plan)).collect();
         let found = scan(snapshot, field, &group, &bars, deadline)?;
         let scan_micros = micros(started);
         let answers = group
@@ -85,6 +85,11 @@ pub(crate) fn execute(
         }
     }
     Ok(responses.into_iter().flatten().collect())
+}
+
+/// What a scan may leave out from the start: scores of codes are not those of the hits.
+fn bar(plan: &Plan<'_>) -> Bar {
+    if plan.is_exact() { Bar::at(plan.least) } else { Bar::default() }
 }
 
 fn scan<'s>(
@@ -175,6 +180,7 @@ fn score_codes(
 }
 
 fn score_vectors(task: &Task<'_>, field: usize, plans: &mut [(&&Plan<'_>, &mut TopK<'_>)]) {
+    task.view.reader.prefetch(field, task.rows.clone());
     let mut deleted = task.view.deleted.range(task.rows.clone()).peekable();
     let mut widened = Vec::new();
     task.view.reader.visit_vectors(field, task.rows.clone(), &mut |first, vectors, range| {
@@ -243,7 +249,7 @@ fn answer(
     scan_micros: u64,
 ) -> Result<QueryResponse> {
     let started = Instant::now();
-    let reranks = plan.codes.iter().any(Option::is_some);
+    let reranks = !plan.is_exact();
     let found = found.into_sorted();
     let candidates = found.len() as u64;
     let best = if reranks { rerank(snapshot, plan, found) } else { found };
@@ -256,7 +262,8 @@ fn answer(
     });
     let hits = best
         .into_iter()
-        .filter(|candidate| Some(candidate.location) != plan.exclude)
+        .filter(|candidate| candidate.score >= plan.least)
+        .filter(|candidate| !plan.exclude.contains(&candidate.location))
         .skip(plan.request.offset)
         .take(plan.request.limit)
         .map(|candidate| {

@@ -6,6 +6,7 @@
 //! candidates are scored again by something better.
 
 mod deadline;
+mod examples;
 mod executor;
 mod plan;
 mod request;

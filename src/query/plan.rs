@@ -1,9 +1,14 @@
 //! From a request to what the executor does: validation, and which rows are scored how.
 
+use std::collections::BTreeSet;
+
+use super::examples::{self, Examples};
 use super::request::{Query, QueryRequest};
 use super::scorer::Scorer;
-use crate::error::{Error, Result};
-use crate::model::{CollectionConfig, InvalidInput, PointId, Problem, check_range, limits};
+use crate::error::Result;
+use crate::model::{
+    CollectionConfig, InvalidInput, Problem, Score, VectorRef, check_range, limits,
+};
 use crate::quantization::PrimaryQuery;
 use crate::segment::{Location, Snapshot, View};
 
@@ -16,8 +21,10 @@ pub struct Plan<'r> {
     pub request: &'r QueryRequest,
     pub field: usize,
     pub scorer: Scorer,
-    /// The point that is the query, if one is.
-    pub exclude: Option<Location>,
+    /// The points that the query is made from.
+    pub exclude: BTreeSet<Location>,
+    /// The score that a hit needs.
+    pub least: Score,
     /// For each view, the query as its codes are scored; `None` where the vectors are.
     pub codes: Vec<Option<PrimaryQuery>>,
 }
@@ -40,28 +47,35 @@ impl<'r> Plan<'r> {
             check_range("rerank", least, limits::MAX_RERANK, rerank)?;
         }
         let (field, settings) = config.field(&request.field)?;
-        let (scorer, exclude) = match &request.query {
-            Query::Vector(vector) => (Scorer::new(settings, vector.as_ref())?, None),
-            Query::Point(id) => {
-                let location =
-                    snapshot.find(id)?.ok_or_else(|| Error::PointNotFound { id: id.clone() })?;
-                let vector = snapshot.reader(location).vector(field, location.row);
-                let vector = vector.ok_or_else(|| without_vector(id, &request.field))?;
-                (Scorer::new(settings, vector.as_ref())?, Some(location))
+        let least = least(request.score_threshold)?;
+        let mut examples = Examples::new(snapshot, field, &request.field, settings);
+        let scorer = match &request.query {
+            Query::Vector(vector) => Scorer::new(settings, vector.as_ref())?,
+            Query::Point(id) => Scorer::new(settings, examples.vector(id, "point")?.as_ref())?,
+            Query::Recommend { positive, negative } => {
+                examples::validate(settings, positive, negative)?;
+                let vector = examples.recommended(positive, negative)?;
+                Scorer::new(settings, VectorRef::Single(&vector))?
             }
         };
+        let exclude = examples.locations;
         let codes = prepare(snapshot, field, &scorer, request.params.exact);
-        Ok(Self { request, field, scorer, exclude, codes })
+        Ok(Self { request, field, scorer, exclude, least, codes })
     }
 
     /// Hits needed so that enough are left after offset and exclusion.
     pub fn hits(&self) -> usize {
-        self.request.offset + self.request.limit + usize::from(self.exclude.is_some())
+        self.request.offset + self.request.limit + self.exclude.len()
+    }
+
+    /// Whether no codes are scored, so that the scores of the scan are those of the hits.
+    pub fn is_exact(&self) -> bool {
+        self.codes.iter().all(Option::is_none)
     }
 
     /// Candidates that the scan keeps: the hits, or more where some are re-ranked.
     pub fn candidates(&self) -> usize {
-        if self.codes.iter().all(Option::is_none) {
+        if self.is_exact() {
             return self.hits();
         }
         let default = (RERANK_FACTOR * self.hits()).max(RERANK_LEAST);
@@ -91,8 +105,12 @@ fn prepare(
     snapshot.views.iter().map(&mut prepare).collect()
 }
 
-fn without_vector(id: &PointId, field: &str) -> Error {
-    let expected = "a point that has a vector in the queried field";
-    let got = format!("point {id} without a vector in {field:?}");
-    InvalidInput::new("point", Problem::Mismatch { expected, got }).into()
+fn least(threshold: Option<f32>) -> Result<Score, InvalidInput> {
+    match threshold {
+        Some(threshold) if threshold.is_nan() => {
+            let problem = Problem::Mismatch { expected: "a number", got: "NaN".into() };
+            Err(InvalidInput::new("score_threshold", problem))
+        }
+        threshold => Ok(Score(threshold.unwrap_or(f32::NEG_INFINITY))),
+    }
 }

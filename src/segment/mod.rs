@@ -8,6 +8,7 @@
 
 mod builder;
 mod codes;
+mod memory;
 mod mutable;
 mod sealed;
 mod sections;
@@ -18,6 +19,7 @@ use std::ops::Range;
 pub use builder::{BuildPlan, BuildSource, build_segment};
 pub(crate) use builder::{finish, write_folder};
 pub use codes::{FieldCodes, sample_vectors};
+pub use memory::{FileMemory, FileRole};
 pub use mutable::{MutableReader, MutableSegment};
 use roaring::RoaringBitmap;
 pub use sealed::{SealedSegment, SegmentFile};
@@ -69,6 +71,10 @@ pub trait SegmentReader: Send + Sync {
         range: Range<u32>,
         visit: &mut dyn FnMut(u32, VectorsView<'_>, Range<usize>),
     );
+
+    /// Says that [`Self::visit_vectors`] will read these rows soon, where the system reads nothing
+    /// ahead by itself.
+    fn prefetch(&self, _field: usize, _rows: Range<u32>) {}
 
     /// Bytes of vectors an exact scan of this field reads.
     fn vector_bytes(&self, field: usize) -> u64;

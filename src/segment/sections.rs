@@ -39,6 +39,12 @@ pub const PRIMARY: &str = "primary";
 /// The secondary codes, a record a row.
 pub const SECONDARY: &str = "secondary";
 
+/// Whether a section is large and its content never taken for a number of rows or an offset:
+/// opening a segment does not read it, and whoever does must make do with any bytes.
+pub fn is_read_on_demand(name: &str) -> bool {
+    matches!(name, VECTORS | PRIMARY | SECONDARY | PAYLOADS)
+}
+
 /// The file with the codec and the primary codes of a field.
 pub fn codes_file(index: usize) -> String {
     format!("codes-{index}.sec")

@@ -11,7 +11,7 @@ pub mod to_model {
     use half::slice::HalfFloatSliceExt;
     use prost::bytes::Bytes;
 
-    use super::super::{compression, proto};
+    use super::super::{compression, memory, proto};
     use crate::model::{PointBatchBuilder, Problem};
     use crate::{
         CollectionConfig, Durability, ElementType, Explanation, Hit, Include, InvalidInput, Metric,
@@ -50,7 +50,11 @@ pub mod to_model {
     /// # Errors
     /// If one is not set.
     pub fn point_ids(ids: Vec<proto::PointId>) -> Result<Vec<PointId>> {
-        let convert = |(index, id)| point_id(Some(id), &format!("ids[{index}]"));
+        ids_at(ids, "ids")
+    }
+
+    fn ids_at(ids: Vec<proto::PointId>, path: &str) -> Result<Vec<PointId>> {
+        let convert = |(index, id)| point_id(Some(id), &format!("{path}[{index}]"));
         ids.into_iter().enumerate().map(convert).collect()
     }
 
@@ -191,7 +195,9 @@ pub mod to_model {
             Err(_) => return Err(mismatch("element", "f32 or f16", field.element)),
         };
         let compression = compression::to_model(field.compression)?;
-        Ok(VectorField { dimension: field.dimension as usize, kind, metric, element, compression })
+        let memory = memory::to_model(field.memory)?;
+        let dimension = field.dimension as usize;
+        Ok(VectorField { dimension, kind, metric, element, compression, memory })
     }
 
     /// A query.
@@ -206,13 +212,18 @@ pub mod to_model {
             Some(proto::search_request::Query::Point(id)) => {
                 Query::Point(point_id(Some(id), "point")?)
             }
-            None => return Err(missing("query", "`vector` or `point`")),
+            Some(proto::search_request::Query::Recommend(examples)) => Query::Recommend {
+                positive: ids_at(examples.positive, "positive")?,
+                negative: ids_at(examples.negative, "negative")?,
+            },
+            None => return Err(missing("query", "`vector`, `point` or `recommend`")),
         };
         Ok(QueryRequest {
             field: request.field,
             query,
             limit: request.limit as usize,
             offset: request.offset as usize,
+            score_threshold: request.score_threshold,
             include: include(request.include),
             params: params(request.params),
             explain: request.explain,
@@ -261,7 +272,7 @@ pub mod to_model {
 
 /// The engine's types to messages.
 pub mod from_model {
-    use super::super::{compression, proto};
+    use super::super::{compression, memory, proto};
     use crate::{
         CollectionConfig, CollectionInfo, Durability, ElementType, Hit, Include, Metric, Point,
         PointId, Query, QueryRequest, QueryResponse, SegmentInfo, Stage, Vector, VectorField,
@@ -348,6 +359,7 @@ pub mod from_model {
             metric: metric.into(),
             element: element.into(),
             compression: Some(compression::from_model(&field.compression)),
+            memory: memory::from_model(field.memory),
         }
     }
 
@@ -372,6 +384,7 @@ pub mod from_model {
             name: file.name.clone(),
             size_bytes: file.size_bytes,
             sections: file.sections.iter().map(section).collect(),
+            memory: memory::from_file(file.memory),
         };
         proto::SegmentInfo {
             number: segment.number,
@@ -397,6 +410,12 @@ pub mod from_model {
         let query = match &request.query {
             Query::Vector(value) => proto::search_request::Query::Vector(vector(value)),
             Query::Point(id) => proto::search_request::Query::Point(point_id(id)),
+            Query::Recommend { positive, negative } => {
+                proto::search_request::Query::Recommend(proto::RecommendQuery {
+                    positive: positive.iter().map(point_id).collect(),
+                    negative: negative.iter().map(point_id).collect(),
+                })
+            }
         };
         proto::SearchRequest {
             field: request.field.clone(),
@@ -409,6 +428,7 @@ pub mod from_model {
                 rerank: request.params.rerank.map(|rerank| rerank.try_into().unwrap_or(u32::MAX)),
             }),
             explain: request.explain,
+            score_threshold: request.score_threshold,
         }
     }
 
