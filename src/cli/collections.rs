@@ -8,10 +8,13 @@ use serde_json::json;
 
 use super::error::{CliError, Result};
 use super::fields::FieldArgument;
+use super::index;
 use super::progress;
 use super::target::Target;
 use super::train::{self, ForField};
-use crate::{CodecReport, CollectionConfig, CollectionInfo, Compression, Memory, SegmentInfo};
+use crate::{
+    CodecReport, CollectionConfig, CollectionInfo, Compression, IndexSettings, Memory, SegmentInfo,
+};
 
 /// Create a collection.
 #[derive(Args)]
@@ -30,6 +33,10 @@ as measured), none, or a code (lvq8, lvq4, lvq4x4, lvq4x8); lvq8 and lvq4 with [
 [:reduction]], reductions being pca, eigen_search, frank_wolfe and sphering. After slashes: what
 re-ranks (raw, lvq8, f16), and drop-raw to keep the codes alone.
 
+Index, of compressed fields, in segments of 10,000 rows and more: auto (default: what calibration
+finds to be the least work), graph, ivf, or flat. After colons, for a graph degree=32, window=100,
+alpha=1.2, prune=28; for ivf lists=N.
+
 Memory: pinned (what queries look for candidates in is locked in memory), cached (default: the
 system keeps what is used), cold (nothing is read ahead).")]
 pub struct Create {
@@ -46,7 +53,11 @@ pub struct Create {
     /// What stays in memory: pinned, cached or cold; without FIELD= of all fields
     #[arg(long, value_name = "[FIELD=]MEMORY")]
     memory: Vec<ForField<Memory>>,
-    /// Queries of the kind that will come, to train compression on: a .npy matrix, a query a row
+    /// How fields are indexed; without FIELD= all single-vector fields
+    #[arg(long, value_name = "[FIELD=]INDEX")]
+    index: Vec<ForField<IndexSettings>>,
+    /// Queries of the kind that will come, to train compression and to calibrate indexes on: a .npy
+    /// matrix, a query a row
     #[arg(long, value_name = "[FIELD=]FILE")]
     training_queries: Vec<ForField<PathBuf>>,
 }
@@ -57,7 +68,8 @@ impl Create {
         for argument in self.field {
             config = config.with_field(argument.name, argument.field);
         }
-        train::apply(&mut config, &self.compression)?;
+        train::apply(&mut config, &self.compression, |field, value| field.compression = value)?;
+        train::apply(&mut config, &self.index, |field, value| field.index = value)?;
         train::apply_memory(&mut config, &self.memory)?;
         let queries = train::training_queries(&config, &self.training_queries)?;
         // Before a folder is made a database for nothing.
@@ -169,8 +181,8 @@ impl Inspect {
         if !self.verify {
             return Ok(());
         }
-        let sealed = info.segments.iter().filter(|segment| segment.number.is_some());
-        let size_bytes = sealed.map(|segment| segment.size_bytes).sum();
+        let files = info.segments.iter().flat_map(|segment| &segment.files);
+        let size_bytes = files.map(|file| file.size_bytes).sum();
         let bar = progress::bytes("verifying", size_bytes);
         let damage = backend.verify(&self.name, &mut |bytes| bar.inc(bytes))?;
         bar.finish_and_clear();
@@ -188,12 +200,13 @@ fn print(info: &CollectionInfo) {
         let settings = json!(field);
         let word = |key: &str| settings[key].as_str().unwrap_or("?").to_owned();
         println!(
-            "  field {name}: {} vectors of {} dimensions, {}, {}, compression {}, {}",
+            "  field {name}: {} vectors of {} dimensions, {}, {}, compression {}, index {}, {}",
             word("kind"),
             field.dimension,
             word("metric"),
             word("element"),
             field.compression,
+            field.index,
             field.memory
         );
     }
@@ -210,6 +223,9 @@ fn print(info: &CollectionInfo) {
         );
         for (name, report) in &segment.codecs {
             print_codec(name, report);
+        }
+        for (name, status) in &segment.indexes {
+            index::print(name, status);
         }
         for file in &segment.files {
             let size = HumanBytes(file.size_bytes).to_string();
@@ -264,6 +280,7 @@ fn as_json(info: &CollectionInfo) -> serde_json::Value {
             "deleted": segment.deleted,
             "size_bytes": segment.size_bytes,
             "codecs": segment.codecs,
+            "indexes": index::as_json(&segment.indexes),
             "files": files,
         })
     };

@@ -33,7 +33,11 @@ impl FromStr for FieldArgument {
         let kind: VectorKind = word("kind", "single or multi", kind)?;
         let metric: Metric = word("metric", "dot, cosine or l2", metric)?;
         let element: ElementType = word("element", "f32 or f16", element)?;
-        let field = VectorField { kind, element, ..VectorField::single(dimension, metric) };
+        let plain = match kind {
+            VectorKind::Single => VectorField::single(dimension, metric),
+            VectorKind::Multi => VectorField::multi(dimension, metric),
+        };
+        let field = VectorField { element, ..plain };
         Ok(Self { name: name.to_owned(), field })
     }
 }

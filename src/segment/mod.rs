@@ -8,6 +8,7 @@
 
 mod builder;
 mod codes;
+mod index;
 mod memory;
 mod mutable;
 mod sealed;
@@ -19,6 +20,7 @@ use std::ops::Range;
 pub use builder::{BuildPlan, BuildSource, build_segment};
 pub(crate) use builder::{finish, write_folder};
 pub use codes::{FieldCodes, sample_vectors};
+pub use index::{FieldIndex, IndexReport, write_index};
 pub use memory::{FileMemory, FileRole};
 pub use mutable::{MutableReader, MutableSegment};
 use roaring::RoaringBitmap;
@@ -81,6 +83,11 @@ pub trait SegmentReader: Send + Sync {
 
     /// The codes of a field, if it is compressed here.
     fn codes(&self, _field: usize) -> Option<&FieldCodes> {
+        None
+    }
+
+    /// The index of a field, once there is one.
+    fn index(&self, _field: usize) -> Option<&FieldIndex> {
         None
     }
 

@@ -8,12 +8,16 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 
-use lanner_storage::{Access, Directory, FileEntry, SectionFile, SegmentEntry, StorageError};
+use std::sync::OnceLock;
+
+use lanner_storage::{
+    Access, Directory, FileEntry, IndexEntry, SectionFile, SegmentEntry, StorageError,
+};
 use roaring::RoaringBitmap;
 use serde::de::IgnoredAny;
 
 use super::memory::place;
-use super::{FieldCodes, FileMemory, FileRole, SegmentReader, sections};
+use super::{FieldCodes, FieldIndex, FileMemory, FileRole, SegmentReader, sections};
 use crate::error::Result;
 use crate::model::{
     CollectionConfig, Elements, ElementsRef, Memory, Payload, PointId, PointIdRef, VectorField,
@@ -40,6 +44,8 @@ struct SealedField {
     settings: VectorField,
     absent: RoaringBitmap,
     codes: Option<FieldCodes>,
+    /// Set once, when the index is there.
+    index: OnceLock<FieldIndex>,
 }
 
 /// A file of a sealed segment, for reports.
@@ -94,7 +100,8 @@ impl SealedSegment {
                 }
                 None => None,
             };
-            let field = SealedField { file, settings: settings.clone(), absent, codes };
+            let (settings, index) = (settings.clone(), OnceLock::new());
+            let field = SealedField { file, settings, absent, codes, index };
             field.check(entry.rows)?;
             fields.push(field);
         }
@@ -126,6 +133,44 @@ impl SealedSegment {
         self.open_files().flat_map(|file| file.damage(go_on)).collect()
     }
 
+    /// As [`Self::damage`], of the files of one field.
+    pub fn field_damage(
+        &self,
+        field: usize,
+        go_on: &mut dyn FnMut(u64) -> bool,
+    ) -> Vec<StorageError> {
+        self.fields[field].files().flat_map(|(file, _)| file.damage(go_on)).collect()
+    }
+
+    /// As [`Self::damage`], of the indexes, which are no part of the segment's files.
+    pub fn index_damage(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Vec<StorageError> {
+        let indexes = self.fields.iter().filter_map(|field| field.index.get());
+        indexes.flat_map(|index| index.damage(go_on)).collect()
+    }
+
+    /// Opens an index of a field, for [`Self::attach_index`]; `None` if the field has no codes, as
+    /// those of which an index was built have.
+    ///
+    /// # Errors
+    /// If the index is damaged.
+    pub fn open_index(
+        &self,
+        directory: &dyn Directory,
+        folder: &str,
+        field: usize,
+        entry: &IndexEntry,
+    ) -> Result<Option<FieldIndex>> {
+        let Some(codes) = self.codes(field) else { return Ok(None) };
+        let memory = self.fields[field].settings.memory;
+        FieldIndex::open(directory, folder, entry, codes, self.entry.rows, memory).map(Some)
+    }
+
+    /// Queries of the field use the index from now on. A field has one index at most: another is
+    /// ignored.
+    pub fn attach_index(&self, field: usize, index: FieldIndex) {
+        let _ = self.fields[field].index.set(index);
+    }
+
     /// The manifest entry.
     pub fn entry(&self) -> &SegmentEntry {
         &self.entry
@@ -136,7 +181,7 @@ impl SealedSegment {
         self.entry.files.iter().map(|file| file.len).sum()
     }
 
-    /// The files with their sections, for reports.
+    /// The files with their sections, and those of the indexes, for reports.
     pub fn files(&self) -> Vec<SegmentFile> {
         let files = self.open_files().zip(&self.memory).zip(&self.entry.files);
         let describe = |((file, memory), entry): ((&SectionFile, &FileMemory), &FileEntry)| {
@@ -148,7 +193,8 @@ impl SealedSegment {
                 memory: *memory,
             }
         };
-        files.map(describe).collect()
+        let indexes = self.fields.iter().filter_map(|field| field.index.get());
+        files.map(describe).chain(indexes.map(FieldIndex::describe)).collect()
     }
 
     fn check_ids(&self) -> Result<()> {
@@ -367,6 +413,10 @@ impl SegmentReader for SealedSegment {
 
     fn codes(&self, field: usize) -> Option<&FieldCodes> {
         self.fields[field].codes.as_ref()
+    }
+
+    fn index(&self, field: usize) -> Option<&FieldIndex> {
+        self.fields[field].index.get()
     }
 
     fn absent(&self, field: usize) -> Option<&RoaringBitmap> {

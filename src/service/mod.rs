@@ -7,6 +7,7 @@
 mod collections;
 pub(crate) mod compression;
 mod convert;
+pub(crate) mod index;
 pub(crate) mod memory;
 mod points;
 mod query;

@@ -58,6 +58,16 @@ impl SectionFile {
         Ok(opened)
     }
 
+    /// Length of the file, in bytes.
+    pub fn len(&self) -> u64 {
+        self.summary.len
+    }
+
+    /// Never: a file has a header at least.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
     /// The sections, in the order of the file.
     pub fn sections(&self) -> &[SectionInfo] {
         &self.sections
@@ -87,8 +97,8 @@ impl SectionFile {
     /// # Errors
     /// [`StorageError::Corrupted`] naming the first of them that differs.
     pub fn verify_sections(&self, wanted: impl Fn(&str) -> bool) -> Result<()> {
-        let wanted = self.sections.iter().filter(|section| wanted(&section.name));
-        wanted.map(|section| self.check(section, &mut |_| true)).collect()
+        let mut wanted = self.sections.iter().filter(|section| wanted(&section.name));
+        wanted.try_for_each(|section| self.check(section, &mut |_| true))
     }
 
     /// Checks the content of all sections against their checksums and returns an error for each
