@@ -12,13 +12,37 @@ use tokio::sync::oneshot;
 use tonic::transport::{Channel, Endpoint};
 
 use super::error::{CliError, Result};
-use crate::evaluation::{Answered, LatencyRecorder};
+use crate::evaluation::{Answered, LatencyRecorder, Load};
 use crate::service::proto::query_service_client::QueryServiceClient;
 use crate::service::{ServerConfig, from_model, proto, serve};
 use crate::{Collection, Database, QueryRequest};
 
+/// The fastest of some runs of so many clients, each of which asks all requests.
+pub fn measure(
+    database: &Arc<Database>,
+    collection: &str,
+    requests: &[QueryRequest],
+    clients: usize,
+    runs: u8,
+) -> Result<Load> {
+    let faster = |best: &mut Answered, run: Answered| {
+        if run.qps > best.qps {
+            *best = run;
+        }
+    };
+    let mut load = Load { clients, ..Load::default() };
+    for _ in 0..runs {
+        faster(
+            &mut load.in_process,
+            in_process(&database.collection(collection)?, requests, clients)?,
+        );
+        faster(&mut load.served, served(database.clone(), collection, requests, clients)?);
+    }
+    Ok(load)
+}
+
 /// Asks all requests from each of so many threads of this process.
-pub fn in_process(
+fn in_process(
     collection: &Collection,
     requests: &[QueryRequest],
     clients: usize,
@@ -42,7 +66,7 @@ pub fn in_process(
 
 /// Serves the database on a free port of this machine, and asks all requests from each of so many
 /// connections.
-pub fn served(
+fn served(
     database: Arc<Database>,
     collection: &str,
     requests: &[QueryRequest],
