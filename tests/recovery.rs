@@ -192,6 +192,84 @@ fn damage_that_opening_does_not_see_is_named_by_verify_and_never_merged() {
     assert!(collection.verify(|_| {}).is_empty());
 }
 
+/// The file of the only index, and whether queries search it.
+fn index_file(root: &Path, collection: &Collection) -> (PathBuf, bool) {
+    let info = collection.info();
+    let segment = &info.segments[0];
+    let ready = matches!(segment.indexes.get("v"), Some(lanner::IndexStatus::Ready { .. }));
+    let file = segment.files.iter().find(|file| file.name.starts_with("../"));
+    let name = file.map_or("none", |file| file.name.trim_start_matches("../"));
+    (root.join("collections/1").join(name), ready)
+}
+
+#[test]
+fn damage_in_an_index_is_named_by_verify_and_a_lost_index_is_built_again() {
+    for (kind, large) in [("graph", &["edges"][..]), ("ivf", &["list_rows", "list_codes"])] {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || DatabaseOptions::new().index_rows(1000).open(folder.path()).unwrap();
+        let mut random = Random::new(9);
+        let path = {
+            let database = open();
+            let field = VectorField::single(8, Metric::Dot).compressed("lvq8".parse().unwrap());
+            let field = field.indexed(kind.parse().unwrap());
+            let config = CollectionConfig::new().with_field("v", field);
+            let collection = database.create_collection("c", config).unwrap();
+            let point = |id: u64| Point::new(id).with_vector("v", random.vector(8));
+            collection.upsert((0..POINTS).map(point)).unwrap();
+            collection.optimize().unwrap();
+            index_file(folder.path(), &collection).0
+        };
+        let relative = path.strip_prefix(folder.path()).unwrap().to_str().unwrap();
+        let directory = LocalDirectory::new(folder.path());
+        let file = SectionFile::open(&directory, relative).unwrap();
+        let sound = fs::read(&path).unwrap();
+        for section in file.sections().iter().filter(|info| large.contains(&&*info.name)) {
+            for mask in [0x80, 0xff] {
+                let mut spoilt = sound.clone();
+                let bytes = section.offset as usize..(section.offset + section.len) as usize;
+                spoilt[bytes].iter_mut().for_each(|byte| *byte = !*byte | mask);
+                fs::write(&path, spoilt).unwrap();
+                let database = open();
+                let collection = database.collection("c").unwrap();
+                assert_eq!(index_file(folder.path(), &collection), (path.clone(), true));
+                for _ in 0..20 {
+                    let request = QueryRequest::new("v", random.vector(8)).limit(50).rerank(500);
+                    collection.query(&request).unwrap();
+                }
+                let damage = collection.verify(|_| {});
+                assert_eq!(damage.len(), 1, "{damage:?}");
+                assert!(names(&damage[0].to_string(), &path, section), "{damage:?}");
+            }
+        }
+        drop(file);
+        fs::remove_file(&path).unwrap();
+        let database = open();
+        let collection = database.collection("c").unwrap();
+        collection.optimize().unwrap();
+        let (again, ready) = index_file(folder.path(), &collection);
+        assert!(ready && again != path && again.exists());
+        assert!(collection.verify(|_| {}).is_empty());
+    }
+}
+
+#[test]
+fn no_index_is_built_of_damaged_codes() {
+    let folder = tempfile::tempdir().unwrap();
+    create(folder.path());
+    let primary = sections(folder.path()).into_iter().find(|(_, info)| info.name == "primary");
+    let (path, section) = primary.unwrap();
+    flip(&path, section.offset as usize);
+    // Few enough for an index now.
+    let database = DatabaseOptions::new().index_rows(1000).open(folder.path()).unwrap();
+    let sound = database.collection("sound").unwrap();
+    sound.optimize().unwrap();
+    assert!(sound.info().segments[0].indexes.contains_key("v"));
+    let damaged = database.collection("damaged").unwrap();
+    let error = damaged.optimize().unwrap_err();
+    assert!(names(&error.to_string(), &path, &section), "{error}");
+    assert!(damaged.info().segments[0].files.iter().all(|file| !file.name.starts_with("../")));
+}
+
 #[test]
 fn an_unsound_payload_is_an_error_of_its_point_alone() {
     let folder = tempfile::tempdir().unwrap();

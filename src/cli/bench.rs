@@ -271,7 +271,8 @@ impl Experiment {
         truth: &Neighbours,
     ) -> Result<Vec<SweepPoint>> {
         let (folder, build) = self.build(compression, index)?;
-        let settings = self.settings(compression, index);
+        let info = self.open(folder.path(), self.cores)?.collection(COLLECTION)?.info();
+        let settings = self.settings(compression, &info);
         let runs = settings.len() * usize::from(self.arguments.runs) * 4;
         let bar = progress::bar("measuring", (runs * self.queries.len()) as u64);
         let before = resident_bytes();
@@ -281,7 +282,6 @@ impl Experiment {
         bar.finish_and_clear();
         let database = Arc::new(self.open(folder.path(), self.cores)?);
         let loads = self.load_all(&database, &settings)?;
-        let info = database.collection(COLLECTION)?.info();
         let bytes: u64 = info.segments.iter().map(|segment| segment.size_bytes).sum();
         let codecs = info.segments.iter().filter_map(|segment| segment.codecs.get(FIELD));
         let chosen = codecs.filter_map(CodecReport::chosen).next_back();
@@ -346,12 +346,7 @@ impl Experiment {
         {
             name = format!("{name} ({})", chosen.code);
         }
-        let built = info.segments.iter().filter_map(|segment| segment.indexes.get(FIELD));
-        let kinds = built.filter_map(|status| match status {
-            IndexStatus::Ready { report, .. } => Some(report.kind.as_str()),
-            _ => None,
-        });
-        match (kinds.last(), index.kind) {
+        match (kinds(info).last(), index.kind) {
             (Some(kind), IndexKind::Auto) => format!("{name} auto ({kind})"),
             (Some(_), _) => format!("{name} {index}"),
             (None, _) => name,
@@ -359,7 +354,7 @@ impl Experiment {
     }
 
     /// The ways to ask that make sense.
-    fn settings(&self, compression: Compression, index: IndexSettings) -> Vec<Setting> {
+    fn settings(&self, compression: Compression, info: &CollectionInfo) -> Vec<Setting> {
         let Bench { rerank, search_window, target_recall, .. } = &self.arguments;
         if compression.primary == Primary::None {
             return vec![Setting { name: "exact".into(), params: QueryParams::default() }];
@@ -368,7 +363,7 @@ impl Experiment {
             name: format!("rerank {rerank}"),
             params: QueryParams { rerank: Some(rerank), ..QueryParams::default() },
         };
-        if index.kind == IndexKind::Flat {
+        if kinds(info).next().is_none() {
             return rerank.iter().map(reranked).collect();
         }
         let searched = |&window: &usize| {
@@ -439,6 +434,15 @@ impl Experiment {
         asked.batch_seconds = started.elapsed().as_secs_f64();
         Ok(asked)
     }
+}
+
+/// The kinds of the indexes that were built.
+fn kinds(info: &CollectionInfo) -> impl Iterator<Item = &'static str> {
+    let built = info.segments.iter().filter_map(|segment| segment.indexes.get(FIELD));
+    built.filter_map(|status| match status {
+        IndexStatus::Ready { report, .. } => Some(report.kind.as_str()),
+        _ => None,
+    })
 }
 
 fn ask_in_turn(collection: &Collection, requests: &[QueryRequest]) -> Result<Asked> {

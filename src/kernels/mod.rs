@@ -5,11 +5,13 @@
 //! [`scalar`] define what each kernel computes; tests compare the two.
 
 pub mod codes;
+mod matrix;
 mod prefetch;
 pub mod scalar;
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
+pub use matrix::matrix_vector;
 pub use prefetch::prefetch;
 use simsimd::SpatialSimilarity;
 
@@ -44,7 +46,18 @@ pub fn widen(values: &[f16], out: &mut Vec<f32>) {
 ///
 /// Sums in double precision, so that neither large nor tiny finite values over- or underflow.
 pub fn normalize(values: &mut [f32]) -> bool {
-    let norm = values.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt();
+    // Several sums, which the compiler can keep in the lanes of a register.
+    let mut sums = [0.0_f64; 8];
+    let mut chunks = values.chunks_exact(sums.len());
+    for chunk in &mut chunks {
+        for (sum, &value) in sums.iter_mut().zip(chunk) {
+            *sum += f64::from(value) * f64::from(value);
+        }
+    }
+    for (sum, &value) in sums.iter_mut().zip(chunks.remainder()) {
+        *sum += f64::from(value) * f64::from(value);
+    }
+    let norm = sums.iter().sum::<f64>().sqrt();
     if norm == 0.0 {
         return false;
     }

@@ -39,6 +39,11 @@ impl Lvq {
         Self { layout: CodeLayout::new(bits, dimension, header_bytes), has_norm }
     }
 
+    /// Bytes of a record before its codes.
+    pub fn header_bytes(&self) -> usize {
+        self.layout.header_bytes()
+    }
+
     /// Where constants and codes are.
     pub fn layout(&self) -> &CodeLayout {
         &self.layout

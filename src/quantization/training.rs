@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::codec::{Codec, CodecSettings};
 use super::judge::Judge;
 use super::leanvec::{LeanVecError, Moments, Reduction};
+use super::lvq::Lvq;
+use crate::kernels::codes::CodeBits;
 use crate::model::{CodeSettings, LvqCode, Metric, Primary, ReductionMethod, VectorField};
 
 /// Rows that are held out to judge by, at most, and the share of the sample they may take.
@@ -21,8 +23,8 @@ const HELD_OUT_SHARE: usize = 8;
 const FLOOR: [f32; 2] = [0.99, 0.998];
 /// Reductions of the ladder, as shares of the dimension, in twelfths.
 const LADDER_TWELFTHS: [usize; 6] = [2, 3, 4, 5, 6, 8];
-/// Reduced dimensions of the ladder are multiples of this.
-const LADDER_STEP: usize = 16;
+/// Records of the ladder are as long as some cache lines.
+const LINE_BYTES: usize = 64;
 /// Rows whose loss is remembered.
 const LOSS_ROWS: usize = 4096;
 
@@ -239,16 +241,22 @@ impl<'m> Trainer<'m> {
     fn steps(&self) -> Vec<CodeSettings> {
         let dimension = self.material.field.dimension;
         let mut steps = vec![full(LvqCode::Lvq4), full(LvqCode::Lvq8)];
-        let mut reduced: Vec<usize> = LADDER_TWELFTHS
-            .map(|twelfths| (dimension * twelfths / 12).next_multiple_of(LADDER_STEP))
-            .into_iter()
-            .filter(|reduced| (1..dimension).contains(reduced))
-            .collect();
-        reduced.dedup();
-        for reduced in reduced {
-            for code in [LvqCode::Lvq4, LvqCode::Lvq8] {
-                steps.push(CodeSettings { code, dimension: Some(reduced), reduction: None });
-            }
+        for (code, bits) in [(LvqCode::Lvq4, CodeBits::Four), (LvqCode::Lvq8, CodeBits::Eight)] {
+            let header_bytes =
+                Lvq::new(bits, 1, self.material.field.metric == Metric::L2).header_bytes();
+            // As many dimensions as fill the cache lines that are read anyway.
+            let filling = |twelfths: usize| {
+                let bytes = header_bytes + (dimension * twelfths / 12).div_ceil(bits.per_byte());
+                (bytes.next_multiple_of(LINE_BYTES) - header_bytes) * bits.per_byte()
+            };
+            let mut reduced = LADDER_TWELFTHS.map(filling).to_vec();
+            reduced.dedup();
+            let reduced = reduced.into_iter().filter(|reduced| (1..dimension).contains(reduced));
+            steps.extend(reduced.map(|reduced| CodeSettings {
+                code,
+                dimension: Some(reduced),
+                reduction: None,
+            }));
         }
         // Of as many bytes, more dimensions first: without a reduction before with one.
         steps.sort_by_key(|step| {

@@ -28,6 +28,8 @@ use crate::segment::{FieldCodes, Location, Snapshot, View};
 const TASK_BYTES: u64 = 512 << 10;
 /// Bytes of vectors that are scanned on the caller's thread, beside the search of an index.
 const INLINE_BYTES: u64 = 64 << 10;
+/// Candidates that are asked for before they are re-ranked.
+const RERANK_AHEAD: usize = 2;
 /// Rows whose codes are scored before the best of them are looked for.
 const CODE_ROWS: usize = 512;
 
@@ -58,18 +60,20 @@ pub(crate) fn execute(
     pool: &ThreadPool,
 ) -> Result<Vec<QueryResponse>> {
     check_range("queries", 1, limits::MAX_BATCH_QUERIES, requests.len())?;
-    let plans = requests
-        .iter()
-        .enumerate()
-        .map(|(index, request)| {
-            Plan::new(snapshot, config, request).map_err(|error| match error {
-                Error::Invalid(error) if requests.len() > 1 => {
-                    Error::Invalid(error.within(format!("queries[{index}]")))
-                }
-                other => other,
-            })
+    let plan = |request| Plan::new(snapshot, config, request);
+    let plans: Vec<Result<Plan<'_>>> = match requests {
+        [request] => vec![plan(request)],
+        _ => pool.install(|| requests.par_iter().map(plan).collect()),
+    };
+    let named = |(index, plan): (usize, Result<_>)| {
+        plan.map_err(|error| match error {
+            Error::Invalid(error) if requests.len() > 1 => {
+                Error::Invalid(error.within(format!("queries[{index}]")))
+            }
+            other => other,
         })
-        .collect::<Result<Vec<_>>>()?;
+    };
+    let plans = plans.into_iter().enumerate().map(named).collect::<Result<Vec<_>>>()?;
     let answer = || answer_plans(snapshot, config, &plans, deadline);
     match plans.as_slice() {
         [plan] if is_light(snapshot, plan) => answer(),
@@ -238,7 +242,7 @@ fn score_codes(
 }
 
 fn score_vectors(task: &Task<'_>, field: usize, plans: &mut [(&&Plan<'_>, &mut TopK<'_>)]) {
-    task.view.reader.prefetch(field, task.rows.clone());
+    task.view.reader.read_ahead(field, task.rows.clone());
     let mut deleted = task.view.deleted.range(task.rows.clone()).peekable();
     let mut widened = Vec::new();
     task.view.reader.visit_vectors(field, task.rows.clone(), &mut |first, vectors, range| {
@@ -265,7 +269,14 @@ fn rerank<'s>(
 ) -> Vec<Candidate<'s>> {
     let mut top = TopK::new(plan.hits(), snapshot);
     let mut values = Vec::new();
-    for candidate in found {
+    let prefetch = |candidate: Option<&Candidate<'_>>| {
+        if let Some(Candidate { location, .. }) = candidate {
+            snapshot.reader(*location).prefetch_vector(plan.field, location.row);
+        }
+    };
+    found.iter().take(RERANK_AHEAD).for_each(|candidate| prefetch(Some(candidate)));
+    for (index, candidate) in found.iter().enumerate() {
+        prefetch(found.get(index + RERANK_AHEAD));
         let location = candidate.location;
         let reader = snapshot.reader(location);
         let score = match &plan.codes[location.view as usize] {

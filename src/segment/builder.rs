@@ -224,7 +224,7 @@ fn write_field(
         for range in source.live_ranges() {
             plan.check_cancelled()?;
             let mut result = Ok(());
-            source.reader.prefetch(index, range.clone());
+            source.reader.read_ahead(index, range.clone());
             source.reader.visit_vectors(index, range, &mut |_, view, rows| {
                 for row in rows {
                     let elements = view.row(row);

@@ -136,6 +136,13 @@ impl FieldCodes {
         codec.reconstruct(primary, secondary, out);
     }
 
+    /// Asks for the secondary code of a row to be brought into the cache.
+    pub(super) fn prefetch_secondary(&self, row: u32) {
+        let stride = self.codec().secondary_stride();
+        let records = self.secondary.as_ref().map(|file| section(file, sections::SECONDARY));
+        crate::kernels::prefetch(records.unwrap_or_default(), row as usize * stride, stride);
+    }
+
     /// The files and what they are read for, in the order in which they were written.
     pub(super) fn files(&self) -> impl Iterator<Item = (&SectionFile, FileRole)> {
         let secondary = self.secondary.iter().map(|file| (file, FileRole::Rerank));
@@ -143,7 +150,7 @@ impl FieldCodes {
     }
 
     /// Says that [`Self::reconstruct`] will read these rows soon.
-    pub(super) fn prefetch(&self, rows: Range<u32>) {
+    pub(super) fn read_ahead(&self, rows: Range<u32>) {
         let bytes = |stride: usize| {
             u64::from(rows.start) * stride as u64..u64::from(rows.end) * stride as u64
         };
@@ -232,7 +239,7 @@ pub(super) fn write_codes(
     for source in sources {
         for range in source.live_ranges() {
             rows.clear();
-            source.reader.prefetch(index, range.clone());
+            source.reader.read_ahead(index, range.clone());
             source.reader.visit_vectors(index, range, &mut |_, view, range| {
                 for row in range {
                     rows.extend(view.row(row).to_f32());

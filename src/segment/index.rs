@@ -65,10 +65,10 @@ impl FieldIndex {
         let bad = |section: &str, detail: String| Err(file.corrupted(section, detail).into());
         match report.kind {
             IndexKind::Graph => {
-                if report.degree > MAX_DEGREE || report.entry >= rows {
+                if !(1..=MAX_DEGREE).contains(&report.degree) || report.entry >= rows {
                     return bad(sections::INDEX, "degree or entry out of bounds".into());
                 }
-                sealed::slice::<u32>(&file, sections::EDGES, Some(count * (report.degree + 1)))?;
+                sealed::slice::<u32>(&file, sections::EDGES, Some(count * report.degree))?;
             }
             IndexKind::Ivf => {
                 let lists = report.lists;

@@ -76,7 +76,10 @@ pub trait SegmentReader: Send + Sync {
 
     /// Says that [`Self::visit_vectors`] will read these rows soon, where the system reads nothing
     /// ahead by itself.
-    fn prefetch(&self, _field: usize, _rows: Range<u32>) {}
+    fn read_ahead(&self, _field: usize, _rows: Range<u32>) {}
+
+    /// Asks for what re-ranking a row will read.
+    fn prefetch_vector(&self, _field: usize, _row: u32) {}
 
     /// Bytes of vectors an exact scan of this field reads.
     fn vector_bytes(&self, field: usize) -> u64;

@@ -381,13 +381,13 @@ impl SegmentReader for SealedSegment {
         }
     }
 
-    fn prefetch(&self, field: usize, rows: Range<u32>) {
+    fn read_ahead(&self, field: usize, rows: Range<u32>) {
         let field = &self.fields[field];
         if !field.is_read_at_random() || rows.is_empty() {
             return;
         }
         if let Some(codes) = field.codes.as_ref().filter(|_| !field.has_raw()) {
-            return codes.prefetch(rows);
+            return codes.read_ahead(rows);
         }
         let vector_bytes = (field.settings.dimension * field.settings.element.size_bytes()) as u64;
         let first_vector = |row: u32| match field.view().and_then(|view| view.offsets) {
@@ -398,6 +398,19 @@ impl SegmentReader for SealedSegment {
         // A hint, see `memory`.
         let _ =
             field.file.advise_range(sections::VECTORS, at(rows.start)..at(rows.end), Access::Soon);
+    }
+
+    fn prefetch_vector(&self, field: usize, row: u32) {
+        let field = &self.fields[field];
+        match &field.codes {
+            Some(codes) if codes.has_secondary() => codes.prefetch_secondary(row),
+            _ if field.settings.kind == VectorKind::Single => {
+                let bytes = field.settings.dimension * field.settings.element.size_bytes();
+                let vectors = field.file.section(sections::VECTORS).unwrap_or_default();
+                crate::kernels::prefetch(vectors, row as usize * bytes, bytes);
+            }
+            _ => {}
+        }
     }
 
     fn vector_bytes(&self, field: usize) -> u64 {

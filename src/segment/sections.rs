@@ -43,7 +43,7 @@ pub const SECONDARY: &str = "secondary";
 pub const INDEX_FILE: &str = "index.sec";
 /// What the index is, and its calibration, as JSON.
 pub const INDEX: &str = "index";
-/// Graph: u32, shape [rows, 1 + degree], the number of neighbours and the neighbours.
+/// Graph: u32, shape [rows, degree], the neighbours of a row and then `u32::MAX`.
 pub const EDGES: &str = "edges";
 /// Lists: 8-bit records of the centroids with their norms, and slack.
 pub const CENTROIDS: &str = "centroids";

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use rayon::prelude::*;
 
 use super::prune::Pruner;
-use super::{Adjacency, Width, search};
+use super::{Adjacency, NO_ROW, Width, search};
 use crate::index::scratch::Scratch;
 use crate::index::{BuildProgress, Scores};
 use crate::quantization::{RowDistances, RowQuery, hash};
@@ -47,9 +47,8 @@ pub fn build(
     let mut order = rows.to_vec();
     order.sort_by_cached_key(|&row| hash(settings.seed, u64::from(row)));
     let entry = medoid(distances, &order[..order.len().min(MEDOID_SAMPLE)]);
-    let stride = settings.max_degree + 1;
-    let edges = vec![0; distances.rows() as usize * stride];
-    let mut builder = Builder { distances, settings, edges, stride, entry };
+    let edges = vec![NO_ROW; distances.rows() as usize * settings.max_degree];
+    let mut builder = Builder { distances, settings, edges, entry };
     progress.total.store(2 * order.len() as u64, Ordering::Relaxed);
     let most = (order.len() / BATCH_SHARE).max(1);
     for alpha in [1.0, settings.alpha] {
@@ -92,7 +91,6 @@ struct Builder<'a> {
     distances: &'a RowDistances<'a>,
     settings: GraphSettings,
     edges: Vec<u32>,
-    stride: usize,
     entry: u32,
 }
 
@@ -117,9 +115,10 @@ impl<'a> Builder<'a> {
     }
 
     fn set(&mut self, row: u32, neighbours: &[u32]) {
-        let edges = &mut self.edges[row as usize * self.stride..][..self.stride];
-        edges[0] = neighbours.len() as u32;
-        edges[1..=neighbours.len()].copy_from_slice(neighbours);
+        let degree = self.settings.max_degree;
+        let slots = &mut self.edges[row as usize * degree..][..degree];
+        slots[..neighbours.len()].copy_from_slice(neighbours);
+        slots[neighbours.len()..].fill(NO_ROW);
     }
 
     fn insert(&mut self, batch: &[u32], alpha: f32) {

@@ -13,38 +13,41 @@ pub use search::{Width, search};
 
 use crate::kernels;
 
-/// Edges, a row of `1 + degree` numbers each: how many neighbours, and then the neighbours.
+/// In place of a neighbour that a row has not.
+pub const NO_ROW: u32 = u32::MAX;
+
+/// Edges, `degree` numbers a row: its neighbours, and then [`NO_ROW`]. No count, so that the
+/// neighbours of a row fill whole cache lines.
 #[derive(Debug, Clone, Copy)]
 pub struct Adjacency<'a> {
     edges: &'a [u32],
-    stride: usize,
+    degree: usize,
 }
 
 impl<'a> Adjacency<'a> {
     /// Edges of rows with room for `degree` neighbours each.
     pub fn new(edges: &'a [u32], degree: usize) -> Self {
-        Self { edges, stride: degree + 1 }
+        Self { edges, degree: degree.max(1) }
     }
 
     /// Number of rows.
     #[inline]
     pub fn rows(&self) -> u32 {
-        (self.edges.len() / self.stride) as u32
+        (self.edges.len() / self.degree) as u32
     }
 
     /// The neighbours of a row; none of a row that is not there.
     #[inline]
     pub fn neighbours(&self, row: u32) -> &'a [u32] {
-        let start = row as usize * self.stride;
-        let Some([count, neighbours @ ..]) = self.edges.get(start..start + self.stride) else {
-            return &[];
-        };
-        &neighbours[..(*count as usize).min(neighbours.len())]
+        let start = row as usize * self.degree;
+        let slots = self.edges.get(start..start + self.degree).unwrap_or_default();
+        let count = slots.iter().position(|&slot| slot == NO_ROW).unwrap_or(slots.len());
+        &slots[..count]
     }
 
     /// Asks for the neighbours of a row to be brought into the cache.
     #[inline(always)]
     pub fn prefetch(&self, row: u32) {
-        kernels::prefetch(self.edges, row as usize * self.stride, self.stride);
+        kernels::prefetch(self.edges, row as usize * self.degree, self.degree);
     }
 }

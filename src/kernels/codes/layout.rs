@@ -9,7 +9,8 @@
 //!   to be unpacked. `h` is 64, and half of what is left (rounded up) in the last chunk. SVS calls
 //!   such layouts *Turbo*.
 //!
-//! Records are as short as their codes allow (rounded up to 4 bytes for the header's floats). The
+//! Records are as short as their codes allow (rounded up to 4 bytes for the header's floats), or
+//! fill whole cache lines if little is missing. The
 //! kernels read whole chunks, past the end of a record: the query is zero there, so that whatever
 //! they read does not count, and [`CodeLayout::SLACK_BYTES`] follow the last record.
 
@@ -54,6 +55,10 @@ pub const MAX_CODE_DIMENSION: usize = 1 << 16;
 /// Bytes the kernels read at once.
 pub(super) const CHUNK_BYTES: usize = 64;
 
+/// A record is padded to whole cache lines if that makes it longer by no more than one such part:
+/// one that is read alone then touches as few lines as it can.
+const PADDING_PART: usize = 8;
+
 /// The shape of the records of an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CodeLayout {
@@ -92,7 +97,9 @@ impl CodeLayout {
 
     /// Bytes from one record to the next.
     pub fn stride(&self) -> usize {
-        (self.header_bytes + self.dimension.div_ceil(self.bits.per_byte())).next_multiple_of(4)
+        let bytes = self.header_bytes + self.dimension.div_ceil(self.bits.per_byte());
+        let lines = bytes.next_multiple_of(CHUNK_BYTES);
+        if (lines - bytes) * PADDING_PART <= bytes { lines } else { bytes.next_multiple_of(4) }
     }
 
     /// Bytes of `rows` records and the slack after them.

@@ -34,8 +34,7 @@ impl CodeQuery {
         // Zeros, and numbers so small that they have no factor, count as zero.
         let (scale, factor) =
             if factor.is_finite() { (largest / Self::LEVELS, factor) } else { (0.0, 0.0) };
-        let integers: Vec<i8> =
-            values.iter().map(|value| (value * factor).round_ties_even() as i8).collect();
+        let integers: Vec<i8> = values.iter().map(|value| rounded(value * factor)).collect();
         Self { scale, ..Self::from_integers(layout, &integers) }
     }
 
@@ -114,6 +113,16 @@ impl CodeQuery {
     }
 }
 
+/// The nearest integer, the even one of two, of a value within ±127.
+///
+/// Adding 1.5·2²³ leaves no room for a fraction. Rounding itself is an instruction that not every
+/// x86-64 has, so that it would be a call for each element.
+#[inline(always)]
+fn rounded(value: f32) -> i8 {
+    const SHIFT: f32 = 12_582_912.0;
+    ((value + SHIFT) - SHIFT) as i8
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,6 +138,14 @@ mod tests {
             for (value, rounded) in values.iter().zip(query.rounded(&layout)) {
                 assert!((value - rounded).abs() <= query.scale() * 0.5001);
             }
+        }
+    }
+
+    #[test]
+    fn rounding_is_to_the_nearest_even() {
+        for step in -127 * 64..=127 * 64 {
+            let value = step as f32 / 64.0;
+            assert_eq!(f32::from(rounded(value)), value.round_ties_even(), "{value}");
         }
     }
 

@@ -192,7 +192,9 @@ impl Reduction {
     /// A q, of d elements.
     pub fn map_query(&self, query: &[f32]) -> Vec<f32> {
         // A matrix product spends more on packing a single row than on multiplying it.
-        self.query_map.chunks_exact(self.dimension).map(|row| kernels::dot(row, query)).collect()
+        let mut mapped = vec![0.0; self.reduced()];
+        kernels::matrix_vector(&self.query_map, query, &mut mapped);
+        mapped
     }
 
     /// Aᵀ y for each reduced row y, shape [n, D]: the vector that has with every query the inner
