@@ -7,10 +7,13 @@ use super::format::{
     decode_entry, decode_header, decode_trailer,
 };
 use super::writer::FileSummary;
-use crate::checksum::checksum;
+use crate::checksum::{RunningChecksum, checksum};
 use crate::directory::Directory;
 use crate::error::{Result, StorageError};
-use crate::mapped_file::MappedFile;
+use crate::mapped_file::{Access, MappedFile};
+
+/// Bytes that are read ahead of a checksum.
+const WINDOW_BYTES: usize = 4 << 20;
 
 /// An open section file whose frame was checked.
 #[derive(Debug)]
@@ -81,17 +84,86 @@ impl SectionFile {
             .ok_or_else(|| self.corrupted(name, "the section is missing"))
     }
 
-    /// Checks the content of all sections against their checksums.
+    /// Checks the content of all sections against their checksums, which reads the whole file.
     ///
     /// # Errors
     /// [`StorageError::Corrupted`] naming the first section that differs.
     pub fn verify(&self) -> Result<()> {
-        for section in &self.sections {
-            if checksum(self.bytes(section)) != section.checksum {
-                return Err(self.corrupted(&section.name, "the checksum does not match"));
+        self.verify_sections(|_| true)
+    }
+
+    /// Checks the content of the sections whose name is `wanted` against their checksums.
+    ///
+    /// # Errors
+    /// [`StorageError::Corrupted`] naming the first of them that differs.
+    pub fn verify_sections(&self, wanted: impl Fn(&str) -> bool) -> Result<()> {
+        let mut wanted = self.sections.iter().filter(|section| wanted(&section.name));
+        wanted.try_for_each(|section| self.check(section, &mut |_| true))
+    }
+
+    /// Checks the content of all sections against their checksums and returns an error for each
+    /// that differs. `go_on` is told how many bytes were read since it was told last; if it
+    /// returns `false`, what is left is not checked.
+    pub fn damage(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Vec<StorageError> {
+        let checked = self.sections.iter().map(|section| self.check(section, go_on));
+        checked.filter_map(Result::err).collect()
+    }
+
+    fn check(&self, section: &SectionInfo, go_on: &mut dyn FnMut(u64) -> bool) -> Result<()> {
+        let mut sum = RunningChecksum::default();
+        let mut start = section.offset as usize;
+        for window in self.bytes(section).chunks(WINDOW_BYTES) {
+            // Sections may be advised to be read at random, a page at a time. A refused hint
+            // makes this slower and not wrong.
+            let end = self.file.as_slice().len();
+            let next = (start + window.len()).min(end)..(start + 2 * WINDOW_BYTES).min(end);
+            let _ = self.file.advise(next, Access::Soon);
+            sum.update(window);
+            if !go_on(window.len() as u64) {
+                return Ok(());
             }
+            start += window.len();
         }
-        Ok(())
+        if sum.finish() == section.checksum {
+            return Ok(());
+        }
+        Err(self.corrupted(&section.name, "the checksum does not match"))
+    }
+
+    /// Says how the bytes of a section will be read; a section that is missing needs no advice.
+    ///
+    /// # Errors
+    /// As [`MappedFile::advise`].
+    pub fn advise(&self, section: &str, access: Access) -> Result<()> {
+        self.advise_range(section, 0..u64::MAX, access)
+    }
+
+    /// Says how a range of the bytes of a section will be read, as far as the section has them.
+    ///
+    /// # Errors
+    /// As [`MappedFile::advise`].
+    pub fn advise_range(&self, section: &str, range: Range<u64>, access: Access) -> Result<()> {
+        let Some(found) = self.sections.iter().find(|found| found.name == section) else {
+            return Ok(());
+        };
+        let at = |position: u64| (found.offset + position.min(found.len)) as usize;
+        self.file.advise(at(range.start)..at(range.end), access)
+    }
+
+    /// Says how the whole file will be read.
+    ///
+    /// # Errors
+    /// As [`MappedFile::advise`].
+    pub fn advise_all(&self, access: Access) -> Result<()> {
+        self.file.advise(0..self.file.as_slice().len(), access)
+    }
+
+    /// Reads the whole file and keeps it in memory as long as it is open.
+    ///
+    /// # Errors
+    /// As [`MappedFile::lock`].
+    pub fn lock(&self) -> Result<()> {
+        self.file.lock()
     }
 
     /// The error that says that a section does not hold what it should.
