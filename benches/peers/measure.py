@@ -15,11 +15,14 @@ from datasets import recall
 
 K = 10
 TARGETS = (0.90, 0.95, 0.99)
+#: For queries of another distribution than the base's.
+OTHER_TARGET = 0.95
 #: Pause between runs of a measurement, so that they do not all fall into the same bad moment.
 REST_SECONDS = 0.05
 #: Settings timed for each target: the fastest by a first look, which is too short to decide alone.
-CONTENDERS = 3
-CURVE_POINTS = 8
+CONTENDERS = 2
+#: Settings timed for the plot, up to the recall where it ends.
+CURVE_POINTS, CURVE_END = 6, 0.998
 
 
 def memory_mb():
@@ -75,14 +78,22 @@ def look(searcher, setting, dataset_queries, truths):
     return {"setting": setting, "recall": recalls, "seconds": seconds}
 
 
-def contenders(looks, query_set, curve):
+def finds_enough(recalls):
+    """Whether slower settings would add nothing to tables and plots."""
+    return all(
+        value >= (0.995 if query_set == "id" else OTHER_TARGET)
+        for query_set, value in recalls.items()
+    )
+
+
+def contenders(looks, query_set):
     """Settings worth timing: for each target the fastest that reach it, and the front as a curve."""
     chosen = []
-    for target in TARGETS:
+    for target in TARGETS if query_set == "id" else (OTHER_TARGET,):
         reach = [seen for seen in looks if seen["recall"][query_set] >= target]
         chosen += sorted(reach, key=lambda seen: seen["seconds"])[:CONTENDERS]
-    if curve:
-        line = front(looks, query_set)
+    if query_set == "id":
+        line = [seen for seen in front(looks, "id") if seen["recall"]["id"] <= CURVE_END]
         picked = np.linspace(0, len(line) - 1, min(CURVE_POINTS, len(line))).round().astype(int)
         chosen += [line[position] for position in picked]
     unique = {str(seen["setting"]): seen for seen in chosen}

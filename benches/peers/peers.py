@@ -61,7 +61,7 @@ def datasets(arguments):
 
 
 def run_engine(dataset, name, arguments, results):
-    runs = arguments.runs or (3 if arguments.quick else 7)
+    runs = arguments.runs or (3 if arguments.quick else 5)
     if name == "lanner":
         for result in lanner.run(dataset, arguments.quick, runs, environment(None)):
             write(results / dataset.name, result | {"runs": runs})
@@ -95,7 +95,8 @@ def run_variant(dataset, name, variant, runs, arguments):
     result["one"] = worker("search", dataset, name, variant, 1, options)
     if result["one"] is None:
         return None
-    options["chosen"] = result["one"].pop("chosen")
+    # All cores are compared on the first query set alone.
+    options["chosen"] = {"id": result["one"].pop("chosen")["id"]}
     result["all"] = worker("search", dataset, name, variant, cores, options)
     print(f"{dataset.name} {variant.family}, {variant.label}: {time.time() - started:.0f} s", flush=True)
     return result

@@ -63,8 +63,7 @@ def search(module, variant, dataset, threads, options):
     if chosen is None:
         looks = look_at_all(searcher, queries, truths, options["quick"])
         chosen = {
-            query_set: measure.contenders(looks, query_set, curve=query_set == "id")
-            for query_set in dataset.sets
+            query_set: measure.contenders(looks, query_set) for query_set in dataset.sets
         }
     rows = {
         query_set: measure.measure(
@@ -85,12 +84,12 @@ def search(module, variant, dataset, threads, options):
 
 
 def look_at_all(searcher, queries, truths, quick):
-    """Every setting, until two in a row find nearly everything (the rest could only be slower)."""
+    """Every setting, from fast to slow, until some in a row find enough."""
     looks, full = [], 0
     for setting in searcher.settings(quick):
         looks.append(measure.look(searcher, setting, queries, truths))
-        full = full + 1 if min(looks[-1]["recall"].values()) >= 0.995 else 0
-        if full == 8:
+        full = full + 1 if measure.finds_enough(looks[-1]["recall"]) else 0
+        if full == searcher.patience:
             break
     return looks
 

@@ -36,6 +36,9 @@ class Searching:
     #: Whether several threads may search one index at the same time.
     concurrent = True
 
+    #: So many settings in a row must find enough before slower ones are skipped.
+    patience = 2
+
     def enter_thread(self):
         """Called in each thread that asks single queries."""
 

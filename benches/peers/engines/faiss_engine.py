@@ -54,6 +54,9 @@ def save(index, folder):
 
 
 class Searcher(Searching):
+    # As many as there are factors for one number of probes.
+    patience = 5
+
     def __init__(self, variant, dataset, folder, threads):
         faiss.omp_set_num_threads(threads)
         self.index = faiss.read_index(str(folder / "index"))

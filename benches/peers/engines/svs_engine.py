@@ -74,6 +74,7 @@ def saved(variant, dataset, folder):
 class Searcher(Searching):
     # Its searches share one pool of threads.
     concurrent = False
+    patience = 4
 
     def __init__(self, variant, dataset, folder, threads):
         self.index = svs.Vamana(
