@@ -5,6 +5,7 @@ call overhead (1 to 3 microseconds) is part of their time in *single*; nothing i
 """
 
 import gc
+import os
 import threading
 import time
 from pathlib import Path
@@ -32,17 +33,22 @@ def memory_mb():
     return {name: int(values[name].split()[0]) / 1024 for name in ("VmRSS", "VmHWM")}
 
 
-def steal_ticks():
-    """Time that the host gave to others while this machine wanted to run, and all time."""
-    ticks = [int(value) for value in Path("/proc/stat").read_text().split("\n")[0].split()[1:]]
-    return ticks[7], sum(ticks[:8])
+def machine_ticks():
+    """Ticks since the start: busy, stolen by the host, of this process, and all there were."""
+    line = Path("/proc/stat").read_text().split("\n")[0]
+    ticks = [int(value) for value in line.split()[1:9]]
+    idle, stolen = ticks[3] + ticks[4], ticks[7]
+    own = sum(os.times()[:2]) * os.sysconf("SC_CLK_TCK")
+    return np.array([sum(ticks) - idle - stolen, stolen, own, sum(ticks)])
 
 
 class Noise:
-    """Whether the machine was ours: stolen time, and an exact scan whose time should not change."""
+    """Whether the machine was ours: the share of time that others took in this machine and on its
+    host, and the speed of an exact scan, which should not change.
+    """
 
     def __init__(self):
-        self.start = steal_ticks()
+        self.start = machine_ticks()
         self.scans = []
         self.rows = np.ones((20_000, 384), dtype=np.float32)
         self.query = np.ones(384, dtype=np.float32)
@@ -57,9 +63,10 @@ class Noise:
         return time.perf_counter() - started
 
     def report(self):
-        stolen, total = (now - then for now, then in zip(steal_ticks(), self.start))
+        busy, stolen, own, total = machine_ticks() - self.start
         return {
-            "stolen_share": stolen / max(1, total),
+            "others_share": float(max(0, busy - own) / max(1, total)),
+            "stolen_share": float(stolen / max(1, total)),
             "scan_gb_s_min": min(self.scans),
             "scan_gb_s_max": max(self.scans),
         }
@@ -84,6 +91,12 @@ def finds_enough(recalls):
         value >= (0.995 if query_set == "id" else OTHER_TARGET)
         for query_set, value in recalls.items()
     )
+
+
+def stalled(looks):
+    """Whether recall has stopped to grow: the codes give no more, or there is no more to find."""
+    recalls = [seen["recall"]["id"] for seen in looks]
+    return len(recalls) > 12 and max(recalls[-6:]) - max(recalls[:-6]) < 0.0005
 
 
 def contenders(looks, query_set):

@@ -48,7 +48,7 @@ def parse():
     parser.add_argument("--quick", action="store_true", help="wn-deb-384 and few settings, in minutes")
     parser.add_argument("--data", action="append", choices=list(DATASETS))
     parser.add_argument("--engine", action="append", choices=[*NAMES, "lanner"])
-    parser.add_argument("--only", default="", help="only indexes whose name contains this")
+    parser.add_argument("--only", action="append", help="only indexes whose key contains this")
     parser.add_argument("--reuse", action="store_true", help="search indexes that were built before")
     parser.add_argument("--runs", type=int, help="runs of each measurement, of which the best counts")
     parser.add_argument("--no-report", action="store_true", help="leave docs/ alone")
@@ -67,7 +67,7 @@ def run_engine(dataset, name, arguments, results):
             write(results / dataset.name, result | {"runs": runs})
         return
     for variant in engine(name).variants(dataset, arguments.quick):
-        if arguments.only.lower() in variant.key:
+        if any(text in variant.key for text in arguments.only or [""]):
             result = run_variant(dataset, name, variant, runs, arguments)
             if result:
                 write(results / dataset.name, result)
@@ -98,8 +98,16 @@ def run_variant(dataset, name, variant, runs, arguments):
     # All cores are compared on the first query set alone.
     options["chosen"] = {"id": result["one"].pop("chosen")["id"]}
     result["all"] = worker("search", dataset, name, variant, cores, options)
-    print(f"{dataset.name} {variant.family}, {variant.label}: {time.time() - started:.0f} s", flush=True)
+    say(dataset, result, time.time() - started)
     return result
+
+
+def say(dataset, result, seconds):
+    """Tells what is done, and whether somebody else used the machine meanwhile."""
+    parts = (result["built"], result["one"], result["all"] or result["one"])
+    others = ", ".join(f"{part['noise']['others_share']:.1%}" for part in parts)
+    name = f"{dataset.name} {result['family']}, {result['index']}"
+    print(f"{name}: {seconds:.0f} s; others took {others} of the machine", flush=True)
 
 
 def worker(action, dataset, name, variant, threads, options):

@@ -48,9 +48,10 @@ def engine(name):
 
 
 def windows(quick, low=10, high=1000):
-    """Sizes of a search window: steps of 10 percent (20 if quick), at least 1."""
-    step, size, sizes = 1.2 if quick else 1.1, low, []
+    """Sizes of a search window: steps of 10 percent up to 100 (20 beyond, or if quick), at least 1."""
+    size, sizes = low, []
     while size <= high:
         sizes.append(size)
+        step = 1.2 if quick or size > 100 else 1.1
         size = max(size + 1, round(size * step))
     return sizes

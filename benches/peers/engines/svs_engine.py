@@ -93,7 +93,7 @@ class Searcher(Searching):
     def tune(self, queries):
         """Takes the fastest prefetching: SVS leaves that to its users."""
         spent = {}
-        for _, prefetch in itertools.product(range(4), PREFETCH):
+        for _, prefetch in itertools.product(range(8), PREFETCH):
             self.prefetch = prefetch
             self.apply({"window": 40, "capacity": 40})
             started = time.perf_counter()
