@@ -5,10 +5,12 @@
 //! [`scalar`] define what each kernel computes; tests compare the two.
 
 pub mod codes;
+mod prefetch;
 pub mod scalar;
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
+pub use prefetch::prefetch;
 use simsimd::SpatialSimilarity;
 
 /// Dot product Σ aᵢ·bᵢ of two slices of equal length.
