@@ -121,8 +121,8 @@ def cell(best):
     if best is None:
         return "not reached"
     qps, index, row = best
-    setting = ", ".join(f"{name} {value}" for name, value in row["setting"].items())
-    return f"{qps:,.0f} ({index}{'; ' if setting else ''}{setting})"
+    setting = ", ".join(f"{name} {value}".strip() for name, value in row["setting"].items())
+    return f"{qps:,.0f} ({'; '.join(filter(None, (index, setting)))})"
 
 
 def build_table(found):
@@ -133,7 +133,8 @@ def build_table(found):
         values += [built.get("build_peak_mb"), built.get("disk_mb")]
         numbers = ["" if value is None else f"{value:,.1f}" for value in values[:2]]
         numbers += ["" if value is None else f"{value:,.0f}" for value in values[2:]]
-        lines.append([f"{result['family']}, {result['index']}", *numbers])
+        name = ", ".join(filter(None, (result["family"], result["index"])))
+        lines.append([name, *numbers])
     return table(lines)
 
 
