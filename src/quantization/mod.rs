@@ -15,5 +15,5 @@ mod random;
 mod training;
 
 pub use codec::{Codec, CodecSettings, PrimaryQuery};
-pub(crate) use random::stratified;
+pub(crate) use random::{hash, stratified};
 pub use training::{CodecReport, Rung, TrainedCodec, TrainingSample, sample_rows, train};
