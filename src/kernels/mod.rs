@@ -5,6 +5,7 @@
 //! [`scalar`] define what each kernel computes; tests compare the two.
 
 pub mod codes;
+pub mod max_sim;
 pub mod products;
 pub mod scalar;
 
