@@ -190,3 +190,19 @@ fn codes_of<const HALVES: usize>(bytes: __m512i, half: usize) -> __m512i {
         _ => _mm512_and_si512(_mm512_srli_epi16::<4>(bytes), _mm512_set1_epi8(15)),
     }
 }
+
+/// Sixteen independent multiplications a round, on registers alone; the number of products.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+pub fn multiply_registers(rounds: u64) -> u64 {
+    const SUMS: usize = 16;
+    let mut sums = [_mm512_setzero_si512(); SUMS];
+    // Unknown to the compiler, so that nothing is computed before.
+    let (codes, word) = std::hint::black_box((_mm512_set1_epi8(3), _mm512_set1_epi32(5)));
+    for _ in 0..rounds {
+        for sum in &mut sums {
+            *sum = _mm512_dpbusd_epi32(*sum, codes, word);
+        }
+    }
+    std::hint::black_box(sums);
+    rounds * (SUMS * 64) as u64
+}

@@ -127,6 +127,18 @@ impl MaxSimKernel {
         score.max(f32::NEG_INFINITY)
     }
 
+    /// Multiplies registers with each other `rounds` times without touching memory, and returns the
+    /// number of products: the most that the machine can do, as a benchmark's measure. `None`
+    /// where it is not implemented.
+    pub fn multiply_registers(self, rounds: u64) -> Option<u64> {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `self` proves the CPU feature.
+            Isa::Avx512Vnni => Some(unsafe { avx512::multiply_registers(rounds) }),
+            _ => None,
+        }
+    }
+
     /// `best[t]` becomes the greatest unscaled score of token t of the tile, for codes of which a
     /// byte holds `HALVES`; the document was checked by [`Self::score`].
     #[inline]
