@@ -121,7 +121,7 @@ impl FdeEncoder {
         let sparse = self.sparse_query(tokens)?;
         match &self.last {
             None => sparse.write_dense(out),
-            Some(last) => last.apply(sparse.blocks(), out),
+            Some(last) => last.apply(self.kernel, sparse.blocks(), out),
         }
         Ok(())
     }
@@ -167,7 +167,7 @@ impl FdeEncoder {
             Some(last) => {
                 let mut full = vec![0.0; self.full_dimension()];
                 self.document_blocks(tokens, &mut full);
-                last.apply(std::iter::once((0, full.as_slice())), out);
+                last.apply(self.kernel, std::iter::once((0, full.as_slice())), out);
             }
         }
         Ok(())

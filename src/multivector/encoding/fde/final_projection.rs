@@ -3,6 +3,7 @@
 use super::google::CountSketch;
 use super::paper;
 use super::settings::{FdeSettings, Generator};
+use crate::kernels::products::ProductKernel;
 
 /// Outputs of a word of signs.
 const WORD: usize = 32;
@@ -32,31 +33,23 @@ impl FinalProjection {
     }
 
     /// `out` becomes the projection of runs of values, each with the position of its first.
-    pub fn apply<'a>(&self, runs: impl Iterator<Item = (usize, &'a [f32])>, out: &mut [f32]) {
+    pub fn apply<'a>(
+        &self,
+        kernel: ProductKernel,
+        runs: impl Iterator<Item = (usize, &'a [f32])>,
+        out: &mut [f32],
+    ) {
         out.fill(0.0);
-        for (start, values) in runs {
-            for (input, &value) in (start..).zip(values) {
-                if value != 0.0 {
-                    self.add(input, value, out);
+        let inputs = runs.flat_map(|(start, values)| (start..).zip(values));
+        for (input, &value) in inputs.filter(|&(_, &value)| value != 0.0) {
+            match self {
+                Self::Signs { words, signs, scale } => {
+                    kernel.add_signed(value * scale, &signs[input * words..][..*words], out);
                 }
-            }
-        }
-    }
-
-    fn add(&self, input: usize, value: f32, out: &mut [f32]) {
-        match self {
-            Self::Signs { words, signs, scale } => {
-                let bits = (value * scale).to_bits();
-                let row = &signs[input * words..][..*words];
-                for (outputs, &word) in out.chunks_mut(WORD).zip(row) {
-                    for (lane, output) in outputs.iter_mut().enumerate() {
-                        *output += f32::from_bits(bits ^ (word << (WORD - 1 - lane) & 1 << 31));
-                    }
+                Self::Sketch(sketch) => {
+                    let (output, sign) = sketch.entries[input];
+                    out[output as usize] += sign * value;
                 }
-            }
-            Self::Sketch(sketch) => {
-                let (output, sign) = sketch.entries[input];
-                out[output as usize] += sign * value;
             }
         }
     }
