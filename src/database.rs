@@ -44,6 +44,13 @@ impl DatabaseOptions {
         self
     }
 
+    /// Rows from which a segment gets an index; smaller ones are scanned.
+    #[must_use]
+    pub fn index_rows(mut self, index_rows: u32) -> Self {
+        self.segments.index_rows = index_rows.max(1);
+        self
+    }
+
     /// Opens the database in `root`, creating it if the folder is missing or empty.
     ///
     /// # Errors

@@ -56,6 +56,7 @@ pub mod collection;
 pub mod database;
 mod error;
 pub mod evaluation;
+pub mod index;
 pub mod kernels;
 pub mod model;
 pub mod multivector;
@@ -65,14 +66,15 @@ pub mod segment;
 pub mod service;
 
 pub use collection::{
-    Collection, CollectionInfo, Durability, ScrollPage, SegmentInfo, WriteReceipt,
+    Collection, CollectionInfo, Durability, IndexStatus, ScrollPage, SegmentInfo, SegmentOptions,
+    WriteReceipt,
 };
 pub use database::{Database, DatabaseOptions};
 pub use error::{Error, ErrorKind, Result};
 pub use model::{
-    CodeSettings, CollectionConfig, Compression, ElementType, Include, InvalidInput, LvqCode,
-    Metric, MultiVector, Payload, Point, PointId, Primary, ReductionMethod, Secondary, Vector,
-    VectorField, VectorKind,
+    CodeSettings, CollectionConfig, Compression, ElementType, Include, IndexKind, IndexSettings,
+    InvalidInput, LvqCode, Metric, MultiVector, Payload, Point, PointId, Primary, ReductionMethod,
+    Secondary, Vector, VectorField, VectorKind,
 };
 pub use quantization::{CodecReport, Rung};
 pub use query::{

@@ -8,18 +8,19 @@ use std::path::{Path, PathBuf};
 const MAX_FILE_LINES: usize = 800;
 
 /// What each room may use beside itself. `error` is the public error and its kinds.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("kernels", &[]),
     ("model", &["kernels"]),
     ("error", &["model"]),
     ("multivector", &["kernels"]),
     ("quantization", &["kernels", "model"]),
-    ("segment", &["error", "kernels", "model", "quantization"]),
-    ("query", &["error", "kernels", "model", "multivector", "quantization", "segment"]),
-    ("collection", &["error", "model", "quantization", "query", "segment"]),
+    ("index", &["kernels", "model", "quantization"]),
+    ("segment", &["error", "index", "kernels", "model", "quantization"]),
+    ("query", &["error", "index", "kernels", "model", "multivector", "quantization", "segment"]),
+    ("collection", &["error", "index", "kernels", "model", "quantization", "query", "segment"]),
     ("database", &["collection", "error", "model"]),
     ("evaluation", &[]),
-    ("service", &["collection", "database", "error", "model", "query", "segment"]),
+    ("service", &["collection", "database", "error", "index", "model", "query", "segment"]),
 ];
 
 /// Foreign crates that belong to some places only.

@@ -257,12 +257,12 @@ fn bench_measures_compressions_and_writes_what_it_found() {
     assert_eq!(recall[0], 1.0, "exact");
     assert!(recall[1] < recall[2] && recall[1] > 0.4, "{recall:?}");
     assert!(points.iter().all(|point| point.qps_single > 0.0 && point.qps_all > 0.0));
-    assert_eq!(points[1].scanned_bytes_per_vector, 16.0);
+    assert_eq!(points[1].code_bytes, 16.0);
     assert!(fs::read_to_string(&markdown).unwrap().starts_with("| index"));
     assert!(fs::read_to_string(&svg).unwrap().contains("lvq8:6"));
 
     let fail = |more: &[&str]| refused(&[&bench[..], more].concat());
-    assert!(fail(&["--k", "20"]).contains("no rerank below it"));
+    assert!(fail(&["--k", "25"]).contains("no rerank below it"));
     assert!(fail(&["--compression", "lvq8:9"]).contains("expected 1 to 8, got 9"));
     npy(&files.path("gt.npy"), "<i4", "(2, 1)", &[0; 8]);
     let error = fail(&["--ground-truth", &files.arg("gt.npy")]);

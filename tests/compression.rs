@@ -350,7 +350,8 @@ fn automatic_codes_keep_the_neighbours_of_real_queries_in_600_bytes() {
     for compression in ["auto", "auto/lvq8/drop-raw"] {
         let field =
             VectorField::single(384, Metric::Cosine).compressed(compression.parse().unwrap());
-        let field = VectorField { element: ElementType::F32, ..field };
+        let flat = IndexSettings::new(IndexKind::Flat);
+        let field = VectorField { element: ElementType::F32, index: flat, ..field };
         let name = if compression == "auto" { "raw" } else { "dropped" };
         let config = CollectionConfig::new().with_field("v", field);
         let collection = database.create_collection(name, config).unwrap();

@@ -64,7 +64,8 @@ fn check(metric: Metric, kind: VectorKind, element: ElementType, seed: u64) {
     let folder = tempfile::tempdir().unwrap();
     let database = Database::open(folder.path()).unwrap();
     let compression = Compression::default();
-    let field = VectorField { dimension, kind, metric, element, compression };
+    let plain = VectorField::single(dimension, metric);
+    let field = VectorField { kind, element, compression, ..plain };
     let config = CollectionConfig::new()
         .with_field("v", field)
         .with_field("other", VectorField::single(1, Metric::Dot));

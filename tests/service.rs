@@ -455,7 +455,7 @@ async fn compression_is_trained_used_and_explained() {
     let search = |rerank| proto::QueryRequest {
         collection: "codes".into(),
         search: Some(proto::SearchRequest {
-            params: Some(proto::SearchParams { exact: false, rerank: Some(rerank) }),
+            params: Some(proto::SearchParams { exact: false, rerank: Some(rerank), ..Default::default() }),
             include: Some(proto::Include { payload: false, vectors: true }),
             explain: true,
             ..search("v", vec![1.0, 0.0, -1.0], 2)

@@ -20,8 +20,8 @@ use crate::evaluation::{
     BeirDataset, IdList, LatencyRecorder, Report, Run, TableStyle, comparison_table, evaluate,
 };
 use crate::{
-    CollectionConfig, Compression, Durability, ElementType, Metric, PointId, QueryParams,
-    QueryRequest, VectorField, VectorKind,
+    CollectionConfig, Compression, Durability, ElementType, IndexSettings, Metric, PointId,
+    QueryParams, QueryRequest, VectorField, VectorKind,
 };
 
 /// Measure retrieval quality and speed on a BEIR data set with given embeddings.
@@ -251,6 +251,7 @@ impl Experiment {
                     VectorKind::Multi => Compression::default(),
                     _ => self.compression,
                 },
+                index: IndexSettings::default(),
             };
             config = config.with_field(mode.field, field);
             columns.push(mode.corpus.reopen()?);

@@ -1,4 +1,4 @@
-//! `lanner bench`: recall and speed of compressions and re-ranking budgets on given vectors.
+//! `lanner bench`: recall and speed of compressions and indexes on given vectors.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -19,9 +19,11 @@ use crate::evaluation::{
     LatencyRecorder, Neighbours, NpyMatrix, SweepPoint, TableStyle, read_neighbours, recall_at,
     recall_qps_svg, sweep_table,
 };
+use crate::model::limits;
 use crate::{
-    CodecReport, Collection, CollectionConfig, Compression, Database, DatabaseOptions, Deadline,
-    Durability, Metric, MultiVector, PointId, Primary, QueryRequest, VectorField,
+    CodecReport, Collection, CollectionConfig, CollectionInfo, Compression, Database,
+    DatabaseOptions, Deadline, Durability, IndexKind, IndexSettings, IndexStatus, Metric,
+    MultiVector, PointId, Primary, QueryParams, QueryRequest, SegmentOptions, VectorField,
 };
 
 const COLLECTION: &str = "bench";
@@ -29,17 +31,19 @@ const FIELD: &str = "v";
 /// Queries that are answered together where only the answers matter.
 const BATCH: usize = 256;
 
-/// Measure recall and speed of compressions on given vectors.
+/// Measure recall and speed of compressions and indexes on given vectors.
 #[derive(Args)]
 #[command(after_help = "\
-Writes the vectors into a temporary database for each compression, and asks all queries for each
-number of candidates that are re-ranked: one at a time on one core, then on all cores. Of several
-runs the fastest counts. Recall is against --ground-truth, or an exact scan.
+Writes the vectors into a temporary database for each compression and index, and asks all queries
+for each target recall, and for each search window with each number of candidates to re-rank: one
+at a time and all in one call, on one core and on all. Of several runs the fastest counts. Recall is
+against --ground-truth, or an exact scan.
 
 Example:
   lanner bench --base base.npy --queries queries.npy --metric cosine \\
       --compression none --compression auto --compression lvq4:192/lvq8/drop-raw \\
-      --rerank 20,50,100 --markdown table.md --svg plot.svg")]
+      --index graph --index flat --target-recall 0.9,0.95,0.99 --search-window 8,16,32 \\
+      --rerank 20,50 --markdown table.md --svg plot.svg")]
 pub struct Bench {
     /// Vectors to search, .npy, one a row
     #[arg(long, value_name = "FILE")]
@@ -59,8 +63,20 @@ pub struct Bench {
     /// Compressions to measure; see `lanner create --help`
     #[arg(long, default_values = ["none", "auto", "lvq8", "lvq4"])]
     compression: Vec<Compression>,
+    /// Indexes to measure; see `lanner create --help`
+    #[arg(long, default_values = ["auto"])]
+    index: Vec<IndexSettings>,
+    /// Rows from which a segment gets an index
+    #[arg(long, value_name = "N", default_value_t = SegmentOptions::default().index_rows)]
+    index_rows: u32,
+    /// Recalls to ask indexes for
+    #[arg(long, value_name = "R,R…", value_delimiter = ',', default_value = "0.9,0.95,0.98,0.99")]
+    target_recall: Vec<f32>,
+    /// How far to search indexes: rows of a graph that are expanded, or lists that are scanned
+    #[arg(long, value_name = "N,N…", value_delimiter = ',')]
+    search_window: Vec<usize>,
     /// Numbers of candidates to re-rank
-    #[arg(long, value_name = "N,N…", value_delimiter = ',', default_value = "10,20,50,100,200")]
+    #[arg(long, value_name = "N,N…", value_delimiter = ',', default_value = "20,50")]
     rerank: Vec<usize>,
     /// Neighbours that count
     #[arg(long, default_value_t = 10)]
@@ -111,9 +127,20 @@ struct Experiment {
     cores: usize,
 }
 
+/// A way to ask.
+struct Setting {
+    name: String,
+    params: QueryParams,
+}
+
 /// What one way to ask gave.
+#[derive(Default)]
 struct Asked {
+    /// For all queries, one at a time.
     seconds: f64,
+    /// For all queries in one call.
+    batch_seconds: f64,
+    estimated_recall: f64,
     latencies: LatencyRecorder,
     found: Vec<Vec<u64>>,
 }
@@ -164,18 +191,26 @@ impl Experiment {
             None => self.exact_neighbours()?,
         };
         let mut points = Vec::new();
-        for compression in self.arguments.compression.clone() {
-            points.extend(self.measure_index(compression, &truth)?);
+        for &compression in &self.arguments.compression {
+            let none = [IndexSettings::default()];
+            let indexes = match compression.primary {
+                Primary::None => &none[..],
+                _ => &self.arguments.index,
+            };
+            for &index in indexes {
+                points.extend(self.measure_index(compression, index, &truth)?);
+            }
         }
         Ok(points)
     }
 
     /// Writes the base into a database of its own; returns it with the time it took.
-    fn build(&self, compression: Compression) -> Result<(TempDir, Duration)> {
+    fn build(&self, compression: Compression, index: IndexSettings) -> Result<(TempDir, Duration)> {
         let folder = scratch()?;
         let field = VectorField::single(self.dimension, self.arguments.metric);
-        let config = CollectionConfig::new().with_field(FIELD, field.compressed(compression));
-        let database = Database::open(folder.path())?;
+        let field = field.compressed(compression).indexed(index);
+        let config = CollectionConfig::new().with_field(FIELD, field);
+        let database = self.open(folder.path(), self.cores)?;
         let queries = self.training.iter().filter(|_| compression.primary != Primary::None);
         let queries = queries.map(|queries| (FIELD.to_owned(), queries.clone())).collect();
         let collection = database.create_collection_with(COLLECTION, config, &queries)?;
@@ -184,14 +219,19 @@ impl Experiment {
         let started = Instant::now();
         let backend = Embedded::new(database);
         ingest(&backend, COLLECTION, &mut source, 1000, Durability::Buffered)?;
-        let spinner = progress::spinner(format!("{compression}: training, encoding"));
+        let spinner = progress::spinner(format!("{compression} {index}: training, encoding"));
         collection.optimize()?;
         spinner.finish_and_clear();
         Ok((folder, started.elapsed()))
     }
 
+    fn open(&self, folder: &Path, threads: usize) -> Result<Database> {
+        let options = DatabaseOptions::new().threads(threads);
+        Ok(options.index_rows(self.arguments.index_rows).open(folder)?)
+    }
+
     fn exact_neighbours(&self) -> Result<Neighbours> {
-        let (folder, _) = self.build(Compression::none())?;
+        let (folder, _) = self.build(Compression::none(), IndexSettings::default())?;
         let database = Database::open(folder.path())?;
         let collection = database.collection(COLLECTION)?;
         let bar = progress::bar("exact neighbours", self.queries.len() as u64);
@@ -213,111 +253,179 @@ impl Experiment {
     fn measure_index(
         &self,
         compression: Compression,
+        index: IndexSettings,
         truth: &Neighbours,
     ) -> Result<Vec<SweepPoint>> {
-        let (folder, build) = self.build(compression)?;
-        let reranks: Vec<Option<usize>> = match compression.primary {
-            Primary::None => vec![None],
-            _ => self.arguments.rerank.iter().copied().map(Some).collect(),
-        };
-        let bar = progress::bar(
-            "measuring",
-            (reranks.len() * usize::from(self.arguments.runs) * 2 * self.queries.len()) as u64,
-        );
-        let single = self.ask_all(folder.path(), 1, &reranks, &bar)?;
-        let all = self.ask_all(folder.path(), self.cores, &reranks, &bar)?;
+        let (folder, build) = self.build(compression, index)?;
+        let info = self.open(folder.path(), self.cores)?.collection(COLLECTION)?.info();
+        let settings = self.settings(compression, &info);
+        let runs = settings.len() * usize::from(self.arguments.runs) * 4;
+        let bar = progress::bar("measuring", (runs * self.queries.len()) as u64);
+        let before = resident_bytes();
+        let single = self.ask_all(folder.path(), 1, &settings, &bar)?;
+        let resident_bytes = resident_bytes().saturating_sub(before);
+        let all = self.ask_all(folder.path(), self.cores, &settings, &bar)?;
         bar.finish_and_clear();
-        let database = Database::open(folder.path())?;
-        let info = database.collection(COLLECTION)?.info();
         let bytes: u64 = info.segments.iter().map(|segment| segment.size_bytes).sum();
-        let mut index = compression.to_string();
         let codecs = info.segments.iter().filter_map(|segment| segment.codecs.get(FIELD));
         let chosen = codecs.filter_map(CodecReport::chosen).next_back();
-        if compression.primary == Primary::Auto
-            && let Some(chosen) = chosen
-        {
-            index = format!("{index} ({})", chosen.code);
-        }
-        let scanned = chosen.map_or(4 * self.dimension, |chosen| chosen.bytes);
-        let point = |((rerank, single), all): ((Option<usize>, Asked), Asked)| SweepPoint {
-            index: index.clone(),
-            setting: rerank.map_or("exact".into(), |rerank| format!("rerank {rerank}")),
+        let name = self.name(compression, index, &info);
+        let point = |((setting, single), all): ((&Setting, Asked), Asked)| SweepPoint {
+            index: name.clone(),
+            setting: setting.name.clone(),
             k: self.arguments.k,
             recall: recall_at(self.arguments.k, truth, &single.found),
+            estimated_recall: single.estimated_recall,
             qps_single: self.queries.len() as f64 / single.seconds,
             qps_all: self.queries.len() as f64 / all.seconds,
+            qps_batch_single: self.queries.len() as f64 / single.batch_seconds,
+            qps_batch_all: self.queries.len() as f64 / all.batch_seconds,
             cores: self.cores,
             latency_ms: single.latencies.percentiles_ms().unwrap_or_default(),
             bytes_per_vector: bytes as f64 / self.rows.max(1) as f64,
-            scanned_bytes_per_vector: scanned as f64,
+            code_bytes: chosen.map_or(4 * self.dimension, |chosen| chosen.bytes) as f64,
+            resident_bytes,
             build_seconds: build.as_secs_f64(),
         };
-        Ok(reranks.into_iter().zip(single).zip(all).map(point).collect())
+        Ok(settings.iter().zip(single).zip(all).map(point).collect())
     }
 
-    /// For each number of candidates, the fastest of some runs of all queries.
+    /// The index, with what was chosen where it was left open.
+    fn name(
+        &self,
+        compression: Compression,
+        index: IndexSettings,
+        info: &CollectionInfo,
+    ) -> String {
+        let codecs = info.segments.iter().filter_map(|segment| segment.codecs.get(FIELD));
+        let chosen = codecs.filter_map(CodecReport::chosen).next_back();
+        let mut name = compression.to_string();
+        if compression.primary == Primary::Auto
+            && let Some(chosen) = chosen
+        {
+            name = format!("{name} ({})", chosen.code);
+        }
+        match (kinds(info).last(), index.kind) {
+            (Some(kind), IndexKind::Auto) => format!("{name} auto ({kind})"),
+            (Some(_), _) => format!("{name} {index}"),
+            (None, _) => name,
+        }
+    }
+
+    /// The ways to ask that make sense.
+    fn settings(&self, compression: Compression, info: &CollectionInfo) -> Vec<Setting> {
+        let Bench { rerank, search_window, target_recall, .. } = &self.arguments;
+        if compression.primary == Primary::None {
+            return vec![Setting { name: "exact".into(), params: QueryParams::default() }];
+        }
+        let reranked = |&rerank: &usize| Setting {
+            name: format!("rerank {rerank}"),
+            params: QueryParams { rerank: Some(rerank), ..QueryParams::default() },
+        };
+        if kinds(info).next().is_none() {
+            return rerank.iter().map(reranked).collect();
+        }
+        let searched = |&window: &usize| {
+            rerank.iter().map(reranked).map(move |Setting { name, params }| Setting {
+                name: format!("window {window}, {name}"),
+                params: QueryParams { search_window: Some(window), ..params },
+            })
+        };
+        let targeted = |&recall: &f32| Setting {
+            name: format!("target {recall}"),
+            params: QueryParams { target_recall: Some(recall), ..QueryParams::default() },
+        };
+        let targets = target_recall.iter().map(targeted);
+        targets.chain(search_window.iter().flat_map(searched)).collect()
+    }
+
+    /// For each setting, the fastest of some runs of all queries.
     fn ask_all(
         &self,
         folder: &Path,
         threads: usize,
-        reranks: &[Option<usize>],
+        settings: &[Setting],
         bar: &ProgressBar,
     ) -> Result<Vec<Asked>> {
-        let database = DatabaseOptions::new().threads(threads).open(folder)?;
+        let database = self.open(folder, threads)?;
         let collection = database.collection(COLLECTION)?;
-        let mut asked = Vec::new();
-        for &rerank in reranks {
-            let mut best: Option<Asked> = None;
-            for _ in 0..self.arguments.runs {
-                let run = self.ask(&collection, threads, rerank)?;
-                bar.inc(self.queries.len() as u64);
+        let mut asked: Vec<Option<Asked>> = settings.iter().map(|_| None).collect();
+        // All settings in turn, several times: a disturbance does not hit all runs of one.
+        for _ in 0..self.arguments.runs {
+            for (setting, best) in settings.iter().zip(&mut asked) {
+                let mut run = self.ask(&collection, threads, setting.params)?;
+                bar.inc(2 * self.queries.len() as u64);
+                if let Some(best) = best {
+                    run.batch_seconds = run.batch_seconds.min(best.batch_seconds);
+                    best.batch_seconds = run.batch_seconds;
+                }
                 if best.as_ref().is_none_or(|best| run.seconds < best.seconds) {
-                    best = Some(run);
+                    *best = Some(run);
                 }
             }
-            asked.extend(best);
         }
-        Ok(asked)
+        Ok(asked.into_iter().flatten().collect())
     }
 
-    /// Asks all queries, one at a time from each of so many threads.
-    fn ask(&self, collection: &Collection, threads: usize, rerank: Option<usize>) -> Result<Asked> {
+    /// Asks all queries, one at a time from each of so many threads, and then all in one call.
+    fn ask(&self, collection: &Collection, threads: usize, params: QueryParams) -> Result<Asked> {
+        let request = |query: &Vec<f32>| {
+            let request = QueryRequest::new(FIELD, query.clone()).limit(self.arguments.k);
+            QueryRequest { params, ..request }
+        };
+        let requests: Vec<QueryRequest> = self.queries.iter().map(request).collect();
         let started = Instant::now();
-        let share = self.queries.len().div_ceil(threads);
-        let parts: Vec<Result<(LatencyRecorder, Vec<Vec<u64>>)>> = std::thread::scope(|scope| {
-            let ask = |queries| move || self.ask_in_turn(collection, queries, rerank);
+        let share = requests.len().div_ceil(threads);
+        let parts: Vec<Result<Asked>> = std::thread::scope(|scope| {
+            let ask = |requests| move || ask_in_turn(collection, requests);
             let workers: Vec<_> =
-                self.queries.chunks(share).map(|queries| scope.spawn(ask(queries))).collect();
+                requests.chunks(share).map(|requests| scope.spawn(ask(requests))).collect();
             let lost = || Err(CliError::Usage("a measuring thread panicked".into()));
             workers.into_iter().map(|worker| worker.join().unwrap_or_else(|_| lost())).collect()
         });
-        let seconds = started.elapsed().as_secs_f64();
-        let mut asked = Asked { seconds, latencies: LatencyRecorder::new(), found: Vec::new() };
+        let mut asked = Asked { seconds: started.elapsed().as_secs_f64(), ..Asked::default() };
         for part in parts {
-            let (latencies, found) = part?;
-            asked.latencies.merge(latencies);
-            asked.found.extend(found);
+            let part = part?;
+            asked.latencies.merge(part.latencies);
+            asked.found.extend(part.found);
+            asked.estimated_recall += part.estimated_recall / requests.len().max(1) as f64;
         }
+        let started = Instant::now();
+        for requests in requests.chunks(limits::MAX_BATCH_QUERIES) {
+            collection.query_batch(requests, Deadline::NEVER)?;
+        }
+        asked.batch_seconds = started.elapsed().as_secs_f64();
         Ok(asked)
     }
+}
 
-    fn ask_in_turn(
-        &self,
-        collection: &Collection,
-        queries: &[Vec<f32>],
-        rerank: Option<usize>,
-    ) -> Result<(LatencyRecorder, Vec<Vec<u64>>)> {
-        let (mut latencies, mut found) = (LatencyRecorder::new(), Vec::new());
-        for query in queries {
-            let mut request = QueryRequest::new(FIELD, query.clone()).limit(self.arguments.k);
-            request.params.rerank = rerank;
-            let started = Instant::now();
-            let answer = collection.query(&request)?;
-            latencies.record(started.elapsed());
-            found.push(answer.hits.iter().map(|hit| row(&hit.point.id)).collect());
-        }
-        Ok((latencies, found))
+/// The kinds of the indexes that were built.
+fn kinds(info: &CollectionInfo) -> impl Iterator<Item = &'static str> {
+    let built = info.segments.iter().filter_map(|segment| segment.indexes.get(FIELD));
+    built.filter_map(|status| match status {
+        IndexStatus::Ready { report, .. } => Some(report.kind.as_str()),
+        _ => None,
+    })
+}
+
+fn ask_in_turn(collection: &Collection, requests: &[QueryRequest]) -> Result<Asked> {
+    let mut asked = Asked::default();
+    for request in requests {
+        let started = Instant::now();
+        let answer = collection.query(request)?;
+        asked.latencies.record(started.elapsed());
+        asked.estimated_recall += f64::from(answer.estimated_recall);
+        asked.found.push(answer.hits.iter().map(|hit| row(&hit.point.id)).collect());
     }
+    Ok(asked)
+}
+
+/// Memory of this process that is resident now; 0 where the system does not tell.
+fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse().ok());
+    kilobytes.map_or(0, |kilobytes: u64| kilobytes << 10)
 }
 
 /// Points are called by the number of their row.

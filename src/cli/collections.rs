@@ -8,9 +8,12 @@ use serde_json::json;
 
 use super::error::Result;
 use super::fields::FieldArgument;
+use super::index;
 use super::target::Target;
 use super::train::{self, ForField};
-use crate::{CodecReport, CollectionConfig, CollectionInfo, Compression, SegmentInfo};
+use crate::{
+    CodecReport, CollectionConfig, CollectionInfo, Compression, IndexSettings, SegmentInfo,
+};
 
 /// Create a collection.
 #[derive(Args)]
@@ -27,7 +30,11 @@ Elements: f32 (default), f16.
 Compression, of single-vector fields: auto (default: the smallest codes that keep the neighbours,
 as measured), none, or a code (lvq8, lvq4, lvq4x4, lvq4x8); lvq8 and lvq4 with [:dimension
 [:reduction]], reductions being pca, eigen_search, frank_wolfe and sphering. After slashes: what
-re-ranks (raw, lvq8, f16), and drop-raw to keep the codes alone.")]
+re-ranks (raw, lvq8, f16), and drop-raw to keep the codes alone.
+
+Index, of compressed fields, in segments of 10,000 rows and more: auto (default: what calibration
+finds to be the least work), graph, ivf, or flat. After colons, for a graph degree=32, window=100,
+alpha=1.2, prune=28; for ivf lists=N.")]
 pub struct Create {
     /// Name, [a-z0-9_-]{1,64}
     name: String,
@@ -39,7 +46,11 @@ pub struct Create {
     /// How fields are compressed; without FIELD= all single-vector fields
     #[arg(long, value_name = "[FIELD=]COMPRESSION")]
     compression: Vec<ForField<Compression>>,
-    /// Queries of the kind that will come, to train compression on: a .npy matrix, a query a row
+    /// How fields are indexed; without FIELD= all single-vector fields
+    #[arg(long, value_name = "[FIELD=]INDEX")]
+    index: Vec<ForField<IndexSettings>>,
+    /// Queries of the kind that will come, to train compression and to calibrate indexes on: a .npy
+    /// matrix, a query a row
     #[arg(long, value_name = "[FIELD=]FILE")]
     training_queries: Vec<ForField<PathBuf>>,
 }
@@ -50,7 +61,8 @@ impl Create {
         for argument in self.field {
             config = config.with_field(argument.name, argument.field);
         }
-        train::apply(&mut config, &self.compression)?;
+        train::apply(&mut config, &self.compression, |field, value| field.compression = value)?;
+        train::apply(&mut config, &self.index, |field, value| field.index = value)?;
         let queries = train::training_queries(&config, &self.training_queries)?;
         // Before a folder is made a database for nothing.
         crate::model::validate_name("name", &self.name)?;
@@ -160,12 +172,13 @@ fn print(info: &CollectionInfo) {
         let settings = json!(field);
         let word = |key: &str| settings[key].as_str().unwrap_or("?").to_owned();
         println!(
-            "  field {name}: {} vectors of {} dimensions, {}, {}, compression {}",
+            "  field {name}: {} vectors of {} dimensions, {}, {}, compression {}, index {}",
             word("kind"),
             field.dimension,
             word("metric"),
             word("element"),
-            field.compression
+            field.compression,
+            field.index
         );
     }
     for segment in &info.segments {
@@ -181,6 +194,9 @@ fn print(info: &CollectionInfo) {
         );
         for (name, report) in &segment.codecs {
             print_codec(name, report);
+        }
+        for (name, status) in &segment.indexes {
+            index::print(name, status);
         }
         for file in &segment.files {
             println!("    {:<14} {:>12}", file.name, HumanBytes(file.size_bytes).to_string());
@@ -232,6 +248,7 @@ fn as_json(info: &CollectionInfo) -> serde_json::Value {
             "deleted": segment.deleted,
             "size_bytes": segment.size_bytes,
             "codecs": segment.codecs,
+            "indexes": index::as_json(&segment.indexes),
             "files": files,
         })
     };

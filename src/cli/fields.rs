@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use serde::de::DeserializeOwned;
 
-use crate::{Compression, ElementType, Metric, VectorField, VectorKind};
+use crate::{ElementType, Metric, VectorField, VectorKind};
 
 /// A field as it is given on the command line.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,8 +33,11 @@ impl FromStr for FieldArgument {
         let kind: VectorKind = word("kind", "single or multi", kind)?;
         let metric: Metric = word("metric", "dot, cosine or l2", metric)?;
         let element: ElementType = word("element", "f32 or f16", element)?;
-        let compression = Compression::default();
-        let field = VectorField { dimension, kind, metric, element, compression };
+        let plain = match kind {
+            VectorKind::Single => VectorField::single(dimension, metric),
+            VectorKind::Multi => VectorField::multi(dimension, metric),
+        };
+        let field = VectorField { element, ..plain };
         Ok(Self { name: name.to_owned(), field })
     }
 }

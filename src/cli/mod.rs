@@ -11,6 +11,7 @@ mod demo;
 mod embedded;
 mod error;
 mod fields;
+mod index;
 mod ingest;
 mod input;
 mod output;

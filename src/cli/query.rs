@@ -59,15 +59,23 @@ pub struct ParamArguments {
     /// Compare with every vector itself, not with codes
     #[arg(long, conflicts_with = "rerank")]
     exact: bool,
-    /// Candidates of the scan of codes that are compared with something better [default: four
-    /// times the hits, at least 50]
+    /// Candidates of a scan or an index that are compared with something better [default: what
+    /// the target recall takes; of a scan four times the hits, at least 50]
     #[arg(long, value_name = "N")]
     rerank: Option<usize>,
+    /// How far an index is searched: rows of a graph, or lists [default: as far as the target
+    /// recall takes]
+    #[arg(long, value_name = "N", conflicts_with = "exact")]
+    search_window: Option<usize>,
+    /// Share of the exact nearest points that an index has to find, 0.5 to 0.999 [default: 0.98]
+    #[arg(long, value_name = "SHARE", conflicts_with_all = ["exact", "search_window"])]
+    target_recall: Option<f32>,
 }
 
 impl ParamArguments {
     pub fn params(self) -> QueryParams {
-        QueryParams { exact: self.exact, rerank: self.rerank }
+        let Self { exact, rerank, search_window, target_recall } = self;
+        QueryParams { exact, rerank, search_window, target_recall }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::segment::SegmentFile;
 use crate::service::proto::collection_service_client::CollectionServiceClient;
 use crate::service::proto::point_service_client::PointServiceClient;
 use crate::service::proto::query_service_client::QueryServiceClient;
-use crate::service::{compression, from_model, proto, to_model};
+use crate::service::{compression, from_model, index, proto, to_model};
 use crate::{
     CollectionConfig, CollectionInfo, Durability, Include, MultiVector, Point, PointId,
     QueryRequest, QueryResponse, SegmentInfo, WriteReceipt,
@@ -214,6 +214,7 @@ fn info(info: proto::CollectionInfo) -> Result<CollectionInfo> {
         sections: file.sections.into_iter().map(|s| (s.name, s.size_bytes)).collect(),
     };
     let codec = |(name, codec)| Ok((name, compression::to_report(codec)?));
+    let status = |(name, status)| Ok((name, index::to_status(status)?));
     let segment = |segment: proto::SegmentInfo| -> Result<SegmentInfo> {
         Ok(SegmentInfo {
             number: segment.number,
@@ -222,6 +223,7 @@ fn info(info: proto::CollectionInfo) -> Result<CollectionInfo> {
             size_bytes: segment.size_bytes,
             files: segment.files.into_iter().map(file).collect(),
             codecs: segment.codecs.into_iter().map(codec).collect::<Result<_>>()?,
+            indexes: segment.indexes.into_iter().map(status).collect::<Result<_>>()?,
         })
     };
     Ok(CollectionInfo {

@@ -10,8 +10,8 @@ use super::error::{CliError, Result};
 use super::progress;
 use super::target::Target;
 use crate::evaluation::NpyMatrix;
-use crate::model::limits;
-use crate::{CollectionConfig, Compression, MultiVector};
+use crate::model::{limits, validate_name};
+use crate::{CollectionConfig, MultiVector, VectorField};
 
 /// Train the compression of a field on queries of the kind that will come.
 #[derive(Args)]
@@ -59,7 +59,9 @@ impl<T: FromStr<Err: std::fmt::Display>> FromStr for ForField<T> {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (field, value) = match text.split_once('=') {
+        // A value may have the sign in it, too: behind what is no name.
+        let named = |(field, _): &(&str, &str)| validate_name("field", field).is_ok();
+        let (field, value) = match text.split_once('=').filter(named) {
             Some((field, value)) => (Some(field.to_owned()), value),
             None => (None, text),
         };
@@ -68,9 +70,13 @@ impl<T: FromStr<Err: std::fmt::Display>> FromStr for ForField<T> {
     }
 }
 
-/// Sets the compression of the named fields, or of all single-vector fields.
-pub fn apply(config: &mut CollectionConfig, compressions: &[ForField<Compression>]) -> Result<()> {
-    for ForField { field, value } in compressions {
+/// Sets something of the named fields, or of all single-vector fields.
+pub fn apply<T: Copy>(
+    config: &mut CollectionConfig,
+    settings: &[ForField<T>],
+    set: impl Fn(&mut VectorField, T),
+) -> Result<()> {
+    for ForField { field, value } in settings {
         if let Some(name) = field {
             config.field(name)?;
         }
@@ -78,7 +84,7 @@ pub fn apply(config: &mut CollectionConfig, compressions: &[ForField<Compression
         let all = field.is_none();
         for (name, settings) in &mut config.fields {
             if named(name) && !(all && settings.kind == crate::VectorKind::Multi) {
-                settings.compression = *value;
+                set(settings, *value);
             }
         }
     }

@@ -172,7 +172,7 @@ impl Inner {
         Ok(trained.map(Arc::new))
     }
 
-    fn read_queries(&self, entry: &QueriesEntry, dimension: usize) -> Result<Vec<f32>> {
+    pub(super) fn read_queries(&self, entry: &QueriesEntry, dimension: usize) -> Result<Vec<f32>> {
         let path = format!("{}/{QUERIES_FILE}", self.segment_folder(entry.number));
         let directory = &*self.store.directory;
         let file = SectionFile::open_expecting(directory, &path, &entry.file.summary())?;

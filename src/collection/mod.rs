@@ -5,12 +5,13 @@
 //! take the current `snapshot` and never wait for either.
 
 pub(crate) mod codecs;
+mod indexer;
+mod info;
 mod optimizer;
 mod record;
 mod state;
 mod writer;
 
-use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -20,6 +21,7 @@ use lanner_storage::{Catalog, DatabaseLock, Directory};
 use roaring::RoaringBitmap;
 
 use self::codecs::Retrain;
+pub use self::info::{CollectionInfo, IndexStatus, SegmentInfo};
 use self::record::Operation;
 use self::state::SealedSlot;
 pub use self::writer::{Durability, WriteReceipt};
@@ -29,9 +31,8 @@ use crate::model::{
     CollectionConfig, Include, MultiVector, Point, PointBatch, PointBatchBuilder, PointId,
     check_range, limits,
 };
-use crate::quantization::CodecReport;
 use crate::query::{self, Deadline, QueryRequest, QueryResponse};
-use crate::segment::{SealedSegment, SegmentFile, SegmentReader, Snapshot};
+use crate::segment::{SealedSegment, Snapshot};
 
 /// How a database divides its points into segments.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,11 +44,18 @@ pub struct SegmentOptions {
     pub segment_bytes: u64,
     /// So many segments may wait to be sealed before writers have to wait.
     pub frozen_segments: usize,
+    /// Segments of fewer rows get no index: their codes are scanned in no time.
+    pub index_rows: u32,
 }
 
 impl Default for SegmentOptions {
     fn default() -> Self {
-        Self { seal_bytes: 64 << 20, segment_bytes: 4 << 30, frozen_segments: 2 }
+        Self {
+            seal_bytes: 64 << 20,
+            segment_bytes: 4 << 30,
+            frozen_segments: 2,
+            index_rows: 10_000,
+        }
     }
 }
 
@@ -77,7 +85,8 @@ struct Inner {
     changed: Condvar,
     snapshot: ArcSwap<Snapshot>,
     cancelled: AtomicBool,
-    worker: Mutex<Option<JoinHandle<()>>>,
+    /// The threads that seal and merge, and that build indexes.
+    workers: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// One page of a scroll.
@@ -87,40 +96,6 @@ pub struct ScrollPage {
     pub points: Vec<Point>,
     /// Where the next page starts (`after`); `None` on the last page.
     pub next: Option<PointId>,
-}
-
-/// What a collection consists of.
-#[derive(Debug, Clone, PartialEq)]
-pub struct CollectionInfo {
-    /// Its name.
-    pub name: String,
-    /// Its settings.
-    pub config: CollectionConfig,
-    /// Number of points.
-    pub points: u64,
-    /// Sequence number of the last write.
-    pub sequence: u64,
-    /// Its segments, oldest first.
-    pub segments: Vec<SegmentInfo>,
-    /// Why background work failed, if it did and was not tried again yet.
-    pub background_error: Option<String>,
-}
-
-/// What a segment consists of.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SegmentInfo {
-    /// Its number; `None` while it is in memory.
-    pub number: Option<u64>,
-    /// Rows, deleted ones included.
-    pub rows: u64,
-    /// Deleted rows.
-    pub deleted: u64,
-    /// Bytes on disk, or in memory.
-    pub size_bytes: u64,
-    /// Its files; none while it is in memory.
-    pub files: Vec<SegmentFile>,
-    /// How its fields are compressed, by name; those that are.
-    pub codecs: BTreeMap<String, CodecReport>,
 }
 
 impl Collection {
@@ -148,15 +123,11 @@ impl Collection {
             changed: Condvar::new(),
             snapshot: ArcSwap::default(),
             cancelled: AtomicBool::new(false),
-            worker: Mutex::default(),
+            workers: Mutex::default(),
         });
         inner.recover()?;
-        let worker = inner.clone();
-        let spawned = std::thread::Builder::new()
-            .name(format!("lanner-optimizer-{id}"))
-            .spawn(move || worker.work())
-            .map_err(|error| Error::Internal(format!("cannot start a thread: {error}")))?;
-        *inner.worker.lock().unwrap_or_else(PoisonError::into_inner) = Some(spawned);
+        inner.start("optimizer", Inner::work)?;
+        inner.start("indexer", Inner::build_indexes)?;
         Ok(Self(inner))
     }
 
@@ -271,7 +242,7 @@ impl Collection {
         deadline: Deadline,
     ) -> Result<Vec<QueryResponse>> {
         let snapshot = self.snapshot();
-        self.0.pool.install(|| query::execute(&snapshot, &self.0.config, requests, deadline))
+        query::execute(&snapshot, &self.0.config, requests, deadline, &self.0.pool)
     }
 
     /// Number of points.
@@ -319,44 +290,6 @@ impl Collection {
         self.0.store_queries(field, &values)
     }
 
-    /// What the collection consists of.
-    pub fn info(&self) -> CollectionInfo {
-        let state = self.0.lock();
-        let segments = &state.segments;
-        let memory = segments.frozen.iter().chain([&segments.active]).map(|slot| SegmentInfo {
-            number: None,
-            rows: u64::from(slot.segment.rows()),
-            deleted: slot.deleted.len(),
-            size_bytes: slot.segment.size_bytes(),
-            files: Vec::new(),
-            codecs: BTreeMap::new(),
-        });
-        let sealed = segments.sealed.iter().map(|slot| SegmentInfo {
-            number: Some(slot.segment.entry().number),
-            rows: u64::from(slot.segment.entry().rows),
-            deleted: slot.deleted.len(),
-            size_bytes: slot.segment.size_bytes(),
-            files: slot.segment.files(),
-            codecs: self.codec_reports(&slot.segment),
-        });
-        CollectionInfo {
-            name: self.0.name.clone(),
-            config: self.0.config.clone(),
-            points: segments.snapshot().count(),
-            sequence: segments.sequence,
-            segments: sealed.chain(memory.filter(|segment| segment.rows > 0)).collect(),
-            background_error: state.work.error.clone(),
-        }
-    }
-
-    fn codec_reports(&self, segment: &SealedSegment) -> BTreeMap<String, CodecReport> {
-        let names = self.0.config.fields.keys().enumerate();
-        let report = |(index, name): (usize, &String)| {
-            Some((name.clone(), segment.codes(index)?.report().clone()))
-        };
-        names.filter_map(report).collect()
-    }
-
     /// What queries see now. It stays as it is while writes go on.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.0.snapshot.load_full()
@@ -379,6 +312,16 @@ impl Collection {
 }
 
 impl Inner {
+    fn start(self: &Arc<Self>, role: &str, work: fn(&Self)) -> Result<()> {
+        let inner = self.clone();
+        let spawned = std::thread::Builder::new()
+            .name(format!("lanner-{role}-{}", self.id))
+            .spawn(move || work(&inner))
+            .map_err(|error| Error::Internal(format!("cannot start a thread: {error}")))?;
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner).push(spawned);
+        Ok(())
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // A writer that panicked may have left operations half-applied in memory: refuse writes,
         // but let `close` and reads of the state go on.
@@ -420,6 +363,8 @@ impl Inner {
             let (segment, deleted) = (Arc::new(segment), Arc::new(deleted));
             state.segments.sealed.push(SealedSlot { segment, deleted, dirty: false });
         }
+        let mut manifest = manifest;
+        self.open_indexes(&state.segments.sealed, &mut manifest);
         self.sweep(&manifest)?;
         let after = manifest.sealed_through;
         state.segments.sequence = after;
@@ -454,7 +399,8 @@ impl Inner {
         for name in self.store.directory.list(&self.folder())? {
             let segments = manifest.segments.iter().map(|entry| entry.number);
             let numbers = segments.chain(manifest.queries.iter().map(|entry| entry.number));
-            let listed = numbers.into_iter().any(|number| number.to_string() == name);
+            let numbers = numbers.chain(manifest.indexes.iter().map(|entry| entry.number));
+            let listed = { numbers }.any(|number| number.to_string() == name);
             if !listed {
                 tracing::info!(collection = %self.name, folder = %name, "leftover removed");
                 self.store.directory.remove_folder(&format!("{}/{name}", self.folder()))?;

@@ -12,6 +12,7 @@ use lanner_storage::{Batch, Sync};
 
 use super::Inner;
 use super::codecs::{Codecs, MIN_ROWS, Retrain};
+use super::indexer::IndexWork;
 use super::state::{SealedSlot, Segments, translate};
 use super::writer::{State, Stop};
 use crate::error::{Error, Result};
@@ -28,10 +29,12 @@ pub(super) struct Work {
     /// Why the last piece of work failed; nothing more is tried until someone takes this.
     pub error: Option<String>,
     /// Tickets of `optimize` calls: handed out, and served.
-    optimize_asked: u64,
-    optimize_done: u64,
+    pub optimize_asked: u64,
+    pub optimize_done: u64,
     /// The last ticket by which codecs are to be trained anew.
     retrain_asked: u64,
+    /// What the indexer does.
+    pub indexing: IndexWork,
 }
 
 enum Task {
@@ -101,7 +104,9 @@ impl Inner {
         if retrain == Retrain::Always {
             state.work.retrain_asked = ticket;
         }
-        self.wait_until(state, |state| state.work.optimize_done >= ticket)
+        let done =
+            |state: &State| state.work.optimize_done >= ticket && !self.has_index_work(state);
+        self.wait_until(state, done)
     }
 
     fn wait_until(
@@ -158,6 +163,7 @@ impl Inner {
             (sources, number, self.current_codecs(readers(&slots)))
         };
         let built = self.build(number, &sources, current, retrain)?;
+        let mut indexes = Vec::new();
         self.install(|segments, batch| {
             let now: Vec<_> = members(segments, numbers).map(|slot| slot.deleted.clone()).collect();
             let deleted = translate(&sources, &now);
@@ -174,9 +180,16 @@ impl Inner {
             for &number in numbers {
                 batch.drop_tombstones(self.id, number);
             }
+            let (gone, left) = std::mem::take(&mut segments.manifest.indexes)
+                .into_iter()
+                .partition(|entry| numbers.contains(&entry.segment));
+            let gone: Vec<lanner_storage::IndexEntry> = gone;
+            indexes = gone.into_iter().map(|entry| entry.number).collect();
+            segments.manifest.indexes = left;
         })?;
-        for &number in numbers {
-            self.store.directory.remove_folder(&self.segment_folder(number))?;
+        self.cancel_index_of(numbers);
+        for number in numbers.iter().chain(&indexes) {
+            self.store.directory.remove_folder(&self.segment_folder(*number))?;
         }
         Ok(())
     }
@@ -256,7 +269,7 @@ impl Inner {
 
     /// Segments worth merging in the background: one with many deleted rows, or enough of one
     /// size class.
-    fn merge_candidates(&self, segments: &Segments) -> Option<Vec<u64>> {
+    pub(super) fn merge_candidates(&self, segments: &Segments) -> Option<Vec<u64>> {
         if let Some(slot) =
             segments.sealed.iter().find(|slot| slot.deleted_share() >= REWRITE_DELETED_SHARE)
         {
@@ -307,21 +320,24 @@ impl Inner {
     pub(super) fn stop(&self, stop: Stop) {
         self.lock().stopped = Some(stop);
         self.cancelled.store(true, Ordering::Relaxed);
+        self.cancel_index();
         self.changed.notify_all();
-        let worker = self.worker.lock().ok().and_then(|mut worker| worker.take());
-        if worker.is_some_and(|worker| worker.join().is_err()) {
-            tracing::error!(collection = %self.name, "the background worker panicked");
+        let workers = self.workers.lock().map(|mut workers| std::mem::take(&mut *workers));
+        for worker in workers.unwrap_or_default() {
+            if worker.join().is_err() {
+                tracing::error!(collection = %self.name, "a background worker panicked");
+            }
         }
     }
 }
 
 /// Stops writes if the worker panics: those who wait for it would wait for ever.
-struct WorkerGuard<'i>(&'i Inner);
+pub(super) struct WorkerGuard<'i>(pub &'i Inner);
 
 impl Drop for WorkerGuard<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.lock().stopped = Some(Stop::Failed("the background worker panicked".into()));
+            self.0.lock().stopped = Some(Stop::Failed("a background worker panicked".into()));
             self.0.changed.notify_all();
         }
     }

@@ -92,11 +92,15 @@ mod tests {
             k: 10,
             recall,
             qps_single,
+            estimated_recall: recall,
             qps_all: qps_single,
+            qps_batch_single: qps_single,
+            qps_batch_all: qps_single,
             cores: 1,
             latency_ms: LatencyPercentiles { p50: 0.0, p95: 0.0, p99: 0.0 },
             bytes_per_vector: 0.0,
-            scanned_bytes_per_vector: 0.0,
+            code_bytes: 0.0,
+            resident_bytes: 0,
             build_seconds: 0.0,
         }
     }

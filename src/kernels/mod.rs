@@ -6,11 +6,13 @@
 
 pub mod codes;
 pub mod max_sim;
+mod prefetch;
 pub mod products;
 pub mod scalar;
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
+pub use prefetch::prefetch;
 use simsimd::SpatialSimilarity;
 
 /// Dot product Σ aᵢ·bᵢ of two slices of equal length.

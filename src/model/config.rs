@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::invalid::check_range;
-use super::{Compression, ElementType, InvalidInput, Primary, Problem, limits};
+use super::{Compression, ElementType, IndexSettings, InvalidInput, Primary, Problem, limits};
 
 /// How two vectors are compared. Scores are higher-is-better for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,7 +43,7 @@ impl VectorKind {
 }
 
 /// The settings of one vector field.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VectorField {
     /// Dimension of each vector.
@@ -58,13 +58,22 @@ pub struct VectorField {
     /// How the vectors are compressed for search.
     #[serde(default)]
     pub compression: Compression,
+    /// How large segments find candidates.
+    #[serde(default)]
+    pub index: IndexSettings,
 }
 
 impl VectorField {
     /// A field of one f32 vector a point.
     pub fn single(dimension: usize, metric: Metric) -> Self {
-        let (element, compression) = (ElementType::F32, Compression::default());
-        Self { dimension, kind: VectorKind::Single, metric, element, compression }
+        Self {
+            dimension,
+            kind: VectorKind::Single,
+            metric,
+            element: ElementType::F32,
+            compression: Compression::default(),
+            index: IndexSettings::default(),
+        }
     }
 
     /// A field of many f32 vectors a point, compared by MaxSim.
@@ -88,6 +97,12 @@ impl VectorField {
     pub fn compressed(self, compression: Compression) -> Self {
         Self { compression, ..self }
     }
+
+    /// The same field, indexed like this.
+    #[must_use]
+    pub fn indexed(self, index: IndexSettings) -> Self {
+        Self { index, ..self }
+    }
 }
 
 /// The settings of a collection.
@@ -101,7 +116,7 @@ impl VectorField {
 /// config.validate()?;
 /// # Ok::<(), lanner::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CollectionConfig {
     /// The vector fields by name.
@@ -124,7 +139,7 @@ impl CollectionConfig {
     /// Checks the settings.
     ///
     /// # Errors
-    /// If there is no field or too many, a name is malformed, or a dimension out of bounds.
+    /// If there is no field or too many, a name is malformed, or a setting out of bounds.
     pub fn validate(&self) -> Result<(), InvalidInput> {
         check_range("fields", 1, limits::MAX_FIELDS, self.fields.len())?;
         for (name, field) in &self.fields {
@@ -133,6 +148,7 @@ impl CollectionConfig {
             check_range(&path, 1, limits::MAX_DIMENSION, field.dimension)?;
             let within = |error: InvalidInput| error.within(format!("fields.{name}"));
             field.compression.validate(field).map_err(within)?;
+            field.index.validate().map_err(within)?;
         }
         Ok(())
     }

@@ -7,6 +7,7 @@
 mod batch;
 mod compression;
 mod config;
+mod index_settings;
 mod invalid;
 pub mod limits;
 mod payload;
@@ -19,6 +20,7 @@ pub(crate) use batch::{FieldColumn, prepare_vector};
 pub use batch::{PointBatch, PointBatchBuilder};
 pub use compression::{CodeSettings, Compression, LvqCode, Primary, ReductionMethod, Secondary};
 pub use config::{CollectionConfig, Metric, VectorField, VectorKind, validate_name};
+pub use index_settings::{IndexKind, IndexSettings};
 pub(crate) use invalid::check_range;
 pub use invalid::{InvalidInput, Problem};
 pub use payload::Payload;

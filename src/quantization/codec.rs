@@ -16,6 +16,7 @@ use rayon::prelude::*;
 
 use super::leanvec::Reduction;
 use super::lvq::{Constants, Lvq, Residual};
+use super::row_distances::RowDistances;
 use crate::kernels;
 use crate::kernels::codes::{CodeBits, CodeKernel, CodeLayout, CodeQuery};
 use crate::model::{LvqCode, Metric, Secondary};
@@ -67,6 +68,12 @@ pub struct PrimaryQuery {
 }
 
 impl PrimaryQuery {
+    /// The query as it is compared with codes of this layout: mapped to the reduced dimensions and
+    /// rounded.
+    pub fn rounded(&self, layout: &CodeLayout) -> Vec<f32> {
+        self.codes.rounded(layout)
+    }
+
     #[inline]
     fn score(&self, sum: i32, constants: Constants) -> f32 {
         let product = constants.step * sum as f32 + constants.low * self.total;
@@ -282,6 +289,37 @@ impl Codec {
                 }
             }
         }
+    }
+
+    /// The approximate scores of the listed records. Higher is better.
+    ///
+    /// # Panics
+    /// If a record or the slack after it is not there, or there is not a score an id.
+    #[inline]
+    pub fn score_listed(
+        &self,
+        kernel: CodeKernel,
+        query: &PrimaryQuery,
+        records: &[u8],
+        ids: &[u32],
+        scores: &mut [f32],
+    ) {
+        let layout = self.primary_layout();
+        let stride = layout.stride();
+        let mut sums = [0; SCORE_ROWS];
+        for (ids, scores) in ids.chunks(SCORE_ROWS).zip(scores.chunks_mut(SCORE_ROWS)) {
+            let sums = &mut sums[..ids.len()];
+            kernel.dot_listed(layout, records, &query.codes, ids, sums);
+            for ((score, &sum), &id) in scores.iter_mut().zip(&*sums).zip(ids) {
+                let record = &records[id as usize * stride..];
+                *score = query.score(sum, self.primary.constants(record));
+            }
+        }
+    }
+
+    /// Distances between rows by their primary codes.
+    pub fn row_distances<'a>(&'a self, kernel: CodeKernel, records: &'a [u8]) -> RowDistances<'a> {
+        RowDistances::new(&self.primary, self.settings.metric, kernel, records)
     }
 
     /// The vector of a row from its best code: the secondary one, or without one what the primary

@@ -12,8 +12,10 @@ mod judge;
 pub mod leanvec;
 pub mod lvq;
 mod random;
+mod row_distances;
 mod training;
 
 pub use codec::{Codec, CodecSettings, PrimaryQuery};
 pub(crate) use random::{hash, stratified};
+pub use row_distances::{RowDistances, RowQuery};
 pub use training::{CodecReport, Rung, TrainedCodec, TrainingSample, sample_rows, train};

@@ -8,21 +8,26 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Instant;
 
+use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use super::Deadline;
 use super::plan::Plan;
 use super::request::{Explanation, Hit, QueryRequest, QueryResponse, Stage};
+use super::rescore::{rescore, widen};
+use super::search::search;
 use super::top_k::{Bar, Candidate, TopK};
 use crate::error::{Error, Result};
-use crate::kernels;
-use crate::model::{CollectionConfig, ElementsRef, Score, check_range, limits};
+use crate::index::Effort;
+use crate::model::{CollectionConfig, Score, check_range, limits};
 use crate::quantization::PrimaryQuery;
 use crate::segment::{FieldCodes, Location, Snapshot, View};
 
 /// Bytes of vectors one task scores: large enough to amortise a task, small enough to share a
 /// scan evenly between cores and to notice a deadline.
 const TASK_BYTES: u64 = 512 << 10;
+/// Bytes of vectors that are scanned on the caller's thread, beside the search of an index.
+const INLINE_BYTES: u64 = 64 << 10;
 /// Rows whose codes are scored before the best of them are looked for.
 const CODE_ROWS: usize = 512;
 
@@ -39,7 +44,8 @@ impl Task<'_> {
     }
 }
 
-/// Answers queries from a snapshot, in their order, on the rayon pool this runs in.
+/// Answers queries from a snapshot, in their order. Scans, and searches of several indexes, run on
+/// the pool; a single search of an index on the thread of the caller.
 ///
 /// # Errors
 /// [`Error::Invalid`] or [`Error::PointNotFound`] for the first refused query, as `queries[i]` if
@@ -49,6 +55,7 @@ pub(crate) fn execute(
     config: &CollectionConfig,
     requests: &[QueryRequest],
     deadline: Deadline,
+    pool: &ThreadPool,
 ) -> Result<Vec<QueryResponse>> {
     check_range("queries", 1, limits::MAX_BATCH_QUERIES, requests.len())?;
     let plans = requests
@@ -63,7 +70,29 @@ pub(crate) fn execute(
             })
         })
         .collect::<Result<Vec<_>>>()?;
-    let mut responses: Vec<Option<QueryResponse>> = requests.iter().map(|_| None).collect();
+    let answer = || answer_plans(snapshot, config, &plans, deadline);
+    match plans.as_slice() {
+        [plan] if is_light(snapshot, plan) => answer(),
+        _ => pool.install(answer),
+    }
+}
+
+/// Whether a query is one search of an index and nothing else worth another thread.
+fn is_light(snapshot: &Snapshot, plan: &Plan<'_>) -> bool {
+    let searches = plan.depths.iter().filter(|depth| depth.is_some()).count();
+    let scanned = snapshot.views.iter().zip(&plan.depths).filter(|(_, depth)| depth.is_none());
+    let bytes: u64 = scanned.map(|(view, _)| view.reader.vector_bytes(plan.field)).sum();
+    searches == 1 && bytes <= INLINE_BYTES
+}
+
+/// Answers planned queries, on the rayon pool this runs in.
+pub(super) fn answer_plans(
+    snapshot: &Snapshot,
+    config: &CollectionConfig,
+    plans: &[Plan<'_>],
+    deadline: Deadline,
+) -> Result<Vec<QueryResponse>> {
+    let mut responses: Vec<Option<QueryResponse>> = plans.iter().map(|_| None).collect();
     for field in 0..config.fields.len() {
         let members: Vec<usize> =
             (0..plans.len()).filter(|&index| plans[index].field == field).collect();
@@ -73,18 +102,43 @@ pub(crate) fn execute(
         }
         let started = Instant::now();
         let bars: Vec<Bar> = group.iter().map(|_| Bar::default()).collect();
-        let found = scan(snapshot, field, &group, &bars, deadline)?;
-        let scan_micros = micros(started);
-        let answers = group
-            .par_iter()
-            .zip(found)
-            .map(|(plan, top)| answer(snapshot, config, plan, top, scan_micros))
-            .collect::<Result<Vec<_>>>()?;
+        let searched = search(snapshot, field, &group, deadline)?;
+        let search_micros = micros(started);
+        let mut found = scan(snapshot, field, &group, &bars, deadline)?;
+        let times = Times { search: search_micros, scan: micros(started) - search_micros };
+        let mut efforts: Vec<Vec<(usize, Effort)>> = vec![Vec::new(); group.len()];
+        for searched in searched {
+            let view = searched.view as u32;
+            for (score, row) in searched.rows {
+                found[searched.plan].offer(Score(score), Location { view, row });
+            }
+            efforts[searched.plan].push((searched.view, searched.effort));
+        }
+        let finish = |((plan, top), efforts): ((&&Plan<'_>, TopK<'_>), Vec<(usize, Effort)>)| {
+            answer(snapshot, config, plan, top, &efforts, times)
+        };
+        let answers: Vec<QueryResponse> = if let [plan] = group.as_slice() {
+            found
+                .into_iter()
+                .zip(efforts)
+                .map(|(top, e)| finish(((plan, top), e)))
+                .collect::<Result<_>>()?
+        } else {
+            let parts = group.par_iter().zip(found).zip(efforts);
+            parts.map(finish).collect::<Result<_>>()?
+        };
         for (index, answer) in members.into_iter().zip(answers) {
             responses[index] = Some(answer);
         }
     }
     Ok(responses.into_iter().flatten().collect())
+}
+
+/// What the parts of the work took, in microseconds.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    search: u64,
+    scan: u64,
 }
 
 fn scan<'s>(
@@ -101,36 +155,40 @@ fn scan<'s>(
     let merge = |left: Vec<TopK<'s>>, right: Vec<TopK<'s>>| {
         left.into_iter().zip(right).map(|(left, right)| left.merge(right)).collect()
     };
-    tasks(snapshot, field, plans)
+    let work = |mut tops: Vec<TopK<'s>>, task: Task<'s>| {
+        if deadline.passed() {
+            return Err(Error::DeadlineExceeded);
+        }
+        let view = task.index as usize;
+        let scanned = |(plan, _): &(&&Plan<'_>, &mut TopK<'_>)| plan.depths[view].is_none();
+        for (plan, top) in plans.iter().zip(&mut tops).filter(scanned) {
+            if let (Some(query), Some(codes)) = (&plan.codes[view], task.view.reader.codes(field)) {
+                score_codes(&task, field, codes, query, top);
+            }
+        }
+        let mut exact: Vec<_> =
+            plans.iter().zip(&mut tops).filter(|(plan, _)| plan.codes[view].is_none()).collect();
+        if !exact.is_empty() {
+            score_vectors(&task, field, &mut exact);
+        }
+        Ok(tops)
+    };
+    let mut tasks = tasks(snapshot, field, plans);
+    if tasks.len() <= 1 {
+        return tasks.pop().map_or_else(|| Ok(start()), |task| work(start(), task));
+    }
+    tasks
         .into_par_iter()
-        .try_fold(start, |mut tops, task| {
-            if deadline.passed() {
-                return Err(Error::DeadlineExceeded);
-            }
-            let view = task.index as usize;
-            for (plan, top) in plans.iter().zip(&mut tops) {
-                if let (Some(query), Some(codes)) =
-                    (&plan.codes[view], task.view.reader.codes(field))
-                {
-                    score_codes(&task, field, codes, query, top);
-                }
-            }
-            let mut exact: Vec<_> = plans
-                .iter()
-                .zip(&mut tops)
-                .filter(|(plan, _)| plan.codes[view].is_none())
-                .collect();
-            if !exact.is_empty() {
-                score_vectors(&task, field, &mut exact);
-            }
-            Ok(tops)
-        })
+        .try_fold(start, work)
         .try_reduce(start, |left, right| Ok(merge(left, right)))
 }
 
 fn tasks<'s>(snapshot: &'s Snapshot, field: usize, plans: &[&Plan<'_>]) -> Vec<Task<'s>> {
     let mut tasks = Vec::new();
     for (index, view) in (0..).zip(&snapshot.views) {
+        if plans.iter().all(|plan| plan.depths[index as usize].is_some()) {
+            continue;
+        }
         let rows = view.reader.rows();
         let coded = plans.iter().all(|plan| plan.codes[index as usize].is_some());
         let codes = view.reader.codes(field).filter(|_| coded);
@@ -193,16 +251,6 @@ fn score_vectors(task: &Task<'_>, field: usize, plans: &mut [(&&Plan<'_>, &mut T
     });
 }
 
-fn widen<'a>(elements: ElementsRef<'a>, buffer: &'a mut Vec<f32>) -> &'a [f32] {
-    match elements {
-        ElementsRef::F32(elements) => elements,
-        ElementsRef::F16(elements) => {
-            kernels::widen(elements, buffer);
-            buffer
-        }
-    }
-}
-
 /// Scores the candidates that were found by codes again, by what is best of them.
 fn rerank<'s>(
     snapshot: &'s Snapshot,
@@ -213,24 +261,12 @@ fn rerank<'s>(
     let mut values = Vec::new();
     for candidate in found {
         let location = candidate.location;
-        let view = location.view as usize;
         let reader = snapshot.reader(location);
-        let score = match reader.codes(plan.field).filter(|_| plan.codes[view].is_some()) {
-            None => candidate.score,
-            Some(codes) if codes.has_secondary() => {
-                codes.reconstruct(location.row, &mut values);
-                plan.scorer.score(&values)
-            }
-            Some(_) => {
-                let mut score = candidate.score;
-                let rows = location.row..location.row + 1;
-                reader.visit_vectors(plan.field, rows, &mut |_, vectors, range| {
-                    score = plan.scorer.score(widen(vectors.row(range.start), &mut values));
-                });
-                score
-            }
+        let score = match &plan.codes[location.view as usize] {
+            None => None,
+            Some(_) => rescore(reader, plan.field, location.row, &plan.scorer, &mut values),
         };
-        top.offer(score, location);
+        top.offer(score.unwrap_or(candidate.score), location);
     }
     top.into_sorted()
 }
@@ -240,7 +276,8 @@ fn answer(
     config: &CollectionConfig,
     plan: &Plan<'_>,
     found: TopK<'_>,
-    scan_micros: u64,
+    efforts: &[(usize, Effort)],
+    times: Times,
 ) -> Result<QueryResponse> {
     let started = Instant::now();
     let reranks = plan.codes.iter().any(Option::is_some);
@@ -248,7 +285,8 @@ fn answer(
     let candidates = found.len() as u64;
     let best = if reranks { rerank(snapshot, plan, found) } else { found };
     let explanation = plan.request.explain.then(|| {
-        let mut stages = scan_stages(snapshot, plan, scan_micros);
+        let mut stages = search_stages(snapshot, plan, efforts, times.search);
+        stages.extend(scan_stages(snapshot, plan, times.scan));
         if reranks {
             stages.push(rerank_stage(snapshot, plan, candidates, micros(started)));
         }
@@ -265,24 +303,50 @@ fn answer(
             Ok(Hit { score: candidate.score.0, point })
         })
         .collect::<Result<Vec<_>>>()?;
-    Ok(QueryResponse { hits, sequence: snapshot.sequence, explanation })
+    let (sequence, estimated_recall) = (snapshot.sequence, plan.estimated_recall);
+    Ok(QueryResponse { hits, sequence, estimated_recall, explanation })
 }
 
 fn micros(since: Instant) -> u64 {
     since.elapsed().as_micros().try_into().unwrap_or(u64::MAX)
 }
 
+/// What the searches of indexes read, a stage for each.
+fn search_stages(
+    snapshot: &Snapshot,
+    plan: &Plan<'_>,
+    efforts: &[(usize, Effort)],
+    micros: u64,
+) -> Vec<Stage> {
+    let stage = |&(view, effort): &(usize, Effort)| {
+        let reader = &snapshot.views[view].reader;
+        let (codes, index) = (reader.codes(plan.field)?, reader.index(plan.field)?);
+        let (depth, kind) = (plan.depths[view]?, index.report().kind.as_str());
+        let (rows, row_bytes) = (effort.scored + effort.scanned, codes.row_bytes() as u64);
+        Some(Stage {
+            name: "search".into(),
+            source: format!("{kind} {}, window {}", code_of(codes), depth.window),
+            rows,
+            bytes: rows * row_bytes + effort.expanded * 4 * index.report().degree as u64,
+            micros,
+        })
+    };
+    efforts.iter().filter_map(stage).collect()
+}
+
+fn code_of(codes: &FieldCodes) -> &str {
+    codes.report().chosen().map_or("", |rung| rung.code.as_str())
+}
+
 /// What the scan read, a stage for each kind of source.
 fn scan_stages(snapshot: &Snapshot, plan: &Plan<'_>, micros: u64) -> Vec<Stage> {
     let mut sources = BTreeMap::<String, (u64, u64)>::new();
-    for (view, query) in snapshot.views.iter().zip(&plan.codes) {
+    let scanned = snapshot.views.iter().zip(&plan.codes).zip(&plan.depths);
+    for ((view, query), _) in scanned.filter(|(_, depth)| depth.is_none()) {
         let codes = view.reader.codes(plan.field).filter(|_| query.is_some());
         let rows = u64::from(view.reader.rows());
         let (source, bytes) = match codes {
-            Some(codes) => {
-                let code = codes.report().chosen().map_or("", |rung| rung.code.as_str());
-                (format!("codes {code}"), rows * codes.row_bytes() as u64)
-            }
+            Some(codes) => (format!("codes {}", code_of(codes)), rows * codes.row_bytes() as u64),
             None => (vectors_of(view, plan.field), view.reader.vector_bytes(plan.field)),
         };
         let sum = sources.entry(source).or_default();

@@ -5,13 +5,17 @@
 //! scored: by its vector, or where the field is compressed by its codes, after which the best
 //! candidates are scored again by something better.
 
+mod calibrate;
 mod deadline;
 mod executor;
 mod plan;
 mod request;
+mod rescore;
 mod scorer;
+mod search;
 mod top_k;
 
+pub(crate) use calibrate::{CalibrationSample, Subject};
 pub use deadline::Deadline;
 pub(crate) use executor::execute;
 pub use request::{Explanation, Hit, Query, QueryParams, QueryRequest, QueryResponse, Stage};

@@ -29,13 +29,19 @@ pub struct QueryRequest {
 }
 
 /// How to search a compressed field.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct QueryParams {
     /// Compare with every vector itself, not with codes.
     pub exact: bool,
     /// So many candidates of the scan of codes are compared with better codes or the vectors
     /// themselves. If not set: four times the hits that are asked for, and at least 50.
     pub rerank: Option<usize>,
+    /// How far an index is searched: rows of a graph that are expanded, or lists that are scanned.
+    /// If not set, as far as the target recall takes.
+    pub search_window: Option<usize>,
+    /// The share of the exact nearest points that an index has to find, from 0.5 to 0.999; 0.98 if
+    /// not set. What it takes was measured on sample queries when the index was built.
+    pub target_recall: Option<f32>,
 }
 
 /// What to search for.
@@ -114,6 +120,20 @@ impl QueryRequest {
         self
     }
 
+    /// Searches an index so far; see [`QueryParams::search_window`].
+    #[must_use]
+    pub fn search_window(mut self, window: usize) -> Self {
+        self.params.search_window = Some(window);
+        self
+    }
+
+    /// Searches an index as far as this recall takes; see [`QueryParams::target_recall`].
+    #[must_use]
+    pub fn target_recall(mut self, recall: f32) -> Self {
+        self.params.target_recall = Some(recall);
+        self
+    }
+
     /// Says how the answer came about, too.
     #[must_use]
     pub fn explain(self) -> Self {
@@ -151,6 +171,9 @@ pub struct QueryResponse {
     pub hits: Vec<Hit>,
     /// Sequence number of the last write that the answer takes into account.
     pub sequence: u64,
+    /// The share of the exact nearest points that the hits are expected to hold, measured on sample
+    /// queries when indexes were built; 1 for an exact answer.
+    pub estimated_recall: f32,
     /// How the answer came about, if the request asked.
     pub explanation: Option<Explanation>,
 }
@@ -165,9 +188,10 @@ pub struct Explanation {
 /// A part of the work for an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stage {
-    /// `scan` or `rerank`.
+    /// `scan`, `search` (of an index) or `rerank`.
     pub name: String,
-    /// What was read: `vectors`, or codes as in `codes lvq4:256:pca`.
+    /// What was read: `vectors`, codes as in `codes lvq4:256:pca`, or an index over them, as in
+    /// `graph lvq4:256:pca, window 16`.
     pub source: String,
     /// Rows that were scored.
     pub rows: u64,

@@ -141,7 +141,13 @@ impl FieldCodes {
         std::iter::once(&self.file).chain(&self.secondary)
     }
 
-    fn primary(&self) -> &[u8] {
+    /// What scores the codes on this machine.
+    pub(super) fn kernel(&self) -> CodeKernel {
+        self.kernel
+    }
+
+    /// The primary records, and slack.
+    pub(crate) fn primary(&self) -> &[u8] {
         section(&self.file, sections::PRIMARY)
     }
 }

@@ -8,6 +8,7 @@
 
 mod builder;
 mod codes;
+mod index;
 mod mutable;
 mod sealed;
 mod sections;
@@ -18,6 +19,7 @@ use std::ops::Range;
 pub use builder::{BuildPlan, BuildSource, build_segment};
 pub(crate) use builder::{finish, write_folder};
 pub use codes::{FieldCodes, sample_vectors};
+pub use index::{FieldIndex, IndexReport, write_index};
 pub use mutable::{MutableReader, MutableSegment};
 use roaring::RoaringBitmap;
 pub use sealed::{SealedSegment, SegmentFile};
@@ -75,6 +77,11 @@ pub trait SegmentReader: Send + Sync {
 
     /// The codes of a field, if it is compressed here.
     fn codes(&self, _field: usize) -> Option<&FieldCodes> {
+        None
+    }
+
+    /// The index of a field, once there is one.
+    fn index(&self, _field: usize) -> Option<&FieldIndex> {
         None
     }
 

@@ -7,10 +7,12 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 
-use lanner_storage::{Directory, SectionFile, SegmentEntry, StorageError};
+use std::sync::OnceLock;
+
+use lanner_storage::{Directory, IndexEntry, SectionFile, SegmentEntry, StorageError};
 use roaring::RoaringBitmap;
 
-use super::{FieldCodes, SegmentReader, sections};
+use super::{FieldCodes, FieldIndex, SegmentReader, sections};
 use crate::error::Result;
 use crate::model::{
     CollectionConfig, Elements, ElementsRef, Payload, PointId, PointIdRef, VectorField, VectorKind,
@@ -35,6 +37,8 @@ struct SealedField {
     settings: VectorField,
     absent: RoaringBitmap,
     codes: Option<FieldCodes>,
+    /// Set once, when the index is there.
+    index: OnceLock<FieldIndex>,
 }
 
 /// A file of a sealed segment, for reports.
@@ -86,7 +90,8 @@ impl SealedSegment {
                 }
                 None => None,
             };
-            let field = SealedField { file, settings: settings.clone(), absent, codes };
+            let (settings, index) = (settings.clone(), OnceLock::new());
+            let field = SealedField { file, settings, absent, codes, index };
             field.check(entry.rows)?;
             fields.push(field);
         }
@@ -94,6 +99,28 @@ impl SealedSegment {
         segment.check_ids()?;
         segment.check_payloads()?;
         Ok(segment)
+    }
+
+    /// Opens an index of a field, for [`Self::attach_index`]; `None` if the field has no codes, as
+    /// those of which an index was built have.
+    ///
+    /// # Errors
+    /// If the index is damaged.
+    pub fn open_index(
+        &self,
+        directory: &dyn Directory,
+        folder: &str,
+        field: usize,
+        entry: &IndexEntry,
+    ) -> Result<Option<FieldIndex>> {
+        let Some(codes) = self.codes(field) else { return Ok(None) };
+        FieldIndex::open(directory, folder, entry, codes, self.entry.rows).map(Some)
+    }
+
+    /// Queries of the field use the index from now on. A field has one index at most: another is
+    /// ignored.
+    pub fn attach_index(&self, field: usize, index: FieldIndex) {
+        let _ = self.fields[field].index.set(index);
     }
 
     /// The manifest entry.
@@ -299,6 +326,10 @@ impl SegmentReader for SealedSegment {
 
     fn codes(&self, field: usize) -> Option<&FieldCodes> {
         self.fields[field].codes.as_ref()
+    }
+
+    fn index(&self, field: usize) -> Option<&FieldIndex> {
+        self.fields[field].index.get()
     }
 
     fn absent(&self, field: usize) -> Option<&RoaringBitmap> {

@@ -39,6 +39,21 @@ pub const PRIMARY: &str = "primary";
 /// The secondary codes, a record a row.
 pub const SECONDARY: &str = "secondary";
 
+/// The file of an index.
+pub const INDEX_FILE: &str = "index.sec";
+/// What the index is, and its calibration, as JSON.
+pub const INDEX: &str = "index";
+/// Graph: u32, shape [rows, 1 + degree], the number of neighbours and the neighbours.
+pub const EDGES: &str = "edges";
+/// Lists: 8-bit records of the centroids with their norms, and slack.
+pub const CENTROIDS: &str = "centroids";
+/// Lists: u32 a list and one more, where it starts in [`LIST_ROWS`].
+pub const LIST_OFFSETS: &str = "list_offsets";
+/// Lists: u32, the rows in the order of their lists.
+pub const LIST_ROWS: &str = "list_rows";
+/// Lists: the primary records in that order, and slack.
+pub const LIST_CODES: &str = "list_codes";
+
 /// The file with the codec and the primary codes of a field.
 pub fn codes_file(index: usize) -> String {
     format!("codes-{index}.sec")

@@ -11,7 +11,7 @@ pub mod to_model {
     use half::slice::HalfFloatSliceExt;
     use prost::bytes::Bytes;
 
-    use super::super::{compression, proto};
+    use super::super::{compression, index, proto};
     use crate::model::{PointBatchBuilder, Problem};
     use crate::{
         CollectionConfig, Durability, ElementType, Explanation, Hit, Include, InvalidInput, Metric,
@@ -191,7 +191,8 @@ pub mod to_model {
             Err(_) => return Err(mismatch("element", "f32 or f16", field.element)),
         };
         let compression = compression::to_model(field.compression)?;
-        Ok(VectorField { dimension: field.dimension as usize, kind, metric, element, compression })
+        let (index, dimension) = (index::to_model(field.index)?, field.dimension as usize);
+        Ok(VectorField { dimension, kind, metric, element, compression, index })
     }
 
     /// A query.
@@ -222,7 +223,9 @@ pub mod to_model {
     fn params(params: Option<proto::SearchParams>) -> QueryParams {
         let params = params.unwrap_or_default();
         let rerank = params.rerank.map(|rerank| rerank as usize);
-        QueryParams { exact: params.exact, rerank }
+        let search_window = params.search_window.map(|window| window as usize);
+        let target_recall = params.target_recall;
+        QueryParams { exact: params.exact, rerank, search_window, target_recall }
     }
 
     /// The answer to a query.
@@ -245,7 +248,8 @@ pub mod to_model {
         let explanation = response.explanation.map(|explanation| Explanation {
             stages: explanation.stages.into_iter().map(stage).collect(),
         });
-        Ok(QueryResponse { hits, sequence: response.sequence, explanation })
+        let (sequence, estimated_recall) = (response.sequence, response.estimated_recall);
+        Ok(QueryResponse { hits, sequence, estimated_recall, explanation })
     }
 
     /// A receipt.
@@ -261,7 +265,7 @@ pub mod to_model {
 
 /// The engine's types to messages.
 pub mod from_model {
-    use super::super::{compression, proto};
+    use super::super::{compression, index, proto};
     use crate::{
         CollectionConfig, CollectionInfo, Durability, ElementType, Hit, Include, Metric, Point,
         PointId, Query, QueryRequest, QueryResponse, SegmentInfo, Stage, Vector, VectorField,
@@ -348,6 +352,7 @@ pub mod from_model {
             metric: metric.into(),
             element: element.into(),
             compression: Some(compression::from_model(&field.compression)),
+            index: Some(index::from_model(&field.index)),
         }
     }
 
@@ -384,6 +389,11 @@ pub mod from_model {
                 .iter()
                 .map(|(name, report)| (name.clone(), compression::from_report(report)))
                 .collect(),
+            indexes: segment
+                .indexes
+                .iter()
+                .map(|(name, status)| (name.clone(), index::from_status(status)))
+                .collect(),
         }
     }
 
@@ -398,15 +408,18 @@ pub mod from_model {
             Query::Vector(value) => proto::search_request::Query::Vector(vector(value)),
             Query::Point(id) => proto::search_request::Query::Point(point_id(id)),
         };
+        let count = |count: usize| count.try_into().unwrap_or(u32::MAX);
         proto::SearchRequest {
             field: request.field.clone(),
-            limit: request.limit.try_into().unwrap_or(u32::MAX),
-            offset: request.offset.try_into().unwrap_or(u32::MAX),
+            limit: count(request.limit),
+            offset: count(request.offset),
             include: Some(include(request.include)),
             query: Some(query),
             params: Some(proto::SearchParams {
                 exact: request.params.exact,
-                rerank: request.params.rerank.map(|rerank| rerank.try_into().unwrap_or(u32::MAX)),
+                rerank: request.params.rerank.map(count),
+                search_window: request.params.search_window.map(count),
+                target_recall: request.params.target_recall,
             }),
             explain: request.explain,
         }
@@ -426,7 +439,8 @@ pub mod from_model {
         let explanation = response.explanation.as_ref().map(|explanation| proto::Explanation {
             stages: explanation.stages.iter().map(stage).collect(),
         });
-        proto::SearchResponse { hits, sequence: response.sequence, explanation }
+        let (sequence, estimated_recall) = (response.sequence, response.estimated_recall);
+        proto::SearchResponse { hits, sequence, estimated_recall, explanation }
     }
 }
 

@@ -7,6 +7,7 @@
 mod collections;
 pub(crate) mod compression;
 mod convert;
+pub(crate) mod index;
 mod points;
 mod query;
 mod server;

@@ -21,7 +21,9 @@ mod lock;
 mod mapped_file;
 mod section_file;
 
-pub use catalog::{Batch, Catalog, FileEntry, Manifest, QueriesEntry, SegmentEntry, Sync};
+pub use catalog::{
+    Batch, Catalog, FileEntry, IndexEntry, Manifest, QueriesEntry, SegmentEntry, Sync,
+};
 pub use directory::{Directory, FaultyDirectory, LocalDirectory, WriteFile, check_path};
 pub use error::{Result, StorageError};
 pub use lock::DatabaseLock;

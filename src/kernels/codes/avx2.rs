@@ -7,51 +7,51 @@ use std::arch::x86_64::{
     _mm256_set1_epi8, _mm256_set1_epi16, _mm256_setzero_si256, _mm256_srli_epi16,
 };
 
-use super::Rows;
 use super::layout::CHUNK_BYTES;
+use super::{Pick, Rows};
 
 /// Bytes of a register.
 const REGISTER_BYTES: usize = 32;
 
 /// # Safety
-/// AVX2, and what `CodeKernel::dot_rows` asserts.
+/// AVX2, and what `CodeKernel::dot_picked` asserts.
 #[target_feature(enable = "avx2")]
-pub unsafe fn dot_rows<const HALVES: usize>(rows: &Rows<'_>, sums: &mut [i32]) {
+pub unsafe fn dot_rows<const HALVES: usize>(rows: &Rows<'_>, pick: impl Pick, sums: &mut [i32]) {
     let mut groups = sums.chunks_exact_mut(2);
-    let mut row = 0;
+    let mut index = 0;
     for group in &mut groups {
-        // SAFETY: two rows from `row` on are within the sums that the caller checked.
-        let accumulated = unsafe { accumulate::<2, HALVES>(rows, row) };
+        let starts = [index, index + 1].map(|index| rows.start(pick, index));
+        // SAFETY: the records are some that the caller checked.
+        let accumulated = unsafe { accumulate::<2, HALVES>(rows, starts) };
         for (sum, lanes) in group.iter_mut().zip(accumulated) {
             *sum = fold(lanes);
         }
-        row += 2;
+        index += 2;
     }
     for sum in groups.into_remainder() {
-        // SAFETY: as above, for one row.
-        let [lanes] = unsafe { accumulate::<1, HALVES>(rows, row) };
+        // SAFETY: as above, for one record.
+        let [lanes] = unsafe { accumulate::<1, HALVES>(rows, [rows.start(pick, index)]) };
         *sum = fold(lanes);
-        row += 1;
+        index += 1;
     }
 }
 
-/// The sums of `ROWS` records from `first` on, each spread over the lanes of a register.
+/// The sums of the records whose codes start there, each spread over the lanes of a register.
 ///
 /// # Safety
-/// As [`dot_rows`], for the records from `first` on.
+/// As [`dot_rows`], for these records.
 #[target_feature(enable = "avx2")]
 #[inline]
 unsafe fn accumulate<const ROWS: usize, const HALVES: usize>(
     rows: &Rows<'_>,
-    first: usize,
+    starts: [usize; ROWS],
 ) -> [__m256i; ROWS] {
     let mut sums = [_mm256_setzero_si256(); ROWS];
-    let start = first * rows.stride + rows.header_bytes;
     let codes = rows.records.as_ptr();
     for (chunk, blocks) in rows.query.blocks().chunks_exact(HALVES).enumerate() {
         for part in (0..CHUNK_BYTES).step_by(REGISTER_BYTES) {
-            for (row, sum) in sums.iter_mut().enumerate() {
-                let offset = start + row * rows.stride + chunk * CHUNK_BYTES + part;
+            for (start, sum) in starts.iter().zip(&mut sums) {
+                let offset = start + chunk * CHUNK_BYTES + part;
                 // SAFETY: the chunk ends within the record's stride and one chunk after it, which
                 // the caller checked to be within `records`. The load is unaligned.
                 let bytes = unsafe { _mm256_loadu_si256(codes.add(offset).cast()) };

@@ -2,7 +2,8 @@
 //!
 //! Rows share each load of the query, and the sums of four are folded together. Four rows at a
 //! time are faster in the cache, but four streams are more than the hardware prefetcher follows
-//! (software prefetches made it worse): long rows go by two.
+//! (software prefetches made it worse): long rows
+//! go by two, unless they are scattered and were prefetched by whoever asks.
 
 use std::arch::x86_64::{
     __m128i, __m512i, _mm_add_epi32, _mm_storeu_si128, _mm_unpackhi_epi32, _mm_unpackhi_epi64,
@@ -12,58 +13,59 @@ use std::arch::x86_64::{
     _mm512_setzero_si512, _mm512_srli_epi16,
 };
 
-use super::Rows;
 use super::layout::CHUNK_BYTES;
+use super::{Pick, Rows};
 
 /// Rows of at most so many bytes are taken four at a time.
 const SHORT_BYTES: usize = 256;
 
 /// # Safety
-/// The CPU features of this module, and what `CodeKernel::dot_rows` asserts.
+/// The CPU features of this module, and what `CodeKernel::dot_picked` asserts.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-pub unsafe fn dot_rows<const HALVES: usize>(rows: &Rows<'_>, sums: &mut [i32]) {
+pub unsafe fn dot_rows<const HALVES: usize, P: Pick>(rows: &Rows<'_>, pick: P, sums: &mut [i32]) {
     let mut groups = sums.chunks_exact_mut(4);
-    let mut row = 0;
+    let by_four = !P::CONSECUTIVE || rows.stride <= SHORT_BYTES;
+    let mut index = 0;
     for group in &mut groups {
-        // SAFETY: four rows from `row` on are within the sums that the caller checked.
+        let starts: [usize; 4] = std::array::from_fn(|i| rows.start(pick, index + i));
+        // SAFETY: the records are some that the caller checked.
         let lanes = unsafe {
-            if rows.stride <= SHORT_BYTES {
-                accumulate::<4, HALVES>(rows, row)
+            if by_four {
+                accumulate::<4, HALVES>(rows, starts)
             } else {
-                let [a, b] = accumulate::<2, HALVES>(rows, row);
-                let [c, d] = accumulate::<2, HALVES>(rows, row + 2);
+                let [a, b] = accumulate::<2, HALVES>(rows, [starts[0], starts[1]]);
+                let [c, d] = accumulate::<2, HALVES>(rows, [starts[2], starts[3]]);
                 [a, b, c, d]
             }
         };
         let folded = fold(lanes);
         // SAFETY: `group` has four elements of four bytes; the store is unaligned.
         unsafe { _mm_storeu_si128(group.as_mut_ptr().cast(), folded) };
-        row += 4;
+        index += 4;
     }
     for sum in groups.into_remainder() {
-        // SAFETY: as above, for one row.
-        let [accumulated] = unsafe { accumulate::<1, HALVES>(rows, row) };
+        // SAFETY: as above, for one record.
+        let [accumulated] = unsafe { accumulate::<1, HALVES>(rows, [rows.start(pick, index)]) };
         *sum = _mm512_reduce_add_epi32(accumulated);
-        row += 1;
+        index += 1;
     }
 }
 
-/// The sums of `ROWS` records from `first` on, each spread over the lanes of a register.
+/// The sums of the records whose codes start there, each spread over the lanes of a register.
 ///
 /// # Safety
-/// As `dot_rows`, for the records from `first` on.
+/// As `dot_rows`, for these records.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 #[inline]
 unsafe fn accumulate<const ROWS: usize, const HALVES: usize>(
     rows: &Rows<'_>,
-    first: usize,
+    starts: [usize; ROWS],
 ) -> [__m512i; ROWS] {
     let mut sums = [_mm512_setzero_si512(); ROWS];
-    let start = first * rows.stride + rows.header_bytes;
     let codes = rows.records.as_ptr();
     for (chunk, blocks) in rows.query.blocks().chunks_exact(HALVES).enumerate() {
-        for (row, sum) in sums.iter_mut().enumerate() {
-            let offset = start + row * rows.stride + chunk * CHUNK_BYTES;
+        for (start, sum) in starts.iter().zip(&mut sums) {
+            let offset = start + chunk * CHUNK_BYTES;
             // SAFETY: the chunk ends within the record's stride and one chunk after it,
             // which the caller checked to be within `records`. The load is unaligned.
             let bytes = unsafe { _mm512_loadu_si512(codes.add(offset).cast()) };

@@ -31,6 +31,14 @@ impl CodeBits {
         }
     }
 
+    /// What is subtracted from a code so that it fits into a signed byte.
+    pub fn middle(self) -> u8 {
+        match self {
+            Self::Four => 0,
+            Self::Eight => 128,
+        }
+    }
+
     /// Codes in a byte.
     pub const fn per_byte(self) -> usize {
         match self {

@@ -44,12 +44,54 @@ enum Isa {
     Neon,
 }
 
-/// What an implementation reads: `sums.len()` records from the start of `records`.
+/// What an implementation reads.
 struct Rows<'a> {
     records: &'a [u8],
     stride: usize,
     header_bytes: usize,
     query: &'a CodeQuery,
+}
+
+impl Rows<'_> {
+    /// Where the codes of the record that gives the sum `index` start.
+    #[inline(always)]
+    fn start(&self, pick: impl Pick, index: usize) -> usize {
+        pick.record(index) * self.stride + self.header_bytes
+    }
+}
+
+/// Which records are read: the sum `index` is that of record `record(index)`.
+trait Pick: Copy {
+    /// Whether they follow each other in memory.
+    const CONSECUTIVE: bool;
+
+    fn record(self, index: usize) -> usize;
+}
+
+/// The first records.
+#[derive(Clone, Copy)]
+struct First;
+
+impl Pick for First {
+    const CONSECUTIVE: bool = true;
+
+    #[inline(always)]
+    fn record(self, index: usize) -> usize {
+        index
+    }
+}
+
+/// The records of a list.
+#[derive(Clone, Copy)]
+struct Listed<'a>(&'a [u32]);
+
+impl Pick for Listed<'_> {
+    const CONSECUTIVE: bool = false;
+
+    #[inline(always)]
+    fn record(self, index: usize) -> usize {
+        self.0[index] as usize
+    }
 }
 
 impl CodeKernel {
@@ -107,33 +149,65 @@ impl CodeKernel {
         query: &CodeQuery,
         sums: &mut [i32],
     ) {
+        self.dot_picked(layout, records, query, sums.len(), First, sums);
+    }
+
+    /// `sums[i]` becomes Σᵢ qᵢ·cᵢ of record `ids[i]`.
+    ///
+    /// # Panics
+    /// As [`Self::dot_rows`], and if there are not as many ids as sums.
+    #[inline]
+    pub fn dot_listed(
+        self,
+        layout: &CodeLayout,
+        records: &[u8],
+        query: &CodeQuery,
+        ids: &[u32],
+        sums: &mut [i32],
+    ) {
+        assert_eq!(ids.len(), sums.len(), "a sum an id");
+        let end = ids.iter().fold(0, |end, &id| end.max(id as usize + 1));
+        self.dot_picked(layout, records, query, end, Listed(ids), sums);
+    }
+
+    /// `end` is one more than the largest record that is picked.
+    #[inline]
+    fn dot_picked<P: Pick>(
+        self,
+        layout: &CodeLayout,
+        records: &[u8],
+        query: &CodeQuery,
+        end: usize,
+        pick: P,
+        sums: &mut [i32],
+    ) {
         assert!(query.fits(layout), "the query was made for another layout");
-        assert!(layout.section_bytes(sums.len()) <= records.len(), "records and slack");
+        assert!(layout.section_bytes(end) <= records.len(), "records and slack");
         let (stride, header_bytes) = (layout.stride(), layout.header_bytes());
         let rows = Rows { records, stride, header_bytes, query };
         match layout.bits() {
-            CodeBits::Eight => self.run::<1>(&rows, sums),
-            CodeBits::Four => self.run::<2>(&rows, sums),
+            CodeBits::Eight => self.run::<1, P>(&rows, pick, sums),
+            CodeBits::Four => self.run::<2, P>(&rows, pick, sums),
         }
     }
 
-    /// For codes of which a byte holds `HALVES`; `rows` were checked by [`Self::dot_rows`].
+    /// For codes of which a byte holds `HALVES`; `rows` were checked by [`Self::dot_picked`].
     #[inline]
-    fn run<const HALVES: usize>(self, rows: &Rows<'_>, sums: &mut [i32]) {
+    fn run<const HALVES: usize, P: Pick>(self, rows: &Rows<'_>, pick: P, sums: &mut [i32]) {
         match self.0 {
-            Isa::Scalar => scalar::dot_rows::<HALVES>(rows, sums),
+            Isa::Scalar => scalar::dot_rows::<HALVES>(rows, pick, sums),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `self` proves the CPU feature, since `available` makes one only after
             // detecting it. Bounds: a record's chunks end at most one chunk after its stride, and
-            // `dot_rows` asserts that much after the last; the query has a block for each half of
+            // `dot_picked` asserts that much after the last that is picked; the query has a block for each half of
             // each chunk. Loads are unaligned.
-            Isa::Avx2 => unsafe { avx2::dot_rows::<HALVES>(rows, sums) },
+            Isa::Avx2 => unsafe { avx2::dot_rows::<HALVES>(rows, pick, sums) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: features, bounds and alignment as for AVX2.
-            Isa::Avx512Vnni => unsafe { avx512::dot_rows::<HALVES>(rows, sums) },
+            Isa::Avx512Vnni => unsafe { avx512::dot_rows::<HALVES, P>(rows, pick, sums) },
             #[cfg(target_arch = "aarch64")]
             // SAFETY: features, bounds and alignment as for AVX2.
-            Isa::Neon => unsafe { neon::dot_rows::<HALVES>(rows, sums) },
+            Isa::Neon => unsafe { neon::dot_rows::<HALVES>(rows, pick, sums) },
         }
     }
 }

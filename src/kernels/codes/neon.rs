@@ -8,33 +8,33 @@ use std::arch::aarch64::{
     vld1q_u8, vmull_high_s8, vmull_s8, vpadalq_s16, vreinterpretq_s8_u8, vshrq_n_u8,
 };
 
-use super::Rows;
 use super::layout::CHUNK_BYTES;
+use super::{Pick, Rows};
 
 /// Bytes of a register.
 const REGISTER_BYTES: usize = 16;
 
 /// # Safety
-/// NEON, and what `CodeKernel::dot_rows` asserts.
+/// NEON, and what `CodeKernel::dot_picked` asserts.
 #[target_feature(enable = "neon")]
-pub unsafe fn dot_rows<const HALVES: usize>(rows: &Rows<'_>, sums: &mut [i32]) {
+pub unsafe fn dot_rows<const HALVES: usize>(rows: &Rows<'_>, pick: impl Pick, sums: &mut [i32]) {
     let offset = if HALVES == 1 { 128 * rows.query.total() } else { 0 };
-    for (row, sum) in sums.iter_mut().enumerate() {
-        // SAFETY: the row is within the sums that the caller checked.
-        *sum = offset + vaddvq_s32(unsafe { accumulate::<HALVES>(rows, row) });
+    for (index, sum) in sums.iter_mut().enumerate() {
+        let start = rows.start(pick, index);
+        // SAFETY: the record is one that the caller checked.
+        *sum = offset + vaddvq_s32(unsafe { accumulate::<HALVES>(rows, start) });
     }
 }
 
-/// The sum of a record, spread over the lanes of a register.
+/// The sum of the record whose codes start there, spread over the lanes of a register.
 ///
 /// # Safety
 /// As [`dot_rows`], for this record.
 #[target_feature(enable = "neon")]
 #[inline]
-unsafe fn accumulate<const HALVES: usize>(rows: &Rows<'_>, row: usize) -> int32x4_t {
+unsafe fn accumulate<const HALVES: usize>(rows: &Rows<'_>, start: usize) -> int32x4_t {
     // Two sums, so that one addition need not wait for the other.
     let (mut even, mut odd) = (vdupq_n_s32(0), vdupq_n_s32(0));
-    let start = row * rows.stride + rows.header_bytes;
     let codes = rows.records.as_ptr();
     for (chunk, blocks) in rows.query.blocks().chunks_exact(HALVES).enumerate() {
         for part in (0..CHUNK_BYTES).step_by(REGISTER_BYTES) {

@@ -55,6 +55,33 @@ impl CodeQuery {
         Self { blocks, total, scale: 1.0, bits, dimension }
     }
 
+    /// A query without content, for [`Self::set_record`] to fill.
+    pub fn empty(layout: &CodeLayout) -> Self {
+        Self::from_integers(layout, &vec![0; layout.dimension()])
+    }
+
+    /// Takes the codes of a record as integers: element i becomes code i less
+    /// [`CodeBits::middle`].
+    ///
+    /// # Panics
+    /// If the query was made for another layout, or the record is shorter than the stride.
+    pub fn set_record(&mut self, layout: &CodeLayout, record: &[u8]) {
+        assert!(self.fits(layout), "the query was made for another layout");
+        let halves = layout.bits().per_byte();
+        let codes = &record[layout.header_bytes()..layout.stride()];
+        let (middle, mask) = (layout.bits().middle(), layout.bits().max());
+        self.total = 0;
+        for (chunk, half, _, len) in layout.places().filter(|place| place.3 > 0) {
+            let block = &mut self.blocks[chunk * halves + half].0[..len];
+            let source = &codes[chunk * CHUNK_BYTES..][..len];
+            for (value, &byte) in block.iter_mut().zip(source) {
+                // Fits: codes less their middle are -128..128 or 0..16.
+                *value = ((byte >> (4 * half)) & mask).wrapping_sub(middle) as i8;
+            }
+            self.total += block.iter().map(|&value| i32::from(value)).sum::<i32>();
+        }
+    }
+
     /// What the integers are multiplied with to give the query.
     pub fn scale(&self) -> f32 {
         self.scale
@@ -101,6 +128,28 @@ mod tests {
             assert_eq!(query.scale(), largest / 127.0);
             for (value, rounded) in values.iter().zip(query.rounded(&layout)) {
                 assert!((value - rounded).abs() <= query.scale() * 0.5001);
+            }
+        }
+    }
+
+    #[test]
+    fn a_record_as_a_query_gives_back_its_codes() {
+        for bits in [CodeBits::Four, CodeBits::Eight] {
+            for dimension in [1, 63, 64, 65, 127, 129, 200] {
+                let layout = CodeLayout::new(bits, dimension, 8);
+                let codes: Vec<u8> =
+                    (0..dimension).map(|i| (i * 37 + 11) as u8 & bits.max()).collect();
+                let mut record = vec![0; layout.stride()];
+                layout.pack(&codes, &mut record);
+                let mut query = CodeQuery::empty(&layout);
+                // Twice: nothing of an earlier record is left.
+                query.set_record(&layout, &vec![0xff; layout.stride()]);
+                query.set_record(&layout, &record);
+                let middle = i32::from(bits.middle());
+                let expected: Vec<f32> =
+                    codes.iter().map(|&code| (i32::from(code) - middle) as f32).collect();
+                assert_eq!(query.rounded(&layout), expected, "{bits:?} {dimension}");
+                assert_eq!(query.total() as f32, expected.iter().sum::<f32>());
             }
         }
     }

@@ -1,12 +1,12 @@
 //! The definition of the kernels, and what runs where there is no SIMD.
 
-use super::Rows;
 use super::layout::CHUNK_BYTES;
+use super::{Pick, Rows};
 
 /// Sums over whole chunks: what lies past a record meets zeros of the query.
-pub fn dot_rows<const HALVES: usize>(rows: &Rows<'_>, sums: &mut [i32]) {
-    for (row, sum) in sums.iter_mut().enumerate() {
-        let codes = &rows.records[row * rows.stride + rows.header_bytes..];
+pub fn dot_rows<const HALVES: usize>(rows: &Rows<'_>, pick: impl Pick, sums: &mut [i32]) {
+    for (index, sum) in sums.iter_mut().enumerate() {
+        let codes = &rows.records[rows.start(pick, index)..];
         let blocks = rows.query.blocks().chunks_exact(HALVES);
         *sum = codes
             .chunks(CHUNK_BYTES)

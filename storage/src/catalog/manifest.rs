@@ -25,6 +25,9 @@ pub struct Manifest {
     /// Samples of queries to train on, at most one a field.
     #[serde(default)]
     pub queries: Vec<QueriesEntry>,
+    /// Indexes of segments, each in a folder of its own with a number from the same series.
+    #[serde(default)]
+    pub indexes: Vec<IndexEntry>,
 }
 
 /// A sample of queries of a manifest.
@@ -35,6 +38,19 @@ pub struct QueriesEntry {
     /// Their number, which names their folder; from the same series as those of segments.
     pub number: u64,
     /// Their file.
+    pub file: FileEntry,
+}
+
+/// An index of a segment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexEntry {
+    /// The number of the segment.
+    pub segment: u64,
+    /// The field it is an index of.
+    pub field: String,
+    /// Its number, which names its folder; from the same series as those of segments.
+    pub number: u64,
+    /// Its file.
     pub file: FileEntry,
 }
 

@@ -55,6 +55,16 @@ impl SectionFile {
         Ok(opened)
     }
 
+    /// Length of the file, in bytes.
+    pub fn len(&self) -> u64 {
+        self.summary.len
+    }
+
+    /// Never: a file has a header at least.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
     /// The sections, in the order of the file.
     pub fn sections(&self) -> &[SectionInfo] {
         &self.sections

@@ -1,0 +1,324 @@
+//! Builds the indexes of sealed segments, one after the other, on a thread of its own: sealing and
+//! merging never wait for it, and queries scan codes until an index is there.
+//!
+//! An index is written into a folder of its own and appears with the commit of the manifest that
+//! names it: a crash leaves nothing or a folder that is swept at open. A merge takes the indexes of
+//! its inputs away, and stops the build of one. A damaged index is no lost data: it is built again.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use lanner_storage::{IndexEntry, Manifest};
+
+use super::optimizer::{WorkerGuard, take_number};
+use super::state::SealedSlot;
+use super::writer::State;
+use super::{IndexStatus, Inner};
+use crate::error::Result;
+use crate::index::graph::{self, GraphSettings};
+use crate::index::ivf::{self, IvfSettings};
+use crate::index::{BuildProgress, BuiltIndex, Calibration, MAX_ROWS};
+use crate::kernels::codes::CodeKernel;
+use crate::model::{IndexKind, IndexSettings, VectorField};
+use crate::query::{CalibrationSample, Subject};
+use crate::segment::{FieldCodes, IndexReport, SealedSegment, SegmentReader, write_index};
+
+/// Chooses orders of insertion and first centroids.
+const SEED: u64 = 42;
+/// Indexes are compared by the work that this recall of the ten nearest rows takes.
+const COMPARED: (usize, f32) = (10, 0.95);
+
+/// What the indexer does, and what it gave up.
+#[derive(Debug, Default)]
+pub(super) struct IndexWork {
+    /// The build in progress.
+    running: Option<Arc<Job>>,
+    /// Segments and fields whose build failed; they stay without until the next open.
+    failed: BTreeSet<(u64, usize)>,
+}
+
+/// The build of an index.
+#[derive(Debug)]
+struct Job {
+    segment: Arc<SealedSegment>,
+    field: usize,
+    progress: BuildProgress,
+    started: Instant,
+}
+
+impl Job {
+    fn number(&self) -> u64 {
+        self.segment.entry().number
+    }
+}
+
+impl Inner {
+    /// The indexer's thread: builds what is missing until the collection closes.
+    pub(super) fn build_indexes(&self) {
+        let _guard = WorkerGuard(self);
+        while let Some(job) = self.next_index() {
+            let built = self.build_index(&job);
+            let mut state = self.lock();
+            state.work.indexing.running = None;
+            if let Err(error) = built {
+                tracing::error!(collection = %self.name, %error, "an index could not be built");
+                state.work.indexing.failed.insert((job.number(), job.field));
+                state.work.error = Some(error.to_string());
+            }
+            drop(state);
+            self.changed.notify_all();
+        }
+    }
+
+    fn next_index(&self) -> Option<Arc<Job>> {
+        let mut state = self.lock();
+        loop {
+            if state.stopped.is_some() {
+                return None;
+            }
+            // Merges make new segments of those there are: what they take apart is not indexed.
+            let merging = self.merge_candidates(&state.segments).unwrap_or_default();
+            let optimizing = state.work.optimize_done < state.work.optimize_asked;
+            let found = self
+                .missing_indexes(&state)
+                .find(|(slot, _)| !merging.contains(&slot.segment.entry().number))
+                .filter(|_| !optimizing);
+            if let Some((slot, field)) = found {
+                let (segment, started) = (slot.segment.clone(), Instant::now());
+                let progress = BuildProgress::default();
+                let job = Arc::new(Job { segment, field, progress, started });
+                state.work.indexing.running = Some(job.clone());
+                return Some(job);
+            }
+            state = self.wait(state);
+        }
+    }
+
+    /// The fields of segments that should have an index and have none.
+    fn missing_indexes<'s>(
+        &'s self,
+        state: &'s State,
+    ) -> impl Iterator<Item = (&'s SealedSlot, usize)> {
+        let fields = 0..self.config.fields.len();
+        state
+            .segments
+            .sealed
+            .iter()
+            .flat_map(move |slot| fields.clone().map(move |field| (slot, field)))
+            .filter(|(slot, field)| self.wants_index(&slot.segment, *field))
+            .filter(|(slot, field)| {
+                let key = (slot.segment.entry().number, *field);
+                !state.work.indexing.failed.contains(&key)
+            })
+    }
+
+    fn wants_index(&self, segment: &SealedSegment, field: usize) -> bool {
+        let settings = self.config.fields.values().nth(field);
+        let present = || match segment.absent(field) {
+            Some(absent) => u64::from(segment.rows()) - absent.len(),
+            None => u64::from(segment.rows()),
+        };
+        settings.is_some_and(|settings| settings.index.kind != IndexKind::Flat)
+            && segment.codes(field).is_some()
+            && segment.index(field).is_none()
+            && present() >= u64::from(self.options.index_rows)
+            && segment.rows() < MAX_ROWS
+    }
+
+    /// Whether an index is built or will be.
+    pub(super) fn has_index_work(&self, state: &State) -> bool {
+        state.work.indexing.running.is_some() || self.missing_indexes(state).next().is_some()
+    }
+
+    /// Stops the build of an index of one of these segments, which are gone.
+    pub(super) fn cancel_index_of(&self, segments: &[u64]) {
+        let state = self.lock();
+        let running = state.work.indexing.running.as_ref();
+        if let Some(job) = running.filter(|job| segments.contains(&job.number())) {
+            job.progress.cancelled.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Stops the build of an index.
+    pub(super) fn cancel_index(&self) {
+        if let Some(job) = &self.lock().work.indexing.running {
+            job.progress.cancelled.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn build_index(&self, job: &Job) -> Result<()> {
+        let Some((name, field)) = self.config.fields.iter().nth(job.field) else { return Ok(()) };
+        let Some(codes) = job.segment.codes(job.field) else { return Ok(()) };
+        let present =
+            |row: &u32| !job.segment.absent(job.field).is_some_and(|absent| absent.contains(*row));
+        let rows: Vec<u32> = (0..job.segment.rows()).filter(present).collect();
+        let build = || self.best_index(job, name, field, codes, &rows);
+        let Some((index, report)) = self.pool.install(build)? else { return Ok(()) };
+        let number = take_number(&mut self.lock().segments);
+        let folder = self.segment_folder(number);
+        let directory = &*self.store.directory;
+        let file = write_index(directory, &folder, &index, &report)?;
+        let segment = job.number();
+        let entry = IndexEntry { segment, field: name.clone(), number, file };
+        let opened = job.segment.open_index(directory, &folder, job.field, &entry)?;
+        let mut published = false;
+        self.install(|segments, _| {
+            let there = |slot: &SealedSlot| slot.segment.entry().number == segment;
+            published = segments.sealed.iter().any(there);
+            segments.manifest.indexes.extend(published.then_some(entry));
+        })?;
+        match opened {
+            Some(opened) if published => job.segment.attach_index(job.field, opened),
+            _ => directory.remove_folder(&folder)?,
+        }
+        tracing::info!(
+            collection = %self.name,
+            segment,
+            field = name,
+            kind = report.kind.as_str(),
+            rows = rows.len(),
+            seconds = job.started.elapsed().as_secs_f64(),
+            published,
+            "index built"
+        );
+        Ok(())
+    }
+
+    /// The index that the settings ask for, calibrated; of several the one of the least work.
+    /// `None` if the build was cancelled.
+    fn best_index(
+        &self,
+        job: &Job,
+        name: &str,
+        field: &VectorField,
+        codes: &FieldCodes,
+        rows: &[u32],
+    ) -> Result<Option<(BuiltIndex, IndexReport)>> {
+        let kinds: &[IndexKind] = match field.index.kind {
+            IndexKind::Graph => &[IndexKind::Graph],
+            IndexKind::Ivf => &[IndexKind::Ivf],
+            IndexKind::Flat => &[],
+            IndexKind::Auto => &[IndexKind::Ivf, IndexKind::Graph],
+        };
+        let queries = self.lock().segments.manifest.queries.clone();
+        let sample = match queries.iter().find(|entry| entry.field == name) {
+            Some(entry) => {
+                let queries = self.read_queries(entry, field.dimension)?;
+                CalibrationSample::from_queries(name, field.dimension, &queries)
+            }
+            None => CalibrationSample::from_rows(name, &*job.segment, rows)?,
+        };
+        let mut built = Vec::new();
+        for &kind in kinds {
+            let index = build(kind, codes, rows, field.index, &job.progress);
+            let Some(index) = index else { return Ok(None) };
+            built.push(index);
+        }
+        let reader: Arc<dyn SegmentReader> = job.segment.clone();
+        let subject = Subject::new(reader, &self.config, job.field, &sample)?;
+        let measured: Vec<Calibration> =
+            built.iter().map(|index| subject.calibrate(codes, &index.view())).collect();
+        let (k, target) = COMPARED;
+        let costs: Vec<(IndexKind, f32)> = kinds
+            .iter()
+            .zip(&measured)
+            .map(|(&kind, calibration)| (kind, calibration.cost(k, target).min(f32::MAX)))
+            .collect();
+        let candidates = built.into_iter().zip(measured).zip(&costs);
+        let best = candidates.min_by(|a, b| a.1.1.total_cmp(&b.1.1));
+        Ok(best.map(|((index, calibration), _)| {
+            let report = report(&index, calibration, costs.clone());
+            (index, report)
+        }))
+    }
+
+    /// Attaches the indexes of a manifest to their segments, and drops the entries of those that
+    /// are gone or damaged: they are built again.
+    pub(super) fn open_indexes(&self, sealed: &[SealedSlot], manifest: &mut Manifest) {
+        manifest.indexes.retain(|entry| {
+            let slot = sealed.iter().find(|slot| slot.segment.entry().number == entry.segment);
+            let field = self.config.fields.keys().position(|name| *name == entry.field);
+            let (Some(slot), Some(field)) = (slot, field) else { return false };
+            let folder = self.segment_folder(entry.number);
+            match slot.segment.open_index(&*self.store.directory, &folder, field, entry) {
+                Ok(Some(index)) => {
+                    slot.segment.attach_index(field, index);
+                    true
+                }
+                Ok(None) => false,
+                Err(error) => {
+                    tracing::warn!(collection = %self.name, %error, "an index is built again");
+                    false
+                }
+            }
+        });
+    }
+
+    /// How far the indexes of a segment are, by field.
+    pub(super) fn index_statuses(
+        &self,
+        state: &State,
+        segment: &SealedSegment,
+    ) -> std::collections::BTreeMap<String, IndexStatus> {
+        let number = segment.entry().number;
+        let running = state.work.indexing.running.as_ref();
+        let status = |(field, name): (usize, &String)| {
+            let job = running.filter(|job| job.number() == number && job.field == field);
+            let status = match (segment.index(field), job) {
+                (Some(index), _) => {
+                    let (report, size_bytes) = (index.report().clone(), index.size_bytes());
+                    IndexStatus::Ready { report, size_bytes }
+                }
+                (None, Some(job)) => IndexStatus::Building {
+                    done: job.progress.done.load(Ordering::Relaxed),
+                    total: job.progress.total.load(Ordering::Relaxed),
+                    seconds: job.started.elapsed().as_secs_f64(),
+                },
+                (None, None) if self.wants_index(segment, field) => IndexStatus::Waiting,
+                (None, None) => return None,
+            };
+            Some((name.clone(), status))
+        };
+        self.config.fields.keys().enumerate().filter_map(status).collect()
+    }
+}
+
+fn build(
+    kind: IndexKind,
+    codes: &FieldCodes,
+    rows: &[u32],
+    settings: IndexSettings,
+    progress: &BuildProgress,
+) -> Option<BuiltIndex> {
+    let distances = codes.codec().row_distances(CodeKernel::detect(), codes.primary());
+    if kind == IndexKind::Ivf {
+        let settings = IvfSettings { lists: settings.lists, seed: SEED };
+        let parts =
+            ivf::build(&distances, codes.codec(), codes.primary(), rows, settings, progress)?;
+        return Some(BuiltIndex::Ivf(parts));
+    }
+    let degree = settings.resolved_degree();
+    let settings = GraphSettings {
+        max_degree: degree,
+        window_size: settings.resolved_window(),
+        alpha: settings.resolved_alpha(),
+        prune_to: settings.resolved_prune_to(),
+        seed: SEED,
+    };
+    let (edges, entry) = graph::build(&distances, rows, settings, progress)?;
+    Some(BuiltIndex::Graph { edges, degree, entry })
+}
+
+fn report(
+    index: &BuiltIndex,
+    calibration: Calibration,
+    costs: Vec<(IndexKind, f32)>,
+) -> IndexReport {
+    let (degree, entry, lists) = match index {
+        BuiltIndex::Graph { degree, entry, .. } => (*degree, *entry, 0),
+        BuiltIndex::Ivf(parts) => (0, 0, parts.lists().count()),
+    };
+    IndexReport { kind: index.view().kind(), degree, entry, lists, calibration, costs }
+}

@@ -1,0 +1,122 @@
+//! What a collection consists of, for reports.
+
+use std::collections::BTreeMap;
+
+use super::Collection;
+use crate::model::CollectionConfig;
+use crate::quantization::CodecReport;
+use crate::segment::{IndexReport, SealedSegment, SegmentFile, SegmentReader};
+
+/// What a collection consists of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CollectionInfo {
+    /// Its name.
+    pub name: String,
+    /// Its settings.
+    pub config: CollectionConfig,
+    /// Number of points.
+    pub points: u64,
+    /// Sequence number of the last write.
+    pub sequence: u64,
+    /// Its segments, oldest first.
+    pub segments: Vec<SegmentInfo>,
+    /// Why background work failed, if it did and was not tried again yet.
+    pub background_error: Option<String>,
+}
+
+/// What a segment consists of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SegmentInfo {
+    /// Its number; `None` while it is in memory.
+    pub number: Option<u64>,
+    /// Rows, deleted ones included.
+    pub rows: u64,
+    /// Deleted rows.
+    pub deleted: u64,
+    /// Bytes on disk, or in memory.
+    pub size_bytes: u64,
+    /// Its files; none while it is in memory.
+    pub files: Vec<SegmentFile>,
+    /// How its fields are compressed, by name; those that are.
+    pub codecs: BTreeMap<String, CodecReport>,
+    /// The indexes of its fields, by name; those that have one, or will.
+    pub indexes: BTreeMap<String, IndexStatus>,
+}
+
+/// How far the index of a field of a segment is.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum IndexStatus {
+    /// It will be built; queries scan codes.
+    Waiting,
+    /// It is being built; queries scan codes.
+    Building {
+        /// Steps done.
+        done: u64,
+        /// Steps to do; 0 if that is not known yet.
+        total: u64,
+        /// Seconds since the build began.
+        seconds: f64,
+    },
+    /// Queries search it.
+    Ready {
+        /// What it is.
+        report: IndexReport,
+        /// Length of its file, in bytes.
+        size_bytes: u64,
+    },
+}
+
+impl IndexStatus {
+    /// Seconds that a build will still take, if it goes on as so far.
+    pub fn remaining_seconds(&self) -> Option<f64> {
+        match *self {
+            Self::Building { done, total, seconds } if done > 0 && total >= done => {
+                Some(seconds * (total - done) as f64 / done as f64)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Collection {
+    /// What the collection consists of.
+    pub fn info(&self) -> CollectionInfo {
+        let state = self.0.lock();
+        let segments = &state.segments;
+        let memory = segments.frozen.iter().chain([&segments.active]).map(|slot| SegmentInfo {
+            number: None,
+            rows: u64::from(slot.segment.rows()),
+            deleted: slot.deleted.len(),
+            size_bytes: slot.segment.size_bytes(),
+            files: Vec::new(),
+            codecs: BTreeMap::new(),
+            indexes: BTreeMap::new(),
+        });
+        let sealed = segments.sealed.iter().map(|slot| SegmentInfo {
+            number: Some(slot.segment.entry().number),
+            rows: u64::from(slot.segment.entry().rows),
+            deleted: slot.deleted.len(),
+            size_bytes: slot.segment.size_bytes(),
+            files: slot.segment.files(),
+            codecs: self.codec_reports(&slot.segment),
+            indexes: self.0.index_statuses(&state, &slot.segment),
+        });
+        CollectionInfo {
+            name: self.0.name.clone(),
+            config: self.0.config.clone(),
+            points: segments.snapshot().count(),
+            sequence: segments.sequence,
+            segments: sealed.chain(memory.filter(|segment| segment.rows > 0)).collect(),
+            background_error: state.work.error.clone(),
+        }
+    }
+
+    fn codec_reports(&self, segment: &SealedSegment) -> BTreeMap<String, CodecReport> {
+        let names = self.0.config.fields.keys().enumerate();
+        let report = |(index, name): (usize, &String)| {
+            Some((name.clone(), segment.codes(index)?.report().clone()))
+        };
+        names.filter_map(report).collect()
+    }
+}

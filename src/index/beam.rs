@@ -1,0 +1,161 @@
+//! The linear sorted buffer of a graph search: the best rows seen so far, and which of them were
+//! expanded (Vamana's candidate list; SVS calls the two sizes window and capacity).
+//!
+//! An entry is one number: the score, turned so that better is smaller, above the row, above a bit
+//! that says whether the row was expanded. Comparing entries is comparing integers, and equal
+//! scores are ordered by row, so that a search is deterministic.
+
+/// Rows have to leave one bit for the mark.
+pub const MAX_ROWS: u32 = 1 << 31;
+
+const EXPANDED: u64 = 1;
+
+/// The best rows so far, best first.
+#[derive(Debug, Default)]
+pub struct Beam {
+    entries: Vec<u64>,
+    capacity: usize,
+    window: usize,
+    /// Entries before this one are expanded.
+    cursor: usize,
+}
+
+impl Beam {
+    /// Empties it. The best `window` rows are expanded, the best `capacity` kept; both at least 1,
+    /// and the capacity at least the window.
+    pub fn reset(&mut self, window: usize, capacity: usize) {
+        self.window = window.max(1);
+        self.capacity = capacity.max(self.window);
+        self.entries.clear();
+        self.entries.reserve(self.capacity + 1);
+        self.cursor = 0;
+    }
+
+    /// The score that a row needs to be kept.
+    #[inline]
+    pub fn threshold(&self) -> f32 {
+        match self.entries.last() {
+            Some(&last) if self.entries.len() == self.capacity => score_of(last),
+            _ => f32::NEG_INFINITY,
+        }
+    }
+
+    /// Offers a row that was not offered before.
+    #[inline]
+    pub fn push(&mut self, score: f32, row: u32) {
+        let entry = entry(score, row);
+        if self.entries.len() == self.capacity {
+            match self.entries.last() {
+                Some(&last) if entry < last => {
+                    self.entries.pop();
+                }
+                _ => return,
+            }
+        }
+        let position = self.entries.partition_point(|&other| other < entry);
+        self.entries.insert(position, entry);
+        self.cursor = self.cursor.min(position);
+    }
+
+    /// The best row inside the window that was not expanded yet; it counts as expanded from now on.
+    #[inline]
+    pub fn expand(&mut self) -> Option<(f32, u32)> {
+        let end = self.window.min(self.entries.len());
+        while self.cursor < end {
+            let entry = &mut self.entries[self.cursor];
+            self.cursor += 1;
+            if *entry & EXPANDED == 0 {
+                *entry |= EXPANDED;
+                return Some((score_of(*entry), row_of(*entry)));
+            }
+        }
+        None
+    }
+
+    /// The row that would be expanded next, if nothing better comes.
+    #[inline]
+    pub fn peek(&self) -> Option<u32> {
+        let end = self.window.min(self.entries.len());
+        let rest = self.entries.get(self.cursor..end)?;
+        rest.iter().find(|&&entry| entry & EXPANDED == 0).map(|&entry| row_of(entry))
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The rows with their scores, best first.
+    pub fn rows(&self) -> impl Iterator<Item = (f32, u32)> + '_ {
+        self.entries.iter().map(|&entry| (score_of(entry), row_of(entry)))
+    }
+}
+
+#[inline]
+fn entry(score: f32, row: u32) -> u64 {
+    // The order of floats as unsigned integers: negative ones reversed, positive ones above them.
+    let bits = score.to_bits();
+    let rising = if bits >> 31 == 1 { !bits } else { bits | 1 << 31 };
+    u64::from(!rising) << 32 | u64::from(row) << 1
+}
+
+#[inline]
+fn score_of(entry: u64) -> f32 {
+    let rising = !((entry >> 32) as u32);
+    f32::from_bits(if rising >> 31 == 1 { rising & !(1 << 31) } else { !rising })
+}
+
+#[inline]
+fn row_of(entry: u64) -> u32 {
+    (entry as u32) >> 1
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn keeps_the_best_in_order_and_expands_the_best_first(
+            scores in proptest::collection::vec(-50_i32..50, 1..80),
+            window in 1_usize..12,
+            more in 0_usize..12,
+        ) {
+            let mut beam = Beam::default();
+            beam.reset(window, window + more);
+            let mut expanded = Vec::new();
+            let mut offered: Vec<(f32, u32)> = Vec::new();
+            for (row, &score) in scores.iter().enumerate() {
+                let (score, row) = (score as f32 / 7.0, row as u32);
+                beam.push(score, row);
+                offered.push((score, row));
+                if row % 3 == 0 {
+                    let mut best = offered.clone();
+                    best.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+                    best.truncate(window);
+                    let expected = best.iter().map(|&(_, row)| row).find(|r| !expanded.contains(r));
+                    prop_assert_eq!(beam.peek(), expected);
+                    prop_assert_eq!(beam.expand().map(|(_, row)| row), expected);
+                    expanded.extend(expected);
+                }
+            }
+            offered.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+            offered.truncate(window + more);
+            prop_assert_eq!(beam.rows().collect::<Vec<_>>(), offered);
+        }
+    }
+
+    #[test]
+    fn scores_keep_their_order_and_value() {
+        let scores = [f32::NEG_INFINITY, -3.5, -1e-40, -0.0, 0.0, 1e-40, 2.0, f32::INFINITY];
+        for pair in scores.windows(2) {
+            assert!(entry(pair[0], 7) > entry(pair[1], 7), "{pair:?}");
+        }
+        for score in scores {
+            assert_eq!(score_of(entry(score, MAX_ROWS - 1)).to_bits(), score.to_bits());
+            assert_eq!(row_of(entry(score, MAX_ROWS - 1) | EXPANDED), MAX_ROWS - 1);
+        }
+    }
+}

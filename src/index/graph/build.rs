@@ -1,0 +1,203 @@
+//! Building: rows are inserted in batches, each searching the graph of those before it.
+//!
+//! The rows of a batch do not see each other; batches double until they are a small share of all
+//! (ParlayANN, PPoPP 2024, §4). So nothing is locked, all cores work on a batch, and the graph
+//! depends on the seed alone, not on the number of threads. Vamana's second pass inserts every row
+//! once more with the final `alpha`, now seeing all others (DiskANN, NeurIPS 2019, Algorithm 3).
+
+use std::sync::atomic::Ordering;
+
+use rayon::prelude::*;
+
+use super::prune::Pruner;
+use super::{Adjacency, Width, search};
+use crate::index::scratch::Scratch;
+use crate::index::{BuildProgress, Scores};
+use crate::quantization::{RowDistances, RowQuery, hash};
+
+/// A batch is at most this share of the rows.
+const BATCH_SHARE: usize = 50;
+/// Rows that the entry is the middle of.
+const MEDOID_SAMPLE: usize = 16_384;
+
+/// How a graph is built.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct GraphSettings {
+    /// Most edges of a row.
+    pub max_degree: usize,
+    /// Rows that the search for edges keeps.
+    pub window_size: usize,
+    /// How much nearer (in squared distance) an edge has to be to make another superfluous in the
+    /// second pass; 1 in the first.
+    pub alpha: f32,
+    /// Edges that are left when a row has got too many.
+    pub prune_to: usize,
+    /// Chooses the order of insertion.
+    pub seed: u64,
+}
+
+/// Builds a graph of the listed rows: the edges as [`Adjacency`] reads them, and the entry. `None`
+/// if it was cancelled. Rows that are not listed have no edges and are never found.
+pub fn build(
+    distances: &RowDistances<'_>,
+    rows: &[u32],
+    settings: GraphSettings,
+    progress: &BuildProgress,
+) -> Option<(Vec<u32>, u32)> {
+    let mut order = rows.to_vec();
+    order.sort_by_cached_key(|&row| hash(settings.seed, u64::from(row)));
+    let entry = medoid(distances, &order[..order.len().min(MEDOID_SAMPLE)]);
+    let stride = settings.max_degree + 1;
+    let edges = vec![0; distances.rows() as usize * stride];
+    let mut builder = Builder { distances, settings, edges, stride, entry };
+    progress.total.store(2 * order.len() as u64, Ordering::Relaxed);
+    let most = (order.len() / BATCH_SHARE).max(1);
+    for alpha in [1.0, settings.alpha] {
+        // In the second pass all rows are there.
+        let mut inserted = if alpha == 1.0 { 1 } else { most };
+        let mut rest = &order[..];
+        while !rest.is_empty() {
+            if progress.cancelled.load(Ordering::Relaxed) {
+                return None;
+            }
+            let (batch, after) = rest.split_at(inserted.min(most).min(rest.len()));
+            builder.insert(batch, alpha);
+            progress.done.fetch_add(batch.len() as u64, Ordering::Relaxed);
+            inserted += batch.len();
+            rest = after;
+        }
+    }
+    Some((builder.edges, entry))
+}
+
+/// The row nearest to the mean of these.
+fn medoid(distances: &RowDistances<'_>, rows: &[u32]) -> u32 {
+    let mut mean = vec![0.0_f32; distances.dimension()];
+    let mut values = Vec::new();
+    for &row in rows {
+        distances.decode(row, &mut values);
+        for (sum, value) in mean.iter_mut().zip(&values) {
+            *sum += value / rows.len() as f32;
+        }
+    }
+    let mut from_mean = |&row: &u32| -> f32 {
+        distances.decode(row, &mut values);
+        values.iter().zip(&mean).map(|(a, b)| (a - b) * (a - b)).sum()
+    };
+    let measured = rows.iter().map(|row| (from_mean(row), *row));
+    measured.min_by(|a, b| a.0.total_cmp(&b.0)).map_or(0, |(_, row)| row)
+}
+
+struct Builder<'a> {
+    distances: &'a RowDistances<'a>,
+    settings: GraphSettings,
+    edges: Vec<u32>,
+    stride: usize,
+    entry: u32,
+}
+
+/// What a task keeps from row to row.
+struct Worker<'a> {
+    scratch: Scratch,
+    pruner: Pruner<'a>,
+    query: RowQuery,
+}
+
+impl<'a> Builder<'a> {
+    fn worker(&self) -> Worker<'a> {
+        Worker {
+            scratch: Scratch::default(),
+            pruner: Pruner::new(self.distances),
+            query: self.distances.query(),
+        }
+    }
+
+    fn graph(&self) -> Adjacency<'_> {
+        Adjacency::new(&self.edges, self.settings.max_degree)
+    }
+
+    fn set(&mut self, row: u32, neighbours: &[u32]) {
+        let edges = &mut self.edges[row as usize * self.stride..][..self.stride];
+        edges[0] = neighbours.len() as u32;
+        edges[1..=neighbours.len()].copy_from_slice(neighbours);
+    }
+
+    fn insert(&mut self, batch: &[u32], alpha: f32) {
+        let chosen: Vec<Vec<u32>> = batch
+            .par_iter()
+            .map_init(|| self.worker(), |worker, &row| self.edges_of(worker, row, alpha))
+            .collect();
+        let mut back: Vec<(u32, u32)> = Vec::with_capacity(chosen.iter().map(Vec::len).sum());
+        for (&row, neighbours) in batch.iter().zip(&chosen) {
+            self.set(row, neighbours);
+            back.extend(neighbours.iter().map(|&neighbour| (neighbour, row)));
+        }
+        back.par_sort_unstable();
+        let changed: Vec<(u32, Vec<u32>)> = back
+            .par_chunk_by(|a, b| a.0 == b.0)
+            .map_init(
+                || self.worker(),
+                |worker, back| (back[0].0, self.merged(worker, back, alpha)),
+            )
+            .collect();
+        for (row, neighbours) in &changed {
+            self.set(*row, neighbours);
+        }
+    }
+
+    /// The edges of a row: what a search for it expanded, and those it has, pruned.
+    fn edges_of(&self, worker: &mut Worker<'a>, row: u32, alpha: f32) -> Vec<u32> {
+        let Worker { scratch, pruner, query } = worker;
+        self.distances.prepare(row, query);
+        let scores = FromRow { distances: self.distances, query };
+        let (graph, window) = (self.graph(), self.settings.window_size);
+        let width = Width { window, capacity: window };
+        search(&graph, self.entry, &scores, None, scratch, width);
+        let present: Vec<(f32, u32)> = pruner.measure(row, graph.neighbours(row)).collect();
+        let found = scratch.expanded.iter().map(|&(score, row)| (-score, row));
+        let mut chosen = Vec::new();
+        pruner.prune(row, found.chain(present), alpha, self.settings.max_degree, &mut chosen);
+        chosen
+    }
+
+    /// The edges of a row with edges back to the rows that chose it.
+    fn merged(&self, worker: &mut Worker<'a>, back: &[(u32, u32)], alpha: f32) -> Vec<u32> {
+        let row = back[0].0;
+        let graph = self.graph();
+        let mut all = graph.neighbours(row).to_vec();
+        let present = all.len();
+        for &(_, source) in back {
+            if !all[..present].contains(&source) {
+                all.push(source);
+            }
+        }
+        if all.len() <= self.settings.max_degree {
+            return all;
+        }
+        let mut chosen = Vec::new();
+        let measured: Vec<(f32, u32)> = worker.pruner.measure(row, &all).collect();
+        worker.pruner.prune(row, measured, alpha, self.settings.prune_to, &mut chosen);
+        chosen
+    }
+}
+
+/// Scores of rows by their distance to one.
+struct FromRow<'a> {
+    distances: &'a RowDistances<'a>,
+    query: &'a RowQuery,
+}
+
+impl Scores for FromRow<'_> {
+    #[inline]
+    fn prefetch(&self, row: u32) {
+        self.distances.prefetch(row);
+    }
+
+    #[inline]
+    fn score(&self, rows: &[u32], scores: &mut [f32]) {
+        self.distances.measure(self.query, rows, scores);
+        for score in scores {
+            *score = -*score;
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! RobustPrune (DiskANN, NeurIPS 2019, Algorithm 2): of the candidates for a row's edges, those
+//! that no other chosen one makes superfluous.
+
+use crate::quantization::{RowDistances, RowQuery};
+
+/// Chooses edges; keeps its memory from one row to the next.
+pub struct Pruner<'a> {
+    distances: &'a RowDistances<'a>,
+    query: RowQuery,
+    /// Candidates that are left: squared distance to the row, and row; nearest first.
+    left: Vec<(f32, u32)>,
+    rows: Vec<u32>,
+    measured: Vec<f32>,
+}
+
+impl<'a> Pruner<'a> {
+    pub fn new(distances: &'a RowDistances<'a>) -> Self {
+        let query = distances.query();
+        Self { distances, query, left: Vec::new(), rows: Vec::new(), measured: Vec::new() }
+    }
+
+    /// Measures the distances of `row` to others.
+    pub fn measure(&mut self, row: u32, others: &[u32]) -> impl Iterator<Item = (f32, u32)> {
+        self.distances.prepare(row, &mut self.query);
+        self.measured.resize(others.len(), 0.0);
+        self.distances.measure(&self.query, others, &mut self.measured);
+        self.measured.iter().copied().zip(others.iter().copied())
+    }
+
+    /// The edges of `row`, at most `degree`: from the nearest candidate on, each that no chosen
+    /// one is nearer to, by the factor `alpha` on squared distances, than the row is. Candidates
+    /// may come in any order and more than once.
+    pub fn prune(
+        &mut self,
+        row: u32,
+        candidates: impl IntoIterator<Item = (f32, u32)>,
+        alpha: f32,
+        degree: usize,
+        chosen: &mut Vec<u32>,
+    ) {
+        chosen.clear();
+        self.left.clear();
+        self.left.extend(candidates.into_iter().filter(|&(_, candidate)| candidate != row));
+        self.left.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        self.left.dedup_by_key(|&mut (_, candidate)| candidate);
+        let mut first = 0;
+        while first < self.left.len() && chosen.len() < degree {
+            let (_, nearest) = self.left[first];
+            chosen.push(nearest);
+            first += 1;
+            if chosen.len() == degree {
+                break;
+            }
+            self.rows.clear();
+            self.rows.extend(self.left[first..].iter().map(|&(_, candidate)| candidate));
+            self.measured.resize(self.rows.len(), 0.0);
+            self.distances.prepare(nearest, &mut self.query);
+            self.distances.measure(&self.query, &self.rows, &mut self.measured);
+            let mut kept = first;
+            for index in first..self.left.len() {
+                if alpha * self.measured[index - first] > self.left[index].0 {
+                    self.left[kept] = self.left[index];
+                    kept += 1;
+                }
+            }
+            self.left.truncate(kept);
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Scores rows that were found by codes again, by what is best of them.
+
+use super::scorer::Scorer;
+use crate::kernels;
+use crate::model::{ElementsRef, Score};
+use crate::segment::SegmentReader;
+
+/// The elements of a row as f32.
+pub fn widen<'a>(elements: ElementsRef<'a>, buffer: &'a mut Vec<f32>) -> &'a [f32] {
+    match elements {
+        ElementsRef::F32(elements) => elements,
+        ElementsRef::F16(elements) => {
+            kernels::widen(elements, buffer);
+            buffer
+        }
+    }
+}
+
+/// The score of a row by its secondary code, or by its vector if there is none; `None` if it has
+/// neither.
+pub fn rescore(
+    reader: &dyn SegmentReader,
+    field: usize,
+    row: u32,
+    scorer: &Scorer,
+    buffer: &mut Vec<f32>,
+) -> Option<Score> {
+    if let Some(codes) = reader.codes(field).filter(|codes| codes.has_secondary()) {
+        codes.reconstruct(row, buffer);
+        return Some(scorer.score(buffer));
+    }
+    exact_score(reader, field, row, scorer, buffer)
+}
+
+/// The score of a row by its vector, or by what its codes hold of it where vectors were dropped.
+pub fn exact_score(
+    reader: &dyn SegmentReader,
+    field: usize,
+    row: u32,
+    scorer: &Scorer,
+    buffer: &mut Vec<f32>,
+) -> Option<Score> {
+    let mut score = None;
+    reader.visit_vectors(field, row..row + 1, &mut |_, vectors, range| {
+        score = Some(scorer.score(widen(vectors.row(range.start), buffer)));
+    });
+    score
+}

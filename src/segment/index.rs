@@ -1,0 +1,171 @@
+//! The index of a field: built over the codes of a sealed segment some time after it, in a folder
+//! of its own, so that it appears whole or not at all.
+
+use lanner_storage::{Directory, FileEntry, IndexEntry, SectionFile, SectionWriter};
+use serde::{Deserialize, Serialize};
+
+use super::builder::{finish, write_folder};
+use super::codes::FieldCodes;
+use super::{sealed, sections};
+use crate::error::{Error, Result};
+use crate::index::graph::Adjacency;
+use crate::index::ivf::Lists;
+use crate::index::{Ask, BuiltIndex, Calibration, CodeScores, Effort, IndexView, Scratch};
+use crate::model::IndexKind;
+use crate::quantization::PrimaryQuery;
+
+/// What an index is, and what was measured when it was built.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct IndexReport {
+    /// Graph or lists.
+    pub kind: IndexKind,
+    /// Room for neighbours of a row of a graph; 0 for lists.
+    pub degree: usize,
+    /// Where searches of a graph start.
+    pub entry: u32,
+    /// Number of lists; 0 for a graph.
+    pub lists: usize,
+    /// Which depth of search reaches which recall.
+    pub calibration: Calibration,
+    /// The work that a recall of 0.95 took by each kind that was built.
+    pub costs: Vec<(IndexKind, f32)>,
+}
+
+/// An index of a field of a sealed segment.
+#[derive(Debug)]
+pub struct FieldIndex {
+    file: SectionFile,
+    report: IndexReport,
+    rows: u32,
+}
+
+impl FieldIndex {
+    /// Opens the index in `folder` and checks that its parts have the lengths they should.
+    ///
+    /// # Errors
+    /// [`lanner_storage::StorageError::Corrupted`] naming the section that has not.
+    pub fn open(
+        directory: &dyn Directory,
+        folder: &str,
+        entry: &IndexEntry,
+        codes: &FieldCodes,
+        rows: u32,
+    ) -> Result<Self> {
+        let path = format!("{folder}/{}", entry.file.name);
+        let file = SectionFile::open_expecting(directory, &path, &entry.file.summary())?;
+        file.verify()?;
+        let report: IndexReport = serde_json::from_slice(file.section(sections::INDEX)?)
+            .map_err(|error| file.corrupted(sections::INDEX, error.to_string()))?;
+        let count = rows as usize;
+        let bad = |section: &str, detail: String| Err(file.corrupted(section, detail).into());
+        match report.kind {
+            IndexKind::Graph => {
+                if report.degree > MAX_DEGREE || report.entry >= rows {
+                    return bad(sections::INDEX, "degree or entry out of bounds".into());
+                }
+                sealed::slice::<u32>(&file, sections::EDGES, Some(count * (report.degree + 1)))?;
+            }
+            IndexKind::Ivf => {
+                let lists = report.lists;
+                let offsets = sealed::slice::<u32>(&file, sections::LIST_OFFSETS, Some(lists + 1))?;
+                let listed = sealed::slice::<u32>(&file, sections::LIST_ROWS, None)?.len();
+                let last = offsets.last().map(|&last| last as usize);
+                if !offsets.is_sorted() || last != Some(listed) || listed > count {
+                    return bad(sections::LIST_OFFSETS, "offsets do not rise to the end".into());
+                }
+                let layout = codes.codec().primary_layout();
+                let centroids = Lists::centroid_bytes(layout.dimension(), lists);
+                for (section, expected) in [
+                    (sections::LIST_CODES, layout.section_bytes(listed)),
+                    (sections::CENTROIDS, centroids),
+                ] {
+                    let got = file.section(section)?.len();
+                    if got != expected {
+                        return bad(section, format!("expected {expected} bytes, got {got}"));
+                    }
+                }
+            }
+            kind => return bad(sections::INDEX, format!("an index of kind {}", kind.as_str())),
+        }
+        Ok(Self { file, report, rows })
+    }
+
+    /// What the index is.
+    pub fn report(&self) -> &IndexReport {
+        &self.report
+    }
+
+    /// Length of its file, in bytes.
+    pub fn size_bytes(&self) -> u64 {
+        self.file.len()
+    }
+
+    /// Looks for rows as [`IndexView::search`] does. `accept` is asked for rows of the segment only.
+    pub fn search<A: Fn(u32) -> bool>(
+        &self,
+        ask: &Ask<'_, A>,
+        scratch: &mut Scratch,
+        found: &mut Vec<(f32, u32)>,
+    ) -> Effort {
+        self.view().search(ask, scratch, found)
+    }
+
+    /// `open` has found the sections, so they are there.
+    fn view(&self) -> IndexView<'_> {
+        let bytes = |name| self.file.section(name).unwrap_or_default();
+        let numbers = |name| sealed::slice::<u32>(&self.file, name, None).unwrap_or_default();
+        if self.report.kind == IndexKind::Ivf {
+            return IndexView::Ivf(Lists {
+                segment_rows: self.rows,
+                centroids: bytes(sections::CENTROIDS),
+                offsets: numbers(sections::LIST_OFFSETS),
+                rows: numbers(sections::LIST_ROWS),
+                codes: bytes(sections::LIST_CODES),
+            });
+        }
+        let graph = Adjacency::new(numbers(sections::EDGES), self.report.degree);
+        IndexView::Graph(graph, self.report.entry)
+    }
+}
+
+/// Most neighbours of a row that a file may have room for.
+const MAX_DEGREE: usize = 1024;
+
+impl FieldCodes {
+    /// The codes and a query, as indexes score them.
+    pub fn scores<'a>(&'a self, query: &'a PrimaryQuery) -> CodeScores<'a> {
+        CodeScores { codec: self.codec(), kernel: self.kernel(), records: self.primary(), query }
+    }
+}
+
+/// Writes an index into a folder; it is durable when this returns.
+///
+/// # Errors
+/// If a file cannot be written.
+pub fn write_index(
+    directory: &dyn Directory,
+    folder: &str,
+    index: &BuiltIndex,
+    report: &IndexReport,
+) -> Result<FileEntry> {
+    write_folder(directory, folder, |temporary| {
+        let name = sections::INDEX_FILE.to_owned();
+        let mut writer = SectionWriter::create(directory, &format!("{temporary}/{name}"))?;
+        let json = serde_json::to_vec(report)
+            .map_err(|error| Error::Internal(format!("cannot encode an index: {error}")))?;
+        writer.write_section(sections::INDEX, &json)?;
+        match index {
+            BuiltIndex::Graph { edges, .. } => {
+                writer.write_section(sections::EDGES, bytemuck::cast_slice(edges))?;
+            }
+            BuiltIndex::Ivf(parts) => {
+                writer.write_section(sections::CENTROIDS, &parts.centroids)?;
+                let offsets = bytemuck::cast_slice(&parts.offsets);
+                writer.write_section(sections::LIST_OFFSETS, offsets)?;
+                writer.write_section(sections::LIST_ROWS, bytemuck::cast_slice(&parts.rows))?;
+                writer.write_section(sections::LIST_CODES, &parts.codes)?;
+            }
+        }
+        finish(writer, name)
+    })
+}
