@@ -23,8 +23,11 @@ const HELD_OUT_SHARE: usize = 8;
 const FLOOR: [f32; 2] = [0.99, 0.998];
 /// Reductions of the ladder, as shares of the dimension, in twelfths.
 const LADDER_TWELFTHS: [usize; 6] = [2, 3, 4, 5, 6, 8];
-/// Records of the ladder are as long as some cache lines.
+/// Reduced dimensions of the ladder are multiples of this, or fill whole cache lines where that
+/// makes records longer or shorter by no more than one such part.
+const LADDER_STEP: usize = 16;
 const LINE_BYTES: usize = 64;
+const SNAP_PART: usize = 8;
 /// Rows whose loss is remembered.
 const LOSS_ROWS: usize = 4096;
 
@@ -244,10 +247,15 @@ impl<'m> Trainer<'m> {
         for (code, bits) in [(LvqCode::Lvq4, CodeBits::Four), (LvqCode::Lvq8, CodeBits::Eight)] {
             let header_bytes =
                 Lvq::new(bits, 1, self.material.field.metric == Metric::L2).header_bytes();
-            // As many dimensions as fill the cache lines that are read anyway.
+            // As many dimensions as fill whole cache lines, where that is little more or less.
             let filling = |twelfths: usize| {
-                let bytes = header_bytes + (dimension * twelfths / 12).div_ceil(bits.per_byte());
-                (bytes.next_multiple_of(LINE_BYTES) - header_bytes) * bits.per_byte()
+                let reduced = (dimension * twelfths / 12).next_multiple_of(LADDER_STEP);
+                let bytes = header_bytes + reduced.div_ceil(bits.per_byte());
+                let lines = (bytes + LINE_BYTES / 2) / LINE_BYTES * LINE_BYTES;
+                match lines.abs_diff(bytes) * SNAP_PART <= bytes {
+                    true => (lines - header_bytes) * bits.per_byte(),
+                    false => reduced,
+                }
             };
             let mut reduced = LADDER_TWELFTHS.map(filling).to_vec();
             reduced.dedup();
