@@ -117,7 +117,8 @@ impl SealedSegment {
         let fields = self.fields.iter().flat_map(|field| {
             field.files().map(|(file, role)| place(file, field.settings.memory, role))
         });
-        std::iter::once(FileMemory::Cached).chain(fields).collect()
+        let points = place(&self.points, Memory::default(), FileRole::Points);
+        std::iter::once(points).chain(fields).collect()
     }
 
     /// All files, in the order in which the builder lists them.
