@@ -72,9 +72,10 @@ pub use collection::{
 pub use database::{Database, DatabaseOptions};
 pub use error::{Error, ErrorKind, Result};
 pub use model::{
-    CodeSettings, CollectionConfig, Compression, ElementType, Include, IndexKind, IndexSettings,
-    InvalidInput, LvqCode, Memory, Metric, MultiVector, Payload, Point, PointId, Primary,
-    ReductionMethod, Secondary, Vector, VectorField, VectorKind,
+    Bounds, CodeSettings, CollectionConfig, Compression, ElementType, Filter, FilterValue, Include,
+    IndexKind, IndexSettings, InvalidInput, LvqCode, Memory, Metric, MultiVector, Payload,
+    PayloadType, Point, PointId, Primary, ReductionMethod, Secondary, Vector, VectorField,
+    VectorKind,
 };
 pub use quantization::{CodecReport, Rung};
 pub use query::{

@@ -280,6 +280,62 @@ fn compression_on_a_folder_and_on_a_server() {
     compressed_tour(["--server", server.address()]);
 }
 
+/// Filters on `target`, from the declaration of paths to queries.
+fn filtered_tour(target: [&str; 2]) {
+    let files = Files::new();
+    let run = |arguments: &[&str]| ok(&[arguments, &target].concat());
+    let fail = |arguments: &[&str]| refused(&[arguments, &target].concat());
+    let create = ["create", "f", "--field", "v:single:2:dot", "--payload"];
+    let error = fail(&[&create[..], &["n=number"]].concat());
+    assert!(error.contains("expected keyword, integer, float, boolean or datetime"), "{error}");
+    assert!(fail(&[&create[..], &["n"]].concat()).contains("expected path=type"));
+    run(&[&create[..], &["n=integer,meta.lang=keyword"]].concat());
+    let lines = [
+        "{\"id\": 1, \"vectors\": {\"v\": [1, 0]}, \"payload\": {\"n\": 1, \"meta\": {\"lang\": \"en\"}}}",
+        "{\"id\": 2, \"vectors\": {\"v\": [2, 0]}, \"payload\": {\"n\": 2, \"meta\": {\"lang\": \"de\"}}}",
+        "{\"id\": 3, \"vectors\": {\"v\": [3, 0]}, \"payload\": {\"n\": 3}}",
+    ];
+    fs::write(files.path("f.jsonl"), lines.join("\n")).unwrap();
+    run(&["ingest", "f", "--jsonl", &files.arg("f.jsonl")]);
+    fs::write(
+        files.path("g.jsonl"),
+        "{\"id\": 4, \"vectors\": {\"v\": [1, 0]}, \"payload\": {\"n\": \"x\"}}",
+    )
+    .unwrap();
+    let error = fail(&["ingest", "f", "--jsonl", &files.arg("g.jsonl")]);
+    assert!(error.contains("payload.n: expected an integer"), "{error}");
+
+    let query = ["query", "f", "--vector", "[1, 0]", "--json", "--filter"];
+    for _ in 0..2 {
+        let hits = run(&[&query[..], &["{\"field\": \"n\", \"lte\": 2}"]].concat());
+        let ids: Vec<String> = hits
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["id"].to_string())
+            .collect();
+        assert_eq!(ids, ["2", "1"]);
+        let none = "{\"not\": {\"field\": \"meta.lang\", \"exists\": true}}";
+        assert_eq!(run(&["count", "f", "--filter", none]), "1\n");
+        run(&["flush", "f"]);
+    }
+    let wrong = fail(&[&query[..], &["{\"and\": [{\"field\": \"n\", \"is\": 2}]}"]].concat());
+    assert!(wrong.contains("filter.and[0].n: expected one of `eq`"), "{wrong}");
+    let undeclared = fail(&[&query[..], &["{\"field\": \"lang\", \"eq\": \"en\"}"]].concat());
+    assert!(undeclared.contains("declares: meta.lang (keyword), n (integer)"), "{undeclared}");
+    let old = "{\"field\": \"n\", \"lt\": 2}";
+    assert!(fail(&["delete", "f", "1", "--filter", old]).contains("cannot be used with"));
+    assert_eq!(run(&["delete", "f", "--filter", old]), "deleted 1\n");
+    let info = run(&["inspect", "f"]);
+    assert!(info.contains("payload meta.lang: keyword") && info.contains("0.bitmaps"), "{info}");
+}
+
+#[test]
+fn filters_on_a_folder_and_on_a_server() {
+    let folder = tempfile::tempdir().unwrap();
+    filtered_tour(["--data", folder.path().join("a").to_str().unwrap()]);
+    let server = ServerProcess::start(&folder.path().join("b"), &[]);
+    filtered_tour(["--server", server.address()]);
+}
+
 #[test]
 fn bench_measures_compressions_and_writes_what_it_found() {
     let files = Files::new();

@@ -93,7 +93,8 @@ async fn delete(channel: Channel, ledger: Ledger, mut stored: mpsc::UnboundedRec
     while let Some(batch) = stored.recv().await {
         ledger.lock().unwrap().insert(batch, Known::DeleteSent);
         let ids = ids(batch).iter().map(from_model::point_id).collect();
-        let request = proto::DeletePointsRequest { collection: "c".into(), ids, durability: 0 };
+        let request =
+            proto::DeletePointsRequest { collection: "c".into(), ids, ..Default::default() };
         let Ok(answer) = client.delete_points(request).await else { return };
         assert_eq!(answer.into_inner().receipt.unwrap().affected, POINTS);
         ledger.lock().unwrap().insert(batch, Known::Deleted);

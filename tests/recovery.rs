@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use common::Random;
 use lanner::{
     Collection, CollectionConfig, Database, DatabaseOptions, Durability, Error, ErrorKind, Include,
-    Metric, MultiVector, Point, QueryRequest, VectorField,
+    Metric, MultiVector, PayloadType, Point, QueryRequest, VectorField,
 };
 use lanner_storage::{LocalDirectory, SectionFile, SectionInfo};
 
@@ -16,6 +16,8 @@ fn config() -> CollectionConfig {
     CollectionConfig::new()
         .with_field("tokens", VectorField::multi(4, Metric::Dot).half_precision())
         .with_field("v", VectorField::single(8, Metric::Cosine).compressed(compression()))
+        .with_payload("a", PayloadType::Integer)
+        .with_payload("k", PayloadType::Keyword)
 }
 
 fn compression() -> lanner::Compression {
@@ -36,7 +38,7 @@ fn create(root: &Path) {
             point
                 .with_vector("v", random.vector(8))
                 .with_vector("tokens", random.multi(4, 2))
-                .with_payload(lanner::Payload::parse("{\"a\":1}").unwrap())
+                .with_payload(lanner::Payload::parse("{\"a\":1,\"k\":[\"x\",null]}").unwrap())
         });
         collection.upsert(points).unwrap();
         collection.flush().unwrap();
@@ -48,7 +50,7 @@ fn section_files(root: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> =
         fs::read_dir(&segment).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
-    assert_eq!(files.len(), 5, "points, two fields, codes and secondary codes");
+    assert_eq!(files.len(), 6, "points, payload index, two fields, codes and secondary codes");
     files
 }
 

@@ -75,7 +75,15 @@ impl Server {
     }
 
     async fn search(&self, search: proto::SearchRequest) -> Result<proto::SearchResponse, Status> {
-        let request = proto::QueryRequest { collection: "c".into(), search: Some(search) };
+        self.search_in("c", search).await
+    }
+
+    async fn search_in(
+        &self,
+        collection: &str,
+        search: proto::SearchRequest,
+    ) -> Result<proto::SearchResponse, Status> {
+        let request = proto::QueryRequest { collection: collection.into(), search: Some(search) };
         Ok(self.queries().query(request).await?.into_inner().result.unwrap())
     }
 
@@ -148,11 +156,12 @@ async fn points_go_in_and_come_out_in_every_form() {
         collection: "c".into(),
         ids: [1, 77].map(|id: u64| from_model::point_id(&id.into())).to_vec(),
         durability: proto::Durability::Buffered.into(),
+        filter: None,
     };
     let receipt = server.points().delete_points(request).await.unwrap().into_inner().receipt;
     let receipt = receipt.unwrap();
     assert_eq!((receipt.affected, receipt.durability()), (1, proto::Durability::Buffered));
-    let request = proto::CountPointsRequest { collection: "c".into() };
+    let request = proto::CountPointsRequest { collection: "c".into(), filter: None };
     assert_eq!(server.points().count_points(request).await.unwrap().into_inner().count, 3);
 }
 
@@ -314,7 +323,8 @@ async fn refused_requests_have_the_right_code() {
         assert_eq!(server.create(name).await.unwrap_err().code(), Code::InvalidArgument);
     }
     let field = proto::VectorField { dimension: 3, kind: 1, metric: 99, ..Default::default() };
-    let config = proto::CollectionConfig { fields: [("v".to_owned(), field)].into() };
+    let fields = [("v".to_owned(), field)].into();
+    let config = proto::CollectionConfig { fields, ..Default::default() };
     let request = proto::CreateCollectionRequest {
         name: "d".into(),
         config: Some(config),
@@ -404,8 +414,12 @@ async fn scroll_pages_follow_each_other() {
     server.upsert(points).await.unwrap();
     let (mut ids, mut after) = (Vec::new(), None);
     loop {
-        let request =
-            proto::ScrollPointsRequest { collection: "c".into(), after, limit: 3, include: None };
+        let request = proto::ScrollPointsRequest {
+            collection: "c".into(),
+            after,
+            limit: 3,
+            ..Default::default()
+        };
         let page = server.points().scroll_points(request).await.unwrap().into_inner();
         ids.extend(page.points.into_iter().map(|p| to_model::point_id(p.id, "id").unwrap()));
         after = page.next;
@@ -414,6 +428,103 @@ async fn scroll_pages_follow_each_other() {
         }
     }
     assert_eq!(ids, (0..7).map(lanner::PointId::from).collect::<Vec<_>>());
+}
+
+/// A server with the collection `books`, of three points with payloads.
+async fn server_with_books() -> Server {
+    let server = Server::start().await;
+    let config = lanner::CollectionConfig::new()
+        .with_field("v", VectorField::single(2, Metric::Dot))
+        .with_payload("lang", lanner::PayloadType::Keyword)
+        .with_payload("meta.year", lanner::PayloadType::Integer);
+    let request = proto::CreateCollectionRequest {
+        name: "books".into(),
+        config: Some(from_model::config(&config)),
+        ..Default::default()
+    };
+    server.collections().create_collection(request).await.unwrap();
+    let info = proto::GetCollectionRequest { name: "books".into() };
+    let info = server.collections().get_collection(info).await.unwrap().into_inner();
+    assert_eq!(to_model::config(info.collection.unwrap().config).unwrap(), config);
+
+    let books = [
+        r#"{"lang": "en", "meta": {"year": 1851}}"#,
+        r#"{"lang": ["en", "de"], "meta": {"year": 1999}}"#,
+        r#"{"lang": "de"}"#,
+    ];
+    let books = (1..).zip(books).map(|(id, payload)| book(id, payload)).collect();
+    server.points().upsert_points(books_upsert(books)).await.unwrap();
+    server
+}
+
+fn book(id: u64, payload: &str) -> proto::Point {
+    proto::Point {
+        id: Some(from_model::point_id(&id.into())),
+        vectors: [("v".to_owned(), from_model::vector(&vec![id as f32, 1.0].into()))].into(),
+        payload_json: Some(payload.to_owned()),
+    }
+}
+
+fn books_upsert(points: Vec<proto::Point>) -> proto::UpsertPointsRequest {
+    proto::UpsertPointsRequest { collection: "books".into(), points, durability: 0 }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn filters_restrict_queries_counts_scrolls_and_deletions() {
+    let server = server_with_books().await;
+    let english = lanner::Filter::eq("lang", "en");
+    let json = proto::filter::Condition::Json(english.to_json().to_string());
+    for filter in [from_model::filter(&english), proto::Filter { condition: Some(json) }] {
+        let filter = Some(filter);
+        let found = server.search_in("books", search_filtered(filter.clone())).await.unwrap();
+        let found: Vec<_> =
+            found.hits.into_iter().map(|hit| hit.point.unwrap().id.unwrap()).collect();
+        assert_eq!(found, [2, 1].map(|id: u64| from_model::point_id(&id.into())));
+        let count =
+            proto::CountPointsRequest { collection: "books".into(), filter: filter.clone() };
+        assert_eq!(server.points().count_points(count).await.unwrap().into_inner().count, 2);
+        let collection = "books".into();
+        let scroll = proto::ScrollPointsRequest { collection, filter, ..Default::default() };
+        let page = server.points().scroll_points(scroll).await.unwrap().into_inner();
+        assert_eq!(page.points.len(), 2);
+    }
+    let delete = |ids, filter| proto::DeletePointsRequest {
+        collection: "books".into(),
+        ids,
+        filter,
+        ..Default::default()
+    };
+    let both = delete(vec![from_model::point_id(&1.into())], Some(from_model::filter(&english)));
+    let status = server.points().delete_points(both).await.unwrap_err();
+    assert!(status.message().contains("ids: expected no ids beside a filter"), "{status:?}");
+    let english = delete(Vec::new(), Some(from_model::filter(&english)));
+    let deleted = server.points().delete_points(english).await.unwrap().into_inner();
+    assert_eq!(deleted.receipt.unwrap().affected, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn filters_and_payloads_that_do_not_fit_are_refused() {
+    let server = server_with_books().await;
+    let wrong = books_upsert(vec![book(9, r#"{"meta": {"year": "1999"}}"#)]);
+    let status = server.points().upsert_points(wrong).await.unwrap_err();
+    let violation = &status.get_error_details().bad_request().unwrap().field_violations[0].clone();
+    assert_eq!(
+        (status.code(), &*violation.field),
+        (Code::InvalidArgument, "points[0].payload.meta.year")
+    );
+
+    let undeclared = from_model::filter(&lanner::Filter::eq("year", 1999));
+    let status = server.search_in("books", search_filtered(Some(undeclared))).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    let hint = "declares: lang (keyword), meta.year (integer)";
+    assert!(status.message().contains(hint), "{status:?}");
+    let empty = proto::Filter { condition: None };
+    let status = server.search_in("books", search_filtered(Some(empty))).await.unwrap_err();
+    assert!(status.message().contains("filter: expected a condition"), "{status:?}");
+}
+
+fn search_filtered(filter: Option<proto::Filter>) -> proto::SearchRequest {
+    proto::SearchRequest { filter, ..search("v", vec![1.0, 0.0], 5) }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -458,7 +569,8 @@ fn create_codes(
         compression: Some(compression),
         ..Default::default()
     };
-    let config = Some(proto::CollectionConfig { fields: [("v".to_owned(), field)].into() });
+    let fields = [("v".to_owned(), field)].into();
+    let config = Some(proto::CollectionConfig { fields, ..Default::default() });
     let query = |values: Vec<f32>| ("v".to_owned(), from_model::vector(&values.into()));
     let training_queries = queries.map(query).into_iter().collect();
     proto::CreateCollectionRequest { name: "codes".into(), config, training_queries }

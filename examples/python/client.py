@@ -4,11 +4,12 @@
     lanner serve --data db &
     python examples/python/client.py --server 127.0.0.1:7700
 
-Creates a collection, streams 1,000 random vectors into it, searches, compares the answers with an
-exact search in numpy, and deletes the collection again.
+Creates a collection, streams 1,000 random vectors with payloads into it, searches with and without
+a filter, compares the answers with an exact search in numpy, and deletes the collection again.
 """
 
 import argparse
+import json
 import sys
 import tempfile
 from pathlib import Path
@@ -24,7 +25,7 @@ POINTS, DIMENSION, BATCH, QUERIES, LIMIT = 1000, 64, 100, 20, 10
 
 def stubs(folder):
     """Generates the stubs into `folder` and imports them."""
-    names = ["common", "collections", "points", "query"]
+    names = ["common", "collections", "filter", "points", "query"]
     arguments = ["protoc", f"-I{PROTO}", f"--python_out={folder}", f"--grpc_python_out={folder}"]
     if protoc.main(arguments + [f"lanner/v1/{name}.proto" for name in names]) != 0:
         sys.exit("cannot generate the stubs")
@@ -56,7 +57,8 @@ def run(server, generated):
     queries = random.standard_normal((QUERIES, DIMENSION)).astype("<f4")
 
     field = collections.VectorField(dimension=DIMENSION, kind="VECTOR_KIND_SINGLE", metric="METRIC_DOT")
-    config = collections.CollectionConfig(fields={"v": field})
+    config = collections.CollectionConfig(
+        fields={"v": field}, payload={"shelf": "PAYLOAD_TYPE_INTEGER"})
     collection_service.CreateCollection(
         collections.CreateCollectionRequest(name=COLLECTION, config=config))
     try:
@@ -64,7 +66,8 @@ def run(server, generated):
             for start in range(0, POINTS, BATCH):
                 batch = [
                     common.Point(id=common.PointId(number=row),
-                                 vectors={"v": common.Vector(f32=base[row].tobytes())})
+                                 vectors={"v": common.Vector(f32=base[row].tobytes())},
+                                 payload_json=json.dumps({"shelf": row % 10}))
                     for row in range(start, start + BATCH)
                 ]
                 yield points.StreamUpsertPointsRequest(collection=COLLECTION, points=batch)
@@ -76,18 +79,25 @@ def run(server, generated):
             stored += answer.receipt.affected
         print(f"stored {stored} points")
 
-        searches = [
-            query.SearchRequest(field="v", vector=common.Vector(f32=row.tobytes()), limit=LIMIT)
-            for row in queries
-        ]
-        answer = query_service.BatchQuery(
-            query.BatchQueryRequest(collection=COLLECTION, searches=searches))
-        exact = np.argsort(-(queries @ base.T), axis=1, kind="stable")[:, :LIMIT]
-        for row, result in enumerate(answer.results):
-            found = [hit.point.id.number for hit in result.hits]
-            if found != exact[row].tolist():
-                sys.exit(f"query {row}: expected {exact[row].tolist()}, got {found}")
-        print(f"{QUERIES} answers equal the exact search in numpy")
+        shelves = {"field": "shelf", "gte": 3, "lt": 5}
+        for condition in [None, shelves]:
+            options = {"filter": {"json": json.dumps(condition)}} if condition else {}
+            searches = [
+                query.SearchRequest(
+                    field="v", vector=common.Vector(f32=row.tobytes()), limit=LIMIT, **options)
+                for row in queries
+            ]
+            answer = query_service.BatchQuery(
+                query.BatchQueryRequest(collection=COLLECTION, searches=searches))
+            scores = queries @ base.T
+            if condition:
+                scores[:, ~np.isin(np.arange(POINTS) % 10, [3, 4])] = -np.inf
+            exact = np.argsort(-scores, axis=1, kind="stable")[:, :LIMIT]
+            for row, result in enumerate(answer.results):
+                found = [hit.point.id.number for hit in result.hits]
+                if found != exact[row].tolist():
+                    sys.exit(f"query {row}: expected {exact[row].tolist()}, got {found}")
+            print(f"{QUERIES} answers equal the exact search in numpy, filter: {condition}")
     finally:
         collection_service.DeleteCollection(
             collections.DeleteCollectionRequest(name=COLLECTION))

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::error::Result;
 use crate::{
-    CollectionConfig, CollectionInfo, Durability, Include, MultiVector, Point, PointId,
+    CollectionConfig, CollectionInfo, Durability, Filter, Include, MultiVector, Point, PointId,
     QueryRequest, QueryResponse, WriteReceipt,
 };
 
@@ -33,8 +33,14 @@ pub trait Backend {
     /// Deletes points.
     fn delete(&self, name: &str, ids: Vec<PointId>) -> Result<WriteReceipt>;
 
+    /// Deletes the points that match a filter.
+    fn delete_where(&self, name: &str, filter: &Filter) -> Result<WriteReceipt>;
+
     /// The points of these ids that exist, in their order.
     fn get(&self, name: &str, ids: &[PointId], include: Include) -> Result<Vec<Point>>;
+
+    /// Number of points, or of those that match a filter.
+    fn count(&self, name: &str, filter: Option<&Filter>) -> Result<u64>;
 
     /// Answers a query.
     fn query(&self, name: &str, request: &QueryRequest) -> Result<QueryResponse>;

@@ -7,13 +7,14 @@ use indicatif::{HumanBytes, HumanCount};
 use serde_json::json;
 
 use super::error::{CliError, Result};
-use super::fields::FieldArgument;
+use super::fields::{FieldArgument, word};
 use super::index;
 use super::progress;
 use super::target::Target;
 use super::train::{self, ForField};
 use crate::{
-    CodecReport, CollectionConfig, CollectionInfo, Compression, IndexSettings, Memory, SegmentInfo,
+    CodecReport, CollectionConfig, CollectionInfo, Compression, IndexSettings, Memory, PayloadType,
+    SegmentInfo,
 };
 
 /// Create a collection.
@@ -24,9 +25,13 @@ Examples:
   lanner create docs --server 127.0.0.1:7700 --field text:single:384:cosine --field tokens:multi:128:dot:f16
 
   lanner create docs --data db --field text:single:384:cosine --compression auto/lvq8/drop-raw
+  lanner create docs --data db --field text:single:384:cosine --payload lang=keyword,meta.year=integer
 
 Kinds: single (one vector a point), multi (many, scored by MaxSim). Metrics: dot, cosine, l2.
 Elements: f32 (default), f16.
+
+Payload types: keyword, integer, float, boolean, datetime. Points with a value of another type at a
+declared path are refused; filters work on declared paths alone.
 
 Compression, of single-vector fields: auto (default: the smallest codes that keep the neighbours,
 as measured), none, or a code (lvq8, lvq4, lvq4x4, lvq4x8); lvq8 and lvq4 with [:dimension
@@ -47,6 +52,9 @@ pub struct Create {
     /// A vector field; repeat for more
     #[arg(long, value_name = "NAME:KIND:DIM:METRIC[:ELEMENT]", required = true)]
     field: Vec<FieldArgument>,
+    /// Payload paths that filters may use, separated by commas, as in lang=keyword,meta.year=integer
+    #[arg(long, value_name = "PATH=TYPE", value_delimiter = ',', value_parser = payload_path)]
+    payload: Vec<(String, PayloadType)>,
     /// How fields are compressed; without FIELD= all single-vector fields
     #[arg(long, value_name = "[FIELD=]COMPRESSION")]
     compression: Vec<ForField<Compression>>,
@@ -68,6 +76,7 @@ impl Create {
         for argument in self.field {
             config = config.with_field(argument.name, argument.field);
         }
+        config.payload.extend(self.payload);
         train::apply(&mut config, &self.compression, |field, value| field.compression = value)?;
         train::apply(&mut config, &self.index, |field, value| field.index = value)?;
         train::apply_memory(&mut config, &self.memory)?;
@@ -79,6 +88,15 @@ impl Create {
         println!("created {}", self.name);
         Ok(())
     }
+}
+
+/// Reads `path=type`.
+fn payload_path(text: &str) -> Result<(String, PayloadType), String> {
+    let (path, payload_type) = text
+        .rsplit_once('=')
+        .ok_or_else(|| format!("expected path=type, as in lang=keyword, got {text:?}"))?;
+    let expected = "keyword, integer, float, boolean or datetime";
+    Ok((path.to_owned(), word("type", expected, payload_type)?))
 }
 
 /// List the collections.
@@ -209,6 +227,9 @@ fn print(info: &CollectionInfo) {
             field.index,
             field.memory
         );
+    }
+    for (path, payload_type) in &info.config.payload {
+        println!("  payload {path}: {}", payload_type.as_str());
     }
     for segment in &info.segments {
         let title = match segment.number {

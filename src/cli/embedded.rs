@@ -6,8 +6,8 @@ use std::path::Path;
 use super::backend::{Backend, Writer};
 use super::error::Result;
 use crate::{
-    Collection, CollectionConfig, CollectionInfo, Database, Durability, Include, MultiVector,
-    Point, PointId, QueryRequest, QueryResponse, WriteReceipt,
+    Collection, CollectionConfig, CollectionInfo, Database, Durability, Filter, Include,
+    MultiVector, Point, PointId, QueryRequest, QueryResponse, WriteReceipt,
 };
 
 /// A database folder.
@@ -61,9 +61,18 @@ impl Backend for Embedded {
         Ok(self.0.collection(name)?.delete(ids, Durability::Synced)?)
     }
 
+    fn delete_where(&self, name: &str, filter: &Filter) -> Result<WriteReceipt> {
+        Ok(self.0.collection(name)?.delete_where(filter, Durability::Synced)?)
+    }
+
     fn get(&self, name: &str, ids: &[PointId], include: Include) -> Result<Vec<Point>> {
         let found = self.0.collection(name)?.get(ids, include)?;
         Ok(found.into_iter().flatten().collect())
+    }
+
+    fn count(&self, name: &str, filter: Option<&Filter>) -> Result<u64> {
+        let collection = self.0.collection(name)?;
+        Ok(filter.map_or_else(|| Ok(collection.count()), |f| collection.count_where(f))?)
     }
 
     fn query(&self, name: &str, request: &QueryRequest) -> Result<QueryResponse> {

@@ -60,7 +60,7 @@ enum Command {
     Query(query::Query),
     /// Print points by id
     Get(points::Get),
-    /// Delete points by id
+    /// Delete points by id or filter
     Delete(points::Delete),
     /// Count the points of a collection
     Count(points::Count),

@@ -4,8 +4,9 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::error::{CliError, Result};
+use super::query::filter;
 use super::target::Target;
-use crate::{Include, Point, PointId, Vector};
+use crate::{Filter, Include, Point, PointId, Vector};
 
 /// Reads an id of the command line: digits are a number, anything else a text; a text of digits
 /// goes in double quotes.
@@ -51,22 +52,29 @@ impl Get {
     }
 }
 
-/// Delete points by id.
+/// Delete points by id, or those that match a filter.
 #[derive(Args)]
 #[command(after_help = ID_HELP)]
 pub struct Delete {
     /// Collection to delete from
     collection: String,
     /// Ids of the points; those without a point are skipped
-    #[arg(required = true, value_parser = id)]
+    #[arg(required_unless_present = "filter", value_parser = id)]
     ids: Vec<PointId>,
     #[command(flatten)]
     target: Target,
+    /// Delete the points that match, as in '{"field": "year", "lt": 2000}'
+    #[arg(long, value_name = "JSON", value_parser = filter, conflicts_with = "ids")]
+    filter: Option<Filter>,
 }
 
 impl Delete {
     pub fn run(self) -> Result<()> {
-        let receipt = self.target.open()?.delete(&self.collection, self.ids)?;
+        let backend = self.target.open()?;
+        let receipt = match &self.filter {
+            Some(filter) => backend.delete_where(&self.collection, filter)?,
+            None => backend.delete(&self.collection, self.ids)?,
+        };
         println!("deleted {}", receipt.affected);
         Ok(())
     }
@@ -79,11 +87,14 @@ pub struct Count {
     collection: String,
     #[command(flatten)]
     target: Target,
+    /// Count only points that match, as in '{"field": "year", "gte": 2000}'
+    #[arg(long, value_name = "JSON", value_parser = filter)]
+    filter: Option<Filter>,
 }
 
 impl Count {
     pub fn run(self) -> Result<()> {
-        println!("{}", self.target.open()?.info(&self.collection)?.points);
+        println!("{}", self.target.open()?.count(&self.collection, self.filter.as_ref())?);
         Ok(())
     }
 }

@@ -13,18 +13,23 @@ use super::points;
 use super::target::Target;
 use crate::evaluation::NpyMatrix;
 use crate::{
-    CollectionConfig, MultiVector, PointId, Query as Search, QueryParams, QueryRequest, VectorKind,
+    CollectionConfig, Filter, MultiVector, PointId, Query as Search, QueryParams, QueryRequest,
+    VectorKind,
 };
 
 /// Find the points most similar to a vector, a point or several points. Higher scores are better.
 #[derive(Args)]
-#[command(after_help = "\
-Examples:
+#[command(after_help = r#"Examples:
   lanner query docs --data db --vector '[0.1, 0.2, 0.3]'
   lanner query docs --data db --field tokens --vector '[[1, 0], [0, 1]]' --limit 3
   lanner query docs --server 127.0.0.1:7700 --field text --npy queries.npy --row 4
   lanner query docs --data db --field text --point MED-10
-  lanner query docs --data db --field text --positive MED-10,MED-14 --negative MED-301")]
+  lanner query docs --data db --field text --positive MED-10,MED-14 --negative MED-301
+  lanner query docs --data db --vector '[0.1, 0.2, 0.3]' \
+      --filter '{"and": [{"field": "lang", "eq": "en"}, {"field": "meta.year", "gte": 2000}]}'
+
+Filters, on declared payload paths: {"field": F, …} with eq, in, gt, gte, lt, lte, exists or null;
+{"and": […]}, {"or": […]}, {"not": {…}}, {"ids": […]}."#)]
 pub struct Query {
     /// Collection to search
     collection: String,
@@ -41,6 +46,9 @@ pub struct Query {
     /// Number of best hits to leave out
     #[arg(long, default_value_t = 0)]
     offset: usize,
+    /// Find only points that match, as in '{"field": "year", "gte": 2000}'
+    #[arg(long, value_name = "JSON", value_parser = filter)]
+    filter: Option<Filter>,
     /// Print only hits that score so much or more
     #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
     score_threshold: Option<f32>,
@@ -115,6 +123,7 @@ impl Query {
         let request = QueryRequest {
             query: self.query.resolve(&config, &field)?,
             field,
+            filter: self.filter,
             limit: self.limit,
             offset: self.offset,
             score_threshold: self.score_threshold,
@@ -193,6 +202,11 @@ impl QueryArguments {
             VectorKind::Multi => MultiVector::from_flat(matrix.cols(), values)?.into(),
         })
     }
+}
+
+/// Reads a filter as JSON.
+pub fn filter(text: &str) -> Result<Filter, String> {
+    Filter::parse(text).map_err(|error| error.to_string())
 }
 
 fn rows(text: &str) -> Result<Range<usize>, String> {

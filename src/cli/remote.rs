@@ -14,7 +14,7 @@ use crate::service::proto::point_service_client::PointServiceClient;
 use crate::service::proto::query_service_client::QueryServiceClient;
 use crate::service::{compression, from_model, index, memory, proto, to_model};
 use crate::{
-    CollectionConfig, CollectionInfo, Durability, Include, MultiVector, Point, PointId,
+    CollectionConfig, CollectionInfo, Durability, Filter, Include, MultiVector, Point, PointId,
     QueryRequest, QueryResponse, SegmentInfo, WriteReceipt,
 };
 
@@ -118,6 +118,18 @@ impl Backend for Remote {
             collection: name.to_owned(),
             ids: ids.iter().map(from_model::point_id).collect(),
             durability: proto::Durability::Synced.into(),
+            filter: None,
+        };
+        let answer = self.wait(self.points().delete_points(request))?;
+        Ok(to_model::receipt(answer.receipt)?)
+    }
+
+    fn delete_where(&self, name: &str, filter: &Filter) -> Result<WriteReceipt> {
+        let request = proto::DeletePointsRequest {
+            collection: name.to_owned(),
+            durability: proto::Durability::Synced.into(),
+            filter: Some(from_model::filter(filter)),
+            ..Default::default()
         };
         let answer = self.wait(self.points().delete_points(request))?;
         Ok(to_model::receipt(answer.receipt)?)
@@ -131,6 +143,12 @@ impl Backend for Remote {
         };
         let answer = self.wait(self.points().get_points(request))?;
         answer.points.into_iter().map(|point| Ok(to_model::point(point)?)).collect()
+    }
+
+    fn count(&self, name: &str, filter: Option<&Filter>) -> Result<u64> {
+        let filter = filter.map(from_model::filter);
+        let request = proto::CountPointsRequest { collection: name.to_owned(), filter };
+        Ok(self.wait(self.points().count_points(request))?.count)
     }
 
     fn query(&self, name: &str, request: &QueryRequest) -> Result<QueryResponse> {

@@ -28,7 +28,7 @@ pub use self::writer::{Durability, WriteReceipt};
 use self::writer::{Pending, State, Stop};
 use crate::error::{Error, Result};
 use crate::model::{
-    CollectionConfig, Include, MultiVector, Point, PointBatch, PointBatchBuilder, PointId,
+    CollectionConfig, Filter, Include, MultiVector, Point, PointBatch, PointBatchBuilder, PointId,
     check_range, limits,
 };
 use crate::query::{self, Deadline, QueryRequest, QueryResponse};
@@ -181,6 +181,28 @@ impl Collection {
         self.0.write(Operation::Delete(ids), durability)
     }
 
+    /// Deletes the points that match a filter when this is called. The journal gets their ids, so
+    /// that a replay deletes the same points. A point that another thread replaces in between is
+    /// deleted, too.
+    ///
+    /// # Errors
+    /// As [`Self::upsert_batch`], and [`Error::Invalid`] if the filter does not fit the
+    /// collection.
+    pub fn delete_where(&self, filter: &Filter, durability: Durability) -> Result<WriteReceipt> {
+        let condition = filter.resolve(&self.0.config)?;
+        let snapshot = self.snapshot();
+        let mut ids = Vec::new();
+        for (view, rows) in snapshot.views.iter().zip(snapshot.matching(&condition)?) {
+            for row in rows {
+                ids.push(view.reader.id(row)?);
+            }
+        }
+        if ids.is_empty() {
+            return Ok(WriteReceipt { sequence: snapshot.sequence, affected: 0, durability });
+        }
+        self.0.write(Operation::Delete(ids), durability)
+    }
+
     /// The points of these ids, in their order; `None` where there is none.
     ///
     /// # Errors
@@ -208,9 +230,24 @@ impl Collection {
         limit: usize,
         include: Include,
     ) -> Result<ScrollPage> {
+        self.scroll_where(None, after, limit, include)
+    }
+
+    /// As [`Self::scroll`], over the points that match a filter, if there is one.
+    ///
+    /// # Errors
+    /// As [`Self::scroll`], and [`Error::Invalid`] if the filter does not fit the collection.
+    pub fn scroll_where(
+        &self,
+        filter: Option<&Filter>,
+        after: Option<&PointId>,
+        limit: usize,
+        include: Include,
+    ) -> Result<ScrollPage> {
         check_range("limit", 1, limits::MAX_SCROLL_LIMIT, limit)?;
+        let condition = filter.map(|filter| filter.resolve(&self.0.config)).transpose()?;
         let snapshot = self.snapshot();
-        let mut page = snapshot.page(after, limit + 1)?;
+        let mut page = snapshot.page(after, limit + 1, condition.as_ref())?;
         let more = page.len() > limit;
         page.truncate(limit);
         let points = page
@@ -248,6 +285,17 @@ impl Collection {
     /// Number of points.
     pub fn count(&self) -> u64 {
         self.snapshot().count()
+    }
+
+    /// Number of points that match a filter.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the filter does not fit the collection, or if a sealed file is
+    /// damaged.
+    pub fn count_where(&self, filter: &Filter) -> Result<u64> {
+        let condition = filter.resolve(&self.0.config)?;
+        let matching = self.snapshot().matching(&condition)?;
+        Ok(matching.iter().map(RoaringBitmap::len).sum())
     }
 
     /// Moves everything written so far into sealed segments, and waits for it.

@@ -1,7 +1,8 @@
 //! Journal records: one write, as bytes.
 //!
 //! A record holds exactly what is applied to memory — scaled, rounded, in columns — so that a
-//! replay rebuilds the same rows. Encoded with postcard; vectors are little-endian bytes.
+//! replay rebuilds the same rows. What payloads hold at declared paths is read from them again.
+//! Encoded with postcard; vectors are little-endian bytes.
 
 use half::f16;
 use lanner_storage::StorageError;
@@ -105,7 +106,9 @@ impl Operation {
                 let payloads =
                     payloads.into_iter().map(|text| text.map(Payload::from_stored)).collect();
                 let ids = ids.into_iter().map(PointId::from).collect();
-                Ok(Self::Upsert(PointBatch { ids, payloads, fields }))
+                PointBatch::from_columns(config, ids, payloads, fields)
+                    .map(Self::Upsert)
+                    .map_err(|error| corrupted(error.to_string()).into())
             }
             Record::Delete { ids } => {
                 Ok(Self::Delete(ids.into_iter().map(PointId::from).collect()))

@@ -5,8 +5,8 @@ use roaring::RoaringBitmap;
 
 use super::invalid::check_range;
 use super::{
-    CollectionConfig, Elements, InvalidInput, Metric, Payload, Point, PointId, Problem,
-    VectorField, VectorKind, VectorRef, VectorsView, limits,
+    CollectionConfig, Elements, InvalidInput, Metric, Payload, PayloadColumn, Point, PointId,
+    Problem, VectorField, VectorKind, VectorRef, VectorsView, limits, read_paths,
 };
 use crate::kernels;
 
@@ -87,9 +87,30 @@ pub struct PointBatch {
     pub(crate) ids: Vec<PointId>,
     pub(crate) payloads: Vec<Option<Payload>>,
     pub(crate) fields: Vec<FieldColumn>,
+    /// What the payloads hold at the declared paths, in the order of these.
+    pub(crate) paths: Vec<PayloadColumn>,
 }
 
 impl PointBatch {
+    /// A batch from its columns, which fit each other. What the payloads hold at the declared
+    /// paths is read from them.
+    ///
+    /// # Errors
+    /// If a payload holds a value of another type at a declared path.
+    pub(crate) fn from_columns(
+        config: &CollectionConfig,
+        ids: Vec<PointId>,
+        payloads: Vec<Option<Payload>>,
+        fields: Vec<FieldColumn>,
+    ) -> Result<Self, InvalidInput> {
+        let mut paths = empty_paths(config);
+        for payload in &payloads {
+            let row = read_paths(config, payload.as_ref())?;
+            paths.iter_mut().zip(row).for_each(|(path, values)| path.push(values));
+        }
+        Ok(Self { ids, payloads, fields, paths })
+    }
+
     /// Number of points.
     pub fn len(&self) -> usize {
         self.ids.len()
@@ -106,8 +127,13 @@ impl PointBatch {
             self.fields.iter().map(|column| column.elements.as_ref().as_bytes().len()).sum();
         let payloads: usize =
             self.payloads.iter().flatten().map(|payload| payload.as_str().len()).sum();
-        vectors + payloads + self.ids.len() * size_of::<PointId>()
+        let paths: usize = self.paths.iter().map(PayloadColumn::size_bytes).sum();
+        vectors + payloads + paths + self.ids.len() * size_of::<PointId>()
     }
+}
+
+fn empty_paths(config: &CollectionConfig) -> Vec<PayloadColumn> {
+    config.payload.values().map(|&payload_type| PayloadColumn::new(payload_type)).collect()
 }
 
 /// Builds a [`PointBatch`] point by point. A refused point leaves the batch as it was, so that a
@@ -123,7 +149,8 @@ impl<'c> PointBatchBuilder<'c> {
     /// An empty batch for a collection of this configuration.
     pub fn new(config: &'c CollectionConfig) -> Self {
         let fields = config.fields.values().map(FieldColumn::new).collect();
-        let batch = PointBatch { ids: Vec::new(), payloads: Vec::new(), fields };
+        let (ids, payloads, paths) = (Vec::new(), Vec::new(), empty_paths(config));
+        let batch = PointBatch { ids, payloads, fields, paths };
         Self { config, batch, scratch: vec![None; config.fields.len()] }
     }
 
@@ -141,7 +168,8 @@ impl<'c> PointBatchBuilder<'c> {
     ///
     /// # Errors
     /// If the id is malformed, a field unknown or given twice, no vector is given, the batch is
-    /// full, or a vector has the wrong kind, dimension or values. The batch is then unchanged.
+    /// full, a vector has the wrong kind, dimension or values, or the payload a value of the wrong
+    /// type at a declared path. The batch is then unchanged.
     pub fn push_parts<'v>(
         &mut self,
         id: PointId,
@@ -165,7 +193,11 @@ impl<'c> PointBatchBuilder<'c> {
             let problem = Problem::Missing { expected: "at least one vector" };
             return Err(InvalidInput::new("vectors", problem));
         }
+        let paths = read_paths(self.config, payload.as_ref())?;
         let row = self.batch.len() as u32;
+        for (path, values) in self.batch.paths.iter_mut().zip(paths) {
+            path.push(values);
+        }
         for (column, values) in self.batch.fields.iter_mut().zip(&self.scratch) {
             column.push(row, values.as_deref());
         }

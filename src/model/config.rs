@@ -1,12 +1,14 @@
-//! The settings of a collection: its named vector fields.
+//! The settings of a collection: its named vector fields and declared payload paths.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::invalid::check_range;
+use super::payload_type::validate_path;
 use super::{
-    Compression, ElementType, IndexSettings, InvalidInput, Memory, Primary, Problem, limits,
+    Compression, ElementType, IndexSettings, InvalidInput, Memory, PayloadType, Primary, Problem,
+    limits,
 };
 
 /// How two vectors are compared. Scores are higher-is-better for each.
@@ -133,6 +135,11 @@ impl VectorField {
 pub struct CollectionConfig {
     /// The vector fields by name.
     pub fields: BTreeMap<String, VectorField>,
+    /// The payload paths that filters may use, with the type of their values. A path is the keys
+    /// of nested objects, separated by dots. Points with a value of another type there are
+    /// refused. Set when the collection is created, and never changed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub payload: BTreeMap<String, PayloadType>,
 }
 
 impl CollectionConfig {
@@ -148,10 +155,18 @@ impl CollectionConfig {
         self
     }
 
+    /// With a declared payload path, as in `meta.year`, for filters.
+    #[must_use]
+    pub fn with_payload(mut self, path: impl Into<String>, payload_type: PayloadType) -> Self {
+        self.payload.insert(path.into(), payload_type);
+        self
+    }
+
     /// Checks the settings.
     ///
     /// # Errors
-    /// If there is no field or too many, a name is malformed, or a setting out of bounds.
+    /// If there is no field or too many, a name is malformed, or a setting out of bounds; and if
+    /// too many payload paths are declared, or a malformed one.
     pub fn validate(&self) -> Result<(), InvalidInput> {
         check_range("fields", 1, limits::MAX_FIELDS, self.fields.len())?;
         for (name, field) in &self.fields {
@@ -162,7 +177,8 @@ impl CollectionConfig {
             field.compression.validate(field).map_err(within)?;
             field.index.validate().map_err(within)?;
         }
-        Ok(())
+        check_range("payload", 0, limits::MAX_PATHS, self.payload.len())?;
+        self.payload.keys().try_for_each(|path| validate_path(path))
     }
 
     /// Position and settings of the field called `name`. Positions follow the order of names.

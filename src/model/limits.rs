@@ -31,3 +31,21 @@ pub const MAX_EXAMPLES: usize = 1_000;
 pub const MAX_SEARCH_WINDOW: usize = 100_000;
 /// Most candidates one query can re-rank.
 pub const MAX_RERANK: usize = 100_000;
+/// Most payload paths a collection can declare.
+pub const MAX_PATHS: usize = 64;
+/// Longest declared payload path, in bytes.
+pub const MAX_PATH_BYTES: usize = 256;
+/// Most keys a declared payload path can have.
+pub const MAX_PATH_PARTS: usize = 16;
+/// Most values one point can have at a declared payload path.
+pub const MAX_PATH_VALUES: usize = 4_096;
+/// Longest keyword at a declared payload path, in bytes.
+pub const MAX_KEYWORD_BYTES: usize = 1_024;
+/// Most levels a filter can have.
+pub const MAX_FILTER_DEPTH: usize = 32;
+/// Most parts a filter can have: combinations and tests.
+pub const MAX_FILTER_NODES: usize = 1_024;
+/// Most values all lists of a filter can hold.
+pub const MAX_FILTER_VALUES: usize = 10_000;
+/// Most ids a filter can name.
+pub const MAX_FILTER_IDS: usize = 100_000;

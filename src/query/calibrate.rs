@@ -112,11 +112,12 @@ impl<'a> Subject<'a> {
         let deleted = Arc::new(RoaringBitmap::new());
         let snapshot =
             Snapshot { sequence: 0, views: vec![View { reader: reader.clone(), deleted }] };
-        let plans = sample
+        let mut plans = sample
             .requests
             .iter()
             .map(|request| Plan::new(&snapshot, config, request))
             .collect::<Result<Vec<_>>>()?;
+        plans.iter_mut().for_each(|plan| plan.choose_depths(&snapshot));
         let answers = super::executor::answer_plans(&snapshot, config, &plans, Deadline::NEVER)?;
         let threshold = |hits: &[super::Hit], k: usize| {
             let hit = hits.get(k - 1).or(hits.last());

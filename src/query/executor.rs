@@ -17,6 +17,7 @@ use super::request::{Explanation, Hit, QueryRequest, QueryResponse, Stage};
 use super::rescore::{rescore, widen};
 use super::search::search;
 use super::top_k::{Bar, Candidate, TopK};
+use super::view_filter::{self, runs};
 use crate::error::{Error, Result};
 use crate::index::Effort;
 use crate::model::{CollectionConfig, Score, check_range, limits};
@@ -73,7 +74,11 @@ pub(crate) fn execute(
             other => other,
         })
     };
-    let plans = plans.into_iter().enumerate().map(named).collect::<Result<Vec<_>>>()?;
+    let mut plans = plans.into_iter().enumerate().map(named).collect::<Result<Vec<_>>>()?;
+    view_filter::prepare(snapshot, &mut plans)?;
+    for plan in &mut plans {
+        plan.choose_depths(snapshot);
+    }
     let answer = || answer_plans(snapshot, config, &plans, deadline);
     match plans.as_slice() {
         [plan] if is_light(snapshot, plan) => answer(),
@@ -172,14 +177,12 @@ fn scan<'s>(
         let scanned = |(plan, _): &(&&Plan<'_>, &mut TopK<'_>)| plan.depths[view].is_none();
         for (plan, top) in plans.iter().zip(&mut tops).filter(scanned) {
             if let (Some(query), Some(codes)) = (&plan.codes[view], task.view.reader.codes(field)) {
-                score_codes(&task, field, codes, query, top);
+                score_codes(&task, plan, codes, query, top);
             }
         }
         let mut exact: Vec<_> =
             plans.iter().zip(&mut tops).filter(|(plan, _)| plan.codes[view].is_none()).collect();
-        if !exact.is_empty() {
-            score_vectors(&task, field, &mut exact);
-        }
+        score_vectors(&task, field, &mut exact);
         Ok(tops)
     };
     let mut tasks = tasks(snapshot, field, plans);
@@ -205,7 +208,13 @@ fn tasks<'s>(snapshot: &'s Snapshot, field: usize, plans: &[&Plan<'_>]) -> Vec<T
             || view.reader.vector_bytes(field) / u64::from(rows.max(1)),
             |codes| codes.row_bytes() as u64,
         );
-        let step = (TASK_BYTES / row_bytes.max(1)).clamp(1, u64::from(u32::MAX)) as u32;
+        let scanned = plans.iter().filter(|plan| plan.depths[index as usize].is_none());
+        let scored = scanned.map(|plan| plan.view_filter(index as usize));
+        let scored = scored.map(|filter| filter.map_or(rows.into(), |filter| filter.scored(rows)));
+        let Some(scored) = scored.max().filter(|&scored| scored > 0) else { continue };
+        // Ranges in which few rows are scored are longer.
+        let step = (TASK_BYTES / row_bytes.max(1)).max(1) * u64::from(rows) / scored;
+        let step = step.clamp(1, u64::from(u32::MAX)) as u32;
         for first in (0..rows).step_by(step as usize) {
             let rows = first..rows.min(first.saturating_add(step));
             tasks.push(Task { index, view, rows });
@@ -216,36 +225,64 @@ fn tasks<'s>(snapshot: &'s Snapshot, field: usize, plans: &[&Plan<'_>]) -> Vec<T
 
 fn score_codes(
     task: &Task<'_>,
-    field: usize,
+    plan: &Plan<'_>,
     codes: &FieldCodes,
     query: &PrimaryQuery,
     top: &mut TopK<'_>,
 ) {
-    let absent = task.view.reader.absent(field);
+    let absent = task.view.reader.absent(plan.field);
+    let filter = plan.view_filter(task.index as usize);
     let mut buffer = [0.0; CODE_ROWS];
-    for first in task.rows.clone().step_by(CODE_ROWS) {
-        let end = task.rows.end.min(first.saturating_add(CODE_ROWS as u32));
-        let scores = &mut buffer[..(end - first) as usize];
-        codes.score(query, first..end, scores);
-        let mut threshold = top.threshold().0;
-        for (row, &score) in (first..end).zip(&*scores) {
-            // Few rows pass the first check; scores of codes are never NaN.
-            if score >= threshold
-                && !task.view.deleted.contains(row)
-                && !absent.is_some_and(|absent| absent.contains(row))
-            {
-                top.offer(Score(score), task.locate(row));
-                threshold = top.threshold().0;
+    for run in runs(filter, task.rows.clone()) {
+        for first in run.clone().step_by(CODE_ROWS) {
+            let end = run.end.min(first.saturating_add(CODE_ROWS as u32));
+            let scores = &mut buffer[..(end - first) as usize];
+            codes.score(query, first..end, scores);
+            let mut threshold = top.threshold().0;
+            for (row, &score) in (first..end).zip(&*scores) {
+                // Few rows pass the first check; scores of codes are never NaN.
+                if score >= threshold
+                    && !task.view.deleted.contains(row)
+                    && !absent.is_some_and(|absent| absent.contains(row))
+                    && filter.is_none_or(|filter| filter.allows(row))
+                {
+                    top.offer(Score(score), task.locate(row));
+                    threshold = top.threshold().0;
+                }
             }
         }
     }
 }
 
+/// Scores vectors: those that a filter has gathered for its plan alone, the others once for all.
 fn score_vectors(task: &Task<'_>, field: usize, plans: &mut [(&&Plan<'_>, &mut TopK<'_>)]) {
-    task.view.reader.read_ahead(field, task.rows.clone());
-    let mut deleted = task.view.deleted.range(task.rows.clone()).peekable();
+    let view = task.index as usize;
+    let gathered = |(plan, _): &(&&Plan<'_>, &mut TopK<'_>)| {
+        plan.view_filter(view).is_some_and(|filter| filter.gathered.is_some())
+    };
+    plans.sort_by_key(gathered);
+    let (swept, gathered) = plans.split_at_mut(plans.partition_point(|plan| !gathered(plan)));
+    if !swept.is_empty() {
+        score_rows(task, field, task.rows.clone(), swept);
+    }
+    for plan in gathered {
+        for run in runs(plan.0.view_filter(view), task.rows.clone()) {
+            score_rows(task, field, run, std::slice::from_mut(plan));
+        }
+    }
+}
+
+fn score_rows(
+    task: &Task<'_>,
+    field: usize,
+    rows: Range<u32>,
+    plans: &mut [(&&Plan<'_>, &mut TopK<'_>)],
+) {
+    let view = task.index as usize;
+    task.view.reader.read_ahead(field, rows.clone());
+    let mut deleted = task.view.deleted.range(rows.clone()).peekable();
     let mut widened = Vec::new();
-    task.view.reader.visit_vectors(field, task.rows.clone(), &mut |first, vectors, range| {
+    task.view.reader.visit_vectors(field, rows, &mut |first, vectors, range| {
         for local in range {
             let row = first + local as u32;
             if deleted.next_if_eq(&row).is_some()
@@ -255,7 +292,9 @@ fn score_vectors(task: &Task<'_>, field: usize, plans: &mut [(&&Plan<'_>, &mut T
             }
             let elements = widen(vectors.row(local), &mut widened);
             for (plan, top) in plans.iter_mut() {
-                top.offer(plan.scorer.score(elements), task.locate(row));
+                if plan.view_filter(view).is_none_or(|filter| filter.allows(row)) {
+                    top.offer(plan.scorer.score(elements), task.locate(row));
+                }
             }
         }
     });
@@ -302,7 +341,8 @@ fn answer(
     let candidates = found.len() as u64;
     let best = if reranks { rerank(snapshot, plan, found) } else { found };
     let explanation = plan.request.explain.then(|| {
-        let mut stages = search_stages(snapshot, plan, efforts, times.search);
+        let mut stages = filter_stages(plan);
+        stages.extend(search_stages(snapshot, plan, efforts, times.search));
         stages.extend(scan_stages(snapshot, plan, times.scan));
         if reranks {
             stages.push(rerank_stage(snapshot, plan, candidates, micros(started)));
@@ -356,16 +396,46 @@ fn code_of(codes: &FieldCodes) -> &str {
     codes.report().chosen().map_or("", |rung| rung.code.as_str())
 }
 
+/// What the filter came to, a stage for each way it was used.
+fn filter_stages(plan: &Plan<'_>) -> Vec<Stage> {
+    let mut ways = BTreeMap::<&str, u64>::new();
+    let views = plan.filter.iter().flat_map(|filter| &filter.views).zip(&plan.depths);
+    for (filter, depth) in views {
+        let (way, rows) = match (&filter.gathered, depth) {
+            (Some(gathered), _) => ("gathered", gathered.len()),
+            (None, Some(_)) => ("traversed", filter.cardinality.expected),
+            (None, None) => ("checked", filter.cardinality.expected),
+        };
+        *ways.entry(way).or_default() += rows;
+    }
+    let micros = plan.filter.as_ref().map_or(0, |filter| filter.micros);
+    let stage = |(way, rows): (&str, u64)| Stage {
+        name: "filter".into(),
+        source: way.into(),
+        rows,
+        bytes: 0,
+        micros,
+    };
+    ways.into_iter().map(stage).collect()
+}
+
 /// What the scan read, a stage for each kind of source.
 fn scan_stages(snapshot: &Snapshot, plan: &Plan<'_>, micros: u64) -> Vec<Stage> {
     let mut sources = BTreeMap::<String, (u64, u64)>::new();
-    let scanned = snapshot.views.iter().zip(&plan.codes).zip(&plan.depths);
-    for ((view, query), _) in scanned.filter(|(_, depth)| depth.is_none()) {
+    for (index, (view, query)) in snapshot.views.iter().zip(&plan.codes).enumerate() {
+        if plan.depths[index].is_some() {
+            continue;
+        }
         let codes = view.reader.codes(plan.field).filter(|_| query.is_some());
-        let rows = u64::from(view.reader.rows());
+        let all = u64::from(view.reader.rows());
+        let filter = plan.view_filter(index);
+        let rows = filter.map_or(all, |filter| filter.scored(view.reader.rows()));
         let (source, bytes) = match codes {
             Some(codes) => (format!("codes {}", code_of(codes)), rows * codes.row_bytes() as u64),
-            None => (vectors_of(view, plan.field), view.reader.vector_bytes(plan.field)),
+            None => {
+                let bytes = view.reader.vector_bytes(plan.field);
+                (vectors_of(view, plan.field), bytes * rows / all.max(1))
+            }
         };
         let sum = sources.entry(source).or_default();
         *sum = (sum.0 + rows, sum.1 + bytes);

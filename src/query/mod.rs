@@ -15,6 +15,7 @@ mod rescore;
 mod scorer;
 mod search;
 mod top_k;
+mod view_filter;
 
 pub(crate) use calibrate::{CalibrationSample, Subject};
 pub use deadline::Deadline;

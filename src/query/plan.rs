@@ -1,14 +1,16 @@
 //! From a request to what the executor does: validation, and which rows are scored how.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::examples::{self, Examples};
 use super::request::{Query, QueryRequest};
 use super::scorer::Scorer;
+use super::view_filter::{SnapshotFilter, ViewFilter};
 use crate::error::Result;
 use crate::index::{Calibration, DEFAULT_TARGET_RECALL, Depth};
 use crate::model::{
-    CollectionConfig, InvalidInput, Problem, Score, VectorRef, check_range, limits,
+    CollectionConfig, Condition, InvalidInput, Problem, Score, VectorRef, check_range, limits,
 };
 use crate::quantization::PrimaryQuery;
 use crate::segment::{Location, Snapshot, View};
@@ -32,6 +34,10 @@ pub struct Plan<'r> {
     pub depths: Vec<Option<Depth>>,
     /// The share of the exact nearest rows that is expected to be found.
     pub estimated_recall: f32,
+    /// The request's filter, validated.
+    pub condition: Option<Condition>,
+    /// The same, prepared for each view; set by [`super::view_filter::prepare`].
+    pub filter: Option<Arc<SnapshotFilter<'r>>>,
 }
 
 impl<'r> Plan<'r> {
@@ -62,16 +68,33 @@ impl<'r> Plan<'r> {
         };
         let exclude = examples.locations;
         let codes = prepare(snapshot, field, &scorer, request.params.exact);
-        let (depths, estimated_recall) = (Vec::new(), 1.0);
-        let plan = Self { request, field, scorer, exclude, least, codes, depths, estimated_recall };
-        Ok(plan.with_depths(snapshot))
+        let condition = request.filter.as_ref().map(|filter| filter.resolve(config)).transpose()?;
+        Ok(Self {
+            request,
+            field,
+            scorer,
+            exclude,
+            least,
+            codes,
+            depths: Vec::new(),
+            estimated_recall: 1.0,
+            condition,
+            filter: None,
+        })
     }
 
-    /// Decides how far the indexes are searched.
-    fn with_depths(mut self, snapshot: &Snapshot) -> Self {
+    /// The filter of a view, if there is one.
+    pub fn view_filter(&self, view: usize) -> Option<&ViewFilter<'r>> {
+        self.filter.as_ref().map(|filter| &filter.views[view])
+    }
+
+    /// Decides which indexes are searched, and how far: those of views whose filter has not
+    /// gathered the few rows to be scored.
+    pub fn choose_depths(&mut self, snapshot: &Snapshot) {
         let (mut expected, mut total) = (0.0, 0.0);
-        for (view, query) in snapshot.views.iter().zip(&self.codes) {
-            let index = view.reader.index(self.field).filter(|_| query.is_some());
+        for (number, (view, query)) in snapshot.views.iter().zip(&self.codes).enumerate() {
+            let gathered = self.view_filter(number).is_some_and(|filter| filter.gathered.is_some());
+            let index = view.reader.index(self.field).filter(|_| query.is_some() && !gathered);
             let (depth, recall) = match index {
                 Some(index) => {
                     let (depth, recall) = self.depth(&index.report().calibration);
@@ -86,7 +109,6 @@ impl<'r> Plan<'r> {
         if total > 0.0 {
             self.estimated_recall = (expected / total) as f32;
         }
-        self
     }
 
     /// What the request says, or else what calibration says about the recall it asks for.

@@ -1,6 +1,6 @@
 //! What is asked and what is answered.
 
-use crate::model::{Include, Point, PointId, Vector};
+use crate::model::{Filter, Include, Point, PointId, Vector};
 
 /// A top-k query on one vector field.
 ///
@@ -16,6 +16,8 @@ pub struct QueryRequest {
     pub field: String,
     /// What to search for.
     pub query: Query,
+    /// Which points may be hits; all if not set.
+    pub filter: Option<Filter>,
     /// Number of hits to return.
     pub limit: usize,
     /// Number of best hits to leave out.
@@ -98,6 +100,7 @@ impl QueryRequest {
         Self {
             field,
             query,
+            filter: None,
             limit: 10,
             offset: 0,
             score_threshold: None,
@@ -105,6 +108,12 @@ impl QueryRequest {
             params,
             explain: false,
         }
+    }
+
+    /// Finds only points that match this.
+    #[must_use]
+    pub fn filter(self, filter: Filter) -> Self {
+        Self { filter: Some(filter), ..self }
     }
 
     /// Returns `limit` hits.
@@ -207,12 +216,14 @@ pub struct Explanation {
 /// A part of the work for an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stage {
-    /// `scan`, `search` (of an index) or `rerank`.
+    /// `filter`, `scan`, `search` (of an index) or `rerank`.
     pub name: String,
     /// What was read: `vectors`, codes as in `codes lvq4:256:pca`, or an index over them, as in
-    /// `graph lvq4:256:pca, window 16`.
+    /// `graph lvq4:256:pca, window 16`. Of a filter how it was used: the rows that match were
+    /// `gathered` and scored, rows that were scored were `checked`, or an index was `traversed` and
+    /// what it found checked.
     pub source: String,
-    /// Rows that were scored.
+    /// Rows that were scored; of a filter, rows that are expected to match.
     pub rows: u64,
     /// Bytes that were read for them.
     pub bytes: u64,

@@ -4,12 +4,14 @@
 //! query of a single index stays on its thread.
 
 use rayon::prelude::*;
+use roaring::RoaringBitmap;
 
 use super::Deadline;
 use super::plan::Plan;
 use crate::error::{Error, Result};
-use crate::index::{Ask, Depth, Effort, with_scratch};
-use crate::segment::{Snapshot, View};
+use crate::index::{Ask, Effort, Scores, with_scratch};
+use crate::quantization::PrimaryQuery;
+use crate::segment::{FieldCodes, Snapshot, View};
 
 /// What a search of one index found.
 pub struct Found {
@@ -41,7 +43,7 @@ pub fn search(
         if deadline.passed() {
             return Err(Error::DeadlineExceeded);
         }
-        let (rows, effort) = search_view(&snapshot.views[view], view, field, plans[plan]);
+        let (rows, effort) = search_view(&snapshot.views[view], view, field, plans[plan])?;
         Ok(Found { plan, view, rows, effort })
     };
     if jobs.len() <= 1 {
@@ -56,31 +58,63 @@ fn search_view(
     number: usize,
     field: usize,
     plan: &Plan<'_>,
-) -> (Vec<(f32, u32)>, Effort) {
+) -> Result<(Vec<(f32, u32)>, Effort)> {
     let reader = &view.reader;
     let (Some(query), Some(depth)) = (&plan.codes[number], plan.depths[number]) else {
-        return Default::default();
+        return Ok(Default::default());
     };
     let (Some(codes), Some(index)) = (reader.codes(field), reader.index(field)) else {
-        return Default::default();
+        return Ok(Default::default());
     };
-    let rows = u64::from(reader.rows());
+    let filter = plan.view_filter(number).map(|filter| &filter.rows);
+    let (rows, live) = (u64::from(reader.rows()).max(1), view.live_rows());
+    let matching = plan.view_filter(number).map_or(rows, |filter| filter.cardinality.expected);
+    // Half of the candidates are enough to re-rank, as far as there are so many.
+    let enough = (plan.hits() + depth.rerank) / 2;
+    let allowed = |row| filter.is_none_or(|filter| filter.matches(row));
     let ask = Ask {
         codes: codes.scores(query),
         depth,
-        accept: |row| !view.deleted.contains(row),
-        share: view.live_rows() as f64 / rows.max(1) as f64,
-        least: least(plan, depth, view),
-        most_scored: rows,
+        accept: |row| !view.deleted.contains(row) && allowed(row),
+        share: live as f64 / rows as f64 * matching as f64 / rows as f64,
+        least: enough.min(live.try_into().unwrap_or(usize::MAX)),
+        // Scoring all that match would have been less work.
+        most_scored: matching,
         hidden: None,
     };
     let mut found = Vec::with_capacity(depth.rerank);
-    let effort = with_scratch(|scratch| index.search(&ask, scratch, &mut found));
-    (found, effort)
+    let mut effort = with_scratch(|scratch| index.search(&ask, scratch, &mut found));
+    if let Some(filter) = filter
+        && found.len() < enough
+    {
+        // What matches lies far from the query, or is rarer than was expected.
+        let matching = filter.bitmap()? - &*view.deleted;
+        if matching.len() > found.len() as u64 {
+            effort.scored += matching.len();
+            found = best_of(codes, query, reader.absent(field), &matching, depth.rerank);
+        }
+    }
+    Ok((found, effort))
 }
 
-/// What has to be found at least, as far as there are so many rows.
-fn least(plan: &Plan<'_>, depth: Depth, view: &View) -> usize {
-    let enough = (plan.hits() + depth.rerank) / 2;
-    enough.min(view.live_rows().try_into().unwrap_or(usize::MAX))
+/// The best rows of a set by their codes.
+fn best_of(
+    codes: &FieldCodes,
+    query: &PrimaryQuery,
+    absent: Option<&RoaringBitmap>,
+    rows: &RoaringBitmap,
+    count: usize,
+) -> Vec<(f32, u32)> {
+    let present = |row: &u32| !absent.is_some_and(|absent| absent.contains(*row));
+    let rows: Vec<u32> = rows.iter().filter(present).collect();
+    let mut scores = vec![0.0; rows.len()];
+    codes.scores(query).score(&rows, &mut scores);
+    let mut found: Vec<(f32, u32)> = scores.into_iter().zip(rows).collect();
+    let better = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
+    if count < found.len() {
+        found.select_nth_unstable_by(count, better);
+        found.truncate(count);
+    }
+    found.sort_unstable_by(better);
+    found
 }

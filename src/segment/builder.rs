@@ -11,6 +11,7 @@ use lanner_storage::{Directory, FileEntry, SectionWriter, SegmentEntry};
 use roaring::RoaringBitmap;
 
 use super::codes::write_codes;
+use super::payload_index::write_payload_index;
 use super::{SegmentReader, sections};
 use crate::error::{Error, Result};
 use crate::model::{CollectionConfig, Memory, PointId, VectorField, VectorKind};
@@ -109,6 +110,9 @@ pub fn build_segment(plan: &BuildPlan<'_>, sources: &[BuildSource]) -> Result<Se
         .map_err(|_| Error::Internal(format!("a segment cannot hold {rows} rows")))?;
     let files = write_folder(plan.directory, plan.folder, |temporary| {
         let mut files = vec![write_points(plan.directory, temporary, sources)?];
+        if !plan.config.payload.is_empty() {
+            files.push(write_payload_index(plan, temporary, sources)?);
+        }
         for (index, field) in plan.config.fields.values().enumerate() {
             let trained = plan.codecs.get(index).and_then(Option::as_deref);
             let keep_raw = trained.is_none() || field.compression.keep_raw;
@@ -250,7 +254,7 @@ fn write_field(
     finish(writer, name)
 }
 
-fn bitmap_bytes(bitmap: &RoaringBitmap) -> Result<Vec<u8>> {
+pub(super) fn bitmap_bytes(bitmap: &RoaringBitmap) -> Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(bitmap.serialized_size());
     bitmap
         .serialize_into(&mut bytes)

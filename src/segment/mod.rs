@@ -11,6 +11,8 @@ mod codes;
 mod index;
 mod memory;
 mod mutable;
+mod payload_index;
+mod row_filter;
 mod sealed;
 mod sections;
 mod snapshot;
@@ -24,11 +26,12 @@ pub use index::{FieldIndex, IndexReport, write_index};
 pub use memory::{FileMemory, FileRole};
 pub use mutable::{MutableReader, MutableSegment};
 use roaring::RoaringBitmap;
+pub use row_filter::{Cardinality, RowFilter};
 pub use sealed::{SealedSegment, SegmentFile};
 pub use snapshot::{Location, Snapshot, View};
 
 use crate::error::Result;
-use crate::model::{Payload, PointId, Vector, VectorsView};
+use crate::model::{Condition, Payload, PointId, Scalar, Vector, VectorsView};
 
 /// What can be read from a segment, whether in memory or sealed.
 pub trait SegmentReader: Send + Sync {
@@ -63,6 +66,24 @@ pub trait SegmentReader: Send + Sync {
     /// # Errors
     /// [`lanner_storage::StorageError::Corrupted`] if a sealed file holds no sound text there.
     fn payload(&self, row: u32) -> Result<Option<Payload>>;
+
+    /// Prepares a condition, which was resolved for this collection, for the rows of this segment.
+    ///
+    /// # Errors
+    /// [`lanner_storage::StorageError::Corrupted`] if a sealed file turns out damaged.
+    fn filter<'s>(&'s self, condition: &Condition) -> Result<RowFilter<'s>>;
+
+    /// Visits what the rows hold at the declared payload path `path` (in the order of names),
+    /// deleted rows left out, in the order of rows and of values; `None` is `null`.
+    ///
+    /// # Errors
+    /// As [`Self::filter`].
+    fn visit_path(
+        &self,
+        path: usize,
+        deleted: &RoaringBitmap,
+        visit: &mut dyn FnMut(u32, Option<Scalar<'_>>),
+    ) -> Result<()>;
 
     /// Visits the vectors of a field for the rows of `range`, block by block: `visit` gets the
     /// block's first row, the block, and which of its rows lie in the range. Where the vectors

@@ -10,9 +10,10 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use roaring::RoaringBitmap;
 
-use super::SegmentReader;
+use super::row_filter::Node;
+use super::{RowFilter, SegmentReader};
 use crate::error::Result;
-use crate::model::{Payload, PointBatch, PointId, VectorsView};
+use crate::model::{ColumnTest, Condition, Payload, PointBatch, PointId, Scalar, VectorsView};
 
 const NO_ROW: u32 = u32::MAX;
 
@@ -128,6 +129,23 @@ impl MutableReader {
         let batch = self.segment.batch_of(row)?;
         Some((&batch.points, (row - batch.first_row) as usize))
     }
+
+    /// The batches with rows that may be seen, and how many of these they have.
+    fn batches(&self) -> impl Iterator<Item = (&Appended, usize)> {
+        let all = (0..).map_while(|index| self.segment.batches.get(index));
+        let seen = all.take_while(|batch| batch.first_row < self.rows);
+        seen.map(|batch| (batch, batch.points.len().min((self.rows - batch.first_row) as usize)))
+    }
+
+    fn select(&self, column: usize, test: &ColumnTest) -> RoaringBitmap {
+        let mut selected = RoaringBitmap::new();
+        for (batch, rows) in self.batches() {
+            batch.points.paths[column].select(test, rows, &mut |local| {
+                selected.insert(batch.first_row + local as u32);
+            });
+        }
+        selected
+    }
 }
 
 impl SegmentReader for MutableReader {
@@ -161,6 +179,35 @@ impl SegmentReader for MutableReader {
 
     fn payload(&self, row: u32) -> Result<Option<Payload>> {
         Ok(self.point(row).and_then(|(points, index)| points.payloads[index].clone()))
+    }
+
+    // Reading all values once costs less than scoring the rows, and finds them exactly.
+    fn filter<'s>(&'s self, condition: &Condition) -> Result<RowFilter<'s>> {
+        let filter = RowFilter::new(self.rows, condition, &mut |leaf| match leaf {
+            Condition::Column { column, test } => Ok(Node::rows(self.select(*column, test))),
+            leaf => Node::ids(self, leaf),
+        })?;
+        Ok(RowFilter::of_rows(self.rows, filter.bitmap()?))
+    }
+
+    fn visit_path(
+        &self,
+        path: usize,
+        deleted: &RoaringBitmap,
+        visit: &mut dyn FnMut(u32, Option<Scalar<'_>>),
+    ) -> Result<()> {
+        for (batch, rows) in self.batches() {
+            let column = &batch.points.paths[path];
+            for (local, row) in (0..rows).zip(batch.first_row..) {
+                if !deleted.contains(row) {
+                    column.visit(local, &mut |scalar| visit(row, Some(scalar)));
+                    if column.is_null(local) {
+                        visit(row, None);
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     fn visit_vectors(
@@ -221,6 +268,35 @@ mod tests {
         assert_eq!(late.vector(0, 2), Some(Vector::Single(vec![21.0])));
         assert_eq!(segment.previous(2), Some(1));
         assert_eq!(segment.previous(3), None);
+    }
+
+    #[test]
+    fn a_filter_sees_the_rows_of_its_reader() {
+        let segment = Arc::new(MutableSegment::default());
+        segment.append(batch(&[(1, 1.0), (2, 2.0)]));
+        let early = MutableReader::new(segment.clone(), 2);
+        segment.append(batch(&[(2, 3.0), (3, 4.0)]));
+        let filter = crate::model::Filter::ids([2, 3]);
+        let config = CollectionConfig::new();
+        for (filter, expected) in [(filter.clone(), vec![1]), (!filter, vec![0])] {
+            let condition = filter.resolve(&config).unwrap();
+            let rows = early.filter(&condition).unwrap().bitmap().unwrap();
+            assert_eq!(rows.iter().collect::<Vec<_>>(), expected);
+        }
+        let declared = config
+            .with_field("v", VectorField::single(1, Metric::Dot))
+            .with_payload("n", crate::model::PayloadType::Integer);
+        let segment = Arc::new(MutableSegment::default());
+        // The last batch begins after the last row of the reader.
+        for id in 0..4 {
+            let mut builder = PointBatchBuilder::new(&declared);
+            let payload = Payload::parse("{\"n\": 7}").unwrap();
+            builder.push(Point::new(id).with_vector("v", vec![1.0]).with_payload(payload)).unwrap();
+            segment.append(builder.finish());
+        }
+        let condition = crate::model::Filter::eq("n", 7).resolve(&declared).unwrap();
+        let rows = MutableReader::new(segment, 2).filter(&condition).unwrap().bitmap().unwrap();
+        assert_eq!(rows, RoaringBitmap::from([0, 1]));
     }
 
     #[test]

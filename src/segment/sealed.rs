@@ -17,11 +17,13 @@ use roaring::RoaringBitmap;
 use serde::de::IgnoredAny;
 
 use super::memory::place;
-use super::{FieldCodes, FieldIndex, FileMemory, FileRole, SegmentReader, sections};
-use crate::error::Result;
+use super::payload_index::PayloadIndex;
+use super::row_filter::Node;
+use super::{FieldCodes, FieldIndex, FileMemory, FileRole, RowFilter, SegmentReader, sections};
+use crate::error::{Error, Result};
 use crate::model::{
-    CollectionConfig, Elements, ElementsRef, Memory, Payload, PointId, PointIdRef, VectorField,
-    VectorKind, VectorsView,
+    CollectionConfig, Condition, Elements, ElementsRef, Memory, Payload, PointId, PointIdRef,
+    Scalar, VectorField, VectorKind, VectorsView,
 };
 
 /// Rows that are reconstructed at once.
@@ -33,6 +35,8 @@ pub struct SealedSegment {
     entry: SegmentEntry,
     points: SectionFile,
     text_rows: RoaringBitmap,
+    /// There if the collection declares payload paths.
+    payload_index: Option<PayloadIndex>,
     fields: Vec<SealedField>,
     /// How each of the files uses memory, in their order.
     memory: Vec<FileMemory>,
@@ -87,6 +91,13 @@ impl SealedSegment {
         };
         let points = open(sections::POINTS_FILE)?;
         let text_rows = bitmap(&points, sections::ID_TEXT_ROWS)?;
+        let payload_index = match config.payload.is_empty() {
+            true => None,
+            false => {
+                let file = open(sections::PAYLOAD_INDEX_FILE)?;
+                Some(PayloadIndex::open(file, config, entry.rows)?)
+            }
+        };
         let mut fields = Vec::with_capacity(config.fields.len());
         for (index, settings) in config.fields.values().enumerate() {
             let file = open(&sections::field_file(index))?;
@@ -105,7 +116,8 @@ impl SealedSegment {
             field.check(entry.rows)?;
             fields.push(field);
         }
-        let mut segment = Self { entry, points, text_rows, fields, memory: Vec::new() };
+        let memory = Vec::new();
+        let mut segment = Self { entry, points, text_rows, payload_index, fields, memory };
         segment.check_ids()?;
         segment.check_payloads()?;
         segment.memory = segment.place();
@@ -117,14 +129,17 @@ impl SealedSegment {
         let fields = self.fields.iter().flat_map(|field| {
             field.files().map(|(file, role)| place(file, field.settings.memory, role))
         });
-        let points = place(&self.points, Memory::default(), FileRole::Points);
-        std::iter::once(points).chain(fields).collect()
+        let whole =
+            std::iter::once(&self.points).chain(self.payload_index.iter().map(PayloadIndex::file));
+        let whole = whole.map(|file| place(file, Memory::default(), FileRole::Points));
+        whole.chain(fields).collect()
     }
 
     /// All files, in the order in which the builder lists them.
     fn open_files(&self) -> impl Iterator<Item = &SectionFile> {
         let fields = self.fields.iter().flat_map(SealedField::files);
-        std::iter::once(&self.points).chain(fields.map(|(file, _)| file))
+        let index = self.payload_index.iter().map(PayloadIndex::file);
+        std::iter::once(&self.points).chain(index).chain(fields.map(|(file, _)| file))
     }
 
     /// Compares everything in the files with its checksum, and returns an error for each section
@@ -366,6 +381,22 @@ impl SegmentReader for SealedSegment {
         Ok(Some(Payload::from_stored(text)))
     }
 
+    fn filter<'s>(&'s self, condition: &Condition) -> Result<RowFilter<'s>> {
+        RowFilter::new(self.entry.rows, condition, &mut |leaf| match leaf {
+            Condition::Column { column, test } => self.payload_index()?.test(*column, test),
+            leaf => Node::ids(self, leaf),
+        })
+    }
+
+    fn visit_path(
+        &self,
+        path: usize,
+        deleted: &RoaringBitmap,
+        visit: &mut dyn FnMut(u32, Option<Scalar<'_>>),
+    ) -> Result<()> {
+        self.payload_index()?.visit(path, deleted, visit)
+    }
+
     fn visit_vectors(
         &self,
         field: usize,
@@ -443,6 +474,11 @@ impl SegmentReader for SealedSegment {
 }
 
 impl SealedSegment {
+    fn payload_index(&self) -> Result<&PayloadIndex> {
+        let index = self.payload_index.as_ref();
+        index.ok_or_else(|| Error::Internal("a segment has no payload index".into()))
+    }
+
     fn id_ref(&self, row: u32) -> Result<PointIdRef<'_>> {
         let number = slice::<u64>(&self.points, sections::IDS, None)?[row as usize];
         if !self.text_rows.contains(row) {
@@ -492,13 +528,18 @@ pub(super) fn slice<'f, T: bytemuck::AnyBitPattern>(
     }
 }
 
-fn bitmap(file: &SectionFile, section: &str) -> Result<RoaringBitmap> {
+pub(super) fn bitmap(file: &SectionFile, section: &str) -> Result<RoaringBitmap> {
     RoaringBitmap::deserialize_from(file.section(section)?)
         .map_err(|error| corrupted(file, section, error.to_string()))
 }
 
 /// Checks that a section holds `items` + 1 offsets that rise from 0 to `end`.
-fn check_offsets(file: &SectionFile, section: &str, items: usize, end: u64) -> Result<()> {
+pub(super) fn check_offsets(
+    file: &SectionFile,
+    section: &str,
+    items: usize,
+    end: u64,
+) -> Result<()> {
     let offsets = slice::<u64>(file, section, Some(items + 1))?;
     if offsets.first() == Some(&0) && offsets.last() == Some(&end) && offsets.is_sorted() {
         return Ok(());

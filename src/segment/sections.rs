@@ -17,6 +17,16 @@ pub const PAYLOAD_OFFSETS: &str = "payload_offsets";
 /// The payloads, JSON text, one after the other.
 pub const PAYLOADS: &str = "payloads";
 
+/// The file with the columns of the declared payload paths.
+pub const PAYLOAD_INDEX_FILE: &str = "payload-index.sec";
+/// The declared paths and their types, as JSON.
+pub const PATHS: &str = "paths";
+
+/// The section of the path at `index` (in the order of names) that is called `part`.
+pub fn path_section(index: usize, part: &str) -> String {
+    format!("{index}.{part}")
+}
+
 /// The settings of the field, as JSON.
 pub const FIELD: &str = "field";
 /// The vectors, f32 or f16, row-major; empty if the secondary codes stand for them.

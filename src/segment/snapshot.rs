@@ -6,7 +6,7 @@ use roaring::RoaringBitmap;
 
 use super::SegmentReader;
 use crate::error::Result;
-use crate::model::{Include, Payload, Point, PointId};
+use crate::model::{Condition, Include, Payload, Point, PointId};
 
 /// A segment as it was at one moment.
 #[derive(Clone)]
@@ -48,6 +48,15 @@ impl Snapshot {
         self.views.iter().map(View::live_rows).sum()
     }
 
+    /// The live rows of each view that match a condition, which was resolved for this collection.
+    ///
+    /// # Errors
+    /// If a sealed file is damaged.
+    pub fn matching(&self, condition: &Condition) -> Result<Vec<RoaringBitmap>> {
+        let matching = |view: &View| Ok(view.reader.filter(condition)?.bitmap()? - &*view.deleted);
+        self.views.iter().map(matching).collect()
+    }
+
     /// Where the point with this id is.
     ///
     /// # Errors
@@ -68,14 +77,28 @@ impl Snapshot {
         &*self.views[location.view as usize].reader
     }
 
-    /// The first `limit` points with an id after `after`, in the order of ids.
+    /// The first `limit` points with an id after `after`, in the order of ids; only those that
+    /// match a condition, if there is one.
     ///
     /// # Errors
     /// If a sealed file is damaged.
-    pub fn page(&self, after: Option<&PointId>, limit: usize) -> Result<Vec<(PointId, Location)>> {
+    pub fn page(
+        &self,
+        after: Option<&PointId>,
+        limit: usize,
+        condition: Option<&Condition>,
+    ) -> Result<Vec<(PointId, Location)>> {
         let mut found = Vec::new();
         for (index, view) in self.views.iter().enumerate() {
-            let page = view.reader.page(after, &view.deleted, limit)?;
+            let page = match condition {
+                None => view.reader.page(after, &view.deleted, limit)?,
+                Some(condition) => {
+                    let mut others = RoaringBitmap::new();
+                    others.insert_range(0..view.reader.rows());
+                    others -= view.reader.filter(condition)?.bitmap()?;
+                    view.reader.page(after, &(others | &*view.deleted), limit)?
+                }
+            };
             let locate = |row| Location { view: index as u32, row };
             found.extend(page.into_iter().map(|(id, row)| (id, locate(row))));
         }

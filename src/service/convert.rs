@@ -11,12 +11,12 @@ pub mod to_model {
     use half::slice::HalfFloatSliceExt;
     use prost::bytes::Bytes;
 
-    use super::super::{compression, index, memory, proto};
+    use super::super::{compression, filter, index, memory, proto};
     use crate::model::{PointBatchBuilder, Problem};
     use crate::{
-        CollectionConfig, Durability, ElementType, Explanation, Hit, Include, InvalidInput, Metric,
-        MultiVector, Payload, Point, PointId, Query, QueryParams, QueryRequest, QueryResponse,
-        Stage, Vector, VectorField, VectorKind, WriteReceipt,
+        CollectionConfig, Durability, ElementType, Explanation, Filter, Hit, Include, InvalidInput,
+        Metric, MultiVector, Payload, Point, PointId, Query, QueryParams, QueryRequest,
+        QueryResponse, Stage, Vector, VectorField, VectorKind, WriteReceipt,
     };
 
     type Result<T> = std::result::Result<T, InvalidInput>;
@@ -163,10 +163,19 @@ pub mod to_model {
         queries.into_iter().map(convert).collect()
     }
 
+    /// A filter.
+    ///
+    /// # Errors
+    /// If a part of it is not set or malformed.
+    pub fn filter(message: proto::Filter) -> Result<Filter> {
+        filter::to_model(message)
+    }
+
     /// The configuration of a collection.
     ///
     /// # Errors
-    /// If it is not set, or a field's kind, metric or element is unknown or not set.
+    /// If it is not set, or a field's kind, metric or element, or the type of a payload path is
+    /// unknown or not set.
     pub fn config(config: Option<proto::CollectionConfig>) -> Result<CollectionConfig> {
         let config = config.ok_or_else(|| missing("config", "a configuration"))?;
         let mut converted = CollectionConfig::new();
@@ -174,6 +183,7 @@ pub mod to_model {
             let value = field(&value).map_err(|error| error.within(format!("fields.{name}")))?;
             converted = converted.with_field(name, value);
         }
+        converted.payload = filter::paths_to_model(config.payload)?;
         Ok(converted)
     }
 
@@ -221,6 +231,7 @@ pub mod to_model {
         Ok(QueryRequest {
             field: request.field,
             query,
+            filter: request.filter.map(filter::to_model).transpose()?,
             limit: request.limit as usize,
             offset: request.offset as usize,
             score_threshold: request.score_threshold,
@@ -275,11 +286,11 @@ pub mod to_model {
 
 /// The engine's types to messages.
 pub mod from_model {
-    use super::super::{compression, index, memory, proto};
+    use super::super::{compression, filter, index, memory, proto};
     use crate::{
-        CollectionConfig, CollectionInfo, Durability, ElementType, Hit, Include, Metric, Point,
-        PointId, Query, QueryRequest, QueryResponse, SegmentInfo, Stage, Vector, VectorField,
-        VectorKind, WriteReceipt,
+        CollectionConfig, CollectionInfo, Durability, ElementType, Filter, Hit, Include, Metric,
+        Point, PointId, Query, QueryRequest, QueryResponse, SegmentInfo, Stage, Vector,
+        VectorField, VectorKind, WriteReceipt,
     };
 
     /// An id.
@@ -339,7 +350,8 @@ pub mod from_model {
     /// The configuration of a collection.
     pub fn config(config: &CollectionConfig) -> proto::CollectionConfig {
         let fields = config.fields.iter().map(|(name, value)| (name.clone(), field(value)));
-        proto::CollectionConfig { fields: fields.collect() }
+        let payload = filter::paths_from_model(&config.payload);
+        proto::CollectionConfig { fields: fields.collect(), payload }
     }
 
     fn field(field: &VectorField) -> proto::VectorField {
@@ -409,6 +421,11 @@ pub mod from_model {
         }
     }
 
+    /// A filter.
+    pub fn filter(filter: &Filter) -> proto::Filter {
+        filter::from_model(filter)
+    }
+
     /// Which parts of points to return.
     pub fn include(include: Include) -> proto::Include {
         proto::Include { payload: include.payload, vectors: include.vectors }
@@ -440,6 +457,7 @@ pub mod from_model {
                 target_recall: request.params.target_recall,
             }),
             explain: request.explain,
+            filter: request.filter.as_ref().map(filter::from_model),
             score_threshold: request.score_threshold,
         }
     }

@@ -85,9 +85,19 @@ impl PointService for Points {
         &self,
         request: Request<DeletePointsRequest>,
     ) -> Result<Response<DeletePointsResponse>, Status> {
-        let DeletePointsRequest { collection, ids, durability } = request.into_inner();
+        let DeletePointsRequest { collection, ids, durability, filter } = request.into_inner();
         let receipt = on_collection(&self.database, collection, move |collection| {
-            collection.delete(to_model::point_ids(ids)?, to_model::durability(durability)?)
+            let durability = to_model::durability(durability)?;
+            match filter {
+                None => collection.delete(to_model::point_ids(ids)?, durability),
+                Some(filter) if ids.is_empty() => {
+                    collection.delete_where(&to_model::filter(filter)?, durability)
+                }
+                Some(_) => {
+                    let (expected, got) = ("no ids beside a filter", format!("{}", ids.len()));
+                    Err(InvalidInput::new("ids", Problem::Mismatch { expected, got }).into())
+                }
+            }
         })
         .await?;
         let receipt = Some(from_model::receipt(&receipt));
@@ -98,11 +108,14 @@ impl PointService for Points {
         &self,
         request: Request<ScrollPointsRequest>,
     ) -> Result<Response<ScrollPointsResponse>, Status> {
-        let ScrollPointsRequest { collection, after, limit, include } = request.into_inner();
+        let ScrollPointsRequest { collection, after, limit, include, filter } =
+            request.into_inner();
         let page = on_collection(&self.database, collection, move |collection| {
             let after = after.map(|id| to_model::point_id(Some(id), "after")).transpose()?;
             let limit = if limit == 0 { SCROLL_LIMIT } else { limit as usize };
-            collection.scroll(after.as_ref(), limit, to_model::include(include))
+            let filter = filter.map(to_model::filter).transpose()?;
+            let include = to_model::include(include);
+            collection.scroll_where(filter.as_ref(), after.as_ref(), limit, include)
         })
         .await?;
         let points = page.points.iter().map(from_model::point).collect();
@@ -114,8 +127,12 @@ impl PointService for Points {
         &self,
         request: Request<CountPointsRequest>,
     ) -> Result<Response<CountPointsResponse>, Status> {
-        let name = request.into_inner().collection;
-        let count = on_collection(&self.database, name, |c| Ok(c.count())).await?;
+        let CountPointsRequest { collection, filter } = request.into_inner();
+        let count = on_collection(&self.database, collection, |collection| match filter {
+            Some(filter) => collection.count_where(&to_model::filter(filter)?),
+            None => Ok(collection.count()),
+        })
+        .await?;
         Ok(Response::new(CountPointsResponse { count }))
     }
 }

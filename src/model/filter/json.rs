@@ -1,0 +1,277 @@
+//! Filters as JSON: `{"and": […]}`, `{"or": […]}`, `{"not": {…}}`, `{"ids": […]}`, and an object
+//! with `field` and a test: `eq`, `in`, `gt`, `gte`, `lt`, `lte`, `exists` or `null`.
+//!
+//! It is read by hand and not derived, so that errors name the place in the filter.
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value, json};
+
+use super::{Bounds, Filter, FilterValue};
+use crate::model::payload_column::shortened;
+use crate::model::{InvalidInput, PointId, Problem, limits};
+
+const FORMS: &str =
+    "an object with one of `and`, `or`, `not`, `ids`, or with `field` and one kind of test";
+const BOUNDS: [&str; 4] = ["gt", "gte", "lt", "lte"];
+const TESTS: [&str; 4] = ["eq", "in", "exists", "null"];
+
+type Result<T> = std::result::Result<T, InvalidInput>;
+
+impl Filter {
+    /// Reads a filter from JSON text.
+    ///
+    /// # Errors
+    /// [`Problem::Mismatch`] at the place, as in `filter.and[2].year`.
+    pub fn parse(text: &str) -> Result<Self> {
+        let value: Value = serde_json::from_str(text)
+            .map_err(|error| mismatch("filter", FORMS, error.to_string()))?;
+        Self::from_json(&value)
+    }
+
+    /// Reads a filter from JSON.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn from_json(value: &Value) -> Result<Self> {
+        read(value, "filter", 1)
+    }
+
+    /// The filter as JSON.
+    pub fn to_json(&self) -> Value {
+        match self {
+            Self::And(filters) => json!({"and": filters}),
+            Self::Or(filters) => json!({"or": filters}),
+            Self::Not(filter) => json!({"not": filter}),
+            Self::Eq { field, value } => json!({"field": field, "eq": value.to_json()}),
+            Self::In { field, values } => {
+                let values: Vec<Value> = values.iter().map(FilterValue::to_json).collect();
+                json!({"field": field, "in": values})
+            }
+            Self::Range { field, bounds } => {
+                let mut object = Map::from_iter([("field".to_owned(), json!(field))]);
+                let all = [&bounds.gt, &bounds.gte, &bounds.lt, &bounds.lte];
+                for (key, bound) in BOUNDS.into_iter().zip(all) {
+                    object.extend(bound.iter().map(|bound| (key.to_owned(), bound.to_json())));
+                }
+                Value::Object(object)
+            }
+            Self::Exists { field } => json!({"field": field, "exists": true}),
+            Self::IsNull { field } => json!({"field": field, "null": true}),
+            Self::Ids(ids) => json!({"ids": ids}),
+        }
+    }
+}
+
+impl FilterValue {
+    pub(super) fn to_json(&self) -> Value {
+        match self {
+            Self::Text(text) => json!(text),
+            Self::Integer(number) => json!(number),
+            Self::Float(number) => json!(number),
+            Self::Boolean(value) => json!(value),
+        }
+    }
+}
+
+impl Serialize for Filter {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        self.to_json().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Filter {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        Self::from_json(&Value::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+fn mismatch(path: &str, expected: &'static str, got: impl Into<String>) -> InvalidInput {
+    InvalidInput::new(path, Problem::Mismatch { expected, got: got.into() })
+}
+
+fn read(value: &Value, path: &str, depth: usize) -> Result<Filter> {
+    if depth > limits::MAX_FILTER_DEPTH {
+        return Err(super::resolve::too_deep(path));
+    }
+    let object = value.as_object().ok_or_else(|| mismatch(path, FORMS, shortened(value)))?;
+    if object.contains_key("field") {
+        return read_field(object, path);
+    }
+    let mut entries = object.iter();
+    let (Some((key, value)), None) = (entries.next(), entries.next()) else {
+        return Err(mismatch(path, FORMS, keys(object)));
+    };
+    let inside = format!("{path}.{key}");
+    let list = || -> Result<Vec<Filter>> {
+        let filters = array(value, &inside, "an array of filters")?.iter().enumerate();
+        filters.map(|(at, filter)| read(filter, &format!("{inside}[{at}]"), depth + 1)).collect()
+    };
+    match key.as_str() {
+        "and" => Ok(Filter::And(list()?)),
+        "or" => Ok(Filter::Or(list()?)),
+        "not" => Ok(Filter::Not(Box::new(read(value, &inside, depth + 1)?))),
+        "ids" => {
+            let ids = array(value, &inside, "an array of ids")?.iter().enumerate();
+            let ids = ids.map(|(at, id)| read_id(id, &format!("{inside}[{at}]")));
+            Ok(Filter::Ids(ids.collect::<Result<_>>()?))
+        }
+        _ => Err(mismatch(path, FORMS, keys(object))),
+    }
+}
+
+fn keys(object: &Map<String, Value>) -> String {
+    let keys: Vec<String> = object.keys().map(|key| format!("`{key}`")).collect();
+    if keys.is_empty() { "an empty object".into() } else { shorten(keys.join(", ")) }
+}
+
+fn shorten(text: String) -> String {
+    match text.char_indices().nth(120) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+fn array<'v>(value: &'v Value, path: &str, expected: &'static str) -> Result<&'v [Value]> {
+    let array = value.as_array().map(Vec::as_slice);
+    array.ok_or_else(|| mismatch(path, expected, shortened(value)))
+}
+
+fn read_id(value: &Value, path: &str) -> Result<PointId> {
+    let id = match value {
+        Value::String(text) => Some(text.as_str().into()),
+        other => other.as_u64().map(PointId::from),
+    };
+    id.ok_or_else(|| mismatch(path, "an unsigned number or a text", shortened(value)))
+}
+
+/// A test of the values at a path.
+fn read_field(object: &Map<String, Value>, path: &str) -> Result<Filter> {
+    let field = &object["field"];
+    let Some(field) = field.as_str().map(str::to_owned) else {
+        return Err(mismatch(&format!("{path}.field"), "a payload path", shortened(field)));
+    };
+    let at = format!("{path}.{field}");
+    let tests: Vec<&str> =
+        object.keys().map(String::as_str).filter(|key| *key != "field").collect();
+    match *tests {
+        ["eq"] => Ok(Filter::Eq { value: read_value(&object["eq"], &at)?, field }),
+        ["in"] => {
+            let values = array(&object["in"], &at, "an array of values")?.iter().enumerate();
+            let values = values
+                .map(|(index, value)| read_value(value, &format!("{at}.in[{index}]")))
+                .collect::<Result<_>>()?;
+            Ok(Filter::In { field, values })
+        }
+        ["exists"] => Ok(asked(Filter::Exists { field }, boolean(&object["exists"], &at)?)),
+        ["null"] => Ok(asked(Filter::IsNull { field }, boolean(&object["null"], &at)?)),
+        [_, ..] if tests.iter().all(|test| BOUNDS.contains(test)) => {
+            let bound = |key| object.get(key).map(|value| read_value(value, &at)).transpose();
+            let (gt, gte, lt, lte) = (bound("gt")?, bound("gte")?, bound("lt")?, bound("lte")?);
+            Ok(Filter::Range { field, bounds: Bounds { gt, gte, lt, lte } })
+        }
+        _ => {
+            let known = |test: &&&str| TESTS.contains(*test) || BOUNDS.contains(*test);
+            let got = match tests.iter().find(|test| !known(test)) {
+                Some(unknown) => shorten(format!("`{unknown}`")),
+                None => keys(object),
+            };
+            let expected =
+                "one of `eq`, `in`, `exists`, `null`, or bounds (`gt`, `gte`, `lt`, `lte`)";
+            Err(mismatch(&at, expected, got))
+        }
+    }
+}
+
+fn asked(filter: Filter, holds: bool) -> Filter {
+    if holds { filter } else { !filter }
+}
+
+fn boolean(value: &Value, path: &str) -> Result<bool> {
+    value.as_bool().ok_or_else(|| mismatch(path, "true or false", shortened(value)))
+}
+
+fn read_value(value: &Value, path: &str) -> Result<FilterValue> {
+    match value {
+        Value::String(text) => Ok(FilterValue::Text(text.clone())),
+        Value::Bool(value) => Ok(FilterValue::Boolean(*value)),
+        Value::Number(number) => Ok(match (number.as_i64(), number.as_f64()) {
+            (Some(number), _) => FilterValue::Integer(number),
+            (None, number) => FilterValue::Float(number.unwrap_or(f64::NAN)),
+        }),
+        Value::Null => Err(mismatch(path, "a value", "null; ask with `\"null\": true`")),
+        other => Err(mismatch(path, "a text, a number, true or false", shortened(other))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_comes_back_as_it_was() {
+        let texts = [
+            r#"{"and":[{"field":"lang","eq":"en"},{"field":"x","eq":true}]}"#,
+            r#"{"or":[{"field":"year","gte":2000,"lt":2010},{"field":"p","gt":0.5,"lte":7}]}"#,
+            r#"{"not":{"field":"tag","in":["a","b",3,-0.5,false]}}"#,
+            r#"{"ids":[1,"a",18446744073709551615]}"#,
+            r#"{"and":[{"field":"x","exists":true},{"field":"meta.y","null":true}]}"#,
+            r#"{"or":[]}"#,
+        ];
+        for text in texts {
+            let filter = Filter::parse(text).unwrap();
+            let expected: Value = serde_json::from_str(text).unwrap();
+            assert_eq!(filter.to_json(), expected);
+            let by_serde: Filter = serde_json::from_str(text).unwrap();
+            assert_eq!(by_serde, filter);
+        }
+        let absent = Filter::parse(r#"{"field":"x","exists":false}"#).unwrap();
+        assert_eq!(absent, !Filter::exists("x"));
+    }
+
+    #[test]
+    fn errors_name_the_place() {
+        let cases = [
+            ("{", "filter: expected an object with one of `and`"),
+            ("[]", "filter: expected an object with one of `and`"),
+            (
+                "{}",
+                "filter: expected an object with one of `and`, `or`, `not`, `ids`, or with `field` and one kind of test, got an empty object",
+            ),
+            (r#"{"and":[],"or":[]}"#, "test, got `and`, `or`"),
+            (r#"{"and":[{"or":[{"xor":[]}]}]}"#, "filter.and[0].or[0]: expected an object"),
+            (r#"{"and":{"field":"a","eq":1}}"#, "filter.and: expected an array of filters, got {"),
+            (r#"{"not":[]}"#, "filter.not: expected an object"),
+            (r#"{"ids":[1,-2]}"#, "filter.ids[1]: expected an unsigned number or a text, got -2"),
+            (r#"{"field":3}"#, "filter.field: expected a payload path, got 3"),
+            (r#"{"field":"a"}"#, "filter.a: expected one of `eq`, `in`"),
+            (
+                r#"{"and":[{"field":"a","equals":1}]}"#,
+                "filter.and[0].a: expected one of `eq`, `in`, `exists`, `null`, or bounds (`gt`, `gte`, `lt`, `lte`), got `equals`",
+            ),
+            (r#"{"field":"a","eq":1,"lt":2}"#, "`lte`), got `eq`, `field`, `lt`"),
+            (r#"{"field":"a","eq":null}"#, "filter.a: expected a value, got null; ask with"),
+            (
+                r#"{"field":"a","eq":[1]}"#,
+                "filter.a: expected a text, a number, true or false, got [1]",
+            ),
+            (r#"{"field":"a","in":[1,{}]}"#, "filter.a.in[1]: expected a text, a number"),
+            (r#"{"field":"a","exists":1}"#, "filter.a: expected true or false, got 1"),
+        ];
+        for (text, expected) in cases {
+            let error = Filter::parse(text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn depth_is_bounded_while_reading() {
+        let deep = |depth: usize| {
+            format!("{}{}{}", "{\"not\":".repeat(depth), "{\"ids\":[1]}", "}".repeat(depth))
+        };
+        assert!(Filter::parse(&deep(limits::MAX_FILTER_DEPTH - 1)).is_ok());
+        let error = Filter::parse(&deep(limits::MAX_FILTER_DEPTH)).unwrap_err().to_string();
+        assert!(error.contains("expected at most 32 levels"), "{error}");
+        assert!(Filter::parse(&deep(100_000)).is_err());
+    }
+}

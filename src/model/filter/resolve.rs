@@ -1,0 +1,380 @@
+//! From a filter to a condition: validation against a collection, values made comparable.
+
+use super::{Bounds, Filter, FilterValue};
+use crate::model::payload_column::shortened;
+use crate::model::payload_type::{Scalar, boolean, datetime_key, float_key, keyword};
+use crate::model::{CollectionConfig, InvalidInput, PayloadType, PointId, Problem, limits};
+
+/// A validated filter, in the terms of a collection's columns.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Condition {
+    /// All of these hold; none is no restriction.
+    All(Vec<Condition>),
+    /// One of these holds; none is impossible.
+    Any(Vec<Condition>),
+    /// This does not hold.
+    Not(Box<Condition>),
+    /// A declared path passes a test.
+    Column {
+        /// Position of the path in the order of names.
+        column: usize,
+        /// The test.
+        test: ColumnTest,
+    },
+    /// The point has one of these ids, which are distinct and in their order.
+    Ids(Vec<PointId>),
+}
+
+/// A test of the values of one column in one row; one that passes is enough.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ColumnTest {
+    /// One of these terms, which are distinct and in their order.
+    Terms(Vec<Box<str>>),
+    /// A number in one of these intervals, which are disjoint and in their order.
+    Numbers(Vec<Interval>),
+    /// Any value.
+    HasValue,
+    /// `null`.
+    IsNull,
+}
+
+/// Numbers from `least` to `most`, both included; there is at least one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Interval {
+    /// The least of them.
+    pub least: i64,
+    /// The greatest of them.
+    pub most: i64,
+}
+
+/// Whether a number lies in one of the intervals, which are disjoint and in order.
+#[inline]
+pub(crate) fn in_intervals(intervals: &[Interval], number: i64) -> bool {
+    let at = match intervals {
+        [_] => 0,
+        _ => intervals.partition_point(|interval| interval.most < number),
+    };
+    intervals.get(at).is_some_and(|interval| (interval.least..=interval.most).contains(&number))
+}
+
+type Result<T> = std::result::Result<T, InvalidInput>;
+
+impl Filter {
+    /// Checks the filter against a collection.
+    ///
+    /// # Errors
+    /// [`InvalidInput`] naming the place, as `filter.and[2].year`: an undeclared path, a value of
+    /// another type than the path's, a range of something without order, or a filter that is too
+    /// deep or too large.
+    pub fn resolve(&self, config: &CollectionConfig) -> Result<Condition> {
+        Resolver { config, nodes: 0, values: 0, ids: 0 }.resolve(self, "filter", 1)
+    }
+}
+
+/// The error for a filter of too many levels.
+pub(super) fn too_deep(path: &str) -> InvalidInput {
+    let path = path.chars().take(80).collect::<String>();
+    let (expected, got) = ("at most 32 levels", "more".into());
+    InvalidInput::new(path, Problem::Mismatch { expected, got })
+}
+
+/// Counts what has been seen, since each part may be small and all of them large.
+struct Resolver<'c> {
+    config: &'c CollectionConfig,
+    nodes: usize,
+    values: usize,
+    ids: usize,
+}
+
+impl Resolver<'_> {
+    fn resolve(&mut self, filter: &Filter, path: &str, depth: usize) -> Result<Condition> {
+        if depth > limits::MAX_FILTER_DEPTH {
+            return Err(too_deep(path));
+        }
+        count(&mut self.nodes, 1, limits::MAX_FILTER_NODES, path, "at most 1024 parts")?;
+        let mut list = |filters: &[Filter], word: &str| -> Result<Vec<Condition>> {
+            let resolve = |(at, filter): (usize, &Filter)| {
+                self.resolve(filter, &format!("{path}.{word}[{at}]"), depth + 1)
+            };
+            filters.iter().enumerate().map(resolve).collect()
+        };
+        match filter {
+            Filter::And(filters) => Ok(Condition::All(list(filters, "and")?)),
+            Filter::Or(filters) => Ok(Condition::Any(list(filters, "or")?)),
+            Filter::Not(filter) => {
+                let inside = self.resolve(filter, &format!("{path}.not"), depth + 1)?;
+                Ok(Condition::Not(Box::new(inside)))
+            }
+            Filter::Ids(ids) => self.ids(ids, path),
+            Filter::Eq { field, value } => {
+                self.column(field, path, |payload_type, at| values(payload_type, [value], at))
+            }
+            Filter::In { field, values: wanted } => {
+                let most = limits::MAX_FILTER_VALUES;
+                count(&mut self.values, wanted.len(), most, path, "at most 10000 values")?;
+                self.column(field, path, |payload_type, at| values(payload_type, wanted, at))
+            }
+            Filter::Range { field, bounds } => {
+                self.column(field, path, |payload_type, at| range(payload_type, bounds, at))
+            }
+            Filter::Exists { field } => self.column(field, path, |_, _| Ok(ColumnTest::HasValue)),
+            Filter::IsNull { field } => self.column(field, path, |_, _| Ok(ColumnTest::IsNull)),
+        }
+    }
+
+    fn ids(&mut self, ids: &[PointId], path: &str) -> Result<Condition> {
+        count(&mut self.ids, ids.len(), limits::MAX_FILTER_IDS, path, "at most 100000 ids")?;
+        for (index, id) in ids.iter().enumerate() {
+            id.validate().map_err(|error| {
+                InvalidInput::new(format!("{path}.ids[{index}]"), error.problem)
+            })?;
+        }
+        let mut ids = ids.to_vec();
+        ids.sort_unstable();
+        ids.dedup();
+        Ok(Condition::Ids(ids))
+    }
+
+    fn column(
+        &self,
+        field: &str,
+        path: &str,
+        test: impl FnOnce(PayloadType, &str) -> Result<ColumnTest>,
+    ) -> Result<Condition> {
+        let shown: String = field.chars().take(80).collect();
+        let at = format!("{path}.{shown}");
+        let mut declared = self.config.payload.iter().enumerate();
+        let Some((column, (_, &payload_type))) = declared.find(|(_, (name, _))| *name == field)
+        else {
+            let known = self.config.payload.iter();
+            let known: Vec<String> =
+                known.map(|(name, kind)| format!("{name} ({})", kind.as_str())).collect();
+            let known = if known.is_empty() { "none".into() } else { known.join(", ") };
+            return Err(InvalidInput::new(at, Problem::UndeclaredPath { known }));
+        };
+        Ok(Condition::Column { column, test: test(payload_type, &at)? })
+    }
+}
+
+fn count(
+    counter: &mut usize,
+    more: usize,
+    most: usize,
+    path: &str,
+    expected: &'static str,
+) -> Result<()> {
+    *counter += more;
+    if *counter <= most {
+        return Ok(());
+    }
+    let got = format!("{counter} up to here");
+    Err(InvalidInput::new(path, Problem::Mismatch { expected, got }))
+}
+
+/// A value as the columns of this type hold it.
+fn scalar<'v>(payload_type: PayloadType, value: &'v FilterValue, path: &str) -> Result<Scalar<'v>> {
+    let found = match (payload_type, value) {
+        (PayloadType::Keyword, FilterValue::Text(text)) => keyword(text),
+        (PayloadType::Boolean, FilterValue::Boolean(value)) => Some(boolean(*value)),
+        (PayloadType::Integer, FilterValue::Integer(number)) => Some(Scalar::Number(*number)),
+        (PayloadType::Integer, FilterValue::Float(number)) => whole(*number).map(Scalar::Number),
+        (PayloadType::Float, FilterValue::Integer(number)) => {
+            Some(Scalar::Number(float_key(*number as f64)))
+        }
+        (PayloadType::Float, FilterValue::Float(number)) => {
+            number.is_finite().then(|| Scalar::Number(float_key(*number)))
+        }
+        (PayloadType::Datetime, FilterValue::Text(text)) => datetime_key(text).map(Scalar::Number),
+        _ => None,
+    };
+    found.ok_or_else(|| {
+        let (expected, got) = (payload_type.expected(), shortened(&value.to_json()));
+        InvalidInput::new(path, Problem::Mismatch { expected, got })
+    })
+}
+
+/// The integer that a float is, if it is one.
+fn whole(number: f64) -> Option<i64> {
+    // The bounds themselves are floats: −2^63 is an i64, 2^63 is none.
+    let fits = number >= i64::MIN as f64 && number < i64::MAX as f64 && number.fract() == 0.0;
+    fits.then_some(number as i64)
+}
+
+fn values<'v>(
+    payload_type: PayloadType,
+    wanted: impl IntoIterator<Item = &'v FilterValue>,
+    path: &str,
+) -> Result<ColumnTest> {
+    let (mut terms, mut numbers) = (Vec::new(), Vec::new());
+    for value in wanted {
+        match scalar(payload_type, value, path)? {
+            Scalar::Term(term) => terms.push(Box::from(term)),
+            Scalar::Number(number) => numbers.push(Interval { least: number, most: number }),
+        }
+    }
+    if payload_type.is_terms() {
+        terms.sort_unstable();
+        terms.dedup();
+        return Ok(ColumnTest::Terms(terms));
+    }
+    numbers.sort_unstable();
+    numbers.dedup();
+    Ok(ColumnTest::Numbers(numbers))
+}
+
+fn range(payload_type: PayloadType, bounds: &Bounds, path: &str) -> Result<ColumnTest> {
+    if !payload_type.is_ordered() {
+        let expected = "a range of integers, floats or datetimes";
+        let got = format!("a range of {}s; use `eq` or `in`", payload_type.as_str());
+        return Err(InvalidInput::new(path, Problem::Mismatch { expected, got }));
+    }
+    let Bounds { gt, gte, lt, lte } = bounds;
+    if [gt, gte, lt, lte].iter().all(|bound| bound.is_none()) {
+        let expected = "one of `gt`, `gte`, `lt` and `lte`";
+        return Err(InvalidInput::new(path, Problem::Missing { expected }));
+    }
+    let key = |bound: &Option<FilterValue>| -> Result<Option<i64>> {
+        let scalar = bound.as_ref().map(|value| scalar(payload_type, value, path)).transpose()?;
+        Ok(scalar.and_then(|scalar| match scalar {
+            Scalar::Number(number) => Some(number),
+            Scalar::Term(_) => None,
+        }))
+    };
+    // In wider numbers, where one more and one less always exist.
+    let above = key(gt)?.map(|key| i128::from(key) + 1);
+    let below = key(lt)?.map(|key| i128::from(key) - 1);
+    let least = above.into_iter().chain(key(gte)?.map(i128::from)).max();
+    let most = below.into_iter().chain(key(lte)?.map(i128::from)).min();
+    let least = i64::try_from(least.unwrap_or(i64::MIN.into()));
+    let most = i64::try_from(most.unwrap_or(i64::MAX.into()));
+    Ok(ColumnTest::Numbers(match (least, most) {
+        (Ok(least), Ok(most)) if least <= most => vec![Interval { least, most }],
+        _ => Vec::new(),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> CollectionConfig {
+        CollectionConfig::new()
+            .with_payload("at", PayloadType::Datetime)
+            .with_payload("lang", PayloadType::Keyword)
+            .with_payload("meta.year", PayloadType::Integer)
+            .with_payload("open", PayloadType::Boolean)
+            .with_payload("price", PayloadType::Float)
+    }
+
+    fn test(filter: Filter) -> ColumnTest {
+        match filter.resolve(&config()).unwrap() {
+            Condition::Column { test, .. } => test,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn years(bounds: Bounds) -> Vec<(i64, i64)> {
+        match test(Filter::range("meta.year", bounds)) {
+            ColumnTest::Numbers(intervals) => {
+                intervals.iter().map(|interval| (interval.least, interval.most)).collect()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn bounds_become_one_interval_or_none() {
+        let bounds = Bounds::new;
+        assert_eq!(years(bounds().gte(2000).lt(2010)), [(2000, 2009)]);
+        assert_eq!(years(bounds().gt(2000).gte(1990)), [(2001, i64::MAX)]);
+        assert_eq!(years(bounds().lte(5).lt(5)), [(i64::MIN, 4)]);
+        assert_eq!(years(bounds().gte(5.0).lte(5)), [(5, 5)]);
+        assert_eq!(years(bounds().gt(5).lt(6)), []);
+        assert_eq!(years(bounds().gt(i64::MAX)), []);
+        assert_eq!(years(bounds().lt(i64::MIN)), []);
+        assert_eq!(years(bounds().gte(i64::MIN).lte(i64::MAX)), [(i64::MIN, i64::MAX)]);
+    }
+
+    #[test]
+    fn values_are_sorted_distinct_and_of_the_type_of_the_path() {
+        let terms = ColumnTest::Terms(vec!["de".into(), "en".into()]);
+        assert_eq!(test(Filter::one_of("lang", ["en", "de", "en"])), terms);
+        let truth = ColumnTest::Terms(vec!["true".into()]);
+        assert_eq!(test(Filter::eq("open", true)), truth);
+        assert_eq!(test(Filter::eq("price", 3)), test(Filter::eq("price", 3.0)));
+        assert_eq!(test(Filter::eq("price", 0.0)), test(Filter::eq("price", -0.0)));
+        let midnight = Filter::eq("at", "2024-05-01");
+        assert_eq!(test(midnight), test(Filter::eq("at", "2024-05-01T02:00:00+02:00")));
+    }
+
+    #[test]
+    fn intervals_contain_what_they_should() {
+        let intervals = [(1, 1), (3, 5), (9, 9)].map(|(least, most)| Interval { least, most });
+        let inside: Vec<i64> = (0..11).filter(|&n| in_intervals(&intervals, n)).collect();
+        assert_eq!(inside, [1, 3, 4, 5, 9]);
+        assert!(!in_intervals(&[], 0) && !in_intervals(&intervals[..1], 2));
+    }
+
+    #[test]
+    fn refusals_name_the_place_and_say_what_would_do() {
+        let nested = Filter::all([Filter::ids([1]), !Filter::any([Filter::eq("year", 3)])]);
+        let cases = [
+            (
+                nested,
+                "filter.and[1].not.or[0].year: the path is not declared; the collection declares: \
+                 at (datetime), lang (keyword), meta.year (integer), open (boolean), \
+                 price (float); paths are declared when a collection is created",
+            ),
+            (
+                Filter::eq("meta.year", "2000"),
+                "filter.meta.year: expected an integer of 64 bits with a sign, got \"2000\"",
+            ),
+            (
+                Filter::eq("meta.year", 1.5),
+                "filter.meta.year: expected an integer of 64 bits with a sign, got 1.5",
+            ),
+            (Filter::eq("price", f64::NAN), "filter.price: expected a number, got null"),
+            (Filter::one_of("open", [1]), "filter.open: expected true or false, got 1"),
+            (
+                Filter::eq("at", "May"),
+                "filter.at: expected an RFC 3339 date and time like 2024-05-01T12:00:00Z, \
+                 or a date, got \"May\"",
+            ),
+            (
+                Filter::range("lang", Bounds::new().gt("a")),
+                "filter.lang: expected a range of integers, floats or datetimes, \
+                 got a range of keywords; use `eq` or `in`",
+            ),
+            (
+                Filter::range("price", Bounds::new()),
+                "filter.price: expected one of `gt`, `gte`, `lt` and `lte`, got nothing",
+            ),
+            (
+                Filter::all([Filter::ids(["a", ""])]),
+                "filter.and[0].ids[1]: expected a text id of 1 to 512 bytes, got 0 bytes",
+            ),
+        ];
+        for (filter, expected) in cases {
+            assert_eq!(filter.resolve(&config()).unwrap_err().to_string(), expected);
+        }
+        let none = Filter::exists("a").resolve(&CollectionConfig::new()).unwrap_err().to_string();
+        assert!(none.contains("the collection declares: none"), "{none}");
+    }
+
+    #[test]
+    fn size_is_bounded_over_all_parts() {
+        let refused = |filter: Filter| filter.resolve(&config()).unwrap_err().to_string();
+        let deep = (0..limits::MAX_FILTER_DEPTH).fold(Filter::ids([1]), |filter, _| !filter);
+        assert!(refused(deep).ends_with("expected at most 32 levels, got more"));
+        let parts = Filter::all((0..limits::MAX_FILTER_NODES).map(|_| Filter::exists("lang")));
+        assert_eq!(
+            refused(parts),
+            "filter.and[1023]: expected at most 1024 parts, got 1025 up to here"
+        );
+        let half = || Filter::one_of("meta.year", 0..limits::MAX_FILTER_VALUES as i64 / 2 + 1);
+        assert!(half().resolve(&config()).is_ok());
+        assert!(refused(half().and(half())).contains("expected at most 10000 values"));
+        let half = || Filter::ids(0..limits::MAX_FILTER_IDS as u64 / 2 + 1);
+        assert!(refused(half().and(half())).contains("expected at most 100000 ids"));
+    }
+}

@@ -1,0 +1,307 @@
+//! The values at one declared payload path over the rows of a batch.
+//!
+//! They are read from the JSON once, when a point is validated, so that no filter ever parses
+//! JSON. An array at a path, or above it, means all of its elements; `null` is remembered and is
+//! no value.
+
+use roaring::RoaringBitmap;
+use serde_json::Value;
+
+use super::filter::{ColumnTest, in_intervals};
+use super::payload_type::Scalar;
+use super::{CollectionConfig, InvalidInput, Payload, PayloadType, Problem, limits};
+
+/// What one payload holds at one path: distinct values in their order, and whether `null` is
+/// among them.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct PathValues {
+    values: Values,
+    null: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Values {
+    Terms(Vec<Box<str>>),
+    Numbers(Vec<i64>),
+}
+
+impl Values {
+    fn new(payload_type: PayloadType) -> Self {
+        if payload_type.is_terms() { Self::Terms(Vec::new()) } else { Self::Numbers(Vec::new()) }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Terms(terms) => terms.len(),
+            Self::Numbers(numbers) => numbers.len(),
+        }
+    }
+
+    fn push(&mut self, scalar: Scalar<'_>) {
+        match (self, scalar) {
+            (Self::Terms(terms), Scalar::Term(term)) => terms.push(term.into()),
+            (Self::Numbers(numbers), Scalar::Number(number)) => numbers.push(number),
+            // A type reads scalars of its own kind only.
+            _ => {}
+        }
+    }
+
+    fn sort(&mut self) {
+        match self {
+            Self::Terms(terms) => {
+                terms.sort_unstable();
+                terms.dedup();
+            }
+            Self::Numbers(numbers) => {
+                numbers.sort_unstable();
+                numbers.dedup();
+            }
+        }
+    }
+
+    fn append(&mut self, other: Self) {
+        match (self, other) {
+            (Self::Terms(terms), Self::Terms(other)) => terms.extend(other),
+            (Self::Numbers(numbers), Self::Numbers(other)) => numbers.extend(other),
+            // Both are of the type that the configuration says.
+            _ => {}
+        }
+    }
+}
+
+/// What a payload holds at the declared paths, in the order of their names.
+///
+/// # Errors
+/// [`Problem::Mismatch`] at `payload.PATH` for a value of another type, or too many values.
+pub(crate) fn read_paths(
+    config: &CollectionConfig,
+    payload: Option<&Payload>,
+) -> Result<Vec<PathValues>, InvalidInput> {
+    if config.payload.is_empty() {
+        return Ok(Vec::new());
+    }
+    let object = Value::Object(payload.map(Payload::to_map).unwrap_or_default());
+    let read = |(path, &payload_type): (&String, &PayloadType)| {
+        let mut found = PathValues { values: Values::new(payload_type), null: false };
+        let parts: Vec<&str> = path.split('.').collect();
+        found.collect(payload_type, &object, &parts).map_err(|got| {
+            let expected = payload_type.expected();
+            InvalidInput::new(format!("payload.{path}"), Problem::Mismatch { expected, got })
+        })?;
+        if found.values.len() > limits::MAX_PATH_VALUES {
+            let (max, got) = (limits::MAX_PATH_VALUES, found.values.len());
+            return Err(InvalidInput::out_of_range(format!("payload.{path}"), 0, max, got));
+        }
+        found.values.sort();
+        Ok(found)
+    };
+    config.payload.iter().map(read).collect()
+}
+
+impl PathValues {
+    /// Collects what is at the end of `parts`; the error is what was found instead.
+    fn collect(
+        &mut self,
+        payload_type: PayloadType,
+        value: &Value,
+        parts: &[&str],
+    ) -> Result<(), String> {
+        match (value, parts.split_first()) {
+            (Value::Object(object), Some((key, rest))) => match object.get(*key) {
+                Some(value) => self.collect(payload_type, value, rest),
+                None => Ok(()),
+            },
+            (Value::Array(values), Some(_)) => {
+                values.iter().try_for_each(|value| self.collect(payload_type, value, parts))
+            }
+            // Something else where an object would be: the path leads nowhere.
+            (_, Some(_)) => Ok(()),
+            (Value::Array(values), None) => {
+                values.iter().try_for_each(|value| self.scalar(payload_type, value))
+            }
+            (value, None) => self.scalar(payload_type, value),
+        }
+    }
+
+    fn scalar(&mut self, payload_type: PayloadType, value: &Value) -> Result<(), String> {
+        match value {
+            Value::Null => self.null = true,
+            Value::Array(_) => return Err("an array in an array".into()),
+            Value::Object(_) => return Err("an object".into()),
+            value => match payload_type.read(value) {
+                Some(scalar) => self.values.push(scalar),
+                None => return Err(shortened(value)),
+            },
+        }
+        Ok(())
+    }
+}
+
+/// A JSON value for messages.
+pub(crate) fn shortened(value: &Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(80) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+/// The values at one declared path over the rows of a batch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PayloadColumn {
+    /// Where the values of each row start, and where the last end.
+    offsets: Vec<u32>,
+    values: Values,
+    nulls: RoaringBitmap,
+}
+
+impl PayloadColumn {
+    /// An empty column.
+    pub(crate) fn new(payload_type: PayloadType) -> Self {
+        let (values, nulls) = (Values::new(payload_type), RoaringBitmap::new());
+        Self { offsets: vec![0], values, nulls }
+    }
+
+    /// Adds a row.
+    pub(crate) fn push(&mut self, row: PathValues) {
+        if row.null {
+            self.nulls.insert(self.rows() as u32);
+        }
+        self.values.append(row.values);
+        // Bounded: a batch has at most 100,000 rows of at most 4,096 values.
+        self.offsets.push(self.values.len() as u32);
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.offsets.len() - 1
+    }
+
+    /// Memory held, in bytes.
+    pub fn size_bytes(&self) -> usize {
+        let values = match &self.values {
+            Values::Terms(terms) => {
+                terms.iter().map(|term| size_of::<Box<str>>() + term.len()).sum()
+            }
+            Values::Numbers(numbers) => size_of_val(&**numbers),
+        };
+        values + size_of_val(&*self.offsets)
+    }
+
+    /// Whether `null` is at the path in this row.
+    pub fn is_null(&self, row: usize) -> bool {
+        self.nulls.contains(row as u32)
+    }
+
+    /// Visits the values of a row, distinct and in their order.
+    pub fn visit(&self, row: usize, visit: &mut dyn FnMut(Scalar<'_>)) {
+        let range = self.offsets[row] as usize..self.offsets[row + 1] as usize;
+        match &self.values {
+            Values::Terms(terms) => terms[range].iter().for_each(|term| visit(Scalar::Term(term))),
+            Values::Numbers(numbers) => {
+                numbers[range].iter().for_each(|&number| visit(Scalar::Number(number)));
+            }
+        }
+    }
+
+    /// Visits those of the first `rows` rows that pass a test, in order.
+    pub(crate) fn select(&self, test: &ColumnTest, rows: usize, found: &mut dyn FnMut(usize)) {
+        let bounds = self.offsets[..=rows.min(self.rows())].windows(2).enumerate();
+        let values = bounds.map(|(row, bounds)| (row, bounds[0] as usize..bounds[1] as usize));
+        match (test, &self.values) {
+            (ColumnTest::IsNull, _) => {
+                self.nulls.range(..rows as u32).for_each(|row| found(row as usize));
+            }
+            (ColumnTest::HasValue, _) => {
+                values.filter(|(_, range)| !range.is_empty()).for_each(|(row, _)| found(row));
+            }
+            (ColumnTest::Terms(wanted), Values::Terms(terms)) => {
+                let any = |terms: &[Box<str>]| {
+                    terms.iter().any(|term| wanted.binary_search(term).is_ok())
+                };
+                values.filter(|(_, range)| any(&terms[range.clone()])).for_each(|(row, _)| {
+                    found(row);
+                });
+            }
+            (ColumnTest::Numbers(wanted), Values::Numbers(numbers)) => {
+                let any = |numbers: &[i64]| numbers.iter().any(|&n| in_intervals(wanted, n));
+                values.filter(|(_, range)| any(&numbers[range.clone()])).for_each(|(row, _)| {
+                    found(row);
+                });
+            }
+            // A test is made for the type of its column.
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column(payload_type: PayloadType, path: &str, payloads: &[&str]) -> PayloadColumn {
+        let config = CollectionConfig::new().with_payload(path, payload_type);
+        let mut column = PayloadColumn::new(payload_type);
+        for text in payloads {
+            let payload = Payload::parse(text).unwrap();
+            column.push(read_paths(&config, Some(&payload)).unwrap().pop().unwrap());
+        }
+        column
+    }
+
+    fn values(column: &PayloadColumn, row: usize) -> Vec<String> {
+        let mut values = Vec::new();
+        column.visit(row, &mut |scalar| values.push(format!("{scalar:?}")));
+        values
+    }
+
+    #[test]
+    fn arrays_anywhere_on_the_path_mean_all_their_elements() {
+        let payloads = [
+            r#"{"a": {"b": 3}}"#,
+            r#"{"a": [{"b": [2, 1, 2]}, {"b": 0}, {"c": 9}, 7]}"#,
+            r#"{"a": {"b": []}}"#,
+            r#"{"a": {"b": [null, 5]}}"#,
+            r#"{"a": null, "b": 1}"#,
+        ];
+        let column = column(PayloadType::Integer, "a.b", &payloads);
+        let all: Vec<Vec<String>> = (0..5).map(|row| values(&column, row)).collect();
+        let numbers = |numbers: &[i64]| -> Vec<String> {
+            numbers.iter().map(|number| format!("Number({number})")).collect()
+        };
+        assert_eq!(all, [&[3][..], &[0, 1, 2], &[], &[5], &[]].map(numbers));
+        let nulls: Vec<bool> = (0..5).map(|row| column.is_null(row)).collect();
+        assert_eq!(nulls, [false, false, false, true, false]);
+    }
+
+    #[test]
+    fn other_types_are_refused_with_path_and_value() {
+        let refused = |payload_type, text: &str| {
+            let config = CollectionConfig::new().with_payload("a.b", payload_type);
+            let payload = Payload::parse(text).unwrap();
+            read_paths(&config, Some(&payload)).unwrap_err().to_string()
+        };
+        let integer = "payload.a.b: expected an integer of 64 bits with a sign, got";
+        assert_eq!(refused(PayloadType::Integer, r#"{"a":{"b":"x"}}"#), format!("{integer} \"x\""));
+        assert_eq!(
+            refused(PayloadType::Integer, r#"{"a":{"b":[1,1.5]}}"#),
+            format!("{integer} 1.5")
+        );
+        let nested = refused(PayloadType::Integer, r#"{"a":{"b":[[1]]}}"#);
+        assert_eq!(nested, format!("{integer} an array in an array"));
+        let object = refused(PayloadType::Keyword, r#"{"a":{"b":{"c":"x"}}}"#);
+        assert_eq!(object, "payload.a.b: expected a text of at most 1024 bytes, got an object");
+        let many = vec!["1"; limits::MAX_PATH_VALUES + 1].join(",");
+        let many = refused(PayloadType::Integer, &format!("{{\"a\":{{\"b\":[{many}]}}}}"));
+        assert_eq!(many, "payload.a.b: expected 0 to 4096, got 4097");
+    }
+
+    #[test]
+    fn a_point_without_a_payload_has_no_values() {
+        let config = CollectionConfig::new().with_payload("a", PayloadType::Float);
+        let mut column = PayloadColumn::new(PayloadType::Float);
+        column.push(read_paths(&config, None).unwrap().pop().unwrap());
+        assert_eq!((column.rows(), values(&column, 0).len()), (1, 0));
+        assert!(!column.is_null(0));
+    }
+}

@@ -1,0 +1,145 @@
+//! A query's filter over the views of a snapshot, and how a scan uses it.
+//!
+//! Where few rows match, the scan gathers exactly those from the payload index's bitmap. Where
+//! many do, it scores all rows in order, which is faster a row, and checks those that are good
+//! enough to be hits (or before they are scored, where that costs more than the check).
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rayon::prelude::*;
+use roaring::RoaringBitmap;
+
+use super::plan::Plan;
+use crate::error::Result;
+use crate::model::Condition;
+use crate::segment::{Cardinality, RowFilter, Snapshot, View};
+
+/// Matching rows are gathered if they are expected to be fewer than one in so many: scores of
+/// single rows here and there take several times as long as those of rows in order.
+const GATHER_SHARE: u64 = 8;
+
+/// Where there is an index, matching rows are gathered if they are expected to be fewer than the
+/// square root of all, times this: then scoring them all is less work than a search that has to be
+/// wider the rarer they are. (A search expands about 16 rows and scores 17 for each of them; with a
+/// share s of n rows it needs 16/s, so that s·n = 16·17/s where both are equal.)
+const GATHER_ROOT: f64 = 16.5;
+
+/// A filter, prepared for the rows of one view.
+pub struct ViewFilter<'s> {
+    /// The filter itself; it does not know which rows are deleted.
+    pub rows: RowFilter<'s>,
+    /// What is known of the number of rows that match.
+    pub cardinality: Cardinality,
+    /// The live rows that match, if they are so few that these alone are to be scored.
+    pub gathered: Option<RoaringBitmap>,
+}
+
+/// A filter, prepared for all views of a snapshot.
+pub struct SnapshotFilter<'s> {
+    /// For each view.
+    pub views: Vec<ViewFilter<'s>>,
+    /// Time that the preparation took, in microseconds.
+    pub micros: u64,
+}
+
+impl<'s> SnapshotFilter<'s> {
+    fn new(snapshot: &'s Snapshot, condition: &Condition, field: usize) -> Result<Self> {
+        let started = Instant::now();
+        let views = snapshot.views.iter().map(|view| ViewFilter::new(view, condition, field));
+        let views = views.collect::<Result<_>>()?;
+        let micros = started.elapsed().as_micros().try_into().unwrap_or(u64::MAX);
+        Ok(Self { views, micros })
+    }
+}
+
+impl<'s> ViewFilter<'s> {
+    fn new(view: &'s View, condition: &Condition, field: usize) -> Result<Self> {
+        let rows = view.reader.filter(condition)?;
+        let cardinality = rows.cardinality();
+        let all = u64::from(view.reader.rows());
+        let few = match view.reader.index(field) {
+            Some(_) => cardinality.expected as f64 <= GATHER_ROOT * (all as f64).sqrt(),
+            None => cardinality.expected * GATHER_SHARE <= all,
+        };
+        let gathered = match few {
+            true => Some(rows.bitmap()? - &*view.deleted),
+            false => None,
+        };
+        Ok(Self { rows, cardinality, gathered })
+    }
+
+    /// Rows that a scan scores, of so many.
+    pub fn scored(&self, rows: u32) -> u64 {
+        self.gathered.as_ref().map_or(rows.into(), RoaringBitmap::len)
+    }
+
+    /// Whether a row that [`runs`] has named may be a hit.
+    #[inline]
+    pub fn allows(&self, row: u32) -> bool {
+        self.gathered.is_some() || self.rows.matches(row)
+    }
+}
+
+/// The rows of a range that a scan scores, as ranges of consecutive rows.
+pub fn runs(filter: Option<&ViewFilter<'_>>, rows: Range<u32>) -> Vec<Range<u32>> {
+    let Some(gathered) = filter.and_then(|filter| filter.gathered.as_ref()) else {
+        return vec![rows];
+    };
+    let mut runs: Vec<Range<u32>> = Vec::new();
+    for row in gathered.range(rows) {
+        match runs.last_mut() {
+            Some(last) if last.end == row => last.end += 1,
+            _ => runs.push(row..row + 1),
+        }
+    }
+    runs
+}
+
+/// Prepares the filters of plans for a snapshot; those that are the same for the same field only
+/// once.
+///
+/// # Errors
+/// If a sealed file turns out damaged.
+pub fn prepare<'s>(snapshot: &'s Snapshot, plans: &mut [Plan<'s>]) -> Result<()> {
+    let mut numbers: HashMap<(&Condition, usize), usize> = HashMap::new();
+    let mut conditions = Vec::new();
+    let of_plan: Vec<Option<usize>> = plans
+        .iter()
+        .map(|plan| {
+            let condition = plan.condition.as_ref()?;
+            Some(*numbers.entry((condition, plan.field)).or_insert_with(|| {
+                conditions.push((condition, plan.field));
+                conditions.len() - 1
+            }))
+        })
+        .collect();
+    let filters = conditions
+        .par_iter()
+        .map(|&(condition, field)| SnapshotFilter::new(snapshot, condition, field).map(Arc::new))
+        .collect::<Result<Vec<_>>>()?;
+    for (plan, number) in plans.iter_mut().zip(of_plan) {
+        plan.filter = number.map(|number| filters[number].clone());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_are_the_gathered_rows_of_the_range() {
+        assert_eq!(runs(None, 3..9), std::slice::from_ref(&(3..9)));
+        let filter = RowFilter::of_rows(20, RoaringBitmap::from([1, 4, 5, 6, 8, 9, 12]));
+        let gathered = Some(filter.bitmap().unwrap());
+        let cardinality = filter.cardinality();
+        let filter = ViewFilter { rows: filter, cardinality, gathered };
+        assert_eq!(runs(Some(&filter), 5..12), [5..7, 8..10]);
+        assert_eq!(runs(Some(&filter), 13..20), []);
+        let filter = ViewFilter { gathered: None, ..filter };
+        assert_eq!(runs(Some(&filter), 5..12), std::slice::from_ref(&(5..12)));
+    }
+}

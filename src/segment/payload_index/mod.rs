@@ -1,0 +1,260 @@
+//! The payload index of a sealed segment: the declared paths as columns, in one mapped file.
+//!
+//! Each path has the values of each row in the order of rows, to check one row; and the rows of
+//! each value, to find all: for terms a sorted dictionary with a roaring bitmap a term, for
+//! numbers a column sorted by value. `docs/file-format.md` lists the sections.
+
+mod numbers;
+mod terms;
+mod writer;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use lanner_storage::SectionFile;
+pub(super) use numbers::NumberRows;
+use roaring::RoaringBitmap;
+pub(super) use terms::TermRows;
+pub(super) use writer::write_payload_index;
+
+use self::numbers::NumberColumn;
+use self::terms::TermColumn;
+use super::row_filter::{Cardinality, Node};
+use super::{sealed, sections};
+use crate::error::{Error, Result};
+use crate::model::{CollectionConfig, ColumnTest, PayloadType, Scalar};
+
+/// An open payload index.
+#[derive(Debug)]
+pub(super) struct PayloadIndex {
+    file: SectionFile,
+    paths: Vec<Path>,
+}
+
+#[derive(Debug)]
+struct Path {
+    payload_type: PayloadType,
+    /// The rows with a value.
+    present: RoaringBitmap,
+    /// The rows with `null`.
+    nulls: RoaringBitmap,
+    /// Most values of one row.
+    most_values: u64,
+}
+
+/// The values of a column in the order of rows, whatever they are.
+#[derive(Debug, Clone, Copy)]
+struct RowValues<'s, T> {
+    /// For each row the first of its values, and the end of the last.
+    offsets: &'s [u64],
+    values: &'s [T],
+    /// Rows with a value.
+    present: u64,
+    /// Most values of one row.
+    most_values: u64,
+}
+
+impl<'s, T> RowValues<'s, T> {
+    /// The values of a row; none for a row that is not there.
+    #[inline]
+    fn of(&self, row: u32) -> &'s [T] {
+        let row = row as usize;
+        match self.offsets.get(row..row + 2) {
+            Some(&[start, end]) => {
+                self.values.get(start as usize..end as usize).unwrap_or_default()
+            }
+            _ => &[],
+        }
+    }
+
+    fn rows(&self) -> u32 {
+        self.offsets.len().saturating_sub(1) as u32
+    }
+
+    /// How many rows have one of `hits` pairs of a row and a value.
+    fn cardinality(&self, hits: u64) -> Cardinality {
+        let least = hits.div_ceil(self.most_values.max(1));
+        let most = hits.min(self.present);
+        // As if the values of a row were chosen independently.
+        let all = self.values.len().max(1) as f64;
+        let per_row = all / self.present.max(1) as f64;
+        let share = 1.0 - (1.0 - hits as f64 / all).max(0.0).powf(per_row);
+        let expected = (share * self.present as f64).round() as u64;
+        Cardinality { least, expected: expected.clamp(least, most), most }
+    }
+}
+
+impl PayloadIndex {
+    /// Takes over an opened file and checks that everything in it that is used as an index or a
+    /// length fits.
+    ///
+    /// # Errors
+    /// [`lanner_storage::StorageError::Corrupted`] naming the section that does not.
+    pub fn open(file: SectionFile, config: &CollectionConfig, rows: u32) -> Result<Self> {
+        let bytes = file.section(sections::PATHS)?;
+        let paths: Option<BTreeMap<String, PayloadType>> = serde_json::from_slice(bytes).ok();
+        if paths.as_ref() != Some(&config.payload) {
+            let detail = "the paths differ from the collection's";
+            return Err(file.corrupted(sections::PATHS, detail).into());
+        }
+        let paths = config.payload.values().enumerate();
+        let paths = paths
+            .map(|(index, &payload_type)| Path::open(&file, index, payload_type, rows))
+            .collect::<Result<_>>()?;
+        Ok(Self { file, paths })
+    }
+
+    /// The file, for reports.
+    pub fn file(&self) -> &SectionFile {
+        &self.file
+    }
+
+    /// Prepares a test of a path.
+    ///
+    /// # Errors
+    /// If the file turns out damaged, or the test is none for this path.
+    pub fn test(&self, index: usize, test: &ColumnTest) -> Result<Node<'_>> {
+        let path = self.path(index)?;
+        match test {
+            ColumnTest::HasValue => Ok(Node::Rows(Cow::Borrowed(&path.present))),
+            ColumnTest::IsNull => Ok(Node::Rows(Cow::Borrowed(&path.nulls))),
+            ColumnTest::Terms(terms) => Ok(Node::Terms(self.terms(index)?.rows(terms))),
+            ColumnTest::Numbers(intervals) => {
+                Ok(Node::Numbers(self.numbers(index)?.rows(intervals)))
+            }
+        }
+    }
+
+    /// As [`super::SegmentReader::visit_path`].
+    pub fn visit(
+        &self,
+        index: usize,
+        deleted: &RoaringBitmap,
+        visit: &mut dyn FnMut(u32, Option<Scalar<'_>>),
+    ) -> Result<()> {
+        let path = self.path(index)?;
+        let live = (&path.present | &path.nulls) - deleted;
+        let null = |row, visit: &mut dyn FnMut(u32, Option<Scalar<'_>>)| {
+            if path.nulls.contains(row) {
+                visit(row, None);
+            }
+        };
+        if path.payload_type.is_terms() {
+            let column = self.terms(index)?;
+            for row in live {
+                for &ordinal in column.values.of(row) {
+                    visit(row, Some(Scalar::Term(column.term(ordinal)?)));
+                }
+                null(row, visit);
+            }
+        } else {
+            let column = self.numbers(index)?;
+            for row in live {
+                let numbers = column.values.of(row).iter();
+                numbers.for_each(|&number| visit(row, Some(Scalar::Number(number))));
+                null(row, visit);
+            }
+        }
+        Ok(())
+    }
+
+    fn path(&self, index: usize) -> Result<&Path> {
+        let path = self.paths.get(index);
+        path.ok_or_else(|| Error::Internal(format!("there is no payload path {index}")))
+    }
+
+    fn terms(&self, index: usize) -> Result<TermColumn<'_>> {
+        TermColumn::open(&self.file, index, self.path(index)?)
+    }
+
+    fn numbers(&self, index: usize) -> Result<NumberColumn<'_>> {
+        NumberColumn::open(&self.file, index, self.path(index)?)
+    }
+}
+
+impl Path {
+    fn open(
+        file: &SectionFile,
+        index: usize,
+        payload_type: PayloadType,
+        rows: u32,
+    ) -> Result<Self> {
+        let bitmap = |part| -> Result<RoaringBitmap> {
+            let section = sections::path_section(index, part);
+            let bitmap = sealed::bitmap(file, &section)?;
+            match bitmap.max() {
+                Some(row) if row >= rows => {
+                    Err(file.corrupted(&section, "rows out of bounds").into())
+                }
+                _ => Ok(bitmap),
+            }
+        };
+        let (present, nulls) = (bitmap(parts::PRESENT)?, bitmap(parts::NULLS)?);
+        let value_bytes = if payload_type.is_terms() { size_of::<u32>() } else { size_of::<i64>() };
+        let values = file.section(&sections::path_section(index, parts::VALUES))?;
+        let section = sections::path_section(index, parts::OFFSETS);
+        let end = (values.len() / value_bytes) as u64;
+        sealed::check_offsets(file, &section, rows as usize, end)?;
+        let offsets = sealed::slice::<u64>(file, &section, None)?;
+        let lengths = offsets.windows(2).map(|bounds| bounds[1] - bounds[0]);
+        let (mut most_values, mut filled) = (0, 0);
+        for length in lengths {
+            most_values = length.max(most_values);
+            filled += u64::from(length > 0);
+        }
+        if filled != present.len() {
+            let detail = format!("{filled} rows have values, {} should", present.len());
+            return Err(file.corrupted(&section, detail).into());
+        }
+        let path = Self { payload_type, present, nulls, most_values };
+        if payload_type.is_terms() {
+            TermColumn::open(file, index, &path)?.check()?;
+        } else {
+            NumberColumn::open(file, index, &path)?.check(file, index, rows)?;
+        }
+        Ok(path)
+    }
+
+    fn row_values<'s, T: bytemuck::AnyBitPattern>(
+        &self,
+        file: &'s SectionFile,
+        index: usize,
+    ) -> Result<RowValues<'s, T>> {
+        let section = |part| sections::path_section(index, part);
+        Ok(RowValues {
+            offsets: sealed::slice(file, &section(parts::OFFSETS), None)?,
+            values: sealed::slice(file, &section(parts::VALUES), None)?,
+            present: self.present.len(),
+            most_values: self.most_values,
+        })
+    }
+}
+
+/// The sections of a path; their names begin with the number of the path.
+mod parts {
+    /// Roaring bitmap of the rows with a value.
+    pub const PRESENT: &str = "present";
+    /// Roaring bitmap of the rows with `null`.
+    pub const NULLS: &str = "nulls";
+    /// u64 a row and one more: where its values start in [`VALUES`].
+    pub const OFFSETS: &str = "offsets";
+    /// The values of each row, distinct and in their order: u32 ordinals of terms, or i64.
+    pub const VALUES: &str = "values";
+    /// u64 a term and one more: where it starts in [`TERMS`].
+    pub const TERM_OFFSETS: &str = "term_offsets";
+    /// The terms in their order, UTF-8.
+    pub const TERMS: &str = "terms";
+    /// u32 a term: how many rows have it.
+    pub const TERM_ROWS: &str = "term_rows";
+    /// u64 a term and one more: where its bitmap starts in [`BITMAPS`].
+    pub const BITMAP_OFFSETS: &str = "bitmap_offsets";
+    /// For each term the roaring bitmap of the rows that have it.
+    pub const BITMAPS: &str = "bitmaps";
+    /// The numbers of all rows, in their order.
+    pub const SORTED_VALUES: &str = "sorted_values";
+    /// u32 a number: the row that has it.
+    pub const SORTED_ROWS: &str = "sorted_rows";
+}
+
+#[cfg(test)]
+mod tests;
