@@ -17,6 +17,8 @@ pub enum FileRole {
     Candidates,
     /// To score candidates again, and to return vectors.
     Rerank,
+    /// For ids and payloads, whatever the fields are.
+    Points,
 }
 
 /// How a file uses memory.
@@ -54,11 +56,15 @@ pub(super) fn place(file: &SectionFile, memory: Memory, role: FileRole) -> FileM
             Ok(()) => FileMemory::Locked,
             Err(error) => {
                 warn_once(&error);
+                hint(file, Access::Ordered);
                 hint(file, Access::Soon);
                 FileMemory::LockRefused
             }
         },
-        (Memory::Cached, FileRole::Candidates) => FileMemory::Cached,
+        (Memory::Cached, FileRole::Candidates) | (_, FileRole::Points) => {
+            hint(file, Access::Ordered);
+            FileMemory::Cached
+        }
         (Memory::Cold, _) | (Memory::Pinned | Memory::Cached, FileRole::Rerank) => {
             hint(file, Access::Random);
             FileMemory::Random

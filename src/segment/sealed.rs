@@ -129,8 +129,10 @@ impl SealedSegment {
         let fields = self.fields.iter().flat_map(|field| {
             field.files().map(|(file, role)| place(file, field.settings.memory, role))
         });
-        let others = 1 + usize::from(self.payload_index.is_some());
-        std::iter::repeat_n(FileMemory::Cached, others).chain(fields).collect()
+        let whole =
+            std::iter::once(&self.points).chain(self.payload_index.iter().map(PayloadIndex::file));
+        let whole = whole.map(|file| place(file, Memory::default(), FileRole::Points));
+        whole.chain(fields).collect()
     }
 
     /// All files, in the order in which the builder lists them.

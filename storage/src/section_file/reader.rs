@@ -25,13 +25,16 @@ pub struct SectionFile {
 
 impl SectionFile {
     /// Opens a file and checks its frame: header, trailer, table, and that sections are aligned,
-    /// in bounds and in order with nothing but zeros between them.
+    /// in bounds and in order with nothing but zeros between them. Until it is advised otherwise,
+    /// it is read a page at a time: reading around each page would read much of a large file.
     ///
     /// # Errors
     /// [`StorageError::Corrupted`] naming the part of the file,
     /// [`StorageError::UnsupportedFormat`], and I/O errors.
     pub fn open(directory: &dyn Directory, path: &str) -> Result<Self> {
         let file = directory.open(path)?;
+        // A hint: if it is refused, more is read.
+        let _ = file.advise(0..file.as_slice().len(), Access::Random);
         let trailer = check_frame(&file)?;
         let sections = read_table(&file, &trailer)?;
         let summary = FileSummary { len: trailer.file_len, checksum: trailer.table_checksum };
@@ -111,18 +114,20 @@ impl SectionFile {
 
     fn check(&self, section: &SectionInfo, go_on: &mut dyn FnMut(u64) -> bool) -> Result<()> {
         let mut sum = RunningChecksum::default();
-        let mut start = section.offset as usize;
+        let (mut start, end) = (section.offset as usize, (section.offset + section.len) as usize);
+        // The file may be read a page at a time. A refused hint makes this slower and not wrong.
+        let read_ahead = |from: usize| {
+            let window = from.min(end)..(from + WINDOW_BYTES).min(end);
+            let _ = self.file.advise(window, Access::Soon);
+        };
+        read_ahead(start);
         for window in self.bytes(section).chunks(WINDOW_BYTES) {
-            // Sections may be advised to be read at random, a page at a time. A refused hint
-            // makes this slower and not wrong.
-            let end = self.file.as_slice().len();
-            let next = (start + window.len()).min(end)..(start + 2 * WINDOW_BYTES).min(end);
-            let _ = self.file.advise(next, Access::Soon);
+            start += window.len();
+            read_ahead(start);
             sum.update(window);
             if !go_on(window.len() as u64) {
                 return Ok(());
             }
-            start += window.len();
         }
         if sum.finish() == section.checksum {
             return Ok(());
@@ -130,15 +135,8 @@ impl SectionFile {
         Err(self.corrupted(&section.name, "the checksum does not match"))
     }
 
-    /// Says how the bytes of a section will be read; a section that is missing needs no advice.
-    ///
-    /// # Errors
-    /// As [`MappedFile::advise`].
-    pub fn advise(&self, section: &str, access: Access) -> Result<()> {
-        self.advise_range(section, 0..u64::MAX, access)
-    }
-
-    /// Says how a range of the bytes of a section will be read, as far as the section has them.
+    /// Says how a range of the bytes of a section will be read, as far as the section has them. A
+    /// section that is missing needs no advice.
     ///
     /// # Errors
     /// As [`MappedFile::advise`].
