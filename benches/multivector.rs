@@ -56,7 +56,7 @@ fn storing(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("tokens of a document");
     group.throughput(Throughput::Elements(1));
     for code in [TokenCode::Lvq8, TokenCode::Lvq4, TokenCode::F16] {
-        let codec = TokenCodec::new(code, vec![0.0; DIMENSION]);
+        let codec = TokenCodec::new(code, DIMENSION);
         let mut bytes = vec![0; codec.document_bytes(DOCUMENT_TOKENS)];
         group.bench_function(format!("encode {code:?}"), |bencher| {
             bencher.iter(|| codec.encode(black_box(&document), &mut bytes));
@@ -109,7 +109,7 @@ fn documents(_: &mut Criterion) {
             report(&format!("f32, {}", kernel.name()), fastest(|| _ = black_box(run())));
         }
         for code in [TokenCode::F16, TokenCode::Lvq8, TokenCode::Lvq4] {
-            let codec = TokenCodec::new(code, vec![0.0; DIMENSION]);
+            let codec = TokenCodec::new(code, DIMENSION);
             let bytes = store(&codec, &documents);
             let (prepared, mut scorer) = (codec.query(&query), TokenScorer::default());
             let stride = codec.document_bytes(DOCUMENT_TOKENS);
@@ -127,7 +127,7 @@ fn documents(_: &mut Criterion) {
 /// Codes by every kernel, out of the cache and in it.
 fn each_kernel(query: &[f32], documents: &[f32], report: impl Fn(&str, Duration)) {
     for (code, bits) in [(TokenCode::Lvq8, CodeBits::Eight), (TokenCode::Lvq4, CodeBits::Four)] {
-        let codec = TokenCodec::new(code, vec![0.0; DIMENSION]);
+        let codec = TokenCodec::new(code, DIMENSION);
         let bytes = store(&codec, documents);
         let query = MaxSimQuery::new(&TokenLayout::new(bits, DIMENSION), query);
         let stride = codec.document_bytes(DOCUMENT_TOKENS);

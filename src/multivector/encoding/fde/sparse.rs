@@ -47,7 +47,7 @@ impl SparseFde {
     }
 
     /// The blocks in rising order: the position of each in the dense encoding, and its elements.
-    pub fn blocks(&self) -> impl ExactSizeIterator<Item = (usize, &[f32])> {
+    pub fn blocks(&self) -> impl ExactSizeIterator<Item = (usize, &[f32])> + Clone {
         let values = self.values.chunks_exact(self.block_dimension);
         self.places.iter().map(|&place| place as usize * self.block_dimension).zip(values)
     }
