@@ -24,6 +24,8 @@ REST_SECONDS = 0.05
 CONTENDERS = 2
 #: Settings timed for the plot, up to the recall where it ends.
 CURVE_POINTS, CURVE_END = 6, 0.998
+#: The sweep ends here even if targets are left.
+SLOWEST_QPS = 500
 
 
 def memory_mb():
@@ -93,9 +95,13 @@ def finds_enough(recalls):
     )
 
 
-def stalled(looks):
-    """Whether recall has stopped to grow: the codes give no more, or there is no more to find."""
+def stalled(looks, queries):
+    """Whether recall has stopped to grow (the codes give no more, or there is no more to find), or the
+    search is too slow to matter.
+    """
     recalls = [seen["recall"]["id"] for seen in looks]
+    if queries / looks[-1]["seconds"] < SLOWEST_QPS:
+        return True
     return len(recalls) > 12 and max(recalls[-6:]) - max(recalls[:-6]) < 0.0005
 
 

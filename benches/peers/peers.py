@@ -7,6 +7,7 @@
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -51,7 +52,7 @@ def parse():
     parser.add_argument("--data", action="append", choices=list(DATASETS))
     parser.add_argument("--engine", action="append", choices=[*NAMES, "lanner"])
     parser.add_argument("--only", action="append", help="only indexes whose key contains this")
-    parser.add_argument("--reuse", action="store_true", help="search indexes that were built before")
+    parser.add_argument("--reuse", action="store_true", help="keep indexes, and search those kept before")
     parser.add_argument("--runs", type=int, help="runs of each measurement, of which the best counts")
     parser.add_argument("--no-report", action="store_true", help="leave docs/ alone")
     return parser.parse_args()
@@ -100,6 +101,8 @@ def run_variant(dataset, name, variant, runs, arguments):
     # All cores are compared on the first query set alone.
     options["chosen"] = {"id": result["one"].pop("chosen")["id"]}
     result["all"] = calm("search", dataset, name, variant, cores, options)
+    if not arguments.reuse:
+        shutil.rmtree(folder)
     say(dataset, result, time.time() - started)
     return result
 

@@ -85,11 +85,11 @@ def search(module, variant, dataset, threads, options):
 
 def look_at_all(searcher, queries, truths, quick):
     """Every setting, from fast to slow, until some in a row find enough or no more than others."""
-    looks, full = [], 0
+    looks, full, count = [], 0, len(queries["id"])
     for setting in searcher.settings(quick):
         looks.append(measure.look(searcher, setting, queries, truths))
         full = full + 1 if measure.finds_enough(looks[-1]["recall"]) else 0
-        if full == searcher.patience or measure.stalled(looks):
+        if full == searcher.patience or measure.stalled(looks, count):
             break
     return looks
 
