@@ -12,7 +12,7 @@ use super::linalg::map_rows;
 use crate::quantization::random::hash;
 
 /// The error of eigenvalue λ falls with (λ_rank / λ)^(2·iterations).
-const ITERATIONS: usize = 2;
+const ITERATIONS: usize = 3;
 /// Columns of X that one task multiplies.
 const STRIP_COLUMNS: usize = 512;
 
