@@ -12,7 +12,7 @@ use super::linalg::map_rows;
 use crate::quantization::random::hash;
 
 /// The error of eigenvalue λ falls with (λ_rank / λ)^(2·iterations).
-const ITERATIONS: usize = 2;
+const ITERATIONS: usize = 3;
 /// Elements up to this can be multiplied and summed without care.
 const LARGEST: f32 = 1e9;
 /// Columns of X that one task multiplies.
