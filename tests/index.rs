@@ -97,9 +97,8 @@ fn both(
     collection: &Collection,
     requests: &[QueryRequest],
 ) -> (Vec<QueryResponse>, Vec<QueryResponse>) {
-    let ask = |requests: &[QueryRequest]| {
-        collection.query_batch(requests, Deadline::NEVER).unwrap()
-    };
+    let ask =
+        |requests: &[QueryRequest]| collection.query_batch(requests, Deadline::NEVER).unwrap();
     let exact: Vec<QueryRequest> = requests.iter().map(|request| request.clone().exact()).collect();
     (ask(&exact), ask(requests))
 }
@@ -189,8 +188,7 @@ fn generations_of_writes_and_deletions_stay_within_a_fresh_build() {
     let mut points = BTreeMap::<PointId, Point>::new();
     for generation in 0..4_u64 {
         // New points, and some of those before once more, elsewhere.
-        let batch: Vec<Point> =
-            (0..2_500).map(|i| topics.point(generation * 2_000 + i)).collect();
+        let batch: Vec<Point> = (0..2_500).map(|i| topics.point(generation * 2_000 + i)).collect();
         points.extend(batch.iter().map(|point| (point.id.clone(), point.clone())));
         write(&streamed, batch.into_iter());
         let gone: Vec<PointId> =
@@ -282,7 +280,8 @@ fn an_index_is_kept_over_a_restart_and_built_again_if_damaged() {
 fn merges_take_the_indexes_of_their_inputs_away() {
     let folder = tempfile::tempdir().unwrap();
     let database = open(folder.path());
-    let collection = database.create_collection("c", config(Metric::L2, "graph:degree=16")).unwrap();
+    let collection =
+        database.create_collection("c", config(Metric::L2, "graph:degree=16")).unwrap();
     let mut topics = Topics::new(5);
     for part in 0..2_u64 {
         write(&collection, (0..2_500).map(|id| topics.point(part * 2_500 + id)));
@@ -359,7 +358,8 @@ fn a_target_recall_is_reached_on_queries_that_were_held_out() {
         let truth = read_neighbours(&truth).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let database = Database::open(folder.path()).unwrap();
-        let config = CollectionConfig::new().with_field("v", VectorField::single(384, Metric::Cosine));
+        let config =
+            CollectionConfig::new().with_field("v", VectorField::single(384, Metric::Cosine));
         let sample: Vec<Vec<f32>> = queries.iter().step_by(2).cloned().collect();
         let sample = MultiVector::from_rows(&sample).unwrap();
         let samples = BTreeMap::from([("v".to_owned(), sample)]);
@@ -386,7 +386,8 @@ fn a_target_recall_is_reached_on_queries_that_were_held_out() {
                 };
                 found[query] = ids(answer).into_iter().map(row).collect();
             }
-            let share = recall_at(10, &truth, &found) * queries.len() as f64 / held_out.len() as f64;
+            let share =
+                recall_at(10, &truth, &found) * queries.len() as f64 / held_out.len() as f64;
             println!("{set}: target {target}, recall {share:.4}");
             assert!(share >= f64::from(target) - 0.01, "{set}: target {target}, recall {share}");
         }
