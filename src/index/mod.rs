@@ -7,6 +7,8 @@
 
 mod beam;
 mod calibration;
+#[cfg(test)]
+mod fixture;
 pub mod graph;
 pub mod ivf;
 mod scratch;
