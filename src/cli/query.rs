@@ -129,6 +129,7 @@ impl Query {
             score_threshold: self.score_threshold,
             include: crate::Include { payload: !self.no_payload, vectors: false },
             params: self.params.params(),
+            rescore: None,
             explain: self.explain,
         };
         let answer = backend.query(&self.collection, &request)?;

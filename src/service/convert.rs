@@ -237,6 +237,7 @@ pub mod to_model {
             score_threshold: request.score_threshold,
             include: include(request.include),
             params: params(request.params),
+            rescore: None,
             explain: request.explain,
         })
     }
