@@ -8,10 +8,12 @@ mod collections;
 pub(crate) mod compression;
 mod convert;
 mod filter;
+mod fusion;
 pub(crate) mod index;
 pub(crate) mod memory;
 mod points;
 mod query;
+mod search;
 mod server;
 mod status;
 
