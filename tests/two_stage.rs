@@ -241,6 +241,40 @@ fn much_work_is_shared_by_the_threads() {
     assert_eq!(check(&fixture, &request).len(), 50);
 }
 
+#[test]
+fn the_first_stage_may_search_an_index() {
+    let mut random = Random::new(7);
+    let folder = tempfile::tempdir().unwrap();
+    let database = DatabaseOptions::new().index_rows(2_000).open(folder.path()).unwrap();
+    let config = CollectionConfig::new()
+        .with_field("a", VectorField::single(DIMENSION, metric("a")))
+        .with_field("m", VectorField::multi(DIMENSION, metric("m")));
+    let collection = database.create_collection("c", config).unwrap();
+    let points: Vec<Point> = (0..2_500_u64)
+        .map(|id| {
+            let point = Point::new(id).with_vector("a", random.vector(DIMENSION));
+            let payload = Payload::parse("{}").unwrap();
+            point.with_vector("m", vector(&mut random, "m")).with_payload(payload)
+        })
+        .collect();
+    collection.upsert(points.clone()).unwrap();
+    collection.optimize().unwrap();
+    let points = points.into_iter().map(|point| (point.id.clone(), point)).collect();
+    for tokens in [2, 400] {
+        let request = QueryRequest::new("a", random.vector(DIMENSION)).limit(20).explain();
+        let order = random.multi(DIMENSION, tokens);
+        // Wide enough to find every candidate.
+        let request = request.rescore("m", order, 100).search_window(2_000).rerank(1_000);
+        let answer = collection.query(&request).unwrap();
+        let ids: Vec<PointId> = answer.hits.into_iter().map(|hit| hit.point.id).collect();
+        let expected = expected(&points, &request).into_iter().map(|(id, _)| id);
+        assert_eq!(ids, expected.collect::<Vec<_>>());
+        let stages = answer.explanation.unwrap().stages;
+        let names: Vec<&str> = stages.iter().map(|stage| stage.name.as_str()).collect();
+        assert_eq!(names, ["search", "rerank", "rescore"]);
+    }
+}
+
 fn small(vectors: &[(u64, f32, Option<[f32; 2]>)]) -> (tempfile::TempDir, Database, Collection) {
     let folder = tempfile::tempdir().unwrap();
     let database = Database::open(folder.path()).unwrap();
@@ -349,6 +383,10 @@ fn bad_second_stages_are_refused_by_name() {
         (
             first().rescore("m", recommend, 9),
             "rescore.field: expected a single-vector field to recommend from, got a multi field",
+        ),
+        (
+            first().rescore("m", tokens(), 100_001).rerank(50),
+            "rescore.candidates: expected 8 to 100000, got 100001",
         ),
         (first().rescore("v", none, 9), "rescore.positive: expected 1 to 1000, got 0"),
         (first().rescore("m", tokens(), 20).rerank(19), "rerank: expected 20 to 100000, got 19"),

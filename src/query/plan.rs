@@ -193,9 +193,12 @@ pub fn resolve(
 
 fn check_params(request: &QueryRequest) -> Result<()> {
     let params = &request.params;
+    let mut least = request.offset + request.limit;
+    if let Some(rescore) = &request.rescore {
+        check_range("rescore.candidates", least, limits::MAX_RERANK, rescore.candidates)?;
+        least = rescore.candidates;
+    }
     if let Some(rerank) = params.rerank {
-        let hits = request.offset + request.limit;
-        let least = request.rescore.as_ref().map_or(hits, |rescore| rescore.candidates.max(hits));
         check_range("rerank", least, limits::MAX_RERANK, rerank)?;
     }
     if let Some(window) = params.search_window {

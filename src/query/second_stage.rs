@@ -16,7 +16,7 @@ use super::rescore::{rescore_rows, widen};
 use super::scorer::Scorer;
 use super::top_k::{Candidate, TopK};
 use crate::error::{Error, Result};
-use crate::model::{CollectionConfig, Score, check_range, limits};
+use crate::model::{CollectionConfig, Score};
 use crate::segment::{FieldCodes, Location, SegmentReader, Snapshot, View};
 
 /// A validated [`super::Rescore`].
@@ -37,7 +37,7 @@ struct Task {
 }
 
 impl SecondStage {
-    /// Validates the second stage of a request, if it has one; the points that its query is made
+    /// Validates the query of the second stage of a request, if it has one; the points that its query is made
     /// from are added to `exclude`.
     ///
     /// # Errors
@@ -49,15 +49,18 @@ impl SecondStage {
         exclude: &mut BTreeSet<Location>,
     ) -> Result<Option<Self>> {
         let Some(rescore) = &request.rescore else { return Ok(None) };
-        let (candidates, least) = (rescore.candidates, request.offset + request.limit);
-        check_range("rescore.candidates", least, limits::MAX_RERANK, candidates)?;
         let resolved = resolve(snapshot, config, &rescore.field, &rescore.query);
         let Resolved { field, scorer, examples } = resolved.map_err(|error| match error {
             Error::Invalid(error) => Error::Invalid(error.within("rescore")),
             other => other,
         })?;
         exclude.extend(examples);
-        Ok(Some(Self { field, scorer, candidates, exact: request.params.exact }))
+        Ok(Some(Self {
+            field,
+            scorer,
+            candidates: rescore.candidates,
+            exact: request.params.exact,
+        }))
     }
 
     /// Whether all candidates of any one view are a single task.
@@ -187,26 +190,37 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::{Metric, Point, PointBatchBuilder, VectorField};
+    use crate::model::{Metric, MultiVector, Point, PointBatchBuilder, VectorField};
     use crate::segment::{MutableReader, MutableSegment};
 
-    /// 600 points with a dense vector, every other with as many tokens as half of its number.
+    const POINTS: u64 = 600;
+
+    fn multi(value: f32, rows: usize) -> MultiVector {
+        MultiVector::from_flat(1, vec![value; rows]).unwrap()
+    }
+
+    /// Every other point has tokens, 75 a point on average; those of later ones score more.
     fn snapshot(config: &CollectionConfig) -> Snapshot {
         let mut builder = PointBatchBuilder::new(config);
-        for id in 0..600_u64 {
+        for id in 0..POINTS {
             let point = Point::new(id).with_vector("v", vec![1.0]);
-            let tokens = crate::model::MultiVector::from_flat(1, vec![id as f32; id as usize / 2]);
-            builder
-                .push(match tokens.ok().filter(|_| id % 2 == 0) {
-                    Some(tokens) => point.with_vector("m", tokens),
-                    None => point,
-                })
-                .unwrap();
+            let tokens = (id % 2 == 0).then(|| multi(id as f32, id as usize / 2 + 1));
+            let point = match tokens {
+                Some(tokens) => point.with_vector("m", tokens),
+                None => point,
+            };
+            builder.push(point).unwrap();
         }
         let segment = Arc::new(MutableSegment::default());
         segment.append(builder.finish());
-        let reader = Arc::new(MutableReader::new(segment, 600));
+        let reader = Arc::new(MutableReader::new(segment, POINTS as u32));
         Snapshot { sequence: 1, views: vec![View { reader, deleted: Arc::default() }] }
+    }
+
+    fn all(snapshot: &Snapshot) -> Vec<Candidate<'_>> {
+        let mut top = TopK::new(POINTS as usize, snapshot);
+        (0..POINTS as u32).for_each(|row| top.offer(Score(1.0), Location { view: 0, row }));
+        top.into_sorted()
     }
 
     #[test]
@@ -215,32 +229,23 @@ mod tests {
             .with_field("m", VectorField::multi(1, Metric::Dot))
             .with_field("v", VectorField::single(1, Metric::Dot));
         let snapshot = snapshot(&config);
-        // A row of 75 tokens on average, scored with this many, is worth a task of a few rows.
-        for (tokens, tasks, light) in [(1, 1, true), (100, 30, false), (4000, 150, false)] {
-            let query = crate::model::MultiVector::from_flat(1, vec![1.0; tokens]).unwrap();
-            let request = QueryRequest::new("v", vec![1.0]).rescore("m", query, 600).limit(3);
-            let mut exclude = BTreeSet::new();
-            let stage = SecondStage::new(&snapshot, &config, &request, &mut exclude);
+        // Half a megabyte is 17 times 300 bytes a row for 100 tokens of the query.
+        for (tokens, tasks) in [(1, 1), (100, 36), (1800, 150)] {
+            let request = QueryRequest::new("v", vec![1.0]).limit(3);
+            let request = request.rescore("m", multi(1.0, tokens), POINTS as usize);
+            let stage = SecondStage::new(&snapshot, &config, &request, &mut BTreeSet::new());
             let stage = stage.unwrap().unwrap();
-            let found = |top: &mut TopK<'_>| {
-                (0..600).for_each(|row| top.offer(Score(1.0), Location { view: 0, row }));
-            };
-            let candidates = || {
-                let mut top = TopK::new(600, &snapshot);
-                found(&mut top);
-                top.into_sorted()
-            };
-            let locations: Vec<Location> = candidates().iter().map(|c| c.location).collect();
+            let locations = all(&snapshot).iter().map(|candidate| candidate.location).collect();
             let cut = stage.tasks(&snapshot, locations);
-            assert!(cut.len() >= tasks, "{} {tasks}", cut.len());
+            assert_eq!(cut.len(), tasks);
+            assert_eq!(stage.is_light(&snapshot), tasks == 1);
             let rows: Vec<u32> = cut.into_iter().flat_map(|task| task.rows).collect();
-            assert_eq!(rows, (0..600).collect::<Vec<_>>());
-            assert_eq!(stage.is_light(&snapshot), light);
+            assert_eq!(rows, (0..POINTS as u32).collect::<Vec<_>>());
 
-            let ask = |deadline| stage.rescore(&snapshot, &request, candidates(), deadline);
-            let (best, _) = ask(Deadline::NEVER).unwrap();
+            let ask = |deadline| stage.rescore(&snapshot, &request, all(&snapshot), deadline);
+            let (best, stages) = ask(Deadline::NEVER).unwrap();
             let rows: Vec<u32> = best.iter().map(|candidate| candidate.location.row).collect();
-            assert_eq!(rows, [598, 596, 594]);
+            assert_eq!((rows, stages[0].rows), (vec![598, 596, 594], POINTS / 2));
             let late = ask(Deadline::after(Duration::ZERO));
             assert!(matches!(late, Err(Error::DeadlineExceeded)));
         }
