@@ -153,19 +153,22 @@ fn two_stages(files: &Files, target: [&str; 2]) {
         };
         hits.lines().map(hit).collect()
     };
-    // By `v`: b, c, a, 7. Tokens of b are [127, 127]; of c [0, 127]; of 7 [1, 0] and [0, 1].
+    // By `v`: b, c, a, 7. The tokens of a and 7 are [1, 0] and [0, 1], of b [1, 1], of c [0, 1].
     let tokens = ["--rescore-field", "t", "--rescore-vector", "[[1, 0]]", "--candidates"];
+    let pairs = |pairs: &[(&str, f64)]| -> Vec<(String, f64)> {
+        pairs.iter().map(|&(id, score)| (id.to_owned(), score)).collect()
+    };
     let found = scores(&[&tokens[..], &["2", "--limit", "2"]].concat());
-    assert_eq!(found, [("\"b\"".into(), 127.0), ("\"c\"".into(), 0.0)]);
+    assert_eq!(found, pairs(&[("\"b\"", 1.0), ("\"c\"", 0.0)]));
     let file = files.arg("t.npy");
     let by_file = ["--rescore-field", "t", "--rescore-npy", &file, "--rescore-row", "0..2"];
-    let found = scores(&[&by_file[..], &["--candidates", "4", "--limit", "4"]].concat());
-    let id = |index: usize| found[index].0.as_str();
-    assert_eq!([id(0), id(1)], ["\"a\"", "\"b\""], "{found:?}");
-    assert_eq!(found[1].1, 2.0 * 127.0 * 127.0);
-    let by_point = ["--rescore-field", "t", "--rescore-point", "b", "--candidates", "9"];
-    let found = scores(&[&by_point[..], &["--limit", "9", "--score-threshold", "300"]].concat());
-    assert_eq!(found.len(), 2, "a and c, without b itself: {found:?}");
+    let found = scores(&[&by_file[..], &["--candidates", "9", "--limit", "9"]].concat());
+    assert_eq!(found, pairs(&[("7", 2.0), ("\"a\"", 2.0), ("\"b\"", 2.0), ("\"c\"", 1.0)]));
+    let above = [&by_file[..], &["--candidates", "10", "--score-threshold", "1.5"]].concat();
+    assert_eq!(scores(&above), found[..3]);
+    let by_point = ["--rescore-field", "t", "--rescore-point", "b", "--candidates", "2"];
+    let found = scores(&[&by_point[..], &["--limit", "2"]].concat());
+    assert_eq!(found, pairs(&[("\"a\"", 1.0), ("\"c\"", 1.0)]), "without b itself");
 
     let explained =
         lanner(&[&by_v[..], &tokens, &["2", "--limit", "1", "--explain"], &target].concat());

@@ -171,7 +171,8 @@ fn hits_have_what_is_asked_for_and_explanations_are_the_queries() {
     let full = request.with_payload().with_vectors().explain();
     let answer = fixture.collection.fuse(&full).unwrap();
     for hit in &answer.hits {
-        let stored = fixture.collection.get(&[hit.point.id.clone()], Include::ALL).unwrap();
+        let stored =
+            fixture.collection.get(std::slice::from_ref(&hit.point.id), Include::ALL).unwrap();
         assert_eq!(Some(&hit.point), stored[0].as_ref());
     }
     let names = |index: usize| {

@@ -123,10 +123,9 @@ impl FusionRequest {
             let expected = "a finite number above 0";
             return Err(mismatch("k", expected, self.k));
         }
-        for (index, query) in self.queries.iter().enumerate().filter(|(_, query)| query.offset > 0)
-        {
+        if let Some(index) = self.queries.iter().position(|query| query.offset > 0) {
             let (path, expected) = (format!("queries[{index}].offset"), "0 in a query to be fused");
-            return Err(mismatch(path, expected, query.offset));
+            return Err(mismatch(path, expected, self.queries[index].offset));
         }
         self.weights.as_ref().map_or(Ok(()), |weights| self.validate_weights(weights))
     }
@@ -137,9 +136,9 @@ impl FusionRequest {
             return Err(mismatch("weights", "one weight a query", got));
         }
         let bounds = 0.0..=limits::MAX_FUSION_WEIGHT;
-        for (index, weight) in weights.iter().enumerate().filter(|(_, w)| !bounds.contains(*w)) {
+        if let Some(index) = weights.iter().position(|weight| !bounds.contains(weight)) {
             let (path, expected) = (format!("weights[{index}]"), "0 to 1000000");
-            return Err(mismatch(path, expected, weight));
+            return Err(mismatch(path, expected, weights[index]));
         }
         if weights.iter().all(|&weight| weight == 0.0) {
             return Err(mismatch("weights", "a weight above 0", "only 0"));
