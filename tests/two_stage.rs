@@ -174,15 +174,16 @@ fn filters_restrict_the_candidates_and_thresholds_the_hits() {
             let (find, order) = (vector(random, first), vector(random, second));
             let request = QueryRequest::new(first, find).limit(20).rerank(1500);
             let request = request.rescore(second, order, 60).filter(Filter::parse(filter).unwrap());
-            let all = check(&fixture, &request);
-            assert_eq!(all.len(), 20);
-            // Between two scores, so that no rounding decides.
-            let threshold = f32::midpoint(all[7].score, all[8].score);
-            let above = check(&fixture, &request.clone().score_threshold(threshold));
-            assert_eq!(above, all[..8]);
-            // By the first stage's score none would be left, or all.
-            let none = request.clone().score_threshold(all[0].score + 1.0);
-            assert!(check(&fixture, &none).is_empty());
+            for request in [request.clone(), request.exact()] {
+                let all = check(&fixture, &request);
+                assert_eq!(all.len(), 20);
+                // Between two scores, so that no rounding decides.
+                let threshold = f32::midpoint(all[7].score, all[8].score);
+                let above = check(&fixture, &request.clone().score_threshold(threshold));
+                assert_eq!(above, all[..8]);
+                let none = request.clone().score_threshold(all[0].score + 1.0);
+                assert!(check(&fixture, &none).is_empty());
+            }
         }
     }
 }
