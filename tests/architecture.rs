@@ -15,7 +15,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("multivector", &["kernels", "model", "quantization"]),
     ("quantization", &["kernels", "model"]),
     ("index", &["kernels", "model", "quantization"]),
-    ("segment", &["error", "index", "kernels", "model", "quantization"]),
+    ("segment", &["error", "index", "kernels", "model", "multivector", "quantization"]),
     ("query", &["error", "index", "kernels", "model", "multivector", "quantization", "segment"]),
     ("collection", &["error", "index", "kernels", "model", "quantization", "query", "segment"]),
     ("database", &["collection", "error", "model"]),

@@ -11,7 +11,7 @@ use super::progress;
 use super::target::Target;
 use crate::evaluation::NpyMatrix;
 use crate::model::{limits, validate_name};
-use crate::{CollectionConfig, Memory, MultiVector, VectorField};
+use crate::{CollectionConfig, Memory, MultiVector, TrainingQueries, VectorField};
 
 /// Train the compression of a field on queries of the kind that will come.
 #[derive(Args)]
@@ -41,9 +41,10 @@ impl Train {
         let queries = read_queries(&self.queries)?;
         let backend = self.target.open()?;
         let spinner = progress::spinner(format!("training {} and rewriting segments", self.field));
+        let queries = TrainingQueries::from(queries);
         backend.train(&self.name, &self.field, &queries)?;
         spinner.finish_and_clear();
-        println!("trained {} on {} queries", self.field, queries.rows().len());
+        println!("trained {} on {} queries", self.field, queries.len());
         Ok(())
     }
 }
@@ -110,7 +111,7 @@ pub fn apply_memory(config: &mut CollectionConfig, memory: &[ForField<Memory>]) 
 pub fn training_queries(
     config: &CollectionConfig,
     files: &[ForField<PathBuf>],
-) -> Result<BTreeMap<String, MultiVector>> {
+) -> Result<BTreeMap<String, TrainingQueries>> {
     let read = |ForField { field, value }: &ForField<PathBuf>| {
         let field = match field {
             Some(field) => field.clone(),
@@ -120,7 +121,7 @@ pub fn training_queries(
                 return Err(CliError::Usage(detail.into()));
             }
         };
-        Ok((field, read_queries(value)?))
+        Ok((field, read_queries(value)?.into()))
     };
     files.iter().map(read).collect()
 }
