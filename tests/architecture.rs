@@ -17,7 +17,10 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("index", &["kernels", "model", "quantization"]),
     ("segment", &["error", "index", "kernels", "model", "multivector", "quantization"]),
     ("query", &["error", "index", "kernels", "model", "multivector", "quantization", "segment"]),
-    ("collection", &["error", "index", "kernels", "model", "quantization", "query", "segment"]),
+    (
+        "collection",
+        &["error", "index", "kernels", "model", "multivector", "quantization", "query", "segment"],
+    ),
     ("database", &["collection", "error", "model"]),
     ("evaluation", &[]),
     ("service", &["collection", "database", "error", "index", "model", "query", "segment"]),

@@ -114,20 +114,37 @@ fn real_tokens_are_found_by_their_encodings() {
     for budget in [100, 200, 500, 1000, 2000] {
         let found = hits(&collection, &queries, |request| request.limit(100).rerank(budget));
         let half = |query: usize| -> f64 {
-            let found: Vec<_> = (0..queries.len()).filter(|q| q % 2 == query).map(|q| {
-                let exact = &truth.of(q)[..10];
-                found[q].iter().take(10).filter(|(row, _)| exact.contains(&u64::from(*row))).count() as f64 / 10.0
-            }).collect();
+            let found: Vec<_> = (0..queries.len())
+                .filter(|q| q % 2 == query)
+                .map(|q| {
+                    let exact = &truth.of(q)[..10];
+                    found[q]
+                        .iter()
+                        .take(10)
+                        .filter(|(row, _)| exact.contains(&u64::from(*row)))
+                        .count() as f64
+                        / 10.0
+                })
+                .collect();
             found.iter().sum::<f64>() / found.len() as f64
         };
-        println!("budget {budget}: recall@10 trained {:.4} held out {:.4} ndcg {:.4}", half(0), half(1), ndcg(&data, &found, &qrels));
+        println!(
+            "budget {budget}: recall@10 trained {:.4} held out {:.4} ndcg {:.4}",
+            half(0),
+            half(1),
+            ndcg(&data, &found, &qrels)
+        );
     }
     for target in [0.8, 0.9, 0.95, 0.98, 0.99] {
         let found = hits(&collection, &queries, |request| request.target_recall(target));
         let answer = collection.query(&first.clone().target_recall(target)).unwrap();
         let explanation = answer.explanation.unwrap();
         let rows = explanation.stages.last().unwrap().rows;
-        println!("target {target}: {:.4}, expected {}, {rows} re-ranked", recall(&found, &truth, 10), answer.estimated_recall);
+        println!(
+            "target {target}: {:.4}, expected {}, {rows} re-ranked",
+            recall(&found, &truth, 10),
+            answer.estimated_recall
+        );
     }
     let exact = hits(&collection, &queries, |request| request.limit(100).exact());
     println!("exact {:.4} {:.4}", recall(&exact, &truth, 10), ndcg(&data, &exact, &qrels));

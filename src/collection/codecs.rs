@@ -24,10 +24,13 @@ use crate::segment::{
 pub(super) const MIN_ROWS: u64 = 1024;
 /// A codec is trained anew when it loses so many times what it lost of its training rows.
 const DRIFT: f64 = 1.2;
-/// A codec is trained anew when there are so many times the rows it was trained on.
+/// A codec is trained anew when there are so many times the rows it was trained on; that of
+/// encodings earlier, since these have more dimensions than a small segment has rows.
 const GROWTH: usize = 4;
-/// Rows whose loss is compared.
+const ENCODED_GROWTH: usize = 2;
+/// Rows whose loss is compared, at most, and their elements.
 const DRIFT_ROWS: usize = 4096;
+const DRIFT_VALUES: usize = 1 << 22;
 /// Chooses samples and rotations.
 const SEED: u64 = 42;
 
@@ -124,9 +127,10 @@ impl Inner {
         }
         if let Some(current) = &current
             && retrain == Retrain::IfDrifted
-            && rows < GROWTH * current.report.trained_rows
+            && rows < growth(field) * current.report.trained_rows
         {
-            let loss = current.codec.loss(&sample[..rows.min(DRIFT_ROWS) * dimension]);
+            let judged = rows.min(DRIFT_ROWS).min(DRIFT_VALUES / dimension);
+            let loss = current.codec.loss(&sample[..judged * dimension]);
             if loss <= DRIFT * current.report.loss {
                 return Ok(Some(current.clone()));
             }
@@ -216,6 +220,13 @@ impl Inner {
             directory.remove_folder(&self.segment_folder(replaced.number))?;
         }
         Ok(())
+    }
+}
+
+fn growth(field: &VectorField) -> usize {
+    match field.kind {
+        VectorKind::Single => GROWTH,
+        VectorKind::Multi => ENCODED_GROWTH,
     }
 }
 

@@ -31,6 +31,7 @@ use crate::model::{
     CollectionConfig, Filter, Include, Point, PointBatch, PointBatchBuilder, PointId,
     TrainingQueries, check_range, limits,
 };
+use crate::multivector::pool_field;
 use crate::query::{self, Deadline, QueryRequest, QueryResponse};
 use crate::segment::{SealedSegment, Snapshot};
 
@@ -156,7 +157,7 @@ impl Collection {
 
     /// Starts a batch for [`Self::upsert_batch`].
     pub fn batch(&self) -> PointBatchBuilder<'_> {
-        PointBatchBuilder::new(&self.0.config)
+        PointBatchBuilder::new(&self.0.config).pooled_by(pool_field)
     }
 
     /// Writes a batch that was built for this collection.

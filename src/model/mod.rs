@@ -24,7 +24,7 @@ mod training_queries;
 mod vector;
 
 pub(crate) use batch::{FieldColumn, prepare_vector};
-pub use batch::{PointBatch, PointBatchBuilder};
+pub use batch::{PointBatch, PointBatchBuilder, Pool};
 pub use compression::{CodeSettings, Compression, LvqCode, Primary, ReductionMethod, Secondary};
 pub use config::{CollectionConfig, Metric, VectorField, VectorKind, validate_name};
 pub use encoding::Encoding;
