@@ -1,13 +1,28 @@
 //! How the many vectors of a point become one, by which candidates are found.
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
-use super::{FdeSettings, InvalidInput};
+use super::{FdeSettings, Generator, InvalidInput, Problem};
 
 /// Dimensions of a block of the automatic encoding.
 const BLOCK_DIMENSION: usize = 16;
 
 /// How the many vectors of a point become one, by which candidates are found.
+///
+/// Written as text, it is `auto`, or `fde` and after colons what differs from the default:
+/// `repetitions=20`, `planes=5`, `block=16` (0 keeps the dimension of the vectors), `final=1280`,
+/// `seed=42`, `carve=0.7`, `empty` for cells that stay empty, `google` for the reference's numbers.
+///
+/// ```
+/// use lanner::Encoding;
+///
+/// let encoding: Encoding = "fde:repetitions=10:block=8".parse()?;
+/// assert_eq!(encoding.dimension(128)?, 10 * 32 * 8);
+/// # Ok::<(), lanner::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -47,6 +62,69 @@ impl Encoding {
     }
 }
 
+impl fmt::Display for Encoding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Fde(settings) = self else { return f.write_str("auto") };
+        let default = FdeSettings::default();
+        f.write_str("fde")?;
+        for (name, number, default) in [
+            ("repetitions", settings.repetitions, default.repetitions),
+            ("planes", settings.simhash_projections, default.simhash_projections),
+            ("block", settings.inner_projection.unwrap_or(0), BLOCK_DIMENSION),
+            ("final", settings.final_projection.unwrap_or(0), 0),
+        ] {
+            if number != default {
+                write!(f, ":{name}={number}")?;
+            }
+        }
+        if settings.seed != default.seed {
+            write!(f, ":seed={}", settings.seed)?;
+        }
+        if let Some(cosine) = settings.ball_carving {
+            write!(f, ":carve={cosine}")?;
+        }
+        f.write_str(if settings.fill_empty_cells { "" } else { ":empty" })?;
+        f.write_str(if settings.generator == Generator::Google { ":google" } else { "" })
+    }
+}
+
+impl FromStr for Encoding {
+    type Err = InvalidInput;
+
+    fn from_str(text: &str) -> Result<Self, InvalidInput> {
+        let malformed = || {
+            let expected = "auto, or fde with [:repetitions=N][:planes=N][:block=N][:final=N]\
+                            [:seed=N][:carve=COSINE][:empty][:google]";
+            InvalidInput::new("encoding", Problem::Mismatch { expected, got: text.into() })
+        };
+        let mut parts = text.split(':');
+        match parts.next() {
+            Some("auto") if text == "auto" => return Ok(Self::Auto),
+            Some("fde") => {}
+            _ => return Err(malformed()),
+        }
+        let mut settings = FdeSettings::default();
+        for part in parts {
+            let (name, value) = part.split_once('=').unwrap_or((part, ""));
+            let number = || value.parse::<usize>().map_err(|_| malformed());
+            match name {
+                "repetitions" => settings.repetitions = number()?,
+                "planes" => settings.simhash_projections = number()?,
+                "block" => settings.inner_projection = Some(number()?).filter(|&block| block > 0),
+                "final" => settings.final_projection = Some(number()?),
+                "seed" => settings.seed = value.parse().map_err(|_| malformed())?,
+                "carve" => {
+                    settings.ball_carving = Some(value.parse().map_err(|_| malformed())?);
+                }
+                "empty" if value.is_empty() => settings.fill_empty_cells = false,
+                "google" if value.is_empty() => settings.generator = Generator::Google,
+                _ => return Err(malformed()),
+            }
+        }
+        Ok(Self::Fde(settings))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,6 +142,23 @@ mod tests {
         let settings = FdeSettings { simhash_projections: 40, ..FdeSettings::default() };
         let error = Encoding::Fde(settings).dimension(128).unwrap_err().to_string();
         assert_eq!(error, "encoding.simhash_projections: expected 0 to 20, got 40");
+    }
+
+    #[test]
+    fn text_is_read_back() {
+        for text in [
+            "auto",
+            "fde",
+            "fde:repetitions=10:planes=4:block=8:final=640:seed=7:carve=0.7:empty:google",
+            "fde:block=0",
+        ] {
+            let encoding: Encoding = text.parse().unwrap();
+            assert_eq!(encoding.to_string(), text);
+        }
+        for text in ["", "auto:planes=3", "muvera", "fde:planes", "fde:planes=-1", "fde:empty=1"] {
+            let error = text.parse::<Encoding>().unwrap_err().to_string();
+            assert!(error.starts_with("encoding: expected auto, or fde"), "{text}: {error}");
+        }
     }
 
     #[test]
