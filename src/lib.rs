@@ -79,5 +79,6 @@ pub use model::{
 };
 pub use quantization::{CodecReport, Rung};
 pub use query::{
-    Deadline, Explanation, Hit, Query, QueryParams, QueryRequest, QueryResponse, Stage,
+    Deadline, Explanation, FusionRequest, FusionResponse, Hit, Query, QueryParams, QueryRequest,
+    QueryResponse, Rescore, Stage,
 };

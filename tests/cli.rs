@@ -117,6 +117,7 @@ fn tour(files: &Files, target: [&str; 2]) {
     let refused = fail(&["query", "c", "--field", "t", "--positive", "b"]);
     assert!(refused.contains("got a multi field"), "{refused}");
     assert!(fail(&["query", "c", "--field", "v", "--negative", "7"]).contains("--positive"));
+    two_stages(files, target);
 
     let point = run(&["get", "c", "7", "--with-vectors"]);
     assert!(point.contains("9007199254740993") && point.contains("[0.0,-1.0]"), "{point}");
@@ -137,6 +138,49 @@ fn tour(files: &Files, target: [&str; 2]) {
     bad_input(files, &run, &fail);
     run(&["drop", "c"]);
     assert!(fail(&["count", "c"]).contains("`c` does not exist"));
+}
+
+/// Queries that find in one field and order by another, on the four points of the tour.
+fn two_stages(files: &Files, target: [&str; 2]) {
+    let by_v = ["query", "c", "--field", "v", "--vector", "[0, 2]"];
+    let run = |arguments: &[&str]| ok(&[&by_v[..], arguments, &target].concat());
+    let fail = |arguments: &[&str]| refused(&[&by_v[..], arguments, &target].concat());
+    let scores = |arguments: &[&str]| -> Vec<(String, f64)> {
+        let hits = run(&[arguments, &["--json"]].concat());
+        let hit = |line: &str| -> (String, f64) {
+            let hit: serde_json::Value = serde_json::from_str(line).unwrap();
+            (hit["id"].to_string(), hit["score"].as_f64().unwrap())
+        };
+        hits.lines().map(hit).collect()
+    };
+    // By `v`: b, c, a, 7. The tokens of a and 7 are [1, 0] and [0, 1], of b [1, 1], of c [0, 1].
+    let tokens = ["--rescore-field", "t", "--rescore-vector", "[[1, 0]]", "--candidates"];
+    let pairs = |pairs: &[(&str, f64)]| -> Vec<(String, f64)> {
+        pairs.iter().map(|&(id, score)| (id.to_owned(), score)).collect()
+    };
+    let found = scores(&[&tokens[..], &["2", "--limit", "2"]].concat());
+    assert_eq!(found, pairs(&[("\"b\"", 1.0), ("\"c\"", 0.0)]));
+    let file = files.arg("t.npy");
+    let by_file = ["--rescore-field", "t", "--rescore-npy", &file, "--rescore-row", "0..2"];
+    let found = scores(&[&by_file[..], &["--candidates", "9", "--limit", "9"]].concat());
+    assert_eq!(found, pairs(&[("7", 2.0), ("\"a\"", 2.0), ("\"b\"", 2.0), ("\"c\"", 1.0)]));
+    let above = [&by_file[..], &["--candidates", "10", "--score-threshold", "1.5"]].concat();
+    assert_eq!(scores(&above), found[..3]);
+    let by_point = ["--rescore-field", "t", "--rescore-point", "b", "--candidates", "2"];
+    let found = scores(&[&by_point[..], &["--limit", "2"]].concat());
+    assert_eq!(found, pairs(&[("\"a\"", 1.0), ("\"c\"", 1.0)]), "without b itself");
+
+    let explained =
+        lanner(&[&by_v[..], &tokens, &["2", "--limit", "1", "--explain"], &target].concat());
+    let stages = String::from_utf8(explained.stderr).unwrap();
+    assert!(stages.contains("rescore 2 rows of vectors"), "{stages}");
+    let few = fail(&[&tokens[..], &["2"]].concat());
+    assert!(few.contains("rescore.candidates: expected 10 to 100000, got 2"), "{few}");
+    assert!(fail(&tokens[..4]).contains("--candidates"), "how many is needed");
+    assert!(fail(&["--candidates", "20"]).contains("--rescore-field"));
+    let bad = ["--rescore-field", "t", "--rescore-npy", &file, "--rescore-row", "3..9"];
+    let error = fail(&[&bad[..], &["--candidates", "20"]].concat());
+    assert!(error.contains("--rescore-row: `") && error.contains("has 4 rows"), "{error}");
 }
 
 /// Each refusal names the file or field, and nothing is written.

@@ -7,7 +7,9 @@ use lanner::service::proto::point_service_client::PointServiceClient;
 use lanner::service::proto::query_service_client::QueryServiceClient;
 use lanner::service::proto::{self, search_request, vector::Values};
 use lanner::service::{ServerConfig, from_model, serve, to_model};
-use lanner::{Database, Include, Metric, Point, PointId, QueryRequest, Vector, VectorField};
+use lanner::{
+    Database, FusionRequest, Include, Metric, Point, PointId, QueryRequest, Vector, VectorField,
+};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::StreamExt;
@@ -268,6 +270,108 @@ async fn thresholds_and_examples_reach_the_engine() {
     );
     let request = request.score_threshold(-0.5).limit(3);
     assert_eq!(to_model::search(from_model::search(&request)).unwrap(), request);
+}
+
+/// 40 points with one vector, and two of three of them with tokens.
+async fn server_with_tokens() -> Server {
+    let server = Server::start().await;
+    let points = (0..40_u64).map(|id| {
+        let x = id as f32;
+        let point = point(id, &[x.sin(), x.cos(), 0.5]);
+        from_model::point(&match id % 3 {
+            0 => point,
+            _ => point.with_vector("m", tokens(&[x, 1.0, 2.0, -x])),
+        })
+    });
+    server.upsert(points.collect()).await.unwrap();
+    server
+}
+
+fn tokens(values: &[f32]) -> lanner::MultiVector {
+    lanner::MultiVector::from_flat(2, values.to_vec()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_stages_answer_like_the_embedded_ones() {
+    let server = server_with_tokens().await;
+    let collection = server.database.collection("c").unwrap();
+    let by_v = || QueryRequest::new("v", vec![0.3, 0.2, 0.1]).limit(6).offset(1);
+    let like = lanner::Query::Recommend { positive: vec![7.into()], negative: vec![8.into()] };
+    let requests = [
+        by_v().rescore("m", tokens(&[0.5, 1.0]), 20).score_threshold(2.0),
+        by_v().rescore("m", PointId::from(4), 20).with_payload(),
+        by_v().rescore("v", like, 12),
+        QueryRequest::new("m", PointId::from(5)).rescore("v", vec![1.0, 0.0, 0.0], 15),
+    ];
+    for request in &requests {
+        let message = from_model::search(request);
+        assert_eq!(&to_model::search(message.clone()).unwrap(), request);
+        let answer = to_model::response(server.search(message).await.unwrap()).unwrap();
+        assert_eq!(answer, collection.query(request).unwrap());
+        assert!(!answer.hits.is_empty());
+    }
+    let explained = by_v().rescore("m", tokens(&[0.5, 1.0]), 20).explain();
+    let answer = server.search(from_model::search(&explained)).await.unwrap();
+    let stages = answer.explanation.unwrap().stages;
+    assert_eq!(stages.last().map(|stage| stage.name.as_str()), Some("rescore"));
+
+    let message = from_model::search(&by_v().rescore("m", tokens(&[0.5, 1.0]), 20));
+    let rescore = message.rescore.clone().unwrap();
+    for (bad, expected) in [
+        (proto::Rescore { query: None, ..rescore.clone() }, "rescore.query: expected `vector`"),
+        (proto::Rescore { candidates: 0, ..rescore.clone() }, "rescore.candidates: expected 7 to"),
+        (proto::Rescore { field: "v".into(), ..rescore }, "rescore.vector: expected a single"),
+    ] {
+        let bad = proto::SearchRequest { rescore: Some(bad), ..message.clone() };
+        let status = server.search(bad).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert!(status.message().starts_with(expected), "{}", status.message());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fused_answers_equal_the_embedded_ones() {
+    let server = server_with_tokens().await;
+    let collection = server.database.collection("c").unwrap();
+    let fuse = async |message: proto::FuseRequest| -> Result<_, Status> {
+        let answer = server.queries().fuse(message).await?.into_inner();
+        Ok(to_model::fused(answer).unwrap())
+    };
+    let by_v = QueryRequest::new("v", vec![0.3, 0.2, 0.1]).limit(15);
+    let by_m = QueryRequest::new("m", tokens(&[0.5, 1.0])).limit(12);
+    let two = || FusionRequest::new([by_v.clone(), by_m.clone()]);
+    let requests = [
+        two(),
+        two().weights([0.5, 2.0]).k(3.5).limit(7).offset(2).with_vectors(),
+        FusionRequest::new([by_m.clone().rescore("v", vec![1.0, 0.0, 0.0], 20)]),
+    ];
+    for request in &requests {
+        let message = from_model::fusion("c", request);
+        assert_eq!(&to_model::fusion(message.clone()).unwrap(), request);
+        assert_eq!(fuse(message).await.unwrap(), collection.fuse(request).unwrap());
+    }
+    let message = from_model::fusion("c", &two());
+    let unset = proto::FuseRequest { k: None, explain: true, ..message.clone() };
+    let answer = fuse(unset).await.unwrap();
+    assert_eq!(answer.hits, collection.fuse(&two()).unwrap().hits, "k is 60 if it is not set");
+    let stages = answer.explanations.iter().map(|explanation| explanation.stages.len());
+    assert_eq!(stages.collect::<Vec<_>>(), [1, 1]);
+
+    let mut broken = message.clone();
+    broken.queries[1].query = None;
+    for (bad, expected) in [
+        (proto::FuseRequest { queries: vec![], ..message.clone() }, "queries: expected 1 to 64"),
+        (proto::FuseRequest { limit: 0, ..message.clone() }, "limit: expected 1 to 10000, got 0"),
+        (proto::FuseRequest { k: Some(0.0), ..message.clone() }, "k: expected a finite number"),
+        (proto::FuseRequest { weights: vec![1.0], ..message.clone() }, "weights: expected one"),
+        (broken, "queries[1].query: expected `vector`"),
+    ] {
+        let status = fuse(bad).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert!(status.message().starts_with(expected), "{}", status.message());
+    }
+    let unknown = proto::FuseRequest { collection: "nope".into(), ..message };
+    assert_eq!(fuse(unknown).await.unwrap_err().code(), Code::NotFound);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,7 +14,7 @@ use super::target::Target;
 use crate::evaluation::NpyMatrix;
 use crate::{
     CollectionConfig, Filter, MultiVector, PointId, Query as Search, QueryParams, QueryRequest,
-    VectorKind,
+    Rescore, VectorKind,
 };
 
 /// Find the points most similar to a vector, a point or several points. Higher scores are better.
@@ -25,6 +25,8 @@ use crate::{
   lanner query docs --server 127.0.0.1:7700 --field text --npy queries.npy --row 4
   lanner query docs --data db --field text --point MED-10
   lanner query docs --data db --field text --positive MED-10,MED-14 --negative MED-301
+  lanner query docs --data db --field text --npy queries.npy --row 4 \
+      --rescore-field tokens --rescore-npy query_tokens.npy --rescore-row 20..31 --candidates 200
   lanner query docs --data db --vector '[0.1, 0.2, 0.3]' \
       --filter '{"and": [{"field": "lang", "eq": "en"}, {"field": "meta.year", "gte": 2000}]}'
 
@@ -49,11 +51,13 @@ pub struct Query {
     /// Find only points that match, as in '{"field": "year", "gte": 2000}'
     #[arg(long, value_name = "JSON", value_parser = filter)]
     filter: Option<Filter>,
-    /// Print only hits that score so much or more
+    /// Print only hits that score so much or more (in the field of --rescore-field, if given)
     #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
     score_threshold: Option<f32>,
     #[command(flatten)]
     params: ParamArguments,
+    #[command(flatten)]
+    rescore: RescoreArguments,
     /// Say on stderr what was read and how long it took
     #[arg(long)]
     explain: bool,
@@ -129,6 +133,7 @@ impl Query {
             score_threshold: self.score_threshold,
             include: crate::Include { payload: !self.no_payload, vectors: false },
             params: self.params.params(),
+            rescore: self.rescore.resolve(&config)?,
             explain: self.explain,
         };
         let answer = backend.query(&self.collection, &request)?;
@@ -176,12 +181,71 @@ impl QueryArguments {
             let Self { positive, negative, .. } = self;
             return Ok(Search::Recommend { positive, negative });
         }
+        let Self { vector, npy, row, .. } = self;
+        VectorSource { vector, npy, row, prefix: "--" }.read(config, field)
+    }
+}
+
+/// Order the candidates of the query by another field.
+#[derive(Args)]
+#[command(next_help_heading = "Second stage")]
+struct RescoreArguments {
+    /// Field that the candidates are scored in again; hits are the best by that score
+    #[arg(long, value_name = "FIELD", requires_all = ["candidates", "rescore"])]
+    rescore_field: Option<String>,
+    /// What they are scored with: a JSON array of numbers, or of arrays for a multi field
+    #[arg(long, value_name = "JSON", group = "rescore", requires = "rescore_field")]
+    rescore_vector: Option<String>,
+    /// A .npy matrix with that vector; with all vectors for a multi field
+    #[arg(long, value_name = "FILE", group = "rescore", requires = "rescore_field")]
+    rescore_npy: Option<PathBuf>,
+    /// Row of the matrix; for a multi field the rows, as in 3..8
+    #[arg(long, value_name = "N", requires = "rescore_npy", value_parser = rows)]
+    rescore_row: Option<Range<usize>>,
+    /// Id of a point whose vector is used; it is left out of the hits
+    #[arg(long, value_name = "ID", value_parser = points::id, group = "rescore",
+          requires = "rescore_field")]
+    rescore_point: Option<PointId>,
+    /// Number of candidates
+    #[arg(long, value_name = "N", requires = "rescore_field")]
+    candidates: Option<usize>,
+}
+
+impl RescoreArguments {
+    fn resolve(self, config: &CollectionConfig) -> Result<Option<Rescore>> {
+        let (Some(field), Some(candidates)) = (self.rescore_field, self.candidates) else {
+            return Ok(None);
+        };
+        let query = match self.rescore_point {
+            Some(id) => Search::Point(id),
+            None => {
+                let (vector, npy, row) = (self.rescore_vector, self.rescore_npy, self.rescore_row);
+                VectorSource { vector, npy, row, prefix: "--rescore-" }.read(config, &field)?
+            }
+        };
+        Ok(Some(Rescore { field, query, candidates }))
+    }
+}
+
+/// Where a vector is read from.
+struct VectorSource {
+    /// JSON.
+    vector: Option<String>,
+    npy: Option<PathBuf>,
+    row: Option<Range<usize>>,
+    /// How the flags begin that say so.
+    prefix: &'static str,
+}
+
+impl VectorSource {
+    fn read(self, config: &CollectionConfig, field: &str) -> Result<Search> {
+        let prefix = self.prefix;
         if let Some(text) = self.vector {
             let value = serde_json::from_str(&text).map_err(|error| error.to_string());
             let vector = value.and_then(|value| input::vector(&value));
             return vector
                 .map(Search::Vector)
-                .map_err(|detail| CliError::Usage(format!("--vector: {detail}")));
+                .map_err(|detail| CliError::Usage(format!("{prefix}vector: {detail}")));
         }
         let path = self.npy.unwrap_or_default();
         let mut matrix = NpyMatrix::open(&path)?;
@@ -193,7 +257,8 @@ impl QueryArguments {
         if range.end > matrix.rows() || range.is_empty() {
             let (path, rows) = (path.display(), matrix.rows());
             let asked = format!("{}..{}", range.start, range.end);
-            return Err(CliError::Usage(format!("--row: `{path}` has {rows} rows, got {asked}")));
+            let problem = format!("{prefix}row: `{path}` has {rows} rows, got {asked}");
+            return Err(CliError::Usage(problem));
         }
         let mut values = Vec::new();
         matrix.read_rows(range, &mut values)?;

@@ -32,7 +32,7 @@ use crate::model::{
     TrainingQueries, check_range, limits,
 };
 use crate::multivector::pool_field;
-use crate::query::{self, Deadline, QueryRequest, QueryResponse};
+use crate::query::{self, Deadline, FusionRequest, FusionResponse, QueryRequest, QueryResponse};
 use crate::segment::{SealedSegment, Snapshot};
 
 /// How a database divides its points into segments.
@@ -281,6 +281,30 @@ impl Collection {
     ) -> Result<Vec<QueryResponse>> {
         let snapshot = self.snapshot();
         query::execute(&snapshot, &self.0.config, requests, deadline, &self.0.pool)
+    }
+
+    /// Answers several queries from one snapshot and makes one ranking out of theirs, by
+    /// reciprocal rank fusion. Scores are sums of weight / (k + rank), higher is better; among
+    /// equal ones the smaller id wins.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for no query or too many, a `k` that is not above 0, weights that do not
+    /// fit the queries, or a limit out of bounds; as [`Self::query`] for each of the queries, as
+    /// `queries[i]`.
+    pub fn fuse(&self, request: &FusionRequest) -> Result<FusionResponse> {
+        self.fuse_before(request, Deadline::NEVER)
+    }
+
+    /// As [`Self::fuse`], if it takes no longer than until the deadline.
+    ///
+    /// # Errors
+    /// As [`Self::fuse`], and [`Error::DeadlineExceeded`].
+    pub fn fuse_before(
+        &self,
+        request: &FusionRequest,
+        deadline: Deadline,
+    ) -> Result<FusionResponse> {
+        query::fuse(&self.snapshot(), &self.0.config, request, deadline, &self.0.pool)
     }
 
     /// Number of points.

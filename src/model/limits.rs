@@ -21,6 +21,10 @@ pub const MAX_BATCH_POINTS: usize = 100_000;
 pub const MAX_QUERY_LIMIT: usize = 10_000;
 /// Most queries one batch can hold.
 pub const MAX_BATCH_QUERIES: usize = 4_096;
+/// Most queries one fusion can hold.
+pub const MAX_FUSED_QUERIES: usize = 64;
+/// Most that a query can weigh in a fusion.
+pub const MAX_FUSION_WEIGHT: f32 = 1e6;
 /// Most points one scroll page can hold.
 pub const MAX_SCROLL_LIMIT: usize = 10_000;
 /// Longest collection or field name, in bytes.

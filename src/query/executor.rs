@@ -26,7 +26,7 @@ use crate::segment::{FieldCodes, Location, Snapshot, View};
 
 /// Bytes of vectors one task scores: large enough to amortise a task, small enough to share a
 /// scan evenly between cores and to notice a deadline.
-const TASK_BYTES: u64 = 512 << 10;
+pub(super) const TASK_BYTES: u64 = 512 << 10;
 /// Bytes of vectors that are scanned on the caller's thread, beside the search of an index.
 const INLINE_BYTES: u64 = 64 << 10;
 /// Rows whose codes are scored before the best of them are looked for.
@@ -89,7 +89,8 @@ fn is_light(snapshot: &Snapshot, plan: &Plan<'_>) -> bool {
     let searches = plan.depths.iter().filter(|depth| depth.is_some()).count();
     let scanned = snapshot.views.iter().zip(&plan.depths).filter(|(_, depth)| depth.is_none());
     let bytes: u64 = scanned.map(|(view, _)| view.reader.vector_bytes(plan.field)).sum();
-    searches == 1 && bytes <= INLINE_BYTES
+    let second = plan.second.as_ref().is_none_or(|second| second.is_light(snapshot));
+    searches == 1 && bytes <= INLINE_BYTES && second
 }
 
 /// Answers planned queries, on the rayon pool this runs in.
@@ -122,7 +123,7 @@ pub(super) fn answer_plans(
             efforts[searched.plan].push((searched.view, searched.effort));
         }
         let finish = |((plan, top), efforts): ((&&Plan<'_>, TopK<'_>), Vec<(usize, Effort)>)| {
-            answer(snapshot, config, plan, top, &efforts, times)
+            answer(snapshot, config, plan, top, &efforts, times, deadline)
         };
         let answers: Vec<QueryResponse> = if let [plan] = group.as_slice() {
             found
@@ -141,9 +142,10 @@ pub(super) fn answer_plans(
     Ok(responses.into_iter().flatten().collect())
 }
 
-/// What a scan may leave out from the start: scores of codes are not those of the hits.
+/// What a scan may leave out from the start: scores of codes are not those of the hits, nor are
+/// those of a first stage.
 fn bar(plan: &Plan<'_>) -> Bar {
-    if plan.is_exact() { Bar::at(plan.least) } else { Bar::default() }
+    if plan.is_exact() && plan.second.is_none() { Bar::at(plan.least) } else { Bar::default() }
 }
 
 /// What the parts of the work took, in microseconds.
@@ -329,25 +331,32 @@ fn answer(
     found: TopK<'_>,
     efforts: &[(usize, Effort)],
     times: Times,
+    deadline: Deadline,
 ) -> Result<QueryResponse> {
     let started = Instant::now();
     let reranks = !plan.is_exact();
     let found = found.into_sorted();
     let candidates = found.len() as u64;
-    let best = if reranks { rerank(snapshot, plan, found) } else { found };
+    let mut best = if reranks { rerank(snapshot, plan, found) } else { found };
+    best.retain(|candidate| !plan.exclude.contains(&candidate.location));
+    let rerank_micros = micros(started);
+    let mut rescored = Vec::new();
+    if let Some(second) = &plan.second {
+        (best, rescored) = second.rescore(snapshot, plan.request, best, deadline)?;
+    }
     let explanation = plan.request.explain.then(|| {
         let mut stages = filter_stages(plan);
         stages.extend(search_stages(snapshot, plan, efforts, times.search));
         stages.extend(scan_stages(snapshot, plan, times.scan));
         if reranks {
-            stages.push(rerank_stage(snapshot, plan, candidates, micros(started)));
+            stages.push(rerank_stage(snapshot, plan, candidates, rerank_micros));
         }
+        stages.extend(rescored);
         Explanation { stages }
     });
     let hits = best
         .into_iter()
         .filter(|candidate| candidate.score >= plan.least)
-        .filter(|candidate| !plan.exclude.contains(&candidate.location))
         .skip(plan.request.offset)
         .take(plan.request.limit)
         .map(|candidate| {
@@ -360,7 +369,7 @@ fn answer(
     Ok(QueryResponse { hits, sequence, estimated_recall, explanation })
 }
 
-fn micros(since: Instant) -> u64 {
+pub(super) fn micros(since: Instant) -> u64 {
     since.elapsed().as_micros().try_into().unwrap_or(u64::MAX)
 }
 
@@ -446,7 +455,7 @@ fn scan_stages(snapshot: &Snapshot, plan: &Plan<'_>, micros: u64) -> Vec<Stage> 
     sources.into_iter().map(stage).collect()
 }
 
-fn vectors_of(view: &View, field: usize) -> String {
+pub(super) fn vectors_of(view: &View, field: usize) -> String {
     if view.reader.has_raw(field) { "vectors" } else { "reconstructed vectors" }.into()
 }
 

@@ -9,15 +9,21 @@ mod calibrate;
 mod deadline;
 mod examples;
 mod executor;
+mod fusion;
 mod plan;
 mod request;
 mod rescore;
 mod scorer;
 mod search;
+mod second_stage;
 mod top_k;
 mod view_filter;
 
 pub(crate) use calibrate::{CalibrationSample, Subject};
 pub use deadline::Deadline;
 pub(crate) use executor::execute;
-pub use request::{Explanation, Hit, Query, QueryParams, QueryRequest, QueryResponse, Stage};
+pub(crate) use fusion::fuse;
+pub use fusion::{FusionRequest, FusionResponse};
+pub use request::{
+    Explanation, Hit, Query, QueryParams, QueryRequest, QueryResponse, Rescore, Stage,
+};

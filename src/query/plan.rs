@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::examples::{self, Examples};
 use super::request::{Query, QueryRequest};
 use super::scorer::Scorer;
+use super::second_stage::SecondStage;
 use super::view_filter::{SnapshotFilter, ViewFilter};
 use crate::error::Result;
 use crate::index::{Calibration, DEFAULT_TARGET_RECALL, Depth};
@@ -38,6 +39,8 @@ pub struct Plan<'r> {
     pub budgets: Vec<usize>,
     /// The share of the exact nearest rows that is expected to be found.
     pub estimated_recall: f32,
+    /// What orders the hits, if it is not what finds them.
+    pub second: Option<SecondStage>,
     /// The request's filter, validated.
     pub condition: Option<Condition>,
     /// The same, prepared for each view; set by [`super::view_filter::prepare`].
@@ -58,19 +61,10 @@ impl<'r> Plan<'r> {
         let most = limits::MAX_QUERY_LIMIT - request.limit;
         check_range("offset", 0, most, request.offset)?;
         check_params(request)?;
-        let (field, settings) = config.field(&request.field)?;
         let least = least(request.score_threshold)?;
-        let mut examples = Examples::new(snapshot, field, &request.field, settings);
-        let scorer = match &request.query {
-            Query::Vector(vector) => Scorer::new(settings, vector.as_ref())?,
-            Query::Point(id) => Scorer::new(settings, examples.vector(id, "point")?.as_ref())?,
-            Query::Recommend { positive, negative } => {
-                examples::validate(settings, positive, negative)?;
-                let vector = examples.recommended(positive, negative)?;
-                Scorer::new(settings, VectorRef::Single(&vector))?
-            }
-        };
-        let exclude = examples.locations;
+        let Resolved { field, scorer, examples: mut exclude } =
+            resolve(snapshot, config, &request.field, &request.query)?;
+        let second = SecondStage::new(snapshot, config, request, &mut exclude)?;
         let codes = prepare(snapshot, field, &scorer, request.params.exact)?;
         let condition = request.filter.as_ref().map(|filter| filter.resolve(config)).transpose()?;
         Ok(Self {
@@ -83,6 +77,7 @@ impl<'r> Plan<'r> {
             depths: Vec::new(),
             budgets: Vec::new(),
             estimated_recall: 1.0,
+            second,
             condition,
             filter: None,
         })
@@ -111,9 +106,14 @@ impl<'r> Plan<'r> {
             };
             let rerank = self.request.params.rerank;
             let by_default = |codes: &FieldCodes| rerank.unwrap_or(self.default_rerank(codes));
-            let budget = calibrated.map(|(depth, _)| depth.rerank).or(codes.map(by_default));
+            let by_default = codes.map(by_default).unwrap_or(0);
+            self.budgets.push(match calibrated {
+                // What is gathered was not calibrated.
+                Some((depth, _)) if gathered => depth.rerank.max(by_default),
+                Some((depth, _)) => depth.rerank,
+                None => by_default,
+            });
             self.depths.push(depth);
-            self.budgets.push(budget.unwrap_or(0));
             expected += f64::from(recall) * view.live_rows() as f64;
             total += view.live_rows() as f64;
         }
@@ -143,9 +143,13 @@ impl<'r> Plan<'r> {
         (depth, recall)
     }
 
-    /// Hits needed so that enough are left after offset and exclusion.
+    /// Hits needed so that enough are left after offset and exclusion, or for the second stage.
     pub fn hits(&self) -> usize {
-        self.request.offset + self.request.limit + self.exclude.len()
+        let wanted = match &self.second {
+            Some(second) => second.candidates,
+            None => self.request.offset + self.request.limit,
+        };
+        wanted + self.exclude.len()
     }
 
     /// Whether no codes are scored, so that the scores of the scan are those of the hits.
@@ -160,14 +164,52 @@ impl<'r> Plan<'r> {
 
     fn default_rerank(&self, codes: &FieldCodes) -> usize {
         let (factor, least) = if codes.is_encoded() { ENCODED_RERANK } else { RERANK };
-        (factor * self.hits()).max(least)
+        let most = limits::MAX_RERANK.max(self.hits());
+        (factor * self.hits()).max(least).min(most)
     }
+}
+
+/// A query in a field, validated.
+pub struct Resolved {
+    pub field: usize,
+    pub scorer: Scorer,
+    /// The points that the query is made from.
+    pub examples: BTreeSet<Location>,
+}
+
+/// Finds a field and what is searched for in it.
+///
+/// # Errors
+/// As [`Plan::new`].
+pub fn resolve(
+    snapshot: &Snapshot,
+    config: &CollectionConfig,
+    field: &str,
+    query: &Query,
+) -> Result<Resolved> {
+    let name = field;
+    let (field, settings) = config.field(name)?;
+    let mut examples = Examples::new(snapshot, field, name, settings);
+    let scorer = match query {
+        Query::Vector(vector) => Scorer::new(settings, vector.as_ref())?,
+        Query::Point(id) => Scorer::new(settings, examples.vector(id, "point")?.as_ref())?,
+        Query::Recommend { positive, negative } => {
+            examples::validate(settings, positive, negative)?;
+            let vector = examples.recommended(positive, negative)?;
+            Scorer::new(settings, VectorRef::Single(&vector))?
+        }
+    };
+    Ok(Resolved { field, scorer, examples: examples.locations })
 }
 
 fn check_params(request: &QueryRequest) -> Result<()> {
     let params = &request.params;
+    let mut least = request.offset + request.limit;
+    if let Some(rescore) = &request.rescore {
+        check_range("rescore.candidates", least, limits::MAX_RERANK, rescore.candidates)?;
+        least = rescore.candidates;
+    }
     if let Some(rerank) = params.rerank {
-        let least = request.offset + request.limit;
         check_range("rerank", least, limits::MAX_RERANK, rerank)?;
     }
     if let Some(window) = params.search_window {

@@ -22,15 +22,33 @@ pub struct QueryRequest {
     pub limit: usize,
     /// Number of best hits to leave out.
     pub offset: usize,
-    /// The score that a hit needs, by its final score. Where codes are scanned, hits are found
+    /// The score that a hit needs, by its final score (that of `rescore`, if set). Where codes are scanned, hits are found
     /// among the candidates that are re-ranked, so `rerank` bounds their number.
     pub score_threshold: Option<f32>,
     /// Which parts of the points to return.
     pub include: Include,
     /// How to search.
     pub params: QueryParams,
+    /// What orders the hits, if it is not what finds them.
+    pub rescore: Option<Rescore>,
     /// Whether to say how the answer came about.
     pub explain: bool,
+}
+
+/// The second stage of a query: the points that the first one finds are scored again, in another
+/// field, and hits are the best by that score. Points without a vector there are left out.
+///
+/// The first stage finds as many points as are asked for here, in the way its `params` say; the
+/// second scores each by what is best of it: its secondary codes or its vectors, or with `exact`
+/// always its vectors.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rescore {
+    /// The vector field that is scored.
+    pub field: String,
+    /// What it is scored with; points named here are left out of the hits, too.
+    pub query: Query,
+    /// So many points of the first stage are scored: from `limit + offset` to 100,000.
+    pub candidates: usize,
 }
 
 /// How to search a compressed field.
@@ -39,7 +57,8 @@ pub struct QueryParams {
     /// Compare with every vector itself, not with codes.
     pub exact: bool,
     /// So many candidates of the scan of codes are compared with better codes or the vectors
-    /// themselves. If not set: four times the hits that are asked for, and at least 50.
+    /// themselves. If not set: four times the hits (or candidates of `rescore`) that are asked for,
+    /// and at least 50.
     pub rerank: Option<usize>,
     /// How far an index is searched: rows of a graph that are expanded, or lists that are scanned.
     /// If not set, as far as the target recall takes.
@@ -106,6 +125,7 @@ impl QueryRequest {
             score_threshold: None,
             include: Include::NOTHING,
             params,
+            rescore: None,
             explain: false,
         }
     }
@@ -162,6 +182,29 @@ impl QueryRequest {
         self
     }
 
+    /// Orders the `candidates` best points by their score with `query` in another field.
+    ///
+    /// ```
+    /// use lanner::{MultiVector, QueryRequest};
+    ///
+    /// # fn main() -> Result<(), lanner::InvalidInput> {
+    /// let tokens = MultiVector::from_rows(&[[0.6, 0.8], [1.0, 0.0]])?;
+    /// let request = QueryRequest::new("text", vec![0.1, 0.2, 0.3]).rescore("tokens", tokens, 100);
+    /// # let _ = request;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn rescore(
+        self,
+        field: impl Into<String>,
+        query: impl Into<Query>,
+        candidates: usize,
+    ) -> Self {
+        let rescore = Rescore { field: field.into(), query: query.into(), candidates };
+        Self { rescore: Some(rescore), ..self }
+    }
+
     /// Says how the answer came about, too.
     #[must_use]
     pub fn explain(self) -> Self {
@@ -200,7 +243,8 @@ pub struct QueryResponse {
     /// Sequence number of the last write that the answer takes into account.
     pub sequence: u64,
     /// The share of the exact nearest points that the hits are expected to hold, measured on sample
-    /// queries when indexes were built; 1 for an exact answer.
+    /// queries when indexes were built; 1 for an exact answer. With `rescore` it is about the
+    /// candidates.
     pub estimated_recall: f32,
     /// How the answer came about, if the request asked.
     pub explanation: Option<Explanation>,
@@ -216,7 +260,7 @@ pub struct Explanation {
 /// A part of the work for an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stage {
-    /// `filter`, `scan`, `search` (of an index) or `rerank`.
+    /// `filter`, `scan`, `search` (of an index), `rerank` or `rescore` (in another field).
     pub name: String,
     /// What was read: `vectors`, codes as in `codes lvq4:256:pca`, or an index over them, as in
     /// `graph lvq4:256:pca, window 16`. Of a filter how it was used: the rows that match were

@@ -11,12 +11,12 @@ pub mod to_model {
     use half::slice::HalfFloatSliceExt;
     use prost::bytes::Bytes;
 
-    use super::super::{compression, encoding, filter, index, memory, proto};
+    use super::super::{compression, encoding, filter, fusion, index, memory, proto, search};
     use crate::model::{PointBatchBuilder, Problem};
     use crate::{
-        CollectionConfig, Durability, ElementType, Explanation, Filter, Hit, Include, InvalidInput,
-        Metric, MultiVector, Payload, Point, PointId, Query, QueryParams, QueryRequest,
-        QueryResponse, Stage, TrainingQueries, Vector, VectorField, VectorKind, WriteReceipt,
+        CollectionConfig, Durability, ElementType, Filter, FusionRequest, FusionResponse, Include,
+        InvalidInput, Metric, MultiVector, Payload, Point, PointId, QueryRequest, QueryResponse,
+        TrainingQueries, Vector, VectorField, VectorKind, WriteReceipt,
     };
 
     type Result<T> = std::result::Result<T, InvalidInput>;
@@ -29,7 +29,10 @@ pub mod to_model {
         InvalidInput::new(path, Problem::Mismatch { expected, got: got.to_string() })
     }
 
-    fn missing(path: impl Into<String>, expected: &'static str) -> InvalidInput {
+    pub(in crate::service) fn missing(
+        path: impl Into<String>,
+        expected: &'static str,
+    ) -> InvalidInput {
         InvalidInput::new(path, Problem::Missing { expected })
     }
 
@@ -53,7 +56,8 @@ pub mod to_model {
         ids_at(ids, "ids")
     }
 
-    fn ids_at(ids: Vec<proto::PointId>, path: &str) -> Result<Vec<PointId>> {
+    /// Ids at a path.
+    pub(in crate::service) fn ids_at(ids: Vec<proto::PointId>, path: &str) -> Result<Vec<PointId>> {
         let convert = |(index, id)| point_id(Some(id), &format!("{path}[{index}]"));
         ids.into_iter().enumerate().map(convert).collect()
     }
@@ -229,38 +233,7 @@ pub mod to_model {
     /// # Errors
     /// If no query is set or its vector is malformed.
     pub fn search(request: proto::SearchRequest) -> Result<QueryRequest> {
-        let query = match request.query {
-            Some(proto::search_request::Query::Vector(value)) => {
-                Query::Vector(vector(value, "vector")?)
-            }
-            Some(proto::search_request::Query::Point(id)) => {
-                Query::Point(point_id(Some(id), "point")?)
-            }
-            Some(proto::search_request::Query::Recommend(examples)) => Query::Recommend {
-                positive: ids_at(examples.positive, "positive")?,
-                negative: ids_at(examples.negative, "negative")?,
-            },
-            None => return Err(missing("query", "`vector`, `point` or `recommend`")),
-        };
-        Ok(QueryRequest {
-            field: request.field,
-            query,
-            filter: request.filter.map(filter::to_model).transpose()?,
-            limit: request.limit as usize,
-            offset: request.offset as usize,
-            score_threshold: request.score_threshold,
-            include: include(request.include),
-            params: params(request.params),
-            explain: request.explain,
-        })
-    }
-
-    fn params(params: Option<proto::SearchParams>) -> QueryParams {
-        let params = params.unwrap_or_default();
-        let rerank = params.rerank.map(|rerank| rerank as usize);
-        let search_window = params.search_window.map(|window| window as usize);
-        let target_recall = params.target_recall;
-        QueryParams { exact: params.exact, rerank, search_window, target_recall }
+        search::to_request(request)
     }
 
     /// The answer to a query.
@@ -268,23 +241,23 @@ pub mod to_model {
     /// # Errors
     /// If a point in it is malformed.
     pub fn response(response: proto::SearchResponse) -> Result<QueryResponse> {
-        let hit = |hit: proto::Hit| {
-            let found = hit.point.ok_or_else(|| missing("hits", "a point in each hit"))?;
-            Ok(Hit { score: hit.score, point: point(found)? })
-        };
-        let hits = response.hits.into_iter().map(hit).collect::<Result<_>>()?;
-        let stage = |stage: proto::Stage| Stage {
-            name: stage.name,
-            source: stage.source,
-            rows: stage.rows,
-            bytes: stage.bytes,
-            micros: stage.micros,
-        };
-        let explanation = response.explanation.map(|explanation| Explanation {
-            stages: explanation.stages.into_iter().map(stage).collect(),
-        });
-        let (sequence, estimated_recall) = (response.sequence, response.estimated_recall);
-        Ok(QueryResponse { hits, sequence, estimated_recall, explanation })
+        search::to_response(response)
+    }
+
+    /// Queries to be fused.
+    ///
+    /// # Errors
+    /// If one is malformed, as `queries[i]`.
+    pub fn fusion(request: proto::FuseRequest) -> Result<FusionRequest> {
+        fusion::to_request(request)
+    }
+
+    /// The answer to queries that were fused.
+    ///
+    /// # Errors
+    /// If a point in it is malformed.
+    pub fn fused(response: proto::FuseResponse) -> Result<FusionResponse> {
+        fusion::to_response(response)
     }
 
     /// A receipt.
@@ -300,11 +273,11 @@ pub mod to_model {
 
 /// The engine's types to messages.
 pub mod from_model {
-    use super::super::{compression, encoding, filter, index, memory, proto};
+    use super::super::{compression, encoding, filter, fusion, index, memory, proto, search};
     use crate::{
-        CollectionConfig, CollectionInfo, Durability, ElementType, Filter, Hit, Include, Metric,
-        Point, PointId, Query, QueryRequest, QueryResponse, SegmentInfo, Stage, TrainingQueries,
-        Vector, VectorField, VectorKind, WriteReceipt,
+        CollectionConfig, CollectionInfo, Durability, ElementType, Filter, FusionRequest,
+        FusionResponse, Include, Metric, Point, PointId, QueryRequest, QueryResponse, SegmentInfo,
+        TrainingQueries, Vector, VectorField, VectorKind, WriteReceipt,
     };
 
     /// An id.
@@ -458,51 +431,22 @@ pub mod from_model {
 
     /// A query.
     pub fn search(request: &QueryRequest) -> proto::SearchRequest {
-        let query = match &request.query {
-            Query::Vector(value) => proto::search_request::Query::Vector(vector(value)),
-            Query::Point(id) => proto::search_request::Query::Point(point_id(id)),
-            Query::Recommend { positive, negative } => {
-                proto::search_request::Query::Recommend(proto::RecommendQuery {
-                    positive: positive.iter().map(point_id).collect(),
-                    negative: negative.iter().map(point_id).collect(),
-                })
-            }
-        };
-        let count = |count: usize| count.try_into().unwrap_or(u32::MAX);
-        proto::SearchRequest {
-            field: request.field.clone(),
-            limit: count(request.limit),
-            offset: count(request.offset),
-            include: Some(include(request.include)),
-            query: Some(query),
-            params: Some(proto::SearchParams {
-                exact: request.params.exact,
-                rerank: request.params.rerank.map(count),
-                search_window: request.params.search_window.map(count),
-                target_recall: request.params.target_recall,
-            }),
-            explain: request.explain,
-            filter: request.filter.as_ref().map(filter::from_model),
-            score_threshold: request.score_threshold,
-        }
+        search::from_request(request)
     }
 
     /// The answer to a query.
     pub fn response(response: &QueryResponse) -> proto::SearchResponse {
-        let hit = |hit: &Hit| proto::Hit { score: hit.score, point: Some(point(&hit.point)) };
-        let hits = response.hits.iter().map(hit).collect();
-        let stage = |stage: &Stage| proto::Stage {
-            name: stage.name.clone(),
-            source: stage.source.clone(),
-            rows: stage.rows,
-            bytes: stage.bytes,
-            micros: stage.micros,
-        };
-        let explanation = response.explanation.as_ref().map(|explanation| proto::Explanation {
-            stages: explanation.stages.iter().map(stage).collect(),
-        });
-        let (sequence, estimated_recall) = (response.sequence, response.estimated_recall);
-        proto::SearchResponse { hits, sequence, estimated_recall, explanation }
+        search::from_response(response)
+    }
+
+    /// Queries to be fused, for a collection.
+    pub fn fusion(collection: &str, request: &FusionRequest) -> proto::FuseRequest {
+        fusion::from_request(collection, request)
+    }
+
+    /// The answer to queries that were fused.
+    pub fn fused(response: &FusionResponse) -> proto::FuseResponse {
+        fusion::from_response(response)
     }
 }
 

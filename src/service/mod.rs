@@ -9,10 +9,12 @@ pub(crate) mod compression;
 mod convert;
 mod encoding;
 mod filter;
+mod fusion;
 pub(crate) mod index;
 pub(crate) mod memory;
 mod points;
 mod query;
+mod search;
 mod server;
 mod status;
 

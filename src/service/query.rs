@@ -10,7 +10,8 @@ use super::convert::{from_model, to_model};
 use super::on_collection;
 use super::proto::query_service_server::QueryService;
 use super::proto::{
-    BatchQueryRequest, BatchQueryResponse, QueryRequest, QueryResponse, SearchRequest,
+    BatchQueryRequest, BatchQueryResponse, FuseRequest, FuseResponse, QueryRequest, QueryResponse,
+    SearchRequest,
 };
 use crate::model::Problem;
 use crate::{Collection, Database, Deadline, Error, InvalidInput};
@@ -48,6 +49,17 @@ impl QueryService for Queries {
             on_collection(&self.0, collection, move |c| batch(&c, searches, deadline)).await?;
         let results = results.iter().map(from_model::response).collect();
         Ok(Response::new(BatchQueryResponse { results }))
+    }
+
+    async fn fuse(&self, request: Request<FuseRequest>) -> Result<Response<FuseResponse>, Status> {
+        let deadline = deadline(request.metadata());
+        let mut request = request.into_inner();
+        let collection = std::mem::take(&mut request.collection);
+        let answer = on_collection(&self.0, collection, move |collection| {
+            collection.fuse_before(&to_model::fusion(request)?, deadline)
+        })
+        .await?;
+        Ok(Response::new(from_model::fused(&answer)))
     }
 }
 

@@ -1,0 +1,215 @@
+//! Reciprocal rank fusion: one ranking out of several (Cormack, Clarke and Büttcher, SIGIR 2009).
+//!
+//! A point's score is the sum, over the queries that find it, of weight / (k + rank). Ranks are all
+//! that counts, so the queries may ask fields of different kinds and metrics.
+
+use std::collections::HashMap;
+
+use rayon::ThreadPool;
+
+use super::Deadline;
+use super::executor::execute;
+use super::request::{Explanation, Hit, QueryRequest, QueryResponse};
+use crate::error::{Error, Result};
+use crate::model::{
+    CollectionConfig, Include, InvalidInput, PointId, Problem, Score, check_range, limits,
+};
+use crate::segment::Snapshot;
+
+/// The `k` of the paper, which found it good for many collections.
+const DEFAULT_K: f32 = 60.0;
+
+/// Several queries whose rankings become one.
+///
+/// ```
+/// use lanner::{FusionRequest, MultiVector, QueryRequest};
+///
+/// # fn main() -> Result<(), lanner::InvalidInput> {
+/// let text = QueryRequest::new("text", vec![0.1, 0.2, 0.3]).limit(100);
+/// let tokens = QueryRequest::new("tokens", MultiVector::from_rows(&[[0.6, 0.8]])?).limit(100);
+/// let request = FusionRequest::new([text, tokens]).limit(5).with_payload();
+/// # let _ = request;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct FusionRequest {
+    /// 1 to 64 queries. The hits of each count, so that its `limit` says how many; its `offset` has
+    /// to be 0, and its `include` and `explain` mean nothing: those of this request count.
+    pub queries: Vec<QueryRequest>,
+    /// How much each query counts, from 0 (its hits do not) to a million; all 1 if not set.
+    pub weights: Option<Vec<f32>>,
+    /// Number of hits to return.
+    pub limit: usize,
+    /// Number of best hits to leave out.
+    pub offset: usize,
+    /// How much ranks are levelled, more than 0: the larger it is, the less the first few ranks
+    /// stand out.
+    pub k: f32,
+    /// Which parts of the points to return.
+    pub include: Include,
+    /// Whether to say how the answers to the queries came about.
+    pub explain: bool,
+}
+
+impl FusionRequest {
+    /// The ten best points of these queries, ids and scores alone, with k = 60 and equal weights.
+    pub fn new(queries: impl IntoIterator<Item = QueryRequest>) -> Self {
+        Self {
+            queries: queries.into_iter().collect(),
+            weights: None,
+            limit: 10,
+            offset: 0,
+            k: DEFAULT_K,
+            include: Include::NOTHING,
+            explain: false,
+        }
+    }
+
+    /// Counts each query so much.
+    #[must_use]
+    pub fn weights(self, weights: impl IntoIterator<Item = f32>) -> Self {
+        Self { weights: Some(weights.into_iter().collect()), ..self }
+    }
+
+    /// Returns `limit` hits.
+    #[must_use]
+    pub fn limit(self, limit: usize) -> Self {
+        Self { limit, ..self }
+    }
+
+    /// Leaves out the `offset` best hits.
+    #[must_use]
+    pub fn offset(self, offset: usize) -> Self {
+        Self { offset, ..self }
+    }
+
+    /// Levels ranks so much; see [`Self::k`].
+    #[must_use]
+    pub fn k(self, k: f32) -> Self {
+        Self { k, ..self }
+    }
+
+    /// Says how the answers came about, too.
+    #[must_use]
+    pub fn explain(self) -> Self {
+        Self { explain: true, ..self }
+    }
+
+    /// Returns payloads, too.
+    #[must_use]
+    pub fn with_payload(mut self) -> Self {
+        self.include.payload = true;
+        self
+    }
+
+    /// Returns vectors, too.
+    #[must_use]
+    pub fn with_vectors(mut self) -> Self {
+        self.include.vectors = true;
+        self
+    }
+
+    /// How much query `index` counts.
+    fn weight(&self, index: usize) -> f64 {
+        self.weights.as_ref().map_or(1.0, |weights| weights[index].into())
+    }
+
+    fn validate(&self) -> Result<(), InvalidInput> {
+        check_range("queries", 1, limits::MAX_FUSED_QUERIES, self.queries.len())?;
+        check_range("limit", 1, limits::MAX_QUERY_LIMIT, self.limit)?;
+        check_range("offset", 0, limits::MAX_QUERY_LIMIT - self.limit, self.offset)?;
+        if !(self.k.is_finite() && self.k > 0.0) {
+            let expected = "a finite number above 0";
+            return Err(mismatch("k", expected, self.k));
+        }
+        if let Some(index) = self.queries.iter().position(|query| query.offset > 0) {
+            let (path, expected) = (format!("queries[{index}].offset"), "0 in a query to be fused");
+            return Err(mismatch(path, expected, self.queries[index].offset));
+        }
+        self.weights.as_ref().map_or(Ok(()), |weights| self.validate_weights(weights))
+    }
+
+    fn validate_weights(&self, weights: &[f32]) -> Result<(), InvalidInput> {
+        if weights.len() != self.queries.len() {
+            let got = format!("{} for {} queries", weights.len(), self.queries.len());
+            return Err(mismatch("weights", "one weight a query", got));
+        }
+        let bounds = 0.0..=limits::MAX_FUSION_WEIGHT;
+        if let Some(index) = weights.iter().position(|weight| !bounds.contains(weight)) {
+            let (path, expected) = (format!("weights[{index}]"), "0 to 1000000");
+            return Err(mismatch(path, expected, weights[index]));
+        }
+        if weights.iter().all(|&weight| weight == 0.0) {
+            return Err(mismatch("weights", "a weight above 0", "only 0"));
+        }
+        Ok(())
+    }
+}
+
+fn mismatch(path: impl Into<String>, expected: &'static str, got: impl ToString) -> InvalidInput {
+    InvalidInput::new(path, Problem::Mismatch { expected, got: got.to_string() })
+}
+
+/// The answer to a [`FusionRequest`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct FusionResponse {
+    /// The hits, best first, with their fused scores; among equal scores the smaller id first.
+    pub hits: Vec<Hit>,
+    /// Sequence number of the last write that the answer takes into account; all queries saw the
+    /// same.
+    pub sequence: u64,
+    /// How the answer to each query came about, if the request asked; else empty.
+    pub explanations: Vec<Explanation>,
+}
+
+/// Answers all queries from a snapshot, as a batch, and fuses their rankings.
+///
+/// # Errors
+/// [`Error::Invalid`], or as [`execute`].
+pub(crate) fn fuse(
+    snapshot: &Snapshot,
+    config: &CollectionConfig,
+    request: &FusionRequest,
+    deadline: Deadline,
+    pool: &ThreadPool,
+) -> Result<FusionResponse> {
+    request.validate()?;
+    let (include, explain) = (Include::NOTHING, request.explain);
+    let plain = |query: &QueryRequest| QueryRequest { include, explain, ..query.clone() };
+    let queries: Vec<QueryRequest> = request.queries.iter().map(plain).collect();
+    let answers = execute(snapshot, config, &queries, deadline, pool);
+    let answers = answers.map_err(|error| match error {
+        // Errors of one query alone do not say which it is.
+        Error::Invalid(error) if queries.len() == 1 => Error::Invalid(error.within("queries[0]")),
+        other => other,
+    })?;
+    let mut fused = scores(request, &answers);
+    fused.sort_unstable_by(|(a, left), (b, right)| right.cmp(left).then_with(|| a.cmp(b)));
+    let wanted = fused.into_iter().skip(request.offset).take(request.limit);
+    let hit = |(id, score): (&PointId, Score)| {
+        let location = snapshot.find(id)?.ok_or_else(|| {
+            Error::Internal(format!("point {id} was found and is not in the snapshot"))
+        })?;
+        let point = snapshot.point(location, config.fields.keys(), request.include)?;
+        Ok(Hit { score: score.0, point })
+    };
+    let hits = wanted.map(hit).collect::<Result<_>>()?;
+    let explanations = answers.iter().filter_map(|answer| answer.explanation.clone()).collect();
+    Ok(FusionResponse { hits, sequence: snapshot.sequence, explanations })
+}
+
+/// The fused score of each point that a query of some weight has found.
+fn scores<'a>(request: &FusionRequest, answers: &'a [QueryResponse]) -> Vec<(&'a PointId, Score)> {
+    let mut sums = HashMap::<&PointId, f64>::new();
+    let weighted = answers.iter().enumerate().map(|(i, answer)| (request.weight(i), answer));
+    for (weight, answer) in weighted.filter(|&(weight, _)| weight > 0.0) {
+        for (hit, rank) in answer.hits.iter().zip(1_u32..) {
+            let share = weight / (f64::from(request.k) + f64::from(rank));
+            *sums.entry(&hit.point.id).or_default() += share;
+        }
+    }
+    // Rounded before they are compared: the order of a sum changes its last bits, which are no
+    // reason to prefer a point.
+    sums.into_iter().map(|(id, sum)| (id, Score(sum as f32))).collect()
+}

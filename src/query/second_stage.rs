@@ -1,0 +1,254 @@
+//! The second stage of a query: what one field has found is scored again in another.
+//!
+//! The usual pair is retrieval by one vector a point and late interaction over its tokens
+//! (ColBERT re-ranking, arXiv 2004.12832, §3.5), but the fields may be of either kind.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use rayon::prelude::*;
+
+use super::Deadline;
+use super::executor::{TASK_BYTES, micros, vectors_of};
+use super::plan::{Resolved, resolve};
+use super::request::{QueryRequest, Stage};
+use super::rescore::{rescore_rows, widen};
+use super::scorer::Scorer;
+use super::top_k::{Candidate, TopK};
+use crate::error::{Error, Result};
+use crate::model::{CollectionConfig, Score};
+use crate::segment::{FieldCodes, Location, SegmentReader, Snapshot, View};
+
+/// A validated [`super::Rescore`].
+pub struct SecondStage {
+    /// Index of the field.
+    field: usize,
+    scorer: Scorer,
+    /// Points of the first stage that are scored, at most.
+    pub candidates: usize,
+    /// Whether vectors are scored where there are secondary codes, too.
+    exact: bool,
+}
+
+/// Rows of one view that are scored together, in their order.
+struct Task {
+    view: usize,
+    rows: Vec<u32>,
+}
+
+impl SecondStage {
+    /// Validates the query of the second stage of a request, if it has one; the points that its query is made
+    /// from are added to `exclude`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] inside of `rescore`, or [`Error::PointNotFound`].
+    pub fn new(
+        snapshot: &Snapshot,
+        config: &CollectionConfig,
+        request: &QueryRequest,
+        exclude: &mut BTreeSet<Location>,
+    ) -> Result<Option<Self>> {
+        let Some(rescore) = &request.rescore else { return Ok(None) };
+        let resolved = resolve(snapshot, config, &rescore.field, &rescore.query);
+        let Resolved { field, scorer, examples } = resolved.map_err(|error| match error {
+            Error::Invalid(error) => Error::Invalid(error.within("rescore")),
+            other => other,
+        })?;
+        exclude.extend(examples);
+        Ok(Some(Self {
+            field,
+            scorer,
+            candidates: rescore.candidates,
+            exact: request.params.exact,
+        }))
+    }
+
+    /// Whether all candidates of any one view are a single task.
+    pub fn is_light(&self, snapshot: &Snapshot) -> bool {
+        snapshot.views.iter().all(|view| self.candidates <= self.task_rows(view))
+    }
+
+    /// Scores the first of `found`, which are ordered, again, on the rayon pool this runs in if
+    /// that is much work. Returns the hits that `request` needs, best first, and what was read.
+    ///
+    /// # Errors
+    /// [`Error::DeadlineExceeded`].
+    pub fn rescore<'s>(
+        &self,
+        snapshot: &'s Snapshot,
+        request: &QueryRequest,
+        found: Vec<Candidate<'s>>,
+        deadline: Deadline,
+    ) -> Result<(Vec<Candidate<'s>>, Vec<Stage>)> {
+        let started = Instant::now();
+        let locations = found.iter().take(self.candidates).map(|found| found.location);
+        let tasks = self.tasks(snapshot, locations.collect());
+        let score = |task: &Task| -> Result<Vec<(u32, Score)>> {
+            if deadline.passed() {
+                return Err(Error::DeadlineExceeded);
+            }
+            Ok(self.score(&*snapshot.views[task.view].reader, &task.rows))
+        };
+        let scored: Vec<Vec<(u32, Score)>> = match self.is_light(snapshot) {
+            true => tasks.iter().map(score).collect::<Result<_>>()?,
+            false => tasks.par_iter().map(score).collect::<Result<_>>()?,
+        };
+        let mut top = TopK::new(request.offset + request.limit, snapshot);
+        let mut rows = vec![0; snapshot.views.len()];
+        for (task, scored) in tasks.iter().zip(scored) {
+            rows[task.view] += scored.len() as u64;
+            for (row, score) in scored {
+                top.offer(score, Location { view: task.view as u32, row });
+            }
+        }
+        let best = top.into_sorted();
+        Ok((best, self.stages(snapshot, &rows, micros(started))))
+    }
+
+    fn tasks(&self, snapshot: &Snapshot, mut locations: Vec<Location>) -> Vec<Task> {
+        locations.sort_unstable();
+        let of_view = |part: &[Location]| {
+            let view = part[0].view as usize;
+            let rows: Vec<u32> = part.iter().map(|location| location.row).collect();
+            let rows = rows.chunks(self.task_rows(&snapshot.views[view]));
+            rows.map(|rows| Task { view, rows: rows.to_vec() }).collect::<Vec<_>>()
+        };
+        locations.chunk_by(|a, b| a.view == b.view).flat_map(of_view).collect()
+    }
+
+    /// Rows that are scored in one go: as much work as a task of a scan.
+    fn task_rows(&self, view: &View) -> usize {
+        let rows = u64::from(view.reader.rows()).max(1);
+        let row_bytes = view.reader.vector_bytes(self.field) / rows;
+        let queries = (self.scorer.query().len() / self.scorer.dimension()) as u64;
+        (TASK_BYTES / (row_bytes * queries).max(1)).clamp(4, 4096) as usize
+    }
+
+    /// The scores of those rows that have a vector in the field.
+    fn score(&self, reader: &dyn SegmentReader, rows: &[u32]) -> Vec<(u32, Score)> {
+        let (field, scorer) = (self.field, &self.scorer);
+        let rows: Vec<u32> =
+            rows.iter().copied().filter(|&row| has_vector(reader, field, row)).collect();
+        let mut scored = Vec::with_capacity(rows.len());
+        if !self.exact {
+            rescore_rows(reader, field, &rows, scorer, &mut |row, score| scored.push((row, score)));
+            return scored;
+        }
+        let mut buffer = Vec::new();
+        reader.visit_rows(field, &rows, &mut |row, elements| {
+            scored.push((row, scorer.score(widen(elements, &mut buffer))));
+        });
+        scored
+    }
+
+    /// What was read of each kind of source, `rows` being those of each view that were scored.
+    fn stages(&self, snapshot: &Snapshot, rows: &[u64], micros: u64) -> Vec<Stage> {
+        let mut sources = BTreeMap::<String, (u64, u64)>::new();
+        for (view, &rows) in snapshot.views.iter().zip(rows).filter(|&(_, &rows)| rows > 0) {
+            let codes = view.reader.codes(self.field).filter(|_| !self.exact);
+            let (source, bytes) = match codes.filter(|codes| codes.has_secondary()) {
+                Some(codes) => ("secondary codes".into(), rows * record_bytes(codes)),
+                None => {
+                    let all = u64::from(view.reader.rows()).max(1);
+                    let bytes = view.reader.vector_bytes(self.field) * rows / all;
+                    (vectors_of(view, self.field), bytes)
+                }
+            };
+            let sum = sources.entry(source).or_default();
+            *sum = (sum.0 + rows, sum.1 + bytes);
+        }
+        let stage =
+            |(source, (rows, bytes))| Stage { name: "rescore".into(), source, rows, bytes, micros };
+        sources.into_iter().map(stage).collect()
+    }
+}
+
+/// Bytes of the codes of one row that its secondary score takes.
+fn record_bytes(codes: &FieldCodes) -> u64 {
+    let primary = if codes.tokens().is_some() { 0 } else { codes.row_bytes() };
+    (primary + codes.secondary_row_bytes()) as u64
+}
+
+/// Whether a row has a vector in a field.
+fn has_vector(reader: &dyn SegmentReader, field: usize, row: u32) -> bool {
+    if let Some(absent) = reader.absent(field) {
+        return !absent.contains(row);
+    }
+    // Codes say what is absent; visiting their vectors might reconstruct them.
+    if reader.codes(field).is_some() {
+        return true;
+    }
+    let mut found = false;
+    reader.visit_vectors(field, row..row + 1, &mut |_, vectors, range| {
+        found = !vectors.absent.contains(range.start as u32);
+    });
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::{Metric, MultiVector, Point, PointBatchBuilder, VectorField};
+    use crate::segment::{MutableReader, MutableSegment};
+
+    const POINTS: u64 = 600;
+
+    fn multi(value: f32, rows: usize) -> MultiVector {
+        MultiVector::from_flat(1, vec![value; rows]).unwrap()
+    }
+
+    /// Every other point has tokens, 75 a point on average; those of later ones score more.
+    fn snapshot(config: &CollectionConfig) -> Snapshot {
+        let mut builder = PointBatchBuilder::new(config);
+        for id in 0..POINTS {
+            let point = Point::new(id).with_vector("v", vec![1.0]);
+            let tokens = (id % 2 == 0).then(|| multi(id as f32, id as usize / 2 + 1));
+            let point = match tokens {
+                Some(tokens) => point.with_vector("m", tokens),
+                None => point,
+            };
+            builder.push(point).unwrap();
+        }
+        let segment = Arc::new(MutableSegment::default());
+        segment.append(builder.finish());
+        let reader = Arc::new(MutableReader::new(segment, POINTS as u32));
+        Snapshot { sequence: 1, views: vec![View { reader, deleted: Arc::default() }] }
+    }
+
+    fn all(snapshot: &Snapshot) -> Vec<Candidate<'_>> {
+        let mut top = TopK::new(POINTS as usize, snapshot);
+        (0..POINTS as u32).for_each(|row| top.offer(Score(1.0), Location { view: 0, row }));
+        top.into_sorted()
+    }
+
+    #[test]
+    fn work_is_cut_into_tasks_and_stops_at_the_deadline() {
+        let config = CollectionConfig::new()
+            .with_field("m", VectorField::multi(1, Metric::Dot))
+            .with_field("v", VectorField::single(1, Metric::Dot));
+        let snapshot = snapshot(&config);
+        // Half a megabyte is 17 times 300 bytes a row for 100 tokens of the query.
+        for (tokens, tasks) in [(1, 1), (100, 36), (1800, 150)] {
+            let request = QueryRequest::new("v", vec![1.0]).limit(3);
+            let request = request.rescore("m", multi(1.0, tokens), POINTS as usize);
+            let stage = SecondStage::new(&snapshot, &config, &request, &mut BTreeSet::new());
+            let stage = stage.unwrap().unwrap();
+            let locations = all(&snapshot).iter().map(|candidate| candidate.location).collect();
+            let cut = stage.tasks(&snapshot, locations);
+            assert_eq!(cut.len(), tasks);
+            assert_eq!(stage.is_light(&snapshot), tasks == 1);
+            let rows: Vec<u32> = cut.into_iter().flat_map(|task| task.rows).collect();
+            assert_eq!(rows, (0..POINTS as u32).collect::<Vec<_>>());
+
+            let ask = |deadline| stage.rescore(&snapshot, &request, all(&snapshot), deadline);
+            let (best, stages) = ask(Deadline::NEVER).unwrap();
+            let rows: Vec<u32> = best.iter().map(|candidate| candidate.location.row).collect();
+            assert_eq!((rows, stages[0].rows), (vec![598, 596, 594], POINTS / 2));
+            let late = ask(Deadline::after(Duration::ZERO));
+            assert!(matches!(late, Err(Error::DeadlineExceeded)));
+        }
+    }
+}
