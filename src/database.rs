@@ -9,7 +9,7 @@ use lanner_storage::{Batch, Catalog, DatabaseLock, Directory, LocalDirectory, Sy
 use crate::collection::codecs::prepare_queries;
 use crate::collection::{Collection, SegmentOptions, Store, collection_folder};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{CollectionConfig, MultiVector, validate_name};
+use crate::model::{CollectionConfig, TrainingQueries, validate_name};
 
 /// Settings of an open database.
 #[derive(Debug, Clone, Default)]
@@ -184,7 +184,7 @@ impl Database {
         &self,
         name: &str,
         config: CollectionConfig,
-        training_queries: &BTreeMap<String, MultiVector>,
+        training_queries: &BTreeMap<String, TrainingQueries>,
     ) -> Result<Collection> {
         for (field, queries) in training_queries {
             prepare_queries(&config, field, queries)
@@ -192,7 +192,7 @@ impl Database {
         }
         let collection = self.create_collection(name, config)?;
         for (field, queries) in training_queries {
-            if let Err(error) = collection.set_training_queries(field, queries) {
+            if let Err(error) = collection.set_training_queries(field, queries.clone()) {
                 self.delete_collection(name)?;
                 return Err(error);
             }

@@ -72,10 +72,10 @@ pub use collection::{
 pub use database::{Database, DatabaseOptions};
 pub use error::{Error, ErrorKind, Result};
 pub use model::{
-    Bounds, CodeSettings, CollectionConfig, Compression, ElementType, Filter, FilterValue, Include,
-    IndexKind, IndexSettings, InvalidInput, LvqCode, Memory, Metric, MultiVector, Payload,
-    PayloadType, Point, PointId, Primary, ReductionMethod, Secondary, Vector, VectorField,
-    VectorKind,
+    Bounds, CodeSettings, CollectionConfig, Compression, ElementType, Encoding, FdeSettings,
+    Filter, FilterValue, Include, IndexKind, IndexSettings, InvalidInput, LvqCode, Memory, Metric,
+    MultiVector, Payload, PayloadType, Point, PointId, Primary, ReductionMethod, Secondary,
+    TrainingQueries, Vector, VectorField, VectorKind,
 };
 pub use quantization::{CodecReport, Rung};
 pub use query::{

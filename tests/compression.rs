@@ -247,7 +247,7 @@ fn training_queries_are_kept_and_teach_the_codec() {
     let grown = report(&collection);
     assert!(grown.trained_rows > 10_000 && grown.trained_queries == 300, "{grown:?}");
 
-    let with_queries = [("v".to_owned(), queries)].into();
+    let with_queries = [("v".to_owned(), queries.into())].into();
     let config = config(Metric::Dot, "lvq8:8");
     let second = database.create_collection_with("d", config, &with_queries).unwrap();
     fill(&second, 0..2000, &mut random);
@@ -274,7 +274,7 @@ fn bad_compression_and_training_is_refused() {
         .with_field("tokens", VectorField::multi(2, Metric::Dot));
     let queries = |rows: &[Vec<f32>]| MultiVector::from_rows(rows).unwrap();
     let two = queries(&[vec![1.0, 0.0]]);
-    let with = [("v".to_owned(), two.clone())].into();
+    let with = [("v".to_owned(), two.clone().into())].into();
     let error = database.create_collection_with("c", config.clone(), &with).err().unwrap();
     assert_eq!(refused(error), "training_queries.v.queries[0]: expected 24 dimensions, got 2");
     assert!(database.collections().is_empty(), "nothing was created");

@@ -362,7 +362,7 @@ fn a_target_recall_is_reached_on_queries_that_were_held_out() {
             CollectionConfig::new().with_field("v", VectorField::single(384, Metric::Cosine));
         let sample: Vec<Vec<f32>> = queries.iter().step_by(2).cloned().collect();
         let sample = MultiVector::from_rows(&sample).unwrap();
-        let samples = BTreeMap::from([("v".to_owned(), sample)]);
+        let samples = BTreeMap::from([("v".to_owned(), sample.into())]);
         let collection = database.create_collection_with("c", config, &samples).unwrap();
         let points = base.iter().zip(0_u64..);
         let points: Vec<Point> =

@@ -7,9 +7,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use common::shared_data;
-use lanner::evaluation::{
-    BeirDataset, IdList, Neighbours, NpyMatrix, Qrels, Run, evaluate, read_neighbours, read_offsets,
-};
+use common::texts::{DIMENSION, Texts};
+use lanner::evaluation::{BeirDataset, IdList, Neighbours, Qrels, Run, evaluate, read_neighbours};
 use lanner::kernels::codes::CodeKernel;
 use lanner::kernels::products::{Panels, ProductKernel};
 use lanner::multivector::encoding::fde::{FdeEncoder, FdeSettings, SparseFde};
@@ -19,43 +18,8 @@ use lanner::quantization::{Codec, TrainingSample, train};
 use lanner::{Metric, VectorField};
 use rayon::prelude::*;
 
-const DIMENSION: usize = 128;
 /// Candidates at which the share of the exact ten best is reported.
 const CANDIDATES: [usize; 7] = [10, 20, 50, 100, 200, 500, 1000];
-
-/// Documents or queries: the tokens of each.
-struct Texts {
-    tokens: Vec<f32>,
-    offsets: Vec<usize>,
-}
-
-impl Texts {
-    fn read(data: &Path, tokens: &str, offsets: &str) -> Self {
-        let mut matrix = NpyMatrix::open(&data.join(tokens)).unwrap();
-        assert_eq!(matrix.cols(), DIMENSION);
-        let mut values = Vec::new();
-        matrix.read_rows(0..matrix.rows(), &mut values).unwrap();
-        let offsets = read_offsets(&data.join(offsets)).unwrap();
-        let offsets = offsets.iter().map(|&offset| offset as usize).collect();
-        Self { tokens: values, offsets }
-    }
-
-    fn documents(data: &Path) -> Self {
-        Self::read(data, "corpus_tokens.i8.npy", "corpus_tokens_offsets.i64.npy")
-    }
-
-    fn queries(data: &Path) -> Self {
-        Self::read(data, "queries_tokens.f32.npy", "queries_tokens_offsets.i64.npy")
-    }
-
-    fn len(&self) -> usize {
-        self.offsets.len() - 1
-    }
-
-    fn get(&self, index: usize) -> &[f32] {
-        &self.tokens[self.offsets[index] * DIMENSION..self.offsets[index + 1] * DIMENSION]
-    }
-}
 
 fn truth(data: &Path) -> Neighbours {
     read_neighbours(&data.join("groundtruth_maxsim_top100.i32.npy")).unwrap()

@@ -675,12 +675,20 @@ fn create_codes(
     };
     let fields = [("v".to_owned(), field)].into();
     let config = Some(proto::CollectionConfig { fields, ..Default::default() });
-    let query = |values: Vec<f32>| ("v".to_owned(), from_model::vector(&values.into()));
+    let query = |values: Vec<f32>| ("v".to_owned(), one_query(values));
     let training_queries = queries.map(query).into_iter().collect();
     proto::CreateCollectionRequest { name: "codes".into(), config, training_queries }
 }
 
-fn train_codes(field: &str, queries: Option<proto::Vector>) -> proto::TrainCollectionRequest {
+fn one_query(values: Vec<f32>) -> proto::TrainingQueries {
+    let vectors = Some(from_model::vector(&values.into()));
+    proto::TrainingQueries { vectors, lengths: Vec::new() }
+}
+
+fn train_codes(
+    field: &str,
+    queries: Option<proto::TrainingQueries>,
+) -> proto::TrainCollectionRequest {
     proto::TrainCollectionRequest { name: "codes".into(), field: field.into(), queries }
 }
 
@@ -699,7 +707,7 @@ async fn bad_compression_is_refused_and_named() {
     }
     let request = create_codes(lvq8(), None);
     server.collections().create_collection(request).await.unwrap();
-    let queries = from_model::vector(&vec![3.0, 2.0, 1.0].into());
+    let queries = one_query(vec![3.0, 2.0, 1.0]);
     for (request, refused) in [
         (train_codes("w", Some(queries)), "no such vector field"),
         (train_codes("v", None), "queries: expected queries"),
@@ -718,7 +726,7 @@ async fn compression_is_trained_used_and_explained() {
     let points = (0..1100_u64).map(|id| message(id, &[id as f32, 1.0, -(id as f32)])).collect();
     let request = proto::UpsertPointsRequest { collection: "codes".into(), points, durability: 0 };
     server.points().upsert_points(request).await.unwrap();
-    let queries = from_model::vector(&vec![3.0, 2.0, 1.0].into());
+    let queries = one_query(vec![3.0, 2.0, 1.0]);
     server.collections().train_collection(train_codes("v", Some(queries))).await.unwrap();
 
     let request = proto::GetCollectionRequest { name: "codes".into() };

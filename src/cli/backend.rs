@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::error::Result;
 use crate::{
-    CollectionConfig, CollectionInfo, Durability, Filter, Include, MultiVector, Point, PointId,
-    QueryRequest, QueryResponse, WriteReceipt,
+    CollectionConfig, CollectionInfo, Durability, Filter, Include, Point, PointId, QueryRequest,
+    QueryResponse, TrainingQueries, WriteReceipt,
 };
 
 /// A database in a folder or behind a server.
@@ -15,7 +15,7 @@ pub trait Backend {
         &self,
         name: &str,
         config: &CollectionConfig,
-        training_queries: &BTreeMap<String, MultiVector>,
+        training_queries: &BTreeMap<String, TrainingQueries>,
     ) -> Result<()>;
 
     /// Deletes a collection.
@@ -53,7 +53,7 @@ pub trait Backend {
     fn flush(&self, name: &str) -> Result<()>;
 
     /// Trains the compression of a field on queries.
-    fn train(&self, name: &str, field: &str, queries: &MultiVector) -> Result<()>;
+    fn train(&self, name: &str, field: &str, queries: &TrainingQueries) -> Result<()>;
 
     /// Merges segments.
     fn optimize(&self, name: &str) -> Result<()>;

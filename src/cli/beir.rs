@@ -20,8 +20,8 @@ use crate::evaluation::{
     BeirDataset, IdList, LatencyRecorder, Report, Run, TableStyle, comparison_table, evaluate,
 };
 use crate::{
-    CollectionConfig, Compression, Durability, ElementType, Metric, PointId, QueryParams,
-    QueryRequest, VectorField, VectorKind,
+    CollectionConfig, CollectionInfo, Compression, Durability, ElementType, Metric, PointId,
+    Primary, QueryParams, QueryRequest, SegmentInfo, VectorField, VectorKind,
 };
 
 /// Measure retrieval quality and speed on a BEIR data set with given embeddings.
@@ -33,9 +33,10 @@ Example:
 
 The folder has corpus.jsonl, queries.jsonl and qrels/<split>.tsv. Rows belong to the ids of
 `corpus.ids` and `queries.ids` beside the vectors, else to the lines of the .jsonl files. Prints
-nDCG@10, MAP@100, MRR@10, Recall@10 and @100 as trec_eval defines them, indexing rate, latencies
-and queries per second. With vectors and tokens both are measured, and the run files are
-FILE.single and FILE.multi. Without --data and --server it works in a temporary folder.")]
+nDCG@10, MAP@100, MRR@10, Recall@10 and @100 as trec_eval defines them, indexing rate, latencies,
+queries per second, and the bytes of a document that searches read from. With vectors and tokens
+both are measured, tokens by their encodings (multi) and by exact MaxSim (multi-exact), and the run
+files are FILE.single, FILE.multi and FILE.multi-exact. Without --data and --server it works in a temporary folder.")]
 pub struct Beir {
     /// BEIR folder
     #[arg(long, value_name = "DIR")]
@@ -75,6 +76,9 @@ pub struct Beir {
     /// How single vectors are compressed; see `lanner create --help`
     #[arg(long, default_value = "auto")]
     compression: Compression,
+    /// How encodings and tokens are compressed; none measures exact MaxSim alone
+    #[arg(long, value_name = "COMPRESSION", default_value = "auto")]
+    token_compression: Compression,
     #[command(flatten)]
     params: ParamArguments,
     /// Documents to retrieve a query
@@ -134,6 +138,14 @@ impl Beir {
         }
     }
 
+    /// Whether a mode searches in another way than exactly, so that both are worth measuring.
+    fn compares(&self, mode: &Mode) -> bool {
+        mode.corpus.kind() == VectorKind::Multi
+            && self.token_compression.primary != Primary::None
+            && self.metric != Metric::L2
+            && !self.params.params().exact
+    }
+
     fn experiment(&self) -> Result<Experiment> {
         let mut modes = Vec::new();
         if let (Some(corpus), Some(queries)) = (&self.corpus_vectors, &self.query_vectors) {
@@ -142,6 +154,7 @@ impl Beir {
                 field: "text",
                 corpus: Column::single("text", corpus)?,
                 queries: Column::single("text", queries)?,
+                exact: false,
             });
         }
         if let (Some((corpus, starts)), Some((queries, query_starts))) =
@@ -152,8 +165,11 @@ impl Beir {
                 field: "tokens",
                 corpus: Column::multi("tokens", corpus, starts)?,
                 queries: Column::multi("tokens", queries, query_starts)?,
+                exact: false,
             });
         }
+        let compared = modes.last().filter(|mode| self.compares(mode)).map(Mode::exactly);
+        modes.extend(compared.transpose()?);
         let dataset = BeirDataset::open(&self.dataset, &self.split)?;
         let name = match &self.collection {
             Some(name) => name.clone(),
@@ -164,16 +180,18 @@ impl Beir {
             folder: name.clone(),
             collection: name,
             dataset,
-            modes,
             corpus_ids,
             query_ids,
             metric: self.metric,
             element: if self.half_precision { ElementType::F16 } else { ElementType::F32 },
             limit: usize::from(self.limit),
             compression: self.compression,
+            token_compression: self.token_compression,
             params: self.params.params(),
             reuse: self.reuse,
-            optimize: self.optimize,
+            // What is in memory is scanned exactly in any case.
+            optimize: self.optimize || modes.iter().any(|mode| mode.exact),
+            modes,
         })
     }
 }
@@ -190,6 +208,7 @@ pub struct Experiment {
     pub element: ElementType,
     pub limit: usize,
     pub compression: Compression,
+    pub token_compression: Compression,
     pub params: QueryParams,
     pub reuse: bool,
     pub optimize: bool,
@@ -201,6 +220,16 @@ pub struct Mode {
     pub field: &'static str,
     pub corpus: Column,
     pub queries: Column,
+    /// Whether every document is scored by its vectors.
+    pub exact: bool,
+}
+
+impl Mode {
+    /// The same embeddings, searched exactly.
+    fn exactly(&self) -> Result<Self> {
+        let (corpus, queries) = (self.corpus.reopen()?, self.queries.reopen()?);
+        Ok(Self { name: "multi-exact", field: self.field, corpus, queries, exact: true })
+    }
 }
 
 /// What was measured for one kind of embeddings.
@@ -219,6 +248,7 @@ impl Experiment {
         }
         let indexing = (!self.reuse).then(|| started.elapsed());
         let documents = self.corpus_ids.1.len();
+        let info = backend.info(&self.collection)?;
         let modes = std::mem::take(&mut self.modes);
         let mut outcomes = Vec::new();
         for mut mode in modes {
@@ -233,6 +263,10 @@ impl Experiment {
             if let Some(indexing) = indexing {
                 report = report.with_indexing(indexing);
             }
+            let exact = mode.exact || self.params.exact;
+            if let Some(bytes) = searched_bytes(&info, mode.field, exact) {
+                report = report.with_bytes(bytes);
+            }
             outcomes.push(Outcome { mode: mode.name, report, run });
         }
         Ok(outcomes)
@@ -241,13 +275,13 @@ impl Experiment {
     fn ingest(&mut self, backend: &dyn Backend) -> Result<()> {
         let mut config = CollectionConfig::new();
         let mut columns = Vec::new();
-        for mode in &mut self.modes {
+        for mode in self.modes.iter_mut().filter(|mode| !mode.exact) {
             let field = VectorField {
                 kind: mode.corpus.kind(),
                 element: self.element,
                 compression: match mode.corpus.kind() {
-                    VectorKind::Multi => Compression::default(),
-                    _ => self.compression,
+                    VectorKind::Multi => self.token_compression,
+                    VectorKind::Single => self.compression,
                 },
                 ..VectorField::single(mode.corpus.dimension(), self.metric)
             };
@@ -298,8 +332,9 @@ impl Experiment {
             })?;
             let vector = mode.queries.read(row..row + 1)?.swap_remove(0);
             // One more, since a document that is the query itself is not counted.
+            let exact = mode.exact || self.params.exact;
             let request = QueryRequest {
-                params: self.params,
+                params: QueryParams { exact, ..self.params },
                 ..QueryRequest::new(mode.field, vector).limit(self.limit + 1)
             };
             let started = Instant::now();
@@ -312,6 +347,28 @@ impl Experiment {
         bar.finish_and_clear();
         Ok(run)
     }
+}
+
+/// Bytes of all documents that searches of a field read from; none if some are in memory.
+fn searched_bytes(info: &CollectionInfo, field: &str, exact: bool) -> Option<u64> {
+    let field = info.config.fields.keys().position(|name| name == field)?;
+    let of_segment = |segment: &SegmentInfo| {
+        if segment.number.is_none() && segment.rows > 0 {
+            return None;
+        }
+        let section = |file: &str, section: &str| -> Option<u64> {
+            let file =
+                segment.files.iter().find(|listed| listed.name == format!("{file}-{field}.sec"));
+            let sections = file.map(|file| file.sections.iter());
+            sections?.find(|(name, _)| name == section).map(|(_, bytes)| *bytes)
+        };
+        let vectors = section("field", "vectors");
+        match section("codes", "primary").filter(|_| !exact) {
+            Some(primary) => Some(primary + section("secondary", "secondary").or(vectors)?),
+            None => vectors.or((segment.rows == 0).then_some(0)),
+        }
+    };
+    info.segments.iter().map(of_segment).sum()
 }
 
 fn text(id: &PointId) -> String {

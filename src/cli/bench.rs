@@ -226,7 +226,7 @@ impl Experiment {
         let config = CollectionConfig::new().with_field(FIELD, field);
         let database = self.open(folder.path(), self.cores)?;
         let queries = self.training.iter().filter(|_| compression.primary != Primary::None);
-        let queries = queries.map(|queries| (FIELD.to_owned(), queries.clone())).collect();
+        let queries = queries.map(|queries| (FIELD.to_owned(), queries.into())).collect();
         let collection = database.create_collection_with(COLLECTION, config, &queries)?;
         let column = Column::single(FIELD, &self.arguments.base)?;
         let mut source = Arrays::new(vec![column], None, None)?;

@@ -13,8 +13,8 @@ use super::progress;
 use super::target::Target;
 use super::train::{self, ForField};
 use crate::{
-    CodecReport, CollectionConfig, CollectionInfo, Compression, IndexSettings, Memory, PayloadType,
-    SegmentInfo,
+    CodecReport, CollectionConfig, CollectionInfo, Compression, Encoding, IndexSettings, Memory,
+    PayloadType, SegmentInfo, VectorKind,
 };
 
 /// Create a collection.
@@ -33,10 +33,15 @@ Elements: f32 (default), f16.
 Payload types: keyword, integer, float, boolean, datetime. Points with a value of another type at a
 declared path are refused; filters work on declared paths alone.
 
-Compression, of single-vector fields: auto (default: the smallest codes that keep the neighbours,
+Encoding, of multi fields: auto (default), or fde (MUVERA) with repetitions=20, planes=5, block=16,
+final=N, seed=N, carve=COSINE, empty, google after colons, as in fde:repetitions=10:block=8.
+
+Compression: auto (default: the smallest codes that keep the neighbours,
 as measured), none, or a code (lvq8, lvq4, lvq4x4, lvq4x8); lvq8 and lvq4 with [:dimension
 [:reduction]], reductions being pca, eigen_search, frank_wolfe and sphering. After slashes: what
-re-ranks (raw, lvq8, f16), and drop-raw to keep the codes alone.
+re-ranks (raw, lvq8, lvq4, f16), and drop-raw to keep the codes alone. For a multi field, which is
+compressed like this only if it is named, the code is that of its encodings, and what re-ranks are
+its vectors: tokens=lvq8:632/lvq4/drop-raw.
 
 Index, of compressed fields, in segments of 10,000 rows and more: auto (default: what calibration
 finds to be the least work), graph, ivf, or flat. After colons, for a graph degree=32, window=100,
@@ -61,12 +66,18 @@ pub struct Create {
     /// What stays in memory: pinned, cached or cold; without FIELD= of all fields
     #[arg(long, value_name = "[FIELD=]MEMORY")]
     memory: Vec<ForField<Memory>>,
-    /// How fields are indexed; without FIELD= all single-vector fields
+    /// How the vectors of multi fields become the one that candidates are found by
+    #[arg(long, value_name = "[FIELD=]ENCODING")]
+    encoding: Vec<ForField<Encoding>>,
+    /// Multi fields: so many similar vectors of a point are replaced by their mean
+    #[arg(long, value_name = "[FIELD=]N")]
+    token_pooling: Vec<ForField<usize>>,
+    /// How fields are indexed; without FIELD= all
     #[arg(long, value_name = "[FIELD=]INDEX")]
     index: Vec<ForField<IndexSettings>>,
     /// Queries of the kind that will come, to train compression and to calibrate indexes on: a .npy
-    /// matrix, a query a row
-    #[arg(long, value_name = "[FIELD=]FILE")]
+    /// matrix, a query a row; for a multi field all vectors, and the .npy offsets of queries
+    #[arg(long, value_name = "[FIELD=]FILE[,OFFSETS]")]
     training_queries: Vec<ForField<PathBuf>>,
 }
 
@@ -77,9 +88,14 @@ impl Create {
             config = config.with_field(argument.name, argument.field);
         }
         config.payload.extend(self.payload);
-        train::apply(&mut config, &self.compression, |field, value| field.compression = value)?;
-        train::apply(&mut config, &self.index, |field, value| field.index = value)?;
-        train::apply_memory(&mut config, &self.memory)?;
+        let (single, multi) = (Some(VectorKind::Single), Some(VectorKind::Multi));
+        train::apply(&mut config, &self.encoding, multi, |field, value| field.encoding = value)?;
+        train::apply(&mut config, &self.token_pooling, multi, |f, n| f.token_pooling = n)?;
+        train::apply(&mut config, &self.compression, single, |field, value| {
+            field.compression = value
+        })?;
+        train::apply(&mut config, &self.index, None, |field, value| field.index = value)?;
+        train::apply(&mut config, &self.memory, None, |field, value| field.memory = value)?;
         let queries = train::training_queries(&config, &self.training_queries)?;
         // Before a folder is made a database for nothing.
         crate::model::validate_name("name", &self.name)?;

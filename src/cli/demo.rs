@@ -78,6 +78,7 @@ impl Demo {
                 field: "text",
                 corpus: Column::single("text", &file("corpus.f16.npy"))?,
                 queries: Column::single("text", &file("queries.f16.npy"))?,
+                exact: false,
             },
             Mode {
                 name: "multi",
@@ -92,6 +93,7 @@ impl Demo {
                     &file("queries_tokens.f16.npy"),
                     &file("queries_tokens_offsets.i64.npy"),
                 )?,
+                exact: false,
             },
         ];
         let (corpus_ids, query_ids) = ids(&dataset, &modes, &None, &None)?;
@@ -106,6 +108,7 @@ impl Demo {
             element: ElementType::F32,
             limit: 100,
             compression: Compression::default(),
+            token_compression: Compression::default(),
             params: QueryParams::default(),
             reuse: false,
             optimize: true,

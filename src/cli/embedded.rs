@@ -6,8 +6,8 @@ use std::path::Path;
 use super::backend::{Backend, Writer};
 use super::error::Result;
 use crate::{
-    Collection, CollectionConfig, CollectionInfo, Database, Durability, Filter, Include,
-    MultiVector, Point, PointId, QueryRequest, QueryResponse, WriteReceipt,
+    Collection, CollectionConfig, CollectionInfo, Database, Durability, Filter, Include, Point,
+    PointId, QueryRequest, QueryResponse, TrainingQueries, WriteReceipt,
 };
 
 /// A database folder.
@@ -30,7 +30,7 @@ impl Backend for Embedded {
         &self,
         name: &str,
         config: &CollectionConfig,
-        training_queries: &BTreeMap<String, MultiVector>,
+        training_queries: &BTreeMap<String, TrainingQueries>,
     ) -> Result<()> {
         self.0.create_collection_with(name, config.clone(), training_queries)?;
         Ok(())
@@ -88,8 +88,8 @@ impl Backend for Embedded {
         Ok(self.0.collection(name)?.flush()?)
     }
 
-    fn train(&self, name: &str, field: &str, queries: &MultiVector) -> Result<()> {
-        Ok(self.0.collection(name)?.train(field, queries)?)
+    fn train(&self, name: &str, field: &str, queries: &TrainingQueries) -> Result<()> {
+        Ok(self.0.collection(name)?.train(field, queries.clone())?)
     }
 
     fn optimize(&self, name: &str) -> Result<()> {

@@ -14,8 +14,8 @@ use crate::service::proto::point_service_client::PointServiceClient;
 use crate::service::proto::query_service_client::QueryServiceClient;
 use crate::service::{compression, from_model, index, memory, proto, to_model};
 use crate::{
-    CollectionConfig, CollectionInfo, Durability, Filter, Include, MultiVector, Point, PointId,
-    QueryRequest, QueryResponse, SegmentInfo, WriteReceipt,
+    CollectionConfig, CollectionInfo, Durability, Filter, Include, Point, PointId, QueryRequest,
+    QueryResponse, SegmentInfo, TrainingQueries, WriteReceipt,
 };
 
 /// Bytes of vectors and payloads in one message; servers read up to 64 MiB by default.
@@ -77,13 +77,12 @@ impl Backend for Remote {
         &self,
         name: &str,
         config: &CollectionConfig,
-        training_queries: &BTreeMap<String, MultiVector>,
+        training_queries: &BTreeMap<String, TrainingQueries>,
     ) -> Result<()> {
         let (name, config) = (name.to_owned(), Some(from_model::config(config)));
         let queries = training_queries.iter();
-        let training_queries = queries
-            .map(|(name, q)| (name.clone(), from_model::vector(&q.clone().into())))
-            .collect();
+        let training_queries =
+            queries.map(|(name, q)| (name.clone(), from_model::training_queries(q))).collect();
         let request = proto::CreateCollectionRequest { name, config, training_queries };
         self.wait(self.collections().create_collection(request)).map(drop)
     }
@@ -170,11 +169,11 @@ impl Backend for Remote {
         self.wait(self.collections().flush_collection(request)).map(drop)
     }
 
-    fn train(&self, name: &str, field: &str, queries: &MultiVector) -> Result<()> {
+    fn train(&self, name: &str, field: &str, queries: &TrainingQueries) -> Result<()> {
         let request = proto::TrainCollectionRequest {
             name: name.to_owned(),
             field: field.to_owned(),
-            queries: Some(from_model::vector(&queries.clone().into())),
+            queries: Some(from_model::training_queries(queries)),
         };
         self.wait(self.collections().train_collection(request)).map(drop)
     }

@@ -7,11 +7,12 @@ use std::str::FromStr;
 use clap::Args;
 
 use super::error::{CliError, Result};
+use super::input::Column;
 use super::progress;
 use super::target::Target;
 use crate::evaluation::NpyMatrix;
 use crate::model::{limits, validate_name};
-use crate::{CollectionConfig, Memory, MultiVector, VectorField};
+use crate::{CollectionConfig, MultiVector, TrainingQueries, VectorField, VectorKind};
 
 /// Train the compression of a field on queries of the kind that will come.
 #[derive(Args)]
@@ -31,19 +32,19 @@ pub struct Train {
     /// Compressed vector field
     #[arg(long)]
     field: String,
-    /// A .npy matrix, one query a row
-    #[arg(long, value_name = "FILE")]
+    /// A .npy matrix, one query a row; for a multi field all vectors, and the .npy offsets of queries
+    #[arg(long, value_name = "FILE[,OFFSETS]")]
     queries: PathBuf,
 }
 
 impl Train {
     pub fn run(self) -> Result<()> {
-        let queries = read_queries(&self.queries)?;
+        let queries = read_training_queries(&self.queries)?;
         let backend = self.target.open()?;
         let spinner = progress::spinner(format!("training {} and rewriting segments", self.field));
         backend.train(&self.name, &self.field, &queries)?;
         spinner.finish_and_clear();
-        println!("trained {} on {} queries", self.field, queries.rows().len());
+        println!("trained {} on {} queries", self.field, queries.len());
         Ok(())
     }
 }
@@ -70,36 +71,24 @@ impl<T: FromStr<Err: std::fmt::Display>> FromStr for ForField<T> {
     }
 }
 
-/// Sets something of the named fields, or of all single-vector fields.
-pub fn apply<T: Copy>(
+/// Sets something of the named fields, or of all of a kind, or of all.
+pub fn apply<T: Clone>(
     config: &mut CollectionConfig,
     settings: &[ForField<T>],
+    kind: Option<VectorKind>,
     set: impl Fn(&mut VectorField, T),
 ) -> Result<()> {
     for ForField { field, value } in settings {
         if let Some(name) = field {
             config.field(name)?;
         }
-        let named = |name: &String| field.as_ref().is_none_or(|field| field == name);
-        let all = field.is_none();
         for (name, settings) in &mut config.fields {
-            if named(name) && !(all && settings.kind == crate::VectorKind::Multi) {
-                set(settings, *value);
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Sets the use of memory of the named fields, or of all.
-pub fn apply_memory(config: &mut CollectionConfig, memory: &[ForField<Memory>]) -> Result<()> {
-    for ForField { field, value } in memory {
-        if let Some(name) = field {
-            config.field(name)?;
-        }
-        for (name, settings) in &mut config.fields {
-            if field.as_ref().is_none_or(|field| field == name) {
-                settings.memory = *value;
+            let meant = match field {
+                Some(field) => field == name,
+                None => kind.is_none_or(|kind| kind == settings.kind),
+            };
+            if meant {
+                set(settings, value.clone());
             }
         }
     }
@@ -110,7 +99,7 @@ pub fn apply_memory(config: &mut CollectionConfig, memory: &[ForField<Memory>]) 
 pub fn training_queries(
     config: &CollectionConfig,
     files: &[ForField<PathBuf>],
-) -> Result<BTreeMap<String, MultiVector>> {
+) -> Result<BTreeMap<String, TrainingQueries>> {
     let read = |ForField { field, value }: &ForField<PathBuf>| {
         let field = match field {
             Some(field) => field.clone(),
@@ -120,9 +109,29 @@ pub fn training_queries(
                 return Err(CliError::Usage(detail.into()));
             }
         };
-        Ok((field, read_queries(value)?))
+        Ok((field, read_training_queries(value)?))
     };
     files.iter().map(read).collect()
+}
+
+/// Training queries from a file, or from two for a multi field: `VECTORS,OFFSETS`.
+pub fn read_training_queries(paths: &Path) -> Result<TrainingQueries> {
+    let text = paths.to_string_lossy();
+    let Some((vectors, offsets)) = text.split_once(',') else {
+        return Ok(read_queries(paths)?.into());
+    };
+    let mut column = Column::multi("queries", Path::new(vectors), Path::new(offsets))?;
+    let step = column.rows().div_ceil(limits::MAX_TRAINING_QUERIES).max(1);
+    let (mut values, mut lengths) = (Vec::new(), Vec::new());
+    for row in (0..column.rows()).step_by(step) {
+        for query in column.read(row..row + 1)? {
+            let query = query.as_ref();
+            values.extend_from_slice(query.values());
+            lengths.push(query.values().len() / column.dimension());
+        }
+    }
+    let vectors = MultiVector::from_flat(column.dimension(), values)?;
+    Ok(TrainingQueries::multi(vectors, lengths)?)
 }
 
 /// At most as many queries as a field can be trained on, spread evenly over the file.

@@ -12,52 +12,45 @@ use super::Inner;
 use super::state::Segments;
 use crate::error::{Error, Result};
 use crate::model::{
-    CollectionConfig, InvalidInput, MultiVector, Problem, VectorField, VectorRef, check_range,
-    limits, prepare_vector,
+    CollectionConfig, InvalidInput, PreparedQueries, TrainingQueries, VectorField, VectorKind,
 };
-use crate::quantization::{TrainedCodec, TrainingSample, sample_rows, train};
-use crate::segment::{BuildSource, SegmentReader, finish, sample_vectors, write_folder};
+use crate::quantization::{TrainedCodec, TrainingSample, sample_rows, stratified, train};
+use crate::segment::{
+    BuildSource, FieldEncoder, SegmentReader, finish, sample_vectors, write_folder,
+};
 
 /// Segments of fewer rows are not compressed: they are scanned exactly in no time, and too small
 /// to learn from.
 pub(super) const MIN_ROWS: u64 = 1024;
 /// A codec is trained anew when it loses so many times what it lost of its training rows.
 const DRIFT: f64 = 1.2;
-/// A codec is trained anew when there are so many times the rows it was trained on.
+/// A codec is trained anew when there are so many times the rows it was trained on; that of
+/// encodings earlier, since these have more dimensions than a small segment has rows.
 const GROWTH: usize = 4;
-/// Rows whose loss is compared.
+const ENCODED_GROWTH: usize = 2;
+/// Rows whose loss is compared, at most, and their elements.
 const DRIFT_ROWS: usize = 4096;
+const DRIFT_VALUES: usize = 1 << 22;
 /// Chooses samples and rotations.
 const SEED: u64 = 42;
 
 const QUERIES_FILE: &str = "queries.sec";
 const QUERIES: &str = "queries";
+const QUERY_OFFSETS: &str = "query_offsets";
+/// Queries of a multi field that are encoded to train on, at most: encodings are long.
+const ENCODED_QUERIES: u64 = 2048;
 
 /// Training queries of a field, as they are stored: checked and prepared as queries are.
 ///
 /// # Errors
-/// [`InvalidInput`] if the field is unknown, has many vectors a point or is not compressed, or if
-/// there are no queries, too many, or one that does not fit the field.
+/// [`InvalidInput`] if the field is unknown or not compressed, or if there are no queries, too
+/// many, or one that does not fit the field.
 pub(crate) fn prepare_queries(
     config: &CollectionConfig,
     field: &str,
-    queries: &MultiVector,
-) -> Result<Vec<f32>, InvalidInput> {
-    let (_, settings) = config.field(field)?;
-    if !settings.is_compressed() {
-        let expected = "a single-vector field that is compressed";
-        let got = format!("{field:?}, which is not");
-        return Err(InvalidInput::new("field", Problem::Mismatch { expected, got }));
-    }
-    check_range("queries", 1, limits::MAX_TRAINING_QUERIES, queries.rows().len())?;
-    let mut values = Vec::with_capacity(queries.values().len());
-    for (index, row) in queries.rows().enumerate() {
-        let prepared = prepare_vector(settings, VectorRef::Single(row));
-        values.extend(
-            prepared.map_err(|problem| InvalidInput::new(format!("queries[{index}]"), problem))?,
-        );
-    }
-    Ok(values)
+    queries: &TrainingQueries,
+) -> Result<PreparedQueries, InvalidInput> {
+    queries.prepare(config.field(field)?.1)
 }
 
 /// Codecs by field, in the order of names.
@@ -125,29 +118,31 @@ impl Inner {
         retrain: Retrain,
         queries: Option<&QueriesEntry>,
     ) -> Result<Option<Arc<TrainedCodec>>> {
-        let dimension = field.dimension;
-        let sample = sample_vectors(sources, index, dimension, sample_rows(dimension), SEED);
-        let rows = sample.len() / dimension;
+        let coded = field.coded();
+        let dimension = coded.dimension;
+        let sample = sample_vectors(sources, (index, field), sample_rows(dimension), SEED)?;
+        let rows = sample.len() / dimension.max(1);
         if (rows as u64) < MIN_ROWS {
             return Ok(None);
         }
         if let Some(current) = &current
             && retrain == Retrain::IfDrifted
-            && rows < GROWTH * current.report.trained_rows
+            && rows < growth(field) * current.report.trained_rows
         {
-            let loss = current.codec.loss(&sample[..rows.min(DRIFT_ROWS) * dimension]);
+            let judged = rows.min(DRIFT_ROWS).min(DRIFT_VALUES / dimension);
+            let loss = current.codec.loss(&sample[..judged * dimension]);
             if loss <= DRIFT * current.report.loss {
                 return Ok(Some(current.clone()));
             }
             tracing::info!(collection = %self.name, field = index, loss, "the codec drifted");
         }
         let queries = match queries {
-            Some(entry) => self.read_queries(entry, dimension)?,
+            Some(entry) => coded_queries(field, &self.read_queries(entry, field)?)?,
             None => Vec::new(),
         };
         let started = std::time::Instant::now();
         let sample = TrainingSample { rows: &sample, queries: &queries, seed: SEED };
-        let trained = match train(field, sample) {
+        let trained = match train(&coded, sample) {
             Ok(trained) => trained,
             Err(error) if retrain == Retrain::Always => {
                 return Err(Error::Internal(format!("a codec cannot be trained: {error}")));
@@ -172,28 +167,46 @@ impl Inner {
         Ok(trained.map(Arc::new))
     }
 
-    pub(super) fn read_queries(&self, entry: &QueriesEntry, dimension: usize) -> Result<Vec<f32>> {
+    pub(super) fn read_queries(
+        &self,
+        entry: &QueriesEntry,
+        field: &VectorField,
+    ) -> Result<PreparedQueries> {
         let path = format!("{}/{QUERIES_FILE}", self.segment_folder(entry.number));
         let directory = &*self.store.directory;
         let file = SectionFile::open_expecting(directory, &path, &entry.file.summary())?;
         file.verify()?;
         let values: &[f32] = bytemuck::try_cast_slice(file.section(QUERIES)?)
             .map_err(|error| file.corrupted(QUERIES, error.to_string()))?;
-        if !values.len().is_multiple_of(dimension) {
+        if !values.len().is_multiple_of(field.dimension) {
             return Err(file.corrupted(QUERIES, "not a whole number of vectors").into());
         }
-        Ok(values.to_vec())
+        let vectors = (values.len() / field.dimension) as u64;
+        let offsets = match field.kind {
+            VectorKind::Single => (0..=vectors).collect(),
+            VectorKind::Multi => {
+                let offsets: &[u64] = bytemuck::try_cast_slice(file.section(QUERY_OFFSETS)?)
+                    .map_err(|error| file.corrupted(QUERY_OFFSETS, error.to_string()))?;
+                let whole = offsets.first() == Some(&0) && offsets.last() == Some(&vectors);
+                if !whole || !offsets.is_sorted() {
+                    return Err(file.corrupted(QUERY_OFFSETS, "do not rise to the end").into());
+                }
+                offsets.to_vec()
+            }
+        };
+        Ok(PreparedQueries { values: values.to_vec(), offsets })
     }
 
     /// Makes these the training queries of a field; they are durable when this returns. They are
     /// used from the next training on.
-    pub(super) fn store_queries(&self, field: &str, values: &[f32]) -> Result<()> {
+    pub(super) fn store_queries(&self, field: &str, queries: &PreparedQueries) -> Result<()> {
         let number = super::optimizer::take_number(&mut self.lock().segments);
         let directory = &*self.store.directory;
         let file = write_folder(directory, &self.segment_folder(number), |temporary| {
             let path = format!("{temporary}/{QUERIES_FILE}");
             let mut writer = SectionWriter::create(directory, &path)?;
-            writer.write_section(QUERIES, bytemuck::cast_slice(values))?;
+            writer.write_section(QUERIES, bytemuck::cast_slice(&queries.values))?;
+            writer.write_section(QUERY_OFFSETS, bytemuck::cast_slice(&queries.offsets))?;
             finish(writer, QUERIES_FILE.to_owned())
         })?;
         let entry = QueriesEntry { field: field.to_owned(), number, file };
@@ -208,4 +221,22 @@ impl Inner {
         }
         Ok(())
     }
+}
+
+fn growth(field: &VectorField) -> usize {
+    match field.kind {
+        VectorKind::Single => GROWTH,
+        VectorKind::Multi => ENCODED_GROWTH,
+    }
+}
+
+/// What a codec is trained on of queries: themselves, or the encodings of those of a multi field.
+fn coded_queries(field: &VectorField, queries: &PreparedQueries) -> Result<Vec<f32>> {
+    let Some(encoder) = FieldEncoder::new(field)? else { return Ok(queries.values.clone()) };
+    let chosen = stratified(queries.len() as u64, ENCODED_QUERIES, SEED);
+    let mut encodings = Vec::with_capacity(chosen.len() * encoder.dimension());
+    for query in chosen {
+        encodings.extend(encoder.encode_query(queries.get(query as usize, field.dimension))?);
+    }
+    Ok(encodings)
 }

@@ -21,7 +21,7 @@ use crate::index::graph::{self, GraphSettings};
 use crate::index::ivf::{self, IvfSettings};
 use crate::index::{BuildProgress, BuiltIndex, Calibration, MAX_ROWS};
 use crate::kernels::codes::CodeKernel;
-use crate::model::{IndexKind, IndexSettings, VectorField};
+use crate::model::{IndexKind, IndexSettings, VectorField, VectorKind};
 use crate::query::{CalibrationSample, Subject};
 use crate::segment::{FieldCodes, IndexReport, SealedSegment, SegmentReader, write_index};
 
@@ -121,11 +121,28 @@ impl Inner {
             Some(absent) => u64::from(segment.rows()) - absent.len(),
             None => u64::from(segment.rows()),
         };
-        settings.is_some_and(|settings| settings.index.kind != IndexKind::Flat)
-            && segment.codes(field).is_some()
+        let Some(settings) = settings else { return false };
+        segment.codes(field).is_some()
             && segment.index(field).is_none()
-            && present() >= u64::from(self.options.index_rows)
             && segment.rows() < MAX_ROWS
+            && !self.index_kinds(settings, present()).is_empty()
+    }
+
+    /// The indexes of a field among which a segment with so many vectors takes the best; none is
+    /// built if there is none. Encodings are calibrated even where all of them are scanned, since
+    /// nothing else says how many candidates have to be re-ranked.
+    fn index_kinds(&self, field: &VectorField, present: u64) -> &'static [IndexKind] {
+        use IndexKind::{Auto, Flat, Graph, Ivf};
+        let kind =
+            if present < u64::from(self.options.index_rows) { Flat } else { field.index.kind };
+        match (kind, field.kind) {
+            (Graph, _) => &[Graph],
+            (Ivf, _) => &[Ivf],
+            (Auto, VectorKind::Single) => &[Ivf, Graph],
+            (Auto, VectorKind::Multi) => &[Flat, Ivf, Graph],
+            (Flat, VectorKind::Single) => &[],
+            (Flat, VectorKind::Multi) => &[Flat],
+        }
     }
 
     /// Whether an index is built or will be.
@@ -200,19 +217,13 @@ impl Inner {
         codes: &FieldCodes,
         rows: &[u32],
     ) -> Result<Option<(BuiltIndex, IndexReport)>> {
-        let kinds: &[IndexKind] = match field.index.kind {
-            IndexKind::Graph => &[IndexKind::Graph],
-            IndexKind::Ivf => &[IndexKind::Ivf],
-            IndexKind::Flat => &[],
-            IndexKind::Auto => &[IndexKind::Ivf, IndexKind::Graph],
-        };
+        let kinds = self.index_kinds(field, rows.len() as u64);
         let queries = self.lock().segments.manifest.queries.clone();
         let sample = match queries.iter().find(|entry| entry.field == name) {
             Some(entry) => {
-                let queries = self.read_queries(entry, field.dimension)?;
-                CalibrationSample::from_queries(name, field.dimension, &queries)
+                CalibrationSample::from_queries(name, field, &self.read_queries(entry, field)?)?
             }
-            None => CalibrationSample::from_rows(name, &*job.segment, rows)?,
+            None => CalibrationSample::from_rows(name, (job.field, field), &*job.segment, rows)?,
         };
         let mut built = Vec::new();
         for &kind in kinds {
@@ -221,7 +232,7 @@ impl Inner {
             built.push(index);
         }
         let reader: Arc<dyn SegmentReader> = job.segment.clone();
-        let subject = Subject::new(reader, &self.config, job.field, &sample)?;
+        let subject = Subject::new(reader, &self.config, job.field, codes, &sample)?;
         let measured: Vec<Calibration> =
             built.iter().map(|index| subject.calibrate(codes, &index.view())).collect();
         let (k, target) = COMPARED;
@@ -297,6 +308,10 @@ fn build(
     progress: &BuildProgress,
 ) -> Option<BuiltIndex> {
     let distances = codes.codec().row_distances(CodeKernel::detect(), codes.primary());
+    if kind == IndexKind::Flat {
+        // Rows that have no vector are left out when it is searched.
+        return Some(BuiltIndex::Flat(rows.last().map_or(0, |&last| last + 1)));
+    }
     if kind == IndexKind::Ivf {
         let settings = IvfSettings { lists: settings.lists, seed: SEED };
         let parts =
@@ -323,6 +338,7 @@ fn report(
     let (degree, entry, lists) = match index {
         BuiltIndex::Graph { degree, entry, .. } => (*degree, *entry, 0),
         BuiltIndex::Ivf(parts) => (0, 0, parts.lists().count()),
+        BuiltIndex::Flat(_) => (0, 0, 0),
     };
     IndexReport { kind: index.view().kind(), degree, entry, lists, calibration, costs }
 }

@@ -28,9 +28,10 @@ pub use self::writer::{Durability, WriteReceipt};
 use self::writer::{Pending, State, Stop};
 use crate::error::{Error, Result};
 use crate::model::{
-    CollectionConfig, Filter, Include, MultiVector, Point, PointBatch, PointBatchBuilder, PointId,
-    check_range, limits,
+    CollectionConfig, Filter, Include, Point, PointBatch, PointBatchBuilder, PointId,
+    TrainingQueries, check_range, limits,
 };
+use crate::multivector::pool_field;
 use crate::query::{self, Deadline, FusionRequest, FusionResponse, QueryRequest, QueryResponse};
 use crate::segment::{SealedSegment, Snapshot};
 
@@ -156,7 +157,7 @@ impl Collection {
 
     /// Starts a batch for [`Self::upsert_batch`].
     pub fn batch(&self) -> PointBatchBuilder<'_> {
-        PointBatchBuilder::new(&self.0.config)
+        PointBatchBuilder::new(&self.0.config).pooled_by(pool_field)
     }
 
     /// Writes a batch that was built for this collection.
@@ -339,15 +340,14 @@ impl Collection {
         self.0.optimize(Retrain::IfDrifted)
     }
 
-    /// Trains the compression of a single-vector field on queries of the kind that will come,
-    /// shape [n, dimension], rewrites the segments with it, and waits for that. The queries are
-    /// kept for later trainings, in place of earlier ones.
+    /// Trains the compression of a field on queries of the kind that will come, rewrites the
+    /// segments with it, and waits for that. The queries are kept for later trainings, in place of
+    /// earlier ones. For a single-vector field a [`crate::MultiVector`] will do, with a query a row.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if the field is unknown, has many vectors a point or is not compressed,
-    /// if there are no queries or too many, or one does not fit the field; and if the files cannot
-    /// be written.
-    pub fn train(&self, field: &str, queries: &MultiVector) -> Result<()> {
+    /// [`Error::Invalid`] if the field is unknown or not compressed, if there are no queries or too
+    /// many, or one does not fit the field; and if the files cannot be written.
+    pub fn train(&self, field: &str, queries: impl Into<TrainingQueries>) -> Result<()> {
         self.set_training_queries(field, queries)?;
         self.0.optimize(Retrain::Always)
     }
@@ -357,9 +357,13 @@ impl Collection {
     ///
     /// # Errors
     /// As [`Self::train`].
-    pub fn set_training_queries(&self, field: &str, queries: &MultiVector) -> Result<()> {
-        let values = codecs::prepare_queries(&self.0.config, field, queries)?;
-        self.0.store_queries(field, &values)
+    pub fn set_training_queries(
+        &self,
+        field: &str,
+        queries: impl Into<TrainingQueries>,
+    ) -> Result<()> {
+        let queries = codecs::prepare_queries(&self.0.config, field, &queries.into())?;
+        self.0.store_queries(field, &queries)
     }
 
     /// Reads all sealed files, compares every section with its checksum, and returns an error for
@@ -447,7 +451,10 @@ impl Inner {
         let manifest = catalog.manifest(self.id)?;
         for entry in &manifest.segments {
             let folder = self.segment_folder(entry.number);
-            let segment = SealedSegment::open(directory, &folder, &self.config, entry.clone())?;
+            let mut segment = SealedSegment::open(directory, &folder, &self.config, entry.clone())?;
+            for slot in &state.segments.sealed {
+                segment.share_codecs(&slot.segment);
+            }
             let deleted = match catalog.tombstones(self.id, entry.number)? {
                 Some(bytes) => self.tombstones(entry.rows, entry.number, &bytes)?,
                 None => RoaringBitmap::new(),

@@ -202,6 +202,7 @@ impl Inner {
 
     /// Replaces the segments of these numbers by one with their live rows.
     fn merge(&self, numbers: &[u64], retrain: Retrain) -> Result<()> {
+        self.cancel_index_of(numbers);
         let (sources, number, current) = {
             let mut state = self.lock();
             let slots: Vec<SealedSlot> = members(&state.segments, numbers).cloned().collect();
@@ -285,7 +286,10 @@ impl Inner {
             cancelled: &self.cancelled,
         };
         let entry = build_segment(&plan, sources)?;
-        let segment = SealedSegment::open(directory, &folder, &self.config, entry)?;
+        let mut segment = SealedSegment::open(directory, &folder, &self.config, entry)?;
+        for slot in &self.lock().segments.sealed {
+            segment.share_codecs(&slot.segment);
+        }
         tracing::info!(
             collection = %self.name,
             segment = number,

@@ -41,6 +41,9 @@ pub struct Report {
     pub latency_ms: Option<LatencyPercentiles>,
     /// Queries answered per second of wall time; `None` when not measured.
     pub qps: Option<f64>,
+    /// Bytes of a document that searches read from, on disk: codes and what re-ranks, or vectors
+    /// where these are scanned; `None` when not measured.
+    pub bytes_per_document: Option<f64>,
 }
 
 impl Report {
@@ -67,6 +70,7 @@ impl Report {
             documents_per_second: None,
             latency_ms: None,
             qps: None,
+            bytes_per_document: None,
         }
     }
 
@@ -75,6 +79,14 @@ impl Report {
     pub fn with_indexing(mut self, elapsed: Duration) -> Self {
         self.index_seconds = Some(elapsed.as_secs_f64());
         self.documents_per_second = rate(self.documents, elapsed);
+        self
+    }
+
+    /// Adds how many bytes of all documents searches read from.
+    #[must_use]
+    pub fn with_bytes(mut self, bytes: u64) -> Self {
+        let documents = self.documents as f64;
+        self.bytes_per_document = (documents > 0.0).then_some(bytes as f64 / documents);
         self
     }
 
@@ -127,7 +139,8 @@ mod tests {
         }
         let report = Report::new("nfcorpus", "test", "multi", 1000, &metrics())
             .with_indexing(Duration::from_secs(4))
-            .with_latencies(&latencies, Duration::from_millis(8));
+            .with_latencies(&latencies, Duration::from_millis(8))
+            .with_bytes(320_000);
         let expected = r#"{
   "dataset": "nfcorpus",
   "split": "test",
@@ -146,7 +159,8 @@ mod tests {
     "p95": 4.0,
     "p99": 4.0
   },
-  "qps": 500.0
+  "qps": 500.0,
+  "bytes_per_document": 320.0
 }
 "#;
         let json = report.to_json().expect("json");
@@ -160,7 +174,9 @@ mod tests {
         let report = Report::new("d", "test", "single", 10, &metrics());
         let json: serde_json::Value =
             serde_json::from_str(&report.to_json().expect("json")).expect("value");
-        for key in ["index_seconds", "documents_per_second", "latency_ms", "qps"] {
+        for key in
+            ["index_seconds", "documents_per_second", "latency_ms", "qps", "bytes_per_document"]
+        {
             assert_eq!(json.get(key), Some(&serde_json::Value::Null), "{key}");
         }
         let instant = report

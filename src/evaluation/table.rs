@@ -47,6 +47,7 @@ const MEASURES: &[Measure] = &[
     ("latency p95 (ms)", |r| r.latency_ms.map(|l| measured(l.p95))),
     ("latency p99 (ms)", |r| r.latency_ms.map(|l| measured(l.p99))),
     ("queries/s", |r| r.qps.map(measured)),
+    ("bytes/document", |r| r.bytes_per_document.map(measured)),
 ];
 
 /// A data set that all reports share heads the first column; otherwise each report names its own.

@@ -1,5 +1,6 @@
 //! An index as it is searched, whatever its kind.
 
+use super::flat;
 use super::graph::{self, Adjacency};
 use super::ivf::{IvfParts, Lists};
 use super::{CodeScores, Depth, Effort, Scratch};
@@ -22,6 +23,8 @@ pub enum BuiltIndex {
     },
     /// Lists.
     Ivf(IvfParts),
+    /// None: so many rows are all scored.
+    Flat(u32),
 }
 
 /// An index as it is searched.
@@ -31,6 +34,8 @@ pub enum IndexView<'a> {
     Graph(Adjacency<'a>, u32),
     /// Lists.
     Ivf(Lists<'a>),
+    /// None: so many rows are all scored.
+    Flat(u32),
 }
 
 /// What is looked for in an index.
@@ -59,24 +64,27 @@ impl BuiltIndex {
                 IndexView::Graph(Adjacency::new(edges, *degree), *entry)
             }
             Self::Ivf(parts) => IndexView::Ivf(parts.lists()),
+            Self::Flat(rows) => IndexView::Flat(*rows),
         }
     }
 }
 
 impl IndexView<'_> {
-    /// Graph or lists.
+    /// Graph, lists or neither.
     pub fn kind(&self) -> IndexKind {
         match self {
             Self::Graph(..) => IndexKind::Graph,
             Self::Ivf(_) => IndexKind::Ivf,
+            Self::Flat(_) => IndexKind::Flat,
         }
     }
 
-    /// The widest search that makes sense: all rows, or all lists.
+    /// The widest search that makes sense: all rows, or all lists; without an index there is one.
     pub fn widest(&self) -> usize {
         match self {
             Self::Graph(graph, _) => graph.rows() as usize,
             Self::Ivf(lists) => lists.count(),
+            Self::Flat(_) => 1,
         }
     }
 
@@ -127,6 +135,10 @@ impl IndexView<'_> {
                 let keep = ask.depth.rerank;
                 let accept = |row| Some(row) != ask.hidden && (ask.accept)(row);
                 lists.search(&ask.codes, scratch, window, keep, accept)
+            }
+            Self::Flat(rows) => {
+                let accept = |row| Some(row) != ask.hidden && (ask.accept)(row);
+                flat::search(&ask.codes, scratch, *rows, ask.depth.rerank, accept)
             }
         }
     }

@@ -136,6 +136,10 @@ fn empty_paths(config: &CollectionConfig) -> Vec<PayloadColumn> {
     config.payload.values().map(|&payload_type| PayloadColumn::new(payload_type)).collect()
 }
 
+/// What becomes of the vectors of a multi field that replaces similar ones by their mean: shape [n,
+/// dimension], checked and prepared.
+pub type Pool = fn(&VectorField, Vec<f32>) -> Vec<f32>;
+
 /// Builds a [`PointBatch`] point by point. A refused point leaves the batch as it was, so that a
 /// caller can report it and go on with the next.
 #[derive(Debug)]
@@ -143,6 +147,8 @@ pub struct PointBatchBuilder<'c> {
     config: &'c CollectionConfig,
     batch: PointBatch,
     scratch: Vec<Option<Vec<f32>>>,
+    /// Nothing is pooled unless the builder is told how.
+    pool: Pool,
 }
 
 impl<'c> PointBatchBuilder<'c> {
@@ -151,7 +157,13 @@ impl<'c> PointBatchBuilder<'c> {
         let fields = config.fields.values().map(FieldColumn::new).collect();
         let (ids, payloads, paths) = (Vec::new(), Vec::new(), empty_paths(config));
         let batch = PointBatch { ids, payloads, fields, paths };
-        Self { config, batch, scratch: vec![None; config.fields.len()] }
+        Self { config, batch, scratch: vec![None; config.fields.len()], pool: |_, values| values }
+    }
+
+    /// The same, with the vectors of fields that are pooled given to `pool`.
+    #[must_use]
+    pub fn pooled_by(self, pool: Pool) -> Self {
+        Self { pool, ..self }
     }
 
     /// Adds a point.
@@ -183,6 +195,7 @@ impl<'c> PointBatchBuilder<'c> {
             let (index, field) = self.config.field(name)?;
             let values = prepare_vector(field, vector)
                 .map_err(|error| InvalidInput::new(format!("vectors.{name}"), error))?;
+            let values = if field.token_pooling > 1 { (self.pool)(field, values) } else { values };
             if self.scratch[index].replace(values).is_some() {
                 let problem =
                     Problem::Mismatch { expected: "each field once", got: "two vectors".into() };

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{InvalidInput, Problem, VectorField, VectorKind, check_range};
+use super::{InvalidInput, Metric, Problem, VectorField, VectorKind, check_range};
 
 /// How a field is compressed: codes that are scanned (*primary*), what re-ranks the candidates
 /// (*secondary*), and whether the vectors themselves are kept.
@@ -104,13 +104,16 @@ pub enum ReductionMethod {
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Secondary {
-    /// The second level of a two-level code; otherwise the vectors, if they are kept, or LVQ8.
+    /// The second level of a two-level code; otherwise the vectors, if they are kept, or LVQ8. For
+    /// the tokens of a multi field LVQ8.
     #[default]
     Auto,
     /// The vectors as they are stored.
     Raw,
     /// 8 bits a dimension.
     Lvq8,
+    /// 4 bits a dimension.
+    Lvq4,
     /// Half precision.
     F16,
 }
@@ -163,6 +166,10 @@ impl Compression {
         }
     }
 
+    fn is_explicit(self) -> bool {
+        matches!(self.primary, Primary::Codes(_)) || self.secondary != Secondary::Auto
+    }
+
     /// Checks the settings against the field they are for.
     ///
     /// # Errors
@@ -171,16 +178,15 @@ impl Compression {
         let refuse = |path: &str, expected: &'static str, got: String| {
             Err(InvalidInput::new(path, Problem::Mismatch { expected, got }))
         };
-        if field.kind == VectorKind::Multi
-            && (matches!(self.primary, Primary::Codes(_)) || !self.keep_raw)
-        {
-            let expected = "`auto` or `none` for a multi field, whose vectors are kept as they are";
+        let multi = field.kind == VectorKind::Multi;
+        if multi && field.metric == Metric::L2 && (self.is_explicit() || !self.keep_raw) {
+            let expected = "`auto` or `none` for a multi field under l2, whose vectors are scanned";
             return refuse("compression", expected, self.to_string());
         }
         if let Primary::Codes(settings) = self.primary {
             let two_levels = matches!(settings.code, LvqCode::Lvq4x4 | LvqCode::Lvq4x8);
             if let Some(dimension) = settings.dimension {
-                check_range("compression.dimension", 1, field.dimension, dimension)?;
+                check_range("compression.dimension", 1, field.coded_dimension(), dimension)?;
                 if two_levels {
                     let expected = "lvq8 or lvq4 with a reduced dimension";
                     return refuse("compression.code", expected, settings.code.to_string());
@@ -188,6 +194,10 @@ impl Compression {
             } else if let Some(reduction) = settings.reduction {
                 let expected = "a reduced dimension with a reduction";
                 return refuse("compression.reduction", expected, reduction.to_string());
+            }
+            if two_levels && multi {
+                let expected = "lvq8 or lvq4 for a multi field, whose tokens re-rank";
+                return refuse("compression.code", expected, settings.code.to_string());
             }
             if two_levels && self.secondary != Secondary::Auto {
                 let expected = "`auto` for a two-level code, whose second level re-ranks";
@@ -234,7 +244,7 @@ names!(ReductionMethod, "compression.reduction", Self::Pca => "pca",
     Self::EigenSearch => "eigen_search", Self::FrankWolfe => "frank_wolfe",
     Self::Sphering => "sphering");
 names!(Secondary, "compression.secondary", Self::Auto => "auto", Self::Raw => "raw",
-    Self::Lvq8 => "lvq8", Self::F16 => "f16");
+    Self::Lvq8 => "lvq8", Self::Lvq4 => "lvq4", Self::F16 => "f16");
 
 impl fmt::Display for Primary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -327,6 +337,7 @@ mod tests {
             "lvq4x8",
             "lvq8:160",
             "lvq4:192:sphering/f16",
+            "auto/lvq4",
             "auto/lvq8/drop-raw",
             "lvq4x4/drop-raw",
         ] {
@@ -357,7 +368,9 @@ mod tests {
             text.parse::<Compression>().unwrap().validate(&field).map_err(|e| e.to_string())
         };
         let field = || VectorField::single(8, Metric::Dot);
-        for text in ["auto", "none", "lvq8:8", "lvq8:1:pca/f16/drop-raw", "lvq4x8/drop-raw"] {
+        for text in
+            ["auto", "none", "lvq8:8", "auto/lvq4", "lvq8:1:pca/f16/drop-raw", "lvq4x8/drop-raw"]
+        {
             assert_eq!(check(field(), text), Ok(()), "{text}");
         }
         assert_eq!(
@@ -372,10 +385,25 @@ mod tests {
         ] {
             assert!(check(field(), text).unwrap_err().starts_with(path), "{text}");
         }
-        let multi = || VectorField::multi(8, Metric::Dot);
-        assert_eq!(check(multi(), "auto"), Ok(()));
-        for text in ["lvq8", "auto/drop-raw"] {
-            assert!(check(multi(), text).unwrap_err().starts_with("compression:"), "{text}");
+    }
+
+    #[test]
+    fn codes_of_a_multi_field_are_those_of_its_encodings() {
+        let check = |metric: Metric, text: &str| {
+            let field = VectorField::multi(8, metric);
+            text.parse::<Compression>().unwrap().validate(&field).map_err(|e| e.to_string())
+        };
+        for text in ["auto", "none", "lvq8", "lvq8:5120:pca", "lvq4:100/lvq4/drop-raw", "auto/f16"]
+        {
+            assert_eq!(check(Metric::Dot, text), Ok(()), "{text}");
+            let explicit = !matches!(text, "auto" | "none");
+            assert_eq!(check(Metric::L2, text).is_err(), explicit, "{text}");
         }
+        assert_eq!(
+            check(Metric::Cosine, "lvq8:5121").unwrap_err(),
+            "compression.dimension: expected 1 to 5120, got 5121"
+        );
+        assert!(check(Metric::Dot, "lvq4x4").unwrap_err().starts_with("compression.code"));
+        assert!(check(Metric::L2, "auto/drop-raw").unwrap_err().starts_with("compression:"));
     }
 }

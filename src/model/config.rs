@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::invalid::check_range;
 use super::payload_type::validate_path;
 use super::{
-    Compression, ElementType, IndexSettings, InvalidInput, Memory, PayloadType, Primary, Problem,
-    limits,
+    CodeSettings, Compression, ElementType, Encoding, IndexSettings, InvalidInput, LvqCode, Memory,
+    PayloadType, Primary, Problem, Secondary, limits,
 };
 
 /// How two vectors are compared. Scores are higher-is-better for each.
@@ -68,7 +68,27 @@ pub struct VectorField {
     /// Which of its bytes stay in memory.
     #[serde(default)]
     pub memory: Memory,
+    /// Multi fields: how the vectors of a point become the one by which candidates are found.
+    #[serde(default, skip_serializing_if = "Encoding::is_auto")]
+    pub encoding: Encoding,
+    /// Multi fields: so many similar vectors of a point are replaced by their mean when the point is
+    /// written; 1 keeps all.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub token_pooling: usize,
 }
+
+fn one() -> usize {
+    1
+}
+
+fn is_one(number: &usize) -> bool {
+    *number == 1
+}
+
+/// Dimensions that the encodings of a multi field are reduced to if the user does not say: codes of
+/// five cache lines. Measured in docs/multivector.md.
+const ENCODING_CODE: CodeSettings =
+    CodeSettings { code: LvqCode::Lvq4, dimension: Some(624), reduction: None };
 
 impl VectorField {
     /// A field of one f32 vector a point.
@@ -81,6 +101,8 @@ impl VectorField {
             compression: Compression::default(),
             index: IndexSettings::default(),
             memory: Memory::default(),
+            encoding: Encoding::default(),
+            token_pooling: 1,
         }
     }
 
@@ -97,13 +119,68 @@ impl VectorField {
 
     /// Whether its segments have codes once they are large enough.
     pub fn is_compressed(&self) -> bool {
-        self.kind == VectorKind::Single && self.compression.primary != Primary::None
+        // Encodings stand for products, so that there are none under l2.
+        let encoded = self.kind == VectorKind::Single || self.metric != Metric::L2;
+        encoded && self.compression.primary != Primary::None
+    }
+
+    /// Dimension of the vectors that primary codes are made of: of a multi field that of its
+    /// encodings; 0 if they are not valid.
+    pub fn coded_dimension(&self) -> usize {
+        match self.kind {
+            VectorKind::Single => self.dimension,
+            VectorKind::Multi => self.encoding.dimension(self.dimension).unwrap_or(0),
+        }
+    }
+
+    /// The single-vector field that primary codes are made of: the field itself, or that of the
+    /// encodings of a multi field, which are compared by their dot product.
+    pub fn coded(&self) -> Self {
+        if self.kind == VectorKind::Single {
+            return self.clone();
+        }
+        let dimension = self.coded_dimension();
+        let primary = match self.compression.primary {
+            Primary::Auto if ENCODING_CODE.dimension < Some(dimension) => {
+                Primary::Codes(ENCODING_CODE)
+            }
+            primary => primary,
+        };
+        let compression = Compression { primary, secondary: Secondary::Raw, keep_raw: true };
+        Self::single(dimension, Metric::Dot).compressed(compression)
     }
 
     /// The same field, compressed like this.
     #[must_use]
     pub fn compressed(self, compression: Compression) -> Self {
         Self { compression, ..self }
+    }
+
+    /// The same multi field, encoded like this.
+    #[must_use]
+    pub fn encoded(self, encoding: Encoding) -> Self {
+        Self { encoding, ..self }
+    }
+
+    /// The same multi field, with so many similar vectors of a point replaced by their mean.
+    #[must_use]
+    pub fn pooled(self, token_pooling: usize) -> Self {
+        Self { token_pooling, ..self }
+    }
+
+    fn validate_multi(&self) -> Result<(), InvalidInput> {
+        let most = if self.kind == VectorKind::Multi { limits::MAX_TOKEN_POOLING } else { 1 };
+        check_range("token_pooling", 1, most, self.token_pooling)?;
+        if self.encoding.is_auto() {
+            return Ok(());
+        }
+        let expected = "auto, but for multi fields under dot or cosine";
+        let got = match (self.kind, self.metric) {
+            (VectorKind::Single, _) => "an encoding of a single field",
+            (VectorKind::Multi, Metric::L2) => "an encoding under l2",
+            _ => return self.encoding.dimension(self.dimension).map(drop),
+        };
+        Err(InvalidInput::new("encoding", Problem::Mismatch { expected, got: got.into() }))
     }
 
     /// The same field, with its bytes in memory like this.
@@ -174,6 +251,7 @@ impl CollectionConfig {
             let path = format!("fields.{name}.dimension");
             check_range(&path, 1, limits::MAX_DIMENSION, field.dimension)?;
             let within = |error: InvalidInput| error.within(format!("fields.{name}"));
+            field.validate_multi().map_err(within)?;
             field.compression.validate(field).map_err(within)?;
             field.index.validate().map_err(within)?;
         }
@@ -210,6 +288,7 @@ pub fn validate_name(path: &str, name: &str) -> Result<(), InvalidInput> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::FdeSettings;
 
     #[test]
     fn refuses_bad_names() {
@@ -233,6 +312,43 @@ mod tests {
                 format!("fields.a.dimension: expected 1 to 65536, got {dimension}")
             );
         }
+    }
+
+    #[test]
+    fn settings_of_many_vectors_are_for_multi_fields() {
+        let check = |field: VectorField| {
+            let checked = CollectionConfig::new().with_field("a", field).validate();
+            checked.map_err(|error| error.to_string())
+        };
+        let fde = |repetitions| Encoding::Fde(FdeSettings { repetitions, ..Default::default() });
+        let multi = || VectorField::multi(64, Metric::Cosine);
+        assert_eq!(check(multi().encoded(fde(4)).pooled(3)), Ok(()));
+        assert_eq!(
+            check(multi().encoded(fde(0))).unwrap_err(),
+            "fields.a.encoding.repetitions: expected 1 to 1024, got 0"
+        );
+        for pooling in [0, limits::MAX_TOKEN_POOLING + 1] {
+            let error = check(multi().pooled(pooling)).unwrap_err();
+            assert!(error.starts_with("fields.a.token_pooling: expected 1 to"), "{error}");
+        }
+        let single = || VectorField::single(64, Metric::Dot);
+        assert!(check(single().encoded(fde(4))).unwrap_err().starts_with("fields.a.encoding:"));
+        assert!(check(single().pooled(2)).unwrap_err().starts_with("fields.a.token_pooling:"));
+        let under_l2 = VectorField::multi(64, Metric::L2).encoded(fde(4));
+        assert!(check(under_l2).unwrap_err().starts_with("fields.a.encoding:"));
+    }
+
+    #[test]
+    fn encodings_are_coded_as_single_vectors_under_their_dot_product() {
+        let coded = VectorField::multi(64, Metric::Cosine).half_precision().coded();
+        assert_eq!((coded.dimension, coded.metric), (10_240, Metric::Dot));
+        assert_eq!(coded.compression.to_string(), "lvq4:624/raw");
+        let small = Encoding::Fde(FdeSettings { repetitions: 1, ..Default::default() });
+        let coded = VectorField::multi(64, Metric::Dot).encoded(small).coded();
+        assert_eq!((coded.dimension, coded.compression.primary), (512, Primary::Auto));
+        let single = VectorField::single(64, Metric::L2);
+        assert_eq!(single.coded(), single);
+        assert!(!VectorField::multi(64, Metric::L2).is_compressed());
     }
 
     #[test]

@@ -11,6 +11,8 @@ pub const MAX_FIELDS: usize = 16;
 pub const MAX_MULTI_VECTORS: usize = 16_384;
 /// Longest text id, in bytes.
 pub const MAX_ID_BYTES: usize = 512;
+/// Most vectors of a multi-vector that can be replaced by their mean.
+pub const MAX_TOKEN_POOLING: usize = 64;
 /// Largest payload of one point, in bytes of JSON text.
 pub const MAX_PAYLOAD_BYTES: usize = 1 << 20;
 /// Most points one write can hold.

@@ -9,6 +9,7 @@
 //! are computed from the clusters' means, so memory stays linear.
 
 use crate::kernels;
+use crate::model::{Metric, VectorField};
 
 /// Tokens that are clustered together; longer documents are pooled in runs of so many, since the
 /// time grows with the square of the number.
@@ -28,6 +29,22 @@ pub fn pool_tokens(tokens: &[f32], dimension: usize, factor: usize) -> Vec<f32> 
     }
     let runs = tokens.chunks(MAX_POOLED_TOKENS * dimension);
     runs.flat_map(|run| pool_run(run, dimension, factor)).collect()
+}
+
+/// The vectors of a point as its field stores them: pooled by its factor, and scaled to length 1
+/// again under cosine. Vectors were checked and prepared.
+pub fn pool_field(field: &VectorField, vectors: Vec<f32>) -> Vec<f32> {
+    let mut pooled = pool_tokens(&vectors, field.dimension, field.token_pooling);
+    if field.metric == Metric::Cosine {
+        // A mean of opposite vectors has no direction; it stays the zeros that it is.
+        pooled.chunks_exact_mut(field.dimension).for_each(|vector| {
+            kernels::normalize(vector);
+        });
+    }
+    // Sums of huge values overflow, though no mean is longer than the longest vector.
+    let largest = vectors.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    pooled.iter_mut().for_each(|value| *value = value.clamp(-largest, largest));
+    pooled
 }
 
 fn pool_run(tokens: &[f32], dimension: usize, factor: usize) -> Vec<f32> {
@@ -237,6 +254,23 @@ mod tests {
         let tokens = tokens(7, 3, 1);
         assert_eq!(pool_tokens(&tokens, 3, 1), tokens);
         assert_eq!(pool_tokens(&tokens, 3, 0), tokens);
+    }
+
+    #[test]
+    fn fields_store_finite_means_of_length_1_under_cosine() {
+        let vectors = vec![1.0, 0.0, 0.8, 0.6, 0.0, 1.0];
+        let pooled = pool_field(&VectorField::multi(2, Metric::Cosine).pooled(2), vectors.clone());
+        assert_eq!(pooled.len(), 2);
+        let pooled = pool_field(&VectorField::multi(2, Metric::Cosine).pooled(3), vectors.clone());
+        assert!((kernels::dot(&pooled, &pooled) - 1.0).abs() < 1e-6, "{pooled:?}");
+        let pooled = pool_field(&VectorField::multi(2, Metric::Dot).pooled(3), vectors);
+        assert!(kernels::dot(&pooled, &pooled) < 0.99, "{pooled:?}");
+        let huge = vec![f32::MAX; 6];
+        let pooled = pool_field(&VectorField::multi(2, Metric::Dot).pooled(3), huge);
+        assert_eq!(pooled, [f32::MAX; 2]);
+        let opposite = vec![1.0, 0.0, -1.0, 0.0];
+        let pooled = pool_field(&VectorField::multi(2, Metric::Cosine).pooled(2), opposite);
+        assert_eq!(pooled, [0.0; 2]);
     }
 
     #[test]

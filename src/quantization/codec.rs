@@ -51,7 +51,7 @@ pub struct Codec {
 enum SecondaryCodec {
     /// Nothing is stored: the vectors are.
     Raw,
-    Lvq8(Lvq),
+    Lvq(Lvq),
     F16,
     Residual(Residual),
 }
@@ -101,8 +101,9 @@ impl Codec {
                 SecondaryCodec::Residual(Residual::new(CodeBits::Eight, dimension))
             }
             (_, Secondary::Lvq8) => {
-                SecondaryCodec::Lvq8(Lvq::new(CodeBits::Eight, dimension, false))
+                SecondaryCodec::Lvq(Lvq::new(CodeBits::Eight, dimension, false))
             }
+            (_, Secondary::Lvq4) => SecondaryCodec::Lvq(Lvq::new(CodeBits::Four, dimension, false)),
             (_, Secondary::F16) => SecondaryCodec::F16,
             (_, Secondary::Auto | Secondary::Raw) => SecondaryCodec::Raw,
         };
@@ -139,7 +140,7 @@ impl Codec {
     pub fn secondary_stride(&self) -> usize {
         match &self.secondary {
             SecondaryCodec::Raw => 0,
-            SecondaryCodec::Lvq8(lvq) => lvq.layout().stride(),
+            SecondaryCodec::Lvq(lvq) => lvq.layout().stride(),
             SecondaryCodec::F16 => size_of::<f16>() * self.dimension(),
             SecondaryCodec::Residual(residual) => residual.layout().stride(),
         }
@@ -205,7 +206,7 @@ impl Codec {
     fn encode_secondary(&self, row: &[f32], centred: &[f32], first: &[u8], record: &mut [u8]) {
         match &self.secondary {
             SecondaryCodec::Raw => {}
-            SecondaryCodec::Lvq8(lvq) => lvq.encode(centred, record, &mut Vec::new()),
+            SecondaryCodec::Lvq(lvq) => lvq.encode(centred, record, &mut Vec::new()),
             SecondaryCodec::F16 => {
                 let (least, most) = (f16::MIN.to_f32(), f16::MAX.to_f32());
                 for (bytes, value) in record.chunks_exact_mut(2).zip(row) {
@@ -357,7 +358,7 @@ impl Codec {
                 halves.convert_to_f32_slice(out);
                 return;
             }
-            SecondaryCodec::Lvq8(lvq) => lvq.decode(secondary, out),
+            SecondaryCodec::Lvq(lvq) => lvq.decode(secondary, out),
             SecondaryCodec::Residual(residual) => {
                 self.primary.decode(primary, out);
                 residual.refine(secondary, self.primary.constants(primary).step, out);

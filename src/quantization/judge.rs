@@ -4,6 +4,7 @@
 use rayon::prelude::*;
 
 use super::codec::Codec;
+use super::leanvec::map_rows;
 use crate::kernels;
 use crate::kernels::codes::CodeKernel;
 use crate::model::Metric;
@@ -29,15 +30,32 @@ impl<'a> Judge<'a> {
     /// dimension].
     pub fn new(metric: Metric, dimension: usize, rows: &'a [f32], queries: &'a [f32]) -> Self {
         let mut judge = Self { metric, dimension, rows, queries, thresholds: Vec::new() };
-        judge.thresholds = queries
-            .par_chunks_exact(dimension)
-            .map(|query| {
-                let mut scores: Vec<f32> =
-                    (0..judge.count()).map(|row| judge.exact(query, row)).collect();
-                let last = NEIGHBOURS.min(scores.len()) - 1;
-                *scores.select_nth_unstable_by(last, |a, b| b.total_cmp(a)).1
-            })
-            .collect();
+        if queries.is_empty() {
+            return judge;
+        }
+        // One matrix product reads the rows once for many queries. It finds the neighbours; their
+        // scores are then computed as those of candidates are.
+        let products = map_rows(rows, queries, dimension);
+        let count = queries.len() / dimension;
+        let norms: Vec<f32> = match metric {
+            Metric::Dot | Metric::Cosine => Vec::new(),
+            Metric::L2 => {
+                rows.par_chunks_exact(dimension).map(|row| kernels::dot(row, row) / 2.0).collect()
+            }
+        };
+        let threshold = |(index, query): (usize, &[f32])| {
+            let nearness = |row: usize| {
+                products[row * count + index] - norms.get(row).copied().unwrap_or_default()
+            };
+            let mut scored: Vec<(f32, usize)> =
+                (0..judge.count()).map(|row| (nearness(row), row)).collect();
+            let last = NEIGHBOURS.min(scored.len()) - 1;
+            let tenth = scored.select_nth_unstable_by(last, |a, b| b.0.total_cmp(&a.0)).1;
+            judge.exact(query, tenth.1)
+        };
+        let queries = queries.par_chunks_exact(dimension).enumerate();
+        let thresholds = queries.map(threshold).collect();
+        judge.thresholds = thresholds;
         judge
     }
 

@@ -65,7 +65,8 @@ pub struct CodecReport {
     pub trained_queries: usize,
     /// Chose the rotation of the reduced space.
     pub seed: u64,
-    /// Σ‖x − x̂‖² / Σ‖x − μ‖² of the primary codes of training vectors.
+    /// Σ‖x − x̂‖² / Σ‖x − μ‖² of the primary codes, of vectors held out from training if there are
+    /// enough.
     pub loss: f64,
     /// The codes that were tried; the last is the chosen one.
     pub ladder: Vec<Rung>,
@@ -379,8 +380,12 @@ impl Trained {
             let reduction = Reduction::learn(&moments, method, reduced, material.seed)?;
             codec = Codec::new(codec.settings(), material.center.clone(), Some(reduction));
         }
+        let judged = match material.held_out.is_empty() {
+            true => &material.rows,
+            false => &material.held_out,
+        };
         let loss_rows = LOSS_ROWS.min(LOSS_VALUES / dimension).max(1);
-        let loss_values = (loss_rows * dimension).min(material.rows.len());
+        let loss_values = (loss_rows * dimension).min(judged.len());
         let report = CodecReport {
             code: self.settings.code,
             dimension: self.settings.dimension.unwrap_or(dimension),
@@ -388,7 +393,7 @@ impl Trained {
             trained_rows: material.rows.len() / dimension,
             trained_queries: material.all_queries.len() / dimension,
             seed: material.seed,
-            loss: codec.loss(&material.rows[..loss_values]),
+            loss: codec.loss(&judged[..loss_values]),
             ladder: self.ladder,
         };
         Ok(TrainedCodec { codec, report })

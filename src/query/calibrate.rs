@@ -12,21 +12,33 @@ use roaring::RoaringBitmap;
 
 use super::Deadline;
 use super::plan::Plan;
-use super::request::{Query, QueryRequest};
+use super::request::{Query, QueryRequest, QueryResponse};
 use super::rescore::{exact_score, rescore_rows};
 use super::scorer::Scorer;
 use crate::error::Result;
 use crate::index::{Ask, Calibration, CalibrationPoint, Depth, Effort, IndexView, with_scratch};
-use crate::model::{CollectionConfig, IndexKind, Score};
-use crate::quantization::stratified;
-use crate::segment::{FieldCodes, SegmentReader, Snapshot, View};
+use crate::model::{
+    CollectionConfig, IndexKind, MultiVector, PreparedQueries, Score, Vector, VectorField,
+    VectorKind,
+};
+use crate::multivector::TokenScorer;
+use crate::quantization::{PrimaryQuery, stratified};
+use crate::segment::{FieldCodes, SegmentReader, Snapshot, TokenStore, View};
 
 /// Nearest rows that recall is measured for.
 const KS: [usize; 2] = [10, 100];
 /// Re-ranking budgets, as shares of k in eighths.
 const RERANK_EIGHTHS: [usize; 9] = [8, 10, 12, 16, 20, 24, 32, 40, 64];
-/// Sample queries, at most.
+/// The same where candidates are found by encodings, which are a rougher measure; at most so many.
+const ENCODED_EIGHTHS: [usize; 11] = [8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048];
+const ENCODED_RERANK: usize = 4096;
+/// Sample queries, at most; fewer of many vectors each.
 const QUERIES: u64 = 384;
+const MULTI_QUERIES: u64 = 128;
+/// Vectors of a row of a multi field that stand for a query.
+const QUERY_VECTORS: u64 = 4;
+/// So many times the nearest rows that count are looked for by the codes of their vectors.
+const NEAREST_BY_TOKENS: usize = 4;
 /// Windows that are measured.
 const WINDOWS: [usize; 20] =
     [1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024];
@@ -43,30 +55,65 @@ pub struct CalibrationSample {
 }
 
 impl CalibrationSample {
-    /// Some of the user's queries of a field, shape [n, dimension].
-    pub fn from_queries(field: &str, dimension: usize, queries: &[f32]) -> Self {
-        let rows = (queries.len() / dimension) as u64;
-        let chosen = stratified(rows, QUERIES, SEED);
-        let row = |index: u64| queries[index as usize * dimension..][..dimension].to_vec();
-        let requests = chosen.into_iter().map(|index| QueryRequest::new(field, row(index)));
-        let requests: Vec<QueryRequest> = requests.map(exact).collect();
-        Self { hidden: vec![None; requests.len()], requests, from_user: true }
+    /// Some of the user's queries of a field.
+    ///
+    /// # Errors
+    /// If the stored queries are not whole.
+    pub fn from_queries(
+        name: &str,
+        field: &VectorField,
+        queries: &PreparedQueries,
+    ) -> Result<Self> {
+        let chosen = stratified(queries.len() as u64, most_queries(field), SEED);
+        let request = |index: u64| -> Result<QueryRequest> {
+            let values = queries.get(index as usize, field.dimension).to_vec();
+            let query: Vector = match field.kind {
+                VectorKind::Single => values.into(),
+                VectorKind::Multi => MultiVector::from_flat(field.dimension, values)?.into(),
+            };
+            Ok(exact(QueryRequest::new(name, query)))
+        };
+        let requests: Vec<QueryRequest> = chosen.into_iter().map(request).collect::<Result<_>>()?;
+        Ok(Self { hidden: vec![None; requests.len()], requests, from_user: true })
     }
 
-    /// Some of the listed rows of a segment.
+    /// Some of the listed rows of a segment; of those of a multi field a few of their vectors.
     ///
     /// # Errors
     /// If an id cannot be read.
-    pub fn from_rows(field: &str, reader: &dyn SegmentReader, rows: &[u32]) -> Result<Self> {
-        let chosen = stratified(rows.len() as u64, QUERIES, SEED);
-        let hidden: Vec<u32> = chosen.into_iter().map(|index| rows[index as usize]).collect();
-        let request = |&row: &u32| {
-            let query = Query::Point(reader.id(row)?);
-            Ok(exact(QueryRequest { query, ..QueryRequest::new(field, Vec::new()) }))
+    pub fn from_rows(
+        name: &str,
+        (index, field): (usize, &VectorField),
+        reader: &dyn SegmentReader,
+        rows: &[u32],
+    ) -> Result<Self> {
+        let chosen = stratified(rows.len() as u64, most_queries(field), SEED);
+        let hidden: Vec<u32> = chosen.into_iter().map(|chosen| rows[chosen as usize]).collect();
+        let request = |&row: &u32| -> Result<QueryRequest> {
+            let query = match reader.vector(index, row) {
+                Some(Vector::Multi(vectors)) => Query::Vector(some_vectors(&vectors)?.into()),
+                _ => Query::Point(reader.id(row)?),
+            };
+            Ok(exact(QueryRequest { query, ..QueryRequest::new(name, Vec::new()) }))
         };
         let requests = hidden.iter().map(request).collect::<Result<_>>()?;
         Ok(Self { requests, hidden: hidden.into_iter().map(Some).collect(), from_user: false })
     }
+}
+
+fn most_queries(field: &VectorField) -> u64 {
+    match field.kind {
+        VectorKind::Single => QUERIES,
+        VectorKind::Multi => MULTI_QUERIES,
+    }
+}
+
+fn some_vectors(vectors: &MultiVector) -> Result<MultiVector> {
+    let chosen = stratified(vectors.rows().len() as u64, QUERY_VECTORS, SEED);
+    let row = |index: u64| &vectors.values()[index as usize * vectors.dimension()..];
+    let row = |index: u64| row(index)[..vectors.dimension()].iter().copied();
+    let values = chosen.into_iter().flat_map(row).collect();
+    Ok(MultiVector::from_flat(vectors.dimension(), values)?)
 }
 
 const SEED: u64 = 7;
@@ -91,14 +138,55 @@ impl Probe {
     }
 }
 
+/// The rows nearest to a query.
+struct Nearest {
+    /// Their exact scores, best first.
+    scores: Vec<Score>,
+    /// If all rows but these are farther: which they are.
+    exact: Option<HashMap<u32, Score>>,
+}
+
+impl Nearest {
+    /// The exact score of the k-th.
+    fn threshold(&self, k: usize) -> Score {
+        let score = self.scores.get(k - 1).or(self.scores.last());
+        score.copied().unwrap_or(Score(f32::INFINITY))
+    }
+}
+
+/// The rows nearest to the query of a multi field: of those that are best by the codes of their
+/// vectors, many times as many as count, the best by the vectors themselves.
+fn nearest_by_tokens(
+    reader: &dyn SegmentReader,
+    field: usize,
+    tokens: &TokenStore,
+    scorer: &Scorer,
+    hidden: Option<u32>,
+) -> Nearest {
+    let (query, mut kernel) = (scorer.tokens(tokens.codec()), TokenScorer::default());
+    let absent = |row: u32| reader.absent(field).is_some_and(|absent| absent.contains(row));
+    let rows = (0..reader.rows()).filter(|&row| Some(row) != hidden && !absent(row));
+    let score = |row| (Score(tokens.score(&mut kernel, query, row)), row);
+    let mut best: Vec<(Score, u32)> = rows.map(score).collect();
+    best.sort_unstable_by(|a, b| b.cmp(a));
+    best.truncate(NEAREST_BY_TOKENS * KS[KS.len() - 1]);
+    let exact = |&(_, row): &(Score, u32)| Some((row, exact_score(reader, field, row, scorer)?));
+    let exact: HashMap<u32, Score> = best.iter().filter_map(exact).collect();
+    let mut scores: Vec<Score> = exact.values().copied().collect();
+    scores.sort_unstable_by(|a, b| b.cmp(a));
+    Nearest { scores, exact: Some(exact) }
+}
+
 /// The segment whose index is calibrated.
 pub struct Subject<'a> {
     reader: Arc<dyn SegmentReader>,
     field: usize,
     sample: &'a CalibrationSample,
-    /// For each query and k, the exact score of the k-th nearest row.
-    thresholds: Vec<[Score; KS.len()]>,
+    /// For each query, what it should find.
+    nearest: Vec<Nearest>,
     scorers: Vec<Scorer>,
+    /// The queries for the codes of the segment.
+    queries: Vec<PrimaryQuery>,
 }
 
 impl<'a> Subject<'a> {
@@ -110,6 +198,7 @@ impl<'a> Subject<'a> {
         reader: Arc<dyn SegmentReader>,
         config: &CollectionConfig,
         field: usize,
+        codes: &FieldCodes,
         sample: &'a CalibrationSample,
     ) -> Result<Self> {
         let deleted = Arc::new(RoaringBitmap::new());
@@ -121,15 +210,27 @@ impl<'a> Subject<'a> {
             .map(|request| Plan::new(&snapshot, config, request))
             .collect::<Result<Vec<_>>>()?;
         plans.iter_mut().for_each(|plan| plan.choose_depths(&snapshot));
-        let answers = super::executor::answer_plans(&snapshot, config, &plans, Deadline::NEVER)?;
-        let threshold = |hits: &[super::Hit], k: usize| {
-            let hit = hits.get(k - 1).or(hits.last());
-            hit.map_or(Score(f32::INFINITY), |hit| Score(hit.score))
+        let nearest = match codes.tokens() {
+            Some(tokens) => {
+                let find = |(plan, &hidden): (&Plan<'_>, &Option<u32>)| {
+                    nearest_by_tokens(&*reader, field, tokens, &plan.scorer, hidden)
+                };
+                plans.par_iter().zip(&sample.hidden).map(find).collect()
+            }
+            None => {
+                let answer = super::executor::answer_plans;
+                let answers = answer(&snapshot, config, &plans, Deadline::NEVER)?;
+                let scores = |answer: &QueryResponse| {
+                    let scores = answer.hits.iter().map(|hit| Score(hit.score)).collect();
+                    Nearest { scores, exact: None }
+                };
+                answers.iter().map(scores).collect()
+            }
         };
-        let thresholds =
-            answers.iter().map(|answer| KS.map(|k| threshold(&answer.hits, k))).collect();
-        let scorers = plans.into_iter().map(|plan| plan.scorer).collect();
-        Ok(Self { reader, field, sample, thresholds, scorers })
+        let scorers: Vec<Scorer> = plans.into_iter().map(|plan| plan.scorer).collect();
+        let query = |scorer: &Scorer| codes.query(scorer.query());
+        let queries = scorers.iter().map(query).collect::<Result<_>>()?;
+        Ok(Self { reader, field, sample, nearest, scorers, queries })
     }
 
     /// Measures an index of the segment. Runs on the rayon pool it is called in.
@@ -189,12 +290,20 @@ impl<'a> Subject<'a> {
     ) -> (Effort, Recalls) {
         let query = probe.query;
         let scorer = &self.scorers[query];
-        let primary = codes.codec().query(scorer.query());
-        let rerank = KS[KS.len() - 1] * RERANK_EIGHTHS[RERANK_EIGHTHS.len() - 1] / 8;
+        let budgets = |k: usize| {
+            let (eighths, most) = match codes.is_encoded() {
+                true => (&ENCODED_EIGHTHS[..], ENCODED_RERANK),
+                false => (&RERANK_EIGHTHS[..], usize::MAX),
+            };
+            let budgets = eighths.iter().map(move |&eighths| (k * eighths).div_ceil(8));
+            budgets.filter(move |&budget| budget <= most)
+        };
+        let rerank = KS.into_iter().flat_map(budgets).max().unwrap_or(0);
+        let absent = self.reader.absent(self.field);
         let ask = Ask {
-            codes: codes.scores(&primary),
+            codes: codes.scores(&self.queries[query]),
             depth: Depth { window, rerank },
-            accept: |_| true,
+            accept: |row| !absent.is_some_and(|absent| absent.contains(row)),
             share: 1.0,
             least: 0,
             most_scored: 0,
@@ -213,9 +322,12 @@ impl<'a> Subject<'a> {
                     rescore_rows(reader, self.field, &[row], scorer, &mut |_, score| {
                         shown = Some(score);
                     });
-                    let exact = match codes.has_secondary() {
-                        true => exact_score(reader, self.field, row, scorer),
-                        false => shown,
+                    let exact = match &self.nearest[query].exact {
+                        Some(nearest) => nearest.get(&row).copied(),
+                        None if codes.has_secondary() => {
+                            exact_score(reader, self.field, row, scorer)
+                        }
+                        None => shown,
                     };
                     let worst = Score(f32::NEG_INFINITY);
                     (shown.unwrap_or(Score(primary)), exact.unwrap_or(worst))
@@ -223,9 +335,9 @@ impl<'a> Subject<'a> {
             })
             .collect();
         let mut recalls = BTreeMap::new();
-        for (k, &threshold) in KS.into_iter().zip(&self.thresholds[query]) {
-            for eighths in RERANK_EIGHTHS {
-                let rerank = (k * eighths).div_ceil(8);
+        for k in KS {
+            let threshold = self.nearest[query].threshold(k);
+            for rerank in budgets(k) {
                 recalls.insert((k, rerank), recall(&scored, k, rerank, threshold));
             }
         }
@@ -239,13 +351,13 @@ fn cost(codes: &FieldCodes, index: &IndexView<'_>, effort: Effort) -> f32 {
     let Effort { expanded, scored, scanned } = effort;
     match index.kind() {
         // Centroids lie together, too.
-        IndexKind::Ivf => (scored + scanned) as f32 * record,
+        IndexKind::Ivf | IndexKind::Flat => (scored + scanned) as f32 * record,
         _ => (scored + expanded) as f32 * record * SCATTERED,
     }
 }
 
 fn rerank_bytes(codes: &FieldCodes) -> f32 {
-    match codes.codec().secondary_stride() {
+    match codes.secondary_row_bytes() {
         0 => (codes.codec().dimension() * size_of::<f32>()) as f32,
         bytes => bytes as f32,
     }

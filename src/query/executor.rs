@@ -396,6 +396,12 @@ fn search_stages(
     efforts.iter().filter_map(stage).collect()
 }
 
+/// What a scan of codes reads.
+fn source_of(codes: &FieldCodes) -> String {
+    let what = if codes.is_encoded() { "encodings" } else { "codes" };
+    format!("{what} {}", code_of(codes))
+}
+
 fn code_of(codes: &FieldCodes) -> &str {
     codes.report().chosen().map_or("", |rung| rung.code.as_str())
 }
@@ -435,7 +441,7 @@ fn scan_stages(snapshot: &Snapshot, plan: &Plan<'_>, micros: u64) -> Vec<Stage> 
         let filter = plan.view_filter(index);
         let rows = filter.map_or(all, |filter| filter.scored(view.reader.rows()));
         let (source, bytes) = match codes {
-            Some(codes) => (format!("codes {}", code_of(codes)), rows * codes.row_bytes() as u64),
+            Some(codes) => (source_of(codes), rows * codes.row_bytes() as u64),
             None => {
                 let bytes = view.reader.vector_bytes(plan.field);
                 (vectors_of(view, plan.field), bytes * rows / all.max(1))
@@ -455,13 +461,11 @@ pub(super) fn vectors_of(view: &View, field: usize) -> String {
 
 fn rerank_stage(snapshot: &Snapshot, plan: &Plan<'_>, rows: u64, micros: u64) -> Stage {
     let coded = snapshot.views.iter().zip(&plan.codes).filter(|(_, query)| query.is_some());
-    let secondary = coded.filter_map(|(view, _)| view.reader.codes(plan.field)).fold(
-        (false, 0),
-        |(any, bytes), codes| {
-            (any || codes.has_secondary(), bytes.max(codes.codec().secondary_stride()))
-        },
-    );
-    let row_bytes = if secondary.0 { secondary.1 } else { 4 * plan.scorer.dimension() };
-    let source = if secondary.0 { "secondary codes" } else { "vectors" }.to_owned();
+    let codes: Vec<&FieldCodes> =
+        coded.filter_map(|(view, _)| view.reader.codes(plan.field)).collect();
+    let secondary = codes.iter().any(|codes| codes.has_secondary());
+    let of_codes = || codes.iter().map(|codes| codes.secondary_row_bytes()).max().unwrap_or(0);
+    let row_bytes = if secondary { of_codes() } else { 4 * plan.scorer.dimension() };
+    let source = if secondary { "secondary codes" } else { "vectors" }.to_owned();
     Stage { name: "rerank".into(), source, rows, bytes: rows * row_bytes as u64, micros }
 }

@@ -11,14 +11,16 @@ use super::view_filter::{SnapshotFilter, ViewFilter};
 use crate::error::Result;
 use crate::index::{Calibration, DEFAULT_TARGET_RECALL, Depth};
 use crate::model::{
-    CollectionConfig, Condition, InvalidInput, Problem, Score, VectorRef, check_range, limits,
+    CollectionConfig, Condition, IndexKind, InvalidInput, Problem, Score, VectorRef, check_range,
+    limits,
 };
 use crate::quantization::PrimaryQuery;
-use crate::segment::{Location, Snapshot, View};
+use crate::segment::{FieldCodes, FieldIndex, Location, Snapshot, View};
 
 /// Candidates that are re-ranked if the request does not say: so many times the hits, at least.
-const RERANK_FACTOR: usize = 4;
-const RERANK_LEAST: usize = 50;
+const RERANK: (usize, usize) = (4, 50);
+/// The same where candidates are found by encodings, which are a rougher measure.
+const ENCODED_RERANK: (usize, usize) = (20, 500);
 
 /// A validated query.
 pub struct Plan<'r> {
@@ -33,6 +35,8 @@ pub struct Plan<'r> {
     pub codes: Vec<Option<PrimaryQuery>>,
     /// For each view, how far its index is searched; `None` where all rows are scored.
     pub depths: Vec<Option<Depth>>,
+    /// For each view, how many candidates found by codes are re-ranked.
+    pub budgets: Vec<usize>,
     /// The share of the exact nearest rows that is expected to be found.
     pub estimated_recall: f32,
     /// What orders the hits, if it is not what finds them.
@@ -61,7 +65,7 @@ impl<'r> Plan<'r> {
         let Resolved { field, scorer, examples: mut exclude } =
             resolve(snapshot, config, &request.field, &request.query)?;
         let second = SecondStage::new(snapshot, config, request, &mut exclude)?;
-        let codes = prepare(snapshot, field, &scorer, request.params.exact);
+        let codes = prepare(snapshot, field, &scorer, request.params.exact)?;
         let condition = request.filter.as_ref().map(|filter| filter.resolve(config)).transpose()?;
         Ok(Self {
             request,
@@ -71,6 +75,7 @@ impl<'r> Plan<'r> {
             least,
             codes,
             depths: Vec::new(),
+            budgets: Vec::new(),
             estimated_recall: 1.0,
             second,
             condition,
@@ -89,14 +94,25 @@ impl<'r> Plan<'r> {
         let (mut expected, mut total) = (0.0, 0.0);
         for (number, (view, query)) in snapshot.views.iter().zip(&self.codes).enumerate() {
             let gathered = self.view_filter(number).is_some_and(|filter| filter.gathered.is_some());
-            let index = view.reader.index(self.field).filter(|_| query.is_some() && !gathered);
-            let (depth, recall) = match index {
-                Some(index) => {
-                    let (depth, recall) = self.depth(&index.report().calibration);
-                    (Some(depth), recall)
+            let codes = view.reader.codes(self.field).filter(|_| query.is_some());
+            let report = codes.and(view.reader.index(self.field)).map(FieldIndex::report);
+            let calibrated = report.map(|report| self.depth(&report.calibration));
+            let (depth, recall) = match (report, calibrated) {
+                (Some(report), Some((_, recall))) if report.kind == IndexKind::Flat => {
+                    (None, recall)
                 }
-                None => (None, 1.0),
+                (_, Some((depth, recall))) if !gathered => (Some(depth), recall),
+                _ => (None, 1.0),
             };
+            let rerank = self.request.params.rerank;
+            let by_default = |codes: &FieldCodes| rerank.unwrap_or(self.default_rerank(codes));
+            let by_default = codes.map(by_default).unwrap_or(0);
+            self.budgets.push(match calibrated {
+                // What is gathered was not calibrated.
+                Some((depth, _)) if gathered => depth.rerank.max(by_default),
+                Some((depth, _)) => depth.rerank,
+                None => by_default,
+            });
             self.depths.push(depth);
             expected += f64::from(recall) * view.live_rows() as f64;
             total += view.live_rows() as f64;
@@ -110,7 +126,7 @@ impl<'r> Plan<'r> {
     fn depth(&self, calibration: &Calibration) -> (Depth, f32) {
         let params = &self.request.params;
         let target = params.target_recall.unwrap_or(DEFAULT_TARGET_RECALL);
-        let rerank = self.default_rerank();
+        let rerank = (RERANK.0 * self.hits()).max(RERANK.1);
         let fallback = Depth { window: rerank, rerank };
         let (mut depth, mut recall) =
             calibration.depth(self.hits(), target).unwrap_or((fallback, target));
@@ -143,18 +159,13 @@ impl<'r> Plan<'r> {
 
     /// Candidates that are kept: the hits, or more where some are re-ranked.
     pub fn candidates(&self) -> usize {
-        let of_view = |(query, depth): (&Option<PrimaryQuery>, &Option<Depth>)| match depth {
-            Some(depth) => depth.rerank,
-            None if query.is_some() => self.request.params.rerank.unwrap_or(self.default_rerank()),
-            None => 0,
-        };
-        let most = self.codes.iter().zip(&self.depths).map(of_view).max();
-        most.unwrap_or(0).max(self.hits())
+        self.budgets.iter().copied().max().unwrap_or(0).max(self.hits())
     }
 
-    fn default_rerank(&self) -> usize {
+    fn default_rerank(&self, codes: &FieldCodes) -> usize {
+        let (factor, least) = if codes.is_encoded() { ENCODED_RERANK } else { RERANK };
         let most = limits::MAX_RERANK.max(self.hits());
-        (RERANK_FACTOR * self.hits()).max(RERANK_LEAST).min(most)
+        (factor * self.hits()).max(least).min(most)
     }
 }
 
@@ -220,17 +231,17 @@ fn prepare(
     field: usize,
     scorer: &Scorer,
     exact: bool,
-) -> Vec<Option<PrimaryQuery>> {
+) -> Result<Vec<Option<PrimaryQuery>>> {
     let mut prepared: Vec<(Vec<u64>, PrimaryQuery)> = Vec::new();
-    let mut prepare = |view: &View| {
-        let codes = view.reader.codes(field).filter(|_| !exact)?;
+    let mut prepare = |view: &View| -> Result<Option<PrimaryQuery>> {
+        let Some(codes) = view.reader.codes(field).filter(|_| !exact) else { return Ok(None) };
         let identity = codes.codec_identity();
         if let Some((_, query)) = prepared.iter().find(|(known, _)| *known == identity) {
-            return Some(query.clone());
+            return Ok(Some(query.clone()));
         }
-        let query = codes.codec().query(scorer.query());
+        let query = codes.query(scorer.query())?;
         prepared.push((identity, query.clone()));
-        Some(query)
+        Ok(Some(query))
     };
     snapshot.views.iter().map(&mut prepare).collect()
 }

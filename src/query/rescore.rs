@@ -3,7 +3,8 @@
 use super::scorer::Scorer;
 use crate::kernels;
 use crate::model::{ElementsRef, Score};
-use crate::segment::SegmentReader;
+use crate::multivector::TokenScorer;
+use crate::segment::{FieldCodes, SegmentReader};
 
 /// The elements of a row as f32.
 pub fn widen<'a>(elements: ElementsRef<'a>, buffer: &'a mut Vec<f32>) -> &'a [f32] {
@@ -25,6 +26,13 @@ pub fn rescore_rows(
     visit: &mut dyn FnMut(u32, Score),
 ) {
     let mut buffer = Vec::new();
+    if let Some(tokens) = reader.codes(field).and_then(FieldCodes::tokens) {
+        let (query, mut kernel) = (scorer.tokens(tokens.codec()), TokenScorer::default());
+        for &row in rows {
+            visit(row, Score(tokens.score(&mut kernel, query, row)));
+        }
+        return;
+    }
     if let Some(codes) = reader.codes(field).filter(|codes| codes.has_secondary()) {
         for (index, &row) in rows.iter().enumerate() {
             if let Some(&after) = rows.get(index + 1) {

@@ -1,9 +1,14 @@
 //! The similarity of one query with a row of its field.
 
 use crate::error::Result;
+use std::sync::OnceLock;
+
 use crate::kernels;
-use crate::model::{InvalidInput, Metric, Score, VectorField, VectorRef, prepare_vector};
-use crate::multivector::max_sim;
+use crate::kernels::products::{Panels, ProductKernel};
+use crate::model::{
+    InvalidInput, Metric, Score, VectorField, VectorKind, VectorRef, prepare_vector,
+};
+use crate::multivector::{TokenCodec, TokenQuery, max_sim};
 
 /// A validated query vector and how it is compared.
 #[derive(Debug, Clone)]
@@ -12,6 +17,10 @@ pub struct Scorer {
     dimension: usize,
     /// Shape [m, dimension]; m = 1 for a single vector. Scaled to length 1 under cosine.
     query: Vec<f32>,
+    /// The vectors of a multi-vector whose products are compared, as columns.
+    columns: Option<(ProductKernel, Panels)>,
+    /// The query for codes of the vectors of points, once it was asked for.
+    tokens: OnceLock<TokenQuery>,
 }
 
 impl Scorer {
@@ -22,7 +31,10 @@ impl Scorer {
     pub fn new(field: &VectorField, vector: VectorRef<'_>) -> Result<Self> {
         let query = prepare_vector(field, vector)
             .map_err(|problem| InvalidInput::new("vector", problem))?;
-        Ok(Self { metric: field.metric, dimension: field.dimension, query })
+        let (metric, dimension) = (field.metric, field.dimension);
+        let columns = (field.kind == VectorKind::Multi && metric != Metric::L2)
+            .then(|| (ProductKernel::detect(), Panels::from_rows(&query, dimension)));
+        Ok(Self { metric, dimension, query, columns, tokens: OnceLock::new() })
     }
 
     /// The query as it is compared: shape [m, dimension], scaled to length 1 under cosine.
@@ -35,12 +47,20 @@ impl Scorer {
         self.dimension
     }
 
+    /// The query for codes of the vectors of points. The codec is always the same.
+    pub fn tokens(&self, codec: &TokenCodec) -> &TokenQuery {
+        self.tokens.get_or_init(|| codec.query(&self.query))
+    }
+
     /// The similarity with a row of shape [n, dimension] (n = 1 in a single field), n ≥ 1.
     #[inline]
     pub fn score(&self, row: &[f32]) -> Score {
-        let score = match self.metric {
-            Metric::Dot | Metric::Cosine => max_sim(&self.query, row, self.dimension, kernels::dot),
-            Metric::L2 => {
+        let score = match (&self.columns, self.metric) {
+            (Some((kernel, columns)), _) => kernel.max_sim(columns, row),
+            (None, Metric::Dot | Metric::Cosine) => {
+                max_sim(&self.query, row, self.dimension, kernels::dot)
+            }
+            (None, Metric::L2) => {
                 max_sim(&self.query, row, self.dimension, |q, x| -kernels::l2_squared(q, x))
             }
         };

@@ -165,7 +165,8 @@ impl SecondStage {
 
 /// Bytes of the codes of one row that its secondary score takes.
 fn record_bytes(codes: &FieldCodes) -> u64 {
-    (codes.row_bytes() + codes.codec().secondary_stride()) as u64
+    let primary = if codes.tokens().is_some() { 0 } else { codes.row_bytes() };
+    (primary + codes.secondary_row_bytes()) as u64
 }
 
 /// Whether a row has a vector in a field.

@@ -14,8 +14,8 @@ use roaring::RoaringBitmap;
 
 use super::plan::Plan;
 use crate::error::Result;
-use crate::model::Condition;
-use crate::segment::{Cardinality, RowFilter, Snapshot, View};
+use crate::model::{Condition, IndexKind};
+use crate::segment::{Cardinality, FieldIndex, RowFilter, Snapshot, View};
 
 /// Matching rows are gathered if they are expected to be fewer than one in so many: single rows here
 /// and there take longer to read and score than rows in order. Chosen, not measured; both ways find
@@ -61,7 +61,8 @@ impl<'s> ViewFilter<'s> {
         let rows = view.reader.filter(condition)?;
         let cardinality = rows.cardinality();
         let all = u64::from(view.reader.rows());
-        let few = match view.reader.index(field) {
+        let searched = |index: &&FieldIndex| index.report().kind != IndexKind::Flat;
+        let few = match view.reader.index(field).filter(searched) {
             Some(_) => cardinality.expected as f64 <= GATHER_ROOT * (all as f64).sqrt(),
             None => cardinality.expected * GATHER_SHARE <= all,
         };

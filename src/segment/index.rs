@@ -90,6 +90,7 @@ impl FieldIndex {
                     }
                 }
             }
+            IndexKind::Flat => {}
             kind => return bad(sections::INDEX, format!("an index of kind {}", kind.as_str())),
         }
         let memory = place(&file, memory, FileRole::Candidates);
@@ -136,6 +137,9 @@ impl FieldIndex {
     fn view(&self) -> IndexView<'_> {
         let bytes = |name| self.file.section(name).unwrap_or_default();
         let numbers = |name| sealed::slice::<u32>(&self.file, name, None).unwrap_or_default();
+        if self.report.kind == IndexKind::Flat {
+            return IndexView::Flat(self.rows);
+        }
         if self.report.kind == IndexKind::Ivf {
             return IndexView::Ivf(Lists {
                 segment_rows: self.rows,
@@ -181,6 +185,7 @@ pub fn write_index(
             .map_err(|error| Error::Internal(format!("cannot encode an index: {error}")))?;
         writer.write_section(sections::INDEX, &json)?;
         match index {
+            BuiltIndex::Flat(_) => {}
             BuiltIndex::Graph { edges, .. } => {
                 writer.write_section(sections::EDGES, bytemuck::cast_slice(edges))?;
             }

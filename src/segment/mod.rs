@@ -21,7 +21,7 @@ use std::ops::Range;
 
 pub use builder::{BuildPlan, BuildSource, build_segment};
 pub(crate) use builder::{finish, write_folder};
-pub use codes::{FieldCodes, sample_vectors};
+pub use codes::{FieldCodes, FieldEncoder, TokenStore, sample_vectors};
 pub use index::{FieldIndex, IndexReport, write_index};
 pub use memory::{FileMemory, FileRole};
 pub use mutable::{MutableReader, MutableSegment};

@@ -192,6 +192,15 @@ impl SealedSegment {
         let _ = self.fields[field].index.set(index);
     }
 
+    /// Uses the codecs of another segment where they are the same, so that they are in memory once.
+    pub fn share_codecs(&mut self, other: &Self) {
+        for (own, other) in self.fields.iter_mut().zip(&other.fields) {
+            if let (Some(own), Some(other)) = (&mut own.codes, &other.codes) {
+                own.share_codec(other);
+            }
+        }
+    }
+
     /// The manifest entry.
     pub fn entry(&self) -> &SegmentEntry {
         &self.entry
@@ -312,14 +321,17 @@ impl SealedField {
         for first in rows.clone().step_by(RECONSTRUCTED_ROWS as usize) {
             let end = rows.end.min(first.saturating_add(RECONSTRUCTED_ROWS));
             let mut elements = Elements::new(self.settings.element);
+            let mut offsets = vec![0];
             for row in first..end {
                 codes.reconstruct(row, &mut values);
                 elements.extend_from_f32(&values);
+                offsets.push((elements.as_ref().len() / dimension) as u64);
             }
             let absent: RoaringBitmap =
                 self.absent.range(first..end).map(|row| row - first).collect();
             let elements = elements.as_ref();
-            let view = VectorsView { dimension, elements, offsets: None, absent: &absent };
+            let offsets = (self.settings.kind == VectorKind::Multi).then_some(&*offsets);
+            let view = VectorsView { dimension, elements, offsets, absent: &absent };
             visit(first, view, 0..(end - first) as usize);
         }
     }
@@ -459,7 +471,7 @@ impl SegmentReader for SealedSegment {
         let field = &self.fields[field];
         match &field.codes {
             Some(codes) if !field.has_raw() => {
-                let row_bytes = codes.row_bytes() + codes.codec().secondary_stride();
+                let row_bytes = codes.row_bytes() + codes.secondary_row_bytes();
                 u64::from(self.entry.rows) * row_bytes as u64
             }
             _ => field.elements().map_or(0, |elements| elements.as_bytes().len() as u64),

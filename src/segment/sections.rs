@@ -46,8 +46,10 @@ pub const QUERY_MAP: &str = "query_map";
 pub const BASE_MAP: &str = "base_map";
 /// The primary codes, a record a row, and the slack that kernels read past the last.
 pub const PRIMARY: &str = "primary";
-/// The secondary codes, a record a row.
+/// The secondary codes: a record a row, or in a multi field those of all vectors and slack.
 pub const SECONDARY: &str = "secondary";
+/// Multi fields: u64 a row and one more, the first vector of each row in [`SECONDARY`].
+pub const TOKEN_OFFSETS: &str = "token_offsets";
 
 /// The file of an index.
 pub const INDEX_FILE: &str = "index.sec";

@@ -95,7 +95,7 @@ impl CollectionService for Collections {
                 InvalidInput::new("queries", Problem::Missing { expected: "queries" })
             })?;
             let queries = to_model::training_queries([(field.clone(), queries)])?;
-            queries.values().try_for_each(|queries| collection.train(&field, queries))
+            queries.into_values().try_for_each(|queries| collection.train(&field, queries))
         })
         .await?;
         Ok(Response::new(TrainCollectionResponse {}))

@@ -34,6 +34,7 @@ pub fn to_model(message: Option<proto::Compression>) -> Result<Compression> {
         Ok(proto::SecondaryCode::Unspecified) => Secondary::Auto,
         Ok(proto::SecondaryCode::Raw) => Secondary::Raw,
         Ok(proto::SecondaryCode::Lvq8) => Secondary::Lvq8,
+        Ok(proto::SecondaryCode::Lvq4) => Secondary::Lvq4,
         Ok(proto::SecondaryCode::F16) => Secondary::F16,
         Err(_) => {
             let expected = "a known secondary code";
@@ -78,6 +79,7 @@ pub fn from_model(compression: &Compression) -> proto::Compression {
         Secondary::Auto => proto::SecondaryCode::Unspecified,
         Secondary::Raw => proto::SecondaryCode::Raw,
         Secondary::Lvq8 => proto::SecondaryCode::Lvq8,
+        Secondary::Lvq4 => proto::SecondaryCode::Lvq4,
         Secondary::F16 => proto::SecondaryCode::F16,
     };
     proto::Compression {
@@ -173,6 +175,7 @@ mod tests {
             "lvq4x4/drop-raw",
             "lvq4:192:sphering/f16",
             "auto/lvq8",
+            "auto/lvq4/drop-raw",
             "lvq4x8",
         ] {
             let compression: Compression = text.parse().unwrap();

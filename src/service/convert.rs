@@ -11,12 +11,12 @@ pub mod to_model {
     use half::slice::HalfFloatSliceExt;
     use prost::bytes::Bytes;
 
-    use super::super::{compression, filter, fusion, index, memory, proto, search};
+    use super::super::{compression, encoding, filter, fusion, index, memory, proto, search};
     use crate::model::{PointBatchBuilder, Problem};
     use crate::{
         CollectionConfig, Durability, ElementType, Filter, FusionRequest, FusionResponse, Include,
         InvalidInput, Metric, MultiVector, Payload, Point, PointId, QueryRequest, QueryResponse,
-        Vector, VectorField, VectorKind, WriteReceipt,
+        TrainingQueries, Vector, VectorField, VectorKind, WriteReceipt,
     };
 
     type Result<T> = std::result::Result<T, InvalidInput>;
@@ -154,15 +154,22 @@ pub mod to_model {
     /// # Errors
     /// If one is malformed.
     pub fn training_queries(
-        queries: impl IntoIterator<Item = (String, proto::Vector)>,
-    ) -> Result<BTreeMap<String, MultiVector>> {
-        let convert = |(name, value)| {
+        queries: impl IntoIterator<Item = (String, proto::TrainingQueries)>,
+    ) -> Result<BTreeMap<String, TrainingQueries>> {
+        let convert = |(name, value): (String, proto::TrainingQueries)| {
             let path = format!("training_queries.{name}");
-            match vector(value, &path)? {
-                Vector::Multi(queries) => Ok((name, queries)),
+            let vectors = value.vectors.ok_or_else(|| missing(&path, "`vectors`"))?;
+            let vectors = match vector(vectors, &path)? {
+                Vector::Multi(vectors) => vectors,
                 // Without `rows`: one query.
-                Vector::Single(query) => Ok((name, MultiVector::from_rows(&[query])?)),
+                Vector::Single(vector) => MultiVector::from_rows(&[vector])?,
+            };
+            if value.lengths.is_empty() {
+                return Ok((name, vectors.into()));
             }
+            let lengths = value.lengths.into_iter().map(|length| length as usize).collect();
+            let queries = TrainingQueries::multi(vectors, lengths);
+            Ok((name, queries.map_err(|error| error.within(path))?))
         };
         queries.into_iter().map(convert).collect()
     }
@@ -211,7 +218,14 @@ pub mod to_model {
         let compression = compression::to_model(field.compression)?;
         let (index, memory) = (index::to_model(field.index)?, memory::to_model(field.memory)?);
         let dimension = field.dimension as usize;
-        Ok(VectorField { dimension, kind, metric, element, compression, index, memory })
+        let plain = match kind {
+            VectorKind::Single => VectorField::single(dimension, metric),
+            VectorKind::Multi => VectorField::multi(dimension, metric),
+        };
+        let plain = plain.compressed(compression).indexed(index).in_memory(memory);
+        let encoding = encoding::to_model(field.encoding)?;
+        let token_pooling = field.token_pooling.unwrap_or(1) as usize;
+        Ok(VectorField { element, encoding, token_pooling, ..plain })
     }
 
     /// A query.
@@ -259,11 +273,11 @@ pub mod to_model {
 
 /// The engine's types to messages.
 pub mod from_model {
-    use super::super::{compression, filter, fusion, index, memory, proto, search};
+    use super::super::{compression, encoding, filter, fusion, index, memory, proto, search};
     use crate::{
         CollectionConfig, CollectionInfo, Durability, ElementType, Filter, FusionRequest,
         FusionResponse, Include, Metric, Point, PointId, QueryRequest, QueryResponse, SegmentInfo,
-        Vector, VectorField, VectorKind, WriteReceipt,
+        TrainingQueries, Vector, VectorField, VectorKind, WriteReceipt,
     };
 
     /// An id.
@@ -285,6 +299,15 @@ pub mod from_model {
         };
         let values = Some(proto::vector::Values::F32(bytes.into()));
         proto::Vector { values, rows, reconstructed: false }
+    }
+
+    /// Queries to train on.
+    pub fn training_queries(queries: &TrainingQueries) -> proto::TrainingQueries {
+        let lengths = queries.lengths().unwrap_or_default();
+        proto::TrainingQueries {
+            vectors: Some(vector(&queries.vectors().clone().into())),
+            lengths: lengths.iter().map(|&length| length as u32).collect(),
+        }
     }
 
     /// A point.
@@ -349,6 +372,8 @@ pub mod from_model {
             compression: Some(compression::from_model(&field.compression)),
             index: Some(index::from_model(&field.index)),
             memory: memory::from_model(field.memory),
+            encoding: encoding::from_model(&field.encoding),
+            token_pooling: (field.token_pooling != 1).then_some(field.token_pooling as u32),
         }
     }
 

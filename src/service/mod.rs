@@ -7,6 +7,7 @@
 mod collections;
 pub(crate) mod compression;
 mod convert;
+mod encoding;
 mod filter;
 mod fusion;
 pub(crate) mod index;

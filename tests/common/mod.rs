@@ -3,6 +3,7 @@
 
 pub mod filters;
 pub mod server;
+pub mod texts;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -29,7 +29,8 @@ mod sphering;
 
 use std::sync::OnceLock;
 
-use self::linalg::{Matrix, columns_as_map, inner, map_back, map_rows, product, second_moment};
+pub(super) use self::linalg::map_rows;
+use self::linalg::{Matrix, columns_as_map, inner, map_back, product, second_moment};
 use super::random::hash;
 use crate::kernels;
 pub use crate::model::ReductionMethod as Method;

@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use super::fill::{nearest_tokens, token};
 use super::final_projection::FinalProjection;
-use super::settings::{FdeSettings, Generator};
 use super::sparse::SparseFde;
 use super::{carve_balls, google, paper};
 use crate::kernels::products::{Panels, ProductKernel};
+use crate::model::{FdeSettings, Generator};
 use crate::model::{InvalidInput, Problem};
 
 /// Columns of one matrix product: the products of a document of 100 tokens stay in the cache.

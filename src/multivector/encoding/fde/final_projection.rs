@@ -2,8 +2,8 @@
 
 use super::google::CountSketch;
 use super::paper;
-use super::settings::{FdeSettings, Generator};
 use crate::kernels::products::ProductKernel;
+use crate::model::{FdeSettings, Generator};
 
 /// Outputs of a word of signs.
 const WORD: usize = 32;

@@ -24,12 +24,11 @@ mod fill;
 mod final_projection;
 mod google;
 mod paper;
-mod settings;
 mod sparse;
 #[cfg(test)]
 mod tests;
 
+pub use crate::model::{FdeSettings, Generator, MAX_FDE_DIMENSION};
 pub use ball_carving::carve_balls;
 pub use encoder::FdeEncoder;
-pub use settings::{FdeSettings, Generator, MAX_FDE_DIMENSION};
 pub use sparse::SparseFde;

@@ -1,30 +1,57 @@
 //! The codes of a field: written beside its vectors, and scanned instead of them.
 //!
 //! Primary codes (with the codec) and secondary codes have a file each, since the one is scanned
-//! by every query and the other read for few rows.
+//! by every query and the other read for few rows. The primary codes of a multi field are made of
+//! the encodings of its points, which are not stored; its secondary codes are those of all vectors.
+
+mod encoder;
+mod tokens;
+mod writer;
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use lanner_storage::{Access, FileEntry, SectionFile, SectionWriter};
+use lanner_storage::{Access, SectionFile};
 
-use super::builder::{BuildPlan, BuildSource, finish};
+pub use self::encoder::FieldEncoder;
+pub use self::tokens::TokenStore;
+use self::tokens::token_code;
+pub use self::writer::sample_vectors;
+pub(super) use self::writer::write_codes;
 use super::{FileRole, sealed, sections};
-use crate::error::{Error, Result};
-use crate::kernels::codes::{CodeKernel, CodeLayout};
+use crate::error::Result;
+use crate::kernels::codes::CodeKernel;
 use crate::model::{LvqCode, VectorField};
 use crate::quantization::leanvec::Reduction;
-use crate::quantization::{
-    Codec, CodecReport, CodecSettings, PrimaryQuery, TrainedCodec, stratified,
-};
+use crate::quantization::{Codec, CodecReport, CodecSettings, PrimaryQuery, TrainedCodec};
 
 /// The codes of one field of a sealed segment.
 #[derive(Debug)]
 pub struct FieldCodes {
     file: SectionFile,
-    secondary: Option<SectionFile>,
+    secondary: Option<Secondary>,
     trained: Arc<TrainedCodec>,
+    /// Of a multi field.
+    encoder: Option<Arc<FieldEncoder>>,
     kernel: CodeKernel,
+}
+
+/// What re-ranks, other than the vectors themselves.
+#[derive(Debug)]
+enum Secondary {
+    /// A record a row.
+    Records(SectionFile),
+    /// Those of all vectors of a multi field.
+    Tokens(TokenStore),
+}
+
+impl Secondary {
+    fn file(&self) -> &SectionFile {
+        match self {
+            Self::Records(file) => file,
+            Self::Tokens(tokens) => tokens.file(),
+        }
+    }
 }
 
 impl FieldCodes {
@@ -42,22 +69,23 @@ impl FieldCodes {
         let report: CodecReport = serde_json::from_slice(file.section(sections::CODEC)?)
             .map_err(|error| file.corrupted(sections::CODEC, error.to_string()))?;
         let floats = |section, len| sealed::slice::<f32>(&file, section, len).map(<[f32]>::to_vec);
-        let center = floats(sections::CENTER, Some(field.dimension))?;
+        let dimension = field.coded_dimension();
+        let center = floats(sections::CENTER, Some(dimension))?;
         let query_map = floats(sections::QUERY_MAP, None)?;
         let base_map = floats(sections::BASE_MAP, None)?;
         let reduction = if query_map.is_empty() {
             None
         } else {
             let base_map = (!base_map.is_empty()).then_some(base_map);
-            let maps = Reduction::from_maps(field.dimension, report.dimension, query_map, base_map);
+            let maps = Reduction::from_maps(dimension, report.dimension, query_map, base_map);
             let detail = "the maps are not of the reduced dimension";
             Some(maps.ok_or_else(|| file.corrupted(sections::QUERY_MAP, detail))?)
         };
-        if report.dimension > field.dimension {
-            let detail = format!("{} of {} dimensions", report.dimension, field.dimension);
+        if report.dimension > dimension {
+            let detail = format!("{} of {dimension} dimensions", report.dimension);
             return Err(file.corrupted(sections::CODEC, detail).into());
         }
-        if reduction.is_none() && report.dimension != field.dimension {
+        if reduction.is_none() && report.dimension != dimension {
             let detail = format!("{} dimensions without a map to them", report.dimension);
             return Err(file.corrupted(sections::CODEC, detail).into());
         }
@@ -68,22 +96,41 @@ impl FieldCodes {
             if got == expected { Ok(()) } else { Err(file.corrupted(section, detail)) }
         };
         expect(&file, sections::PRIMARY, codec.primary_layout().section_bytes(rows))?;
-        match &secondary {
-            Some(file) => expect(file, sections::SECONDARY, rows * codec.secondary_stride())?,
-            None if codec.secondary_stride() > 0 => {
-                return Err(file
-                    .corrupted(sections::CODEC, "the secondary codes are missing")
-                    .into());
+        let missing = || file.corrupted(sections::CODEC, "the secondary codes are missing");
+        let secondary = match (secondary, token_code(field)) {
+            (Some(file), Some(code)) => {
+                Some(Secondary::Tokens(TokenStore::open(file, code, field, rows)?))
             }
-            None => {}
-        }
+            (Some(file), None) => {
+                expect(&file, sections::SECONDARY, rows * codec.secondary_stride())?;
+                Some(Secondary::Records(file))
+            }
+            (None, Some(_)) => return Err(missing().into()),
+            (None, None) if codec.secondary_stride() > 0 => return Err(missing().into()),
+            (None, None) => None,
+        };
+        let encoder = FieldEncoder::new(field)?.map(Arc::new);
         let trained = Arc::new(TrainedCodec { codec, report });
-        Ok(Self { file, secondary, trained, kernel: CodeKernel::detect() })
+        Ok(Self { file, secondary, trained, encoder, kernel: CodeKernel::detect() })
     }
 
     /// The codec, for new segments to share.
     pub fn trained(&self) -> &Arc<TrainedCodec> {
         &self.trained
+    }
+
+    /// Uses the codec of other codes if it is the same, so that it is in memory once.
+    pub fn share_codec(&mut self, other: &Self) {
+        if self.codec_identity() != other.codec_identity() {
+            return;
+        }
+        self.trained = other.trained.clone();
+        self.encoder = other.encoder.clone();
+        if let (Some(Secondary::Tokens(own)), Some(Secondary::Tokens(other))) =
+            (&mut self.secondary, &other.secondary)
+        {
+            own.share(other);
+        }
     }
 
     /// The same for codes of the same codec, whatever the segment.
@@ -102,9 +149,44 @@ impl FieldCodes {
         &self.trained.report
     }
 
+    /// A query, shape [m, dimension of the field], as primary codes are scored against it.
+    ///
+    /// # Errors
+    /// If a query of a multi field has no vector.
+    pub fn query(&self, query: &[f32]) -> Result<PrimaryQuery> {
+        match &self.encoder {
+            Some(encoder) => encoder.query(self.codec(), query),
+            None => Ok(self.codec().query(query)),
+        }
+    }
+
     /// Whether candidates are re-ranked by codes; if not, by the vectors themselves.
     pub fn has_secondary(&self) -> bool {
         self.secondary.is_some()
+    }
+
+    /// The codes of all vectors of a multi field, if there are any.
+    pub fn tokens(&self) -> Option<&TokenStore> {
+        match &self.secondary {
+            Some(Secondary::Tokens(tokens)) => Some(tokens),
+            _ => None,
+        }
+    }
+
+    /// Whether the field has many vectors a point, so that the codes are those of encodings.
+    pub fn is_encoded(&self) -> bool {
+        self.encoder.is_some()
+    }
+
+    /// Bytes of the secondary codes of a row, in the mean; 0 if the vectors themselves re-rank.
+    pub fn secondary_row_bytes(&self) -> usize {
+        match &self.secondary {
+            Some(Secondary::Tokens(tokens)) => {
+                let rows = self.primary().len() / self.row_bytes().max(1);
+                tokens.size_bytes() / rows.max(1)
+            }
+            _ => self.codec().secondary_stride(),
+        }
     }
 
     /// Bytes that a scan reads for one row.
@@ -123,29 +205,36 @@ impl FieldCodes {
         self.codec().score_rows(self.kernel, query, records, scores);
     }
 
-    /// The vector of a row, as far as its codes hold it.
+    /// The vector of a row, or its vectors in a multi field, as far as its codes hold them.
     ///
     /// # Panics
     /// If there is no such row.
     pub fn reconstruct(&self, row: u32, out: &mut Vec<f32>) {
+        if let Some(tokens) = self.tokens() {
+            return tokens.decode(row, out);
+        }
         let codec = self.codec();
         let (stride, row) = (codec.secondary_stride(), row as usize);
         let primary = &self.primary()[row * self.row_bytes()..];
-        let secondary = self.secondary.as_ref().map(|file| section(file, sections::SECONDARY));
-        let secondary = &secondary.unwrap_or_default()[row * stride..][..stride];
-        codec.reconstruct(primary, secondary, out);
+        codec.reconstruct(primary, &self.records()[row * stride..][..stride], out);
+    }
+
+    fn records(&self) -> &[u8] {
+        match &self.secondary {
+            Some(Secondary::Records(file)) => section(file, sections::SECONDARY),
+            _ => &[],
+        }
     }
 
     /// Asks for the secondary code of a row to be brought into the cache.
     pub(crate) fn prefetch_secondary(&self, row: u32) {
         let stride = self.codec().secondary_stride();
-        let records = self.secondary.as_ref().map(|file| section(file, sections::SECONDARY));
-        crate::kernels::prefetch(records.unwrap_or_default(), row as usize * stride, stride);
+        crate::kernels::prefetch(self.records(), row as usize * stride, stride);
     }
 
     /// The files and what they are read for, in the order in which they were written.
     pub(super) fn files(&self) -> impl Iterator<Item = (&SectionFile, FileRole)> {
-        let secondary = self.secondary.iter().map(|file| (file, FileRole::Rerank));
+        let secondary = self.secondary.iter().map(|codes| (codes.file(), FileRole::Rerank));
         std::iter::once((&self.file, FileRole::Candidates)).chain(secondary)
     }
 
@@ -156,9 +245,13 @@ impl FieldCodes {
         };
         // Hints, see `memory`.
         let _ = self.file.advise_range(sections::PRIMARY, bytes(self.row_bytes()), Access::Soon);
-        if let Some(file) = &self.secondary {
-            let bytes = bytes(self.codec().secondary_stride());
-            let _ = file.advise_range(sections::SECONDARY, bytes, Access::Soon);
+        match &self.secondary {
+            Some(Secondary::Tokens(tokens)) => tokens.read_ahead(rows),
+            Some(Secondary::Records(file)) => {
+                let bytes = bytes(self.codec().secondary_stride());
+                let _ = file.advise_range(sections::SECONDARY, bytes, Access::Soon);
+            }
+            None => {}
         }
     }
 
@@ -178,112 +271,15 @@ fn section<'f>(file: &'f SectionFile, name: &str) -> &'f [u8] {
     file.section(name).unwrap_or_default()
 }
 
+/// Those of the primary codes; the secondary codes of a multi field are not the codec's.
 fn codec_settings(field: &VectorField, code: LvqCode) -> CodecSettings {
-    let secondary = field.compression.resolved_secondary();
-    CodecSettings { code, secondary, metric: field.metric }
-}
-
-/// Vectors of some live rows of the sources, at most `count`, spread evenly over all: shape [n,
-/// dimension]. Rows without a vector are left out.
-pub fn sample_vectors(
-    sources: &[BuildSource],
-    index: usize,
-    dimension: usize,
-    count: u64,
-    seed: u64,
-) -> Vec<f32> {
-    let total: u64 = sources.iter().map(BuildSource::live_rows).sum();
-    let mut chosen = stratified(total, count, seed).into_iter().peekable();
-    let mut values = Vec::with_capacity(count.min(total) as usize * dimension);
-    let mut position = 0;
-    for source in sources {
-        let end = position + source.live_rows();
-        let mut live = source.live();
-        while let Some(next) = chosen.next_if(|&next| next < end) {
-            let Some(row) = live.nth((next - position) as usize) else { break };
-            position = next + 1;
-            source.reader.visit_vectors(index, row..row + 1, &mut |_, view, range| {
-                if !view.absent.contains(range.start as u32) {
-                    values.extend(view.row(range.start).to_f32());
-                }
-            });
-        }
-        position = end;
-    }
-    values
-}
-
-/// Writes the codes of the live rows of the sources, in order. Rows without a vector get the code
-/// of zeros.
-pub(super) fn write_codes(
-    plan: &BuildPlan<'_>,
-    folder: &str,
-    (index, field): (usize, &VectorField),
-    trained: &TrainedCodec,
-    sources: &[BuildSource],
-) -> Result<Vec<FileEntry>> {
-    let codec = &trained.codec;
-    let name = sections::codes_file(index);
-    let mut writer = plan.create_file(folder, &name, field)?;
-    write_codec(&mut writer, trained)?;
-    writer.begin_section(sections::PRIMARY)?;
-    let (stride, second_stride) = (codec.primary_layout().stride(), codec.secondary_stride());
-    let second_name = sections::secondary_file(index);
-    let mut second = None;
-    if second_stride > 0 {
-        let mut writer = plan.create_file(folder, &second_name, field)?;
-        writer.begin_section(sections::SECONDARY)?;
-        second = Some(writer);
-    }
-    let (mut rows, mut primary, mut secondary) = (Vec::new(), Vec::new(), Vec::new());
-    for source in sources {
-        for range in source.live_ranges() {
-            rows.clear();
-            source.reader.read_ahead(index, range.clone());
-            source.reader.visit_vectors(index, range, &mut |_, view, range| {
-                for row in range {
-                    rows.extend(view.row(row).to_f32());
-                }
-            });
-            let count = rows.len() / codec.dimension();
-            primary.resize(count * stride, 0);
-            secondary.resize(count * second_stride, 0);
-            plan.check_cancelled()?;
-            plan.pool.install(|| codec.encode(&rows, &mut primary, &mut secondary));
-            writer.write(&primary)?;
-            if let Some(writer) = &mut second {
-                writer.write(&secondary)?;
-            }
-        }
-    }
-    writer.write(&[0; CodeLayout::SLACK_BYTES])?;
-    writer.end_section()?;
-    let mut files = vec![finish(writer, name)?];
-    if let Some(mut writer) = second {
-        writer.end_section()?;
-        files.push(finish(writer, second_name)?);
-    }
-    Ok(files)
-}
-
-fn write_codec(writer: &mut SectionWriter, trained: &TrainedCodec) -> Result<()> {
-    let report = serde_json::to_vec(&trained.report)
-        .map_err(|error| Error::Internal(format!("cannot encode a codec: {error}")))?;
-    writer.write_section(sections::CODEC, &report)?;
-    let reduction = trained.codec.reduction();
-    for (name, floats) in [
-        (sections::CENTER, Some(trained.codec.center())),
-        (sections::QUERY_MAP, reduction.map(Reduction::query_map)),
-        (sections::BASE_MAP, reduction.and_then(Reduction::base_map)),
-    ] {
-        writer.write_section(name, bytemuck::cast_slice(floats.unwrap_or_default()))?;
-    }
-    Ok(())
+    let coded = field.coded();
+    CodecSettings { code, secondary: coded.compression.resolved_secondary(), metric: coded.metric }
 }
 
 #[cfg(test)]
 mod tests {
-    use lanner_storage::LocalDirectory;
+    use lanner_storage::{LocalDirectory, SectionWriter};
 
     use super::*;
     use crate::model::Metric;

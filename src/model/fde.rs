@@ -1,8 +1,10 @@
-//! The parameters of an encoding, and what they may be.
+//! The parameters of fixed-dimensional encodings, and what they may be.
+//!
+//! What they mean is told where they are used, in [`crate::multivector::encoding::fde`].
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{InvalidInput, Problem, check_range};
+use super::{InvalidInput, Problem, check_range, limits};
 
 /// Most dimensions of an encoding, before and after the final projection.
 pub const MAX_FDE_DIMENSION: usize = 1 << 20;
@@ -52,7 +54,7 @@ pub struct FdeSettings {
     /// Where the random numbers come from.
     pub generator: Generator,
     /// Query tokens of at least this cosine with another are replaced by their sum, before they are
-    /// encoded ([`carve_balls`](super::carve_balls)).
+    /// encoded ([`carve_balls`](crate::multivector::encoding::fde::carve_balls)).
     pub ball_carving: Option<f32>,
 }
 
@@ -88,7 +90,7 @@ impl FdeSettings {
     }
 
     /// Dimensions before the final projection.
-    pub(super) fn full_dimension(&self, token_dimension: usize) -> usize {
+    pub fn full_dimension(&self, token_dimension: usize) -> usize {
         let block = self.inner_projection.unwrap_or(token_dimension);
         self.repetitions.saturating_mul(self.cells()).saturating_mul(block)
     }
@@ -98,7 +100,7 @@ impl FdeSettings {
     /// # Errors
     /// If a number is out of its bounds; the path names it.
     pub fn validate(&self, token_dimension: usize) -> Result<(), InvalidInput> {
-        check_range("token_dimension", 1, crate::model::limits::MAX_DIMENSION, token_dimension)?;
+        check_range("token_dimension", 1, limits::MAX_DIMENSION, token_dimension)?;
         check_range("repetitions", 1, MAX_REPETITIONS, self.repetitions)?;
         let planes = self.simhash_projections;
         check_range("simhash_projections", 0, MAX_SIMHASH_PROJECTIONS, planes)?;

@@ -1,0 +1,115 @@
+//! The vectors of a multi field as small codes: what re-ranks the candidates of its encodings.
+
+use std::sync::Arc;
+
+use lanner_storage::{Access, SectionFile};
+
+use super::section;
+use crate::error::Result;
+use crate::model::{Secondary, VectorField, VectorKind};
+use crate::multivector::{TokenCode, TokenCodec, TokenQuery, TokenScorer};
+use crate::segment::{sealed, sections};
+
+/// How the vectors of a field are coded beside its encodings; `None` if they are not.
+pub fn token_code(field: &VectorField) -> Option<TokenCode> {
+    if field.kind == VectorKind::Single {
+        return None;
+    }
+    match field.compression.secondary {
+        Secondary::Raw => None,
+        Secondary::Auto | Secondary::Lvq8 => Some(TokenCode::Lvq8),
+        Secondary::Lvq4 => Some(TokenCode::Lvq4),
+        Secondary::F16 => Some(TokenCode::F16),
+    }
+}
+
+/// The codes of all vectors of a field of a sealed segment, those of a row together.
+#[derive(Debug)]
+pub struct TokenStore {
+    file: SectionFile,
+    codec: Arc<TokenCodec>,
+}
+
+impl TokenStore {
+    /// Takes over an opened file and checks that its offsets fit its codes.
+    ///
+    /// # Errors
+    /// [`lanner_storage::StorageError::Corrupted`] naming the section that does not.
+    pub fn open(
+        file: SectionFile,
+        code: TokenCode,
+        field: &VectorField,
+        rows: usize,
+    ) -> Result<Self> {
+        let codec = Arc::new(TokenCodec::new(code, field.dimension));
+        let bytes = file.section(sections::SECONDARY)?.len();
+        let of_tokens = bytes.checked_sub(TokenCodec::SLACK_BYTES);
+        let tokens = of_tokens.filter(|bytes| bytes.is_multiple_of(codec.token_bytes()));
+        let Some(tokens) = tokens.map(|bytes| bytes / codec.token_bytes()) else {
+            let detail = format!("{bytes} bytes are no whole number of codes and their slack");
+            return Err(file.corrupted(sections::SECONDARY, detail).into());
+        };
+        sealed::check_offsets(&file, sections::TOKEN_OFFSETS, rows, tokens as u64)?;
+        Ok(Self { file, codec })
+    }
+
+    /// The file.
+    pub fn file(&self) -> &SectionFile {
+        &self.file
+    }
+
+    /// What made the codes.
+    pub fn codec(&self) -> &Arc<TokenCodec> {
+        &self.codec
+    }
+
+    /// Uses a codec that is the same.
+    pub fn share(&mut self, other: &Self) {
+        self.codec = other.codec.clone();
+    }
+
+    /// MaxSim of a query with a row; higher is better, −∞ for a row without vectors.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    #[inline]
+    pub fn score(&self, scorer: &mut TokenScorer, query: &TokenQuery, row: u32) -> f32 {
+        let (start, tokens) = self.place(row);
+        scorer.score(query, &section(&self.file, sections::SECONDARY)[start..], tokens)
+    }
+
+    /// Replaces `out` by the vectors of a row, shape [n, dimension], as far as their codes hold
+    /// them.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn decode(&self, row: u32, out: &mut Vec<f32>) {
+        let (start, tokens) = self.place(row);
+        self.codec.decode(&section(&self.file, sections::SECONDARY)[start..], tokens, out);
+    }
+
+    /// Bytes of all codes.
+    pub fn size_bytes(&self) -> usize {
+        section(&self.file, sections::SECONDARY).len()
+    }
+
+    /// Says that [`Self::decode`] will read these rows soon.
+    pub fn read_ahead(&self, rows: std::ops::Range<u32>) {
+        let at = |row| (self.offset(row) as usize * self.codec.token_bytes()) as u64;
+        let range = at(rows.start)..at(rows.end);
+        // A hint, see `memory`.
+        let _ = self.file.advise_range(sections::SECONDARY, range, Access::Soon);
+    }
+
+    /// Where a row's codes start, and how many vectors it has.
+    fn place(&self, row: u32) -> (usize, usize) {
+        let (first, end) = (self.offset(row) as usize, self.offset(row + 1) as usize);
+        (first * self.codec.token_bytes(), end - first)
+    }
+
+    fn offset(&self, row: u32) -> u64 {
+        // `open` has checked them.
+        let offsets = sealed::slice::<u64>(&self.file, sections::TOKEN_OFFSETS, None);
+        offsets.map_or(0, |offsets| offsets[row as usize])
+    }
+}

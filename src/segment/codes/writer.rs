@@ -1,0 +1,228 @@
+//! Writes the codes of a field, and samples what they are made of.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use lanner_storage::{FileEntry, SectionWriter};
+use rayon::prelude::*;
+
+use super::encoder::FieldEncoder;
+use super::tokens::token_code;
+use crate::error::{Error, Result};
+use crate::kernels::codes::CodeLayout;
+use crate::model::{ElementsRef, VectorField};
+use crate::multivector::TokenCodec;
+use crate::quantization::leanvec::Reduction;
+use crate::quantization::{Codec, TrainedCodec, stratified};
+use crate::segment::builder::{BuildPlan, BuildSource, finish};
+use crate::segment::sections;
+
+/// Rows whose encodings are made at once.
+const ENCODED_ROWS: usize = 256;
+
+/// What codes are made of, of some live rows of the sources, at most `count`, spread evenly over
+/// all: shape [n, coded dimension of the field]. Rows without a vector are left out.
+///
+/// # Errors
+/// If the settings of an encoding are out of bounds.
+pub fn sample_vectors(
+    sources: &[BuildSource],
+    (index, field): (usize, &VectorField),
+    count: u64,
+    seed: u64,
+) -> Result<Vec<f32>> {
+    let total: u64 = sources.iter().map(BuildSource::live_rows).sum();
+    let mut chosen = stratified(total, count, seed).into_iter().peekable();
+    let mut block = CodedBlock::default();
+    let mut position = 0;
+    for source in sources {
+        let end = position + source.live_rows();
+        let mut live = source.live();
+        while let Some(next) = chosen.next_if(|&next| next < end) {
+            let Some(row) = live.nth((next - position) as usize) else { break };
+            position = next + 1;
+            source.reader.visit_vectors(index, row..row + 1, &mut |_, view, range| {
+                if !view.absent.contains(range.start as u32) {
+                    block.push(view.row(range.start));
+                }
+            });
+        }
+        position = end;
+    }
+    block.into_coded(FieldEncoder::new(field)?.as_ref())
+}
+
+/// Vectors of some rows.
+#[derive(Default)]
+struct CodedBlock {
+    values: Vec<f32>,
+    /// Where those of each row end, in elements.
+    ends: Vec<usize>,
+}
+
+impl CodedBlock {
+    fn push(&mut self, elements: ElementsRef<'_>) {
+        self.values.extend(elements.to_f32());
+        self.ends.push(self.values.len());
+    }
+
+    /// Row by row what codes are made of: the vectors, or the encodings of a multi field.
+    fn coded(&self, encoder: Option<&FieldEncoder>) -> Result<Cow<'_, [f32]>> {
+        match encoder {
+            Some(encoder) => encoder.encode(&self.values, &self.ends).map(Cow::Owned),
+            None => Ok(Cow::Borrowed(&self.values)),
+        }
+    }
+
+    fn into_coded(self, encoder: Option<&FieldEncoder>) -> Result<Vec<f32>> {
+        match encoder {
+            Some(encoder) => encoder.encode(&self.values, &self.ends),
+            None => Ok(self.values),
+        }
+    }
+
+    /// The codes of all vectors, in order.
+    fn tokens(&self, codec: &TokenCodec) -> Vec<u8> {
+        let count = |elements: usize| elements / codec.dimension();
+        let mut codes = vec![0; codec.document_bytes(count(self.values.len()))];
+        let (mut jobs, mut rest, mut start) = (Vec::with_capacity(self.ends.len()), &mut *codes, 0);
+        for &end in &self.ends {
+            let (document, after) = rest.split_at_mut(codec.document_bytes(count(end - start)));
+            jobs.push((&self.values[start..end], document));
+            (rest, start) = (after, end);
+        }
+        jobs.into_par_iter().for_each(|(tokens, document)| codec.encode(tokens, document));
+        codes
+    }
+}
+
+/// Writes the codes of the live rows of the sources, in order. Rows without a vector get the code
+/// of zeros.
+pub fn write_codes(
+    plan: &BuildPlan<'_>,
+    folder: &str,
+    (index, field): (usize, &VectorField),
+    trained: &TrainedCodec,
+    sources: &[BuildSource],
+) -> Result<Vec<FileEntry>> {
+    let encoder = FieldEncoder::new(field)?;
+    let name = sections::codes_file(index);
+    let mut writer = plan.create_file(folder, &name, field)?;
+    write_codec(&mut writer, trained)?;
+    writer.begin_section(sections::PRIMARY)?;
+    let second_name = sections::secondary_file(index);
+    let mut second = Second::new(field, &trained.codec);
+    let mut second_writer = None;
+    if second.is_written() {
+        let mut writer = plan.create_file(folder, &second_name, field)?;
+        writer.begin_section(sections::SECONDARY)?;
+        second_writer = Some(writer);
+    }
+    let (mut primary, mut secondary) = (Vec::new(), Vec::new());
+    for source in sources {
+        for range in source.live_ranges().flat_map(|range| blocks(range, encoder.is_some())) {
+            let mut block = CodedBlock::default();
+            source.reader.read_ahead(index, range.clone());
+            source.reader.visit_vectors(index, range, &mut |_, view, range| {
+                range.for_each(|row| block.push(view.row(row)));
+            });
+            plan.check_cancelled()?;
+            plan.pool.install(|| -> Result<()> {
+                let coded = block.coded(encoder.as_ref())?;
+                second.encode(&trained.codec, &block, &coded, &mut primary, &mut secondary);
+                Ok(())
+            })?;
+            writer.write(&primary)?;
+            if let Some(writer) = &mut second_writer {
+                writer.write(&secondary)?;
+            }
+        }
+    }
+    writer.write(&[0; CodeLayout::SLACK_BYTES])?;
+    writer.end_section()?;
+    let mut files = vec![finish(writer, name)?];
+    if let Some(mut writer) = second_writer {
+        second.finish(&mut writer)?;
+        files.push(finish(writer, second_name)?);
+    }
+    Ok(files)
+}
+
+/// What is encoded at once: encodings are long.
+fn blocks(range: Range<u32>, encoded: bool) -> impl Iterator<Item = Range<u32>> {
+    let step = if encoded { ENCODED_ROWS } else { range.len().max(1) };
+    let end = range.end;
+    range.step_by(step).map(move |first| first..end.min(first.saturating_add(step as u32)))
+}
+
+/// How the secondary codes are made.
+enum Second {
+    /// There are none, or the codec makes them.
+    OfCodec { stride: usize },
+    /// Those of all vectors of a multi field, and where those of each row start.
+    Tokens { codec: TokenCodec, offsets: Vec<u64> },
+}
+
+impl Second {
+    fn new(field: &VectorField, codec: &Codec) -> Self {
+        match token_code(field) {
+            Some(code) => {
+                let codec = TokenCodec::new(code, field.dimension);
+                Self::Tokens { codec, offsets: vec![0] }
+            }
+            None => Self::OfCodec { stride: codec.secondary_stride() },
+        }
+    }
+
+    fn is_written(&self) -> bool {
+        !matches!(self, Self::OfCodec { stride: 0 })
+    }
+
+    /// Replaces `primary` and `secondary` by the codes of a block.
+    fn encode(
+        &mut self,
+        codec: &Codec,
+        block: &CodedBlock,
+        coded: &[f32],
+        primary: &mut Vec<u8>,
+        secondary: &mut Vec<u8>,
+    ) {
+        let rows = block.ends.len();
+        primary.resize(rows * codec.primary_layout().stride(), 0);
+        match self {
+            Self::OfCodec { stride } => {
+                secondary.resize(rows * *stride, 0);
+                codec.encode(coded, primary, secondary);
+            }
+            Self::Tokens { codec: tokens, offsets } => {
+                codec.encode(coded, primary, &mut []);
+                *secondary = block.tokens(tokens);
+                let before = offsets[offsets.len() - 1];
+                let end = |&end: &usize| before + (end / tokens.dimension()) as u64;
+                offsets.extend(block.ends.iter().map(end));
+            }
+        }
+    }
+
+    fn finish(&self, writer: &mut SectionWriter) -> Result<()> {
+        let Self::Tokens { offsets, .. } = self else { return Ok(writer.end_section()?) };
+        writer.write(&[0; TokenCodec::SLACK_BYTES])?;
+        writer.end_section()?;
+        Ok(writer.write_section(sections::TOKEN_OFFSETS, bytemuck::cast_slice(offsets))?)
+    }
+}
+
+fn write_codec(writer: &mut SectionWriter, trained: &TrainedCodec) -> Result<()> {
+    let report = serde_json::to_vec(&trained.report)
+        .map_err(|error| Error::Internal(format!("cannot encode a codec: {error}")))?;
+    writer.write_section(sections::CODEC, &report)?;
+    let reduction = trained.codec.reduction();
+    for (name, floats) in [
+        (sections::CENTER, Some(trained.codec.center())),
+        (sections::QUERY_MAP, reduction.map(Reduction::query_map)),
+        (sections::BASE_MAP, reduction.and_then(Reduction::base_map)),
+    ] {
+        writer.write_section(name, bytemuck::cast_slice(floats.unwrap_or_default()))?;
+    }
+    Ok(())
+}
