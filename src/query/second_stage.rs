@@ -17,7 +17,7 @@ use super::scorer::Scorer;
 use super::top_k::{Candidate, TopK};
 use crate::error::{Error, Result};
 use crate::model::{CollectionConfig, Score};
-use crate::segment::{FieldCodes, Location, SegmentReader, Snapshot, View};
+use crate::segment::{Location, SegmentReader, Snapshot, View};
 
 /// A validated [`super::Rescore`].
 pub struct SecondStage {
@@ -147,7 +147,9 @@ impl SecondStage {
         for (view, &rows) in snapshot.views.iter().zip(rows).filter(|&(_, &rows)| rows > 0) {
             let codes = view.reader.codes(self.field).filter(|_| !self.exact);
             let (source, bytes) = match codes.filter(|codes| codes.has_secondary()) {
-                Some(codes) => ("secondary codes".into(), rows * record_bytes(codes)),
+                Some(codes) => {
+                    ("secondary codes".into(), rows * codes.secondary_row_bytes() as u64)
+                }
                 None => {
                     let all = u64::from(view.reader.rows()).max(1);
                     let bytes = view.reader.vector_bytes(self.field) * rows / all;
@@ -161,12 +163,6 @@ impl SecondStage {
             |(source, (rows, bytes))| Stage { name: "rescore".into(), source, rows, bytes, micros };
         sources.into_iter().map(stage).collect()
     }
-}
-
-/// Bytes of the codes of one row that its secondary score takes.
-fn record_bytes(codes: &FieldCodes) -> u64 {
-    let primary = if codes.tokens().is_some() { 0 } else { codes.row_bytes() };
-    (primary + codes.secondary_row_bytes()) as u64
 }
 
 /// Whether a row has a vector in a field.
