@@ -282,6 +282,46 @@ fn the_first_stage_may_search_an_index() {
     }
 }
 
+/// All points are candidates, so that the order is that of the field's own queries.
+#[test]
+fn coded_tokens_order_candidates_as_they_re_rank_their_own() {
+    let mut random = Random::new(8);
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::open(folder.path()).unwrap();
+    let tokens =
+        VectorField::multi(DIMENSION, Metric::Dot).compressed("lvq8/lvq8".parse().unwrap());
+    let encoding = "fde:repetitions=2:planes=2:block=8".parse().unwrap();
+    let config = CollectionConfig::new()
+        .with_field("tokens", tokens.encoded(encoding))
+        .with_field("v", VectorField::single(1, Metric::Dot));
+    let collection = database.create_collection("c", config).unwrap();
+    let points = (0..1_200_u64).map(|id| {
+        let point = Point::new(id).with_vector("v", vec![1.0]);
+        match id % 7 {
+            0 => point,
+            _ => point.with_vector("tokens", vector(&mut random, "m")),
+        }
+    });
+    let points: Vec<Point> = points.collect();
+    collection.upsert(points).unwrap();
+    collection.flush().unwrap();
+    for exact in [false, true] {
+        let query = random.multi(DIMENSION, 3);
+        let first = QueryRequest::new("v", vec![1.0]).rescore("tokens", query.clone(), 1_200);
+        let own = QueryRequest::new("tokens", query).rerank(1_200);
+        let ask = |request: QueryRequest| {
+            let request = request.limit(1_200).explain();
+            collection.query(&if exact { request.exact() } else { request }).unwrap()
+        };
+        let (answer, own) = (ask(first), ask(own));
+        assert_eq!(answer.hits.len(), 1_200 - 172);
+        assert_eq!(answer.hits, own.hits);
+        let stages = answer.explanation.unwrap().stages;
+        let source = if exact { "vectors" } else { "secondary codes" };
+        assert_eq!(stages.last().unwrap().source, source);
+    }
+}
+
 fn small(vectors: &[(u64, f32, Option<[f32; 2]>)]) -> (tempfile::TempDir, Database, Collection) {
     let folder = tempfile::tempdir().unwrap();
     let database = Database::open(folder.path()).unwrap();
