@@ -294,15 +294,17 @@ fn merges_take_the_indexes_of_their_inputs_away() {
 }
 
 #[test]
-fn only_what_is_large_compressed_and_single_is_indexed() {
+fn only_what_is_large_and_compressed_is_indexed() {
     let folder = tempfile::tempdir().unwrap();
     let database = open(folder.path());
     let flat = IndexSettings::new(IndexKind::Flat);
     let single = || VectorField::single(8, Metric::Dot);
+    let encoding = "fde:repetitions=2:planes=2:block=4".parse().unwrap();
+    let tokens = VectorField::multi(8, Metric::Dot).encoded(encoding);
     let config = CollectionConfig::new()
         .with_field("flat", single().indexed(flat))
         .with_field("plain", single().compressed("none".parse().unwrap()))
-        .with_field("tokens", VectorField::multi(8, Metric::Dot))
+        .with_field("tokens", tokens.indexed(flat))
         .with_field("rare", single())
         .with_field("usual", single());
     let collection = database.create_collection("c", config).unwrap();
@@ -320,8 +322,15 @@ fn only_what_is_large_compressed_and_single_is_indexed() {
     });
     write(&collection, points);
     collection.optimize().unwrap();
-    let indexed: Vec<String> = collection.info().segments[0].indexes.keys().cloned().collect();
-    assert_eq!(indexed, ["usual"]);
+    let kind = |status: &IndexStatus| match status {
+        IndexStatus::Ready { report, .. } => report.kind,
+        other => panic!("{other:?}"),
+    };
+    let indexes = &collection.info().segments[0].indexes;
+    assert_eq!(indexes.keys().collect::<Vec<_>>(), ["tokens", "usual"]);
+    // Encodings are scanned, and calibrated all the same.
+    assert_eq!(kind(&indexes["tokens"]), IndexKind::Flat);
+    assert_ne!(kind(&indexes["usual"]), IndexKind::Flat);
 }
 
 #[test]

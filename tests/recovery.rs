@@ -14,10 +14,15 @@ use lanner_storage::{LocalDirectory, SectionFile, SectionInfo};
 
 fn config() -> CollectionConfig {
     CollectionConfig::new()
-        .with_field("tokens", VectorField::multi(4, Metric::Dot).half_precision())
+        .with_field("tokens", tokens().half_precision())
         .with_field("v", VectorField::single(8, Metric::Cosine).compressed(compression()))
         .with_payload("a", PayloadType::Integer)
         .with_payload("k", PayloadType::Keyword)
+}
+
+fn tokens() -> VectorField {
+    let encoding = "fde:repetitions=2:planes=2:block=2".parse().unwrap();
+    VectorField::multi(4, Metric::Dot).encoded(encoding)
 }
 
 fn compression() -> lanner::Compression {
@@ -44,7 +49,8 @@ fn create(root: &Path) {
                 .with_payload(lanner::Payload::parse(PAYLOAD).unwrap())
         });
         collection.upsert(points).unwrap();
-        collection.flush().unwrap();
+        // The codes of tokens are calibrated when this returns.
+        collection.optimize().unwrap();
     }
 }
 
@@ -53,7 +59,7 @@ fn section_files(root: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> =
         fs::read_dir(&segment).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
-    assert_eq!(files.len(), 6, "points, payload index, two fields, codes and secondary codes");
+    assert_eq!(files.len(), 8, "points, payload index, and of two fields vectors and two codes");
     files
 }
 
@@ -105,7 +111,7 @@ fn a_flipped_byte_in_a_section_that_numbers_are_taken_from_is_found_at_open() {
     let sections = sections(folder.path());
     let (large, small): (Vec<_>, Vec<_>) =
         sections.into_iter().partition(|(_, section)| is_read_on_demand(section));
-    assert_eq!((large.len(), small.len()), (5, 30), "{small:?}");
+    assert_eq!((large.len(), small.len()), (7, 33), "{small:?}");
     for (path, section) in small {
         let at = (section.offset + section.len / 2) as usize;
         flip(&path, at);
@@ -261,7 +267,8 @@ fn damage_in_an_index_is_named_by_verify_and_a_lost_index_is_built_again() {
 fn no_index_is_built_of_damaged_codes() {
     let folder = tempfile::tempdir().unwrap();
     create(folder.path());
-    let primary = sections(folder.path()).into_iter().find(|(_, info)| info.name == "primary");
+    // Those of `v`; those of `tokens` were calibrated when they were written.
+    let primary = sections(folder.path()).into_iter().rfind(|(_, info)| info.name == "primary");
     let (path, section) = primary.unwrap();
     flip(&path, section.offset as usize);
     // Few enough for an index now.
@@ -272,7 +279,9 @@ fn no_index_is_built_of_damaged_codes() {
     let damaged = database.collection("damaged").unwrap();
     let error = damaged.optimize().unwrap_err();
     assert!(names(&error.to_string(), &path, &section), "{error}");
-    assert!(damaged.info().segments[0].files.iter().all(|file| !file.name.starts_with("../")));
+    let files = &damaged.info().segments[0].files;
+    let indexes = files.iter().filter(|file| file.name.starts_with("../"));
+    assert_eq!(indexes.count(), 1, "that of `tokens`");
 }
 
 #[test]
@@ -309,18 +318,22 @@ fn background_merges_leave_damaged_segments_alone_and_sealing_goes_on() {
     // More deleted rows than a segment may have.
     let gone = (10..500).map(|id| format!("id-{id}").into()).collect();
     collection.delete(gone, Durability::Synced).unwrap();
-    for id in 0..4_u64 {
-        let point = Point::new(6000 + id).with_vector("v", vec![1.0; 8]);
+    let mut sealed = 0;
+    // Sealing comes first, so that it may take a few until there is time for a merge.
+    while sealed < 4 || collection.info().background_error.is_none() {
+        let point = Point::new(6000 + sealed).with_vector("v", vec![1.0; 8]);
         collection.upsert([point]).unwrap();
         collection.flush().unwrap();
+        sealed += 1;
+        assert!(sealed < 1000, "a merge is tried");
     }
     let info = collection.info();
     let text = info.background_error.unwrap();
     assert!(names(&text, &path, &section), "{text}");
     let numbers: Vec<_> = info.segments.iter().map(|segment| segment.number).collect();
     assert_eq!(numbers[0], Some(1));
-    assert_eq!(numbers.len(), 5, "the others were sealed: {numbers:?}");
-    assert_eq!(collection.count(), POINTS - 490 + 4);
+    assert!(numbers.len() > 1, "the others were sealed: {numbers:?}");
+    assert_eq!(collection.count(), POINTS - 490 + sealed);
 }
 
 #[test]
@@ -408,7 +421,7 @@ fn leftovers_of_builds_cut_short_are_swept() {
     }
     drop(Database::open(folder.path()).unwrap());
     let names = |path: &str| fs::read_dir(folder.path().join(path)).unwrap().count();
-    assert_eq!((names("collections"), names("collections/1")), (2, 1));
+    assert_eq!((names("collections"), names("collections/1")), (2, 2));
 }
 
 #[test]
