@@ -202,7 +202,7 @@ fn segments_may_have_codecs_of_their_own() {
     collection.upsert(points).unwrap();
     collection.flush().unwrap();
     let queries: Vec<Vec<f32>> = (0..100).map(|_| vector(&mut random)).collect();
-    collection.train("v", &MultiVector::from_rows(&queries).unwrap()).unwrap();
+    collection.train("v", MultiVector::from_rows(&queries).unwrap()).unwrap();
     let info = collection.info();
     let losses: Vec<f64> = info.segments.iter().map(|segment| segment.codecs["v"].loss).collect();
     assert!(losses.len() == 2 && losses[0] != losses[1], "{losses:?}");
