@@ -7,8 +7,8 @@ use common::{Random, shared_data};
 use lanner::evaluation::{NpyMatrix, read_neighbours};
 use lanner::{
     Collection, CollectionConfig, Compression, Database, DatabaseOptions, Durability, ElementType,
-    ErrorKind, Include, Metric, MultiVector, Point, PointId, QueryRequest, QueryResponse,
-    ReductionMethod, VectorField,
+    ErrorKind, Include, IndexKind, IndexSettings, Metric, MultiVector, Point, PointId,
+    QueryRequest, QueryResponse, ReductionMethod, VectorField,
 };
 
 const METRICS: [Metric; 3] = [Metric::Dot, Metric::Cosine, Metric::L2];
