@@ -7,7 +7,7 @@ CARGO ?= cargo
 BUILD := --release --workspace --locked
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench docs
+.PHONY: help setup demo test bench peers docs
 
 help: ## Show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -28,6 +28,9 @@ test: setup ## Format check, lints, all tests, documentation
 
 bench: setup ## Measure the kernels
 	$(CARGO) bench --workspace --locked
+
+peers: ## Measure the peers quickly (benches/peers/README.md)
+	benches/peers/run.sh run --quick
 
 docs: setup ## Build the documentation of the crates and open it
 	$(CARGO) doc $(BUILD) --no-deps --open

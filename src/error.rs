@@ -54,6 +54,12 @@ pub enum Error {
         /// The failure.
         reason: String,
     },
+    /// Some segments were not merged, because their files are damaged; the others were.
+    #[error("segments are damaged and were not merged: {reason}")]
+    SegmentsDamaged {
+        /// The damage of each.
+        reason: String,
+    },
     /// The work was not done by its deadline.
     #[error("the deadline passed before the work was done")]
     DeadlineExceeded,
@@ -108,6 +114,7 @@ impl Error {
             Self::WritesStopped { .. } | Self::SealFailed { .. } | Self::Closing => {
                 ErrorKind::Unavailable
             }
+            Self::SegmentsDamaged { .. } => ErrorKind::Corrupted,
             Self::DeadlineExceeded => ErrorKind::DeadlineExceeded,
             Self::Storage(error) => storage_kind(error),
             Self::Internal(_) => ErrorKind::Internal,

@@ -73,8 +73,9 @@ pub use database::{Database, DatabaseOptions};
 pub use error::{Error, ErrorKind, Result};
 pub use model::{
     Bounds, CodeSettings, CollectionConfig, Compression, ElementType, Filter, FilterValue, Include,
-    IndexKind, IndexSettings, InvalidInput, LvqCode, Metric, MultiVector, Payload, PayloadType,
-    Point, PointId, Primary, ReductionMethod, Secondary, Vector, VectorField, VectorKind,
+    IndexKind, IndexSettings, InvalidInput, LvqCode, Memory, Metric, MultiVector, Payload,
+    PayloadType, Point, PointId, Primary, ReductionMethod, Secondary, Vector, VectorField,
+    VectorKind,
 };
 pub use quantization::{CodecReport, Rung};
 pub use query::{

@@ -12,7 +12,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("kernels", &[]),
     ("model", &["kernels"]),
     ("error", &["model"]),
-    ("multivector", &["kernels"]),
+    ("multivector", &["kernels", "model", "quantization"]),
     ("quantization", &["kernels", "model"]),
     ("index", &["kernels", "model", "quantization"]),
     ("segment", &["error", "index", "kernels", "model", "quantization"]),

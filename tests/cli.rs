@@ -79,7 +79,10 @@ impl Files {
 fn tour(files: &Files, target: [&str; 2]) {
     let run = |arguments: &[&str]| ok(&[arguments, &target].concat());
     let fail = |arguments: &[&str]| refused(&[arguments, &target].concat());
-    run(&["create", "c", "--field", "v:single:2:cosine", "--field", "t:multi:2:dot:f16"]);
+    let create = ["create", "c", "--field", "v:single:2:cosine", "--field", "t:multi:2:dot:f16"];
+    assert!(fail(&[&create[..], &["--memory", "hot"]].concat()).contains("pinned cached cold"));
+    assert!(fail(&[&create[..], &["--memory", "x=cold"]].concat()).contains("has: t, v"));
+    run(&[&create[..], &["--memory", "pinned", "--memory", "t=cold"]].concat());
     assert!(fail(&["create", "c", "--field", "v:single:2:dot"]).contains("`c` exists already"));
     assert!(fail(&["create", "C", "--field", "v:single:2:dot"]).contains("[a-z0-9_-]{1,64}"));
 
@@ -105,6 +108,16 @@ fn tour(files: &Files, target: [&str; 2]) {
     let by_point = run(&["query", "c", "--field", "v", "--point", "b", "--limit", "1"]);
     assert!(by_point.contains("\"c\"") && !by_point.contains("\"b\""), "{by_point}");
 
+    let query = ["query", "c", "--field", "v", "--vector", "[0, 2]", "--limit", "9"];
+    let above = run(&[&query[..], &["--score-threshold", "0.7"]].concat());
+    assert_eq!(above.lines().count(), 2, "{above}");
+    assert_eq!(run(&[&query[..], &["--score-threshold", "-0.5"]].concat()).lines().count(), 3);
+    let like = run(&["query", "c", "--field", "v", "--positive", "b,c", "--negative", "7"]);
+    assert!(like.contains("\"a\"") && like.lines().count() == 1, "{like}");
+    let refused = fail(&["query", "c", "--field", "t", "--positive", "b"]);
+    assert!(refused.contains("got a multi field"), "{refused}");
+    assert!(fail(&["query", "c", "--field", "v", "--negative", "7"]).contains("--positive"));
+
     let point = run(&["get", "c", "7", "--with-vectors"]);
     assert!(point.contains("9007199254740993") && point.contains("[0.0,-1.0]"), "{point}");
     assert!(fail(&["get", "c", "\"7\""]).contains("point \"7\" does not exist"));
@@ -113,8 +126,12 @@ fn tour(files: &Files, target: [&str; 2]) {
     run(&["optimize", "c"]);
     let info = run(&["inspect", "c"]);
     assert!(info.contains("3 points") && info.contains("vector_offsets"), "{info}");
+    assert!(info.contains("auto, pinned") && info.contains("read on demand"), "{info}");
     let info: serde_json::Value = serde_json::from_str(&run(&["inspect", "c", "--json"])).unwrap();
     assert_eq!(info["segments"][0]["rows"], 3);
+    let verified = lanner(&[&["inspect", "c", "--verify"], &target[..]].concat());
+    assert!(verified.status.success());
+    assert!(String::from_utf8_lossy(&verified.stderr).contains("no damage"));
     assert_eq!(run(&["list"]), "c  3 points\n");
 
     bad_input(files, &run, &fail);
@@ -177,6 +194,29 @@ fn the_tour_on_a_server() {
     let locked = refused(&["list", "--data", folder.path().to_str().unwrap()]);
     assert!(locked.contains(&format!("is locked by process {}", server.id())), "{locked}");
     assert_eq!(server.terminate(), Some(0), "SIGTERM ends it in order");
+}
+
+#[test]
+fn inspect_verify_names_what_is_damaged_and_fails() {
+    let (files, folder) = (Files::new(), tempfile::tempdir().unwrap());
+    let data = folder.path().join("db");
+    let target = ["--data", data.to_str().unwrap()];
+    ok(&[&["create", "c", "--field", "v:single:2:dot"], &target[..]].concat());
+    let vectors = format!("v={}", files.arg("v.npy"));
+    ok(&[&["ingest", "c", "--vectors", &vectors], &target[..]].concat());
+    ok(&[&["flush", "c"], &target[..]].concat());
+    let file = data.join("collections/1/1/field-0.sec");
+    let sound = fs::read(&file).unwrap();
+    let values = f32_bytes(&[1.0, 0.0, 0.0, 1.0, 0.6, 0.8]);
+    let at = sound.windows(values.len()).position(|window| window == values).unwrap();
+    let mut spoilt = sound.clone();
+    spoilt[at + 3] ^= 1;
+    fs::write(&file, spoilt).unwrap();
+    ok(&[&["query", "c", "--vector", "[1, 0]"], &target[..]].concat());
+    let error = refused(&[&["inspect", "c", "--verify"], &target[..]].concat());
+    assert!(error.contains("field-0.sec` is corrupted in section `vectors`"), "{error}");
+    fs::write(&file, sound).unwrap();
+    ok(&[&["inspect", "c", "--verify"], &target[..]].concat());
 }
 
 /// 1,200 vectors of eight dimensions, and queries.

@@ -10,9 +10,9 @@ use std::path::Path;
 use common::filters::matches;
 use common::{Random, exact_top_k};
 use lanner::{
-    Bounds, Collection, CollectionConfig, Compression, Database, Deadline, Durability, ErrorKind,
-    Filter, Include, Metric, Payload, PayloadType, Point, PointId, QueryRequest, QueryResponse,
-    Vector, VectorField,
+    Bounds, Collection, CollectionConfig, Compression, Database, DatabaseOptions, Deadline,
+    Durability, ErrorKind, Filter, Include, Metric, Payload, PayloadType, Point, PointId,
+    QueryRequest, QueryResponse, Vector, VectorField,
 };
 use serde_json::{Value, json};
 
@@ -216,6 +216,70 @@ fn filtered_search_of_codes_without_vectors_keeps_its_recall() {
         let found = exact.iter().filter(|(id, _)| answer.contains(id)).count();
         assert_eq!((answer.len(), found), (10, 10));
     }
+}
+
+/// What an index finds of the exact answers, for filters of each field.
+fn indexed(index: &str, seed: u64) {
+    let mut random = Random::new(seed);
+    let points = points(&mut random);
+    let folder = tempfile::tempdir().unwrap();
+    let database = DatabaseOptions::new().index_rows(1000).open(folder.path()).unwrap();
+    let mut config = config("lvq8/raw");
+    config.fields.get_mut("v").unwrap().index = index.parse().unwrap();
+    let collection = database.create_collection("c", config).unwrap();
+    collection.upsert(points.values().cloned()).unwrap();
+    let gone: Vec<PointId> = (0..POINTS).step_by(17).map(PointId::from).collect();
+    collection.delete(gone.clone(), Durability::Buffered).unwrap();
+    collection.optimize().unwrap();
+    // Rows that are deleted in the segment itself, too.
+    let later: Vec<PointId> = (1..POINTS).step_by(17).map(PointId::from).collect();
+    collection.delete(later.clone(), Durability::Buffered).unwrap();
+    let live = |id: &PointId| !gone.contains(id) && !later.contains(id);
+    let mut searches = 0;
+    for field in ["anywhere", "near", "far"] {
+        let (mut found, mut wanted) = (0, 0);
+        for share in SHARES {
+            let filter = Filter::range(field, Bounds::new().lt(share as i64));
+            let matching: BTreeMap<PointId, Point> = points
+                .iter()
+                .filter(|(id, point)| live(id) && matches(&filter, id, &json_payload(point)))
+                .map(|(id, point)| (id.clone(), point.clone()))
+                .collect();
+            for _ in 0..5 {
+                let noise = random.vector(DIMENSION);
+                let query: Vec<f32> =
+                    center().iter().zip(&noise).map(|(a, b)| a + 0.3 * b).collect();
+                let vector = Vector::Single(query.clone());
+                let exact = exact_top_k(&matching, "v", Metric::Cosine, &vector, 10);
+                let request = QueryRequest::new("v", query).filter(filter.clone());
+                let answer = collection.query(&request.target_recall(0.99).explain()).unwrap();
+                let stages = &answer.explanation.as_ref().unwrap().stages;
+                let searched = stages.iter().any(|stage| stage.name == "search");
+                searches += usize::from(searched);
+                assert!(share > 100 || !searched, "few rows are gathered: {stages:?}");
+                assert!(share < 400 || searched, "many are searched for: {stages:?}");
+                let answer = ids(&answer);
+                assert!(answer.iter().all(|id| matching.contains_key(id)));
+                assert_eq!(answer.len(), exact.len());
+                found += exact.iter().filter(|(id, _)| answer.contains(id)).count();
+                wanted += exact.len();
+            }
+        }
+        let recall = found as f64 / wanted as f64;
+        println!("{index}, {field}: recall@10 {recall:.4}");
+        assert!(recall >= 0.98, "{index}, {field}: {recall}");
+    }
+    assert!(searches >= 3 * 3 * 5, "the index was searched");
+}
+
+#[test]
+fn filtered_search_of_a_graph_keeps_its_recall_near_and_far() {
+    indexed("graph", 4);
+}
+
+#[test]
+fn filtered_search_of_lists_keeps_its_recall_near_and_far() {
+    indexed("ivf", 5);
 }
 
 /// 2,000 points with a number, whose payload is its remainder.

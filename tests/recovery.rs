@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use common::Random;
 use lanner::{
-    CollectionConfig, Database, DatabaseOptions, Durability, Error, ErrorKind, Metric, PayloadType,
-    Point, QueryRequest, VectorField,
+    Collection, CollectionConfig, Database, DatabaseOptions, Durability, Error, ErrorKind, Include,
+    Metric, MultiVector, PayloadType, Point, QueryRequest, VectorField,
 };
+use lanner_storage::{LocalDirectory, SectionFile, SectionInfo};
 
 fn config() -> CollectionConfig {
     CollectionConfig::new()
@@ -22,6 +23,9 @@ fn config() -> CollectionConfig {
 fn compression() -> lanner::Compression {
     "lvq8:4/lvq8".parse().unwrap()
 }
+
+/// What every point has.
+const PAYLOAD: &str = "{\"a\":1,\"k\":[\"x\",null]}";
 
 /// Enough for codes.
 const POINTS: u64 = 1100;
@@ -37,7 +41,7 @@ fn create(root: &Path) {
             point
                 .with_vector("v", random.vector(8))
                 .with_vector("tokens", random.multi(4, 2))
-                .with_payload(lanner::Payload::parse("{\"a\":1,\"k\":[\"x\",null]}").unwrap())
+                .with_payload(lanner::Payload::parse(PAYLOAD).unwrap())
         });
         collection.upsert(points).unwrap();
         collection.flush().unwrap();
@@ -70,29 +74,253 @@ fn refusal(root: &Path) -> Error {
     database.collection("damaged").map(drop).unwrap_err()
 }
 
+/// Large sections are not read when a collection is opened.
+fn is_read_on_demand(section: &SectionInfo) -> bool {
+    ["vectors", "primary", "secondary", "payloads"].contains(&section.name.as_str())
+}
+
+/// All sections of the first segment of `damaged` that hold something, with their file.
+fn sections(root: &Path) -> Vec<(PathBuf, SectionInfo)> {
+    let directory = LocalDirectory::new(root);
+    let mut found = Vec::new();
+    for path in section_files(root) {
+        let relative = path.strip_prefix(root).unwrap().to_str().unwrap();
+        let file = SectionFile::open(&directory, relative).unwrap();
+        let filled = file.sections().iter().filter(|section| section.len > 0);
+        found.extend(filled.map(|section| (path.clone(), section.clone())));
+    }
+    found
+}
+
+/// Whether a message names file and section.
+fn names(text: &str, path: &Path, section: &SectionInfo) -> bool {
+    let named = format!("corrupted in section `{}`", section.name);
+    text.contains(path.to_str().unwrap()) && text.contains(&named)
+}
+
 #[test]
-fn a_flipped_byte_in_any_section_is_reported_with_file_and_section() {
+fn a_flipped_byte_in_a_section_that_numbers_are_taken_from_is_found_at_open() {
     let folder = tempfile::tempdir().unwrap();
     create(folder.path());
-    let directory = lanner_storage::LocalDirectory::new(folder.path());
-    for path in section_files(folder.path()) {
-        let relative = path.strip_prefix(folder.path()).unwrap().to_str().unwrap().to_owned();
-        let file = lanner_storage::SectionFile::open(&directory, &relative).unwrap();
-        let sections = file.sections().to_vec();
-        drop(file);
-        for section in sections.iter().filter(|section| section.len > 0) {
-            let at = (section.offset + section.len / 2) as usize;
-            flip(&path, at);
-            let error = refusal(folder.path());
+    let sections = sections(folder.path());
+    let (large, small): (Vec<_>, Vec<_>) =
+        sections.into_iter().partition(|(_, section)| is_read_on_demand(section));
+    assert_eq!((large.len(), small.len()), (5, 30), "{small:?}");
+    for (path, section) in small {
+        let at = (section.offset + section.len / 2) as usize;
+        flip(&path, at);
+        let error = refusal(folder.path());
+        assert_eq!(error.kind(), ErrorKind::Corrupted);
+        assert!(names(&error.to_string(), &path, &section), "{error}");
+        flip(&path, at);
+    }
+    let database = Database::open(folder.path()).unwrap();
+    let collection = database.collection("damaged").unwrap();
+    assert_eq!(collection.count(), POINTS, "mended");
+    let size = collection.info().segments[0].size_bytes;
+    let mut read = 0;
+    assert!(collection.verify(|bytes| read += bytes).is_empty());
+    assert!(read > size * 9 / 10 && read <= size, "{read} of {size} bytes were verified");
+}
+
+/// Everything that reads what may be damaged: it may find nonsense or an error, but no end.
+fn read_all(collection: &Collection) {
+    for query in [
+        QueryRequest::new("v", vec![1.0; 8]).limit(500).with_payload().with_vectors(),
+        QueryRequest::new("v", vec![-1.0; 8]).limit(500).exact(),
+        QueryRequest::new("v", vec![0.5; 8]).limit(1100).rerank(1100),
+        QueryRequest::new("tokens", MultiVector::from_flat(4, vec![1.0; 8]).unwrap()).limit(500),
+        QueryRequest::new("v", lanner::PointId::from(5)),
+    ] {
+        if let Ok(answer) = collection.query(&query) {
+            assert!(answer.hits.iter().all(|hit| !hit.score.is_nan()));
+        }
+    }
+    for id in 0..10 {
+        let _ = collection.get(&[id.into()], Include::ALL);
+    }
+    let _ = collection.scroll(None, 2000, Include::ALL);
+    assert_eq!(collection.count(), POINTS, "ids are checked at open");
+}
+
+#[test]
+fn damage_that_opening_does_not_see_is_named_by_verify_and_never_merged() {
+    let folder = tempfile::tempdir().unwrap();
+    create(folder.path());
+    let files: Vec<PathBuf> = section_files(folder.path());
+    for (path, section) in sections(folder.path()) {
+        if !is_read_on_demand(&section) {
+            continue;
+        }
+        let sound = fs::read(&path).unwrap();
+        let bytes = section.offset as usize..(section.offset + section.len) as usize;
+        let middle = bytes.start + bytes.len() / 2;
+        for damaged in [middle..middle + 1, bytes] {
+            let mut spoilt = sound.clone();
+            spoilt[damaged].iter_mut().for_each(|byte| *byte = !*byte | 0x80);
+            fs::write(&path, spoilt).unwrap();
+            let database = Database::open(folder.path()).unwrap();
+            let collection = database.collection("damaged").unwrap();
+            read_all(&collection);
+            let damage = collection.verify(|_| {});
+            assert_eq!(damage.len(), 1, "{damage:?}");
+            assert_eq!(damage[0].kind(), ErrorKind::Corrupted);
+            assert!(names(&damage[0].to_string(), &path, &section), "{damage:?}");
+            assert!(database.collection("sound").unwrap().verify(|_| {}).is_empty());
+
+            // There is something to merge: a deleted row, and then a second segment.
+            let gone = Point::new(5000).with_vector("v", vec![1.0; 8]);
+            collection.upsert([gone]).unwrap();
+            collection.flush().unwrap();
+            let error = collection.optimize().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Corrupted);
-            let text = error.to_string();
-            let named = format!("corrupted in section `{}`", section.name);
-            assert!(text.contains(&relative) && text.contains(&named), "{text}");
-            flip(&path, at);
+            assert!(names(&error.to_string(), &path, &section), "{error}");
+            let info = collection.info();
+            let told = info.background_error.unwrap();
+            assert!(names(&told, &path, &section), "{told}");
+            assert_eq!(info.segments[0].number, Some(1), "the damaged segment stays as it is");
+            // Everything else goes on.
+            collection.delete(vec![5000.into()], Durability::Synced).unwrap();
+            collection.flush().unwrap();
+            read_all(&collection);
+            drop((collection, database));
+            fs::write(&path, &sound).unwrap();
         }
     }
     let database = Database::open(folder.path()).unwrap();
-    assert_eq!(database.collection("damaged").unwrap().count(), POINTS, "mended");
+    let collection = database.collection("damaged").unwrap();
+    assert!(collection.verify(|_| {}).is_empty());
+    collection.delete(vec![0.into()], Durability::Synced).unwrap();
+    collection.optimize().unwrap();
+    assert!(files.iter().all(|file| !file.exists()), "mended, it is merged");
+    assert_eq!(collection.count(), POINTS - 1);
+    assert!(collection.verify(|_| {}).is_empty());
+}
+
+/// The file of the only index, and whether queries search it.
+fn index_file(root: &Path, collection: &Collection) -> (PathBuf, bool) {
+    let info = collection.info();
+    let segment = &info.segments[0];
+    let ready = matches!(segment.indexes.get("v"), Some(lanner::IndexStatus::Ready { .. }));
+    let file = segment.files.iter().find(|file| file.name.starts_with("../"));
+    let name = file.map_or("none", |file| file.name.trim_start_matches("../"));
+    (root.join("collections/1").join(name), ready)
+}
+
+#[test]
+fn damage_in_an_index_is_named_by_verify_and_a_lost_index_is_built_again() {
+    for (kind, large) in [("graph", &["edges"][..]), ("ivf", &["list_rows", "list_codes"])] {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || DatabaseOptions::new().index_rows(1000).open(folder.path()).unwrap();
+        let mut random = Random::new(9);
+        let path = {
+            let database = open();
+            let field = VectorField::single(8, Metric::Dot).compressed("lvq8".parse().unwrap());
+            let field = field.indexed(kind.parse().unwrap());
+            let config = CollectionConfig::new().with_field("v", field);
+            let collection = database.create_collection("c", config).unwrap();
+            let point = |id: u64| Point::new(id).with_vector("v", random.vector(8));
+            collection.upsert((0..POINTS).map(point)).unwrap();
+            collection.optimize().unwrap();
+            index_file(folder.path(), &collection).0
+        };
+        let relative = path.strip_prefix(folder.path()).unwrap().to_str().unwrap();
+        let directory = LocalDirectory::new(folder.path());
+        let file = SectionFile::open(&directory, relative).unwrap();
+        let sound = fs::read(&path).unwrap();
+        for section in file.sections().iter().filter(|info| large.contains(&&*info.name)) {
+            for mask in [0x80, 0xff] {
+                let mut spoilt = sound.clone();
+                let bytes = section.offset as usize..(section.offset + section.len) as usize;
+                spoilt[bytes].iter_mut().for_each(|byte| *byte = !*byte | mask);
+                fs::write(&path, spoilt).unwrap();
+                let database = open();
+                let collection = database.collection("c").unwrap();
+                assert_eq!(index_file(folder.path(), &collection), (path.clone(), true));
+                for _ in 0..20 {
+                    let request = QueryRequest::new("v", random.vector(8)).limit(50).rerank(500);
+                    collection.query(&request).unwrap();
+                }
+                let damage = collection.verify(|_| {});
+                assert_eq!(damage.len(), 1, "{damage:?}");
+                assert!(names(&damage[0].to_string(), &path, section), "{damage:?}");
+            }
+        }
+        drop(file);
+        fs::remove_file(&path).unwrap();
+        let database = open();
+        let collection = database.collection("c").unwrap();
+        collection.optimize().unwrap();
+        let (again, ready) = index_file(folder.path(), &collection);
+        assert!(ready && again != path && again.exists());
+        assert!(collection.verify(|_| {}).is_empty());
+    }
+}
+
+#[test]
+fn no_index_is_built_of_damaged_codes() {
+    let folder = tempfile::tempdir().unwrap();
+    create(folder.path());
+    let primary = sections(folder.path()).into_iter().find(|(_, info)| info.name == "primary");
+    let (path, section) = primary.unwrap();
+    flip(&path, section.offset as usize);
+    // Few enough for an index now.
+    let database = DatabaseOptions::new().index_rows(1000).open(folder.path()).unwrap();
+    let sound = database.collection("sound").unwrap();
+    sound.optimize().unwrap();
+    assert!(sound.info().segments[0].indexes.contains_key("v"));
+    let damaged = database.collection("damaged").unwrap();
+    let error = damaged.optimize().unwrap_err();
+    assert!(names(&error.to_string(), &path, &section), "{error}");
+    assert!(damaged.info().segments[0].files.iter().all(|file| !file.name.starts_with("../")));
+}
+
+#[test]
+fn an_unsound_payload_is_an_error_of_its_point_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    create(folder.path());
+    let payloads = sections(folder.path()).into_iter().find(|(_, info)| info.name == "payloads");
+    let (path, section) = payloads.unwrap();
+    // Of the first two rows: no JSON, and no UTF-8.
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[section.offset as usize] = b'[';
+    bytes[section.offset as usize + PAYLOAD.len() + 2] = 0xff;
+    fs::write(&path, bytes).unwrap();
+    let database = Database::open(folder.path()).unwrap();
+    let collection = database.collection("damaged").unwrap();
+    for id in [0, 1] {
+        let error = collection.get(&[id.into()], Include::ALL).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupted);
+        assert!(names(&error.to_string(), &path, &section), "{error}");
+    }
+    let third = collection.get(&[2.into()], Include::ALL).unwrap()[0].take().unwrap();
+    assert_eq!(third.payload.unwrap().as_str(), PAYLOAD);
+}
+
+#[test]
+fn background_merges_leave_damaged_segments_alone_and_sealing_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    create(folder.path());
+    let vectors = sections(folder.path()).into_iter().find(|(_, info)| info.name == "vectors");
+    let (path, section) = vectors.unwrap();
+    flip(&path, section.offset as usize);
+    let database = Database::open(folder.path()).unwrap();
+    let collection = database.collection("damaged").unwrap();
+    // More deleted rows than a segment may have.
+    let gone = (10..500).map(|id| format!("id-{id}").into()).collect();
+    collection.delete(gone, Durability::Synced).unwrap();
+    for id in 0..4_u64 {
+        let point = Point::new(6000 + id).with_vector("v", vec![1.0; 8]);
+        collection.upsert([point]).unwrap();
+        collection.flush().unwrap();
+    }
+    let info = collection.info();
+    let text = info.background_error.unwrap();
+    assert!(names(&text, &path, &section), "{text}");
+    let numbers: Vec<_> = info.segments.iter().map(|segment| segment.number).collect();
+    assert_eq!(numbers[0], Some(1));
+    assert_eq!(numbers.len(), 5, "the others were sealed: {numbers:?}");
+    assert_eq!(collection.count(), POINTS - 490 + 4);
 }
 
 #[test]

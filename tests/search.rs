@@ -7,9 +7,8 @@ use std::collections::BTreeMap;
 
 use common::{Random, exact_top_k};
 use lanner::{
-    Collection, CollectionConfig, Compression, Database, DatabaseOptions, Durability, ElementType,
-    Error, ErrorKind, Include, Metric, Point, PointId, QueryRequest, Vector, VectorField,
-    VectorKind,
+    Collection, CollectionConfig, Database, DatabaseOptions, Durability, ElementType, Error,
+    ErrorKind, Include, Metric, Point, PointId, QueryRequest, Vector, VectorField, VectorKind,
 };
 
 const METRICS: [Metric; 3] = [Metric::Dot, Metric::Cosine, Metric::L2];
@@ -63,9 +62,7 @@ fn check(metric: Metric, kind: VectorKind, element: ElementType, seed: u64) {
     let dimension = 1 + random.below(70);
     let folder = tempfile::tempdir().unwrap();
     let database = Database::open(folder.path()).unwrap();
-    let compression = Compression::default();
-    let plain = VectorField::single(dimension, metric);
-    let field = VectorField { kind, element, compression, ..plain };
+    let field = VectorField { kind, element, ..VectorField::single(dimension, metric) };
     let config = CollectionConfig::new()
         .with_field("v", field)
         .with_field("other", VectorField::single(1, Metric::Dot));
@@ -161,6 +158,53 @@ fn a_point_as_the_query_is_left_out_of_its_own_hits() {
     assert_eq!(without.kind(), ErrorKind::InvalidArgument);
 }
 
+/// Hits that score `threshold` or more, of all hits.
+fn at_least(all: &[lanner::Hit], threshold: f32, limit: usize) -> Vec<lanner::Hit> {
+    all.iter().filter(|hit| hit.score >= threshold).take(limit).cloned().collect()
+}
+
+#[test]
+fn a_threshold_keeps_the_hits_that_score_as_much() {
+    for (seed, metric) in (20..).zip(METRICS) {
+        for compression in ["none", "lvq8", "lvq4/lvq8/drop-raw"] {
+            let mut random = Random::new(seed);
+            let folder = tempfile::tempdir().unwrap();
+            let database = Database::open(folder.path()).unwrap();
+            let field = VectorField::single(8, metric).compressed(compression.parse().unwrap());
+            let config = CollectionConfig::new().with_field("v", field);
+            let collection = database.create_collection("c", config).unwrap();
+            let point = |id: u64, v: Vec<f32>| Point::new(id).with_vector("v", v);
+            collection.upsert((0..1500).map(|id| point(id, random.vector(8)))).unwrap();
+            collection.flush().unwrap();
+            collection.upsert((1400..1600).map(|id| point(id, random.vector(8)))).unwrap();
+            for _ in 0..5 {
+                let query = QueryRequest::new("v", random.vector(8));
+                // All candidates are re-ranked, so that both find everything.
+                let coded = query.clone().rerank(2000).limit(1600);
+                let exact = query.exact().limit(1600);
+                for request in [&coded, &exact] {
+                    let all = collection.query(request).unwrap().hits;
+                    assert_eq!(all.len(), 1600);
+                    for rank in [0, 7, 200, 1599] {
+                        let threshold = all[rank].score;
+                        for (limit, offset) in [(1600, 0), (50, 0), (20, 5)] {
+                            let request = request.clone().limit(limit).offset(offset);
+                            let got = collection.query(&request.score_threshold(threshold));
+                            let expected = at_least(&all, threshold, limit + offset);
+                            let expected = &expected[offset.min(expected.len())..];
+                            assert_eq!(got.unwrap().hits, expected, "{metric:?} {compression}");
+                        }
+                    }
+                    let above = request.clone().score_threshold(all[0].score + 1.0);
+                    assert!(collection.query(&above).unwrap().hits.is_empty());
+                    let any = request.clone().score_threshold(f32::NEG_INFINITY);
+                    assert_eq!(collection.query(&any).unwrap().hits, all);
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn bad_queries_are_refused_by_name() {
     let (_folder, _database, collection) = numbered(3);
@@ -169,6 +213,7 @@ fn bad_queries_are_refused_by_name() {
         (request().limit(0), "limit: expected 1 to 10000, got 0"),
         (request().limit(10_001), "limit: expected 1 to 10000, got 10001"),
         (request().offset(9_999).limit(2), "offset: expected 0 to 9998, got 9999"),
+        (request().score_threshold(f32::NAN), "score_threshold: expected a number, got NaN"),
         (
             QueryRequest::new("nope", vec![1.0]),
             "field \"nope\": no such vector field; the collection has: m, v",

@@ -7,7 +7,7 @@ use lanner::service::proto::point_service_client::PointServiceClient;
 use lanner::service::proto::query_service_client::QueryServiceClient;
 use lanner::service::proto::{self, search_request, vector::Values};
 use lanner::service::{ServerConfig, from_model, serve, to_model};
-use lanner::{Database, Include, Metric, Point, QueryRequest, Vector, VectorField};
+use lanner::{Database, Include, Metric, Point, PointId, QueryRequest, Vector, VectorField};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::StreamExt;
@@ -233,6 +233,66 @@ async fn refused_points_are_named_and_nothing_is_applied() {
         assert!(violation.field.starts_with("points[1]"), "{}", violation.field);
         assert_eq!(server.count(), 1, "{expected}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thresholds_and_examples_reach_the_engine() {
+    let server = Server::start().await;
+    let vectors = [[1.0, 0.0, 0.0], [0.8, 0.6, 0.0], [0.6, 0.8, 0.0], [0.0, 0.0, 1.0]];
+    let points = (0..).zip(vectors).map(|(id, vector)| message(id, &vector)).collect();
+    server.upsert(points).await.unwrap();
+    let found = |answer: proto::SearchResponse| -> Vec<PointId> {
+        answer.hits.into_iter().map(|hit| to_model::point(hit.point.unwrap()).unwrap().id).collect()
+    };
+    let query = search("v", vec![1.0, 0.0, 0.0], 10);
+    let above = proto::SearchRequest { score_threshold: Some(0.7), ..query.clone() };
+    assert_eq!(found(server.search(above).await.unwrap()), [0.into(), 1.into()]);
+    let none = proto::SearchRequest { score_threshold: Some(f32::NAN), ..query.clone() };
+    let status = server.search(none).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert!(status.message().contains("score_threshold: expected a number"), "{status:?}");
+
+    let ids = |ids: &[u64]| ids.iter().map(|&id| from_model::point_id(&id.into())).collect();
+    let examples = |positive: &[u64], negative: &[u64]| {
+        let examples = proto::RecommendQuery { positive: ids(positive), negative: ids(negative) };
+        let recommend = Some(search_request::Query::Recommend(examples));
+        proto::SearchRequest { query: recommend, ..query.clone() }
+    };
+    assert_eq!(found(server.search(examples(&[0], &[3])).await.unwrap()), [1.into(), 2.into()]);
+    let code = |result: Result<_, Status>| result.map(drop).unwrap_err().code();
+    assert_eq!(code(server.search(examples(&[], &[3])).await), Code::InvalidArgument);
+    assert_eq!(code(server.search(examples(&[0, 44], &[])).await), Code::NotFound);
+    let request = QueryRequest::new(
+        "v",
+        lanner::Query::Recommend { positive: vec![1.into(), "a".into()], negative: vec![2.into()] },
+    );
+    let request = request.score_threshold(-0.5).limit(3);
+    assert_eq!(to_model::search(from_model::search(&request)).unwrap(), request);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_use_of_memory_is_set_and_files_are_verified() {
+    let server = Server::start().await;
+    let cold = VectorField::single(2, Metric::Dot).in_memory(lanner::Memory::Cold);
+    let config = lanner::CollectionConfig::new().with_field("v", cold);
+    let config = Some(from_model::config(&config));
+    let request = proto::CreateCollectionRequest { name: "m".into(), config, ..Default::default() };
+    server.collections().create_collection(request).await.unwrap();
+    let points = vec![message(1, &[1.0, 2.0])];
+    let request = proto::UpsertPointsRequest { collection: "m".into(), points, durability: 0 };
+    server.points().upsert_points(request).await.unwrap();
+    let request = proto::FlushCollectionRequest { name: "m".into() };
+    server.collections().flush_collection(request).await.unwrap();
+
+    let request = proto::GetCollectionRequest { name: "m".into() };
+    let info = server.collections().get_collection(request).await.unwrap().into_inner();
+    let info = info.collection.unwrap();
+    assert_eq!(info.config.unwrap().fields["v"].memory(), proto::Memory::Cold);
+    let file = info.segments[0].files.iter().find(|file| file.name == "field-0.sec").unwrap();
+    assert_eq!(file.memory(), proto::FileMemory::Random);
+    let request = proto::VerifyCollectionRequest { name: "m".into() };
+    let verified = server.collections().verify_collection(request).await.unwrap();
+    assert!(verified.into_inner().damage.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

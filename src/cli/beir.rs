@@ -20,8 +20,8 @@ use crate::evaluation::{
     BeirDataset, IdList, LatencyRecorder, Report, Run, TableStyle, comparison_table, evaluate,
 };
 use crate::{
-    CollectionConfig, Compression, Durability, ElementType, IndexSettings, Metric, PointId,
-    QueryParams, QueryRequest, VectorField, VectorKind,
+    CollectionConfig, Compression, Durability, ElementType, Metric, PointId, QueryParams,
+    QueryRequest, VectorField, VectorKind,
 };
 
 /// Measure retrieval quality and speed on a BEIR data set with given embeddings.
@@ -243,15 +243,13 @@ impl Experiment {
         let mut columns = Vec::new();
         for mode in &mut self.modes {
             let field = VectorField {
-                dimension: mode.corpus.dimension(),
                 kind: mode.corpus.kind(),
-                metric: self.metric,
                 element: self.element,
                 compression: match mode.corpus.kind() {
                     VectorKind::Multi => Compression::default(),
                     _ => self.compression,
                 },
-                index: IndexSettings::default(),
+                ..VectorField::single(mode.corpus.dimension(), self.metric)
             };
             config = config.with_field(mode.field, field);
             columns.push(mode.corpus.reopen()?);

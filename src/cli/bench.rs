@@ -1,6 +1,7 @@
 //! `lanner bench`: recall and speed of compressions and indexes on given vectors.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -12,12 +13,13 @@ use super::error::{CliError, Result};
 use super::fields;
 use super::ingest::ingest;
 use super::input::{Arrays, Column};
+use super::load;
 use super::output::{scratch, write_json, write_text};
 use super::progress;
 use super::train;
 use crate::evaluation::{
-    LatencyRecorder, Neighbours, NpyMatrix, SweepPoint, TableStyle, read_neighbours, recall_at,
-    recall_qps_svg, sweep_table,
+    LatencyRecorder, Load, Neighbours, NpyMatrix, SweepPoint, TableStyle, load_table,
+    read_neighbours, recall_at, recall_qps_svg, sweep_table,
 };
 use crate::model::limits;
 use crate::{
@@ -36,7 +38,8 @@ const BATCH: usize = 256;
 #[command(after_help = "\
 Writes the vectors into a temporary database for each compression and index, and asks all queries
 for each target recall, and for each search window with each number of candidates to re-rank: one
-at a time and all in one call, on one core and on all. Of several runs the fastest counts. Recall is
+at a time and all in one call, on one core and on all, and with --clients from so many at once, in
+this process and over gRPC on a port of this machine. Of several runs the fastest counts. Recall is
 against --ground-truth, or an exact scan.
 
 Example:
@@ -84,6 +87,9 @@ pub struct Bench {
     /// Runs of each measurement, of which the fastest counts
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..))]
     runs: u8,
+    /// Measure also so many clients at once, as threads and as connections to a gRPC server
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    clients: Option<u16>,
     /// Write the measurements as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -100,12 +106,17 @@ impl Bench {
         let mut experiment = Experiment::new(self)?;
         let points = experiment.measure()?;
         println!("{}", sweep_table(&points, TableStyle::Plain));
+        if let Some(table) = load_table(&points, TableStyle::Plain) {
+            println!("{table}");
+        }
         let arguments = &experiment.arguments;
         if let Some(path) = &arguments.json {
             write_json(path, &points)?;
         }
         if let Some(path) = &arguments.markdown {
-            write_text(path, &sweep_table(&points, TableStyle::Markdown))?;
+            let load = load_table(&points, TableStyle::Markdown);
+            let load = load.map_or_else(String::new, |table| format!("\n{table}"));
+            write_text(path, &(sweep_table(&points, TableStyle::Markdown) + &load))?;
         }
         if let Some(path) = &arguments.svg {
             let name = arguments.base.file_name().unwrap_or_default().to_string_lossy();
@@ -144,6 +155,9 @@ struct Asked {
     latencies: LatencyRecorder,
     found: Vec<Vec<u64>>,
 }
+
+/// A way to ask, and what it gave on one core, on all, and for many clients.
+type Measured<'s> = (((&'s Setting, Asked), Asked), Option<Load>);
 
 impl Experiment {
     fn new(arguments: Bench) -> Result<Self> {
@@ -266,11 +280,13 @@ impl Experiment {
         let resident_bytes = resident_bytes().saturating_sub(before);
         let all = self.ask_all(folder.path(), self.cores, &settings, &bar)?;
         bar.finish_and_clear();
+        let database = Arc::new(self.open(folder.path(), self.cores)?);
+        let loads = self.load_all(&database, &settings)?;
         let bytes: u64 = info.segments.iter().map(|segment| segment.size_bytes).sum();
         let codecs = info.segments.iter().filter_map(|segment| segment.codecs.get(FIELD));
         let chosen = codecs.filter_map(CodecReport::chosen).next_back();
         let name = self.name(compression, index, &info);
-        let point = |((setting, single), all): ((&Setting, Asked), Asked)| SweepPoint {
+        let point = |(((setting, single), all), load): Measured<'_>| SweepPoint {
             index: name.clone(),
             setting: setting.name.clone(),
             k: self.arguments.k,
@@ -286,8 +302,33 @@ impl Experiment {
             code_bytes: chosen.map_or(4 * self.dimension, |chosen| chosen.bytes) as f64,
             resident_bytes,
             build_seconds: build.as_secs_f64(),
+            load,
         };
-        Ok(settings.iter().zip(single).zip(all).map(point).collect())
+        Ok(settings.iter().zip(single).zip(all).zip(loads).map(point).collect())
+    }
+
+    /// For each setting what many clients at once get, if that is asked for.
+    fn load_all(
+        &self,
+        database: &Arc<Database>,
+        settings: &[Setting],
+    ) -> Result<Vec<Option<Load>>> {
+        let Some(clients) = self.arguments.clients.map(usize::from) else {
+            return Ok(vec![None; settings.len()]);
+        };
+        let measure = |setting: &Setting| {
+            let requests = self.requests(setting.params);
+            load::measure(database, COLLECTION, &requests, clients, self.arguments.runs).map(Some)
+        };
+        settings.iter().map(measure).collect()
+    }
+
+    fn requests(&self, params: QueryParams) -> Vec<QueryRequest> {
+        let request = |query: &Vec<f32>| {
+            let request = QueryRequest::new(FIELD, query.clone()).limit(self.arguments.k);
+            QueryRequest { params, ..request }
+        };
+        self.queries.iter().map(request).collect()
     }
 
     /// The index, with what was chosen where it was left open.
@@ -369,11 +410,7 @@ impl Experiment {
 
     /// Asks all queries, one at a time from each of so many threads, and then all in one call.
     fn ask(&self, collection: &Collection, threads: usize, params: QueryParams) -> Result<Asked> {
-        let request = |query: &Vec<f32>| {
-            let request = QueryRequest::new(FIELD, query.clone()).limit(self.arguments.k);
-            QueryRequest { params, ..request }
-        };
-        let requests: Vec<QueryRequest> = self.queries.iter().map(request).collect();
+        let requests = self.requests(params);
         let started = Instant::now();
         let share = requests.len().div_ceil(threads);
         let parts: Vec<Result<Asked>> = std::thread::scope(|scope| {

@@ -6,13 +6,14 @@ use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
 use serde_json::json;
 
-use super::error::Result;
+use super::error::{CliError, Result};
 use super::fields::{FieldArgument, word};
 use super::index;
+use super::progress;
 use super::target::Target;
 use super::train::{self, ForField};
 use crate::{
-    CodecReport, CollectionConfig, CollectionInfo, Compression, IndexSettings, PayloadType,
+    CodecReport, CollectionConfig, CollectionInfo, Compression, IndexSettings, Memory, PayloadType,
     SegmentInfo,
 };
 
@@ -39,7 +40,10 @@ re-ranks (raw, lvq8, f16), and drop-raw to keep the codes alone.
 
 Index, of compressed fields, in segments of 10,000 rows and more: auto (default: what calibration
 finds to be the least work), graph, ivf, or flat. After colons, for a graph degree=32, window=100,
-alpha=1.2, prune=28; for ivf lists=N.")]
+alpha=1.2, prune=28; for ivf lists=N.
+
+Memory: pinned (what queries look for candidates in is locked in memory), cached (default: the
+system keeps what is used), cold (nothing is read ahead).")]
 pub struct Create {
     /// Name, [a-z0-9_-]{1,64}
     name: String,
@@ -54,6 +58,9 @@ pub struct Create {
     /// How fields are compressed; without FIELD= all single-vector fields
     #[arg(long, value_name = "[FIELD=]COMPRESSION")]
     compression: Vec<ForField<Compression>>,
+    /// What stays in memory: pinned, cached or cold; without FIELD= of all fields
+    #[arg(long, value_name = "[FIELD=]MEMORY")]
+    memory: Vec<ForField<Memory>>,
     /// How fields are indexed; without FIELD= all single-vector fields
     #[arg(long, value_name = "[FIELD=]INDEX")]
     index: Vec<ForField<IndexSettings>>,
@@ -72,6 +79,7 @@ impl Create {
         config.payload.extend(self.payload);
         train::apply(&mut config, &self.compression, |field, value| field.compression = value)?;
         train::apply(&mut config, &self.index, |field, value| field.index = value)?;
+        train::apply_memory(&mut config, &self.memory)?;
         let queries = train::training_queries(&config, &self.training_queries)?;
         // Before a folder is made a database for nothing.
         crate::model::validate_name("name", &self.name)?;
@@ -160,8 +168,12 @@ impl Optimize {
 /// Show what a collection consists of: configuration, segments, files, sections.
 #[derive(Args)]
 #[command(after_help = "\
-Example:
-  lanner inspect docs --data db")]
+Examples:
+  lanner inspect docs --data db
+  lanner inspect docs --data db --verify
+
+--verify reads all files and fails if a section is not what was written. Opening a collection
+checks everything but vectors, codes and payloads.")]
 pub struct Inspect {
     /// Collection to describe
     name: String,
@@ -170,16 +182,32 @@ pub struct Inspect {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Compare everything in the files with its checksum
+    #[arg(long)]
+    verify: bool,
 }
 
 impl Inspect {
     pub fn run(self) -> Result<()> {
-        let info = self.target.open()?.info(&self.name)?;
+        let backend = self.target.open()?;
+        let info = backend.info(&self.name)?;
         if self.json {
             println!("{:#}", as_json(&info));
         } else {
             print(&info);
         }
+        if !self.verify {
+            return Ok(());
+        }
+        let files = info.segments.iter().flat_map(|segment| &segment.files);
+        let size_bytes = files.map(|file| file.size_bytes).sum();
+        let bar = progress::bytes("verifying", size_bytes);
+        let damage = backend.verify(&self.name, &mut |bytes| bar.inc(bytes))?;
+        bar.finish_and_clear();
+        if !damage.is_empty() {
+            return Err(CliError::Damaged(damage));
+        }
+        eprintln!("verified {}: no damage", HumanBytes(size_bytes));
         Ok(())
     }
 }
@@ -190,13 +218,14 @@ fn print(info: &CollectionInfo) {
         let settings = json!(field);
         let word = |key: &str| settings[key].as_str().unwrap_or("?").to_owned();
         println!(
-            "  field {name}: {} vectors of {} dimensions, {}, {}, compression {}, index {}",
+            "  field {name}: {} vectors of {} dimensions, {}, {}, compression {}, index {}, {}",
             word("kind"),
             field.dimension,
             word("metric"),
             word("element"),
             field.compression,
-            field.index
+            field.index,
+            field.memory
         );
     }
     for (path, payload_type) in &info.config.payload {
@@ -220,7 +249,8 @@ fn print(info: &CollectionInfo) {
             index::print(name, status);
         }
         for file in &segment.files {
-            println!("    {:<14} {:>12}", file.name, HumanBytes(file.size_bytes).to_string());
+            let size = HumanBytes(file.size_bytes).to_string();
+            println!("    {:<14} {size:>12}  {}", file.name, file.memory.as_str());
             for (section, size) in &file.sections {
                 println!("      {section:<16} {:>8}", HumanBytes(*size).to_string());
             }
@@ -260,7 +290,9 @@ fn as_json(info: &CollectionInfo) -> serde_json::Value {
             .map(|file| {
                 let sections: serde_json::Map<_, _> =
                     file.sections.iter().map(|(name, size)| (name.clone(), json!(size))).collect();
-                json!({"name": file.name, "size_bytes": file.size_bytes, "sections": sections})
+                let memory = file.memory.as_str();
+                json!({"name": file.name, "size_bytes": file.size_bytes, "memory": memory,
+                       "sections": sections})
             })
             .collect();
         json!({

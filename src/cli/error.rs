@@ -41,6 +41,9 @@ pub enum CliError {
     /// The arguments do not fit each other or their files.
     #[error("{0}")]
     Usage(String),
+    /// Files of a collection are not what was written.
+    #[error("{}", .0.join("\nerror: "))]
+    Damaged(Vec<String>),
     /// An ingest that stopped on the way.
     #[error("{source} ({stored} of {total} points were stored before)")]
     Stopped { stored: u64, total: u64, source: Box<CliError> },

@@ -14,6 +14,7 @@ mod fields;
 mod index;
 mod ingest;
 mod input;
+mod load;
 mod output;
 mod points;
 mod progress;

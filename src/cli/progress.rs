@@ -6,15 +6,24 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 /// A bar for `total` items, with rate and time to go.
 pub fn bar(what: &'static str, total: u64) -> ProgressBar {
+    styled(what, total, "{msg} {bar:30} {human_pos}/{human_len}  {per_sec}  {eta} to go")
+}
+
+fn styled(what: &'static str, total: u64, template: &str) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::new(total).with_message(what);
-    let template = "{msg} {bar:30} {human_pos}/{human_len}  {per_sec}  {eta} to go";
     match ProgressStyle::with_template(template) {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
     }
+}
+
+/// A bar for `total` bytes, with rate and time to go.
+pub fn bytes(what: &'static str, total: u64) -> ProgressBar {
+    let template = "{msg} {bar:30} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} to go";
+    styled(what, total, template)
 }
 
 /// A sign of life for work whose length is not known.

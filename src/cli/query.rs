@@ -17,13 +17,14 @@ use crate::{
     VectorKind,
 };
 
-/// Find the points most similar to a vector or to a point. Higher scores are better.
+/// Find the points most similar to a vector, a point or several points. Higher scores are better.
 #[derive(Args)]
 #[command(after_help = r#"Examples:
   lanner query docs --data db --vector '[0.1, 0.2, 0.3]'
   lanner query docs --data db --field tokens --vector '[[1, 0], [0, 1]]' --limit 3
   lanner query docs --server 127.0.0.1:7700 --field text --npy queries.npy --row 4
   lanner query docs --data db --field text --point MED-10
+  lanner query docs --data db --field text --positive MED-10,MED-14 --negative MED-301
   lanner query docs --data db --vector '[0.1, 0.2, 0.3]' \
       --filter '{"and": [{"field": "lang", "eq": "en"}, {"field": "meta.year", "gte": 2000}]}'
 
@@ -48,6 +49,9 @@ pub struct Query {
     /// Find only points that match, as in '{"field": "year", "gte": 2000}'
     #[arg(long, value_name = "JSON", value_parser = filter)]
     filter: Option<Filter>,
+    /// Print only hits that score so much or more
+    #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
+    score_threshold: Option<f32>,
     #[command(flatten)]
     params: ParamArguments,
     /// Say on stderr what was read and how long it took
@@ -90,18 +94,25 @@ impl ParamArguments {
 #[derive(Args)]
 struct QueryArguments {
     /// A JSON array of numbers, or of arrays of numbers for a multi field
-    #[arg(long, value_name = "JSON", required_unless_present_any = ["npy", "point"],
-          conflicts_with_all = ["npy", "point"])]
+    #[arg(long, value_name = "JSON", required_unless_present_any = ["npy", "point", "positive"],
+          conflicts_with_all = ["npy", "point", "positive"])]
     vector: Option<String>,
     /// A .npy matrix with the vector; with all vectors for a multi field
-    #[arg(long, value_name = "FILE", conflicts_with = "point")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["point", "positive"])]
     npy: Option<PathBuf>,
     /// Row of the matrix; for a multi field the rows, as in 3..8
     #[arg(long, value_name = "N", requires = "npy", value_parser = rows)]
     row: Option<Range<usize>>,
     /// Id of a point whose vector to search with
-    #[arg(long, value_name = "ID", value_parser = points::id)]
+    #[arg(long, value_name = "ID", value_parser = points::id, conflicts_with = "positive")]
     point: Option<PointId>,
+    /// Ids of points that hits should be like, in a single-vector field
+    #[arg(long, value_name = "ID,ID…", value_parser = points::id, value_delimiter = ',')]
+    positive: Vec<PointId>,
+    /// Ids of points that hits should be unlike
+    #[arg(long, value_name = "ID,ID…", value_parser = points::id, value_delimiter = ',',
+          requires = "positive")]
+    negative: Vec<PointId>,
 }
 
 impl Query {
@@ -115,6 +126,7 @@ impl Query {
             filter: self.filter,
             limit: self.limit,
             offset: self.offset,
+            score_threshold: self.score_threshold,
             include: crate::Include { payload: !self.no_payload, vectors: false },
             params: self.params.params(),
             explain: self.explain,
@@ -159,6 +171,10 @@ impl QueryArguments {
     fn resolve(self, config: &CollectionConfig, field: &str) -> Result<Search> {
         if let Some(id) = self.point {
             return Ok(Search::Point(id));
+        }
+        if !self.positive.is_empty() {
+            let Self { positive, negative, .. } = self;
+            return Ok(Search::Recommend { positive, negative });
         }
         if let Some(text) = self.vector {
             let value = serde_json::from_str(&text).map_err(|error| error.to_string());

@@ -12,7 +12,7 @@ use crate::segment::SegmentFile;
 use crate::service::proto::collection_service_client::CollectionServiceClient;
 use crate::service::proto::point_service_client::PointServiceClient;
 use crate::service::proto::query_service_client::QueryServiceClient;
-use crate::service::{compression, from_model, index, proto, to_model};
+use crate::service::{compression, from_model, index, memory, proto, to_model};
 use crate::{
     CollectionConfig, CollectionInfo, Durability, Filter, Include, MultiVector, Point, PointId,
     QueryRequest, QueryResponse, SegmentInfo, WriteReceipt,
@@ -160,6 +160,11 @@ impl Backend for Remote {
         Ok(to_model::response(answer.result.unwrap_or_default())?)
     }
 
+    fn verify(&self, name: &str, _on_bytes: &mut dyn FnMut(u64)) -> Result<Vec<String>> {
+        let request = proto::VerifyCollectionRequest { name: name.to_owned() };
+        Ok(self.wait(self.collections().verify_collection(request))?.damage)
+    }
+
     fn flush(&self, name: &str) -> Result<()> {
         let request = proto::FlushCollectionRequest { name: name.to_owned() };
         self.wait(self.collections().flush_collection(request)).map(drop)
@@ -230,6 +235,7 @@ fn info(info: proto::CollectionInfo) -> Result<CollectionInfo> {
         name: file.name,
         size_bytes: file.size_bytes,
         sections: file.sections.into_iter().map(|s| (s.name, s.size_bytes)).collect(),
+        memory: memory::to_file(file.memory),
     };
     let codec = |(name, codec)| Ok((name, compression::to_report(codec)?));
     let status = |(name, status)| Ok((name, index::to_status(status)?));

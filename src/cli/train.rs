@@ -11,7 +11,7 @@ use super::progress;
 use super::target::Target;
 use crate::evaluation::NpyMatrix;
 use crate::model::{limits, validate_name};
-use crate::{CollectionConfig, MultiVector, VectorField};
+use crate::{CollectionConfig, Memory, MultiVector, VectorField};
 
 /// Train the compression of a field on queries of the kind that will come.
 #[derive(Args)]
@@ -85,6 +85,21 @@ pub fn apply<T: Copy>(
         for (name, settings) in &mut config.fields {
             if named(name) && !(all && settings.kind == crate::VectorKind::Multi) {
                 set(settings, *value);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Sets the use of memory of the named fields, or of all.
+pub fn apply_memory(config: &mut CollectionConfig, memory: &[ForField<Memory>]) -> Result<()> {
+    for ForField { field, value } in memory {
+        if let Some(name) = field {
+            config.field(name)?;
+        }
+        for (name, settings) in &mut config.fields {
+            if field.as_ref().is_none_or(|field| field == name) {
+                settings.memory = *value;
             }
         }
     }

@@ -79,7 +79,7 @@ impl Inner {
                 return None;
             }
             // Merges make new segments of those there are: what they take apart is not indexed.
-            let merging = self.merge_candidates(&state.segments).unwrap_or_default();
+            let merging = self.merge_candidates(&state).unwrap_or_default();
             let optimizing = state.work.optimize_done < state.work.optimize_asked;
             let found = self
                 .missing_indexes(&state)
@@ -111,6 +111,7 @@ impl Inner {
             .filter(|(slot, field)| {
                 let key = (slot.segment.entry().number, *field);
                 !state.work.indexing.failed.contains(&key)
+                    && !state.work.damaged.contains_key(&key.0)
             })
     }
 
@@ -151,6 +152,9 @@ impl Inner {
     fn build_index(&self, job: &Job) -> Result<()> {
         let Some((name, field)) = self.config.fields.iter().nth(job.field) else { return Ok(()) };
         let Some(codes) = job.segment.codes(job.field) else { return Ok(()) };
+        if !self.is_sound(&job.segment, |segment, go_on| segment.field_damage(job.field, go_on))? {
+            return Ok(());
+        }
         let present =
             |row: &u32| !job.segment.absent(job.field).is_some_and(|absent| absent.contains(*row));
         let rows: Vec<u32> = (0..job.segment.rows()).filter(present).collect();
@@ -159,7 +163,7 @@ impl Inner {
         let number = take_number(&mut self.lock().segments);
         let folder = self.segment_folder(number);
         let directory = &*self.store.directory;
-        let file = write_index(directory, &folder, &index, &report)?;
+        let file = write_index(directory, &folder, &index, &report, field.memory)?;
         let segment = job.number();
         let entry = IndexEntry { segment, field: name.clone(), number, file };
         let opened = job.segment.open_index(directory, &folder, job.field, &entry)?;

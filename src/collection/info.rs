@@ -20,7 +20,8 @@ pub struct CollectionInfo {
     pub sequence: u64,
     /// Its segments, oldest first.
     pub segments: Vec<SegmentInfo>,
-    /// Why background work failed, if it did and was not tried again yet.
+    /// Why background work failed, if it did and was not tried again yet, or which segments are
+    /// damaged and left as they are.
     pub background_error: Option<String>,
 }
 
@@ -35,7 +36,7 @@ pub struct SegmentInfo {
     pub deleted: u64,
     /// Bytes on disk, or in memory.
     pub size_bytes: u64,
-    /// Its files; none while it is in memory.
+    /// Its files and those of its indexes; none while it is in memory.
     pub files: Vec<SegmentFile>,
     /// How its fields are compressed, by name; those that are.
     pub codecs: BTreeMap<String, CodecReport>,
@@ -108,7 +109,7 @@ impl Collection {
             points: segments.snapshot().count(),
             sequence: segments.sequence,
             segments: sealed.chain(memory.filter(|segment| segment.rows > 0)).collect(),
-            background_error: state.work.error.clone(),
+            background_error: state.work.error.clone().or_else(|| state.work.damage()),
         }
     }
 

@@ -5,10 +5,11 @@
 //! new segment, the manifest changes in one atomic commit, and only then do the inputs go. A
 //! crash at any point leaves the old or the new state; leftover folders are swept at open.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use lanner_storage::{Batch, Sync};
+use lanner_storage::{Batch, StorageError, Sync};
 
 use super::Inner;
 use super::codecs::{Codecs, MIN_ROWS, Retrain};
@@ -33,8 +34,19 @@ pub(super) struct Work {
     pub optimize_done: u64,
     /// The last ticket by which codecs are to be trained anew.
     retrain_asked: u64,
+    /// Segments that were found damaged when they were to be merged, by number, and how. They
+    /// stay as they are until the collection is reopened.
+    pub damaged: BTreeMap<u64, String>,
     /// What the indexer does.
     pub indexing: IndexWork,
+}
+
+impl Work {
+    /// What keeps segments from being merged, if anything does.
+    pub fn damage(&self) -> Option<String> {
+        let reasons: Vec<&str> = self.damaged.values().map(String::as_str).collect();
+        (!reasons.is_empty()).then(|| reasons.join("; "))
+    }
 }
 
 enum Task {
@@ -50,7 +62,10 @@ impl Inner {
         while let Some(task) = self.next_task() {
             let done = match task {
                 Task::Seal => self.seal(),
-                Task::Merge(numbers) => self.merge(&numbers, Retrain::IfDrifted),
+                Task::Merge(numbers) => match self.all_sound(&numbers) {
+                    Ok(true) => self.merge(&numbers, Retrain::IfDrifted),
+                    checked => checked.map(drop),
+                },
                 Task::Optimize(ticket) => self.optimize_all(ticket),
             };
             if let Err(error) = done {
@@ -74,7 +89,7 @@ impl Inner {
                 if state.work.optimize_done < state.work.optimize_asked {
                     return Some(Task::Optimize(state.work.optimize_asked));
                 }
-                if let Some(numbers) = self.merge_candidates(&state.segments) {
+                if let Some(numbers) = self.merge_candidates(&state) {
                     return Some(Task::Merge(numbers));
                 }
             }
@@ -106,7 +121,11 @@ impl Inner {
         }
         let done =
             |state: &State| state.work.optimize_done >= ticket && !self.has_index_work(state);
-        self.wait_until(state, done)
+        self.wait_until(state, done)?;
+        match self.lock().work.damage() {
+            None => Ok(()),
+            Some(reason) => Err(Error::SegmentsDamaged { reason }),
+        }
     }
 
     fn wait_until(
@@ -153,6 +172,34 @@ impl Inner {
         Ok(())
     }
 
+    /// Whether the files of these segments are what was written: a merge makes new checksums,
+    /// which must not vouch for damaged rows.
+    fn all_sound(&self, numbers: &[u64]) -> Result<bool> {
+        let slots: Vec<SealedSlot> = members(&self.lock().segments, numbers).cloned().collect();
+        let mut sound = true;
+        for slot in slots {
+            sound &= self.is_sound(&slot.segment, SealedSegment::damage)?;
+        }
+        Ok(sound)
+    }
+
+    /// Whether what is asked for of a segment is what was written. If not, that is noted: nothing
+    /// more is made of the segment.
+    pub(super) fn is_sound(
+        &self,
+        segment: &SealedSegment,
+        damage: impl Fn(&SealedSegment, &mut dyn FnMut(u64) -> bool) -> Vec<StorageError>,
+    ) -> Result<bool> {
+        let damage = damage(segment, &mut |_| !self.cancelled.load(Ordering::Relaxed));
+        if self.cancelled.load(Ordering::Relaxed) {
+            return Err(Error::Closing);
+        }
+        let Some(error) = damage.first() else { return Ok(true) };
+        tracing::error!(collection = %self.name, %error, "a damaged segment is left alone");
+        self.lock().work.damaged.insert(segment.entry().number, error.to_string());
+        Ok(false)
+    }
+
     /// Replaces the segments of these numbers by one with their live rows.
     fn merge(&self, numbers: &[u64], retrain: Retrain) -> Result<()> {
         let (sources, number, current) = {
@@ -195,11 +242,17 @@ impl Inner {
     }
 
     fn optimize_all(&self, ticket: u64) -> Result<()> {
-        let (groups, retrain) = {
-            let state = self.lock();
-            let always = state.work.retrain_asked > state.work.optimize_done;
-            let retrain = if always { Retrain::Always } else { Retrain::IfDrifted };
-            (self.optimize_groups(&state.segments, retrain), retrain)
+        let (groups, retrain) = loop {
+            let (groups, retrain) = {
+                let state = self.lock();
+                let always = state.work.retrain_asked > state.work.optimize_done;
+                let retrain = if always { Retrain::Always } else { Retrain::IfDrifted };
+                (self.optimize_groups(&state, retrain), retrain)
+            };
+            // Otherwise in groups without what is known to be damaged by now.
+            if self.all_sound(&groups.concat())? {
+                break (groups, retrain);
+            }
         };
         for numbers in groups {
             self.merge(&numbers, retrain)?;
@@ -269,16 +322,14 @@ impl Inner {
 
     /// Segments worth merging in the background: one with many deleted rows, or enough of one
     /// size class.
-    pub(super) fn merge_candidates(&self, segments: &Segments) -> Option<Vec<u64>> {
+    pub(super) fn merge_candidates(&self, state: &State) -> Option<Vec<u64>> {
         if let Some(slot) =
-            segments.sealed.iter().find(|slot| slot.deleted_share() >= REWRITE_DELETED_SHARE)
+            mergeable(state).find(|slot| slot.deleted_share() >= REWRITE_DELETED_SHARE)
         {
             return Some(vec![number(slot)]);
         }
         for class in 0..u64::BITS {
-            let of_class: Vec<&SealedSlot> = segments
-                .sealed
-                .iter()
+            let of_class: Vec<&SealedSlot> = mergeable(state)
                 .filter(|slot| size_class(live_bytes(slot), self.options.seal_bytes) == class)
                 .collect();
             let total: u64 = of_class.iter().take(MERGE_FAN_IN).map(|slot| live_bytes(slot)).sum();
@@ -291,9 +342,9 @@ impl Inner {
 
     /// The merges that leave as few segments as the size limit allows, and no deleted row; all
     /// that may be compressed if codecs are trained anew.
-    fn optimize_groups(&self, segments: &Segments, retrain: Retrain) -> Vec<Vec<u64>> {
+    fn optimize_groups(&self, state: &State, retrain: Retrain) -> Vec<Vec<u64>> {
         let mut groups: Vec<(u64, Vec<&SealedSlot>)> = Vec::new();
-        for slot in &segments.sealed {
+        for slot in mergeable(state) {
             let bytes = live_bytes(slot);
             match groups.last_mut() {
                 Some((total, members)) if *total + bytes <= self.options.segment_bytes => {
@@ -364,6 +415,12 @@ fn is_member(slot: &SealedSlot, numbers: &[u64]) -> bool {
 
 fn members<'s>(segments: &'s Segments, numbers: &'s [u64]) -> impl Iterator<Item = &'s SealedSlot> {
     segments.sealed.iter().filter(|slot| is_member(slot, numbers))
+}
+
+/// The sealed segments that are not known to be damaged.
+fn mergeable(state: &State) -> impl Iterator<Item = &SealedSlot> {
+    let sound = |slot: &&SealedSlot| !state.work.damaged.contains_key(&number(slot));
+    state.segments.sealed.iter().filter(sound)
 }
 
 fn live_bytes(slot: &SealedSlot) -> u64 {

@@ -43,6 +43,6 @@ pub use plot::{PlotError, recall_qps_svg};
 pub use qrels::{Judgements, Qrels, QrelsError};
 pub use report::Report;
 pub use run::{Hit, Run, RunError, evaluation_order};
-pub use sweep::{SweepPoint, recall_at, sweep_table};
+pub use sweep::{Answered, Load, SweepPoint, load_table, recall_at, sweep_table};
 pub use table::{TableStyle, comparison_table};
 pub use trec::TrecError;

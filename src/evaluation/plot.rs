@@ -102,6 +102,7 @@ mod tests {
             code_bytes: 0.0,
             resident_bytes: 0,
             build_seconds: 0.0,
+            load: None,
         }
     }
 

@@ -40,6 +40,29 @@ pub struct SweepPoint {
     pub resident_bytes: u64,
     /// Time to write, train, encode and index all vectors, in seconds.
     pub build_seconds: f64,
+    /// What many clients at once got, if that was measured.
+    #[serde(default)]
+    pub load: Option<Load>,
+}
+
+/// Many clients at once, each of which asks one query at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Load {
+    /// How many.
+    pub clients: usize,
+    /// As threads of the process that holds the collection.
+    pub in_process: Answered,
+    /// As connections to its gRPC server, on the same machine.
+    pub served: Answered,
+}
+
+/// How many queries were answered how fast.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Answered {
+    /// Queries a second, of all clients.
+    pub qps: f64,
+    /// Latency as a client sees it, in milliseconds.
+    pub latency_ms: LatencyPercentiles,
 }
 
 /// Mean share of the exact top k among the first k of what was found, over all queries; `found`
@@ -95,6 +118,32 @@ pub fn sweep_table(points: &[SweepPoint], style: TableStyle) -> String {
     draw(&rows, style)
 }
 
+/// Draws what was measured with many clients as a table, two lines a point; `None` if nothing was.
+pub fn load_table(points: &[SweepPoint], style: TableStyle) -> Option<String> {
+    let heading = ["index", "search", "clients", "over", "QPS", "p50 ms", "p95 ms", "p99 ms"]
+        .map(String::from);
+    let line = |point: &SweepPoint, clients: usize, over: &str, answered: &Answered| {
+        let latency = answered.latency_ms;
+        Vec::from([
+            point.index.clone(),
+            point.setting.clone(),
+            clients.to_string(),
+            over.to_owned(),
+            measured(answered.qps),
+            measured(latency.p50),
+            measured(latency.p95),
+            measured(latency.p99),
+        ])
+    };
+    let mut rows = vec![Vec::from(heading)];
+    for point in points {
+        let Some(load) = &point.load else { continue };
+        rows.push(line(point, load.clients, "in process", &load.in_process));
+        rows.push(line(point, load.clients, "gRPC", &load.served));
+    }
+    (rows.len() > 1).then(|| draw(&rows, style))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,7 +175,17 @@ mod tests {
             code_bytes: 392.0,
             resident_bytes: 1 << 20,
             build_seconds: 1.5,
+            load: None,
         };
+        assert_eq!(load_table(std::slice::from_ref(&point), TableStyle::Plain), None);
+        let answered =
+            |qps| Answered { qps, latency_ms: LatencyPercentiles { p50: 1.0, p95: 2.0, p99: 3.0 } };
+        let (in_process, served) = (answered(9000.0), answered(5000.0));
+        let load = Some(Load { clients: 8, in_process, served });
+        let loaded = SweepPoint { load, ..point.clone() };
+        let table = load_table(&[point.clone(), loaded], TableStyle::Markdown).unwrap();
+        assert_eq!(table.lines().count(), 4, "{table}");
+        assert!(table.contains("9,000") && table.contains("5,000"), "{table}");
         let table = sweep_table(&[point], TableStyle::Markdown);
         let lines: Vec<&str> = table.lines().collect();
         assert_eq!(lines.len(), 3, "{table}");

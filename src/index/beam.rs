@@ -97,11 +97,6 @@ impl Beam {
         rest.iter().find(|&&entry| entry & EXPANDED == 0).map(|&entry| row_of(entry))
     }
 
-    /// Number of rows.
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
-
     /// The rows with their scores, best first.
     pub fn rows(&self) -> impl Iterator<Item = (f32, u32)> + '_ {
         self.entries.iter().map(|&entry| (score_of(entry), row_of(entry)))

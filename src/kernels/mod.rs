@@ -6,7 +6,9 @@
 
 pub mod codes;
 mod matrix;
+pub mod max_sim;
 mod prefetch;
+pub mod products;
 pub mod scalar;
 
 use half::f16;

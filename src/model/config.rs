@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::invalid::check_range;
 use super::payload_type::validate_path;
 use super::{
-    Compression, ElementType, IndexSettings, InvalidInput, PayloadType, Primary, Problem, limits,
+    Compression, ElementType, IndexSettings, InvalidInput, Memory, PayloadType, Primary, Problem,
+    limits,
 };
 
 /// How two vectors are compared. Scores are higher-is-better for each.
@@ -64,6 +65,9 @@ pub struct VectorField {
     /// How large segments find candidates.
     #[serde(default)]
     pub index: IndexSettings,
+    /// Which of its bytes stay in memory.
+    #[serde(default)]
+    pub memory: Memory,
 }
 
 impl VectorField {
@@ -76,6 +80,7 @@ impl VectorField {
             element: ElementType::F32,
             compression: Compression::default(),
             index: IndexSettings::default(),
+            memory: Memory::default(),
         }
     }
 
@@ -99,6 +104,12 @@ impl VectorField {
     #[must_use]
     pub fn compressed(self, compression: Compression) -> Self {
         Self { compression, ..self }
+    }
+
+    /// The same field, with its bytes in memory like this.
+    #[must_use]
+    pub fn in_memory(self, memory: Memory) -> Self {
+        Self { memory, ..self }
     }
 
     /// The same field, indexed like this.

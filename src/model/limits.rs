@@ -25,6 +25,8 @@ pub const MAX_SCROLL_LIMIT: usize = 10_000;
 pub const MAX_NAME_BYTES: usize = 64;
 /// Most queries a field can be trained on.
 pub const MAX_TRAINING_QUERIES: usize = 10_000;
+/// Most examples one recommendation can have, positive and negative.
+pub const MAX_EXAMPLES: usize = 1_000;
 /// Most rows of a graph one query can expand, or lists it can scan.
 pub const MAX_SEARCH_WINDOW: usize = 100_000;
 /// Most candidates one query can re-rank.

@@ -1,8 +1,18 @@
-//! Scoring of multi-vectors: exact MaxSim.
+//! Multi-vectors: exact MaxSim, small codes of tokens, and encodings that find candidates.
 //!
 //! MaxSim(Q, P) = Σ_{q∈Q} max_{p∈P} sim(q, p) — late interaction as in ColBERT (Khattab &
 //! Zaharia, SIGIR 2020), called Chamfer similarity in MUVERA (arXiv 2405.19504, §2).
+//!
+//! - [`max_sim`]: the definition, over f32 rows and any similarity.
+//! - [`TokenCodec`]: tokens as LVQ codes or half precision, and MaxSim over them.
+//! - [`pool_tokens`]: fewer tokens a document, by means of similar ones.
+//! - [`encoding`]: one vector for many, whose dot products approximate MaxSim.
 
+pub mod encoding;
 mod max_sim;
+mod pooling;
+mod token_codec;
 
 pub use max_sim::max_sim;
+pub use pooling::{MAX_POOLED_TOKENS, pool_tokens};
+pub use token_codec::{TokenCode, TokenCodec, TokenQuery, TokenScorer};

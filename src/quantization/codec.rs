@@ -14,7 +14,7 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
 
-use super::leanvec::Reduction;
+use super::leanvec::{QueryColumns, Reduction};
 use super::lvq::{Constants, Lvq, Residual};
 use super::row_distances::RowDistances;
 use crate::kernels;
@@ -251,7 +251,30 @@ impl Codec {
             }
         };
         let mapped = self.reduction.as_ref().map(|reduction| reduction.map_query(&centred));
-        let mut mapped = mapped.unwrap_or(centred);
+        self.mapped_query(mapped.unwrap_or(centred), offset, factor)
+    }
+
+    /// Prepares a query of which most elements are zero: its other elements as runs, each with the
+    /// position of its first. `columns` are those of the codec's reduction.
+    ///
+    /// # Panics
+    /// If the metric is l2, for which a query is centred and so has no zeros, or if a run ends past
+    /// the dimension.
+    pub fn sparse_query<'a>(
+        &self,
+        columns: &QueryColumns,
+        runs: impl Iterator<Item = (usize, &'a [f32])> + Clone,
+    ) -> PrimaryQuery {
+        assert!(self.settings.metric != Metric::L2, "a metric of products");
+        let part = |(start, values): (usize, &[f32])| {
+            kernels::dot(values, &self.center[start..][..values.len()])
+        };
+        let offset = runs.clone().map(part).sum();
+        self.mapped_query(columns.map(runs), offset, 1.0)
+    }
+
+    /// A query that was mapped to the dimensions of the primary codes.
+    fn mapped_query(&self, mut mapped: Vec<f32>, offset: f32, factor: f32) -> PrimaryQuery {
         for value in &mut mapped {
             *value = if value.is_nan() { 0.0 } else { value.clamp(f32::MIN, f32::MAX) };
         }

@@ -54,20 +54,7 @@ impl Lvq {
     /// # Panics
     /// If `values` or `record` have another length than the layout says.
     pub fn encode(&self, values: &[f32], record: &mut [u8], scratch: &mut Vec<u8>) {
-        let finite = |value: f32| if value.is_nan() { 0.0 } else { value.clamp(-LARGEST, LARGEST) };
-        let (low, high) = values
-            .iter()
-            .map(|&value| finite(value))
-            .fold((LARGEST, -LARGEST), |(low, high), value| (low.min(value), high.max(value)));
-        let levels = f64::from(self.layout.bits().max());
-        let step = ((f64::from(high) - f64::from(low)) / levels) as f32;
-        // In double precision: the inverse of a tiny step overflows.
-        let factor = if step > 0.0 { 1.0 / f64::from(step) } else { 0.0 };
-        scratch.clear();
-        scratch.extend(values.iter().map(|&value| {
-            let code = (f64::from(finite(value)) - f64::from(low)) * factor;
-            (code + 0.5).min(levels) as u8
-        }));
+        let Constants { step, low, .. } = quantize(self.layout.bits(), values, scratch);
         self.layout.pack(scratch, record);
         self.put(record, 0, step);
         self.put(record, 1, low);
@@ -105,6 +92,27 @@ impl Lvq {
     fn put(&self, record: &mut [u8], index: usize, value: f32) {
         record[index * FLOAT_BYTES..][..FLOAT_BYTES].copy_from_slice(&value.to_le_bytes());
     }
+}
+
+/// Replaces `codes` by those of a vector, and returns its constants (with norm 0).
+///
+/// NaN counts as 0, and elements beyond ±10³⁷ as that.
+pub fn quantize(bits: CodeBits, values: &[f32], codes: &mut Vec<u8>) -> Constants {
+    let finite = |value: f32| if value.is_nan() { 0.0 } else { value.clamp(-LARGEST, LARGEST) };
+    let (low, high) = values
+        .iter()
+        .map(|&value| finite(value))
+        .fold((LARGEST, -LARGEST), |(low, high), value| (low.min(value), high.max(value)));
+    let levels = f64::from(bits.max());
+    let step = ((f64::from(high) - f64::from(low)) / levels) as f32;
+    // In double precision: the inverse of a tiny step overflows.
+    let factor = if step > 0.0 { 1.0 / f64::from(step) } else { 0.0 };
+    codes.clear();
+    codes.extend(values.iter().map(|&value| {
+        let code = (f64::from(finite(value)) - f64::from(low)) * factor;
+        (code + 0.5).min(levels) as u8
+    }));
+    Constants { step, low, norm: 0.0 }
 }
 
 #[inline]

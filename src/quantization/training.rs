@@ -23,10 +23,20 @@ const HELD_OUT_SHARE: usize = 8;
 const FLOOR: [f32; 2] = [0.99, 0.998];
 /// Reductions of the ladder, as shares of the dimension, in twelfths.
 const LADDER_TWELFTHS: [usize; 6] = [2, 3, 4, 5, 6, 8];
-/// Records of the ladder are as long as some cache lines.
+/// Reduced dimensions of the ladder are multiples of this, or fill whole cache lines where that
+/// makes records longer or shorter by no more than one such part.
+const LADDER_STEP: usize = 16;
 const LINE_BYTES: usize = 64;
-/// Rows whose loss is remembered.
+const SNAP_PART: usize = 8;
+/// Rows whose loss is remembered, at most, and their elements.
 const LOSS_ROWS: usize = 4096;
+const LOSS_VALUES: usize = 1 << 22;
+/// Elements of a sample, at most: 256 MiB.
+const SAMPLE_VALUES: u64 = 1 << 26;
+/// Largest dimension of which whole second moments are held.
+const MOMENT_DIMENSION: usize = 4096;
+/// Dimensions of the subspace that stands for the moments of more, where the reduction is left open.
+const SKETCH_RANK: usize = 1024;
 
 /// What a codec is trained on.
 #[derive(Debug, Clone, Copy)]
@@ -106,9 +116,10 @@ impl Rung {
 }
 
 /// Rows to sample for a field of this dimension: enough for its second moment, and for the
-/// neighbours to lie as close together as they do in a segment.
+/// neighbours to lie as close together as they do in a segment; fewer of very long vectors.
 pub fn sample_rows(dimension: usize) -> u64 {
-    (64 * dimension as u64).clamp(16_384, 65_536)
+    let rows = (64 * dimension as u64).clamp(16_384, 65_536);
+    rows.min(SAMPLE_VALUES / dimension.max(1) as u64)
 }
 
 /// Learns a codec for a field; `None` if the field is not compressed.
@@ -163,7 +174,26 @@ impl Material {
                 *value -= center;
             }
         }
-        Moments::new(&centred, queries, self.field.dimension)
+        match self.sketch_rank() {
+            None => Moments::new(&centred, queries, self.field.dimension),
+            Some(rank) => {
+                Moments::sketched(&centred, queries, self.field.dimension, rank, self.seed)
+            }
+        }
+    }
+
+    /// Dimensions of the subspace that maps are learned in, if moments of all would be too large.
+    fn sketch_rank(&self) -> Option<usize> {
+        if self.field.dimension <= MOMENT_DIMENSION {
+            return None;
+        }
+        Some(match self.field.compression.primary {
+            // A margin, since the last directions of a sketch are the least certain.
+            Primary::Codes(CodeSettings { dimension: Some(reduced), .. }) => {
+                (reduced + reduced / 8 + 16).min(self.field.dimension)
+            }
+            _ => SKETCH_RANK,
+        })
     }
 }
 
@@ -241,17 +271,24 @@ impl<'m> Trainer<'m> {
     fn steps(&self) -> Vec<CodeSettings> {
         let dimension = self.material.field.dimension;
         let mut steps = vec![full(LvqCode::Lvq4), full(LvqCode::Lvq8)];
+        let most = self.material.sketch_rank().unwrap_or(dimension);
         for (code, bits) in [(LvqCode::Lvq4, CodeBits::Four), (LvqCode::Lvq8, CodeBits::Eight)] {
             let header_bytes =
                 Lvq::new(bits, 1, self.material.field.metric == Metric::L2).header_bytes();
-            // As many dimensions as fill the cache lines that are read anyway.
+            // As many dimensions as fill whole cache lines, where that is little more or less.
             let filling = |twelfths: usize| {
-                let bytes = header_bytes + (dimension * twelfths / 12).div_ceil(bits.per_byte());
-                (bytes.next_multiple_of(LINE_BYTES) - header_bytes) * bits.per_byte()
+                let reduced = (dimension * twelfths / 12).next_multiple_of(LADDER_STEP);
+                let bytes = header_bytes + reduced.div_ceil(bits.per_byte());
+                let lines = (bytes + LINE_BYTES / 2) / LINE_BYTES * LINE_BYTES;
+                match lines.abs_diff(bytes) * SNAP_PART <= bytes {
+                    true => (lines - header_bytes) * bits.per_byte(),
+                    false => reduced,
+                }
             };
             let mut reduced = LADDER_TWELFTHS.map(filling).to_vec();
             reduced.dedup();
-            let reduced = reduced.into_iter().filter(|reduced| (1..dimension).contains(reduced));
+            let fits = |reduced: &usize| (1..dimension).contains(reduced) && *reduced <= most;
+            let reduced = reduced.into_iter().filter(fits);
             steps.extend(reduced.map(|reduced| CodeSettings {
                 code,
                 dimension: Some(reduced),
@@ -342,7 +379,8 @@ impl Trained {
             let reduction = Reduction::learn(&moments, method, reduced, material.seed)?;
             codec = Codec::new(codec.settings(), material.center.clone(), Some(reduction));
         }
-        let loss_values = (LOSS_ROWS * dimension).min(material.rows.len());
+        let loss_rows = LOSS_ROWS.min(LOSS_VALUES / dimension).max(1);
+        let loss_values = (loss_rows * dimension).min(material.rows.len());
         let report = CodecReport {
             code: self.settings.code,
             dimension: self.settings.dimension.unwrap_or(dimension),

@@ -75,6 +75,9 @@ fn exact(request: QueryRequest) -> QueryRequest {
     request.limit(KS[KS.len() - 1]).exact()
 }
 
+/// Recall by k and re-ranking budget.
+type Recalls = BTreeMap<(usize, usize), f32>;
+
 /// A sample query, and what is known by now of the rows that its searches found: the scores that
 /// queries show, and the exact ones.
 struct Probe {
@@ -163,7 +166,7 @@ impl<'a> Subject<'a> {
         window: usize,
         probes: &mut [Probe],
     ) -> Vec<CalibrationPoint> {
-        let outcomes: Vec<(Effort, BTreeMap<(usize, usize), f32>)> =
+        let outcomes: Vec<(Effort, Recalls)> =
             probes.par_iter_mut().map(|probe| self.search(codes, index, window, probe)).collect();
         let count = outcomes.len().max(1) as f32;
         let settings: Vec<(usize, usize)> =
@@ -191,7 +194,7 @@ impl<'a> Subject<'a> {
         index: &IndexView<'_>,
         window: usize,
         probe: &mut Probe,
-    ) -> (Effort, BTreeMap<(usize, usize), f32>) {
+    ) -> (Effort, Recalls) {
         let query = probe.query;
         let scorer = &self.scorers[query];
         let primary = codes.codec().query(scorer.query());
@@ -258,7 +261,7 @@ fn rerank_bytes(codes: &FieldCodes) -> f32 {
 /// queries show, those that are at least as good as the exact k-th.
 fn recall(scored: &[(Score, Score)], k: usize, rerank: usize, threshold: Score) -> f32 {
     let mut first = scored[..rerank.min(scored.len())].to_vec();
-    first.sort_unstable_by(|a, b| b.0.cmp(&a.0));
+    first.sort_unstable_by_key(|&(shown, _)| std::cmp::Reverse(shown));
     let hits = first.iter().take(k).filter(|(_, exact)| *exact >= threshold).count();
     hits as f32 / k as f32
 }

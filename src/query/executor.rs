@@ -110,7 +110,7 @@ pub(super) fn answer_plans(
             continue;
         }
         let started = Instant::now();
-        let bars: Vec<Bar> = group.iter().map(|_| Bar::default()).collect();
+        let bars: Vec<Bar> = group.iter().map(|plan| bar(plan)).collect();
         let searched = search(snapshot, field, &group, deadline)?;
         let search_micros = micros(started);
         let mut found = scan(snapshot, field, &group, &bars, deadline)?;
@@ -141,6 +141,11 @@ pub(super) fn answer_plans(
         }
     }
     Ok(responses.into_iter().flatten().collect())
+}
+
+/// What a scan may leave out from the start: scores of codes are not those of the hits.
+fn bar(plan: &Plan<'_>) -> Bar {
+    if plan.is_exact() { Bar::at(plan.least) } else { Bar::default() }
 }
 
 /// What the parts of the work took, in microseconds.
@@ -274,6 +279,7 @@ fn score_rows(
     plans: &mut [(&&Plan<'_>, &mut TopK<'_>)],
 ) {
     let view = task.index as usize;
+    task.view.reader.read_ahead(field, rows.clone());
     let mut deleted = task.view.deleted.range(rows.clone()).peekable();
     let mut widened = Vec::new();
     task.view.reader.visit_vectors(field, rows, &mut |first, vectors, range| {
@@ -330,7 +336,7 @@ fn answer(
     times: Times,
 ) -> Result<QueryResponse> {
     let started = Instant::now();
-    let reranks = plan.codes.iter().any(Option::is_some);
+    let reranks = !plan.is_exact();
     let found = found.into_sorted();
     let candidates = found.len() as u64;
     let best = if reranks { rerank(snapshot, plan, found) } else { found };
@@ -345,7 +351,8 @@ fn answer(
     });
     let hits = best
         .into_iter()
-        .filter(|candidate| Some(candidate.location) != plan.exclude)
+        .filter(|candidate| candidate.score >= plan.least)
+        .filter(|candidate| !plan.exclude.contains(&candidate.location))
         .skip(plan.request.offset)
         .take(plan.request.limit)
         .map(|candidate| {

@@ -7,6 +7,7 @@
 
 mod calibrate;
 mod deadline;
+mod examples;
 mod executor;
 mod plan;
 mod request;

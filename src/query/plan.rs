@@ -1,14 +1,16 @@
 //! From a request to what the executor does: validation, and which rows are scored how.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::examples::{self, Examples};
 use super::request::{Query, QueryRequest};
 use super::scorer::Scorer;
 use super::view_filter::{SnapshotFilter, ViewFilter};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::index::{Calibration, DEFAULT_TARGET_RECALL, Depth};
 use crate::model::{
-    CollectionConfig, Condition, InvalidInput, PointId, Problem, check_range, limits,
+    CollectionConfig, Condition, InvalidInput, Problem, Score, VectorRef, check_range, limits,
 };
 use crate::quantization::PrimaryQuery;
 use crate::segment::{Location, Snapshot, View};
@@ -22,8 +24,10 @@ pub struct Plan<'r> {
     pub request: &'r QueryRequest,
     pub field: usize,
     pub scorer: Scorer,
-    /// The point that is the query, if one is.
-    pub exclude: Option<Location>,
+    /// The points that the query is made from.
+    pub exclude: BTreeSet<Location>,
+    /// The score that a hit needs.
+    pub least: Score,
     /// For each view, the query as its codes are scored; `None` where the vectors are.
     pub codes: Vec<Option<PrimaryQuery>>,
     /// For each view, how far its index is searched; `None` where all rows are scored.
@@ -51,16 +55,18 @@ impl<'r> Plan<'r> {
         check_range("offset", 0, most, request.offset)?;
         check_params(request)?;
         let (field, settings) = config.field(&request.field)?;
-        let (scorer, exclude) = match &request.query {
-            Query::Vector(vector) => (Scorer::new(settings, vector.as_ref())?, None),
-            Query::Point(id) => {
-                let location =
-                    snapshot.find(id)?.ok_or_else(|| Error::PointNotFound { id: id.clone() })?;
-                let vector = snapshot.reader(location).vector(field, location.row);
-                let vector = vector.ok_or_else(|| without_vector(id, &request.field))?;
-                (Scorer::new(settings, vector.as_ref())?, Some(location))
+        let least = least(request.score_threshold)?;
+        let mut examples = Examples::new(snapshot, field, &request.field, settings);
+        let scorer = match &request.query {
+            Query::Vector(vector) => Scorer::new(settings, vector.as_ref())?,
+            Query::Point(id) => Scorer::new(settings, examples.vector(id, "point")?.as_ref())?,
+            Query::Recommend { positive, negative } => {
+                examples::validate(settings, positive, negative)?;
+                let vector = examples.recommended(positive, negative)?;
+                Scorer::new(settings, VectorRef::Single(&vector))?
             }
         };
+        let exclude = examples.locations;
         let codes = prepare(snapshot, field, &scorer, request.params.exact);
         let condition = request.filter.as_ref().map(|filter| filter.resolve(config)).transpose()?;
         Ok(Self {
@@ -68,6 +74,7 @@ impl<'r> Plan<'r> {
             field,
             scorer,
             exclude,
+            least,
             codes,
             depths: Vec::new(),
             estimated_recall: 1.0,
@@ -127,7 +134,12 @@ impl<'r> Plan<'r> {
 
     /// Hits needed so that enough are left after offset and exclusion.
     pub fn hits(&self) -> usize {
-        self.request.offset + self.request.limit + usize::from(self.exclude.is_some())
+        self.request.offset + self.request.limit + self.exclude.len()
+    }
+
+    /// Whether no codes are scored, so that the scores of the scan are those of the hits.
+    pub fn is_exact(&self) -> bool {
+        self.codes.iter().all(Option::is_none)
     }
 
     /// Candidates that are kept: the hits, or more where some are re-ranked.
@@ -186,8 +198,12 @@ fn prepare(
     snapshot.views.iter().map(&mut prepare).collect()
 }
 
-fn without_vector(id: &PointId, field: &str) -> Error {
-    let expected = "a point that has a vector in the queried field";
-    let got = format!("point {id} without a vector in {field:?}");
-    InvalidInput::new("point", Problem::Mismatch { expected, got }).into()
+fn least(threshold: Option<f32>) -> Result<Score, InvalidInput> {
+    match threshold {
+        Some(threshold) if threshold.is_nan() => {
+            let problem = Problem::Mismatch { expected: "a number", got: "NaN".into() };
+            Err(InvalidInput::new("score_threshold", problem))
+        }
+        threshold => Ok(Score(threshold.unwrap_or(f32::NEG_INFINITY))),
+    }
 }

@@ -22,6 +22,9 @@ pub struct QueryRequest {
     pub limit: usize,
     /// Number of best hits to leave out.
     pub offset: usize,
+    /// The score that a hit needs, by its final score. Where codes are scanned, hits are found
+    /// among the candidates that are re-ranked, so `rerank` bounds their number.
+    pub score_threshold: Option<f32>,
     /// Which parts of the points to return.
     pub include: Include,
     /// How to search.
@@ -54,6 +57,15 @@ pub enum Query {
     Vector(Vector),
     /// The vector of this point, which is itself left out of the hits.
     Point(PointId),
+    /// What is like the positive and unlike the negative points, which are left out of the hits;
+    /// for single-vector fields. The query is the mean of the positive points, moved away from
+    /// that of the negative ones: p + (p − n).
+    Recommend {
+        /// At least one; with the negative ones at most 1,000.
+        positive: Vec<PointId>,
+        /// May be empty.
+        negative: Vec<PointId>,
+    },
 }
 
 impl From<Vector> for Query {
@@ -91,6 +103,7 @@ impl QueryRequest {
             filter: None,
             limit: 10,
             offset: 0,
+            score_threshold: None,
             include: Include::NOTHING,
             params,
             explain: false,
@@ -113,6 +126,12 @@ impl QueryRequest {
     #[must_use]
     pub fn offset(self, offset: usize) -> Self {
         Self { offset, ..self }
+    }
+
+    /// Returns only hits that score so much or more.
+    #[must_use]
+    pub fn score_threshold(self, score: f32) -> Self {
+        Self { score_threshold: Some(score), ..self }
     }
 
     /// Compares with every vector itself, also where there are codes.

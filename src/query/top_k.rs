@@ -55,6 +55,11 @@ impl Default for Bar {
 }
 
 impl Bar {
+    /// A bar that leaves out what scores less from the start.
+    pub fn at(score: Score) -> Self {
+        Self(AtomicU32::new(score.0.to_bits()))
+    }
+
     #[inline]
     fn get(&self) -> Score {
         // Relaxed: an old value only lets a candidate pass that is dropped later.

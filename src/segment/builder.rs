@@ -14,7 +14,7 @@ use super::codes::write_codes;
 use super::payload_index::write_payload_index;
 use super::{SegmentReader, sections};
 use crate::error::{Error, Result};
-use crate::model::{CollectionConfig, PointId, VectorField, VectorKind};
+use crate::model::{CollectionConfig, Memory, PointId, VectorField, VectorKind};
 use crate::quantization::TrainedCodec;
 
 /// Rows written between two looks at whether the build was cancelled.
@@ -78,6 +78,20 @@ pub struct BuildPlan<'a> {
 }
 
 impl BuildPlan<'_> {
+    /// Begins a file of a field.
+    pub(super) fn create_file(
+        &self,
+        folder: &str,
+        name: &str,
+        field: &VectorField,
+    ) -> Result<SectionWriter> {
+        let mut writer = SectionWriter::create(self.directory, &format!("{folder}/{name}"))?;
+        if field.memory == Memory::Cold {
+            writer.set_cold();
+        }
+        Ok(writer)
+    }
+
     /// The error that ends a build that was cancelled.
     pub(super) fn check_cancelled(&self) -> Result<()> {
         if self.cancelled.load(Ordering::Relaxed) { Err(Error::Closing) } else { Ok(()) }
@@ -104,7 +118,7 @@ pub fn build_segment(plan: &BuildPlan<'_>, sources: &[BuildSource]) -> Result<Se
             let keep_raw = trained.is_none() || field.compression.keep_raw;
             files.push(write_field(plan, temporary, index, field, keep_raw, sources)?);
             if let Some(trained) = trained {
-                files.extend(write_codes(plan, temporary, index, trained, sources)?);
+                files.extend(write_codes(plan, temporary, (index, field), trained, sources)?);
             }
         }
         Ok(files)
@@ -202,7 +216,7 @@ fn write_field(
     sources: &[BuildSource],
 ) -> Result<FileEntry> {
     let name = sections::field_file(index);
-    let mut writer = SectionWriter::create(plan.directory, &format!("{folder}/{name}"))?;
+    let mut writer = plan.create_file(folder, &name, field)?;
     let settings = serde_json::to_vec(field)
         .map_err(|error| Error::Internal(format!("cannot encode a field: {error}")))?;
     writer.write_section(sections::FIELD, &settings)?;
@@ -214,6 +228,7 @@ fn write_field(
         for range in source.live_ranges() {
             plan.check_cancelled()?;
             let mut result = Ok(());
+            source.reader.read_ahead(index, range.clone());
             source.reader.visit_vectors(index, range, &mut |_, view, rows| {
                 for row in rows {
                     let elements = view.row(row);

@@ -6,10 +6,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use lanner_storage::{FileEntry, SectionFile, SectionWriter};
+use lanner_storage::{Access, FileEntry, SectionFile, SectionWriter};
 
 use super::builder::{BuildPlan, BuildSource, finish};
-use super::{sealed, sections};
+use super::{FileRole, sealed, sections};
 use crate::error::{Error, Result};
 use crate::kernels::codes::{CodeKernel, CodeLayout};
 use crate::model::{LvqCode, VectorField};
@@ -143,9 +143,23 @@ impl FieldCodes {
         crate::kernels::prefetch(records.unwrap_or_default(), row as usize * stride, stride);
     }
 
-    /// The files, for reports.
-    pub(super) fn files(&self) -> impl Iterator<Item = &SectionFile> {
-        std::iter::once(&self.file).chain(&self.secondary)
+    /// The files and what they are read for, in the order in which they were written.
+    pub(super) fn files(&self) -> impl Iterator<Item = (&SectionFile, FileRole)> {
+        let secondary = self.secondary.iter().map(|file| (file, FileRole::Rerank));
+        std::iter::once((&self.file, FileRole::Candidates)).chain(secondary)
+    }
+
+    /// Says that [`Self::reconstruct`] will read these rows soon.
+    pub(super) fn read_ahead(&self, rows: Range<u32>) {
+        let bytes = |stride: usize| {
+            u64::from(rows.start) * stride as u64..u64::from(rows.end) * stride as u64
+        };
+        // Hints, see `memory`.
+        let _ = self.file.advise_range(sections::PRIMARY, bytes(self.row_bytes()), Access::Soon);
+        if let Some(file) = &self.secondary {
+            let bytes = bytes(self.codec().secondary_stride());
+            let _ = file.advise_range(sections::SECONDARY, bytes, Access::Soon);
+        }
     }
 
     /// What scores the codes on this machine.
@@ -204,20 +218,20 @@ pub fn sample_vectors(
 pub(super) fn write_codes(
     plan: &BuildPlan<'_>,
     folder: &str,
-    index: usize,
+    (index, field): (usize, &VectorField),
     trained: &TrainedCodec,
     sources: &[BuildSource],
 ) -> Result<Vec<FileEntry>> {
-    let (directory, codec) = (plan.directory, &trained.codec);
+    let codec = &trained.codec;
     let name = sections::codes_file(index);
-    let mut writer = SectionWriter::create(directory, &format!("{folder}/{name}"))?;
+    let mut writer = plan.create_file(folder, &name, field)?;
     write_codec(&mut writer, trained)?;
     writer.begin_section(sections::PRIMARY)?;
     let (stride, second_stride) = (codec.primary_layout().stride(), codec.secondary_stride());
     let second_name = sections::secondary_file(index);
     let mut second = None;
     if second_stride > 0 {
-        let mut writer = SectionWriter::create(directory, &format!("{folder}/{second_name}"))?;
+        let mut writer = plan.create_file(folder, &second_name, field)?;
         writer.begin_section(sections::SECONDARY)?;
         second = Some(writer);
     }
@@ -225,6 +239,7 @@ pub(super) fn write_codes(
     for source in sources {
         for range in source.live_ranges() {
             rows.clear();
+            source.reader.read_ahead(index, range.clone());
             source.reader.visit_vectors(index, range, &mut |_, view, range| {
                 for row in range {
                     rows.extend(view.row(row).to_f32());

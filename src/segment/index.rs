@@ -1,17 +1,18 @@
 //! The index of a field: built over the codes of a sealed segment some time after it, in a folder
 //! of its own, so that it appears whole or not at all.
 
-use lanner_storage::{Directory, FileEntry, IndexEntry, SectionFile, SectionWriter};
+use lanner_storage::{Directory, FileEntry, IndexEntry, SectionFile, SectionWriter, StorageError};
 use serde::{Deserialize, Serialize};
 
 use super::builder::{finish, write_folder};
 use super::codes::FieldCodes;
-use super::{sealed, sections};
+use super::memory::place;
+use super::{FileMemory, FileRole, SegmentFile, sealed, sections};
 use crate::error::{Error, Result};
 use crate::index::graph::Adjacency;
 use crate::index::ivf::Lists;
 use crate::index::{Ask, BuiltIndex, Calibration, CodeScores, Effort, IndexView, Scratch};
-use crate::model::IndexKind;
+use crate::model::{IndexKind, Memory};
 use crate::quantization::PrimaryQuery;
 
 /// What an index is, and what was measured when it was built.
@@ -35,12 +36,15 @@ pub struct IndexReport {
 #[derive(Debug)]
 pub struct FieldIndex {
     file: SectionFile,
+    number: u64,
     report: IndexReport,
     rows: u32,
+    memory: FileMemory,
 }
 
 impl FieldIndex {
-    /// Opens the index in `folder` and checks that its parts have the lengths they should.
+    /// Opens the index in `folder` and checks that its parts have the lengths they should. Edges
+    /// and lists are not read: searches pass over rows that are not there.
     ///
     /// # Errors
     /// [`lanner_storage::StorageError::Corrupted`] naming the section that has not.
@@ -50,10 +54,11 @@ impl FieldIndex {
         entry: &IndexEntry,
         codes: &FieldCodes,
         rows: u32,
+        memory: Memory,
     ) -> Result<Self> {
         let path = format!("{folder}/{}", entry.file.name);
         let file = SectionFile::open_expecting(directory, &path, &entry.file.summary())?;
-        file.verify()?;
+        file.verify_sections(|section| !sections::is_read_on_demand(section))?;
         let report: IndexReport = serde_json::from_slice(file.section(sections::INDEX)?)
             .map_err(|error| file.corrupted(sections::INDEX, error.to_string()))?;
         let count = rows as usize;
@@ -87,7 +92,24 @@ impl FieldIndex {
             }
             kind => return bad(sections::INDEX, format!("an index of kind {}", kind.as_str())),
         }
-        Ok(Self { file, report, rows })
+        let memory = place(&file, memory, FileRole::Candidates);
+        Ok(Self { file, number: entry.number, report, rows, memory })
+    }
+
+    /// Its file, for reports.
+    pub(super) fn describe(&self) -> SegmentFile {
+        let sections = self.file.sections().iter();
+        SegmentFile {
+            name: format!("../{}/{}", self.number, sections::INDEX_FILE),
+            size_bytes: self.size_bytes(),
+            sections: sections.map(|info| (info.name.clone(), info.len)).collect(),
+            memory: self.memory,
+        }
+    }
+
+    /// As [`super::SealedSegment::damage`].
+    pub(super) fn damage(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Vec<StorageError> {
+        self.file.damage(go_on)
     }
 
     /// What the index is.
@@ -147,10 +169,14 @@ pub fn write_index(
     folder: &str,
     index: &BuiltIndex,
     report: &IndexReport,
+    memory: Memory,
 ) -> Result<FileEntry> {
     write_folder(directory, folder, |temporary| {
         let name = sections::INDEX_FILE.to_owned();
         let mut writer = SectionWriter::create(directory, &format!("{temporary}/{name}"))?;
+        if memory == Memory::Cold {
+            writer.set_cold();
+        }
         let json = serde_json::to_vec(report)
             .map_err(|error| Error::Internal(format!("cannot encode an index: {error}")))?;
         writer.write_section(sections::INDEX, &json)?;

@@ -9,6 +9,7 @@
 mod builder;
 mod codes;
 mod index;
+mod memory;
 mod mutable;
 mod payload_index;
 mod row_filter;
@@ -22,6 +23,7 @@ pub use builder::{BuildPlan, BuildSource, build_segment};
 pub(crate) use builder::{finish, write_folder};
 pub use codes::{FieldCodes, sample_vectors};
 pub use index::{FieldIndex, IndexReport, write_index};
+pub use memory::{FileMemory, FileRole};
 pub use mutable::{MutableReader, MutableSegment};
 use roaring::RoaringBitmap;
 pub use row_filter::{Cardinality, RowFilter};
@@ -92,6 +94,10 @@ pub trait SegmentReader: Send + Sync {
         range: Range<u32>,
         visit: &mut dyn FnMut(u32, VectorsView<'_>, Range<usize>),
     );
+
+    /// Says that [`Self::visit_vectors`] will read these rows soon, where the system reads nothing
+    /// ahead by itself.
+    fn read_ahead(&self, _field: usize, _rows: Range<u32>) {}
 
     /// Asks for what re-ranking a row will read.
     fn prefetch_vector(&self, _field: usize, _row: u32) {}

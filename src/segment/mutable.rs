@@ -287,7 +287,8 @@ mod tests {
             .with_field("v", VectorField::single(1, Metric::Dot))
             .with_payload("n", crate::model::PayloadType::Integer);
         let segment = Arc::new(MutableSegment::default());
-        for id in 0..3 {
+        // The last batch begins after the last row of the reader.
+        for id in 0..4 {
             let mut builder = PointBatchBuilder::new(&declared);
             let payload = Payload::parse("{\"n\": 7}").unwrap();
             builder.push(Point::new(id).with_vector("v", vec![1.0]).with_payload(payload)).unwrap();

@@ -1,24 +1,29 @@
 //! The sealed segment: read-only files, mapped into memory.
 //!
-//! Opening checks every file against the manifest, every section against its checksum, and every
-//! number that is later used as an index. After that, reading needs no further checks but the
-//! UTF-8 of texts.
+//! Opening checks every file against the manifest, every section that numbers are taken from
+//! against its checksum, and every number that is later used as an index. The sections that make
+//! up nearly all of the bytes (vectors, codes, payloads) are not read: no content of theirs leads
+//! out of bounds, and [`SealedSegment::damage`] compares them with their checksums on demand.
 
 use std::cmp::Ordering;
 use std::ops::Range;
 
 use std::sync::OnceLock;
 
-use lanner_storage::{Directory, IndexEntry, SectionFile, SegmentEntry, StorageError};
+use lanner_storage::{
+    Access, Directory, FileEntry, IndexEntry, SectionFile, SegmentEntry, StorageError,
+};
 use roaring::RoaringBitmap;
+use serde::de::IgnoredAny;
 
+use super::memory::place;
 use super::payload_index::PayloadIndex;
 use super::row_filter::Node;
-use super::{FieldCodes, FieldIndex, RowFilter, SegmentReader, sections};
+use super::{FieldCodes, FieldIndex, FileMemory, FileRole, RowFilter, SegmentReader, sections};
 use crate::error::{Error, Result};
 use crate::model::{
-    CollectionConfig, Condition, Elements, ElementsRef, Payload, PointId, PointIdRef, Scalar,
-    VectorField, VectorKind, VectorsView,
+    CollectionConfig, Condition, Elements, ElementsRef, Memory, Payload, PointId, PointIdRef,
+    Scalar, VectorField, VectorKind, VectorsView,
 };
 
 /// Rows that are reconstructed at once.
@@ -33,6 +38,8 @@ pub struct SealedSegment {
     /// There if the collection declares payload paths.
     payload_index: Option<PayloadIndex>,
     fields: Vec<SealedField>,
+    /// How each of the files uses memory, in their order.
+    memory: Vec<FileMemory>,
 }
 
 #[derive(Debug)]
@@ -54,14 +61,17 @@ pub struct SegmentFile {
     pub size_bytes: u64,
     /// Its sections: name and length in bytes.
     pub sections: Vec<(String, u64)>,
+    /// How it uses memory.
+    pub memory: FileMemory,
 }
 
 impl SealedSegment {
-    /// Opens and checks the segment in `folder`.
+    /// Opens and checks the segment in `folder`, but for the content of vectors, codes and
+    /// payloads; see [`Self::damage`]. Of a pinned field, reads what is pinned.
     ///
     /// # Errors
-    /// [`StorageError::Corrupted`] naming file and section if anything differs from what was
-    /// sealed, [`StorageError::UnsupportedFormat`] for a newer format.
+    /// [`StorageError::Corrupted`] naming file and section if anything that is checked differs
+    /// from what was sealed, [`StorageError::UnsupportedFormat`] for a newer format.
     pub fn open(
         directory: &dyn Directory,
         folder: &str,
@@ -76,7 +86,7 @@ impl SealedSegment {
                 detail: format!("the manifest does not list `{path}`"),
             })?;
             let file = SectionFile::open_expecting(directory, &path, &listed.summary())?;
-            file.verify()?;
+            file.verify_sections(|section| !sections::is_read_on_demand(section))?;
             Ok(file)
         };
         let points = open(sections::POINTS_FILE)?;
@@ -106,10 +116,52 @@ impl SealedSegment {
             field.check(entry.rows)?;
             fields.push(field);
         }
-        let segment = Self { entry, points, text_rows, payload_index, fields };
+        let memory = Vec::new();
+        let mut segment = Self { entry, points, text_rows, payload_index, fields, memory };
         segment.check_ids()?;
         segment.check_payloads()?;
+        segment.memory = segment.place();
         Ok(segment)
+    }
+
+    /// Sets up how the files use memory.
+    fn place(&self) -> Vec<FileMemory> {
+        let fields = self.fields.iter().flat_map(|field| {
+            field.files().map(|(file, role)| place(file, field.settings.memory, role))
+        });
+        let whole =
+            std::iter::once(&self.points).chain(self.payload_index.iter().map(PayloadIndex::file));
+        let whole = whole.map(|file| place(file, Memory::default(), FileRole::Points));
+        whole.chain(fields).collect()
+    }
+
+    /// All files, in the order in which the builder lists them.
+    fn open_files(&self) -> impl Iterator<Item = &SectionFile> {
+        let fields = self.fields.iter().flat_map(SealedField::files);
+        let index = self.payload_index.iter().map(PayloadIndex::file);
+        std::iter::once(&self.points).chain(index).chain(fields.map(|(file, _)| file))
+    }
+
+    /// Compares everything in the files with its checksum, and returns an error for each section
+    /// that differs. `go_on` is told how many bytes were read since it was told last; if it
+    /// returns `false`, what is left is not checked.
+    pub fn damage(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Vec<StorageError> {
+        self.open_files().flat_map(|file| file.damage(go_on)).collect()
+    }
+
+    /// As [`Self::damage`], of the files of one field.
+    pub fn field_damage(
+        &self,
+        field: usize,
+        go_on: &mut dyn FnMut(u64) -> bool,
+    ) -> Vec<StorageError> {
+        self.fields[field].files().flat_map(|(file, _)| file.damage(go_on)).collect()
+    }
+
+    /// As [`Self::damage`], of the indexes, which are no part of the segment's files.
+    pub fn index_damage(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Vec<StorageError> {
+        let indexes = self.fields.iter().filter_map(|field| field.index.get());
+        indexes.flat_map(|index| index.damage(go_on)).collect()
     }
 
     /// Opens an index of a field, for [`Self::attach_index`]; `None` if the field has no codes, as
@@ -125,7 +177,8 @@ impl SealedSegment {
         entry: &IndexEntry,
     ) -> Result<Option<FieldIndex>> {
         let Some(codes) = self.codes(field) else { return Ok(None) };
-        FieldIndex::open(directory, folder, entry, codes, self.entry.rows).map(Some)
+        let memory = self.fields[field].settings.memory;
+        FieldIndex::open(directory, folder, entry, codes, self.entry.rows, memory).map(Some)
     }
 
     /// Queries of the field use the index from now on. A field has one index at most: another is
@@ -144,20 +197,20 @@ impl SealedSegment {
         self.entry.files.iter().map(|file| file.len).sum()
     }
 
-    /// The files with their sections, for reports.
-    pub fn files<'s>(&'s self) -> Vec<SegmentFile> {
-        let codes = |field: &'s SealedField| field.codes.iter().flat_map(FieldCodes::files);
-        let fields = self.fields.iter();
-        let open = fields.flat_map(|field| std::iter::once(&field.file).chain(codes(field)));
-        let index = self.payload_index.iter().map(PayloadIndex::file);
-        let open = std::iter::once(&self.points).chain(index).chain(open);
-        // The builder lists the files in this order.
-        let describe = |(file, entry): (&SectionFile, &lanner_storage::FileEntry)| SegmentFile {
-            name: entry.name.clone(),
-            size_bytes: entry.len,
-            sections: file.sections().iter().map(|info| (info.name.clone(), info.len)).collect(),
+    /// The files with their sections, and those of the indexes, for reports.
+    pub fn files(&self) -> Vec<SegmentFile> {
+        let files = self.open_files().zip(&self.memory).zip(&self.entry.files);
+        let describe = |((file, memory), entry): ((&SectionFile, &FileMemory), &FileEntry)| {
+            let sections = file.sections().iter();
+            SegmentFile {
+                name: entry.name.clone(),
+                size_bytes: entry.len,
+                sections: sections.map(|info| (info.name.clone(), info.len)).collect(),
+                memory: *memory,
+            }
         };
-        open.zip(&self.entry.files).map(describe).collect()
+        let indexes = self.fields.iter().filter_map(|field| field.index.get());
+        files.map(describe).chain(indexes.map(FieldIndex::describe)).collect()
     }
 
     fn check_ids(&self) -> Result<()> {
@@ -195,8 +248,10 @@ impl SealedSegment {
 
 impl SealedField {
     fn check(&self, rows: u32) -> Result<()> {
-        let settings = self.file.section(sections::FIELD)?;
-        if serde_json::from_slice::<VectorField>(settings).ok().as_ref() != Some(&self.settings) {
+        let stored = serde_json::from_slice::<VectorField>(self.file.section(sections::FIELD)?);
+        // The use of memory does not change the bytes.
+        let stored = stored.ok().map(|stored| stored.in_memory(self.settings.memory));
+        if stored.as_ref() != Some(&self.settings) {
             let detail = "the settings differ from the collection's";
             return Err(corrupted(&self.file, sections::FIELD, detail));
         }
@@ -220,6 +275,18 @@ impl SealedField {
             return Err(corrupted(&self.file, sections::VECTORS, detail));
         }
         Ok(())
+    }
+
+    /// The files and what they are read for, in the order in which they were written.
+    fn files(&self) -> impl Iterator<Item = (&SectionFile, FileRole)> {
+        let role = if self.codes.is_some() { FileRole::Rerank } else { FileRole::Candidates };
+        let codes = self.codes.iter().flat_map(FieldCodes::files);
+        std::iter::once((&self.file, role)).chain(codes)
+    }
+
+    /// Whether vectors are read a page at a time, unless that is announced.
+    fn is_read_at_random(&self) -> bool {
+        self.codes.is_some() || self.settings.memory == Memory::Cold
     }
 
     /// Whether the vectors are there; if not, codes stand for them.
@@ -306,7 +373,12 @@ impl SegmentReader for SealedSegment {
         if range.is_empty() {
             return Ok(None);
         }
-        Ok(Some(Payload::from_stored(self.text(sections::PAYLOADS, range)?)))
+        let text = self.text(sections::PAYLOADS, range)?;
+        let sound = |text| serde_json::from_str::<IgnoredAny>(text).is_ok();
+        if !text.starts_with('{') || !sound(text) {
+            return Err(corrupted(&self.points, sections::PAYLOADS, "not a JSON object"));
+        }
+        Ok(Some(Payload::from_stored(text)))
     }
 
     fn filter<'s>(&'s self, condition: &Condition) -> Result<RowFilter<'s>> {
@@ -339,6 +411,25 @@ impl SegmentReader for SealedSegment {
         if let Some(view) = field.view() {
             visit(0, view, range.start as usize..range.end as usize);
         }
+    }
+
+    fn read_ahead(&self, field: usize, rows: Range<u32>) {
+        let field = &self.fields[field];
+        if !field.is_read_at_random() || rows.is_empty() {
+            return;
+        }
+        if let Some(codes) = field.codes.as_ref().filter(|_| !field.has_raw()) {
+            return codes.read_ahead(rows);
+        }
+        let vector_bytes = (field.settings.dimension * field.settings.element.size_bytes()) as u64;
+        let first_vector = |row: u32| match field.view().and_then(|view| view.offsets) {
+            Some(offsets) => offsets.get(row as usize).copied().unwrap_or(u64::MAX),
+            None => u64::from(row),
+        };
+        let at = |row| first_vector(row).saturating_mul(vector_bytes);
+        // A hint, see `memory`.
+        let _ =
+            field.file.advise_range(sections::VECTORS, at(rows.start)..at(rows.end), Access::Soon);
     }
 
     fn prefetch_vector(&self, field: usize, row: u32) {

@@ -63,6 +63,11 @@ pub const LIST_OFFSETS: &str = "list_offsets";
 pub const LIST_ROWS: &str = "list_rows";
 /// Lists: the primary records in that order, and slack.
 pub const LIST_CODES: &str = "list_codes";
+/// Whether a section is large and no content of it leads out of bounds: opening a file does not
+/// read it, and whoever does must make do with any bytes.
+pub fn is_read_on_demand(name: &str) -> bool {
+    matches!(name, VECTORS | PRIMARY | SECONDARY | PAYLOADS | EDGES | LIST_ROWS | LIST_CODES)
+}
 
 /// The file with the codec and the primary codes of a field.
 pub fn codes_file(index: usize) -> String {

@@ -25,7 +25,7 @@ impl View {
 }
 
 /// A row of a snapshot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Location {
     /// Index of the view.
     pub view: u32,

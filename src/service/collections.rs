@@ -11,7 +11,7 @@ use super::proto::{
     DeleteCollectionResponse, FlushCollectionRequest, FlushCollectionResponse,
     GetCollectionRequest, GetCollectionResponse, ListCollectionsRequest, ListCollectionsResponse,
     OptimizeCollectionRequest, OptimizeCollectionResponse, TrainCollectionRequest,
-    TrainCollectionResponse,
+    TrainCollectionResponse, VerifyCollectionRequest, VerifyCollectionResponse,
 };
 use super::{blocking, on_collection};
 use crate::model::Problem;
@@ -99,5 +99,15 @@ impl CollectionService for Collections {
         })
         .await?;
         Ok(Response::new(TrainCollectionResponse {}))
+    }
+
+    async fn verify_collection(
+        &self,
+        request: Request<VerifyCollectionRequest>,
+    ) -> Result<Response<VerifyCollectionResponse>, Status> {
+        let name = request.into_inner().name;
+        let damage = on_collection(&self.0, name, |collection| Ok(collection.verify(|_| {})));
+        let damage = damage.await?.iter().map(ToString::to_string).collect();
+        Ok(Response::new(VerifyCollectionResponse { damage }))
     }
 }

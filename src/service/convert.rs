@@ -11,7 +11,7 @@ pub mod to_model {
     use half::slice::HalfFloatSliceExt;
     use prost::bytes::Bytes;
 
-    use super::super::{compression, filter, index, proto};
+    use super::super::{compression, filter, index, memory, proto};
     use crate::model::{PointBatchBuilder, Problem};
     use crate::{
         CollectionConfig, Durability, ElementType, Explanation, Filter, Hit, Include, InvalidInput,
@@ -50,7 +50,11 @@ pub mod to_model {
     /// # Errors
     /// If one is not set.
     pub fn point_ids(ids: Vec<proto::PointId>) -> Result<Vec<PointId>> {
-        let convert = |(index, id)| point_id(Some(id), &format!("ids[{index}]"));
+        ids_at(ids, "ids")
+    }
+
+    fn ids_at(ids: Vec<proto::PointId>, path: &str) -> Result<Vec<PointId>> {
+        let convert = |(index, id)| point_id(Some(id), &format!("{path}[{index}]"));
         ids.into_iter().enumerate().map(convert).collect()
     }
 
@@ -201,8 +205,9 @@ pub mod to_model {
             Err(_) => return Err(mismatch("element", "f32 or f16", field.element)),
         };
         let compression = compression::to_model(field.compression)?;
-        let (index, dimension) = (index::to_model(field.index)?, field.dimension as usize);
-        Ok(VectorField { dimension, kind, metric, element, compression, index })
+        let (index, memory) = (index::to_model(field.index)?, memory::to_model(field.memory)?);
+        let dimension = field.dimension as usize;
+        Ok(VectorField { dimension, kind, metric, element, compression, index, memory })
     }
 
     /// A query.
@@ -217,7 +222,11 @@ pub mod to_model {
             Some(proto::search_request::Query::Point(id)) => {
                 Query::Point(point_id(Some(id), "point")?)
             }
-            None => return Err(missing("query", "`vector` or `point`")),
+            Some(proto::search_request::Query::Recommend(examples)) => Query::Recommend {
+                positive: ids_at(examples.positive, "positive")?,
+                negative: ids_at(examples.negative, "negative")?,
+            },
+            None => return Err(missing("query", "`vector`, `point` or `recommend`")),
         };
         Ok(QueryRequest {
             field: request.field,
@@ -225,6 +234,7 @@ pub mod to_model {
             filter: request.filter.map(filter::to_model).transpose()?,
             limit: request.limit as usize,
             offset: request.offset as usize,
+            score_threshold: request.score_threshold,
             include: include(request.include),
             params: params(request.params),
             explain: request.explain,
@@ -276,7 +286,7 @@ pub mod to_model {
 
 /// The engine's types to messages.
 pub mod from_model {
-    use super::super::{compression, filter, index, proto};
+    use super::super::{compression, filter, index, memory, proto};
     use crate::{
         CollectionConfig, CollectionInfo, Durability, ElementType, Filter, Hit, Include, Metric,
         Point, PointId, Query, QueryRequest, QueryResponse, SegmentInfo, Stage, Vector,
@@ -365,6 +375,7 @@ pub mod from_model {
             element: element.into(),
             compression: Some(compression::from_model(&field.compression)),
             index: Some(index::from_model(&field.index)),
+            memory: memory::from_model(field.memory),
         }
     }
 
@@ -389,6 +400,7 @@ pub mod from_model {
             name: file.name.clone(),
             size_bytes: file.size_bytes,
             sections: file.sections.iter().map(section).collect(),
+            memory: memory::from_file(file.memory),
         };
         proto::SegmentInfo {
             number: segment.number,
@@ -424,6 +436,12 @@ pub mod from_model {
         let query = match &request.query {
             Query::Vector(value) => proto::search_request::Query::Vector(vector(value)),
             Query::Point(id) => proto::search_request::Query::Point(point_id(id)),
+            Query::Recommend { positive, negative } => {
+                proto::search_request::Query::Recommend(proto::RecommendQuery {
+                    positive: positive.iter().map(point_id).collect(),
+                    negative: negative.iter().map(point_id).collect(),
+                })
+            }
         };
         let count = |count: usize| count.try_into().unwrap_or(u32::MAX);
         proto::SearchRequest {
@@ -440,6 +458,7 @@ pub mod from_model {
             }),
             explain: request.explain,
             filter: request.filter.as_ref().map(filter::from_model),
+            score_threshold: request.score_threshold,
         }
     }
 

@@ -9,6 +9,7 @@ pub(crate) mod compression;
 mod convert;
 mod filter;
 pub(crate) mod index;
+pub(crate) mod memory;
 mod points;
 mod query;
 mod server;

@@ -27,7 +27,7 @@ pub use catalog::{
 pub use directory::{Directory, FaultyDirectory, LocalDirectory, WriteFile, check_path};
 pub use error::{Result, StorageError};
 pub use lock::DatabaseLock;
-pub use mapped_file::MappedFile;
+pub use mapped_file::{Access, MappedFile};
 pub use section_file::{
     FORMAT, FileSummary, MAX_NAME_BYTES, SectionFile, SectionInfo, SectionWriter,
 };

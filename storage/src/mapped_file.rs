@@ -1,11 +1,25 @@
 //! Read-only files mapped into memory. The only unsafe code of this crate.
 
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 
 use crate::error::{Result, StorageError};
+
+/// How a part of a mapped file will be read: a hint for the operating system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// In order, more or less: what surrounds a page that is missing is read with it.
+    Ordered,
+    /// Here and there: only the page that is missing is read.
+    Random,
+    /// Soon: it is read ahead of use, also where access is random otherwise.
+    Soon,
+    /// Often: it is backed by huge pages where the file system can (most cannot).
+    HugePages,
+}
 
 /// The bytes of a file that no longer changes.
 #[derive(Debug)]
@@ -45,5 +59,42 @@ impl MappedFile {
     /// The file, for errors.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Says how the bytes of `range` will be read.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`] if the range is out of bounds or the system does not know the advice;
+    /// reading works as before.
+    pub fn advise(&self, range: Range<usize>, access: Access) -> Result<()> {
+        let Some(map) = self.map.as_ref().filter(|_| !range.is_empty()) else { return Ok(()) };
+        if range.end > map.len() {
+            return Err(self.failed("advise on", std::io::ErrorKind::InvalidInput.into()));
+        }
+        let advice = match access {
+            Access::Ordered => memmap2::Advice::Normal,
+            Access::Random => memmap2::Advice::Random,
+            Access::Soon => memmap2::Advice::WillNeed,
+            #[cfg(target_os = "linux")]
+            Access::HugePages => memmap2::Advice::HugePage,
+            #[cfg(not(target_os = "linux"))]
+            Access::HugePages => return Ok(()),
+        };
+        map.advise_range(advice, range.start, range.len())
+            .map_err(|source| self.failed("advise on", source))
+    }
+
+    /// Reads the whole file and keeps it in memory as long as this lives.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`] if the limit on locked memory (`RLIMIT_MEMLOCK`) does not allow it;
+    /// reading works as before.
+    pub fn lock(&self) -> Result<()> {
+        let lock = |map: &Mmap| map.lock().map_err(|source| self.failed("lock in memory", source));
+        self.map.as_ref().map_or(Ok(()), lock)
+    }
+
+    fn failed(&self, op: &'static str, source: std::io::Error) -> StorageError {
+        StorageError::Io { op, path: self.path.clone(), source }
     }
 }

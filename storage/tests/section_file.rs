@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use lanner_storage::{
-    Directory, LocalDirectory, SectionFile, SectionInfo, SectionWriter, StorageError,
+    Access, Directory, LocalDirectory, SectionFile, SectionInfo, SectionWriter, StorageError,
 };
 use proptest::prelude::*;
 
@@ -76,6 +76,87 @@ fn every_truncation_and_every_extension_is_reported() {
     }
     fs::write(&path, [&sound[..], &[0]].concat()).unwrap();
     assert!(check(&directory, "a.sec").is_err());
+}
+
+#[test]
+fn damage_lists_every_section_that_differs_and_can_be_broken_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = LocalDirectory::new(folder.path());
+    // More than is read ahead at once.
+    let large: Vec<u8> = (0..9_000_000_u32).map(|i| (i % 251) as u8).collect();
+    let sections = [&example()[..], &[("large".to_owned(), large)]].concat();
+    write(&directory, "a.sec", &sections, 1 << 20);
+    let path = folder.path().join("a.sec");
+    let sound = SectionFile::open(&directory, "a.sec").unwrap();
+    let mut read = 0;
+    let mut count = |bytes| {
+        read += bytes;
+        true
+    };
+    assert!(sound.damage(&mut count).is_empty());
+    assert_eq!(read, 100 + 300 + 9_000_000);
+    let at = |name: &str| {
+        let section = sound.sections().iter().find(|section| section.name == name).unwrap();
+        (section.offset + section.len - 1) as usize
+    };
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[at("ids")] ^= 1;
+    bytes[at("large")] ^= 1;
+    drop(sound);
+    fs::write(&path, bytes).unwrap();
+    let file = SectionFile::open(&directory, "a.sec").unwrap();
+    let damage: Vec<String> = file.damage(&mut |_| true).iter().map(|e| e.to_string()).collect();
+    assert_eq!(damage.len(), 2, "{damage:?}");
+    assert!(damage[0].contains("`ids`") && damage[1].contains("`large`"), "{damage:?}");
+    let mut left = 1;
+    let mut twice = |_| {
+        left -= 1;
+        left >= 0
+    };
+    assert_eq!(file.damage(&mut twice).len(), 1, "the large section was not read");
+
+    file.verify_sections(|name| name == "vectors").unwrap();
+    let error = file.verify_sections(|name| name == "ids").unwrap_err().to_string();
+    assert!(error.contains("`ids`"), "{error}");
+}
+
+#[test]
+fn advice_changes_no_byte_and_has_bounds() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = LocalDirectory::new(folder.path());
+    write(&directory, "a.sec", &example(), 64);
+    let file = SectionFile::open(&directory, "a.sec").unwrap();
+    for access in [Access::Random, Access::Soon, Access::Ordered] {
+        file.advise_all(access).unwrap();
+        file.advise_range("missing", 0..5, access).unwrap();
+        for range in [0..u64::MAX, 299..300, 500..600, 7..7] {
+            file.advise_range("vectors", range, access).unwrap();
+        }
+    }
+    // Where files cannot have huge pages this is refused.
+    let _ = file.advise_all(Access::HugePages);
+    // A page fits any limit that lets processes lock anything.
+    let _ = file.lock();
+    file.verify().unwrap();
+    let mapped = directory.open("a.sec").unwrap();
+    let len = mapped.as_slice().len();
+    mapped.advise(0..len, Access::Random).unwrap();
+    assert!(mapped.advise(0..len + 1, Access::Random).is_err());
+    fs::write(folder.path().join("empty"), "").unwrap();
+    let empty = directory.open("empty").unwrap();
+    empty.advise(0..0, Access::Soon).unwrap();
+    empty.lock().unwrap();
+}
+
+#[test]
+fn a_cold_file_is_written_like_any_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = LocalDirectory::new(folder.path());
+    let mut writer = SectionWriter::create(&directory, "a.sec").unwrap();
+    writer.set_cold();
+    writer.write_section("a", &[7; 1 << 20]).unwrap();
+    let summary = writer.finish().unwrap();
+    SectionFile::open_expecting(&directory, "a.sec", &summary).unwrap().verify().unwrap();
 }
 
 #[test]

@@ -12,6 +12,9 @@
 //!   (§3.2.1, Algorithm 1), started from the eigenvector search.
 //! - [`Method::Sphering`]: the unconstrained optimum (GleanVec, arXiv 2410.22347, §3).
 //!
+//! Second moments of many dimensions are not held: maps are then learned inside of the leading
+//! subspace of the vectors ([`Moments::sketched`]).
+//!
 //! The reduced space is then rotated by a fixed orthonormal matrix, the same for both maps, which
 //! changes no inner product: it spreads the variance evenly over the dimensions, so that the range
 //! of a vector, and with it the error of its codes, becomes smaller. That is ours
@@ -20,6 +23,8 @@
 mod eigenvectors;
 mod frank_wolfe;
 mod linalg;
+mod query_columns;
+mod sketch;
 mod sphering;
 
 use std::sync::OnceLock;
@@ -28,6 +33,7 @@ use self::linalg::{Matrix, columns_as_map, inner, map_back, map_rows, product, s
 use super::random::hash;
 use crate::kernels;
 pub use crate::model::ReductionMethod as Method;
+pub use query_columns::QueryColumns;
 
 /// Why no map could be learned.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +44,14 @@ pub enum LeanVecError {
     NoConvergence {
         /// Rows of the matrix.
         dimension: usize,
+    },
+    /// The maps have more dimensions than the subspace they are learned in.
+    #[error("expected at most {rank} dimensions, got {reduced}")]
+    BeyondSubspace {
+        /// Dimensions of the subspace.
+        rank: usize,
+        /// Dimensions of the maps.
+        reduced: usize,
     },
 }
 
@@ -50,6 +64,10 @@ pub struct Moments {
     /// greater part of the work, and a ladder of dimensions shares them.
     pca: OnceLock<Result<Maps, LeanVecError>>,
     sphering: OnceLock<Result<Maps, LeanVecError>>,
+    /// An orthonormal basis, shape [rank, dimension], of the subspace that the moments are of.
+    subspace: Option<Vec<f32>>,
+    /// D.
+    dimension: usize,
 }
 
 impl Moments {
@@ -58,7 +76,30 @@ impl Moments {
     pub fn new(base: &[f32], queries: &[f32], dimension: usize) -> Self {
         let queries = (!queries.is_empty()).then(|| second_moment(queries, dimension));
         let base = second_moment(base, dimension);
-        Self { base, queries, pca: OnceLock::new(), sphering: OnceLock::new() }
+        let (pca, sphering) = (OnceLock::new(), OnceLock::new());
+        Self { base, queries, pca, sphering, subspace: None, dimension }
+    }
+
+    /// The same inside of a subspace that holds as much of the base vectors as `rank` dimensions
+    /// can, and of the queries as half of that can: for dimensions whose moments are too large. The
+    /// seed starts the search for it.
+    pub fn sketched(
+        base: &[f32],
+        queries: &[f32],
+        dimension: usize,
+        rank: usize,
+        seed: u64,
+    ) -> Self {
+        let rank = rank.min(dimension);
+        let mut subspace = sketch::leading_subspace(base, dimension, rank, seed);
+        if !queries.is_empty() {
+            let of_queries = sketch::leading_subspace(queries, dimension, rank.div_ceil(2), seed);
+            subspace = sketch::union(&[subspace, of_queries], dimension);
+        }
+        let inside = subspace.len() / dimension;
+        let project = |rows: &[f32]| map_rows(rows, &subspace, dimension);
+        let moments = Self::new(&project(base), &project(queries), inside);
+        Self { subspace: Some(subspace), dimension, ..moments }
     }
 
     /// Whether there were queries; without, only [`Method::Pca`] can be learned.
@@ -66,13 +107,12 @@ impl Moments {
         self.queries.is_some()
     }
 
-    fn dimension(&self) -> usize {
-        self.base.nrows()
-    }
-
     /// The maps before they are rotated; without queries PCA, whatever the method.
     fn maps(&self, method: Method, reduced: usize) -> Result<Maps, LeanVecError> {
         let base = &self.base;
+        if reduced > base.nrows() {
+            return Err(LeanVecError::BeyondSubspace { rank: base.nrows(), reduced });
+        }
         match (method, &self.queries) {
             (Method::Pca, _) | (_, None) => {
                 let full = self.pca.get_or_init(|| eigenvectors::pca(base));
@@ -134,9 +174,15 @@ impl Reduction {
     ) -> Result<Self, LeanVecError> {
         let maps = moments.maps(method, reduced)?;
         let rotation = rotation(reduced, seed);
-        let rotated = |map: &Matrix| columns_as_map(&product(map.as_ref(), rotation.as_ref()));
+        let rotated = |map: &Matrix| {
+            let map = columns_as_map(&product(map.as_ref(), rotation.as_ref()));
+            match &moments.subspace {
+                None => map,
+                Some(subspace) => map_back(&map, subspace, moments.dimension),
+            }
+        };
         Ok(Self {
-            dimension: moments.dimension(),
+            dimension: moments.dimension,
             query_map: rotated(&maps.query),
             base_map: maps.base.as_ref().map(rotated),
         })
@@ -197,6 +243,11 @@ impl Reduction {
         mapped
     }
 
+    /// A by columns, for queries of which most elements are zero.
+    pub fn query_columns(&self) -> QueryColumns {
+        QueryColumns::new(&self.query_map, self.dimension)
+    }
+
     /// Aᵀ y for each reduced row y, shape [n, D]: the vector that has with every query the inner
     /// product which the maps give it.
     pub fn expand(&self, reduced: &[f32]) -> Vec<f32> {
@@ -204,12 +255,14 @@ impl Reduction {
     }
 
     /// The loss f of these maps: the mean squared error of inner products, over all pairs of what
-    /// the moments were made of. Without queries, K_X stands for K_Q.
+    /// the moments were made of (of a sketch: of what its subspace holds). Without queries, K_X
+    /// stands for K_Q.
     pub fn loss(&self, moments: &Moments) -> f64 {
+        let inside = moments.base.nrows();
         let matrix = |map: &[f32]| {
-            Matrix::from_fn(self.dimension, self.reduced(), |i, j| {
-                f64::from(map[j * self.dimension + i])
-            })
+            let projected = moments.subspace.as_ref().map(|s| map_rows(map, s, self.dimension));
+            let map = projected.as_deref().unwrap_or(map);
+            Matrix::from_fn(inside, self.reduced(), |i, j| f64::from(map[j * inside + i]))
         };
         let (query, base) = (matrix(&self.query_map), self.base_map.as_deref().map(matrix));
         let queries = moments.queries.as_ref().unwrap_or(&moments.base);
@@ -227,6 +280,11 @@ fn loss(base: &Matrix, queries: &Matrix, maps: &Maps) -> f64 {
     );
     // Rounding must not make a loss of almost nothing negative.
     (quadratic - 2.0 * inner(&query_side, &base_side) + inner(queries, base)).max(0.0)
+}
+
+/// The rotation of a space as a map, shape [dimension, dimension], row-major; orthonormal.
+pub(crate) fn rotation_map(dimension: usize, seed: u64) -> Vec<f32> {
+    columns_as_map(&rotation(dimension, seed))
 }
 
 /// The cosine transform (DCT-II) with signs at random on its inputs: orthonormal, and it spreads

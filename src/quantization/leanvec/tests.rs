@@ -134,3 +134,40 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn maps_from_a_sketch_lose_no_more_than_from_whole_moments() {
+    let base = rows(400, 64, 8, |j| 1.0 / (1 + j) as f32);
+    let queries = rows(300, 64, 9, |j| 1.0 / (64 - j) as f32);
+    let moments = Moments::new(&base, &queries, 64);
+    for (queries, methods) in [(&queries[..], &METHODS[..]), (&[], &METHODS[..1])] {
+        let sketch = Moments::sketched(&base, queries, 64, 24, 7);
+        for &method in methods {
+            let loss = |from| {
+                let learned = Reduction::learn(from, method, 12, 42).unwrap();
+                assert_eq!((learned.dimension(), learned.reduced()), (64, 12));
+                learned.loss(&moments)
+            };
+            let (whole, sketched) = (loss(&moments), loss(&sketch));
+            assert!(sketched < 1.15 * whole, "{method:?}: {sketched:e} {whole:e}");
+        }
+    }
+    let sketch = Moments::sketched(&base, &[], 64, 24, 7);
+    let beyond = Reduction::learn(&sketch, Method::Pca, 25, 42).unwrap_err();
+    assert_eq!(beyond, LeanVecError::BeyondSubspace { rank: 24, reduced: 25 });
+}
+
+#[test]
+fn columns_map_sparse_queries_like_rows() {
+    let base = rows(100, 20, 10, |_| 1.0);
+    let moments = Moments::new(&base, &base, 20);
+    let reduction = Reduction::learn(&moments, Method::Sphering, 6, 42).unwrap();
+    let mut query = vec![0.0; 20];
+    query[3..5].copy_from_slice(&[0.5, -1.0]);
+    query[17..].copy_from_slice(&[2.0, 0.25, 1.0]);
+    let runs = [(3, &query[3..5]), (17, &query[17..])];
+    let got = reduction.query_columns().map(runs.into_iter());
+    for (got, expected) in got.iter().zip(reduction.map_query(&query)) {
+        assert!((got - expected).abs() < 1e-5, "{got} {expected}");
+    }
+}

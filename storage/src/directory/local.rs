@@ -121,6 +121,12 @@ impl WriteFile for LocalFile {
         let synced = self.writer.flush().and_then(|()| self.writer.get_ref().sync_all());
         synced.map_err(failed("sync", &self.path))
     }
+
+    fn evict(&mut self) {
+        // A hint: if it is refused, the pages go when memory gets short.
+        #[cfg(target_os = "linux")]
+        let _ = rustix::fs::fadvise(self.writer.get_ref(), 0, None, rustix::fs::Advice::DontNeed);
+    }
 }
 
 /// Makes the entries of a folder durable.

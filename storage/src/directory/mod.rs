@@ -72,6 +72,9 @@ pub trait WriteFile: Write + Send {
     /// # Errors
     /// [`StorageError::Io`]; what is on the disk is then unknown and the file must be given up.
     fn sync(&mut self) -> Result<()>;
+
+    /// Lets go of what memory keeps of synced content, because it will not be read soon.
+    fn evict(&mut self) {}
 }
 
 /// Checks a path against the pattern that every implementation accepts.

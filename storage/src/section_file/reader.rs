@@ -7,10 +7,13 @@ use super::format::{
     decode_entry, decode_header, decode_trailer,
 };
 use super::writer::FileSummary;
-use crate::checksum::checksum;
+use crate::checksum::{RunningChecksum, checksum};
 use crate::directory::Directory;
 use crate::error::{Result, StorageError};
-use crate::mapped_file::MappedFile;
+use crate::mapped_file::{Access, MappedFile};
+
+/// Bytes that are read ahead of a checksum.
+const WINDOW_BYTES: usize = 4 << 20;
 
 /// An open section file whose frame was checked.
 #[derive(Debug)]
@@ -22,13 +25,16 @@ pub struct SectionFile {
 
 impl SectionFile {
     /// Opens a file and checks its frame: header, trailer, table, and that sections are aligned,
-    /// in bounds and in order with nothing but zeros between them.
+    /// in bounds and in order with nothing but zeros between them. Until it is advised otherwise,
+    /// it is read a page at a time: reading around each page would read much of a large file.
     ///
     /// # Errors
     /// [`StorageError::Corrupted`] naming the part of the file,
     /// [`StorageError::UnsupportedFormat`], and I/O errors.
     pub fn open(directory: &dyn Directory, path: &str) -> Result<Self> {
         let file = directory.open(path)?;
+        // A hint: if it is refused, more is read.
+        let _ = file.advise(0..file.as_slice().len(), Access::Random);
         let trailer = check_frame(&file)?;
         let sections = read_table(&file, &trailer)?;
         let summary = FileSummary { len: trailer.file_len, checksum: trailer.table_checksum };
@@ -81,17 +87,81 @@ impl SectionFile {
             .ok_or_else(|| self.corrupted(name, "the section is missing"))
     }
 
-    /// Checks the content of all sections against their checksums.
+    /// Checks the content of all sections against their checksums, which reads the whole file.
     ///
     /// # Errors
     /// [`StorageError::Corrupted`] naming the first section that differs.
     pub fn verify(&self) -> Result<()> {
-        for section in &self.sections {
-            if checksum(self.bytes(section)) != section.checksum {
-                return Err(self.corrupted(&section.name, "the checksum does not match"));
+        self.verify_sections(|_| true)
+    }
+
+    /// Checks the content of the sections whose name is `wanted` against their checksums.
+    ///
+    /// # Errors
+    /// [`StorageError::Corrupted`] naming the first of them that differs.
+    pub fn verify_sections(&self, wanted: impl Fn(&str) -> bool) -> Result<()> {
+        let mut wanted = self.sections.iter().filter(|section| wanted(&section.name));
+        wanted.try_for_each(|section| self.check(section, &mut |_| true))
+    }
+
+    /// Checks the content of all sections against their checksums and returns an error for each
+    /// that differs. `go_on` is told how many bytes were read since it was told last; if it
+    /// returns `false`, what is left is not checked.
+    pub fn damage(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Vec<StorageError> {
+        let checked = self.sections.iter().map(|section| self.check(section, go_on));
+        checked.filter_map(Result::err).collect()
+    }
+
+    fn check(&self, section: &SectionInfo, go_on: &mut dyn FnMut(u64) -> bool) -> Result<()> {
+        let mut sum = RunningChecksum::default();
+        let (mut start, end) = (section.offset as usize, (section.offset + section.len) as usize);
+        // The file may be read a page at a time. A refused hint makes this slower and not wrong.
+        let read_ahead = |from: usize| {
+            let window = from.min(end)..(from + WINDOW_BYTES).min(end);
+            let _ = self.file.advise(window, Access::Soon);
+        };
+        read_ahead(start);
+        for window in self.bytes(section).chunks(WINDOW_BYTES) {
+            start += window.len();
+            read_ahead(start);
+            sum.update(window);
+            if !go_on(window.len() as u64) {
+                return Ok(());
             }
         }
-        Ok(())
+        if sum.finish() == section.checksum {
+            return Ok(());
+        }
+        Err(self.corrupted(&section.name, "the checksum does not match"))
+    }
+
+    /// Says how a range of the bytes of a section will be read, as far as the section has them. A
+    /// section that is missing needs no advice.
+    ///
+    /// # Errors
+    /// As [`MappedFile::advise`].
+    pub fn advise_range(&self, section: &str, range: Range<u64>, access: Access) -> Result<()> {
+        let Some(found) = self.sections.iter().find(|found| found.name == section) else {
+            return Ok(());
+        };
+        let at = |position: u64| (found.offset + position.min(found.len)) as usize;
+        self.file.advise(at(range.start)..at(range.end), access)
+    }
+
+    /// Says how the whole file will be read.
+    ///
+    /// # Errors
+    /// As [`MappedFile::advise`].
+    pub fn advise_all(&self, access: Access) -> Result<()> {
+        self.file.advise(0..self.file.as_slice().len(), access)
+    }
+
+    /// Reads the whole file and keeps it in memory as long as it is open.
+    ///
+    /// # Errors
+    /// As [`MappedFile::lock`].
+    pub fn lock(&self) -> Result<()> {
+        self.file.lock()
     }
 
     /// The error that says that a section does not hold what it should.

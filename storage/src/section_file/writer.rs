@@ -28,6 +28,7 @@ pub struct SectionWriter {
     position: u64,
     sections: Vec<SectionInfo>,
     open: Option<RunningChecksum>,
+    cold: bool,
 }
 
 impl SectionWriter {
@@ -38,10 +39,15 @@ impl SectionWriter {
     pub fn create(directory: &dyn Directory, path: &str) -> Result<Self> {
         let file = directory.create_file(path)?;
         let (position, sections, open) = (0, Vec::new(), None);
-        let mut writer = Self { path: path.into(), file, position, sections, open };
+        let mut writer = Self { path: path.into(), file, position, sections, open, cold: false };
         writer.put(&encode_header())?;
         debug_assert_eq!(writer.position, HEADER_BYTES as u64);
         Ok(writer)
+    }
+
+    /// Says that the file will not be read soon: it need not stay in memory once it is written.
+    pub fn set_cold(&mut self) {
+        self.cold = true;
     }
 
     /// Writes a whole section.
@@ -118,6 +124,9 @@ impl SectionWriter {
         self.put(&table)?;
         self.put(&encode_trailer(&trailer))?;
         self.file.sync()?;
+        if self.cold {
+            self.file.evict();
+        }
         Ok(FileSummary { len: trailer.file_len, checksum: trailer.table_checksum })
     }
 

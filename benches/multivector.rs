@@ -1,0 +1,159 @@
+//! Multi-vectors: encoding, and MaxSim over tokens in every form, on one core.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use lanner::kernels;
+use lanner::kernels::codes::CodeBits;
+use lanner::kernels::max_sim::{MaxSimKernel, MaxSimQuery, TokenLayout};
+use lanner::kernels::products::{Panels, ProductKernel};
+use lanner::multivector::encoding::fde::{FdeEncoder, FdeSettings};
+use lanner::multivector::{TokenCode, TokenCodec, TokenScorer, max_sim, pool_tokens};
+
+const DIMENSION: usize = 128;
+const DOCUMENT_TOKENS: usize = 96;
+const DOCUMENTS: usize = 1000;
+
+/// Unit tokens.
+fn tokens(count: usize, step: f32) -> Vec<f32> {
+    let mut values: Vec<f32> =
+        (0..count * DIMENSION).map(|i| ((i * i) as f32 * step).sin()).collect();
+    for token in values.chunks_exact_mut(DIMENSION) {
+        kernels::normalize(token);
+    }
+    values
+}
+
+fn encodings(criterion: &mut Criterion) {
+    let encoder = FdeEncoder::new(FdeSettings::default(), DIMENSION).unwrap();
+    let mut out = vec![0.0; encoder.dimension()];
+    let (query, document) = (tokens(32, 0.13), tokens(DOCUMENT_TOKENS, 0.37));
+    let mut group = criterion.benchmark_group("fde/20x32x16");
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("query of 32, sparse", |bencher| {
+        bencher.iter(|| encoder.sparse_query(black_box(&query)).unwrap());
+    });
+    group.bench_function("query of 32, dense", |bencher| {
+        bencher.iter(|| encoder.encode_query(black_box(&query), &mut out).unwrap());
+    });
+    group.bench_function("query of 5, sparse", |bencher| {
+        bencher.iter(|| encoder.sparse_query(black_box(&query[..5 * DIMENSION])).unwrap());
+    });
+    group.bench_function("document of 96", |bencher| {
+        bencher.iter(|| encoder.encode_document(black_box(&document), &mut out).unwrap());
+    });
+    let reduced = FdeSettings { final_projection: Some(1280), ..FdeSettings::default() };
+    let encoder = FdeEncoder::new(reduced, DIMENSION).unwrap();
+    let mut out = vec![0.0; encoder.dimension()];
+    group.bench_function("document of 96, projected to 1280", |bencher| {
+        bencher.iter(|| encoder.encode_document(black_box(&document), &mut out).unwrap());
+    });
+}
+
+fn storing(criterion: &mut Criterion) {
+    let document = tokens(DOCUMENT_TOKENS, 0.37);
+    let mut group = criterion.benchmark_group("tokens of a document");
+    group.throughput(Throughput::Elements(1));
+    for code in [TokenCode::Lvq8, TokenCode::Lvq4, TokenCode::F16] {
+        let codec = TokenCodec::new(code, DIMENSION);
+        let mut bytes = vec![0; codec.document_bytes(DOCUMENT_TOKENS)];
+        group.bench_function(format!("encode {code:?}"), |bencher| {
+            bencher.iter(|| codec.encode(black_box(&document), &mut bytes));
+        });
+    }
+    group.bench_function("pool by 2", |bencher| {
+        bencher.iter(|| pool_tokens(black_box(&document), DIMENSION, 2));
+    });
+}
+
+/// The best of some runs.
+fn fastest(mut run: impl FnMut()) -> Duration {
+    let time = |_| {
+        let start = Instant::now();
+        run();
+        start.elapsed()
+    };
+    (0..30).map(time).min().unwrap_or_default()
+}
+
+/// Products of 8-bit integers a second: the kernel's multiplications on registers alone.
+fn peak() -> Option<f64> {
+    let kernel = MaxSimKernel::detect();
+    let mut products = kernel.multiply_registers(1)?;
+    let elapsed = fastest(|| products = kernel.multiply_registers(1 << 18).unwrap_or(0));
+    Some(products as f64 / elapsed.as_secs_f64())
+}
+
+/// MaxSim of 1,000 documents that do not fit the second-level cache, by every kernel.
+fn documents(_: &mut Criterion) {
+    let peak = peak();
+    println!("register peak: {:.0} G products/s", peak.unwrap_or(0.0) / 1e9);
+    let documents = tokens(DOCUMENTS * DOCUMENT_TOKENS, 0.37);
+    for queries in [5, 32] {
+        let query = tokens(queries, 0.13);
+        let products = (queries * documents.len()) as f64;
+        let report = |name: &str, elapsed: Duration| {
+            let rate = products / elapsed.as_secs_f64();
+            let share = peak.map_or(0.0, |peak| 100.0 * rate / peak);
+            let ms = elapsed.as_secs_f64() * 1e3;
+            println!("{queries} tokens, {name}: {ms:.3} ms, {:.1} G/s, {share:.1}%", rate / 1e9);
+        };
+        let rows = || documents.chunks_exact(DOCUMENT_TOKENS * DIMENSION);
+        let plain =
+            || -> f32 { rows().map(|rows| max_sim(&query, rows, DIMENSION, kernels::dot)).sum() };
+        report("f32, pair by pair", fastest(|| _ = black_box(plain())));
+        let panels = Panels::from_rows(&query, DIMENSION);
+        for kernel in ProductKernel::available() {
+            let run = || -> f32 { rows().map(|rows| kernel.max_sim(&panels, rows)).sum() };
+            report(&format!("f32, {}", kernel.name()), fastest(|| _ = black_box(run())));
+        }
+        for code in [TokenCode::F16, TokenCode::Lvq8, TokenCode::Lvq4] {
+            let codec = TokenCodec::new(code, DIMENSION);
+            let bytes = store(&codec, &documents);
+            let (prepared, mut scorer) = (codec.query(&query), TokenScorer::default());
+            let stride = codec.document_bytes(DOCUMENT_TOKENS);
+            let run = || -> f32 {
+                let starts = (0..DOCUMENTS).map(|document| document * stride);
+                starts.map(|at| scorer.score(&prepared, &bytes[at..], DOCUMENT_TOKENS)).sum()
+            };
+            let mut run = run;
+            report(&format!("{code:?}"), fastest(|| _ = black_box(run())));
+        }
+        each_kernel(&query, &documents, report);
+    }
+}
+
+/// Codes by every kernel, out of the cache and in it.
+fn each_kernel(query: &[f32], documents: &[f32], report: impl Fn(&str, Duration)) {
+    for (code, bits) in [(TokenCode::Lvq8, CodeBits::Eight), (TokenCode::Lvq4, CodeBits::Four)] {
+        let codec = TokenCodec::new(code, DIMENSION);
+        let bytes = store(&codec, documents);
+        let query = MaxSimQuery::new(&TokenLayout::new(bits, DIMENSION), query);
+        let stride = codec.document_bytes(DOCUMENT_TOKENS);
+        for kernel in MaxSimKernel::available() {
+            for (place, distance) in [("", stride), (" in cache", 0)] {
+                let run = || -> f32 {
+                    let starts = (0..DOCUMENTS).map(|document| document * distance);
+                    starts.map(|at| kernel.score(&query, &bytes[at..], DOCUMENT_TOKENS)).sum()
+                };
+                let name = format!("{code:?} {}{place}", kernel.name());
+                report(&name, fastest(|| _ = black_box(run())));
+            }
+        }
+    }
+}
+
+/// All documents, each of 96 tokens, one after the other.
+fn store(codec: &TokenCodec, documents: &[f32]) -> Vec<u8> {
+    let stride = codec.document_bytes(DOCUMENT_TOKENS);
+    let mut bytes = vec![0; DOCUMENTS * stride + TokenCodec::SLACK_BYTES];
+    let rows = documents.chunks_exact(DOCUMENT_TOKENS * DIMENSION);
+    for (rows, bytes) in rows.zip(bytes.chunks_exact_mut(stride)) {
+        codec.encode(rows, bytes);
+    }
+    bytes
+}
+
+criterion_group!(benches, encodings, storing, documents);
+criterion_main!(benches);

@@ -1,0 +1,11 @@
+#!/bin/sh
+# Installs the peers into a virtual environment outside of the checkout, and runs peers.py in it.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+venv=${XDG_CACHE_HOME:-$HOME/.cache}/lanner/peers/venv
+if ! cmp -s "$here/requirements.txt" "$venv/installed.txt"; then
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$here/requirements.txt"
+    cp "$here/requirements.txt" "$venv/installed.txt"
+fi
+exec "$venv/bin/python" "$here/peers.py" "$@"

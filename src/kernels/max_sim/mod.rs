@@ -1,0 +1,164 @@
+//! MaxSim over coded tokens: Σ over query tokens of the best score with a document's tokens.
+//!
+//! A document is in the layout of [`TokenLayout`], a query was rounded to signed 8-bit integers
+//! ([`MaxSimQuery`]). The score of query token q and document token p is
+//! scale_q · (Δ_p · Σ qᵢ·cᵢ + l_p · Σ qᵢ), as for single vectors ([`super::codes`]), without the
+//! scale until the maximum is known, since scales are not negative. Documents are streamed once for
+//! up to eight query tokens, whose maxima stay in registers; no matrix of scores is written.
+//!
+//! Sums of products are exact, and what follows is rounded one operation after the other, so all
+//! implementations give the same score to the last bit.
+//!
+//! - AVX-512 with VNNI: `vpdpbusd` on the words of 16 tokens.
+//! - AVX2: codes widened to 16 bits and `vpmaddwd`.
+//! - NEON: `smull` and `sadalp` on codes moved to −128..127.
+//!
+//! [`super::products`] does the same for f32 tokens.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod layout;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod query;
+mod scalar;
+
+use layout::BLOCK_TOKENS;
+pub use layout::{TokenConstants, TokenLayout};
+pub use query::MaxSimQuery;
+use query::{TILE_TOKENS, Tile};
+
+use super::codes::CodeBits;
+
+/// An implementation that this machine can run.
+///
+/// Values come from [`Self::detect`] and [`Self::available`] alone, so that holding one proves
+/// that the machine has its instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MaxSimKernel(Isa);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Isa {
+    Scalar,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vnni,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+}
+
+/// What an implementation reads: `tokens` tokens from the start of `bytes`, and slack after them.
+struct Document<'a> {
+    bytes: &'a [u8],
+    tokens: usize,
+    layout: &'a TokenLayout,
+}
+
+impl MaxSimKernel {
+    /// The fastest implementation for this machine.
+    pub fn detect() -> Self {
+        // `available` always ends with one.
+        Self::available().pop().unwrap_or(Self(Isa::Scalar))
+    }
+
+    /// All implementations this machine can run, slowest first.
+    pub fn available() -> Vec<Self> {
+        let mut found = vec![Self(Isa::Scalar)];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx2") {
+                found.push(Self(Isa::Avx2));
+            }
+            if is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vnni")
+            {
+                found.push(Self(Isa::Avx512Vnni));
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("neon") {
+            found.push(Self(Isa::Neon));
+        }
+        found
+    }
+
+    /// Its name, for reports.
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            Isa::Scalar => "scalar",
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni => "avx512-vnni",
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => "neon",
+        }
+    }
+
+    /// MaxSim of the query with the document of `tokens` tokens at the start of `bytes`; other
+    /// documents go on after it, or the slack. Higher is better; −∞ for no token.
+    ///
+    /// # Panics
+    /// If `bytes` end before the document and the slack that the layout asks for after it.
+    #[inline]
+    pub fn score(self, query: &MaxSimQuery, bytes: &[u8], tokens: usize) -> f32 {
+        let layout = query.layout();
+        let needed = layout.document_bytes(tokens) + TokenLayout::SLACK_BYTES;
+        assert!(needed <= bytes.len(), "a document and slack");
+        let document = Document { bytes, tokens, layout };
+        let mut best = [0.0; TILE_TOKENS];
+        let mut score = 0.0;
+        let mut scales = query.scales().iter();
+        for tile in query.tiles() {
+            let best = &mut best[..tile.totals.len()];
+            match query.bits() {
+                CodeBits::Eight => self.run::<1>(&document, &tile, best),
+                CodeBits::Four => self.run::<2>(&document, &tile, best),
+            }
+            for (best, scale) in best.iter().zip(&mut scales) {
+                score += scale * best;
+            }
+        }
+        // ∞ − ∞, from huge values, is worse than any other; so is 0 · −∞.
+        score.max(f32::NEG_INFINITY)
+    }
+
+    /// Multiplies registers with each other `rounds` times without touching memory, and returns the
+    /// number of products: the most that the machine can do, as a benchmark's measure. `None`
+    /// where it is not implemented.
+    pub fn multiply_registers(self, rounds: u64) -> Option<u64> {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `self` proves the CPU feature.
+            Isa::Avx512Vnni => Some(unsafe { avx512::multiply_registers(rounds) }),
+            _ => None,
+        }
+    }
+
+    /// `best[t]` becomes the greatest unscaled score of token t of the tile, for codes of which a
+    /// byte holds `HALVES`; the document was checked by [`Self::score`].
+    #[inline]
+    fn run<const HALVES: usize>(self, document: &Document<'_>, tile: &Tile<'_>, best: &mut [f32]) {
+        match self.0 {
+            Isa::Scalar => scalar::best::<HALVES>(document, tile, best),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `self` proves the CPU feature, since `available` makes one only after
+            // detecting it. Bounds: `score` asserts the slack after the document, and the query
+            // was made for its layout.
+            Isa::Avx2 => unsafe { avx2::best::<HALVES>(document, tile, best) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: features and bounds as for AVX2.
+            Isa::Avx512Vnni => unsafe { avx512::best::<HALVES>(document, tile, best) },
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: features and bounds as for AVX2.
+            Isa::Neon => unsafe { neon::best::<HALVES>(document, tile, best) },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! The query side: signed 8-bit integers in the order in which the kernels meet the codes.
+
+use super::layout::TokenLayout;
+use crate::kernels::codes::CodeBits;
+
+/// Query tokens that are scored together, at most: each needs a register for its maxima and one or
+/// two for its sums.
+pub(super) const TILE_TOKENS: usize = 8;
+/// Largest magnitude of a rounded element.
+const LEVELS: f32 = 127.0;
+
+/// The tokens of a query rounded to integers: q ≈ scale · (q₁ … q_d), |qᵢ| ≤ 127, a scale for each
+/// token.
+#[derive(Debug, Clone)]
+pub struct MaxSimQuery {
+    layout: TokenLayout,
+    scales: Vec<f32>,
+    /// Σ qᵢ of each token.
+    totals: Vec<i32>,
+    /// Four integers a word. Tile after tile; in a tile the words of its tokens side by side, those
+    /// of the codes' low halves before those of the high ones.
+    words: Vec<i32>,
+}
+
+/// Tokens of a query that are scored together.
+pub(super) struct Tile<'a> {
+    pub words: &'a [i32],
+    pub totals: &'a [i32],
+}
+
+impl MaxSimQuery {
+    /// Rounds the tokens, shape [m, dimension]. The scale of a token is max |qᵢ| / 127; a token of
+    /// zeros has scale 0.
+    ///
+    /// # Panics
+    /// If `tokens` is no multiple of the layout's dimension.
+    pub fn new(layout: &TokenLayout, tokens: &[f32]) -> Self {
+        let mut scales = Vec::new();
+        let mut integers = Vec::with_capacity(tokens.len());
+        for token in tokens.chunks(layout.dimension().max(1)) {
+            let largest = token.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+            let factor = LEVELS / largest;
+            // Zeros, and numbers so small that they have no factor, count as zero.
+            let (scale, factor) =
+                if factor.is_finite() { (largest / LEVELS, factor) } else { (0.0, 0.0) };
+            scales.push(scale);
+            integers.extend(token.iter().map(|value| (value * factor).round_ties_even() as i8));
+        }
+        Self { scales, ..Self::from_integers(layout, &integers) }
+    }
+
+    /// From integers as they are, shape [m, dimension], with scale 1.
+    ///
+    /// # Panics
+    /// As [`Self::new`].
+    pub fn from_integers(layout: &TokenLayout, integers: &[i8]) -> Self {
+        let dimension = layout.dimension();
+        assert!(dimension > 0 && integers.len().is_multiple_of(dimension), "whole tokens");
+        let tokens: Vec<&[i8]> = integers.chunks_exact(dimension).collect();
+        let totals = tokens.iter().map(|token| token.iter().map(|&q| i32::from(q)).sum()).collect();
+        let mut words = Vec::with_capacity(tokens.len() * words_of_token(layout));
+        for range in tiles(tokens.len()) {
+            for word in 0..layout.words() {
+                for half in 0..layout.bits().per_byte() {
+                    let places = layout.places(word, half);
+                    words.extend(tokens[range.clone()].iter().map(|token| {
+                        let mut bytes = [0; 4];
+                        for (byte, &q) in bytes.iter_mut().zip(&token[places.clone()]) {
+                            *byte = q as u8;
+                        }
+                        i32::from_le_bytes(bytes)
+                    }));
+                }
+            }
+        }
+        Self { layout: *layout, scales: vec![1.0; tokens.len()], totals, words }
+    }
+
+    /// The shape of the documents it was made for.
+    pub fn layout(&self) -> &TokenLayout {
+        &self.layout
+    }
+
+    /// Number of tokens.
+    pub fn len(&self) -> usize {
+        self.totals.len()
+    }
+
+    /// Whether there is no token.
+    pub fn is_empty(&self) -> bool {
+        self.totals.is_empty()
+    }
+
+    /// What the integers of each token are multiplied with to give the token.
+    pub fn scales(&self) -> &[f32] {
+        &self.scales
+    }
+
+    pub(super) fn bits(&self) -> CodeBits {
+        self.layout.bits()
+    }
+
+    pub(super) fn tiles(&self) -> impl Iterator<Item = Tile<'_>> {
+        let words = words_of_token(&self.layout);
+        tiles(self.len()).map(move |range| Tile {
+            words: &self.words[range.start * words..range.end * words],
+            totals: &self.totals[range],
+        })
+    }
+}
+
+/// Words of a query token: as many as it has codes, by four.
+fn words_of_token(layout: &TokenLayout) -> usize {
+    layout.words() * layout.bits().per_byte()
+}
+
+/// Tokens cut into as few tiles as possible, as even as possible.
+fn tiles(tokens: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
+    let count = tokens.div_ceil(TILE_TOKENS);
+    (0..count).map(move |tile| tile * tokens / count..(tile + 1) * tokens / count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_rounded_to_their_own_largest_element() {
+        let layout = TokenLayout::new(CodeBits::Eight, 3);
+        let query = MaxSimQuery::new(&layout, &[1.27, -0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 2.54, 0.03]);
+        assert_eq!(query.scales(), [0.01, 0.0, 0.02]);
+        assert_eq!(query.totals, [127 - 50, 0, 127 + 2]);
+        let tile = query.tiles().next().unwrap();
+        // One word a token: 127, −50, 0 and a zero past the dimension.
+        assert_eq!(tile.words[0].to_le_bytes(), [127, 206, 0, 0]);
+        assert_eq!(tile.words[2].to_le_bytes(), [0, 127, 2, 0]);
+    }
+
+    #[test]
+    fn tiles_are_few_and_even() {
+        for tokens in 0..200 {
+            let found: Vec<_> = tiles(tokens).collect();
+            assert_eq!(found.len(), tokens.div_ceil(TILE_TOKENS));
+            assert_eq!(found.iter().map(|range| range.len()).sum::<usize>(), tokens);
+            let lengths = || found.iter().map(|range| range.len());
+            assert!(lengths().max().unwrap_or(0) <= TILE_TOKENS);
+            assert!(lengths().max().unwrap_or(0) - lengths().min().unwrap_or(0) <= 1);
+        }
+    }
+
+    #[test]
+    fn tokens_of_extremes_have_finite_scales() {
+        let layout = TokenLayout::new(CodeBits::Four, 2);
+        let query = MaxSimQuery::new(&layout, &[1e-45, 0.0, f32::MAX, -f32::MAX]);
+        assert!(query.scales().iter().all(|scale| scale.is_finite()));
+        assert_eq!(query.totals, [0, 0]);
+    }
+}

@@ -1,0 +1,392 @@
+//! Products of rows with a matrix, and the sum of their maxima: one register tile for both.
+//!
+//! The matrix is packed once into panels of 16 columns ([`Panels`]). A tile multiplies eight rows
+//! with one panel and keeps their 8 × 16 sums in registers; then it stores them
+//! ([`ProductKernel::multiply`]) or folds them into running maxima ([`ProductKernel::max_sim`], where
+//! the matrix is a transposed query), so that no matrix of similarities is ever written.
+//!
+//! The tile is plain code that the compiler vectorises; what differs between machines is the
+//! instruction set it is compiled for, and whether multiply and add are one rounding.
+
+/// Columns of a panel: one 512-bit register.
+const LANES: usize = 16;
+/// Signs in a word.
+const SIGNS: usize = 32;
+/// Rows of a tile: enough independent sums to hide the latency of an addition.
+const ROWS: usize = 8;
+
+type Column = [f32; LANES];
+
+/// A matrix of shape [depth, columns] cut into panels; columns that fill the last are zero.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Panels {
+    depth: usize,
+    columns: usize,
+    /// Panel after panel, each of `depth` runs of [`LANES`] columns.
+    values: Vec<Column>,
+}
+
+impl Panels {
+    /// Packs the columns that are given as rows: `rows` has shape [columns, depth], row-major.
+    ///
+    /// # Panics
+    /// If `depth` is 0 or `rows` is no multiple of it.
+    pub fn from_rows(rows: &[f32], depth: usize) -> Self {
+        assert!(depth > 0 && rows.len().is_multiple_of(depth), "whole rows of {depth}");
+        let columns = rows.len() / depth;
+        let mut values = vec![[0.0; LANES]; columns.div_ceil(LANES) * depth];
+        for (column, row) in rows.chunks_exact(depth).enumerate() {
+            let panel = &mut values[column / LANES * depth..][..depth];
+            for (run, &value) in panel.iter_mut().zip(row) {
+                run[column % LANES] = value;
+            }
+        }
+        Self { depth, columns, values }
+    }
+
+    /// Rows of the matrix: the length of what it is multiplied with.
+    pub fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// Columns of the matrix.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    fn panels(&self) -> impl Iterator<Item = &[Column]> {
+        self.values.chunks_exact(self.depth)
+    }
+}
+
+/// An implementation that this machine can run; values come from [`Self::detect`] and
+/// [`Self::available`] alone, so that holding one proves that the machine has its instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProductKernel(Isa);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Isa {
+    /// What the target always has: SSE2 or NEON.
+    Baseline,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+impl ProductKernel {
+    /// The fastest implementation for this machine.
+    pub fn detect() -> Self {
+        Self::available().pop().unwrap_or(Self(Isa::Baseline))
+    }
+
+    /// All implementations this machine can run, slowest first.
+    pub fn available() -> Vec<Self> {
+        #[cfg_attr(not(target_arch = "x86_64"), allow(unused_mut))]
+        let mut found = vec![Self(Isa::Baseline)];
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            found.push(Self(Isa::Avx2));
+            if is_x86_feature_detected!("avx512f") {
+                found.push(Self(Isa::Avx512));
+            }
+        }
+        found
+    }
+
+    /// Its name, for reports.
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            Isa::Baseline => "baseline",
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => "avx512",
+        }
+    }
+
+    /// `out`, shape [n, columns], becomes rows · matrix, for rows of shape [n, depth].
+    ///
+    /// # Panics
+    /// If the lengths do not fit each other.
+    pub fn multiply(self, rows: &[f32], matrix: &Panels, out: &mut [f32]) {
+        let count = whole_rows(rows, matrix);
+        assert_eq!(out.len(), count * matrix.columns, "products of {count} rows");
+        match self.0 {
+            Isa::Baseline => multiply::<BASELINE_FUSED>(rows, matrix, out),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `self` proves AVX2 and FMA; the function is otherwise safe.
+            Isa::Avx2 => unsafe { x86::multiply_avx2(rows, matrix, out) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `self` proves AVX-512F and FMA; the function is otherwise safe.
+            Isa::Avx512 => unsafe { x86::multiply_avx512(rows, matrix, out) },
+        }
+    }
+
+    /// Adds `value` to each output, or subtracts it where the output's bit is 1: bit b of word w
+    /// is that of output 32 · w + b.
+    ///
+    /// # Panics
+    /// If there are fewer bits than outputs.
+    pub fn add_signed(self, value: f32, signs: &[u32], out: &mut [f32]) {
+        assert!(out.len() <= signs.len() * SIGNS, "a sign for each of {} outputs", out.len());
+        match self.0 {
+            Isa::Baseline => add_signed(value, signs, out),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `self` proves AVX2; the function is otherwise safe.
+            Isa::Avx2 => unsafe { x86::add_signed_avx2(value, signs, out) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `self` proves AVX-512F; the function is otherwise safe.
+            Isa::Avx512 => unsafe { x86::add_signed_avx512(value, signs, out) },
+        }
+    }
+
+    /// Σ over the columns of the greatest of their products with a row: MaxSim of a query, whose
+    /// tokens are the columns, with a document of shape [n, depth]. −∞ without rows, and 0 without
+    /// columns.
+    ///
+    /// # Panics
+    /// If `rows` is no multiple of the depth.
+    pub fn max_sim(self, query: &Panels, rows: &[f32]) -> f32 {
+        whole_rows(rows, query);
+        match self.0 {
+            Isa::Baseline => max_sim::<BASELINE_FUSED>(query, rows),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `self` proves AVX2 and FMA; the function is otherwise safe.
+            Isa::Avx2 => unsafe { x86::max_sim_avx2(query, rows) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `self` proves AVX-512F and FMA; the function is otherwise safe.
+            Isa::Avx512 => unsafe { x86::max_sim_avx512(query, rows) },
+        }
+    }
+}
+
+/// Without the instruction, a fused multiply-add is a slow function call.
+const BASELINE_FUSED: bool = cfg!(target_arch = "aarch64");
+
+fn whole_rows(rows: &[f32], matrix: &Panels) -> usize {
+    assert!(rows.len().is_multiple_of(matrix.depth), "whole rows of {}", matrix.depth);
+    rows.len() / matrix.depth
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::Panels;
+
+    #[target_feature(enable = "avx2,fma")]
+    pub fn multiply_avx2(rows: &[f32], matrix: &Panels, out: &mut [f32]) {
+        super::multiply::<true>(rows, matrix, out);
+    }
+
+    #[target_feature(enable = "avx512f,fma")]
+    pub fn multiply_avx512(rows: &[f32], matrix: &Panels, out: &mut [f32]) {
+        super::multiply::<true>(rows, matrix, out);
+    }
+
+    #[target_feature(enable = "avx2")]
+    pub fn add_signed_avx2(value: f32, signs: &[u32], out: &mut [f32]) {
+        super::add_signed(value, signs, out);
+    }
+
+    #[target_feature(enable = "avx512f")]
+    pub fn add_signed_avx512(value: f32, signs: &[u32], out: &mut [f32]) {
+        super::add_signed(value, signs, out);
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    pub fn max_sim_avx2(query: &Panels, rows: &[f32]) -> f32 {
+        super::max_sim::<true>(query, rows)
+    }
+
+    #[target_feature(enable = "avx512f,fma")]
+    pub fn max_sim_avx512(query: &Panels, rows: &[f32]) -> f32 {
+        super::max_sim::<true>(query, rows)
+    }
+}
+
+// Inlined into the functions above, so that it is compiled for their instructions.
+#[inline(always)]
+fn multiply<const FUSED: bool>(rows: &[f32], matrix: &Panels, out: &mut [f32]) {
+    let columns = matrix.columns;
+    for (index, panel) in matrix.panels().enumerate() {
+        let first = index * LANES;
+        let width = LANES.min(columns - first);
+        each_tile::<FUSED>(rows, panel, |row, sums| {
+            for (row, sums) in (row..).zip(sums) {
+                let out = &mut out[row * columns + first..][..width];
+                // A run of known length is one store.
+                match out.first_chunk_mut() {
+                    Some(out) => *out = *sums,
+                    None => out.copy_from_slice(&sums[..width]),
+                }
+            }
+        });
+    }
+}
+
+#[inline(always)]
+fn add_signed(value: f32, signs: &[u32], out: &mut [f32]) {
+    let bits = value.to_bits();
+    // The sign bit of a float is its highest.
+    let signed = |word: u32, bit: usize| {
+        f32::from_bits(bits ^ (word << (SIGNS - 1 - bit) & (1 << (SIGNS - 1))))
+    };
+    let (words, rest) = out.as_chunks_mut::<SIGNS>();
+    for (outputs, &word) in words.iter_mut().zip(signs) {
+        for (bit, output) in outputs.iter_mut().enumerate() {
+            *output += signed(word, bit);
+        }
+    }
+    if let Some(&word) = signs.get(words.len()) {
+        for (bit, output) in rest.iter_mut().enumerate() {
+            *output += signed(word, bit);
+        }
+    }
+}
+
+#[inline(always)]
+fn max_sim<const FUSED: bool>(query: &Panels, rows: &[f32]) -> f32 {
+    let mut total = 0.0;
+    for (index, panel) in query.panels().enumerate() {
+        let mut best = [f32::NEG_INFINITY; LANES];
+        each_tile::<FUSED>(rows, panel, |_, sums| {
+            for sums in sums {
+                for (best, &sum) in best.iter_mut().zip(sums) {
+                    *best = if sum > *best { sum } else { *best };
+                }
+            }
+        });
+        total += best[..LANES.min(query.columns - index * LANES)].iter().sum::<f32>();
+    }
+    total
+}
+
+/// Gives `use_sums` the products of the rows with a panel, up to [`ROWS`] rows at a time, with the
+/// first row's number.
+#[inline(always)]
+fn each_tile<const FUSED: bool>(
+    rows: &[f32],
+    panel: &[Column],
+    mut use_sums: impl FnMut(usize, &[Column]),
+) {
+    let depth = panel.len();
+    let tiles = rows.chunks_exact(ROWS * depth);
+    let mut row = 0;
+    let mut rest = tiles.remainder();
+    for rows in tiles {
+        use_sums(row, &tile::<ROWS, FUSED>(rows, panel));
+        row += ROWS;
+    }
+    // The rest by halves: the sums of a single row would wait for each other.
+    if let Some((rows, after)) = rest.split_at_checked(4 * depth) {
+        use_sums(row, &tile::<4, FUSED>(rows, panel));
+        (rest, row) = (after, row + 4);
+    }
+    if let Some((rows, after)) = rest.split_at_checked(2 * depth) {
+        use_sums(row, &tile::<2, FUSED>(rows, panel));
+        (rest, row) = (after, row + 2);
+    }
+    if !rest.is_empty() {
+        use_sums(row, &tile::<1, FUSED>(rest, panel));
+    }
+}
+
+/// The products of `N` rows, which follow each other, with the columns of a panel.
+#[inline(always)]
+fn tile<const N: usize, const FUSED: bool>(rows: &[f32], panel: &[Column]) -> [Column; N] {
+    let depth = panel.len();
+    assert!(rows.len() >= N * depth, "{N} rows of {depth}");
+    let mut sums = [[0.0; LANES]; N];
+    for (position, column) in panel.iter().enumerate() {
+        for (row, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: position < depth and row < N, and N · depth elements were asserted. With
+            // checks here the tile takes three times as long.
+            let value = unsafe { *rows.get_unchecked(row * depth + position) };
+            *sums = add_product::<FUSED>(*sums, value, column);
+        }
+    }
+    sums
+}
+
+#[inline(always)]
+fn add_product<const FUSED: bool>(sums: Column, value: f32, factors: &Column) -> Column {
+    std::array::from_fn(|lane| {
+        if FUSED {
+            value.mul_add(factors[lane], sums[lane])
+        } else {
+            value * factors[lane] + sums[lane]
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::kernels::scalar;
+
+    /// Row-major values of shape [n, depth], at an odd offset into their allocation.
+    fn matrix(depth: usize, max_rows: usize) -> impl Strategy<Value = Vec<f32>> {
+        (0..=max_rows)
+            .prop_flat_map(move |rows| proptest::collection::vec(-2.0_f32..2.0, rows * depth + 1))
+    }
+
+    proptest! {
+        #[test]
+        fn every_kernel_equals_the_definition(
+            (depth, rows, columns) in (1_usize..150)
+                .prop_flat_map(|depth| (Just(depth), matrix(depth, 27), matrix(depth, 40))),
+        ) {
+            let (rows, columns) = (&rows[1..], &columns[1..]);
+            let panels = Panels::from_rows(columns, depth);
+            let products: Vec<Vec<f32>> = rows
+                .chunks_exact(depth)
+                .map(|row| columns.chunks_exact(depth).map(|c| scalar::dot(row, c)).collect())
+                .collect();
+            let best = |column: usize| {
+                products.iter().map(|row| row[column]).fold(f32::NEG_INFINITY, f32::max)
+            };
+            let expected: f32 = (0..panels.columns()).map(best).sum();
+            for kernel in ProductKernel::available() {
+                let mut out = vec![f32::NAN; products.len() * panels.columns()];
+                kernel.multiply(rows, &panels, &mut out);
+                for (got, expected) in out.iter().zip(products.iter().flatten()) {
+                    prop_assert!((got - expected).abs() < 1e-4, "{} {got} {expected}", kernel.name());
+                }
+                let got = kernel.max_sim(&panels, rows);
+                let close = (got - expected).abs() < 1e-3 || got == expected;
+                prop_assert!(close, "{} {got} {expected}", kernel.name());
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_kernel_adds_with_the_sign_of_the_bit(
+            value in -2.0_f32..2.0,
+            signs in proptest::collection::vec(any::<u32>(), 1..9),
+            missing in 0_usize..40,
+        ) {
+            let len = (signs.len() * SIGNS).saturating_sub(missing);
+            let start: Vec<f32> = (0..len).map(|i| i as f32).collect();
+            for kernel in ProductKernel::available() {
+                let mut out = start.clone();
+                kernel.add_signed(value, &signs, &mut out);
+                for (i, (got, start)) in out.iter().zip(&start).enumerate() {
+                    let negative = signs[i / SIGNS] >> (i % SIGNS) & 1 == 1;
+                    prop_assert_eq!(*got, if negative { start - value } else { start + value });
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rows_of_another_length_are_refused() {
+        let panels = Panels::from_rows(&[1.0, 2.0, 3.0], 3);
+        let refused = std::panic::catch_unwind(|| {
+            ProductKernel::detect().max_sim(&panels, &[1.0; 4]);
+        });
+        assert!(refused.is_err());
+    }
+}

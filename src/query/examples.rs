@@ -1,0 +1,96 @@
+//! Points as examples of what is searched for: the query vector they stand for.
+//!
+//! The mean of the positive examples, moved away from the mean of the negative ones by as much as
+//! those differ: `p + (p − n)`, which is what Qdrant calls the average-vector strategy. Points are
+//! taken as they are stored, under cosine scaled to length 1.
+
+use std::collections::BTreeSet;
+
+use crate::error::{Error, Result};
+use crate::model::{InvalidInput, PointId, Problem, Vector, VectorField, VectorKind, limits};
+use crate::segment::{Location, Snapshot};
+
+/// Finds the examples of a snapshot and gathers where they are.
+pub struct Examples<'s> {
+    snapshot: &'s Snapshot,
+    field: usize,
+    name: &'s str,
+    dimension: usize,
+    /// Where the examples are that were read so far.
+    pub locations: BTreeSet<Location>,
+}
+
+impl<'s> Examples<'s> {
+    /// Examples with a vector in the field at this index.
+    pub fn new(
+        snapshot: &'s Snapshot,
+        field: usize,
+        name: &'s str,
+        settings: &VectorField,
+    ) -> Self {
+        let dimension = settings.dimension;
+        Self { snapshot, field, name, dimension, locations: BTreeSet::new() }
+    }
+
+    /// The vector of a point; `path` names it in errors.
+    ///
+    /// # Errors
+    /// [`Error::PointNotFound`], and [`Error::Invalid`] if it has no vector in the field.
+    pub fn vector(&mut self, id: &PointId, path: &str) -> Result<Vector> {
+        let location =
+            self.snapshot.find(id)?.ok_or_else(|| Error::PointNotFound { id: id.clone() })?;
+        self.locations.insert(location);
+        let vector = self.snapshot.reader(location).vector(self.field, location.row);
+        vector.ok_or_else(|| {
+            let expected = "a point that has a vector in the queried field";
+            let got = format!("point {id} without a vector in {:?}", self.name);
+            InvalidInput::new(path, Problem::Mismatch { expected, got }).into()
+        })
+    }
+
+    /// The query vector that stands for these examples.
+    ///
+    /// # Errors
+    /// As [`Self::vector`].
+    pub fn recommended(&mut self, positive: &[PointId], negative: &[PointId]) -> Result<Vec<f32>> {
+        let liked = self.mean(positive, "positive")?;
+        let query = if negative.is_empty() {
+            liked
+        } else {
+            let disliked = self.mean(negative, "negative")?;
+            liked.iter().zip(disliked).map(|(p, n)| p + (p - n)).collect()
+        };
+        Ok(query.into_iter().map(|value| value as f32).collect())
+    }
+
+    fn mean(&mut self, ids: &[PointId], what: &str) -> Result<Vec<f64>> {
+        let mut sum = vec![0.0; self.dimension];
+        for (index, id) in ids.iter().enumerate() {
+            let vector = self.vector(id, &format!("{what}[{index}]"))?;
+            for (sum, value) in sum.iter_mut().zip(vector.as_ref().values()) {
+                *sum += f64::from(*value);
+            }
+        }
+        sum.iter_mut().for_each(|sum| *sum /= ids.len() as f64);
+        Ok(sum)
+    }
+}
+
+/// Checks examples against the field they are for.
+///
+/// # Errors
+/// If there is no positive example, or there are too many, or the field has many vectors a point.
+pub fn validate(
+    settings: &VectorField,
+    positive: &[PointId],
+    negative: &[PointId],
+) -> Result<(), InvalidInput> {
+    if settings.kind == VectorKind::Multi {
+        let expected = "a single-vector field to recommend from";
+        let got = "a multi field".to_owned();
+        return Err(InvalidInput::new("field", Problem::Mismatch { expected, got }));
+    }
+    let check = crate::model::check_range;
+    check("positive", 1, limits::MAX_EXAMPLES, positive.len())?;
+    check("negative", 0, limits::MAX_EXAMPLES - positive.len(), negative.len())
+}
