@@ -9,8 +9,6 @@
 pub const MAX_ROWS: u32 = 1 << 31;
 
 const EXPANDED: u64 = 1;
-/// Entries that are moved one by one.
-const SHORT: usize = 24;
 
 /// The best rows so far, best first.
 #[derive(Debug, Default)]
@@ -55,23 +53,8 @@ impl Beam {
             }
         }
         let position = self.entries.partition_point(|&other| other < entry);
-        self.insert(position, entry);
+        self.entries.insert(position, entry);
         self.cursor = self.cursor.min(position);
-    }
-
-    /// As `Vec::insert`, which calls `memmove` even for a few entries: that takes longer.
-    #[inline]
-    fn insert(&mut self, position: usize, entry: u64) {
-        let mut last = self.entries.len();
-        if last - position > SHORT {
-            return self.entries.insert(position, entry);
-        }
-        self.entries.push(entry);
-        while last > position {
-            self.entries[last] = self.entries[last - 1];
-            last -= 1;
-        }
-        self.entries[position] = entry;
     }
 
     /// The best row inside the window that was not expanded yet; it counts as expanded from now on.

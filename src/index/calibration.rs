@@ -89,10 +89,11 @@ impl Calibration {
     /// The recall that was measured for the widest search that goes no further than this one;
     /// `None` if none was measured.
     pub fn expected(&self, hits: usize, depth: Depth) -> Option<f32> {
-        let scale = |k: usize| (hits as f64 / k as f64).max(1.0);
+        let k = self.nearest_k(hits);
+        let scale = (hits as f64 / k as f64).max(1.0);
+        let reach = |count: usize| count as f64 * scale;
         let within = |point: &&CalibrationPoint| {
-            let reach = |count: usize| count as f64 * scale(point.k);
-            point.k == self.nearest_k(hits)
+            point.k == k
                 && reach(point.depth.window) <= depth.window as f64
                 && reach(point.depth.rerank) <= depth.rerank as f64
         };

@@ -1,12 +1,14 @@
 //! Indexes: which rows of a segment to score, instead of all.
 //!
-//! A [graph](graph) walks from row to row towards the query, [lists](ivf) divide the rows by
+//! A [graph] walks from row to row towards the query, [lists](ivf) divide the rows by
 //! centroids and scan the nearest few. Both find candidates by primary codes alone, into the
 //! [`Beam`] of a [`Scratch`]; re-ranking is the caller's business, and so is where the parts of an
 //! index are stored.
 
 mod beam;
 mod calibration;
+#[cfg(test)]
+mod fixture;
 pub mod graph;
 pub mod ivf;
 mod scratch;

@@ -131,3 +131,87 @@ impl IndexView<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::fixture::{Fixture, ROWS};
+    use crate::index::graph::GraphSettings;
+    use crate::index::ivf::{self, IvfSettings};
+    use crate::index::{BuildProgress, with_scratch};
+    use crate::model::Metric;
+
+    fn indexes(fixture: &Fixture) -> [BuiltIndex; 2] {
+        let (distances, rows) = (fixture.distances(), fixture.rows());
+        let progress = BuildProgress::default();
+        let settings =
+            GraphSettings { max_degree: 16, window_size: 50, alpha: 1.2, prune_to: 14, seed: 1 };
+        let graph = graph::build(&distances, &rows, settings, &progress);
+        let (edges, entry) = graph.unwrap();
+        let settings = IvfSettings { lists: Some(60), seed: 1 };
+        let (codec, records) = (&fixture.codec, &fixture.records);
+        let parts = ivf::build(&distances, codec, records, &rows, settings, &progress).unwrap();
+        [BuiltIndex::Graph { edges, degree: 16, entry }, BuiltIndex::Ivf(parts)]
+    }
+
+    fn find<A: Fn(u32) -> bool>(index: &BuiltIndex, ask: &Ask<'_, A>) -> (Vec<(f32, u32)>, Effort) {
+        let mut found = Vec::new();
+        let effort = with_scratch(|scratch| index.view().search(ask, scratch, &mut found));
+        (found, effort)
+    }
+
+    #[test]
+    fn a_search_becomes_wider_until_it_found_enough_far_away() {
+        let fixture = Fixture::clustered(Metric::L2);
+        let indexes = indexes(&fixture);
+        let query = fixture.query(3);
+        // The one in a hundred that is farthest from the query.
+        let all = fixture.exact(&query, ROWS as usize, |_| true);
+        let far: Vec<u32> = all[all.len() - 30..].iter().map(|&(_, row)| row).collect();
+        for index in &indexes {
+            let ask = |share, least, most_scored| Ask {
+                codes: fixture.scores(&query),
+                depth: Depth { window: 4, rerank: 20 },
+                accept: |row| far.contains(&row),
+                share,
+                least,
+                most_scored,
+                hidden: None,
+            };
+            // What the filter has to do with the query is not known: 0.01 is its true share.
+            for share in [0.01, 0.5, 1.0] {
+                let (found, effort) = find(index, &ask(share, 20, u64::MAX));
+                assert_eq!(found, fixture.exact(&query, 20, |row| far.contains(&row)), "{share}");
+                assert!(effort.scored + effort.scanned > u64::from(ROWS) / 2, "{effort:?}");
+            }
+            let (found, _) = find(index, &ask(1.0, 100, u64::MAX));
+            assert_eq!(found.len(), 20, "no more than the depth says");
+            let (found, narrow) = find(index, &ask(1.0, 0, u64::MAX));
+            assert!(found.is_empty(), "what is not asked for is not looked for");
+            let (found, stopped) = find(index, &ask(1.0, 20, 0));
+            assert!(found.is_empty() && stopped == narrow, "{stopped:?} is too much already");
+        }
+    }
+
+    #[test]
+    fn hits_are_accepted_and_best_first_and_one_row_is_hidden() {
+        let fixture = Fixture::clustered(Metric::Cosine);
+        for index in &indexes(&fixture) {
+            let query = fixture.codec.query(&fixture.vectors[50]);
+            let ask = Ask {
+                codes: fixture.scores(&query),
+                depth: Depth { window: 40, rerank: 15 },
+                accept: |row| row % 2 == 0,
+                share: 0.5,
+                least: 10,
+                most_scored: u64::MAX,
+                hidden: Some(50),
+            };
+            let (found, _) = find(index, &ask);
+            assert!(found.len() == 15 && found.is_sorted_by(|a, b| a.0 >= b.0), "{found:?}");
+            let exact = fixture.exact(&query, 15, |row| row % 2 == 0 && row != 50);
+            assert_eq!(found[..5], exact[..5]);
+            assert!(found.iter().all(|&(_, row)| row % 2 == 0 && row != 50), "{found:?}");
+        }
+    }
+}

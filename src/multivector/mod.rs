@@ -3,7 +3,7 @@
 //! MaxSim(Q, P) = Σ_{q∈Q} max_{p∈P} sim(q, p) — late interaction as in ColBERT (Khattab &
 //! Zaharia, SIGIR 2020), called Chamfer similarity in MUVERA (arXiv 2405.19504, §2).
 //!
-//! - [`max_sim`]: the definition, over f32 rows and any similarity.
+//! - [`max_sim()`]: the definition, over f32 rows and any similarity.
 //! - [`TokenCodec`]: tokens as LVQ codes or half precision, and MaxSim over them.
 //! - [`pool_tokens`]: fewer tokens a document, by means of similar ones.
 //! - [`encoding`]: one vector for many, whose dot products approximate MaxSim.

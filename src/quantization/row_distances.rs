@@ -142,9 +142,100 @@ impl<'a> RowDistances<'a> {
         crate::kernels::prefetch(&self.sides, row as usize, 1);
     }
 
+    /// The primary record of a row.
+    ///
+    /// # Panics
+    /// If there is no such row.
     #[inline]
-    fn record(&self, row: u32) -> &[u8] {
+    pub fn record(&self, row: u32) -> &'a [u8] {
         let stride = self.lvq.layout().stride();
-        &self.records[row as usize * stride..]
+        &self.records[row as usize * stride..][..stride]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::{LvqCode, Secondary};
+    use crate::quantization::{Codec, CodecSettings};
+
+    const METRICS: [Metric; 3] = [Metric::Dot, Metric::Cosine, Metric::L2];
+    const CODES: [LvqCode; 4] = [LvqCode::Lvq4, LvqCode::Lvq8, LvqCode::Lvq4x4, LvqCode::Lvq4x8];
+
+    fn codec(code: LvqCode, metric: Metric, dimension: usize) -> Codec {
+        let settings = CodecSettings { code, secondary: Secondary::Raw, metric };
+        Codec::new(settings, vec![0.25; dimension], None)
+    }
+
+    fn measured(distances: &RowDistances<'_>, row: u32, others: &[u32]) -> Vec<f32> {
+        let (mut query, mut measured) = (distances.query(), vec![f32::NAN; others.len()]);
+        distances.prepare(row, &mut query);
+        distances.measure(&query, others, &mut measured);
+        measured
+    }
+
+    proptest! {
+        #[test]
+        fn distances_are_those_of_the_decoded_vectors(
+            dimension in 1_usize..200,
+            rows in 1_usize..90,
+            seed in any::<u64>(),
+            code in prop::sample::select(CODES.to_vec()),
+            metric in prop::sample::select(METRICS.to_vec()),
+        ) {
+            let float = |i: u64| (crate::quantization::hash(seed, i) >> 40) as f32 / 8e6 - 0.8;
+            let values: Vec<f32> = (0..(rows * dimension) as u64).map(float).collect();
+            let codec = codec(code, metric, dimension);
+            let records = codec.primary_records(&values);
+            let decode = |distances: &RowDistances<'_>, row: usize| -> Vec<f64> {
+                let mut decoded = Vec::new();
+                distances.decode(row as u32, &mut decoded);
+                decoded.iter().map(|&value| f64::from(value)).collect()
+            };
+            let square = |values: &[f64]| values.iter().map(|x| x * x).sum::<f64>();
+            for kernel in CodeKernel::available() {
+                let distances = codec.row_distances(kernel, &records);
+                prop_assert_eq!(distances.rows() as usize, rows);
+                let mut decoded: Vec<Vec<f64>> =
+                    (0..rows).map(|row| decode(&distances, row)).collect();
+                if metric == Metric::Dot {
+                    let largest = decoded.iter().map(|row| square(row)).fold(0.0, f64::max);
+                    for row in &mut decoded {
+                        row.push((largest - square(row)).max(0.0).sqrt());
+                    }
+                }
+                let row = seed as usize % rows;
+                let others: Vec<u32> = (0..rows as u32).rev().collect();
+                let size = decoded.iter().map(|row| square(row)).fold(0.0, f64::max) as f32;
+                for (got, &other) in measured(&distances, row as u32, &others).iter().zip(&others) {
+                    let pairs = decoded[row].iter().zip(&decoded[other as usize]);
+                    let expected = pairs.map(|(a, b)| (a - b).powi(2)).sum::<f64>() as f32;
+                    prop_assert!((got - expected).abs() <= 1e-4 * size + 1e-6,
+                        "{:?} {}: {} {}", code, other, got, expected);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn under_dot_the_nearest_row_of_the_lifted_query_has_the_largest_product() {
+        let codec = codec(LvqCode::Lvq8, Metric::Dot, 2);
+        // Large and small, in the same direction: only the lift keeps them apart as products do.
+        let records = codec.primary_records(&[8.25, 0.25, 1.25, 0.25, 0.35, 0.25]);
+        let distances = codec.row_distances(CodeKernel::detect(), &records);
+        let from_small = measured(&distances, 2, &[0, 1, 2]);
+        assert!(from_small[2].abs() < 1e-3 && from_small[1] < from_small[0], "{from_small:?}");
+        // Lifted onto a sphere of radius 8, rows 1 and 2 are near its pole: 8 · √2 from row 0.
+        assert!((from_small[0] - 128.0).abs() < 3.0, "{from_small:?}");
+    }
+
+    #[test]
+    #[should_panic(expected = "records and slack")]
+    fn a_row_that_is_not_there_is_refused() {
+        let codec = codec(LvqCode::Lvq8, Metric::L2, 4);
+        let records = codec.primary_records(&[1.0; 8]);
+        measured(&codec.row_distances(CodeKernel::detect(), &records), 0, &[2]);
     }
 }

@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use super::Deadline;
 use super::plan::Plan;
 use super::request::{Explanation, Hit, QueryRequest, QueryResponse, Stage};
-use super::rescore::{rescore, widen};
+use super::rescore::{rescore_rows, widen};
 use super::search::search;
 use super::top_k::{Bar, Candidate, TopK};
 use super::view_filter::{self, runs};
@@ -29,8 +29,6 @@ use crate::segment::{FieldCodes, Location, Snapshot, View};
 const TASK_BYTES: u64 = 512 << 10;
 /// Bytes of vectors that are scanned on the caller's thread, beside the search of an index.
 const INLINE_BYTES: u64 = 64 << 10;
-/// Candidates that are asked for before they are re-ranked.
-const RERANK_AHEAD: usize = 2;
 /// Rows whose codes are scored before the best of them are looked for.
 const CODE_ROWS: usize = 512;
 
@@ -307,22 +305,19 @@ fn rerank<'s>(
     found: Vec<Candidate<'s>>,
 ) -> Vec<Candidate<'s>> {
     let mut top = TopK::new(plan.hits(), snapshot);
-    let mut values = Vec::new();
-    let prefetch = |candidate: Option<&Candidate<'_>>| {
-        if let Some(Candidate { location, .. }) = candidate {
-            snapshot.reader(*location).prefetch_vector(plan.field, location.row);
+    let mut rows = Vec::with_capacity(found.len());
+    for (view, query) in (0..).zip(&plan.codes) {
+        let of_view = found.iter().filter(|candidate| candidate.location.view == view);
+        if query.is_none() {
+            of_view.for_each(|candidate| top.offer(candidate.score, candidate.location));
+            continue;
         }
-    };
-    found.iter().take(RERANK_AHEAD).for_each(|candidate| prefetch(Some(candidate)));
-    for (index, candidate) in found.iter().enumerate() {
-        prefetch(found.get(index + RERANK_AHEAD));
-        let location = candidate.location;
-        let reader = snapshot.reader(location);
-        let score = match &plan.codes[location.view as usize] {
-            None => None,
-            Some(_) => rescore(reader, plan.field, location.row, &plan.scorer, &mut values),
-        };
-        top.offer(score.unwrap_or(candidate.score), location);
+        rows.clear();
+        rows.extend(of_view.map(|candidate| candidate.location.row));
+        let reader = &*snapshot.views[view as usize].reader;
+        rescore_rows(reader, plan.field, &rows, &plan.scorer, &mut |row, score| {
+            top.offer(score, Location { view, row });
+        });
     }
     top.into_sorted()
 }

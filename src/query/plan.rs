@@ -44,7 +44,7 @@ impl<'r> Plan<'r> {
     /// Validates a request.
     ///
     /// # Errors
-    /// [`Error::Invalid`] or [`Error::PointNotFound`].
+    /// [`crate::Error::Invalid`] or [`crate::Error::PointNotFound`].
     pub fn new(
         snapshot: &Snapshot,
         config: &CollectionConfig,

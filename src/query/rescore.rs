@@ -16,6 +16,30 @@ pub fn widen<'a>(elements: ElementsRef<'a>, buffer: &'a mut Vec<f32>) -> &'a [f3
     }
 }
 
+/// Scores rows by their secondary codes, or by their vectors where there are none.
+pub fn rescore_rows(
+    reader: &dyn SegmentReader,
+    field: usize,
+    rows: &[u32],
+    scorer: &Scorer,
+    visit: &mut dyn FnMut(u32, Score),
+) {
+    let mut buffer = Vec::new();
+    if let Some(codes) = reader.codes(field).filter(|codes| codes.has_secondary()) {
+        for (index, &row) in rows.iter().enumerate() {
+            if let Some(&after) = rows.get(index + 1) {
+                codes.prefetch_secondary(after);
+            }
+            codes.reconstruct(row, &mut buffer);
+            visit(row, scorer.score(&buffer));
+        }
+        return;
+    }
+    reader.visit_rows(field, rows, &mut |row, elements| {
+        visit(row, scorer.score(widen(elements, &mut buffer)));
+    });
+}
+
 /// The score of a row by its secondary code, or by its vector if there is none; `None` if it has
 /// neither.
 pub fn rescore(

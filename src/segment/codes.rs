@@ -137,7 +137,7 @@ impl FieldCodes {
     }
 
     /// Asks for the secondary code of a row to be brought into the cache.
-    pub(super) fn prefetch_secondary(&self, row: u32) {
+    pub(crate) fn prefetch_secondary(&self, row: u32) {
         let stride = self.codec().secondary_stride();
         let records = self.secondary.as_ref().map(|file| section(file, sections::SECONDARY));
         crate::kernels::prefetch(records.unwrap_or_default(), row as usize * stride, stride);

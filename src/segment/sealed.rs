@@ -26,6 +26,8 @@ use crate::model::{
     Scalar, VectorField, VectorKind, VectorsView,
 };
 
+/// Vectors that are asked for before they are visited.
+const ROWS_AHEAD: usize = 2;
 /// Rows that are reconstructed at once.
 const RECONSTRUCTED_ROWS: u32 = 256;
 
@@ -432,16 +434,26 @@ impl SegmentReader for SealedSegment {
             field.file.advise_range(sections::VECTORS, at(rows.start)..at(rows.end), Access::Soon);
     }
 
-    fn prefetch_vector(&self, field: usize, row: u32) {
-        let field = &self.fields[field];
-        match &field.codes {
-            Some(codes) if codes.has_secondary() => codes.prefetch_secondary(row),
-            _ if field.settings.kind == VectorKind::Single => {
-                let bytes = field.settings.dimension * field.settings.element.size_bytes();
-                let vectors = field.file.section(sections::VECTORS).unwrap_or_default();
-                crate::kernels::prefetch(vectors, row as usize * bytes, bytes);
+    fn visit_rows(&self, field: usize, rows: &[u32], visit: &mut dyn FnMut(u32, ElementsRef<'_>)) {
+        let sealed = &self.fields[field];
+        let single = sealed.settings.kind == VectorKind::Single && sealed.has_raw();
+        let Some(view) = sealed.view().filter(|_| single) else {
+            for &row in rows {
+                self.visit_vectors(field, row..row + 1, &mut |_, view, range| {
+                    visit(row, view.row(range.start));
+                });
             }
-            _ => {}
+            return;
+        };
+        let bytes = view.elements.as_bytes();
+        let stride = sealed.settings.dimension * sealed.settings.element.size_bytes();
+        let prefetch = |row: &u32| crate::kernels::prefetch(bytes, *row as usize * stride, stride);
+        rows.iter().take(ROWS_AHEAD).for_each(prefetch);
+        for (index, &row) in rows.iter().enumerate() {
+            rows.get(index + ROWS_AHEAD).into_iter().for_each(prefetch);
+            if row < self.entry.rows {
+                visit(row, view.row(row as usize));
+            }
         }
     }
 

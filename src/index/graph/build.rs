@@ -4,11 +4,15 @@
 //! (ParlayANN, PPoPP 2024, §4). So nothing is locked, all cores work on a batch, and the graph
 //! depends on the seed alone, not on the number of threads. Vamana's second pass inserts every row
 //! once more with the final `alpha`, now seeing all others (DiskANN, NeurIPS 2019, Algorithm 3).
+//! Rows that equal others, or that no edge leads to, are [connected](connect) at last.
+
+mod connect;
 
 use std::sync::atomic::Ordering;
 
 use rayon::prelude::*;
 
+use self::connect::distinct;
 use super::prune::Pruner;
 use super::{Adjacency, NO_ROW, Width, search};
 use crate::index::scratch::Scratch;
@@ -44,7 +48,8 @@ pub fn build(
     settings: GraphSettings,
     progress: &BuildProgress,
 ) -> Option<(Vec<u32>, u32)> {
-    let mut order = rows.to_vec();
+    let (different, copies) = distinct(distances, rows);
+    let mut order = different.clone();
     order.sort_by_cached_key(|&row| hash(settings.seed, u64::from(row)));
     let entry = medoid(distances, &order[..order.len().min(MEDOID_SAMPLE)]);
     let edges = vec![NO_ROW; distances.rows() as usize * settings.max_degree];
@@ -66,6 +71,7 @@ pub fn build(
             rest = after;
         }
     }
+    builder.connect(&different, &copies);
     Some((builder.edges, entry))
 }
 
@@ -200,3 +206,6 @@ impl Scores for FromRow<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

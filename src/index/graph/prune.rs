@@ -67,3 +67,66 @@ impl<'a> Pruner<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::index::fixture::Fixture;
+    use crate::model::{LvqCode, Metric};
+
+    /// The rule, word by word: of the candidates that are left, the nearest is chosen, and those
+    /// go that are, by the factor alpha, no farther from it than from the row.
+    fn naive(
+        distance: impl Fn(u32, u32) -> f32,
+        row: u32,
+        candidates: &[u32],
+        alpha: f32,
+        degree: usize,
+    ) -> Vec<u32> {
+        let mut left: Vec<u32> = candidates.to_vec();
+        left.retain(|&candidate| candidate != row);
+        let mut chosen = Vec::new();
+        while chosen.len() < degree {
+            let nearer =
+                |a: &u32, b: &u32| distance(row, *a).total_cmp(&distance(row, *b)).then(a.cmp(b));
+            let Some(nearest) = left.iter().copied().min_by(nearer) else { break };
+            chosen.push(nearest);
+            left.retain(|&other| {
+                other != nearest && alpha * distance(nearest, other) > distance(row, other)
+            });
+        }
+        chosen
+    }
+
+    proptest! {
+        #[test]
+        fn chooses_what_the_rule_says(
+            // Few values, so that there are equal rows and equal distances.
+            vectors in proptest::collection::vec(proptest::collection::vec(-3_i8..4, 3), 2..40),
+            candidates in proptest::collection::vec(any::<prop::sample::Index>(), 0..60),
+            alpha in prop::sample::select(vec![1.0_f32, 1.2, 1.5]),
+            degree in 1_usize..12,
+            metric in prop::sample::select(vec![Metric::L2, Metric::Dot]),
+        ) {
+            let rows = vectors.len();
+            let vectors = vectors.iter().map(|row| row.iter().map(|&x| f32::from(x)).collect());
+            let fixture = Fixture::new(metric, LvqCode::Lvq8, vectors.collect());
+            let distances = fixture.distances();
+            let mut pruner = Pruner::new(&distances);
+            let candidates: Vec<u32> =
+                candidates.iter().map(|index| index.index(rows) as u32).collect();
+            let distance = |a: u32, b: u32| {
+                let (mut query, mut measured) = (distances.query(), [0.0]);
+                distances.prepare(a, &mut query);
+                distances.measure(&query, &[b], &mut measured);
+                measured[0]
+            };
+            let measured: Vec<(f32, u32)> = pruner.measure(0, &candidates).collect();
+            let mut chosen = vec![77];
+            pruner.prune(0, measured, alpha, degree, &mut chosen);
+            prop_assert_eq!(chosen, naive(distance, 0, &candidates, alpha, degree));
+        }
+    }
+}

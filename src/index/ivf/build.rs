@@ -26,7 +26,7 @@ pub struct IvfSettings {
     pub seed: u64,
 }
 
-/// Builds lists of the listed rows; `None` if it was cancelled. Other rows are in no list.
+/// Builds lists of the listed rows, at least one; `None` if it was cancelled. Other rows are in no list.
 pub fn build(
     distances: &RowDistances<'_>,
     codec: &Codec,

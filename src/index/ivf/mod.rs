@@ -126,3 +126,136 @@ impl Lists<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+    use crate::index::BuildProgress;
+    use crate::index::fixture::{DIMENSION, Fixture, ROWS, recall};
+    use crate::kernels::codes::{CodeKernel, CodeLayout};
+
+    const METRICS: [Metric; 3] = [Metric::Dot, Metric::Cosine, Metric::L2];
+
+    fn built(fixture: &Fixture, rows: &[u32], lists: Option<usize>) -> IvfParts {
+        let settings = IvfSettings { lists, seed: 42 };
+        let (distances, progress) = (fixture.distances(), BuildProgress::default());
+        let records = &fixture.records;
+        build(&distances, &fixture.codec, records, rows, settings, &progress).unwrap()
+    }
+
+    #[test]
+    fn lists_divide_the_rows_and_hold_their_records() {
+        for metric in METRICS {
+            let fixture = Fixture::clustered(metric);
+            let listed: Vec<u32> = (0..ROWS).filter(|row| row % 7 != 3).collect();
+            let parts = built(&fixture, &listed, Some(50));
+            assert_eq!(parts.offsets.len(), 51);
+            assert!(parts.offsets[0] == 0 && parts.offsets.is_sorted());
+            assert_eq!(parts.offsets[50] as usize, listed.len());
+            let different: BTreeSet<u32> = parts.rows.iter().copied().collect();
+            assert!(different.iter().eq(&listed) && parts.rows.len() == listed.len());
+            let stride = fixture.codec.primary_layout().stride();
+            assert_eq!(parts.codes.len(), listed.len() * stride + CodeLayout::SLACK_BYTES);
+            for (record, &row) in parts.codes.chunks_exact(stride).zip(&parts.rows) {
+                assert_eq!(record, &fixture.records[row as usize * stride..][..stride]);
+            }
+            assert_eq!(parts.centroids.len(), Lists::centroid_bytes(DIMENSION, 50));
+            assert_eq!(parts, built(&fixture, &listed, Some(50)), "the same once more");
+        }
+    }
+
+    #[test]
+    fn a_list_holds_the_rows_that_are_nearest_to_its_centroid() {
+        let fixture = Fixture::clustered(Metric::L2);
+        let parts = built(&fixture, &fixture.rows(), Some(40));
+        let centroids = Centroids::new(DIMENSION, CodeKernel::detect(), &parts.centroids);
+        let (distances, mut values) = (fixture.distances(), Vec::new());
+        let (mut sums, mut scores) = (Vec::new(), vec![0.0; 40]);
+        for list in 0..40 {
+            let positions = parts.offsets[list] as usize..parts.offsets[list + 1] as usize;
+            for &row in &parts.rows[positions] {
+                distances.decode(row, &mut values);
+                centroids.score(&values, Nearness::Distance, &mut sums, &mut scores);
+                assert!(scores.iter().all(|&score| score <= scores[list]), "row {row}");
+            }
+        }
+    }
+
+    #[test]
+    fn all_lists_are_a_scan_and_few_lists_find_most() {
+        for metric in METRICS {
+            let fixture = Fixture::clustered(metric);
+            let parts = built(&fixture, &fixture.rows(), None);
+            let lists = Lists { segment_rows: ROWS, ..parts.lists() };
+            assert_eq!(lists.count(), ROWS as usize / 128);
+            let mut scratch = Scratch::default();
+            let (mut sum, queries) = (0.0, 50);
+            for number in 0..queries {
+                let query = fixture.query(number);
+                let codes = fixture.scores(&query);
+                let mut find = |probes, accept: fn(u32) -> bool| {
+                    let effort = lists.search(&codes, &mut scratch, probes, 10, accept);
+                    (scratch.beam.rows().collect::<Vec<_>>(), effort)
+                };
+                let (all, effort) = find(lists.count(), |_| true);
+                assert_eq!(all, fixture.exact(&query, 10, |_| true), "{metric:?}");
+                assert_eq!(effort.scanned, u64::from(ROWS));
+                let (even, _) = find(usize::MAX, |row| row % 2 == 0);
+                assert_eq!(even, fixture.exact(&query, 10, |row| row % 2 == 0));
+                let (few, effort) = find(lists.count() / 3, |_| true);
+                assert!(effort.scanned < u64::from(ROWS) * 2 / 3, "{effort:?}");
+                sum += recall(&few, &all);
+            }
+            let mean = sum / queries as f64;
+            assert!(mean >= 0.95, "{metric:?}: recall {mean}");
+        }
+    }
+
+    #[test]
+    fn odd_numbers_of_rows_and_lists_are_fine() {
+        let fixture = Fixture::clustered(Metric::L2);
+        for (rows, lists, expected) in
+            [(&[7][..], None, 1), (&[7], Some(9), 1), (&[7, 9, 11], Some(100), 3)]
+        {
+            let parts = built(&fixture, rows, lists);
+            assert_eq!(parts.lists().count(), expected);
+            let (query, mut scratch) = (fixture.query(1), Scratch::default());
+            parts.lists().search(&fixture.scores(&query), &mut scratch, 5, 10, |_| true);
+            let found: BTreeSet<u32> = scratch.beam.rows().map(|(_, row)| row).collect();
+            assert!(found.iter().eq(rows), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn rows_that_are_not_in_the_segment_are_passed_over() {
+        let fixture = Fixture::clustered(Metric::L2);
+        let parts = built(&fixture, &fixture.rows(), None);
+        let lists = Lists { segment_rows: 1000, ..parts.lists() };
+        let (query, mut scratch) = (fixture.query(1), Scratch::default());
+        lists.search(&fixture.scores(&query), &mut scratch, lists.count(), 10, |row| {
+            assert!(row < 1000, "nobody is asked about row {row}");
+            true
+        });
+        let found: Vec<(f32, u32)> = scratch.beam.rows().collect();
+        assert_eq!(found, fixture.exact(&query, 10, |row| row < 1000));
+    }
+
+    #[test]
+    fn progress_counts_up_to_the_total_and_a_cancelled_build_gives_nothing() {
+        let fixture = Fixture::clustered(Metric::Dot);
+        let settings = IvfSettings { lists: None, seed: 1 };
+        let run = |progress: &BuildProgress| {
+            let (distances, rows) = (fixture.distances(), fixture.rows());
+            build(&distances, &fixture.codec, &fixture.records, &rows, settings, progress)
+        };
+        let progress = BuildProgress::default();
+        assert!(run(&progress).is_some());
+        assert_eq!(progress.done.into_inner(), progress.total.into_inner());
+        let progress = BuildProgress::default();
+        progress.cancelled.store(true, Ordering::Relaxed);
+        assert!(run(&progress).is_none());
+    }
+}

@@ -247,6 +247,14 @@ mod tests {
             let mut sums = vec![-1; rows];
             kernel.dot_rows(&layout, records, &query, &mut sums);
             assert_eq!(sums, expected, "{} {bits:?} {dimension} seed {seed}", kernel.name());
+            // In any order, and more than once.
+            let ids: Vec<u32> = (0..2 * rows as u64)
+                .map(|i| (seed.wrapping_mul(i + 1) >> 7) as u32 % rows as u32)
+                .collect();
+            let mut sums = vec![-1; ids.len()];
+            kernel.dot_listed(&layout, records, &query, &ids, &mut sums);
+            let listed: Vec<i32> = ids.iter().map(|&id| expected[id as usize]).collect();
+            assert_eq!(sums, listed, "{} {bits:?} {dimension} seed {seed}", kernel.name());
         }
     }
 
@@ -293,6 +301,22 @@ mod tests {
         let layout = CodeLayout::new(CodeBits::Eight, 10, 0);
         let query = CodeQuery::from_integers(&layout, &[1; 10]);
         CodeKernel::detect().dot_rows(&layout, &[0; 20], &query, &mut [0; 1]);
+    }
+
+    #[test]
+    fn listed_records_that_are_not_there_are_refused() {
+        let layout = CodeLayout::new(CodeBits::Eight, 10, 0);
+        let query = CodeQuery::from_integers(&layout, &[1; 10]);
+        let records = vec![0; layout.section_bytes(3)];
+        for kernel in CodeKernel::available() {
+            let refused = |ids: &[u32], sums: usize| {
+                let run = || kernel.dot_listed(&layout, &records, &query, ids, &mut vec![0; sums]);
+                std::panic::catch_unwind(run).is_err()
+            };
+            assert!(!refused(&[2, 0, 2], 3) && !refused(&[], 0));
+            assert!(refused(&[3], 1) && refused(&[0, u32::MAX, 1], 3), "{}", kernel.name());
+            assert!(refused(&[0, 1], 1) && refused(&[0], 2), "a sum an id");
+        }
     }
 
     #[test]

@@ -12,7 +12,9 @@ use super::linalg::map_rows;
 use crate::quantization::random::hash;
 
 /// The error of eigenvalue λ falls with (λ_rank / λ)^(2·iterations).
-const ITERATIONS: usize = 2;
+const ITERATIONS: usize = 3;
+/// Elements up to this can be multiplied and summed without care.
+const LARGEST: f32 = 1e9;
 /// Columns of X that one task multiplies.
 const STRIP_COLUMNS: usize = 512;
 
@@ -21,6 +23,15 @@ const STRIP_COLUMNS: usize = 512;
 pub fn leading_subspace(rows: &[f32], dimension: usize, rank: usize, seed: u64) -> Vec<f32> {
     let sign = |index: usize| if hash(seed, index as u64) & 1 == 0 { 1.0 } else { -1.0 };
     let mut basis: Vec<f32> = (0..rank * dimension).map(sign).collect();
+    // Products of huge elements would overflow; a factor changes no subspace.
+    let largest = rows.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    let scaled: Vec<f32>;
+    let rows = if largest > LARGEST {
+        scaled = rows.iter().map(|value| value / largest).collect();
+        &scaled
+    } else {
+        rows
+    };
     for _ in 0..ITERATIONS {
         let mapped = map_rows(rows, &basis, dimension);
         basis = orthonormal_rows(&back(rows, &mapped, dimension, rank));

@@ -4,7 +4,7 @@
 //! random (SimHash) cut the space into B = 2^k cells. The block of a cell is, for a query, the sum of
 //! its tokens there, and for a document their centroid, so that each query token meets the mean of
 //! the document tokens which are near. A document without a token in a cell gives the cell the
-//! token whose bits differ least ([`fill`]). Blocks are mapped to fewer dimensions by random signs,
+//! token whose bits differ least (`fill`). Blocks are mapped to fewer dimensions by random signs,
 //! and all is repeated R times with other planes and signs: R · B · d_proj dimensions, 20 · 2⁵ · 16 =
 //! 10,240 by default.
 //!

@@ -1,0 +1,127 @@
+//! Connecting: every row is given a way from the entry.
+//!
+//! Pruning may take the last edge to a row. It would do so to most of many equal rows, each of
+//! which makes the edges to all others superfluous. So the first of equal rows stands for all of
+//! them while the graph is built; the others, and what pruning has cut off, are then hung onto a
+//! tree that grows from the entry along the edges, as in NSG (Fu et al., VLDB 2019, §4.2).
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use rayon::prelude::*;
+
+use super::super::{NO_ROW, Width, search};
+use super::{Builder, FromRow, Worker};
+use crate::quantization::RowDistances;
+
+/// Rows without those that equal an earlier one, and the others, each with the first of its kind.
+pub(super) fn distinct(distances: &RowDistances<'_>, rows: &[u32]) -> (Vec<u32>, Vec<(u32, u32)>) {
+    let mut firsts: HashMap<&[u8], u32> = HashMap::with_capacity(rows.len());
+    let (mut different, mut copies) = (Vec::with_capacity(rows.len()), Vec::new());
+    for &row in rows {
+        let first = *firsts.entry(distances.record(row)).or_insert(row);
+        if first == row {
+            different.push(row);
+        } else {
+            copies.push((row, first));
+        }
+    }
+    (different, copies)
+}
+
+/// For each row the one that it was reached from; [`NO_ROW`] outside of the tree.
+struct Tree(Vec<u32>);
+
+impl Tree {
+    fn holds(&self, row: u32) -> bool {
+        self.0[row as usize] != NO_ROW
+    }
+}
+
+impl<'a> Builder<'a> {
+    /// Connects rows that the graph was built of, and then their copies.
+    pub(super) fn connect(&mut self, rows: &[u32], copies: &[(u32, u32)]) {
+        if rows.is_empty() {
+            return;
+        }
+        let mut tree = Tree(vec![NO_ROW; self.distances.rows() as usize]);
+        self.grow(&mut tree, self.entry, self.entry);
+        let cut_off: Vec<u32> = rows.iter().copied().filter(|&row| !tree.holds(row)).collect();
+        let cut_off: Vec<(u32, u32)> = cut_off.into_iter().map(|row| (row, row)).collect();
+        self.hang(&mut tree, &cut_off);
+        self.hang(&mut tree, copies);
+    }
+
+    /// Adds a row, and what it leads to.
+    fn grow(&self, tree: &mut Tree, row: u32, parent: u32) {
+        let graph = self.graph();
+        tree.0[row as usize] = parent;
+        let mut open = VecDeque::from([row]);
+        while let Some(row) = open.pop_front() {
+            for &next in graph.neighbours(row) {
+                if !tree.holds(next) {
+                    tree.0[next as usize] = row;
+                    open.push_back(next);
+                }
+            }
+        }
+    }
+
+    /// Hangs rows onto the tree near where they, or the first of their kind, are.
+    fn hang(&mut self, tree: &mut Tree, rows: &[(u32, u32)]) {
+        let mut firsts: Vec<u32> = rows.iter().map(|&(_, first)| first).collect();
+        firsts.sort_unstable();
+        firsts.dedup();
+        let near: Vec<Vec<u32>> = firsts
+            .par_iter()
+            .map_init(|| self.worker(), |worker, &row| self.nearest(worker, row))
+            .collect();
+        let near: BTreeMap<u32, Vec<u32>> = firsts.into_iter().zip(near).collect();
+        // Rows that hang already and have room for more, by the row nearest to them.
+        let mut taken: BTreeMap<u32, VecDeque<u32>> = BTreeMap::new();
+        let degree = self.settings.max_degree;
+        for &(row, first) in rows {
+            let near = &near[&first];
+            let Some(&nearest) = near.first().filter(|_| !tree.holds(row)) else { continue };
+            let taken = taken.entry(nearest).or_default();
+            let Some((host, slot)) = self.room(tree, near, taken) else { continue };
+            self.edges[host as usize * degree + slot] = row;
+            // Nothing in the tree needs the row's own edges: some make room for others like it.
+            let own = self.settings.prune_to.min(degree - 1);
+            self.edges[row as usize * degree..][own..degree].fill(NO_ROW);
+            taken.push_back(row);
+            self.grow(tree, row, host);
+        }
+    }
+
+    /// The rows nearest to one of those that are reached, nearest first.
+    fn nearest(&self, worker: &mut Worker<'a>, row: u32) -> Vec<u32> {
+        self.distances.prepare(row, &mut worker.query);
+        let scores = FromRow { distances: self.distances, query: &worker.query };
+        let window = self.settings.window_size;
+        let width = Width { window, capacity: window };
+        search(&self.graph(), self.entry, &scores, None, &mut worker.scratch, width);
+        worker.scratch.beam.rows().map(|(_, row)| row).collect()
+    }
+
+    /// A place for an edge: a free one of the nearest row, of those that hang there, or of others
+    /// that are near; or else one whose edge the tree does without.
+    fn room(&self, tree: &Tree, near: &[u32], taken: &mut VecDeque<u32>) -> Option<(u32, usize)> {
+        let graph = self.graph();
+        let free = |host: u32| {
+            let count = graph.neighbours(host).len();
+            (count < self.settings.max_degree).then_some((host, count))
+        };
+        while let Some(&host) = taken.front()
+            && free(host).is_none()
+        {
+            // It stays full.
+            taken.pop_front();
+        }
+        let spare = |&host: &u32| {
+            let superfluous = |&next: &u32| tree.0[next as usize] != host;
+            Some((host, graph.neighbours(host).iter().rposition(superfluous)?))
+        };
+        let hosts = near.first().into_iter().chain(taken.front()).chain(near);
+        hosts.copied().find_map(free).or_else(|| near.iter().find_map(spare))
+    }
+}
