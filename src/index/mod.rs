@@ -14,7 +14,7 @@ pub mod ivf;
 mod scratch;
 mod view;
 
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 pub use beam::{Beam, MAX_ROWS};
 pub use calibration::{Calibration, CalibrationPoint, DEFAULT_TARGET_RECALL, Depth};
@@ -88,4 +88,12 @@ pub struct BuildProgress {
     pub total: AtomicU64,
     /// Whether to stop.
     pub cancelled: AtomicBool,
+}
+
+impl BuildProgress {
+    /// Begins to count: nothing of so much is done.
+    fn start(&self, total: u64) {
+        self.done.store(0, Ordering::Relaxed);
+        self.total.store(total, Ordering::Relaxed);
+    }
 }

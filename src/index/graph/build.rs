@@ -54,7 +54,7 @@ pub fn build(
     let entry = medoid(distances, &order[..order.len().min(MEDOID_SAMPLE)]);
     let edges = vec![NO_ROW; distances.rows() as usize * settings.max_degree];
     let mut builder = Builder { distances, settings, edges, entry };
-    progress.total.store(2 * order.len() as u64, Ordering::Relaxed);
+    progress.start(2 * order.len() as u64);
     let most = (order.len() / BATCH_SHARE).max(1);
     for alpha in [1.0, settings.alpha] {
         // In the second pass all rows are there.

@@ -36,7 +36,7 @@ pub fn build(
     progress: &BuildProgress,
 ) -> Option<IvfParts> {
     let lists = settings.lists.unwrap_or(rows.len() / LIST_ROWS).clamp(1, rows.len().max(1));
-    progress.total.store(ROUNDS as u64 + 1, Ordering::Relaxed);
+    progress.start(ROUNDS as u64 + 1);
     let dimension = distances.dimension();
     let mut shuffled = rows.to_vec();
     shuffled.sort_by_cached_key(|&row| hash(settings.seed, u64::from(row)));
