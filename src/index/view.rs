@@ -73,7 +73,7 @@ impl IndexView<'_> {
     }
 
     /// The widest search that makes sense: all rows, or all lists.
-    fn widest(&self) -> usize {
+    pub fn widest(&self) -> usize {
         match self {
             Self::Graph(graph, _) => graph.rows() as usize,
             Self::Ivf(lists) => lists.count(),

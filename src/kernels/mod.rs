@@ -5,6 +5,7 @@
 //! [`scalar`] define what each kernel computes; tests compare the two.
 
 pub mod codes;
+mod isa;
 mod matrix;
 pub mod max_sim;
 mod prefetch;

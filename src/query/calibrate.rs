@@ -13,7 +13,7 @@ use roaring::RoaringBitmap;
 use super::Deadline;
 use super::plan::Plan;
 use super::request::{Query, QueryRequest};
-use super::rescore::{exact_score, rescore};
+use super::rescore::{exact_score, rescore_rows};
 use super::scorer::Scorer;
 use crate::error::Result;
 use crate::index::{Ask, Calibration, CalibrationPoint, Depth, Effort, IndexView, with_scratch};
@@ -143,19 +143,11 @@ impl<'a> Subject<'a> {
                 let of = measured[before..].iter().filter(move |point| point.k == k);
                 of.map(|point| point.recall).fold(0.0, f32::max)
             };
-            if KS.iter().all(|&k| best(k) >= ENOUGH) || self.exhausted(index, window) {
+            if KS.iter().all(|&k| best(k) >= ENOUGH) || window >= index.widest() {
                 break;
             }
         }
         Calibration::new(self.sample.requests.len(), self.sample.from_user, measured)
-    }
-
-    fn exhausted(&self, index: &IndexView<'_>, window: usize) -> bool {
-        let most = match index {
-            IndexView::Graph(graph, _) => graph.rows() as usize,
-            IndexView::Ivf(lists) => lists.count(),
-        };
-        window >= most
     }
 
     /// Searches with one window for all queries; a point for each k and re-ranking budget.
@@ -211,16 +203,18 @@ impl<'a> Subject<'a> {
         let mut found = Vec::new();
         let effort = with_scratch(|scratch| index.search(&ask, scratch, &mut found));
         let hidden = self.sample.hidden[query];
-        let mut buffer = Vec::new();
         let scored: Vec<(Score, Score)> = found
             .iter()
             .filter(|&&(_, row)| Some(row) != hidden)
             .map(|&(primary, row)| {
                 *probe.scores.entry(row).or_insert_with(|| {
                     let reader = &*self.reader;
-                    let shown = rescore(reader, self.field, row, scorer, &mut buffer);
+                    let mut shown = None;
+                    rescore_rows(reader, self.field, &[row], scorer, &mut |_, score| {
+                        shown = Some(score);
+                    });
                     let exact = match codes.has_secondary() {
-                        true => exact_score(reader, self.field, row, scorer, &mut buffer),
+                        true => exact_score(reader, self.field, row, scorer),
                         false => shown,
                     };
                     let worst = Score(f32::NEG_INFINITY);

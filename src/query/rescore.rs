@@ -40,33 +40,16 @@ pub fn rescore_rows(
     });
 }
 
-/// The score of a row by its secondary code, or by its vector if there is none; `None` if it has
-/// neither.
-pub fn rescore(
-    reader: &dyn SegmentReader,
-    field: usize,
-    row: u32,
-    scorer: &Scorer,
-    buffer: &mut Vec<f32>,
-) -> Option<Score> {
-    if let Some(codes) = reader.codes(field).filter(|codes| codes.has_secondary()) {
-        codes.reconstruct(row, buffer);
-        return Some(scorer.score(buffer));
-    }
-    exact_score(reader, field, row, scorer, buffer)
-}
-
 /// The score of a row by its vector, or by what its codes hold of it where vectors were dropped.
 pub fn exact_score(
     reader: &dyn SegmentReader,
     field: usize,
     row: u32,
     scorer: &Scorer,
-    buffer: &mut Vec<f32>,
 ) -> Option<Score> {
-    let mut score = None;
-    reader.visit_vectors(field, row..row + 1, &mut |_, vectors, range| {
-        score = Some(scorer.score(widen(vectors.row(range.start), buffer)));
+    let (mut score, mut buffer) = (None, Vec::new());
+    reader.visit_rows(field, &[row], &mut |_, elements| {
+        score = Some(scorer.score(widen(elements, &mut buffer)));
     });
     score
 }

@@ -102,11 +102,7 @@ pub trait SegmentReader: Send + Sync {
     /// Visits the vectors of the listed rows, in their order. Faster than [`Self::visit_vectors`]
     /// for rows here and there.
     fn visit_rows(&self, field: usize, rows: &[u32], visit: &mut dyn FnMut(u32, ElementsRef<'_>)) {
-        for &row in rows {
-            self.visit_vectors(field, row..row + 1, &mut |_, view, range| {
-                visit(row, view.row(range.start));
-            });
-        }
+        visit_one_by_one(self, field, rows, visit);
     }
 
     /// Bytes of vectors an exact scan of this field reads.
@@ -140,5 +136,19 @@ pub trait SegmentReader: Send + Sync {
             found = view.vector(range.start);
         });
         found
+    }
+}
+
+/// [`SegmentReader::visit_rows`] where there is no faster way.
+fn visit_one_by_one<R: SegmentReader + ?Sized>(
+    reader: &R,
+    field: usize,
+    rows: &[u32],
+    visit: &mut dyn FnMut(u32, ElementsRef<'_>),
+) {
+    for &row in rows {
+        reader.visit_vectors(field, row..row + 1, &mut |_, view, range| {
+            visit(row, view.row(range.start));
+        });
     }
 }

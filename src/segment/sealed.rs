@@ -19,7 +19,10 @@ use serde::de::IgnoredAny;
 use super::memory::place;
 use super::payload_index::PayloadIndex;
 use super::row_filter::Node;
-use super::{FieldCodes, FieldIndex, FileMemory, FileRole, RowFilter, SegmentReader, sections};
+use super::{
+    FieldCodes, FieldIndex, FileMemory, FileRole, RowFilter, SegmentReader, sections,
+    visit_one_by_one,
+};
 use crate::error::{Error, Result};
 use crate::model::{
     CollectionConfig, Condition, Elements, ElementsRef, Memory, Payload, PointId, PointIdRef,
@@ -438,12 +441,7 @@ impl SegmentReader for SealedSegment {
         let sealed = &self.fields[field];
         let single = sealed.settings.kind == VectorKind::Single && sealed.has_raw();
         let Some(view) = sealed.view().filter(|_| single) else {
-            for &row in rows {
-                self.visit_vectors(field, row..row + 1, &mut |_, view, range| {
-                    visit(row, view.row(range.start));
-                });
-            }
-            return;
+            return visit_one_by_one(self, field, rows, visit);
         };
         let bytes = view.elements.as_bytes();
         let stride = sealed.settings.dimension * sealed.settings.element.size_bytes();

@@ -17,8 +17,6 @@ pub enum Access {
     Random,
     /// Soon: it is read ahead of use, also where access is random otherwise.
     Soon,
-    /// Often: it is backed by huge pages where the file system can (most cannot).
-    HugePages,
 }
 
 /// The bytes of a file that no longer changes.
@@ -75,10 +73,6 @@ impl MappedFile {
             Access::Ordered => memmap2::Advice::Normal,
             Access::Random => memmap2::Advice::Random,
             Access::Soon => memmap2::Advice::WillNeed,
-            #[cfg(target_os = "linux")]
-            Access::HugePages => memmap2::Advice::HugePage,
-            #[cfg(not(target_os = "linux"))]
-            Access::HugePages => return Ok(()),
         };
         map.advise_range(advice, range.start, range.len())
             .map_err(|source| self.failed("advise on", source))

@@ -133,8 +133,6 @@ fn advice_changes_no_byte_and_has_bounds() {
             file.advise_range("vectors", range, access).unwrap();
         }
     }
-    // Where files cannot have huge pages this is refused.
-    let _ = file.advise_all(Access::HugePages);
     // A page fits any limit that lets processes lock anything.
     let _ = file.lock();
     file.verify().unwrap();

@@ -22,7 +22,11 @@ const SHORT_BYTES: usize = 256;
 /// # Safety
 /// The CPU features of this module, and what `CodeKernel::dot_picked` asserts.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-pub unsafe fn dot_rows<const HALVES: usize, P: Pick>(rows: &Rows<'_>, pick: P, sums: &mut [i32]) {
+pub(super) unsafe fn dot_rows<const HALVES: usize, P: Pick>(
+    rows: &Rows<'_>,
+    pick: P,
+    sums: &mut [i32],
+) {
     let mut groups = sums.chunks_exact_mut(4);
     let by_four = !P::CONSECUTIVE || rows.stride <= SHORT_BYTES;
     let mut index = 0;
@@ -79,10 +83,10 @@ unsafe fn accumulate<const ROWS: usize, const HALVES: usize>(
     sums
 }
 
-/// The codes in a chunk, one a byte.
+/// The codes in the bytes of a register, one a byte.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 #[inline]
-fn codes_of<const HALVES: usize>(bytes: __m512i, half: usize) -> __m512i {
+pub(in crate::kernels) fn codes_of<const HALVES: usize>(bytes: __m512i, half: usize) -> __m512i {
     match (HALVES, half) {
         (1, _) => bytes,
         (_, 0) => _mm512_and_si512(bytes, _mm512_set1_epi8(15)),

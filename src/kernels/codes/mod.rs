@@ -16,7 +16,7 @@
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
-mod avx512;
+pub(super) mod avx512;
 mod layout;
 #[cfg(target_arch = "aarch64")]
 mod neon;
@@ -26,23 +26,14 @@ mod scalar;
 pub use layout::{CodeBits, CodeLayout, MAX_CODE_DIMENSION};
 pub use query::CodeQuery;
 
+use super::isa::Isa;
+
 /// An implementation that this machine can run.
 ///
 /// Values come from [`Self::detect`] and [`Self::available`] alone, so that holding one proves
 /// that the machine has its instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CodeKernel(Isa);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Isa {
-    Scalar,
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    #[cfg(target_arch = "x86_64")]
-    Avx512Vnni,
-    #[cfg(target_arch = "aarch64")]
-    Neon,
-}
 
 /// What an implementation reads.
 struct Rows<'a> {
@@ -97,43 +88,17 @@ impl Pick for Listed<'_> {
 impl CodeKernel {
     /// The fastest implementation for this machine.
     pub fn detect() -> Self {
-        // `available` always ends with one.
-        Self::available().pop().unwrap_or(Self(Isa::Scalar))
+        Self(Isa::detect())
     }
 
     /// All implementations this machine can run, slowest first.
     pub fn available() -> Vec<Self> {
-        let mut found = vec![Self(Isa::Scalar)];
-        #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx2") {
-                found.push(Self(Isa::Avx2));
-            }
-            if is_x86_feature_detected!("avx512f")
-                && is_x86_feature_detected!("avx512bw")
-                && is_x86_feature_detected!("avx512vnni")
-            {
-                found.push(Self(Isa::Avx512Vnni));
-            }
-        }
-        #[cfg(target_arch = "aarch64")]
-        if std::arch::is_aarch64_feature_detected!("neon") {
-            found.push(Self(Isa::Neon));
-        }
-        found
+        Isa::available().into_iter().map(Self).collect()
     }
 
     /// Its name, for reports.
     pub fn name(self) -> &'static str {
-        match self.0 {
-            Isa::Scalar => "scalar",
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => "avx2",
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Vnni => "avx512-vnni",
-            #[cfg(target_arch = "aarch64")]
-            Isa::Neon => "neon",
-        }
+        self.0.name()
     }
 
     /// `sums[r]` becomes Σᵢ qᵢ·cᵢ of record `r`, the record at byte `r·stride` of `records`.
@@ -197,7 +162,7 @@ impl CodeKernel {
         match self.0 {
             Isa::Scalar => scalar::dot_rows::<HALVES>(rows, pick, sums),
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: `self` proves the CPU feature, since `available` makes one only after
+            // SAFETY: `self` proves the CPU feature, since `Isa::available` makes one only after
             // detecting it. Bounds: a record's chunks end at most one chunk after its stride, and
             // `dot_picked` asserts that much after the last that is picked; the query has a block for each half of
             // each chunk. Loads are unaligned.

@@ -4,15 +4,16 @@
 //! at a time: as many as hide the latency of `vpdpbusd` on two ports.
 
 use std::arch::x86_64::{
-    __m512, __m512i, __mmask16, _MM_HINT_T0, _mm_prefetch, _mm512_add_ps, _mm512_and_si512,
-    _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_loadu_ps, _mm512_loadu_si512,
-    _mm512_mask_max_ps, _mm512_maskz_loadu_epi32, _mm512_maskz_loadu_ps, _mm512_max_ps,
-    _mm512_mul_ps, _mm512_reduce_max_ps, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps,
-    _mm512_setzero_si512, _mm512_srli_epi16,
+    __m512, __m512i, __mmask16, _MM_HINT_T0, _mm_prefetch, _mm512_add_ps, _mm512_cvtepi32_ps,
+    _mm512_dpbusd_epi32, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_max_ps,
+    _mm512_maskz_loadu_epi32, _mm512_maskz_loadu_ps, _mm512_max_ps, _mm512_mul_ps,
+    _mm512_reduce_max_ps, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps,
+    _mm512_setzero_si512,
 };
 
 use super::layout::{CONSTANT_BYTES, WORD_BYTES};
 use super::{BLOCK_TOKENS, Document, Tile};
+use crate::kernels::codes::avx512::codes_of;
 
 /// How far ahead codes are fetched. Documents that follow each other, and do not fit the second-level
 /// cache, took 13 to 17% less time so; an address past the end of memory is no fault.
@@ -185,17 +186,6 @@ unsafe fn narrow<const QUERIES: usize, const HALVES: usize>(
 #[inline]
 fn scores(sums: __m512i, steps: __m512, lows: __m512, total: __m512) -> __m512 {
     _mm512_add_ps(_mm512_mul_ps(steps, _mm512_cvtepi32_ps(sums)), _mm512_mul_ps(lows, total))
-}
-
-/// The codes in the bytes of a register, one a byte.
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-#[inline]
-fn codes_of<const HALVES: usize>(bytes: __m512i, half: usize) -> __m512i {
-    match (HALVES, half) {
-        (1, _) => bytes,
-        (_, 0) => _mm512_and_si512(bytes, _mm512_set1_epi8(15)),
-        _ => _mm512_and_si512(_mm512_srli_epi16::<4>(bytes), _mm512_set1_epi8(15)),
-    }
 }
 
 /// Sixteen independent multiplications a round, on registers alone; the number of products.

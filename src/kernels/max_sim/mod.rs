@@ -31,6 +31,7 @@ pub use query::MaxSimQuery;
 use query::{TILE_TOKENS, Tile};
 
 use super::codes::CodeBits;
+use super::isa::Isa;
 
 /// An implementation that this machine can run.
 ///
@@ -38,17 +39,6 @@ use super::codes::CodeBits;
 /// that the machine has its instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MaxSimKernel(Isa);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Isa {
-    Scalar,
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    #[cfg(target_arch = "x86_64")]
-    Avx512Vnni,
-    #[cfg(target_arch = "aarch64")]
-    Neon,
-}
 
 /// What an implementation reads: `tokens` tokens from the start of `bytes`, and slack after them.
 struct Document<'a> {
@@ -60,43 +50,17 @@ struct Document<'a> {
 impl MaxSimKernel {
     /// The fastest implementation for this machine.
     pub fn detect() -> Self {
-        // `available` always ends with one.
-        Self::available().pop().unwrap_or(Self(Isa::Scalar))
+        Self(Isa::detect())
     }
 
     /// All implementations this machine can run, slowest first.
     pub fn available() -> Vec<Self> {
-        let mut found = vec![Self(Isa::Scalar)];
-        #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx2") {
-                found.push(Self(Isa::Avx2));
-            }
-            if is_x86_feature_detected!("avx512f")
-                && is_x86_feature_detected!("avx512bw")
-                && is_x86_feature_detected!("avx512vnni")
-            {
-                found.push(Self(Isa::Avx512Vnni));
-            }
-        }
-        #[cfg(target_arch = "aarch64")]
-        if std::arch::is_aarch64_feature_detected!("neon") {
-            found.push(Self(Isa::Neon));
-        }
-        found
+        Isa::available().into_iter().map(Self).collect()
     }
 
     /// Its name, for reports.
     pub fn name(self) -> &'static str {
-        match self.0 {
-            Isa::Scalar => "scalar",
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => "avx2",
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Vnni => "avx512-vnni",
-            #[cfg(target_arch = "aarch64")]
-            Isa::Neon => "neon",
-        }
+        self.0.name()
     }
 
     /// MaxSim of the query with the document of `tokens` tokens at the start of `bytes`; other
@@ -146,7 +110,7 @@ impl MaxSimKernel {
         match self.0 {
             Isa::Scalar => scalar::best::<HALVES>(document, tile, best),
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: `self` proves the CPU feature, since `available` makes one only after
+            // SAFETY: `self` proves the CPU feature, since `Isa::available` makes one only after
             // detecting it. Bounds: `score` asserts the slack after the document, and the query
             // was made for its layout.
             Isa::Avx2 => unsafe { avx2::best::<HALVES>(document, tile, best) },
