@@ -125,7 +125,7 @@ fn codes_and_training_queries_survive_faults() {
     survives(Scenario::Codes, 17);
 }
 
-const INDEXED: u64 = 1200;
+const INDEXED: u64 = 1100;
 /// No fewer operations than the publication of an index, and the removal of one before it, take.
 const PUBLICATION: u64 = 20;
 
@@ -138,7 +138,10 @@ fn open_indexed(root: &Path, directory: &FaultyDirectory) -> lanner::Result<Data
 fn publish(database: &Database, index: &str, first: impl FnOnce()) -> lanner::Result<()> {
     let field = VectorField::single(1, Metric::L2).compressed("lvq8".parse()?);
     let config = CollectionConfig::new().with_field("v", field.indexed(index.parse()?));
-    let collection = database.create_collection("c", config)?;
+    // Few, so that calibration takes no time.
+    let queries = MultiVector::from_flat(1, (0..8).map(|i| 150.3 * i as f32).collect())?;
+    let collection =
+        database.create_collection_with("c", config, &[("v".into(), queries)].into())?;
     collection.upsert((0..INDEXED).map(|id| point(id, id as f32)))?;
     collection.optimize()?;
     first();
@@ -162,7 +165,7 @@ fn check_indexed(root: &Path) {
     let collection = database.collection("c").unwrap();
     let count = collection.count();
     assert!([INDEXED, INDEXED - 1].contains(&count), "{count}");
-    let query = QueryRequest::new("v", vec![5.2]).limit(9).rerank(1200).search_window(1200);
+    let query = QueryRequest::new("v", vec![5.2]).limit(9).rerank(1100).search_window(1100);
     let exact = collection.query(&query.clone().exact()).unwrap().hits;
     assert_eq!(collection.query(&query).unwrap().hits, exact);
     collection.optimize().unwrap();
@@ -170,7 +173,7 @@ fn check_indexed(root: &Path) {
     assert_eq!(collection.query(&query).unwrap().hits, exact);
     assert!(collection.verify(|_| {}).is_empty());
     let folders = std::fs::read_dir(root.join("collections/1")).unwrap().count();
-    assert_eq!(folders, 2, "a segment and its index");
+    assert_eq!(folders, 3, "queries, a segment and its index");
 }
 
 #[test]
@@ -188,7 +191,7 @@ fn indexes_are_published_whole_whatever_operation_fails() {
             end
         };
         // Most operations are writes of rows, one like the other. The last are those of an index.
-        let sparse = (first..end - PUBLICATION).step_by(97);
+        let sparse = (first..end - PUBLICATION).step_by(211);
         let faults = (first - PUBLICATION..first).chain(sparse).chain(end - PUBLICATION..end);
         for fault in faults {
             let folder = tempfile::tempdir().unwrap();

@@ -24,6 +24,10 @@ pub fn print(field: &str, status: &IndexStatus) {
             let left = left.unwrap_or_default();
             println!("    {field}: an index is being built: {share:.0}%{left}");
         }
+        IndexStatus::Failed { reason } => {
+            println!("    {field}: an index could not be built: {reason}");
+            println!("      it will be tried again, at once by `lanner optimize`");
+        }
         IndexStatus::Ready { report, size_bytes } => {
             let shape = match report.lists {
                 0 => format!("graph of degree {}", report.degree),
@@ -60,6 +64,7 @@ pub fn as_json(indexes: &BTreeMap<String, IndexStatus>) -> Value {
             "seconds": seconds,
             "remaining_seconds": status.remaining_seconds(),
         }),
+        IndexStatus::Failed { reason } => json!({"status": "failed", "reason": reason}),
         IndexStatus::Ready { report, size_bytes } => {
             json!({"status": "ready", "size_bytes": size_bytes, "report": report})
         }
