@@ -133,6 +133,46 @@ fn a_target_recall_is_reached_for_queries_like_those_of_the_calibration() {
 }
 
 #[test]
+fn a_target_that_no_search_reaches_is_reached_by_a_scan() {
+    let mut random = Random::new(4);
+    // Without clusters: neighbours lie in many lists.
+    let points: Vec<Point> =
+        (0..4000_u64).map(|id| Point::new(id).with_vector("v", random.vector(32))).collect();
+    let queries: Vec<Vec<f32>> = (0..30).map(|_| random.vector(32)).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let database = open(&folder);
+    // Good codes in too many lists; codes that forget nearly all.
+    for (compression, index, target, expected) in [
+        ("lvq8", "ivf:lists=3000", 0.999, "codes lvq8"),
+        ("lvq4:4", "ivf:lists=30", 0.98, "vectors"),
+        ("lvq4:4", "graph:degree=8:window=10", 0.98, "vectors"),
+    ] {
+        let field = VectorField::single(32, Metric::L2).compressed(compression.parse().unwrap());
+        let config = CollectionConfig::new().with_field("v", field.indexed(index.parse().unwrap()));
+        let name = format!("{compression}-{index}").replace([':', '='], "-");
+        let collection = database.create_collection(&name, config).unwrap();
+        fill(&collection, &points);
+        collection.optimize().unwrap();
+        assert_eq!(kinds(&collection).len(), 1);
+        let request = QueryRequest::new("v", queries[0].clone()).explain();
+        let answer = collection.query(&request.clone().target_recall(target)).unwrap();
+        assert_eq!(sources(&answer, "scan"), [expected], "{name}");
+        assert!(sources(&answer, "search").is_empty() && answer.estimated_recall >= target);
+        let found = recall(&collection, &queries, |request| request.target_recall(target));
+        assert!(found >= 0.99, "{name}: {found}");
+        // What is within reach is searched for, and so is what nobody asks for.
+        let answer = collection.query(&request.clone().target_recall(0.5)).unwrap();
+        assert!(!sources(&answer, "search").is_empty() || expected == "vectors", "{name}");
+        let answer = collection.query(&request).unwrap();
+        assert_ne!(sources(&answer, "scan"), ["vectors"], "{name}");
+        assert!(answer.estimated_recall < 1.0, "{name}: {}", answer.estimated_recall);
+        // Depths that are set by hand are not changed.
+        let answer = collection.query(&request.search_window(3)).unwrap();
+        assert_eq!(sources(&answer, "search").len(), 1, "{name}");
+    }
+}
+
+#[test]
 fn points_that_are_equal_are_all_found() {
     let mut random = Random::new(5);
     let clusters = Clusters::new(&mut random, 100, DIMENSION);

@@ -45,7 +45,11 @@ pub fn print(field: &str, status: &IndexStatus) {
             );
             for target in TARGETS {
                 if let Some((depth, recall)) = report.calibration.depth(10, target) {
-                    let (window, rerank) = (depth.window, depth.rerank);
+                    let window = match depth.is_scan() {
+                        true => "scan".to_owned(),
+                        false => depth.window.to_string(),
+                    };
+                    let rerank = depth.rerank;
                     println!("      {target:<14} {window:>13} {rerank:>7}   {recall:.4}");
                 }
             }

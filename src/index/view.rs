@@ -99,7 +99,9 @@ impl IndexView<'_> {
         loop {
             total += self.once(ask, scratch, window, capacity);
             found.clear();
-            let best = scratch.beam.rows().filter(|&(_, row)| (ask.accept)(row));
+            // Lists have asked before they kept a row; a graph keeps all, as ways to others.
+            let asked = matches!(self, Self::Ivf(_));
+            let best = scratch.beam.rows().filter(|&(_, row)| asked || (ask.accept)(row));
             found.extend(best.take(ask.depth.rerank));
             let enough = found.len() >= ask.least.min(ask.depth.rerank);
             if enough || window >= widest || total.scored + total.scanned > ask.most_scored {
@@ -134,6 +136,9 @@ impl IndexView<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::index::fixture::{Fixture, ROWS};
     use crate::index::graph::GraphSettings;
@@ -190,6 +195,32 @@ mod tests {
             assert!(found.is_empty(), "what is not asked for is not looked for");
             let (found, stopped) = find(index, &ask(1.0, 20, 0));
             assert!(found.is_empty() && stopped == narrow, "{stopped:?} is too much already");
+        }
+    }
+
+    #[test]
+    fn no_row_is_asked_about_twice() {
+        let fixture = Fixture::clustered(Metric::L2);
+        let query = fixture.query(5);
+        for index in &indexes(&fixture) {
+            let asked = RefCell::new(Vec::new());
+            let ask = Ask {
+                codes: fixture.scores(&query),
+                depth: Depth { window: 10, rerank: 30 },
+                accept: |row| {
+                    asked.borrow_mut().push(row);
+                    row % 3 == 0
+                },
+                share: 1.0,
+                least: 0,
+                most_scored: u64::MAX,
+                hidden: None,
+            };
+            let (found, _) = find(index, &ask);
+            let (asked, found_rows) = (asked.into_inner(), found.iter().map(|&(_, row)| row));
+            let different: BTreeSet<u32> = asked.iter().copied().collect();
+            assert_eq!(asked.len(), different.len(), "{:?}", index.view().kind());
+            assert!(found.len() > 5 && found_rows.clone().all(|row| different.contains(&row)));
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Sample queries are the user's, if there are any; otherwise rows of the segment, each of which
 //! its own search must not see. Every window is searched once for each query; since the best rows
-//! come first, the recall of smaller re-ranking budgets follows from the same search.
+//! come first, the recall of smaller re-ranking budgets follows from the same search. If no window
+//! finds nearly all, a scan of all codes is measured, too.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use super::plan::Plan;
 use super::request::{Query, QueryRequest};
 use super::rescore::{exact_score, rescore_rows};
 use super::scorer::Scorer;
+use super::search::best_of;
 use crate::error::Result;
 use crate::index::{Ask, Calibration, CalibrationPoint, Depth, Effort, IndexView, with_scratch};
 use crate::model::{CollectionConfig, IndexKind, Score};
@@ -136,6 +138,7 @@ impl<'a> Subject<'a> {
     pub fn calibrate(&self, codes: &FieldCodes, index: &IndexView<'_>) -> Calibration {
         let mut measured = Vec::new();
         let mut probes: Vec<Probe> = (0..self.scorers.len()).map(Probe::new).collect();
+        let mut enough = false;
         for window in WINDOWS {
             let before = measured.len();
             measured.extend(self.measure(codes, index, window, &mut probes));
@@ -143,14 +146,18 @@ impl<'a> Subject<'a> {
                 let of = measured[before..].iter().filter(move |point| point.k == k);
                 of.map(|point| point.recall).fold(0.0, f32::max)
             };
-            if KS.iter().all(|&k| best(k) >= ENOUGH) || window >= index.widest() {
+            enough = KS.iter().all(|&k| best(k) >= ENOUGH);
+            if enough || window >= index.widest() {
                 break;
             }
+        }
+        if !enough {
+            measured.extend(self.measure(codes, index, Depth::SCAN, &mut probes));
         }
         Calibration::new(self.sample.requests.len(), self.sample.from_user, measured)
     }
 
-    /// Searches with one window for all queries; a point for each k and re-ranking budget.
+    /// Searches with one window for all queries, or scans all codes; a point for each k and re-ranking budget.
     fn measure(
         &self,
         codes: &FieldCodes,
@@ -201,7 +208,14 @@ impl<'a> Subject<'a> {
             hidden: self.sample.hidden[query],
         };
         let mut found = Vec::new();
-        let effort = with_scratch(|scratch| index.search(&ask, scratch, &mut found));
+        let effort = if ask.depth.is_scan() {
+            let (rows, absent) = (self.reader.rows(), self.reader.absent(self.field));
+            // One of them may be hidden.
+            found = best_of(codes, &primary, absent, &(0..rows).collect(), rerank + 1);
+            Effort { scanned: rows.into(), ..Effort::default() }
+        } else {
+            with_scratch(|scratch| index.search(&ask, scratch, &mut found))
+        };
         let hidden = self.sample.hidden[query];
         let scored: Vec<(Score, Score)> = found
             .iter()
@@ -240,7 +254,7 @@ fn cost(codes: &FieldCodes, index: &IndexView<'_>, effort: Effort) -> f32 {
     match index.kind() {
         // Centroids lie together, too.
         IndexKind::Ivf => (scored + scanned) as f32 * record,
-        _ => (scored + expanded) as f32 * record * SCATTERED,
+        _ => ((scored + expanded) as f32 * SCATTERED + scanned as f32) * record,
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Plan<'r> {
     pub codes: Vec<Option<PrimaryQuery>>,
     /// For each view, how far its index is searched; `None` where all rows are scored.
     pub depths: Vec<Option<Depth>>,
+    /// Candidates that are kept where all codes are scanned instead of an index, at least.
+    scan_rerank: usize,
     /// The share of the exact nearest rows that is expected to be found.
     pub estimated_recall: f32,
     /// The request's filter, validated.
@@ -77,6 +79,7 @@ impl<'r> Plan<'r> {
             least,
             codes,
             depths: Vec::new(),
+            scan_rerank: 0,
             estimated_recall: 1.0,
             condition,
             filter: None,
@@ -89,16 +92,25 @@ impl<'r> Plan<'r> {
     }
 
     /// Decides which indexes are searched, and how far: those of views whose filter has not
-    /// gathered the few rows to be scored.
+    /// gathered the few rows to be scored. Where no search reaches the recall that is asked for,
+    /// all codes are scored if that does, or else all vectors.
     pub fn choose_depths(&mut self, snapshot: &Snapshot) {
         let (mut expected, mut total) = (0.0, 0.0);
-        for (number, (view, query)) in snapshot.views.iter().zip(&self.codes).enumerate() {
+        for (number, view) in snapshot.views.iter().enumerate() {
             let gathered = self.view_filter(number).is_some_and(|filter| filter.gathered.is_some());
-            let index = view.reader.index(self.field).filter(|_| query.is_some() && !gathered);
-            let (depth, recall) = match index {
-                Some(index) => {
-                    let (depth, recall) = self.depth(&index.report().calibration);
-                    (Some(depth), recall)
+            let coded = self.codes[number].is_some();
+            let index = view.reader.index(self.field).filter(|_| coded && !gathered);
+            let (depth, recall) = match index.map(|index| &index.report().calibration) {
+                Some(calibration) if self.is_out_of_reach(calibration) => {
+                    self.codes[number] = None;
+                    (None, 1.0)
+                }
+                Some(calibration) => {
+                    let (depth, recall) = self.depth(calibration);
+                    if depth.is_scan() {
+                        self.scan_rerank = self.scan_rerank.max(depth.rerank);
+                    }
+                    (Some(depth).filter(|depth| !depth.is_scan()), recall)
                 }
                 None => (None, 1.0),
             };
@@ -109,6 +121,14 @@ impl<'r> Plan<'r> {
         if total > 0.0 {
             self.estimated_recall = (expected / total) as f32;
         }
+    }
+
+    /// Whether the request asks for a recall, and nothing that was measured reaches it.
+    fn is_out_of_reach(&self, calibration: &Calibration) -> bool {
+        let params = &self.request.params;
+        let by_hand = params.search_window.is_some() || params.rerank.is_some();
+        let target = params.target_recall.filter(|_| !by_hand && !calibration.points.is_empty());
+        target.is_some_and(|target| !calibration.reaches(self.hits(), target))
     }
 
     /// What the request says, or else what calibration says about the recall it asks for.
@@ -150,7 +170,7 @@ impl<'r> Plan<'r> {
             None => 0,
         };
         let most = self.codes.iter().zip(&self.depths).map(of_view).max();
-        most.unwrap_or(0).max(self.hits())
+        most.unwrap_or(0).max(self.hits()).max(self.scan_rerank)
     }
 
     fn default_rerank(&self) -> usize {
