@@ -401,4 +401,11 @@ fn queries_are_right_while_indexes_come_and_segments_go() {
         println!("{asked} hits asked, recall {recall}, {searches} searches");
         assert!(recall >= 0.95 && searches > 0, "{recall} {searches}");
     }
+    // Tombstones of rows that are in the index: fewer than a rewrite takes.
+    let gone: Vec<_> = live.keys().step_by(7).cloned().collect();
+    collection.delete(gone.clone(), Durability::Synced).unwrap();
+    for answer in answers(&collection, &requests(&queries)) {
+        assert_eq!((sources(&answer, "search").len(), answer.hits.len()), (1, 10));
+        assert!(answer.hits.iter().all(|hit| !gone.contains(&hit.point.id)), "a deleted point");
+    }
 }

@@ -3,7 +3,7 @@
 //! Sample queries are the user's, if there are any; otherwise rows of the segment, each of which
 //! its own search must not see. Every window is searched once for each query; since the best rows
 //! come first, the recall of smaller re-ranking budgets follows from the same search. If no window
-//! finds nearly all, a scan of all codes is measured, too.
+//! finds nearly all, or one takes more work than a scan of all codes, that is measured, too.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -151,7 +151,8 @@ impl<'a> Subject<'a> {
                 break;
             }
         }
-        if !enough {
+        let scan_cost = self.reader.rows() as f32 * codes.row_bytes() as f32;
+        if !enough || measured.iter().any(|point| point.cost > scan_cost) {
             measured.extend(self.measure(codes, index, Depth::SCAN, &mut probes));
         }
         Calibration::new(self.sample.requests.len(), self.sample.from_user, measured)
