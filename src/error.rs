@@ -60,6 +60,15 @@ pub enum Error {
         /// The damage of each.
         reason: String,
     },
+    /// Some indexes could not be built; queries scan these segments, and later calls try again.
+    #[error("indexes could not be built: {reason}")]
+    IndexesMissing {
+        /// The failure of each.
+        reason: String,
+    },
+    /// The file of an index is damaged. No point is lost: it is built again from the segment.
+    #[error("{0}; `optimize` builds this index again")]
+    IndexDamaged(StorageError),
     /// The work was not done by its deadline.
     #[error("the deadline passed before the work was done")]
     DeadlineExceeded,
@@ -111,10 +120,11 @@ impl Error {
             Self::CollectionNotFound { .. } | Self::PointNotFound { .. } => ErrorKind::NotFound,
             Self::CollectionExists { .. } => ErrorKind::AlreadyExists,
             Self::CollectionUnusable { kind, .. } => *kind,
-            Self::WritesStopped { .. } | Self::SealFailed { .. } | Self::Closing => {
-                ErrorKind::Unavailable
-            }
-            Self::SegmentsDamaged { .. } => ErrorKind::Corrupted,
+            Self::WritesStopped { .. }
+            | Self::SealFailed { .. }
+            | Self::IndexesMissing { .. }
+            | Self::Closing => ErrorKind::Unavailable,
+            Self::SegmentsDamaged { .. } | Self::IndexDamaged(_) => ErrorKind::Corrupted,
             Self::DeadlineExceeded => ErrorKind::DeadlineExceeded,
             Self::Storage(error) => storage_kind(error),
             Self::Internal(_) => ErrorKind::Internal,

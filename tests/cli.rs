@@ -324,6 +324,57 @@ fn compression_on_a_folder_and_on_a_server() {
     compressed_tour(["--server", server.address()]);
 }
 
+/// An index on `target`, from its creation to a search for a recall.
+fn indexed_tour(target: [&str; 2]) {
+    let files = Files::new();
+    // As many as a segment with an index has.
+    let values = Random::new(12).vector(4 * 10_000);
+    npy(&files.path("many.npy"), "<f4", "(10000, 4)", &f32_bytes(&values));
+    let run = |arguments: &[&str]| ok(&[arguments, &target].concat());
+    let fail = |arguments: &[&str]| refused(&[arguments, &target].concat());
+    let create = ["create", "i", "--field", "v:single:4:l2", "--index"];
+    assert!(fail(&[&create[..], &["hnsw"]].concat()).contains("expected auto, graph, ivf or flat"));
+    assert!(fail(&[&create[..], &["w=graph"]].concat()).contains("no such vector field"));
+    let error = fail(&[&create[..], &["graph:degree=7"]].concat());
+    assert!(error.contains("expected 8 to 256, got 7"), "{error}");
+    run(&[&create[..], &["graph:degree=16"]].concat());
+    run(&["ingest", "i", "--vectors", &format!("v={}", files.arg("many.npy"))]);
+    run(&["optimize", "i"]);
+    let info = run(&["inspect", "i"]);
+    assert!(info.contains("index graph:degree=16"), "{info}");
+    assert!(info.contains("v: graph of degree 16") && info.contains("384 rows held out"), "{info}");
+    assert!(info.contains("target recall"), "{info}");
+    let json: serde_json::Value = serde_json::from_str(&run(&["inspect", "i", "--json"])).unwrap();
+    let index = &json["segments"][0]["indexes"]["v"];
+    assert_eq!((&index["status"], &index["report"]["degree"]), (&"ready".into(), &16.into()));
+
+    let query = ["query", "i", "--npy", &files.arg("many.npy"), "--row", "7", "--explain"];
+    let ask = |more: &[&str]| {
+        let output = lanner(&[&query[..], more, &target].concat());
+        assert!(output.status.success());
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (text(output.stdout), text(output.stderr))
+    };
+    let (exact, _) = ask(&["--exact"]);
+    let (found, stages) = ask(&["--target-recall", "0.999"]);
+    assert_eq!(found.lines().next(), exact.lines().next(), "the vector itself");
+    assert!(stages.contains("rows of graph "), "{stages}");
+    let (_, stages) = ask(&["--search-window", "5"]);
+    assert!(stages.contains(", window 5"), "{stages}");
+    let error = fail(&[&query[..], &["--target-recall", "1.5"]].concat());
+    assert!(error.contains("target_recall: expected 0.5 to 0.999, got 1.5"), "{error}");
+    let error = fail(&[&query[..], &["--target-recall", "0.9", "--search-window", "5"]].concat());
+    assert!(error.contains("cannot be used with"), "{error}");
+}
+
+#[test]
+fn indexes_on_a_folder_and_on_a_server() {
+    let folder = tempfile::tempdir().unwrap();
+    indexed_tour(["--data", folder.path().join("a").to_str().unwrap()]);
+    let server = ServerProcess::start(&folder.path().join("b"), &[]);
+    indexed_tour(["--server", server.address()]);
+}
+
 /// Filters on `target`, from the declaration of paths to queries.
 fn filtered_tour(target: [&str; 2]) {
     let files = Files::new();

@@ -1,13 +1,14 @@
 //! Sealing and merging survive a fault at any file operation: what was acknowledged is there
 //! after reopening, whether the fault hit before, during or after the change of the manifest.
+//! Indexes are there whole, or not at all and built again.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use lanner::{
-    CollectionConfig, Database, DatabaseOptions, Durability, Include, Metric, MultiVector, Point,
-    PointId, QueryRequest, VectorField,
+    Collection, CollectionConfig, Database, DatabaseOptions, Durability, Include, Metric,
+    MultiVector, Point, PointId, QueryRequest, VectorField,
 };
 use lanner_storage::{FaultyDirectory, LocalDirectory};
 
@@ -122,4 +123,86 @@ fn acknowledged_writes_survive_a_fault_at_any_file_operation() {
 fn codes_and_training_queries_survive_faults() {
     // Most operations are writes of rows, one like the other; 17 meets each kind.
     survives(Scenario::Codes, 17);
+}
+
+const INDEXED: u64 = 1100;
+/// No fewer operations than the publication of an index, and the removal of one before it, take.
+const PUBLICATION: u64 = 20;
+
+fn open_indexed(root: &Path, directory: &FaultyDirectory) -> lanner::Result<Database> {
+    let options = DatabaseOptions::new().threads(1).index_rows(1000);
+    options.open_with(root, Arc::new(directory.clone()))
+}
+
+/// Publishes an index, and then another one in its place. Calls `first` between the two.
+fn publish(database: &Database, index: &str, first: impl FnOnce()) -> lanner::Result<()> {
+    let field = VectorField::single(1, Metric::L2).compressed("lvq8".parse()?);
+    let config = CollectionConfig::new().with_field("v", field.indexed(index.parse()?));
+    // Few, so that calibration takes no time.
+    let queries = MultiVector::from_flat(1, (0..8).map(|i| 150.3 * i as f32).collect())?;
+    let collection =
+        database.create_collection_with("c", config, &[("v".into(), queries.into())].into())?;
+    collection.upsert((0..INDEXED).map(|id| point(id, id as f32)))?;
+    collection.optimize()?;
+    first();
+    collection.delete(vec![0.into()], Durability::Synced)?;
+    collection.optimize()?;
+    assert!(has_index(&collection));
+    Ok(())
+}
+
+fn has_index(collection: &Collection) -> bool {
+    let ready = |status: &lanner::IndexStatus| matches!(status, lanner::IndexStatus::Ready { .. });
+    let segments = collection.info().segments;
+    segments.iter().any(|segment| segment.indexes.values().any(ready))
+}
+
+/// Searches that look everywhere find what is there, with the index that is there and with a new
+/// one; and no folder is left that nobody names.
+fn check_indexed(root: &Path) {
+    let directory = FaultyDirectory::new(LocalDirectory::new(root));
+    let database = open_indexed(root, &directory).unwrap();
+    let collection = database.collection("c").unwrap();
+    let count = collection.count();
+    assert!([INDEXED, INDEXED - 1].contains(&count), "{count}");
+    let query = QueryRequest::new("v", vec![5.2]).limit(9).rerank(1100).search_window(1100);
+    let exact = collection.query(&query.clone().exact()).unwrap().hits;
+    assert_eq!(collection.query(&query).unwrap().hits, exact);
+    collection.optimize().unwrap();
+    assert!(has_index(&collection));
+    assert_eq!(collection.query(&query).unwrap().hits, exact);
+    assert!(collection.verify(|_| {}).is_empty());
+    let folders = std::fs::read_dir(root.join("collections/1")).unwrap().count();
+    assert_eq!(folders, 3, "queries, a segment and its index");
+}
+
+#[test]
+fn indexes_are_published_whole_whatever_operation_fails() {
+    for index in ["graph:degree=8:window=20", "ivf:lists=10"] {
+        let mut first = 0;
+        let end = {
+            let folder = tempfile::tempdir().unwrap();
+            let directory = FaultyDirectory::new(LocalDirectory::new(folder.path()));
+            let database = open_indexed(folder.path(), &directory).unwrap();
+            publish(&database, index, || first = directory.operations()).unwrap();
+            drop(database);
+            let end = directory.operations();
+            check_indexed(folder.path());
+            end
+        };
+        // Most operations are writes of rows, one like the other. The last are those of an index.
+        let sparse = (first..end - PUBLICATION).step_by(211);
+        let faults = (first - PUBLICATION..first).chain(sparse).chain(end - PUBLICATION..end);
+        for fault in faults {
+            let folder = tempfile::tempdir().unwrap();
+            let directory = FaultyDirectory::new(LocalDirectory::new(folder.path()));
+            directory.fail_from(fault);
+            let database = open_indexed(folder.path(), &directory).unwrap();
+            let published = publish(&database, index, || {});
+            assert!(published.is_err(), "{index}, fault {fault}");
+            drop(database);
+            directory.lose_power(|unsynced| unsynced * (fault % 3) / 2).unwrap();
+            check_indexed(folder.path());
+        }
+    }
 }

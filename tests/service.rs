@@ -8,7 +8,8 @@ use lanner::service::proto::query_service_client::QueryServiceClient;
 use lanner::service::proto::{self, search_request, vector::Values};
 use lanner::service::{ServerConfig, from_model, serve, to_model};
 use lanner::{
-    Database, FusionRequest, Include, Metric, Point, PointId, QueryRequest, Vector, VectorField,
+    Database, DatabaseOptions, FusionRequest, Include, Metric, Point, PointId, QueryRequest,
+    Vector, VectorField,
 };
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
@@ -31,8 +32,12 @@ struct Server {
 impl Server {
     /// A server with the collection `c`: fields `m` (multi, dot, 2) and `v` (single, cosine, 3).
     async fn start() -> Self {
+        Self::start_with(DatabaseOptions::new()).await
+    }
+
+    async fn start_with(options: DatabaseOptions) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let database = Arc::new(Database::open(folder.path()).unwrap());
+        let database = Arc::new(options.open(folder.path()).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
@@ -758,6 +763,88 @@ async fn compression_is_trained_used_and_explained() {
     assert_eq!((stages[1].name.as_str(), stages[1].rows), ("rerank", 20));
     let status = server.queries().query(search(1)).await.unwrap_err();
     assert!(status.message().contains("rerank: expected 2 to 100000, got 1"), "{status:?}");
+}
+
+/// The collection `i`, of the field `v` with this index.
+fn create_indexed(index: proto::IndexSettings) -> proto::CreateCollectionRequest {
+    let config =
+        lanner::CollectionConfig::new().with_field("v", VectorField::single(3, Metric::L2));
+    let mut config = from_model::config(&config);
+    config.fields.get_mut("v").unwrap().index = Some(index);
+    proto::CreateCollectionRequest { name: "i".into(), config: Some(config), ..Default::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn indexes_are_set_reported_and_searched_for_a_recall() {
+    let server = Server::start_with(DatabaseOptions::new().index_rows(1000)).await;
+    let graph = proto::IndexKind::Graph.into();
+    let settings = |kind, degree| proto::IndexSettings {
+        kind,
+        graph_max_degree: Some(degree),
+        ..Default::default()
+    };
+    for (bad, refused) in [
+        (settings(9, 16), "fields.v.index.kind: expected auto, graph, ivf or flat, got 9"),
+        (settings(graph, 7), "fields.v.index.graph_max_degree: expected 8 to 256, got 7"),
+    ] {
+        let status = server.collections().create_collection(create_indexed(bad)).await.unwrap_err();
+        assert_eq!((status.code(), status.message()), (Code::InvalidArgument, refused));
+    }
+    let request = create_indexed(settings(graph, 16));
+    server.collections().create_collection(request).await.unwrap();
+    let points = (0..1500_u64).map(|id| {
+        let x = id as f32 / 50.0;
+        message(id, &[x.sin() * x, x.cos() * x, x])
+    });
+    let points = points.collect();
+    let request = proto::UpsertPointsRequest { collection: "i".into(), points, durability: 0 };
+    server.points().upsert_points(request).await.unwrap();
+    let optimize = proto::OptimizeCollectionRequest { name: "i".into() };
+    server.collections().optimize_collection(optimize).await.unwrap();
+
+    let request = proto::GetCollectionRequest { name: "i".into() };
+    let answer = server.collections().get_collection(request).await.unwrap().into_inner();
+    let info = answer.collection.unwrap();
+    assert_eq!(info.config.unwrap().fields["v"].index, Some(settings(graph, 16)));
+    let status = info.segments[0].indexes["v"].status.clone();
+    let Some(proto::field_index::Status::Ready(ready)) = status else { panic!("{status:?}") };
+    assert_eq!((ready.kind, ready.degree, ready.lists), (graph, 16, 0));
+    assert!(ready.size_bytes > 1500 * 16 * 4 && !ready.calibrated_by_user);
+    assert!(ready.calibration.iter().any(|point| point.k == 10 && point.recall > 0.9));
+
+    let collection = server.database.collection("i").unwrap();
+    let ask = |request: &QueryRequest| {
+        let search = Some(from_model::search(request));
+        let mut queries = server.queries();
+        let request = proto::QueryRequest { collection: "i".into(), search };
+        async move { queries.query(request).await.map(|answer| answer.into_inner().result) }
+    };
+    let request = || QueryRequest::new("v", vec![3.0, 2.0, 7.0]).explain();
+    for request in [
+        request().target_recall(0.9),
+        request().target_recall(0.99),
+        request().search_window(3),
+        request().exact(),
+    ] {
+        let answer = to_model::response(ask(&request).await.unwrap().unwrap()).unwrap();
+        let embedded = collection.query(&request).unwrap();
+        assert_eq!(answer.hits, embedded.hits);
+        assert_eq!(answer.estimated_recall, embedded.estimated_recall);
+        let stage = &answer.explanation.unwrap().stages[0];
+        let expected = if request.params.exact { "scan" } else { "search" };
+        assert_eq!(stage.name, expected);
+        let window = request.params.search_window;
+        assert!(window.is_none() || stage.source.ends_with("window 3"), "{stage:?}");
+        let target = request.params.target_recall.unwrap_or(0.0);
+        assert!(answer.estimated_recall >= target, "{}", answer.estimated_recall);
+    }
+    for (request, refused) in [
+        (request().target_recall(0.3), "target_recall: expected 0.5 to 0.999, got 0.3"),
+        (request().search_window(0), "search_window: expected 1 to 100000, got 0"),
+    ] {
+        let status = ask(&request).await.unwrap_err();
+        assert_eq!((status.code(), status.message()), (Code::InvalidArgument, refused));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

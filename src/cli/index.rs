@@ -24,6 +24,10 @@ pub fn print(field: &str, status: &IndexStatus) {
             let left = left.unwrap_or_default();
             println!("    {field}: an index is being built: {share:.0}%{left}");
         }
+        IndexStatus::Failed { reason } => {
+            println!("    {field}: an index could not be built: {reason}");
+            println!("      it will be tried again, at once by `lanner optimize`");
+        }
         IndexStatus::Ready { report, size_bytes } => {
             let shape = match report.lists {
                 0 => format!("graph of degree {}", report.degree),
@@ -41,7 +45,11 @@ pub fn print(field: &str, status: &IndexStatus) {
             );
             for target in TARGETS {
                 if let Some((depth, recall)) = report.calibration.depth(10, target) {
-                    let (window, rerank) = (depth.window, depth.rerank);
+                    let window = match depth.is_scan() {
+                        true => "scan".to_owned(),
+                        false => depth.window.to_string(),
+                    };
+                    let rerank = depth.rerank;
                     println!("      {target:<14} {window:>13} {rerank:>7}   {recall:.4}");
                 }
             }
@@ -60,6 +68,7 @@ pub fn as_json(indexes: &BTreeMap<String, IndexStatus>) -> Value {
             "seconds": seconds,
             "remaining_seconds": status.remaining_seconds(),
         }),
+        IndexStatus::Failed { reason } => json!({"status": "failed", "reason": reason}),
         IndexStatus::Ready { report, size_bytes } => {
             json!({"status": "ready", "size_bytes": size_bytes, "report": report})
         }

@@ -4,19 +4,20 @@
 //! An index is written into a folder of its own and appears with the commit of the manifest that
 //! names it: a crash leaves nothing or a folder that is swept at open. A merge takes the indexes of
 //! its inputs away, and stops the build of one. A damaged index is no lost data: it is built again.
+//! A build that fails is reported and tried again later; nothing else waits for it.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use lanner_storage::{IndexEntry, Manifest};
+use lanner_storage::{IndexEntry, Manifest, StorageError};
 
+use super::index_work::IndexOf;
 use super::optimizer::{WorkerGuard, take_number};
 use super::state::SealedSlot;
 use super::writer::State;
 use super::{IndexStatus, Inner};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::index::graph::{self, GraphSettings};
 use crate::index::ivf::{self, IvfSettings};
 use crate::index::{BuildProgress, BuiltIndex, Calibration, MAX_ROWS};
@@ -30,18 +31,15 @@ const SEED: u64 = 42;
 /// Indexes are compared by the work that this recall of the ten nearest rows takes.
 const COMPARED: (usize, f32) = (10, 0.95);
 
-/// What the indexer does, and what it gave up.
-#[derive(Debug, Default)]
-pub(super) struct IndexWork {
-    /// The build in progress.
-    running: Option<Arc<Job>>,
-    /// Segments and fields whose build failed; they stay without until the next open.
-    failed: BTreeSet<(u64, usize)>,
+enum Task {
+    Build(Arc<Job>),
+    /// Drop a damaged index.
+    Drop(IndexOf),
 }
 
 /// The build of an index.
 #[derive(Debug)]
-struct Job {
+pub(super) struct Job {
     segment: Arc<SealedSegment>,
     field: usize,
     progress: BuildProgress,
@@ -55,24 +53,46 @@ impl Job {
 }
 
 impl Inner {
-    /// The indexer's thread: builds what is missing until the collection closes.
+    /// The indexer's thread: drops what is damaged and builds what is missing until the collection
+    /// closes.
     pub(super) fn build_indexes(&self) {
         let _guard = WorkerGuard(self);
-        while let Some(job) = self.next_index() {
-            let built = self.build_index(&job);
-            let mut state = self.lock();
-            state.work.indexing.running = None;
-            if let Err(error) = built {
-                tracing::error!(collection = %self.name, %error, "an index could not be built");
-                state.work.indexing.failed.insert((job.number(), job.field));
-                state.work.error = Some(error.to_string());
+        while let Some(task) = self.next_index() {
+            match task {
+                Task::Build(job) => {
+                    let built = self.build_index(&job);
+                    self.note_build(&job, built);
+                }
+                Task::Drop(index) => {
+                    let dropped = self.drop_index(index);
+                    let mut state = self.lock();
+                    state.work.indexing.damaged.remove(&index);
+                    if let Err(error) = dropped {
+                        tracing::error!(collection = %self.name, %error, "an index stays damaged");
+                        state.work.damaged.insert(index.0, error.to_string());
+                    }
+                }
             }
-            drop(state);
             self.changed.notify_all();
         }
     }
 
-    fn next_index(&self) -> Option<Arc<Job>> {
+    fn note_build(&self, job: &Job, built: Result<()>) {
+        let (mut state, index) = (self.lock(), (job.number(), job.field));
+        let there = state.segments.sealed.iter().any(|slot| slot.segment.entry().number == index.0);
+        state.work.indexing.running = None;
+        match built {
+            Ok(()) => state.work.indexing.succeed(index),
+            Err(error) => {
+                tracing::error!(collection = %self.name, %error, "an index could not be built");
+                if there {
+                    state.work.indexing.fail(index, error.to_string(), Instant::now());
+                }
+            }
+        }
+    }
+
+    fn next_index(&self) -> Option<Task> {
         let mut state = self.lock();
         loop {
             if state.stopped.is_some() {
@@ -81,25 +101,34 @@ impl Inner {
             // Merges make new segments of those there are: what they take apart is not indexed.
             let merging = self.merge_candidates(&state).unwrap_or_default();
             let optimizing = state.work.optimize_done < state.work.optimize_asked;
+            let damaged = state.work.indexing.damaged.first().copied();
+            if let Some(index) = damaged.filter(|_| !optimizing) {
+                return Some(Task::Drop(index));
+            }
+            let now = Instant::now();
             let found = self
-                .missing_indexes(&state)
+                .missing_indexes(&state, now)
                 .find(|(slot, _)| !merging.contains(&slot.segment.entry().number))
                 .filter(|_| !optimizing);
             if let Some((slot, field)) = found {
-                let (segment, started) = (slot.segment.clone(), Instant::now());
+                let (segment, started) = (slot.segment.clone(), now);
                 let progress = BuildProgress::default();
                 let job = Arc::new(Job { segment, field, progress, started });
                 state.work.indexing.running = Some(job.clone());
-                return Some(job);
+                return Some(Task::Build(job));
             }
-            state = self.wait(state);
+            state = match state.work.indexing.next_retry(now) {
+                Some(at) => self.wait_for(state, at - now),
+                None => self.wait(state),
+            };
         }
     }
 
-    /// The fields of segments that should have an index and have none.
+    /// The fields of segments that should have an index by now and have none.
     fn missing_indexes<'s>(
         &'s self,
         state: &'s State,
+        now: Instant,
     ) -> impl Iterator<Item = (&'s SealedSlot, usize)> {
         let fields = 0..self.config.fields.len();
         state
@@ -108,10 +137,9 @@ impl Inner {
             .iter()
             .flat_map(move |slot| fields.clone().map(move |field| (slot, field)))
             .filter(|(slot, field)| self.wants_index(&slot.segment, *field))
-            .filter(|(slot, field)| {
+            .filter(move |(slot, field)| {
                 let key = (slot.segment.entry().number, *field);
-                !state.work.indexing.failed.contains(&key)
-                    && !state.work.damaged.contains_key(&key.0)
+                !state.work.indexing.is_paused(key, now) && !state.work.damaged.contains_key(&key.0)
             })
     }
 
@@ -138,21 +166,23 @@ impl Inner {
         match (kind, field.kind) {
             (Graph, _) => &[Graph],
             (Ivf, _) => &[Ivf],
-            (Auto, VectorKind::Single) => &[Ivf, Graph],
-            (Auto, VectorKind::Multi) => &[Flat, Ivf, Graph],
+            (Auto, _) => &[Ivf, Graph],
             (Flat, VectorKind::Single) => &[],
             (Flat, VectorKind::Multi) => &[Flat],
         }
     }
 
-    /// Whether an index is built or will be.
+    /// Whether an index is built or will be, without a pause before.
     pub(super) fn has_index_work(&self, state: &State) -> bool {
-        state.work.indexing.running.is_some() || self.missing_indexes(state).next().is_some()
+        state.work.indexing.running.is_some()
+            || !state.work.indexing.damaged.is_empty()
+            || self.missing_indexes(state, Instant::now()).next().is_some()
     }
 
     /// Stops the build of an index of one of these segments, which are gone.
     pub(super) fn cancel_index_of(&self, segments: &[u64]) {
-        let state = self.lock();
+        let mut state = self.lock();
+        state.work.indexing.forget(segments);
         let running = state.work.indexing.running.as_ref();
         if let Some(job) = running.filter(|job| segments.contains(&job.number())) {
             job.progress.cancelled.store(true, Ordering::Relaxed);
@@ -180,10 +210,13 @@ impl Inner {
         let number = take_number(&mut self.lock().segments);
         let folder = self.segment_folder(number);
         let directory = &*self.store.directory;
-        let file = write_index(directory, &folder, &index, &report, field.memory)?;
         let segment = job.number();
-        let entry = IndexEntry { segment, field: name.clone(), number, file };
-        let opened = job.segment.open_index(directory, &folder, job.field, &entry)?;
+        let write = || -> Result<_> {
+            let file = write_index(directory, &folder, &index, &report, field.memory)?;
+            let entry = IndexEntry { segment, field: name.clone(), number, file };
+            Ok((job.segment.open_index(directory, &folder, job.field, &entry)?, entry))
+        };
+        let (opened, entry) = write().inspect_err(|_| self.clear_away(&folder))?;
         let mut published = false;
         self.install(|segments, _| {
             let there = |slot: &SealedSlot| slot.segment.entry().number == segment;
@@ -205,6 +238,72 @@ impl Inner {
             "index built"
         );
         Ok(())
+    }
+
+    /// Removes what a failed build has written, as far as that is possible: it may be the lack of
+    /// space that has stopped it.
+    fn clear_away(&self, folder: &str) {
+        for folder in [folder.to_owned(), format!("{folder}.tmp")] {
+            if let Err(error) = self.store.directory.remove_folder(&folder) {
+                tracing::warn!(collection = %self.name, %error, "a leftover stays until reopening");
+            }
+        }
+    }
+
+    /// Drops a damaged index. The segment is opened once more without it, so that queries which
+    /// have begun keep what they have.
+    fn drop_index(&self, (number, field): IndexOf) -> Result<()> {
+        let of_segment = |slot: &&SealedSlot| slot.segment.entry().number == number;
+        let (entry, indexes) = {
+            let state = self.lock();
+            let Some(slot) = state.segments.sealed.iter().find(of_segment) else { return Ok(()) };
+            let indexes = state.segments.manifest.indexes.iter();
+            let indexes = indexes.filter(|index| index.segment == number).cloned();
+            (slot.segment.entry().clone(), indexes.collect::<Vec<_>>())
+        };
+        let directory = &*self.store.directory;
+        let folder = self.segment_folder(number);
+        let segment = Arc::new(SealedSegment::open(directory, &folder, &self.config, entry)?);
+        let name = self.config.fields.keys().nth(field);
+        let (kept, dropped): (Vec<_>, Vec<_>) = indexes
+            .into_iter()
+            .partition(|entry| Some(&entry.field) != name && self.attach(&segment, entry));
+        self.install(|segments, _| {
+            for slot in &mut segments.sealed {
+                if slot.segment.entry().number == number {
+                    slot.segment = segment.clone();
+                }
+            }
+            let indexes = &mut segments.manifest.indexes;
+            indexes.retain(|entry| entry.segment != number || kept.contains(entry));
+        })?;
+        for entry in dropped {
+            directory.remove_folder(&self.segment_folder(entry.number))?;
+        }
+        Ok(())
+    }
+
+    /// Compares the indexes with their checksums; those that differ are dropped and built again.
+    pub(super) fn check_indexes(&self) -> Result<()> {
+        let segments: Vec<Arc<SealedSegment>> =
+            self.lock().segments.sealed.iter().map(|slot| slot.segment.clone()).collect();
+        for segment in segments {
+            let damage = segment.index_damage(&mut |_| !self.cancelled.load(Ordering::Relaxed));
+            if self.cancelled.load(Ordering::Relaxed) {
+                return Err(Error::Closing);
+            }
+            self.note_damage(segment.entry().number, &damage);
+        }
+        Ok(())
+    }
+
+    /// Notes damaged indexes of a segment, by field.
+    pub(super) fn note_damage(&self, segment: u64, damage: &[(usize, StorageError)]) {
+        for (field, error) in damage {
+            tracing::error!(collection = %self.name, %error, "an index is built again");
+            self.lock().work.indexing.damaged.insert((segment, *field));
+        }
+        self.changed.notify_all();
     }
 
     /// The index that the settings ask for, calibrated; of several the one of the least work.
@@ -234,7 +333,7 @@ impl Inner {
         let reader: Arc<dyn SegmentReader> = job.segment.clone();
         let subject = Subject::new(reader, &self.config, job.field, codes, &sample)?;
         let measured: Vec<Calibration> =
-            built.iter().map(|index| subject.calibrate(codes, &index.view())).collect();
+            built.iter().map(|index| subject.calibrate(codes, index.view().as_ref())).collect();
         let (k, target) = COMPARED;
         let costs: Vec<(IndexKind, f32)> = kinds
             .iter()
@@ -254,21 +353,26 @@ impl Inner {
     pub(super) fn open_indexes(&self, sealed: &[SealedSlot], manifest: &mut Manifest) {
         manifest.indexes.retain(|entry| {
             let slot = sealed.iter().find(|slot| slot.segment.entry().number == entry.segment);
-            let field = self.config.fields.keys().position(|name| *name == entry.field);
-            let (Some(slot), Some(field)) = (slot, field) else { return false };
-            let folder = self.segment_folder(entry.number);
-            match slot.segment.open_index(&*self.store.directory, &folder, field, entry) {
-                Ok(Some(index)) => {
-                    slot.segment.attach_index(field, index);
-                    true
-                }
-                Ok(None) => false,
-                Err(error) => {
-                    tracing::warn!(collection = %self.name, %error, "an index is built again");
-                    false
-                }
-            }
+            slot.is_some_and(|slot| self.attach(&slot.segment, entry))
         });
+    }
+
+    /// Attaches an index of a manifest to its segment; `false` if it is damaged.
+    fn attach(&self, segment: &SealedSegment, entry: &IndexEntry) -> bool {
+        let field = self.config.fields.keys().position(|name| *name == entry.field);
+        let Some(field) = field else { return false };
+        let folder = self.segment_folder(entry.number);
+        match segment.open_index(&*self.store.directory, &folder, field, entry) {
+            Ok(Some(index)) => {
+                segment.attach_index(field, index);
+                true
+            }
+            Ok(None) => false,
+            Err(error) => {
+                tracing::warn!(collection = %self.name, %error, "an index is built again");
+                false
+            }
+        }
     }
 
     /// How far the indexes of a segment are, by field.
@@ -291,7 +395,12 @@ impl Inner {
                     total: job.progress.total.load(Ordering::Relaxed),
                     seconds: job.started.elapsed().as_secs_f64(),
                 },
-                (None, None) if self.wants_index(segment, field) => IndexStatus::Waiting,
+                (None, None) if self.wants_index(segment, field) => {
+                    match state.work.indexing.failure((number, field)) {
+                        Some(reason) => IndexStatus::Failed { reason: reason.to_owned() },
+                        None => IndexStatus::Waiting,
+                    }
+                }
                 (None, None) => return None,
             };
             Some((name.clone(), status))
@@ -309,8 +418,7 @@ fn build(
 ) -> Option<BuiltIndex> {
     let distances = codes.codec().row_distances(CodeKernel::detect(), codes.primary());
     if kind == IndexKind::Flat {
-        // Rows that have no vector are left out when it is searched.
-        return Some(BuiltIndex::Flat(rows.last().map_or(0, |&last| last + 1)));
+        return Some(BuiltIndex::Flat);
     }
     if kind == IndexKind::Ivf {
         let settings = IvfSettings { lists: settings.lists, seed: SEED };
@@ -338,7 +446,7 @@ fn report(
     let (degree, entry, lists) = match index {
         BuiltIndex::Graph { degree, entry, .. } => (*degree, *entry, 0),
         BuiltIndex::Ivf(parts) => (0, 0, parts.lists().count()),
-        BuiltIndex::Flat(_) => (0, 0, 0),
+        BuiltIndex::Flat => (0, 0, 0),
     };
-    IndexReport { kind: index.view().kind(), degree, entry, lists, calibration, costs }
+    IndexReport { kind: index.kind(), degree, entry, lists, calibration, costs }
 }

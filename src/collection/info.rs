@@ -59,6 +59,12 @@ pub enum IndexStatus {
         /// Seconds since the build began.
         seconds: f64,
     },
+    /// It could not be built and will be tried again, later by itself and at once by `optimize`;
+    /// queries scan codes.
+    Failed {
+        /// Why not.
+        reason: String,
+    },
     /// Queries search it.
     Ready {
         /// What it is.

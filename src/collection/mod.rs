@@ -5,6 +5,7 @@
 //! take the current `snapshot` and never wait for either.
 
 pub(crate) mod codecs;
+mod index_work;
 mod indexer;
 mod info;
 mod optimizer;
@@ -15,6 +16,7 @@ mod writer;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use lanner_storage::{Catalog, DatabaseLock, Directory};
@@ -332,10 +334,12 @@ impl Collection {
     }
 
     /// Flushes, merges segments into as few as the size limit allows, drops deleted rows, and
-    /// waits for all of it. Reads everything that is merged twice: first to see that it is sound.
+    /// waits for all of it and for the indexes. Reads everything that is merged twice: first to see
+    /// that it is sound. Indexes are read, too: a damaged one is dropped and built again.
     ///
     /// # Errors
-    /// If the files cannot be written; [`Error::SegmentsDamaged`] if some could not be merged.
+    /// If the files cannot be written; [`Error::SegmentsDamaged`] if some could not be merged;
+    /// [`Error::IndexesMissing`] if some index could not be built. All else is done then.
     pub fn optimize(&self) -> Result<()> {
         self.0.optimize(Retrain::IfDrifted)
     }
@@ -371,7 +375,8 @@ impl Collection {
     /// of them are the sizes of the files in [`Self::info`], but for a few of each file's frame.
     ///
     /// Opening a collection does not read vectors, codes and payloads, so this finds what opening
-    /// does not. Bytes that are in memory are checked as they are there.
+    /// does not. Bytes that are in memory are checked as they are there. A damaged index
+    /// ([`Error::IndexDamaged`]) is dropped and built again in the background.
     pub fn verify(&self, mut on_bytes: impl FnMut(u64)) -> Vec<Error> {
         let sealed: Vec<Arc<SealedSegment>> =
             self.0.lock().segments.sealed.iter().map(|slot| slot.segment.clone()).collect();
@@ -379,11 +384,14 @@ impl Collection {
             on_bytes(bytes);
             true
         };
-        let damage = |segment: &Arc<SealedSegment>| {
+        let mut damage = Vec::new();
+        for segment in sealed {
+            damage.extend(segment.damage(&mut go_on).into_iter().map(Error::from));
             let indexes = segment.index_damage(&mut go_on);
-            segment.damage(&mut go_on).into_iter().chain(indexes)
-        };
-        sealed.iter().flat_map(damage).map(Error::from).collect()
+            self.0.note_damage(segment.entry().number, &indexes);
+            damage.extend(indexes.into_iter().map(|(_, error)| Error::IndexDamaged(error)));
+        }
+        damage
     }
 
     /// What queries see now. It stays as it is while writes go on.
@@ -430,6 +438,15 @@ impl Inner {
 
     fn wait<'s>(&self, state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
         self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_for<'s>(
+        &self,
+        state: MutexGuard<'s, State>,
+        timeout: Duration,
+    ) -> MutexGuard<'s, State> {
+        let woken = self.changed.wait_timeout(state, timeout);
+        woken.unwrap_or_else(PoisonError::into_inner).0
     }
 
     fn publish(&self, state: &State) {

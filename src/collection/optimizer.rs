@@ -13,7 +13,7 @@ use lanner_storage::{Batch, StorageError, Sync};
 
 use super::Inner;
 use super::codecs::{Codecs, MIN_ROWS, Retrain};
-use super::indexer::IndexWork;
+use super::index_work::IndexWork;
 use super::state::{SealedSlot, Segments, translate};
 use super::writer::{State, Stop};
 use crate::error::{Error, Result};
@@ -119,12 +119,15 @@ impl Inner {
         if retrain == Retrain::Always {
             state.work.retrain_asked = ticket;
         }
+        state.work.indexing.try_again();
         let done =
             |state: &State| state.work.optimize_done >= ticket && !self.has_index_work(state);
         self.wait_until(state, done)?;
-        match self.lock().work.damage() {
-            None => Ok(()),
-            Some(reason) => Err(Error::SegmentsDamaged { reason }),
+        let state = self.lock();
+        match (state.work.damage(), state.work.indexing.failed()) {
+            (Some(reason), _) => Err(Error::SegmentsDamaged { reason }),
+            (None, Some(reason)) => Err(Error::IndexesMissing { reason }),
+            (None, None) => Ok(()),
         }
     }
 
@@ -258,6 +261,7 @@ impl Inner {
         for numbers in groups {
             self.merge(&numbers, retrain)?;
         }
+        self.check_indexes()?;
         self.lock().work.optimize_done = ticket;
         Ok(())
     }

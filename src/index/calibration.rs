@@ -9,10 +9,20 @@ pub const DEFAULT_TARGET_RECALL: f32 = 0.98;
 /// How far a search goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Depth {
-    /// Rows of a graph that are expanded, or lists that are scanned.
+    /// Rows of a graph that are expanded, or lists that are scanned; or [`Self::SCAN`].
     pub window: usize,
     /// Best rows by their primary codes that are scored again.
     pub rerank: usize,
+}
+
+impl Depth {
+    /// A window wider than that of any search: all codes are scanned, without the index.
+    pub const SCAN: usize = u32::MAX as usize;
+
+    /// Whether all codes are scanned.
+    pub fn is_scan(&self) -> bool {
+        self.window >= Self::SCAN
+    }
 }
 
 /// What a depth was measured to give.
@@ -28,6 +38,13 @@ pub struct CalibrationPoint {
     pub error: f32,
     /// Bytes that were read for it, scattered ones counting more: what searches are compared by.
     pub cost: f32,
+}
+
+impl CalibrationPoint {
+    /// A mean counts less its standard error, so that a lucky sample does not promise too much.
+    fn reaches(&self, target: f32) -> bool {
+        self.recall - self.error >= target
+    }
 }
 
 /// What was measured, for each k the points that no other one beats, from little work to much.
@@ -62,13 +79,10 @@ impl Calibration {
     /// The least work that reaches a recall for `hits` nearest rows, and the recall that is
     /// expected of it; the most that was measured if nothing reaches it. `None` if nothing was
     /// measured.
-    ///
-    /// A mean counts less its standard error, so that a lucky sample does not promise too much.
     pub fn depth(&self, hits: usize, target: f32) -> Option<(Depth, f32)> {
         let of = |k: usize| {
             let mut points = self.points.iter().filter(move |point| point.k == k);
-            let reaches = |point: &&CalibrationPoint| point.recall - point.error >= target;
-            points.clone().find(reaches).or_else(|| points.next_back())
+            points.clone().find(|point| point.reaches(target)).or_else(|| points.next_back())
         };
         // The measured k from which `hits` is reached by going on in proportion.
         let k = self.nearest_k(hits);
@@ -84,6 +98,12 @@ impl Calibration {
             depth.rerank = depth.rerank.min(larger.depth.rerank).max(hits);
         }
         Some((depth, point.recall))
+    }
+
+    /// Whether some measured depth reaches a recall for `hits` nearest rows.
+    pub fn reaches(&self, hits: usize, target: f32) -> bool {
+        let k = self.nearest_k(hits);
+        self.points.iter().any(|point| point.k == k && point.reaches(target))
     }
 
     /// The recall that was measured for the widest search that goes no further than this one;
@@ -152,6 +172,27 @@ mod tests {
         let expected = |window, rerank| calibration.expected(10, Depth { window, rerank });
         assert_eq!(expected(16, 25), Some(0.96));
         assert_eq!(expected(7, 100), None);
+        assert!(calibration.reaches(10, 0.986) && !calibration.reaches(10, 0.987));
         assert_eq!((calibration.cost(10, 0.95), calibration.cost(10, 0.999)), (2.0, f32::INFINITY));
+    }
+
+    #[test]
+    fn a_scan_is_the_widest_search() {
+        let calibration = Calibration::new(
+            9,
+            true,
+            vec![
+                point(10, 64, 50, 0.9, 8.0),
+                point(10, 128, 50, 0.95, 90.0),
+                point(10, Depth::SCAN, 80, 0.99, 40.0),
+                point(100, 256, 300, 0.98, 18.0),
+            ],
+        );
+        let depth = |hits, target| calibration.depth(hits, target).unwrap().0;
+        assert_eq!(depth(10, 0.89), Depth { window: 64, rerank: 50 });
+        assert!(depth(10, 0.94).is_scan(), "what costs more than a scan is left out");
+        assert!(depth(200, 0.5).window == 512 && depth(20, 0.99).window == 256);
+        let deep = Depth { window: 100_000, rerank: 1000 };
+        assert_eq!(calibration.expected(10, deep), Some(0.9));
     }
 }

@@ -9,7 +9,6 @@ mod beam;
 mod calibration;
 #[cfg(test)]
 mod fixture;
-mod flat;
 pub mod graph;
 pub mod ivf;
 mod scratch;

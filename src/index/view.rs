@@ -1,6 +1,5 @@
 //! An index as it is searched, whatever its kind.
 
-use super::flat;
 use super::graph::{self, Adjacency};
 use super::ivf::{IvfParts, Lists};
 use super::{CodeScores, Depth, Effort, Scratch};
@@ -23,8 +22,8 @@ pub enum BuiltIndex {
     },
     /// Lists.
     Ivf(IvfParts),
-    /// None: so many rows are all scored.
-    Flat(u32),
+    /// None: all rows are scored.
+    Flat,
 }
 
 /// An index as it is searched.
@@ -34,8 +33,6 @@ pub enum IndexView<'a> {
     Graph(Adjacency<'a>, u32),
     /// Lists.
     Ivf(Lists<'a>),
-    /// None: so many rows are all scored.
-    Flat(u32),
 }
 
 /// What is looked for in an index.
@@ -57,34 +54,41 @@ pub struct Ask<'a, A: Fn(u32) -> bool> {
 }
 
 impl BuiltIndex {
-    /// The index as it is searched.
-    pub fn view(&self) -> IndexView<'_> {
+    /// Graph, lists or neither.
+    pub fn kind(&self) -> IndexKind {
+        match self {
+            Self::Graph { .. } => IndexKind::Graph,
+            Self::Ivf(_) => IndexKind::Ivf,
+            Self::Flat => IndexKind::Flat,
+        }
+    }
+
+    /// The index as it is searched, if there is one.
+    pub fn view(&self) -> Option<IndexView<'_>> {
         match self {
             Self::Graph { edges, degree, entry } => {
-                IndexView::Graph(Adjacency::new(edges, *degree), *entry)
+                Some(IndexView::Graph(Adjacency::new(edges, *degree), *entry))
             }
-            Self::Ivf(parts) => IndexView::Ivf(parts.lists()),
-            Self::Flat(rows) => IndexView::Flat(*rows),
+            Self::Ivf(parts) => Some(IndexView::Ivf(parts.lists())),
+            Self::Flat => None,
         }
     }
 }
 
 impl IndexView<'_> {
-    /// Graph, lists or neither.
+    /// Graph or lists.
     pub fn kind(&self) -> IndexKind {
         match self {
             Self::Graph(..) => IndexKind::Graph,
             Self::Ivf(_) => IndexKind::Ivf,
-            Self::Flat(_) => IndexKind::Flat,
         }
     }
 
-    /// The widest search that makes sense: all rows, or all lists; without an index there is one.
+    /// The widest search that makes sense: all rows, or all lists.
     pub fn widest(&self) -> usize {
         match self {
             Self::Graph(graph, _) => graph.rows() as usize,
             Self::Ivf(lists) => lists.count(),
-            Self::Flat(_) => 1,
         }
     }
 
@@ -107,7 +111,9 @@ impl IndexView<'_> {
         loop {
             total += self.once(ask, scratch, window, capacity);
             found.clear();
-            let best = scratch.beam.rows().filter(|&(_, row)| (ask.accept)(row));
+            // Lists have asked before they kept a row; a graph keeps all, as ways to others.
+            let asked = matches!(self, Self::Ivf(_));
+            let best = scratch.beam.rows().filter(|&(_, row)| asked || (ask.accept)(row));
             found.extend(best.take(ask.depth.rerank));
             let enough = found.len() >= ask.least.min(ask.depth.rerank);
             if enough || window >= widest || total.scored + total.scanned > ask.most_scored {
@@ -136,16 +142,15 @@ impl IndexView<'_> {
                 let accept = |row| Some(row) != ask.hidden && (ask.accept)(row);
                 lists.search(&ask.codes, scratch, window, keep, accept)
             }
-            Self::Flat(rows) => {
-                let accept = |row| Some(row) != ask.hidden && (ask.accept)(row);
-                flat::search(&ask.codes, scratch, *rows, ask.depth.rerank, accept)
-            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::index::fixture::{Fixture, ROWS};
     use crate::index::graph::GraphSettings;
@@ -168,7 +173,7 @@ mod tests {
 
     fn find<A: Fn(u32) -> bool>(index: &BuiltIndex, ask: &Ask<'_, A>) -> (Vec<(f32, u32)>, Effort) {
         let mut found = Vec::new();
-        let effort = with_scratch(|scratch| index.view().search(ask, scratch, &mut found));
+        let effort = with_scratch(|scratch| index.view().unwrap().search(ask, scratch, &mut found));
         (found, effort)
     }
 
@@ -202,6 +207,32 @@ mod tests {
             assert!(found.is_empty(), "what is not asked for is not looked for");
             let (found, stopped) = find(index, &ask(1.0, 20, 0));
             assert!(found.is_empty() && stopped == narrow, "{stopped:?} is too much already");
+        }
+    }
+
+    #[test]
+    fn no_row_is_asked_about_twice() {
+        let fixture = Fixture::clustered(Metric::L2);
+        let query = fixture.query(5);
+        for index in &indexes(&fixture) {
+            let asked = RefCell::new(Vec::new());
+            let ask = Ask {
+                codes: fixture.scores(&query),
+                depth: Depth { window: 10, rerank: 30 },
+                accept: |row| {
+                    asked.borrow_mut().push(row);
+                    row % 3 == 0
+                },
+                share: 1.0,
+                least: 0,
+                most_scored: u64::MAX,
+                hidden: None,
+            };
+            let (found, _) = find(index, &ask);
+            let (asked, found_rows) = (asked.into_inner(), found.iter().map(|&(_, row)| row));
+            let different: BTreeSet<u32> = asked.iter().copied().collect();
+            assert_eq!(asked.len(), different.len(), "{:?}", index.kind());
+            assert!(found.len() > 5 && found_rows.clone().all(|row| different.contains(&row)));
         }
     }
 

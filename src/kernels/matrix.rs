@@ -9,9 +9,11 @@ use std::arch::x86_64::{
     _mm512_loadu_ps, _mm512_maskz_loadu_ps, _mm512_reduce_add_ps, _mm512_setzero_ps,
 };
 
+#[cfg(any(test, target_arch = "x86_64"))]
 use super::scalar;
 
 /// Rows that share the loads of the vector.
+#[cfg(target_arch = "x86_64")]
 const ROWS: usize = 8;
 
 /// `out[r]` becomes the dot product of row `r` of `matrix`, shape [out.len(), vector.len()]

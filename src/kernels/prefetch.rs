@@ -19,8 +19,9 @@ pub fn prefetch<T>(values: &[T], start: usize, count: usize) {
     }
 }
 
+/// Asks for the cache line of an address, whatever lies there.
 #[inline(always)]
-fn line(pointer: *const u8) {
+pub(super) fn line(pointer: *const u8) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch reads nothing and cannot fault, whatever the address; SSE, which every
     // x86-64 has, brings the instruction.

@@ -2,7 +2,8 @@
 //!
 //! Sample queries are the user's, if there are any; otherwise rows of the segment, each of which
 //! its own search must not see. Every window is searched once for each query; since the best rows
-//! come first, the recall of smaller re-ranking budgets follows from the same search.
+//! come first, the recall of smaller re-ranking budgets follows from the same search. If no window
+//! finds nearly all, or one takes more work than a scan of all codes, that is measured, too.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use super::plan::Plan;
 use super::request::{Query, QueryRequest, QueryResponse};
 use super::rescore::{exact_score, rescore_rows};
 use super::scorer::Scorer;
+use super::search::best_of;
 use crate::error::Result;
 use crate::index::{Ask, Calibration, CalibrationPoint, Depth, Effort, IndexView, with_scratch};
 use crate::model::{
@@ -233,29 +235,38 @@ impl<'a> Subject<'a> {
         Ok(Self { reader, field, sample, nearest, scorers, queries })
     }
 
-    /// Measures an index of the segment. Runs on the rayon pool it is called in.
-    pub fn calibrate(&self, codes: &FieldCodes, index: &IndexView<'_>) -> Calibration {
+    /// Measures an index of the segment, or scans of its codes without one. Runs on the rayon pool
+    /// it is called in.
+    pub fn calibrate(&self, codes: &FieldCodes, index: Option<&IndexView<'_>>) -> Calibration {
         let mut measured = Vec::new();
         let mut probes: Vec<Probe> = (0..self.scorers.len()).map(Probe::new).collect();
-        for window in WINDOWS {
+        let mut enough = false;
+        let widest = index.map_or(0, IndexView::widest);
+        for window in WINDOWS.into_iter().filter(|_| index.is_some()) {
             let before = measured.len();
             measured.extend(self.measure(codes, index, window, &mut probes));
             let best = |k: usize| {
                 let of = measured[before..].iter().filter(move |point| point.k == k);
                 of.map(|point| point.recall).fold(0.0, f32::max)
             };
-            if KS.iter().all(|&k| best(k) >= ENOUGH) || window >= index.widest() {
+            enough = KS.iter().all(|&k| best(k) >= ENOUGH);
+            if enough || window >= widest {
                 break;
             }
+        }
+        let scan_cost = self.reader.rows() as f32 * codes.row_bytes() as f32;
+        if !enough || measured.iter().any(|point| point.cost > scan_cost) {
+            measured.extend(self.measure(codes, index, Depth::SCAN, &mut probes));
         }
         Calibration::new(self.sample.requests.len(), self.sample.from_user, measured)
     }
 
-    /// Searches with one window for all queries; a point for each k and re-ranking budget.
+    /// Searches with one window for all queries, or scans all codes; a point for each k and
+    /// re-ranking budget.
     fn measure(
         &self,
         codes: &FieldCodes,
-        index: &IndexView<'_>,
+        index: Option<&IndexView<'_>>,
         window: usize,
         probes: &mut [Probe],
     ) -> Vec<CalibrationPoint> {
@@ -284,7 +295,7 @@ impl<'a> Subject<'a> {
     fn search(
         &self,
         codes: &FieldCodes,
-        index: &IndexView<'_>,
+        index: Option<&IndexView<'_>>,
         window: usize,
         probe: &mut Probe,
     ) -> (Effort, Recalls) {
@@ -299,18 +310,26 @@ impl<'a> Subject<'a> {
             budgets.filter(move |&budget| budget <= most)
         };
         let rerank = KS.into_iter().flat_map(budgets).max().unwrap_or(0);
-        let absent = self.reader.absent(self.field);
         let ask = Ask {
             codes: codes.scores(&self.queries[query]),
             depth: Depth { window, rerank },
-            accept: |row| !absent.is_some_and(|absent| absent.contains(row)),
+            accept: |_| true,
             share: 1.0,
             least: 0,
             most_scored: 0,
             hidden: self.sample.hidden[query],
         };
         let mut found = Vec::new();
-        let effort = with_scratch(|scratch| index.search(&ask, scratch, &mut found));
+        let effort = match index.filter(|_| !ask.depth.is_scan()) {
+            Some(index) => with_scratch(|scratch| index.search(&ask, scratch, &mut found)),
+            None => {
+                let (rows, absent) = (self.reader.rows(), self.reader.absent(self.field));
+                // One of them may be hidden.
+                let all = (0..rows).collect();
+                found = best_of(codes, &self.queries[query], absent, &all, rerank + 1);
+                Effort { scanned: rows.into(), ..Effort::default() }
+            }
+        };
         let hidden = self.sample.hidden[query];
         let scored: Vec<(Score, Score)> = found
             .iter()
@@ -346,13 +365,13 @@ impl<'a> Subject<'a> {
 }
 
 /// Bytes that a search read, weighted.
-fn cost(codes: &FieldCodes, index: &IndexView<'_>, effort: Effort) -> f32 {
+fn cost(codes: &FieldCodes, index: Option<&IndexView<'_>>, effort: Effort) -> f32 {
     let record = codes.row_bytes() as f32;
     let Effort { expanded, scored, scanned } = effort;
-    match index.kind() {
+    match index.map(IndexView::kind) {
         // Centroids lie together, too.
-        IndexKind::Ivf | IndexKind::Flat => (scored + scanned) as f32 * record,
-        _ => (scored + expanded) as f32 * record * SCATTERED,
+        Some(IndexKind::Ivf) => (scored + scanned) as f32 * record,
+        _ => ((scored + expanded) as f32 * SCATTERED + scanned as f32) * record,
     }
 }
 

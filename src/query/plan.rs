@@ -9,13 +9,13 @@ use super::scorer::Scorer;
 use super::second_stage::SecondStage;
 use super::view_filter::{SnapshotFilter, ViewFilter};
 use crate::error::Result;
-use crate::index::{Calibration, DEFAULT_TARGET_RECALL, Depth};
+use crate::index::{DEFAULT_TARGET_RECALL, Depth};
 use crate::model::{
     CollectionConfig, Condition, IndexKind, InvalidInput, Problem, Score, VectorRef, check_range,
     limits,
 };
 use crate::quantization::PrimaryQuery;
-use crate::segment::{FieldCodes, FieldIndex, Location, Snapshot, View};
+use crate::segment::{FieldCodes, FieldIndex, IndexReport, Location, Snapshot, View};
 
 /// Candidates that are re-ranked if the request does not say: so many times the hits, at least.
 const RERANK: (usize, usize) = (4, 50);
@@ -89,30 +89,31 @@ impl<'r> Plan<'r> {
     }
 
     /// Decides which indexes are searched, and how far: those of views whose filter has not
-    /// gathered the few rows to be scored.
+    /// gathered the few rows to be scored. Where no search reaches the recall that is asked for,
+    /// all codes are scored if that does, or else all vectors.
     pub fn choose_depths(&mut self, snapshot: &Snapshot) {
         let (mut expected, mut total) = (0.0, 0.0);
-        for (number, (view, query)) in snapshot.views.iter().zip(&self.codes).enumerate() {
+        for (number, view) in snapshot.views.iter().enumerate() {
             let gathered = self.view_filter(number).is_some_and(|filter| filter.gathered.is_some());
-            let codes = view.reader.codes(self.field).filter(|_| query.is_some());
+            let codes = view.reader.codes(self.field).filter(|_| self.codes[number].is_some());
             let report = codes.and(view.reader.index(self.field)).map(FieldIndex::report);
-            let calibrated = report.map(|report| self.depth(&report.calibration));
-            let (depth, recall) = match (report, calibrated) {
-                (Some(report), Some((_, recall))) if report.kind == IndexKind::Flat => {
-                    (None, recall)
-                }
-                (_, Some((depth, recall))) if !gathered => (Some(depth), recall),
-                _ => (None, 1.0),
-            };
+            let unreached = report.filter(|_| !gathered).is_some_and(|r| self.is_out_of_reach(r));
             let rerank = self.request.params.rerank;
             let by_default = |codes: &FieldCodes| rerank.unwrap_or(self.default_rerank(codes));
             let by_default = codes.map(by_default).unwrap_or(0);
-            self.budgets.push(match calibrated {
+            let (depth, budget, recall) = match report.map(|report| self.depth(report)) {
+                Some(_) if unreached => (None, 0, 1.0),
                 // What is gathered was not calibrated.
-                Some((depth, _)) if gathered => depth.rerank.max(by_default),
-                Some((depth, _)) => depth.rerank,
-                None => by_default,
-            });
+                Some((depth, _)) if gathered => (None, depth.rerank.max(by_default), 1.0),
+                Some((depth, recall)) => {
+                    (Some(depth).filter(|depth| !depth.is_scan()), depth.rerank, recall)
+                }
+                None => (None, by_default, 1.0),
+            };
+            if unreached {
+                self.codes[number] = None;
+            }
+            self.budgets.push(budget);
             self.depths.push(depth);
             expected += f64::from(recall) * view.live_rows() as f64;
             total += view.live_rows() as f64;
@@ -122,9 +123,17 @@ impl<'r> Plan<'r> {
         }
     }
 
+    /// Whether the request asks for a recall, and nothing that was measured reaches it.
+    fn is_out_of_reach(&self, report: &IndexReport) -> bool {
+        let (calibration, params) = (&report.calibration, &self.request.params);
+        let by_hand = params.search_window.is_some() || params.rerank.is_some();
+        let target = params.target_recall.filter(|_| !by_hand && !calibration.points.is_empty());
+        target.is_some_and(|target| !calibration.reaches(self.hits(), target))
+    }
+
     /// What the request says, or else what calibration says about the recall it asks for.
-    fn depth(&self, calibration: &Calibration) -> (Depth, f32) {
-        let params = &self.request.params;
+    fn depth(&self, report: &IndexReport) -> (Depth, f32) {
+        let (calibration, params) = (&report.calibration, &self.request.params);
         let target = params.target_recall.unwrap_or(DEFAULT_TARGET_RECALL);
         let rerank = (RERANK.0 * self.hits()).max(RERANK.1);
         let fallback = Depth { window: rerank, rerank };
@@ -135,6 +144,9 @@ impl<'r> Plan<'r> {
         }
         if let Some(rerank) = params.rerank {
             depth.rerank = rerank;
+        }
+        if report.kind == IndexKind::Flat {
+            depth.window = Depth::SCAN;
         }
         depth.rerank = depth.rerank.max(self.hits());
         if params.search_window.is_some() || params.rerank.is_some() {

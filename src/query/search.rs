@@ -97,8 +97,8 @@ fn search_view(
     Ok((found, effort))
 }
 
-/// The best rows of a set by their codes.
-fn best_of(
+/// The best rows of a set by their codes, best first.
+pub(super) fn best_of(
     codes: &FieldCodes,
     query: &PrimaryQuery,
     absent: Option<&RoaringBitmap>,

@@ -123,34 +123,41 @@ impl FieldIndex {
         self.file.len()
     }
 
-    /// Looks for rows as [`IndexView::search`] does. `accept` is asked for rows of the segment only.
+    /// Looks for rows as [`IndexView::search`] does; finds none if the index is flat. `accept` is
+    /// asked for rows of the segment only.
     pub fn search<A: Fn(u32) -> bool>(
         &self,
         ask: &Ask<'_, A>,
         scratch: &mut Scratch,
         found: &mut Vec<(f32, u32)>,
     ) -> Effort {
-        self.view().search(ask, scratch, found)
+        match self.view() {
+            Some(view) => view.search(ask, scratch, found),
+            None => {
+                found.clear();
+                Effort::default()
+            }
+        }
     }
 
     /// `open` has found the sections, so they are there.
-    fn view(&self) -> IndexView<'_> {
+    fn view(&self) -> Option<IndexView<'_>> {
         let bytes = |name| self.file.section(name).unwrap_or_default();
         let numbers = |name| sealed::slice::<u32>(&self.file, name, None).unwrap_or_default();
-        if self.report.kind == IndexKind::Flat {
-            return IndexView::Flat(self.rows);
-        }
-        if self.report.kind == IndexKind::Ivf {
-            return IndexView::Ivf(Lists {
+        match self.report.kind {
+            IndexKind::Flat => None,
+            IndexKind::Ivf => Some(IndexView::Ivf(Lists {
                 segment_rows: self.rows,
                 centroids: bytes(sections::CENTROIDS),
                 offsets: numbers(sections::LIST_OFFSETS),
                 rows: numbers(sections::LIST_ROWS),
                 codes: bytes(sections::LIST_CODES),
-            });
+            })),
+            _ => {
+                let graph = Adjacency::new(numbers(sections::EDGES), self.report.degree);
+                Some(IndexView::Graph(graph, self.report.entry))
+            }
         }
-        let graph = Adjacency::new(numbers(sections::EDGES), self.report.degree);
-        IndexView::Graph(graph, self.report.entry)
     }
 }
 
@@ -185,7 +192,7 @@ pub fn write_index(
             .map_err(|error| Error::Internal(format!("cannot encode an index: {error}")))?;
         writer.write_section(sections::INDEX, &json)?;
         match index {
-            BuiltIndex::Flat(_) => {}
+            BuiltIndex::Flat => {}
             BuiltIndex::Graph { edges, .. } => {
                 writer.write_section(sections::EDGES, bytemuck::cast_slice(edges))?;
             }

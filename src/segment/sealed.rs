@@ -163,10 +163,15 @@ impl SealedSegment {
         self.fields[field].files().flat_map(|(file, _)| file.damage(go_on)).collect()
     }
 
-    /// As [`Self::damage`], of the indexes, which are no part of the segment's files.
-    pub fn index_damage(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Vec<StorageError> {
-        let indexes = self.fields.iter().filter_map(|field| field.index.get());
-        indexes.flat_map(|index| index.damage(go_on)).collect()
+    /// As [`Self::damage`], of the indexes, which are no part of the segment's files: with the
+    /// field of each.
+    pub fn index_damage(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Vec<(usize, StorageError)> {
+        let mut damage = Vec::new();
+        for (field, sealed) in self.fields.iter().enumerate() {
+            let found = sealed.index.get().map(|index| index.damage(go_on)).unwrap_or_default();
+            damage.extend(found.into_iter().map(|error| (field, error)));
+        }
+        damage
     }
 
     /// Opens an index of a field, for [`Self::attach_index`]; `None` if the field has no codes, as

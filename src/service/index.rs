@@ -71,6 +71,9 @@ pub fn from_status(status: &IndexStatus) -> proto::FieldIndex {
         &IndexStatus::Building { done, total, seconds } => {
             Status::Building(proto::IndexBuilding { done, total, seconds, remaining_seconds })
         }
+        IndexStatus::Failed { reason } => {
+            Status::Failed(proto::IndexFailed { reason: reason.clone() })
+        }
         IndexStatus::Ready { report, size_bytes } => Status::Ready(ready(report, *size_bytes)),
     };
     proto::FieldIndex { status: Some(status) }
@@ -111,6 +114,7 @@ pub fn to_status(message: proto::FieldIndex) -> Result<IndexStatus> {
         Some(Status::Building(proto::IndexBuilding { done, total, seconds, .. })) => {
             Ok(IndexStatus::Building { done, total, seconds })
         }
+        Some(Status::Failed(failed)) => Ok(IndexStatus::Failed { reason: failed.reason }),
         Some(Status::Ready(ready)) => {
             let size_bytes = ready.size_bytes;
             Ok(IndexStatus::Ready { report: to_report(ready)?, size_bytes })
@@ -174,6 +178,7 @@ mod tests {
         for status in [
             IndexStatus::Waiting,
             IndexStatus::Building { done: 3, total: 12, seconds: 1.5 },
+            IndexStatus::Failed { reason: "no space".into() },
             IndexStatus::Ready { report, size_bytes: 77 },
         ] {
             assert_eq!(to_status(from_status(&status)).unwrap(), status);

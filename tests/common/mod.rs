@@ -1,6 +1,7 @@
 //! What the scenario tests share: seeded data and the exact oracle.
 #![allow(dead_code, reason = "each test file uses a part of this")]
 
+pub mod clusters;
 pub mod filters;
 pub mod server;
 pub mod texts;

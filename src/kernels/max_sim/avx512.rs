@@ -4,16 +4,16 @@
 //! at a time: as many as hide the latency of `vpdpbusd` on two ports.
 
 use std::arch::x86_64::{
-    __m512, __m512i, __mmask16, _MM_HINT_T0, _mm_prefetch, _mm512_add_ps, _mm512_cvtepi32_ps,
-    _mm512_dpbusd_epi32, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_max_ps,
-    _mm512_maskz_loadu_epi32, _mm512_maskz_loadu_ps, _mm512_max_ps, _mm512_mul_ps,
-    _mm512_reduce_max_ps, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps,
-    _mm512_setzero_si512,
+    __m512, __m512i, __mmask16, _mm512_add_ps, _mm512_cvtepi32_ps, _mm512_dpbusd_epi32,
+    _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_max_ps, _mm512_maskz_loadu_epi32,
+    _mm512_maskz_loadu_ps, _mm512_max_ps, _mm512_mul_ps, _mm512_reduce_max_ps, _mm512_set1_epi8,
+    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_si512,
 };
 
 use super::layout::{CONSTANT_BYTES, WORD_BYTES};
 use super::{BLOCK_TOKENS, Document, Tile};
 use crate::kernels::codes::avx512::codes_of;
+use crate::kernels::prefetch;
 
 /// How far ahead codes are fetched. Documents that follow each other, and do not fit the second-level
 /// cache, took 13 to 17% less time so; an address past the end of memory is no fault.
@@ -108,11 +108,9 @@ unsafe fn blocks<const QUERIES: usize, const BLOCKS: usize, const HALVES: usize>
     for (row, words) in words.enumerate() {
         let codes: [__m512i; BLOCKS] = std::array::from_fn(|block| {
             let offset = block * block_bytes + BLOCK_TOKENS * CONSTANT_BYTES + row * row_bytes;
+            prefetch::line(start.wrapping_add(offset + AHEAD_BYTES));
             // SAFETY: the query has as many words as the layout, so the row is in the block.
-            unsafe {
-                _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(offset + AHEAD_BYTES).cast());
-                _mm512_loadu_si512(start.add(offset).cast())
-            }
+            unsafe { _mm512_loadu_si512(start.add(offset).cast()) }
         });
         for half in 0..HALVES {
             let codes: [__m512i; BLOCKS] =

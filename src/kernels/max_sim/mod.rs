@@ -99,7 +99,11 @@ impl MaxSimKernel {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `self` proves the CPU feature.
             Isa::Avx512Vnni => Some(unsafe { avx512::multiply_registers(rounds) }),
-            _ => None,
+            _ => {
+                // Not used where there is no such implementation.
+                let _ = rounds;
+                None
+            }
         }
     }
 

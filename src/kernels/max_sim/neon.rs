@@ -6,8 +6,8 @@
 use std::arch::aarch64::{
     float32x4_t, int8x16_t, int32x4_t, vaddq_f32, vaddq_s32, vandq_u8, vbslq_f32, vcgtq_f32,
     vcltq_s32, vcvtq_f32_s32, vdupq_n_f32, vdupq_n_s32, vdupq_n_u8, veorq_u8, vget_low_s8,
-    vld1q_f32, vld1q_s32, vld1q_u8, vmaxvq_f32, vmull_high_s8, vmull_s8, vmulq_f32, vpadalq_s16,
-    vpaddq_s32, vreinterpretq_f32_u8, vreinterpretq_s8_s32, vreinterpretq_s8_u8, vshrq_n_u8,
+    vld1q_s32, vld1q_u8, vmaxvq_f32, vmull_high_s8, vmull_s8, vmulq_f32, vpadalq_s16, vpaddq_s32,
+    vreinterpretq_f32_u8, vreinterpretq_s8_s32, vreinterpretq_s8_u8, vshrq_n_u8,
 };
 
 use super::layout::{CONSTANT_BYTES, WORD_BYTES};
@@ -67,15 +67,15 @@ unsafe fn stream<const QUERIES: usize, const HALVES: usize>(
                 (load(constants), load(constants.add(width * WORD_BYTES)))
             };
             let left = width as i32 - (quarter * LANES) as i32;
-            for query in 0..QUERIES {
+            for ((query, sums), maxima) in sums.iter().enumerate().zip(&mut maxima) {
                 let total = tile.totals[first + query];
                 let moved = if HALVES == 1 { 128 * total } else { 0 };
-                let sum = vaddq_s32(sums[query][quarter], vdupq_n_s32(moved));
+                let sum = vaddq_s32(sums[quarter], vdupq_n_s32(moved));
                 let scores = vaddq_f32(
                     vmulq_f32(steps, vcvtq_f32_s32(sum)),
                     vmulq_f32(lows, vdupq_n_f32(total as f32)),
                 );
-                maxima[query] = raise(maxima[query], scores, left);
+                *maxima = raise(*maxima, scores, left);
             }
         }
     }
@@ -131,24 +131,17 @@ unsafe fn block_sums<const QUERIES: usize, const HALVES: usize>(
                 // slack after it.
                 let codes =
                     unsafe { codes::<HALVES>(start.add(offset + quarter * QUARTER_BYTES), half) };
-                for query in 0..QUERIES {
+                for (query, sums) in sums.iter_mut().enumerate() {
                     let word = words[half * tile.totals.len() + first + query];
                     let factors = vreinterpretq_s8_s32(vdupq_n_s32(word));
-                    let [low, high] = &mut sums[query][quarter];
+                    let [low, high] = &mut sums[quarter];
                     *low = vpadalq_s16(*low, vmull_s8(vget_low_s8(codes), vget_low_s8(factors)));
                     *high = vpadalq_s16(*high, vmull_high_s8(codes, factors));
                 }
             }
         }
     }
-    let mut joined = [[vdupq_n_s32(0); 4]; QUERIES];
-    for query in 0..QUERIES {
-        for quarter in 0..4 {
-            let [low, high] = sums[query][quarter];
-            joined[query][quarter] = vpaddq_s32(low, high);
-        }
-    }
-    joined
+    sums.map(|quarters| quarters.map(|[low, high]| vpaddq_s32(low, high)))
 }
 
 /// The codes at `bytes` as signed bytes.
