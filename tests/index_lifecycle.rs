@@ -300,7 +300,10 @@ fn a_damaged_index_never_harms_and_is_built_again() {
             [("header", 3, 8), ("table", sound.len() - 100, 8), ("trailer", sound.len() - 9, 4)];
         let frame = frame.map(|(name, first, len)| (name.to_owned(), first, len));
         for (name, first, len) in sections.into_iter().chain(frame) {
-            for damage in ["one bit", "all ones", "noise"] {
+            // Elsewhere, opening compares all with its checksum: one damage is as good as another.
+            let lazy = ["edges", "list_rows", "list_codes"].contains(&name.as_str());
+            let damages = if lazy { &["one bit", "all ones", "noise"][..] } else { &["one bit"] };
+            for &damage in damages {
                 let mut bytes = sound.clone();
                 let section = &mut bytes[first..first + len];
                 match damage {
@@ -314,7 +317,6 @@ fn a_damaged_index_never_harms_and_is_built_again() {
                 let collection = database.collection("c").unwrap();
                 let found = hits(&collection, &queries);
                 assert!(found.iter().flatten().all(|hit| !hit.score.is_nan()));
-                let lazy = ["edges", "list_rows", "list_codes"].contains(&name.as_str());
                 // What opening does not find, verification and `optimize` do.
                 if damage == "one bit" {
                     let damaged = collection.verify(|_| {});
