@@ -214,8 +214,8 @@ fn index_file(root: &Path, collection: &Collection) -> (PathBuf, bool) {
 }
 
 #[test]
-fn damage_in_an_index_is_named_by_verify_and_a_lost_index_is_built_again() {
-    for (kind, large) in [("graph", &["edges"][..]), ("ivf", &["list_rows", "list_codes"])] {
+fn an_index_whose_file_is_lost_is_built_again() {
+    for kind in ["graph", "ivf"] {
         let folder = tempfile::tempdir().unwrap();
         let open = || DatabaseOptions::new().index_rows(1000).open(folder.path()).unwrap();
         let mut random = Random::new(9);
@@ -230,29 +230,6 @@ fn damage_in_an_index_is_named_by_verify_and_a_lost_index_is_built_again() {
             collection.optimize().unwrap();
             index_file(folder.path(), &collection).0
         };
-        let relative = path.strip_prefix(folder.path()).unwrap().to_str().unwrap();
-        let directory = LocalDirectory::new(folder.path());
-        let file = SectionFile::open(&directory, relative).unwrap();
-        let sound = fs::read(&path).unwrap();
-        for section in file.sections().iter().filter(|info| large.contains(&&*info.name)) {
-            for mask in [0x80, 0xff] {
-                let mut spoilt = sound.clone();
-                let bytes = section.offset as usize..(section.offset + section.len) as usize;
-                spoilt[bytes].iter_mut().for_each(|byte| *byte = !*byte | mask);
-                fs::write(&path, spoilt).unwrap();
-                let database = open();
-                let collection = database.collection("c").unwrap();
-                assert_eq!(index_file(folder.path(), &collection), (path.clone(), true));
-                for _ in 0..20 {
-                    let request = QueryRequest::new("v", random.vector(8)).limit(50).rerank(500);
-                    collection.query(&request).unwrap();
-                }
-                let damage = collection.verify(|_| {});
-                assert_eq!(damage.len(), 1, "{damage:?}");
-                assert!(names(&damage[0].to_string(), &path, section), "{damage:?}");
-            }
-        }
-        drop(file);
         fs::remove_file(&path).unwrap();
         let database = open();
         let collection = database.collection("c").unwrap();

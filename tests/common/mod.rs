@@ -3,6 +3,7 @@
 
 pub mod clusters;
 pub mod filters;
+pub mod grpc;
 pub mod server;
 pub mod texts;
 

@@ -1,0 +1,109 @@
+//! The gRPC service in this process, on a free port.
+
+use std::sync::Arc;
+
+use lanner::service::proto::collection_service_client::CollectionServiceClient;
+use lanner::service::proto::point_service_client::PointServiceClient;
+use lanner::service::proto::query_service_client::QueryServiceClient;
+use lanner::service::{ServerConfig, from_model, proto, serve};
+use lanner::{Database, DatabaseOptions, Metric, Point, QueryRequest, Vector, VectorField};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tonic::Status;
+use tonic::transport::Channel;
+
+pub const MESSAGE_BYTES: usize = 1 << 20;
+
+pub struct Server {
+    pub database: Arc<Database>,
+    pub channel: Channel,
+    pub stop: oneshot::Sender<()>,
+    pub served: tokio::task::JoinHandle<()>,
+    _folder: tempfile::TempDir,
+}
+
+impl Server {
+    /// A server with the collection `c`: fields `m` (multi, dot, 2) and `v` (single, cosine, 3).
+    pub async fn start() -> Self {
+        Self::start_with(DatabaseOptions::new()).await
+    }
+
+    pub async fn start_with(options: DatabaseOptions) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Arc::new(options.open(folder.path()).unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let config = ServerConfig { max_message_bytes: MESSAGE_BYTES, ..ServerConfig::default() };
+        let serving = serve(database.clone(), listener, config, async {
+            stopped.await.ok();
+        });
+        let served = tokio::spawn(async { serving.await.unwrap() });
+        let channel =
+            Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+        let server = Self { database, channel, stop, served, _folder: folder };
+        server.create("c").await.unwrap();
+        server
+    }
+
+    pub fn collections(&self) -> CollectionServiceClient<Channel> {
+        CollectionServiceClient::new(self.channel.clone())
+    }
+
+    pub fn points(&self) -> PointServiceClient<Channel> {
+        PointServiceClient::new(self.channel.clone())
+    }
+
+    pub fn queries(&self) -> QueryServiceClient<Channel> {
+        QueryServiceClient::new(self.channel.clone())
+    }
+
+    pub async fn create(&self, name: &str) -> Result<(), Status> {
+        let config = lanner::CollectionConfig::new()
+            .with_field("m", VectorField::multi(2, Metric::Dot))
+            .with_field("v", VectorField::single(3, Metric::Cosine));
+        let config = Some(from_model::config(&config));
+        let request =
+            proto::CreateCollectionRequest { name: name.to_owned(), config, ..Default::default() };
+        self.collections().create_collection(request).await.map(drop)
+    }
+
+    pub async fn upsert(&self, points: Vec<proto::Point>) -> Result<proto::WriteReceipt, Status> {
+        let request = proto::UpsertPointsRequest { collection: "c".into(), points, durability: 0 };
+        let answer = self.points().upsert_points(request).await?;
+        Ok(answer.into_inner().receipt.unwrap())
+    }
+
+    pub async fn search(
+        &self,
+        search: proto::SearchRequest,
+    ) -> Result<proto::SearchResponse, Status> {
+        self.search_in("c", search).await
+    }
+
+    pub async fn search_in(
+        &self,
+        collection: &str,
+        search: proto::SearchRequest,
+    ) -> Result<proto::SearchResponse, Status> {
+        let request = proto::QueryRequest { collection: collection.into(), search: Some(search) };
+        Ok(self.queries().query(request).await?.into_inner().result.unwrap())
+    }
+
+    pub fn count(&self) -> u64 {
+        self.database.collection("c").unwrap().count()
+    }
+}
+
+pub fn point(id: u64, vector: &[f32]) -> Point {
+    Point::new(id).with_vector("v", vector.to_vec())
+}
+
+pub fn message(id: u64, vector: &[f32]) -> proto::Point {
+    from_model::point(&point(id, vector))
+}
+
+pub fn search(field: &str, vector: impl Into<Vector>, limit: u32) -> proto::SearchRequest {
+    let request = QueryRequest::new(field, vector.into()).limit(limit as usize);
+    from_model::search(&request)
+}

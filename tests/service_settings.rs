@@ -1,0 +1,194 @@
+//! Compression and indexes over gRPC: set, reported, used, and refused by name.
+
+mod common;
+
+use common::grpc::{Server, message, search};
+use lanner::service::{from_model, proto, to_model};
+use lanner::{DatabaseOptions, Metric, QueryRequest, VectorField};
+use tonic::Code;
+
+fn lvq8() -> proto::Compression {
+    let mode = proto::CompressionMode::Codes.into();
+    let code = proto::LvqCode::Lvq8.into();
+    proto::Compression { mode, code, drop_raw: true, ..Default::default() }
+}
+
+fn create_codes(
+    compression: proto::Compression,
+    queries: Option<Vec<f32>>,
+) -> proto::CreateCollectionRequest {
+    let field = proto::VectorField {
+        dimension: 3,
+        kind: proto::VectorKind::Single.into(),
+        metric: proto::Metric::Dot.into(),
+        compression: Some(compression),
+        ..Default::default()
+    };
+    let fields = [("v".to_owned(), field)].into();
+    let config = Some(proto::CollectionConfig { fields, ..Default::default() });
+    let query = |values: Vec<f32>| ("v".to_owned(), one_query(values));
+    let training_queries = queries.map(query).into_iter().collect();
+    proto::CreateCollectionRequest { name: "codes".into(), config, training_queries }
+}
+
+fn one_query(values: Vec<f32>) -> proto::TrainingQueries {
+    let vectors = Some(from_model::vector(&values.into()));
+    proto::TrainingQueries { vectors, lengths: Vec::new() }
+}
+
+fn train_codes(
+    field: &str,
+    queries: Option<proto::TrainingQueries>,
+) -> proto::TrainCollectionRequest {
+    proto::TrainCollectionRequest { name: "codes".into(), field: field.into(), queries }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_compression_is_refused_and_named() {
+    let server = Server::start().await;
+    let wide = proto::Compression { dimension: Some(4), ..lvq8() };
+    for (request, refused) in [
+        (create_codes(proto::Compression { code: 0, ..lvq8() }, None), "compression.code"),
+        (create_codes(wide, None), "fields.v.compression.dimension"),
+        (create_codes(lvq8(), Some(vec![1.0])), "training_queries.v.queries[0]"),
+    ] {
+        let status = server.collections().create_collection(request).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert!(status.message().contains(refused), "{status:?}");
+    }
+    let request = create_codes(lvq8(), None);
+    server.collections().create_collection(request).await.unwrap();
+    let queries = one_query(vec![3.0, 2.0, 1.0]);
+    for (request, refused) in [
+        (train_codes("w", Some(queries)), "no such vector field"),
+        (train_codes("v", None), "queries: expected queries"),
+    ] {
+        let status = server.collections().train_collection(request).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert!(status.message().contains(refused), "{status:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn compression_is_trained_used_and_explained() {
+    let server = Server::start().await;
+    let request = create_codes(lvq8(), Some(vec![1.0, 2.0, 3.0]));
+    server.collections().create_collection(request).await.unwrap();
+    let points = (0..1100_u64).map(|id| message(id, &[id as f32, 1.0, -(id as f32)])).collect();
+    let request = proto::UpsertPointsRequest { collection: "codes".into(), points, durability: 0 };
+    server.points().upsert_points(request).await.unwrap();
+    let queries = one_query(vec![3.0, 2.0, 1.0]);
+    server.collections().train_collection(train_codes("v", Some(queries))).await.unwrap();
+
+    let request = proto::GetCollectionRequest { name: "codes".into() };
+    let answer = server.collections().get_collection(request).await.unwrap().into_inner();
+    let info = answer.collection.unwrap();
+    let codec = &info.segments[0].codecs["v"];
+    assert_eq!((codec.code(), codec.dimension), (proto::LvqCode::Lvq8, 3));
+    assert_eq!(info.config.unwrap().fields["v"].compression, Some(lvq8()));
+
+    let search = |rerank| proto::QueryRequest {
+        collection: "codes".into(),
+        search: Some(proto::SearchRequest {
+            params: Some(proto::SearchParams {
+                exact: false,
+                rerank: Some(rerank),
+                ..Default::default()
+            }),
+            include: Some(proto::Include { payload: false, vectors: true }),
+            explain: true,
+            ..search("v", vec![1.0, 0.0, -1.0], 2)
+        }),
+    };
+    let answer = server.queries().query(search(20)).await.unwrap().into_inner().result.unwrap();
+    let best = answer.hits[0].point.as_ref().unwrap();
+    assert_eq!(best.id, Some(from_model::point_id(&1099.into())));
+    assert!(best.vectors["v"].reconstructed);
+    let stages = answer.explanation.unwrap().stages;
+    assert_eq!((stages[0].name.as_str(), stages[0].source.as_str()), ("scan", "codes lvq8"));
+    assert_eq!((stages[1].name.as_str(), stages[1].rows), ("rerank", 20));
+    let status = server.queries().query(search(1)).await.unwrap_err();
+    assert!(status.message().contains("rerank: expected 2 to 100000, got 1"), "{status:?}");
+}
+
+/// The collection `i`, of the field `v` with this index.
+fn create_indexed(index: proto::IndexSettings) -> proto::CreateCollectionRequest {
+    let config =
+        lanner::CollectionConfig::new().with_field("v", VectorField::single(3, Metric::L2));
+    let mut config = from_model::config(&config);
+    config.fields.get_mut("v").unwrap().index = Some(index);
+    proto::CreateCollectionRequest { name: "i".into(), config: Some(config), ..Default::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn indexes_are_set_reported_and_searched_for_a_recall() {
+    let server = Server::start_with(DatabaseOptions::new().index_rows(1000)).await;
+    let graph = proto::IndexKind::Graph.into();
+    let settings = |kind, degree| proto::IndexSettings {
+        kind,
+        graph_max_degree: Some(degree),
+        ..Default::default()
+    };
+    for (bad, refused) in [
+        (settings(9, 16), "fields.v.index.kind: expected auto, graph, ivf or flat, got 9"),
+        (settings(graph, 7), "fields.v.index.graph_max_degree: expected 8 to 256, got 7"),
+    ] {
+        let status = server.collections().create_collection(create_indexed(bad)).await.unwrap_err();
+        assert_eq!((status.code(), status.message()), (Code::InvalidArgument, refused));
+    }
+    let request = create_indexed(settings(graph, 16));
+    server.collections().create_collection(request).await.unwrap();
+    let points = (0..1500_u64).map(|id| {
+        let x = id as f32 / 50.0;
+        message(id, &[x.sin() * x, x.cos() * x, x])
+    });
+    let points = points.collect();
+    let request = proto::UpsertPointsRequest { collection: "i".into(), points, durability: 0 };
+    server.points().upsert_points(request).await.unwrap();
+    let optimize = proto::OptimizeCollectionRequest { name: "i".into() };
+    server.collections().optimize_collection(optimize).await.unwrap();
+
+    let request = proto::GetCollectionRequest { name: "i".into() };
+    let answer = server.collections().get_collection(request).await.unwrap().into_inner();
+    let info = answer.collection.unwrap();
+    assert_eq!(info.config.unwrap().fields["v"].index, Some(settings(graph, 16)));
+    let status = info.segments[0].indexes["v"].status.clone();
+    let Some(proto::field_index::Status::Ready(ready)) = status else { panic!("{status:?}") };
+    assert_eq!((ready.kind, ready.degree, ready.lists), (graph, 16, 0));
+    assert!(ready.size_bytes > 1500 * 16 * 4 && !ready.calibrated_by_user);
+    assert!(ready.calibration.iter().any(|point| point.k == 10 && point.recall > 0.9));
+
+    let collection = server.database.collection("i").unwrap();
+    let ask = |request: &QueryRequest| {
+        let search = Some(from_model::search(request));
+        let mut queries = server.queries();
+        let request = proto::QueryRequest { collection: "i".into(), search };
+        async move { queries.query(request).await.map(|answer| answer.into_inner().result) }
+    };
+    let request = || QueryRequest::new("v", vec![3.0, 2.0, 7.0]).explain();
+    for request in [
+        request().target_recall(0.9),
+        request().target_recall(0.99),
+        request().search_window(3),
+        request().exact(),
+    ] {
+        let answer = to_model::response(ask(&request).await.unwrap().unwrap()).unwrap();
+        let embedded = collection.query(&request).unwrap();
+        assert_eq!(answer.hits, embedded.hits);
+        assert_eq!(answer.estimated_recall, embedded.estimated_recall);
+        let stage = &answer.explanation.unwrap().stages[0];
+        let expected = if request.params.exact { "scan" } else { "search" };
+        assert_eq!(stage.name, expected);
+        let window = request.params.search_window;
+        assert!(window.is_none() || stage.source.ends_with("window 3"), "{stage:?}");
+        let target = request.params.target_recall.unwrap_or(0.0);
+        assert!(answer.estimated_recall >= target, "{}", answer.estimated_recall);
+    }
+    for (request, refused) in [
+        (request().target_recall(0.3), "target_recall: expected 0.5 to 0.999, got 0.3"),
+        (request().search_window(0), "search_window: expected 1 to 100000, got 0"),
+    ] {
+        let status = ask(&request).await.unwrap_err();
+        assert_eq!((status.code(), status.message()), (Code::InvalidArgument, refused));
+    }
+}
