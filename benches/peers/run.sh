@@ -8,4 +8,10 @@ if ! cmp -s "$here/requirements.txt" "$venv/installed.txt"; then
     "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$here/requirements.txt"
     cp "$here/requirements.txt" "$venv/installed.txt"
 fi
+if [ "${1:-}" = multivector ]; then
+    shift
+    # One core, and the kernels that the processor allows.
+    exec env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
+        "$venv/bin/python" "$here/multivector.py" "$@"
+fi
 exec "$venv/bin/python" "$here/peers.py" "$@"
