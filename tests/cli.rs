@@ -324,6 +324,59 @@ fn compression_on_a_folder_and_on_a_server() {
     compressed_tour(["--server", server.address()]);
 }
 
+/// A multi field on `target`, from its creation to a search by encodings.
+fn encoded_tour(target: [&str; 2]) {
+    let files = Files::new();
+    // As many as a segment with codes has, of one and two tokens.
+    let values = Random::new(13).vector(4 * 1800);
+    npy(&files.path("tokens.npy"), "<f4", "(1800, 4)", &f32_bytes(&values));
+    let starts = (0..=1200_i64).map(|row| row + row / 2);
+    let starts: Vec<u8> = starts.flat_map(|start| start.to_le_bytes()).collect();
+    npy(&files.path("starts.npy"), "<i8", "(1201,)", &starts);
+    let run = |arguments: &[&str]| ok(&[arguments, &target].concat());
+    let fail = |arguments: &[&str]| refused(&[arguments, &target].concat());
+    let create = ["create", "m", "--field", "t:multi:4:dot", "--encoding"];
+    assert!(fail(&[&create[..], &["fde:planes=x"]].concat()).contains("expected auto, or fde"));
+    let error = fail(&[&create[..], &["fde:block=5"]].concat());
+    assert!(error.contains("encoding.inner_projection: expected 1 to 4, got 5"), "{error}");
+    let tokens = format!("{},{}", files.arg("tokens.npy"), files.arg("starts.npy"));
+    let sample = format!("t={tokens}");
+    let encoding = "t=fde:repetitions=4:planes=2:block=0";
+    let more = [encoding, "--compression", "t=lvq8:32/lvq4", "--training-queries", &sample];
+    run(&[&create[..], &more].concat());
+    run(&["ingest", "m", "--tokens", &sample]);
+    run(&["optimize", "m"]);
+    run(&["train", "m", "--field", "t", "--queries", &tokens]);
+    let info = run(&["inspect", "m"]);
+    for expected in [
+        "compression lvq8:32/lvq4",
+        "encoding fde:repetitions=4:planes=2:block=0, token pooling 1",
+        "t: a scan of all codes",
+        "128 sample queries",
+        "token_offsets",
+    ] {
+        assert!(info.contains(expected), "{expected}: {info}");
+    }
+    let npy = files.arg("tokens.npy");
+    let query = ["query", "m", "--npy", &npy, "--row", "3..5", "--explain", "--rerank", "300"];
+    let output = lanner(&[&query[..], &target].concat());
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (hits, stages) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(hits.lines().count(), 10);
+    assert!(stages.contains("rows of encodings lvq8:32"), "{stages}");
+    assert!(stages.contains("300 rows of secondary codes"), "{stages}");
+    let wrong = ["train", "m", "--field", "t", "--queries", &npy];
+    assert!(fail(&wrong).contains("the number of vectors of each query"));
+}
+
+#[test]
+fn encodings_on_a_folder_and_on_a_server() {
+    let folder = tempfile::tempdir().unwrap();
+    encoded_tour(["--data", folder.path().join("a").to_str().unwrap()]);
+    let server = ServerProcess::start(&folder.path().join("b"), &[]);
+    encoded_tour(["--server", server.address()]);
+}
+
 /// An index on `target`, from its creation to a search for a recall.
 fn indexed_tour(target: [&str; 2]) {
     let files = Files::new();

@@ -111,6 +111,67 @@ async fn compression_is_trained_used_and_explained() {
     assert!(status.message().contains("rerank: expected 2 to 100000, got 1"), "{status:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn encodings_are_set_trained_and_explained() {
+    let server = Server::start().await;
+    let field = VectorField::multi(2, Metric::Cosine)
+        .encoded("fde:repetitions=2:planes=2:block=0".parse().unwrap())
+        .compressed("lvq8/lvq4".parse().unwrap())
+        .pooled(2);
+    let config = lanner::CollectionConfig::new().with_field("t", field);
+    let name = || "codes".to_owned();
+    let create = |config: &lanner::CollectionConfig, lengths: Vec<u32>| {
+        let vectors =
+            lanner::MultiVector::from_flat(2, vec![0.6, 0.8, 1.0, 0.0, 0.0, 1.0]).unwrap();
+        let vectors = Some(from_model::vector(&vectors.into()));
+        let queries = proto::TrainingQueries { vectors, lengths };
+        proto::CreateCollectionRequest {
+            name: name(),
+            config: Some(from_model::config(config)),
+            training_queries: [("t".to_owned(), queries)].into(),
+        }
+    };
+    for (lengths, refused) in [
+        (vec![], "training_queries.t.lengths: expected the number of vectors"),
+        (vec![2], "training_queries.t.lengths: expected lengths that add up"),
+        (vec![0, 3], "training_queries.t.queries[0]"),
+    ] {
+        let request = create(&config, lengths);
+        let status = server.collections().create_collection(request).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert!(status.message().contains(refused), "{status:?}");
+    }
+    server.collections().create_collection(create(&config, vec![1, 2])).await.unwrap();
+    let tokens = |id: u64| {
+        let angle = id as f32 * 0.01;
+        let values = vec![angle.cos(), angle.sin(), angle.cos(), angle.sin()];
+        lanner::MultiVector::from_flat(2, values).unwrap()
+    };
+    let point = |id: u64| lanner::Point::new(id).with_vector("t", tokens(id));
+    let points = (0..1100).map(|id| from_model::point(&point(id))).collect();
+    let request = proto::UpsertPointsRequest { collection: name(), points, durability: 0 };
+    server.points().upsert_points(request).await.unwrap();
+    let request = proto::OptimizeCollectionRequest { name: name() };
+    server.collections().optimize_collection(request).await.unwrap();
+
+    let request = proto::GetCollectionRequest { name: name() };
+    let answer = server.collections().get_collection(request).await.unwrap().into_inner();
+    let info = answer.collection.unwrap();
+    let settings = to_model::config(info.config).unwrap();
+    assert_eq!(settings, config, "settings survive the way there and back");
+    assert!(
+        info.segments[0].codecs.contains_key("t") && info.segments[0].indexes.contains_key("t")
+    );
+    let ask = QueryRequest::new("t", tokens(100)).limit(1).rerank(200).explain();
+    let answer = server.search_in("codes", from_model::search(&ask)).await.unwrap();
+    let id = answer.hits[0].point.as_ref().unwrap().id.clone();
+    // The angles come again after 628 points.
+    assert!([100, 728].map(|id: u64| Some(from_model::point_id(&id.into()))).contains(&id));
+    let stages = answer.explanation.unwrap().stages;
+    assert_eq!(stages[0].source, "encodings lvq8");
+    assert_eq!((stages[1].source.as_str(), stages[1].rows), ("secondary codes", 200));
+}
+
 /// The collection `i`, of the field `v` with this index.
 fn create_indexed(index: proto::IndexSettings) -> proto::CreateCollectionRequest {
     let config =

@@ -362,10 +362,12 @@ fn searched_bytes(info: &CollectionInfo, field: &str, exact: bool) -> Option<u64
             let sections = file.map(|file| file.sections.iter());
             sections?.find(|(name, _)| name == section).map(|(_, bytes)| *bytes)
         };
-        let vectors = section("field", "vectors");
+        // Vectors that were dropped are made of secondary codes.
+        let vectors = section("field", "vectors").filter(|&bytes| bytes > 0);
+        let secondary = section("secondary", "secondary");
         match section("codes", "primary").filter(|_| !exact) {
-            Some(primary) => Some(primary + section("secondary", "secondary").or(vectors)?),
-            None => vectors.or((segment.rows == 0).then_some(0)),
+            Some(primary) => Some(primary + secondary.or(vectors)?),
+            None => vectors.or(secondary).or((segment.rows == 0).then_some(0)),
         }
     };
     info.segments.iter().map(of_segment).sum()

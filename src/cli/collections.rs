@@ -44,8 +44,8 @@ compressed like this only if it is named, the code is that of its encodings, and
 its vectors: tokens=lvq8:632/lvq4/drop-raw.
 
 Index, of compressed fields, in segments of 10,000 rows and more: auto (default: what calibration
-finds to be the least work), graph, ivf, or flat. After colons, for a graph degree=32, window=100,
-alpha=1.2, prune=28; for ivf lists=N.
+finds to be the least work), graph, ivf, or flat. After colons, for a graph degree=64, window=100,
+alpha=1.2, prune=56; for ivf lists=N.
 
 Memory: pinned (what queries look for candidates in is locked in memory), cached (default: the
 system keeps what is used), cold (nothing is read ahead).")]
@@ -243,6 +243,9 @@ fn print(info: &CollectionInfo) {
             field.index,
             field.memory
         );
+        if field.kind == VectorKind::Multi {
+            println!("    encoding {}, token pooling {}", field.encoding, field.token_pooling);
+        }
     }
     for (path, payload_type) in &info.config.payload {
         println!("  payload {path}: {}", payload_type.as_str());

@@ -6,8 +6,8 @@ use std::time::Duration;
 use indicatif::{HumanBytes, HumanDuration};
 use serde_json::{Value, json};
 
-use crate::IndexStatus;
 use crate::index::Calibration;
+use crate::{IndexKind, IndexStatus};
 
 /// Recalls whose depth is shown.
 const TARGETS: [f32; 4] = [0.9, 0.95, 0.98, 0.99];
@@ -29,9 +29,10 @@ pub fn print(field: &str, status: &IndexStatus) {
             println!("      it will be tried again, at once by `lanner optimize`");
         }
         IndexStatus::Ready { report, size_bytes } => {
-            let shape = match report.lists {
-                0 => format!("graph of degree {}", report.degree),
-                lists => format!("{lists} lists"),
+            let shape = match report.kind {
+                IndexKind::Flat => "a scan of all codes".to_owned(),
+                IndexKind::Ivf => format!("{} lists", report.lists),
+                _ => format!("graph of degree {}", report.degree),
             };
             let Calibration { queries, from_user, .. } = report.calibration;
             let sample = if from_user { "sample queries" } else { "rows held out" };

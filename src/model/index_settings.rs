@@ -25,7 +25,7 @@ use super::{InvalidInput, Problem, check_range};
 pub struct IndexSettings {
     /// Graph, lists, or neither.
     pub kind: IndexKind,
-    /// Most edges of a row of a graph: 8 to 256, by default 32.
+    /// Most edges of a row of a graph: 8 to 256, by default 64.
     pub graph_max_degree: Option<usize>,
     /// Rows that the search for edges keeps: up to 2,000, by default 100.
     pub window_size: Option<usize>,
@@ -75,7 +75,7 @@ impl IndexSettings {
 
     /// Most edges of a row.
     pub fn resolved_degree(&self) -> usize {
-        self.graph_max_degree.unwrap_or(32)
+        self.graph_max_degree.unwrap_or(64)
     }
 
     /// Rows that the search for edges keeps.
