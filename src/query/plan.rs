@@ -101,7 +101,8 @@ impl<'r> Plan<'r> {
             let rerank = self.request.params.rerank;
             let by_default = |codes: &FieldCodes| rerank.unwrap_or(self.default_rerank(codes));
             let by_default = codes.map(by_default).unwrap_or(0);
-            let (depth, budget, recall) = match report.map(|report| self.depth(report)) {
+            let (depth, budget, recall) = match report.map(|report| self.depth(report, by_default))
+            {
                 Some(_) if unreached => (None, 0, 1.0),
                 // What is gathered was not calibrated.
                 Some((depth, _)) if gathered => (None, depth.rerank.max(by_default), 1.0),
@@ -131,11 +132,11 @@ impl<'r> Plan<'r> {
         target.is_some_and(|target| !calibration.reaches(self.hits(), target))
     }
 
-    /// What the request says, or else what calibration says about the recall it asks for.
-    fn depth(&self, report: &IndexReport) -> (Depth, f32) {
+    /// What the request says, or else what calibration says about the recall it asks for; where
+    /// neither says how many candidates are re-ranked, it is the default.
+    fn depth(&self, report: &IndexReport, rerank: usize) -> (Depth, f32) {
         let (calibration, params) = (&report.calibration, &self.request.params);
         let target = params.target_recall.unwrap_or(DEFAULT_TARGET_RECALL);
-        let rerank = (RERANK.0 * self.hits()).max(RERANK.1);
         let fallback = Depth { window: rerank, rerank };
         let (mut depth, mut recall) =
             calibration.depth(self.hits(), target).unwrap_or((fallback, target));
