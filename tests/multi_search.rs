@@ -5,6 +5,7 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use common::texts::{DIMENSION, Texts};
@@ -82,14 +83,32 @@ fn real_tokens_are_found_by_their_encodings() {
     let (sample, held_out) = halves(&queries);
     collection.set_training_queries("tokens", sample).unwrap();
     let started = Instant::now();
-    ingest(&collection, &documents);
-    let written = started.elapsed();
-    collection.optimize().unwrap();
-    println!("written after {written:.1?}, ready after {:.1?}", started.elapsed());
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| ask_until(&done, &collection, &queries));
+        ingest(&collection, &documents);
+        let written = started.elapsed();
+        collection.optimize().unwrap();
+        done.store(true, Ordering::Relaxed);
+        println!("written after {written:.1?}, ready after {:.1?}", started.elapsed());
+        println!("{} queries were answered meanwhile", asking.join().unwrap());
+    });
     let documents = documents.len() as u64;
     check_bytes(&collection, documents);
     check_budgets(&collection, &data, &queries, &truth);
     check_targets(&collection, &queries, &truth, held_out);
+}
+
+/// Asks one query after the other; each finds what was written by then.
+fn ask_until(done: &AtomicBool, collection: &Collection, queries: &Texts) -> usize {
+    let mut answered = 0;
+    while !done.load(Ordering::Relaxed) {
+        let written = collection.count().min(10) as usize;
+        let request = QueryRequest::new("tokens", queries.multi(answered % queries.len()));
+        assert!(collection.query(&request).unwrap().hits.len() >= written);
+        answered += 1;
+    }
+    answered
 }
 
 fn check_bytes(collection: &Collection, documents: u64) {
