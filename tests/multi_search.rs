@@ -322,6 +322,35 @@ fn returned(collection: &Collection, expected: &BTreeMap<PointId, Point>, tolera
 }
 
 #[test]
+fn indexes_over_encodings_find_what_scans_find() {
+    for kind in ["graph:degree=16", "ivf"] {
+        let mut topics = Topics::new(6);
+        let folder = tempfile::tempdir().unwrap();
+        let options = DatabaseOptions::new().threads(2).index_rows(1000);
+        let database = options.open(folder.path()).unwrap();
+        let field = small(Metric::Dot, "auto").indexed(kind.parse().unwrap());
+        let collection = database.create_collection("c", with_tokens(field)).unwrap();
+        let points: Vec<Point> = (0..3000).map(|id| topics.point(id)).collect();
+        let mut expected: BTreeMap<PointId, Point> =
+            points.iter().map(|point| (point.id.clone(), point.clone())).collect();
+        collection.upsert(points).unwrap();
+        collection.optimize().unwrap();
+        let gone: Vec<PointId> = (0..3000_u64).step_by(9).map(PointId::from).collect();
+        expected.retain(|id, _| !gone.contains(id));
+        collection.delete(gone, Durability::Synced).unwrap();
+        let request = QueryRequest::new("tokens", topics.tokens(1, 3)).search_window(50).explain();
+        let stages = collection.query(&request).unwrap().explanation.unwrap().stages;
+        assert_eq!(stages[0].name, "search", "{stages:?}");
+        assert!(stages[0].source.starts_with(&kind[..3]), "{stages:?}");
+        let search = |request: QueryRequest| request.search_window(300).rerank(400);
+        let got = compare(&collection, &expected, &mut topics, 0.2, search);
+        let default = compare(&collection, &expected, &mut topics, 0.2, |request| request);
+        println!("{kind}: recall {got}, {default} by default");
+        assert!(got >= 0.93 && default >= 0.9, "{kind}: {got} {default}");
+    }
+}
+
+#[test]
 fn recall_holds_while_points_come_and_go() {
     let mut topics = Topics::new(5);
     let folder = tempfile::tempdir().unwrap();
