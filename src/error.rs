@@ -113,6 +113,14 @@ pub enum ErrorKind {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
+    /// The same error; what is wrong with input is told as seen from one level further up.
+    pub(crate) fn within(self, parent: impl std::fmt::Display) -> Self {
+        match self {
+            Self::Invalid(error) => Self::Invalid(error.within(parent)),
+            other => other,
+        }
+    }
+
     /// What a caller can do about it.
     pub fn kind(&self) -> ErrorKind {
         match self {

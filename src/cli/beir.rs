@@ -36,7 +36,8 @@ The folder has corpus.jsonl, queries.jsonl and qrels/<split>.tsv. Rows belong to
 nDCG@10, MAP@100, MRR@10, Recall@10 and @100 as trec_eval defines them, indexing rate, latencies,
 queries per second, and the bytes of a document that searches read from. With vectors and tokens
 both are measured, tokens by their encodings (multi) and by exact MaxSim (multi-exact), and the run
-files are FILE.single, FILE.multi and FILE.multi-exact. Without --data and --server it works in a temporary folder.")]
+files are FILE.single, FILE.multi and FILE.multi-exact. Without --data and --server it works in a
+temporary folder.")]
 pub struct Beir {
     /// BEIR folder
     #[arg(long, value_name = "DIR")]

@@ -16,7 +16,8 @@ use crate::model::{
 };
 use crate::quantization::{TrainedCodec, TrainingSample, sample_rows, stratified, train};
 use crate::segment::{
-    BuildSource, FieldEncoder, SegmentReader, finish, sample_vectors, write_folder,
+    BuildSource, FieldEncoder, SegmentReader, check_offsets, finish, sample_vectors, slice,
+    write_folder,
 };
 
 /// Segments of fewer rows are not compressed: they are scanned exactly in no time, and too small
@@ -176,8 +177,7 @@ impl Inner {
         let directory = &*self.store.directory;
         let file = SectionFile::open_expecting(directory, &path, &entry.file.summary())?;
         file.verify()?;
-        let values: &[f32] = bytemuck::try_cast_slice(file.section(QUERIES)?)
-            .map_err(|error| file.corrupted(QUERIES, error.to_string()))?;
+        let values = slice::<f32>(&file, QUERIES, None)?;
         if !values.len().is_multiple_of(field.dimension) {
             return Err(file.corrupted(QUERIES, "not a whole number of vectors").into());
         }
@@ -185,12 +185,8 @@ impl Inner {
         let offsets = match field.kind {
             VectorKind::Single => (0..=vectors).collect(),
             VectorKind::Multi => {
-                let offsets: &[u64] = bytemuck::try_cast_slice(file.section(QUERY_OFFSETS)?)
-                    .map_err(|error| file.corrupted(QUERY_OFFSETS, error.to_string()))?;
-                let whole = offsets.first() == Some(&0) && offsets.last() == Some(&vectors);
-                if !whole || !offsets.is_sorted() {
-                    return Err(file.corrupted(QUERY_OFFSETS, "do not rise to the end").into());
-                }
+                let offsets = slice::<u64>(&file, QUERY_OFFSETS, None)?;
+                check_offsets(&file, QUERY_OFFSETS, offsets.len().saturating_sub(1), vectors)?;
                 offsets.to_vec()
             }
         };

@@ -254,16 +254,14 @@ impl Inner {
     /// have begun keep what they have.
     fn drop_index(&self, (number, field): IndexOf) -> Result<()> {
         let of_segment = |slot: &&SealedSlot| slot.segment.entry().number == number;
-        let (entry, indexes) = {
+        let (sealed, indexes) = {
             let state = self.lock();
-            let Some(slot) = state.segments.sealed.iter().find(of_segment) else { return Ok(()) };
             let indexes = state.segments.manifest.indexes.iter();
             let indexes = indexes.filter(|index| index.segment == number).cloned();
-            (slot.segment.entry().clone(), indexes.collect::<Vec<_>>())
+            (state.segments.sealed.clone(), indexes.collect::<Vec<_>>())
         };
-        let directory = &*self.store.directory;
-        let folder = self.segment_folder(number);
-        let segment = Arc::new(SealedSegment::open(directory, &folder, &self.config, entry)?);
+        let Some(slot) = sealed.iter().find(of_segment) else { return Ok(()) };
+        let segment = Arc::new(self.open_segment(slot.segment.entry().clone(), &sealed)?);
         let name = self.config.fields.keys().nth(field);
         let (kept, dropped): (Vec<_>, Vec<_>) = indexes
             .into_iter()
@@ -278,7 +276,7 @@ impl Inner {
             indexes.retain(|entry| entry.segment != number || kept.contains(entry));
         })?;
         for entry in dropped {
-            directory.remove_folder(&self.segment_folder(entry.number))?;
+            self.store.directory.remove_folder(&self.segment_folder(entry.number))?;
         }
         Ok(())
     }
@@ -416,10 +414,10 @@ fn build(
     settings: IndexSettings,
     progress: &BuildProgress,
 ) -> Option<BuiltIndex> {
-    let distances = codes.codec().row_distances(CodeKernel::detect(), codes.primary());
     if kind == IndexKind::Flat {
         return Some(BuiltIndex::Flat);
     }
+    let distances = codes.codec().row_distances(CodeKernel::detect(), codes.primary());
     if kind == IndexKind::Ivf {
         let settings = IvfSettings { lists: settings.lists, seed: SEED };
         let parts =

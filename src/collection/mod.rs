@@ -19,7 +19,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use lanner_storage::{Catalog, DatabaseLock, Directory};
+use lanner_storage::{Catalog, DatabaseLock, Directory, SegmentEntry};
 use roaring::RoaringBitmap;
 
 use self::codecs::Retrain;
@@ -461,17 +461,20 @@ impl Inner {
         format!("{}/{number}", self.folder())
     }
 
+    /// Opens a segment; codecs that it has in common with the others are in memory once.
+    fn open_segment(&self, entry: SegmentEntry, others: &[SealedSlot]) -> Result<SealedSegment> {
+        let (directory, folder) = (&*self.store.directory, self.segment_folder(entry.number));
+        let mut segment = SealedSegment::open(directory, &folder, &self.config, entry)?;
+        others.iter().for_each(|slot| segment.share_codecs(&slot.segment));
+        Ok(segment)
+    }
+
     fn recover(&self) -> Result<()> {
         let catalog = &self.store.catalog;
-        let directory = &*self.store.directory;
         let mut state = self.lock();
         let manifest = catalog.manifest(self.id)?;
         for entry in &manifest.segments {
-            let folder = self.segment_folder(entry.number);
-            let mut segment = SealedSegment::open(directory, &folder, &self.config, entry.clone())?;
-            for slot in &state.segments.sealed {
-                segment.share_codecs(&slot.segment);
-            }
+            let segment = self.open_segment(entry.clone(), &state.segments.sealed)?;
             let deleted = match catalog.tombstones(self.id, entry.number)? {
                 Some(bytes) => self.tombstones(entry.rows, entry.number, &bytes)?,
                 None => RoaringBitmap::new(),

@@ -290,10 +290,8 @@ impl Inner {
             cancelled: &self.cancelled,
         };
         let entry = build_segment(&plan, sources)?;
-        let mut segment = SealedSegment::open(directory, &folder, &self.config, entry)?;
-        for slot in &self.lock().segments.sealed {
-            segment.share_codecs(&slot.segment);
-        }
+        let sealed = self.lock().segments.sealed.clone();
+        let segment = self.open_segment(entry, &sealed)?;
         tracing::info!(
             collection = %self.name,
             segment = number,

@@ -176,7 +176,7 @@ impl Compression {
     /// [`InvalidInput`] at the setting that is out of bounds or does not go with another.
     pub(super) fn validate(&self, field: &VectorField) -> Result<(), InvalidInput> {
         let refuse = |path: &str, expected: &'static str, got: String| {
-            Err(InvalidInput::new(path, Problem::Mismatch { expected, got }))
+            Err(InvalidInput::mismatch(path, expected, got))
         };
         let multi = field.kind == VectorKind::Multi;
         if multi && field.metric == Metric::L2 && (self.is_explicit() || !self.keep_raw) {

@@ -180,7 +180,7 @@ impl VectorField {
             (VectorKind::Multi, Metric::L2) => "an encoding under l2",
             _ => return self.encoding.dimension(self.dimension).map(drop),
         };
-        Err(InvalidInput::new("encoding", Problem::Mismatch { expected, got: got.into() }))
+        Err(InvalidInput::mismatch("encoding", expected, got))
     }
 
     /// The same field, with its bytes in memory like this.

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FdeSettings, Generator, InvalidInput, Problem};
+use super::{FdeSettings, Generator, InvalidInput};
 
 /// Dimensions of a block of the automatic encoding.
 const BLOCK_DIMENSION: usize = 16;
@@ -95,7 +95,7 @@ impl FromStr for Encoding {
         let malformed = || {
             let expected = "auto, or fde with [:repetitions=N][:planes=N][:block=N][:final=N]\
                             [:seed=N][:carve=COSINE][:empty][:google]";
-            InvalidInput::new("encoding", Problem::Mismatch { expected, got: text.into() })
+            InvalidInput::mismatch("encoding", expected, text)
         };
         let mut parts = text.split(':');
         match parts.next() {

@@ -23,6 +23,11 @@ impl InvalidInput {
         Self::new(path, Problem::OutOfRange { min, max, got })
     }
 
+    /// Something else than what was expected at `path`.
+    pub fn mismatch(path: impl Into<String>, expected: &'static str, got: impl ToString) -> Self {
+        Self::new(path, Problem::Mismatch { expected, got: got.to_string() })
+    }
+
     /// The same problem, seen from one level further up.
     #[must_use]
     pub fn within(mut self, parent: impl std::fmt::Display) -> Self {

@@ -1,7 +1,7 @@
 //! Queries of the kind that will come, to train and to calibrate on.
 
 use super::{
-    InvalidInput, MultiVector, Problem, VectorField, VectorKind, VectorRef, check_range, limits,
+    InvalidInput, MultiVector, VectorField, VectorKind, VectorRef, check_range, limits,
     prepare_vector,
 };
 
@@ -66,7 +66,7 @@ impl TrainingQueries {
             let got = total.map_or("more".into(), |total| total.to_string());
             let expected = "lengths that add up to the number of vectors";
             let got = format!("{got}, for {rows} vectors");
-            return Err(InvalidInput::new("lengths", Problem::Mismatch { expected, got }));
+            return Err(InvalidInput::mismatch("lengths", expected, got));
         }
         Ok(Self { vectors, lengths: Some(lengths) })
     }
@@ -97,11 +97,9 @@ impl TrainingQueries {
     /// If the field is not compressed, or there are no queries, too many, or one that does not fit
     /// the field.
     pub fn prepare(&self, field: &VectorField) -> Result<PreparedQueries, InvalidInput> {
-        let refuse = |path: &str, expected: &'static str, got: String| {
-            Err(InvalidInput::new(path, Problem::Mismatch { expected, got }))
-        };
+        let refuse = |path, expected, got| Err(InvalidInput::mismatch(path, expected, got));
         if !field.is_compressed() {
-            return refuse("field", "one that is compressed", "one that is not".into());
+            return refuse("field", "one that is compressed", "one that is not");
         }
         let dimension = self.vectors.dimension();
         let rows = self.vectors.rows().len();
@@ -109,10 +107,10 @@ impl TrainingQueries {
             (Some(lengths), VectorKind::Multi) => lengths.clone(),
             (None, VectorKind::Single) => vec![1; rows],
             (None, VectorKind::Multi) => {
-                return refuse("lengths", "the number of vectors of each query", "none".into());
+                return refuse("lengths", "the number of vectors of each query", "none");
             }
             (Some(_), VectorKind::Single) => {
-                return refuse("lengths", "none for a single-vector field", "some".into());
+                return refuse("lengths", "none for a single-vector field", "some");
             }
         };
         check_range("queries", 1, limits::MAX_TRAINING_QUERIES, lengths.len())?;

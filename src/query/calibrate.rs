@@ -182,6 +182,8 @@ fn nearest_by_tokens(
 /// The segment whose index is calibrated.
 pub struct Subject<'a> {
     reader: Arc<dyn SegmentReader>,
+    /// All rows of it.
+    all: RoaringBitmap,
     field: usize,
     sample: &'a CalibrationSample,
     /// For each query, what it should find.
@@ -232,7 +234,8 @@ impl<'a> Subject<'a> {
         let scorers: Vec<Scorer> = plans.into_iter().map(|plan| plan.scorer).collect();
         let query = |scorer: &Scorer| codes.query(scorer.query());
         let queries = scorers.iter().map(query).collect::<Result<_>>()?;
-        Ok(Self { reader, field, sample, nearest, scorers, queries })
+        let all = (0..reader.rows()).collect();
+        Ok(Self { reader, all, field, sample, nearest, scorers, queries })
     }
 
     /// Measures an index of the segment, or scans of its codes without one. Runs on the rayon pool
@@ -323,11 +326,10 @@ impl<'a> Subject<'a> {
         let effort = match index.filter(|_| !ask.depth.is_scan()) {
             Some(index) => with_scratch(|scratch| index.search(&ask, scratch, &mut found)),
             None => {
-                let (rows, absent) = (self.reader.rows(), self.reader.absent(self.field));
+                let absent = self.reader.absent(self.field);
                 // One of them may be hidden.
-                let all = (0..rows).collect();
-                found = best_of(codes, &self.queries[query], absent, &all, rerank + 1);
-                Effort { scanned: rows.into(), ..Effort::default() }
+                found = best_of(codes, &self.queries[query], absent, &self.all, rerank + 1);
+                Effort { scanned: self.all.len(), ..Effort::default() }
             }
         };
         let hidden = self.sample.hidden[query];

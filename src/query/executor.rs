@@ -65,11 +65,9 @@ pub(crate) fn execute(
         _ => pool.install(|| requests.par_iter().map(plan).collect()),
     };
     let named = |(index, plan): (usize, Result<_>)| {
-        plan.map_err(|error| match error {
-            Error::Invalid(error) if requests.len() > 1 => {
-                Error::Invalid(error.within(format!("queries[{index}]")))
-            }
-            other => other,
+        plan.map_err(|error: Error| match requests.len() {
+            1 => error,
+            _ => error.within(format!("queries[{index}]")),
         })
     };
     let mut plans = plans.into_iter().enumerate().map(named).collect::<Result<Vec<_>>>()?;

@@ -11,9 +11,7 @@ use super::Deadline;
 use super::executor::execute;
 use super::request::{Explanation, Hit, QueryRequest, QueryResponse};
 use crate::error::{Error, Result};
-use crate::model::{
-    CollectionConfig, Include, InvalidInput, PointId, Problem, Score, check_range, limits,
-};
+use crate::model::{CollectionConfig, Include, InvalidInput, PointId, Score, check_range, limits};
 use crate::segment::Snapshot;
 
 /// The `k` of the paper, which found it good for many collections.
@@ -121,11 +119,11 @@ impl FusionRequest {
         check_range("offset", 0, limits::MAX_QUERY_LIMIT - self.limit, self.offset)?;
         if !(self.k.is_finite() && self.k > 0.0) {
             let expected = "a finite number above 0";
-            return Err(mismatch("k", expected, self.k));
+            return Err(InvalidInput::mismatch("k", expected, self.k));
         }
         if let Some(index) = self.queries.iter().position(|query| query.offset > 0) {
             let (path, expected) = (format!("queries[{index}].offset"), "0 in a query to be fused");
-            return Err(mismatch(path, expected, self.queries[index].offset));
+            return Err(InvalidInput::mismatch(path, expected, self.queries[index].offset));
         }
         self.weights.as_ref().map_or(Ok(()), |weights| self.validate_weights(weights))
     }
@@ -133,22 +131,18 @@ impl FusionRequest {
     fn validate_weights(&self, weights: &[f32]) -> Result<(), InvalidInput> {
         if weights.len() != self.queries.len() {
             let got = format!("{} for {} queries", weights.len(), self.queries.len());
-            return Err(mismatch("weights", "one weight a query", got));
+            return Err(InvalidInput::mismatch("weights", "one weight a query", got));
         }
         let bounds = 0.0..=limits::MAX_FUSION_WEIGHT;
         if let Some(index) = weights.iter().position(|weight| !bounds.contains(weight)) {
             let (path, expected) = (format!("weights[{index}]"), "0 to 1000000");
-            return Err(mismatch(path, expected, weights[index]));
+            return Err(InvalidInput::mismatch(path, expected, weights[index]));
         }
         if weights.iter().all(|&weight| weight == 0.0) {
-            return Err(mismatch("weights", "a weight above 0", "only 0"));
+            return Err(InvalidInput::mismatch("weights", "a weight above 0", "only 0"));
         }
         Ok(())
     }
-}
-
-fn mismatch(path: impl Into<String>, expected: &'static str, got: impl ToString) -> InvalidInput {
-    InvalidInput::new(path, Problem::Mismatch { expected, got: got.to_string() })
 }
 
 /// The answer to a [`FusionRequest`].
@@ -179,10 +173,10 @@ pub(crate) fn fuse(
     let plain = |query: &QueryRequest| QueryRequest { include, explain, ..query.clone() };
     let queries: Vec<QueryRequest> = request.queries.iter().map(plain).collect();
     let answers = execute(snapshot, config, &queries, deadline, pool);
-    let answers = answers.map_err(|error| match error {
+    let answers = answers.map_err(|error| match queries.len() {
         // Errors of one query alone do not say which it is.
-        Error::Invalid(error) if queries.len() == 1 => Error::Invalid(error.within("queries[0]")),
-        other => other,
+        1 => error.within("queries[0]"),
+        _ => error,
     })?;
     let mut fused = scores(request, &answers);
     fused.sort_unstable_by(|(a, left), (b, right)| right.cmp(left).then_with(|| a.cmp(b)));

@@ -22,8 +22,9 @@ pub struct QueryRequest {
     pub limit: usize,
     /// Number of best hits to leave out.
     pub offset: usize,
-    /// The score that a hit needs, by its final score (that of `rescore`, if set). Where codes are scanned, hits are found
-    /// among the candidates that are re-ranked, so `rerank` bounds their number.
+    /// The score that a hit needs, by its final score (that of `rescore`, if set). Where codes are
+    /// scanned, hits are found among the candidates that are re-ranked, so `rerank` bounds their
+    /// number.
     pub score_threshold: Option<f32>,
     /// Which parts of the points to return.
     pub include: Include,

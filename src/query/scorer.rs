@@ -1,8 +1,8 @@
 //! The similarity of one query with a row of its field.
 
-use crate::error::Result;
 use std::sync::OnceLock;
 
+use crate::error::Result;
 use crate::kernels;
 use crate::kernels::products::{Panels, ProductKernel};
 use crate::model::{

@@ -37,8 +37,8 @@ struct Task {
 }
 
 impl SecondStage {
-    /// Validates the query of the second stage of a request, if it has one; the points that its query is made
-    /// from are added to `exclude`.
+    /// Validates the query of the second stage of a request, if it has one; the points that it is
+    /// made from are added to `exclude`.
     ///
     /// # Errors
     /// [`Error::Invalid`] inside of `rescore`, or [`Error::PointNotFound`].
@@ -50,10 +50,8 @@ impl SecondStage {
     ) -> Result<Option<Self>> {
         let Some(rescore) = &request.rescore else { return Ok(None) };
         let resolved = resolve(snapshot, config, &rescore.field, &rescore.query);
-        let Resolved { field, scorer, examples } = resolved.map_err(|error| match error {
-            Error::Invalid(error) => Error::Invalid(error.within("rescore")),
-            other => other,
-        })?;
+        let resolved = resolved.map_err(|error| error.within("rescore"))?;
+        let Resolved { field, scorer, examples } = resolved;
         exclude.extend(examples);
         Ok(Some(Self {
             field,

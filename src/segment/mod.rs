@@ -28,6 +28,7 @@ pub use mutable::{MutableReader, MutableSegment};
 use roaring::RoaringBitmap;
 pub use row_filter::{Cardinality, RowFilter};
 pub use sealed::{SealedSegment, SegmentFile};
+pub(crate) use sealed::{check_offsets, slice};
 pub use snapshot::{Location, Snapshot, View};
 
 use crate::error::Result;

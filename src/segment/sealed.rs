@@ -538,7 +538,7 @@ impl SealedSegment {
 }
 
 /// A section as numbers; `len` is how many there must be.
-pub(super) fn slice<'f, T: bytemuck::AnyBitPattern>(
+pub(crate) fn slice<'f, T: bytemuck::AnyBitPattern>(
     file: &'f SectionFile,
     section: &str,
     len: Option<usize>,
@@ -561,7 +561,7 @@ pub(super) fn bitmap(file: &SectionFile, section: &str) -> Result<RoaringBitmap>
 }
 
 /// Checks that a section holds `items` + 1 offsets that rise from 0 to `end`.
-pub(super) fn check_offsets(
+pub(crate) fn check_offsets(
     file: &SectionFile,
     section: &str,
     items: usize,

@@ -1,17 +1,12 @@
 //! Messages ↔ the engine's types, for compression and what is reported about it.
 
 use super::proto;
-use crate::model::Problem;
 use crate::{
     CodeSettings, CodecReport, Compression, InvalidInput, LvqCode, Primary, ReductionMethod, Rung,
     Secondary,
 };
 
 type Result<T> = std::result::Result<T, InvalidInput>;
-
-fn unknown(path: &str, expected: &'static str, number: i32) -> InvalidInput {
-    InvalidInput::new(path, Problem::Mismatch { expected, got: number.to_string() })
-}
 
 /// The compression of a field; automatic if it is not set.
 ///
@@ -28,7 +23,13 @@ pub fn to_model(message: Option<proto::Compression>) -> Result<Compression> {
             dimension: message.dimension.map(|dimension| dimension as usize),
             reduction: reduction(message.reduction)?,
         }),
-        Err(_) => return Err(unknown("compression.mode", "auto, none or codes", message.mode)),
+        Err(_) => {
+            return Err(InvalidInput::mismatch(
+                "compression.mode",
+                "auto, none or codes",
+                message.mode,
+            ));
+        }
     };
     let secondary = match proto::SecondaryCode::try_from(message.secondary) {
         Ok(proto::SecondaryCode::Unspecified) => Secondary::Auto,
@@ -38,7 +39,11 @@ pub fn to_model(message: Option<proto::Compression>) -> Result<Compression> {
         Ok(proto::SecondaryCode::F16) => Secondary::F16,
         Err(_) => {
             let expected = "a known secondary code";
-            return Err(unknown("compression.secondary", expected, message.secondary));
+            return Err(InvalidInput::mismatch(
+                "compression.secondary",
+                expected,
+                message.secondary,
+            ));
         }
     };
     Ok(Compression { primary, secondary, keep_raw: !message.drop_raw })
@@ -51,7 +56,7 @@ fn code(number: i32) -> Result<LvqCode> {
         Ok(proto::LvqCode::Lvq4x4) => Ok(LvqCode::Lvq4x4),
         Ok(proto::LvqCode::Lvq4x8) => Ok(LvqCode::Lvq4x8),
         Ok(proto::LvqCode::Unspecified) | Err(_) => {
-            Err(unknown("compression.code", "lvq8, lvq4, lvq4x4 or lvq4x8", number))
+            Err(InvalidInput::mismatch("compression.code", "lvq8, lvq4, lvq4x4 or lvq4x8", number))
         }
     }
 }
@@ -63,7 +68,7 @@ fn reduction(number: i32) -> Result<Option<ReductionMethod>> {
         Ok(proto::ReductionMethod::EigenSearch) => Ok(Some(ReductionMethod::EigenSearch)),
         Ok(proto::ReductionMethod::FrankWolfe) => Ok(Some(ReductionMethod::FrankWolfe)),
         Ok(proto::ReductionMethod::Sphering) => Ok(Some(ReductionMethod::Sphering)),
-        Err(_) => Err(unknown("compression.reduction", "a known reduction", number)),
+        Err(_) => Err(InvalidInput::mismatch("compression.reduction", "a known reduction", number)),
     }
 }
 

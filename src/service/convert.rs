@@ -21,14 +21,6 @@ pub mod to_model {
 
     type Result<T> = std::result::Result<T, InvalidInput>;
 
-    fn mismatch(
-        path: impl Into<String>,
-        expected: &'static str,
-        got: impl ToString,
-    ) -> InvalidInput {
-        InvalidInput::new(path, Problem::Mismatch { expected, got: got.to_string() })
-    }
-
     pub(in crate::service) fn missing(
         path: impl Into<String>,
         expected: &'static str,
@@ -81,7 +73,7 @@ pub mod to_model {
         }
         if !values.len().is_multiple_of(rows) {
             let got = format!("{} values in {rows} rows", values.len());
-            return Err(mismatch(path, "values that fill `rows` equal rows", got));
+            return Err(InvalidInput::mismatch(path, "values that fill `rows` equal rows", got));
         }
         let dimension = values.len() / rows;
         MultiVector::from_flat(dimension, values)
@@ -91,14 +83,22 @@ pub mod to_model {
 
     fn f32_values(bytes: &Bytes, path: &str) -> Result<Vec<f32>> {
         if !bytes.len().is_multiple_of(4) {
-            return Err(mismatch(path, "a multiple of 4 bytes in `f32`", bytes.len()));
+            return Err(InvalidInput::mismatch(
+                path,
+                "a multiple of 4 bytes in `f32`",
+                bytes.len(),
+            ));
         }
         Ok(bytemuck::pod_collect_to_vec(bytes))
     }
 
     fn f16_values(bytes: &Bytes, path: &str) -> Result<Vec<f32>> {
         if !bytes.len().is_multiple_of(2) {
-            return Err(mismatch(path, "a multiple of 2 bytes in `f16`", bytes.len()));
+            return Err(InvalidInput::mismatch(
+                path,
+                "a multiple of 2 bytes in `f16`",
+                bytes.len(),
+            ));
         }
         let halves: Vec<f16> = bytemuck::pod_collect_to_vec(bytes);
         Ok(halves.to_f32_vec())
@@ -145,7 +145,7 @@ pub mod to_model {
                 Ok(Durability::Synced)
             }
             Ok(proto::Durability::Buffered) => Ok(Durability::Buffered),
-            Err(_) => Err(mismatch("durability", "a known durability", number)),
+            Err(_) => Err(InvalidInput::mismatch("durability", "a known durability", number)),
         }
     }
 
@@ -202,18 +202,18 @@ pub mod to_model {
         let kind = match proto::VectorKind::try_from(field.kind) {
             Ok(proto::VectorKind::Single) => VectorKind::Single,
             Ok(proto::VectorKind::Multi) => VectorKind::Multi,
-            _ => return Err(mismatch("kind", "single or multi", field.kind)),
+            _ => return Err(InvalidInput::mismatch("kind", "single or multi", field.kind)),
         };
         let metric = match proto::Metric::try_from(field.metric) {
             Ok(proto::Metric::Dot) => Metric::Dot,
             Ok(proto::Metric::Cosine) => Metric::Cosine,
             Ok(proto::Metric::L2) => Metric::L2,
-            _ => return Err(mismatch("metric", "dot, cosine or l2", field.metric)),
+            _ => return Err(InvalidInput::mismatch("metric", "dot, cosine or l2", field.metric)),
         };
         let element = match proto::ElementType::try_from(field.element) {
             Ok(proto::ElementType::Unspecified | proto::ElementType::F32) => ElementType::F32,
             Ok(proto::ElementType::F16) => ElementType::F16,
-            Err(_) => return Err(mismatch("element", "f32 or f16", field.element)),
+            Err(_) => return Err(InvalidInput::mismatch("element", "f32 or f16", field.element)),
         };
         let compression = compression::to_model(field.compression)?;
         let (index, memory) = (index::to_model(field.index)?, memory::to_model(field.memory)?);

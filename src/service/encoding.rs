@@ -2,7 +2,7 @@
 
 use super::proto;
 use crate::InvalidInput;
-use crate::model::{Encoding, FdeSettings, Generator, Problem};
+use crate::model::{Encoding, FdeSettings, Generator};
 
 /// The encoding of a field; automatic if it is not set.
 ///
@@ -16,9 +16,8 @@ pub fn to_model(message: Option<proto::FdeSettings>) -> Result<Encoding, Invalid
         Ok(proto::FdeGenerator::Unspecified | proto::FdeGenerator::Paper) => Generator::Paper,
         Ok(proto::FdeGenerator::Google) => Generator::Google,
         Err(_) => {
-            let (expected, got) = ("paper or google", message.generator.to_string());
-            let problem = Problem::Mismatch { expected, got };
-            return Err(InvalidInput::new("encoding.generator", problem));
+            let (path, expected) = ("encoding.generator", "paper or google");
+            return Err(InvalidInput::mismatch(path, expected, message.generator));
         }
     };
     Ok(Encoding::Fde(FdeSettings {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Bounds, Filter, FilterValue};
 use crate::model::payload_column::shortened;
-use crate::model::{InvalidInput, PointId, Problem, limits};
+use crate::model::{InvalidInput, PointId, limits};
 
 const FORMS: &str =
     "an object with one of `and`, `or`, `not`, `ids`, or with `field` and one kind of test";
@@ -22,10 +22,10 @@ impl Filter {
     /// Reads a filter from JSON text.
     ///
     /// # Errors
-    /// [`Problem::Mismatch`] at the place, as in `filter.and[2].year`.
+    /// [`crate::model::Problem::Mismatch`] at the place, as in `filter.and[2].year`.
     pub fn parse(text: &str) -> Result<Self> {
         let value: Value = serde_json::from_str(text)
-            .map_err(|error| mismatch("filter", FORMS, error.to_string()))?;
+            .map_err(|error| InvalidInput::mismatch("filter", FORMS, error.to_string()))?;
         Self::from_json(&value)
     }
 
@@ -86,21 +86,18 @@ impl<'de> Deserialize<'de> for Filter {
     }
 }
 
-fn mismatch(path: &str, expected: &'static str, got: impl Into<String>) -> InvalidInput {
-    InvalidInput::new(path, Problem::Mismatch { expected, got: got.into() })
-}
-
 fn read(value: &Value, path: &str, depth: usize) -> Result<Filter> {
     if depth > limits::MAX_FILTER_DEPTH {
         return Err(super::resolve::too_deep(path));
     }
-    let object = value.as_object().ok_or_else(|| mismatch(path, FORMS, shortened(value)))?;
+    let object =
+        value.as_object().ok_or_else(|| InvalidInput::mismatch(path, FORMS, shortened(value)))?;
     if object.contains_key("field") {
         return read_field(object, path);
     }
     let mut entries = object.iter();
     let (Some((key, value)), None) = (entries.next(), entries.next()) else {
-        return Err(mismatch(path, FORMS, keys(object)));
+        return Err(InvalidInput::mismatch(path, FORMS, keys(object)));
     };
     let inside = format!("{path}.{key}");
     let list = || -> Result<Vec<Filter>> {
@@ -116,7 +113,7 @@ fn read(value: &Value, path: &str, depth: usize) -> Result<Filter> {
             let ids = ids.map(|(at, id)| read_id(id, &format!("{inside}[{at}]")));
             Ok(Filter::Ids(ids.collect::<Result<_>>()?))
         }
-        _ => Err(mismatch(path, FORMS, keys(object))),
+        _ => Err(InvalidInput::mismatch(path, FORMS, keys(object))),
     }
 }
 
@@ -134,7 +131,7 @@ fn shorten(text: String) -> String {
 
 fn array<'v>(value: &'v Value, path: &str, expected: &'static str) -> Result<&'v [Value]> {
     let array = value.as_array().map(Vec::as_slice);
-    array.ok_or_else(|| mismatch(path, expected, shortened(value)))
+    array.ok_or_else(|| InvalidInput::mismatch(path, expected, shortened(value)))
 }
 
 fn read_id(value: &Value, path: &str) -> Result<PointId> {
@@ -142,14 +139,18 @@ fn read_id(value: &Value, path: &str) -> Result<PointId> {
         Value::String(text) => Some(text.as_str().into()),
         other => other.as_u64().map(PointId::from),
     };
-    id.ok_or_else(|| mismatch(path, "an unsigned number or a text", shortened(value)))
+    id.ok_or_else(|| InvalidInput::mismatch(path, "an unsigned number or a text", shortened(value)))
 }
 
 /// A test of the values at a path.
 fn read_field(object: &Map<String, Value>, path: &str) -> Result<Filter> {
     let field = &object["field"];
     let Some(field) = field.as_str().map(str::to_owned) else {
-        return Err(mismatch(&format!("{path}.field"), "a payload path", shortened(field)));
+        return Err(InvalidInput::mismatch(
+            format!("{path}.field"),
+            "a payload path",
+            shortened(field),
+        ));
     };
     let at = format!("{path}.{field}");
     let tests: Vec<&str> =
@@ -178,7 +179,7 @@ fn read_field(object: &Map<String, Value>, path: &str) -> Result<Filter> {
             };
             let expected =
                 "one of `eq`, `in`, `exists`, `null`, or bounds (`gt`, `gte`, `lt`, `lte`)";
-            Err(mismatch(&at, expected, got))
+            Err(InvalidInput::mismatch(&at, expected, got))
         }
     }
 }
@@ -188,7 +189,7 @@ fn asked(filter: Filter, holds: bool) -> Filter {
 }
 
 fn boolean(value: &Value, path: &str) -> Result<bool> {
-    value.as_bool().ok_or_else(|| mismatch(path, "true or false", shortened(value)))
+    value.as_bool().ok_or_else(|| InvalidInput::mismatch(path, "true or false", shortened(value)))
 }
 
 fn read_value(value: &Value, path: &str) -> Result<FilterValue> {
@@ -199,8 +200,12 @@ fn read_value(value: &Value, path: &str) -> Result<FilterValue> {
             (Some(number), _) => FilterValue::Integer(number),
             (None, number) => FilterValue::Float(number.unwrap_or(f64::NAN)),
         }),
-        Value::Null => Err(mismatch(path, "a value", "null; ask with `\"null\": true`")),
-        other => Err(mismatch(path, "a text, a number, true or false", shortened(other))),
+        Value::Null => {
+            Err(InvalidInput::mismatch(path, "a value", "null; ask with `\"null\": true`"))
+        }
+        other => {
+            Err(InvalidInput::mismatch(path, "a text, a number, true or false", shortened(other)))
+        }
     }
 }
 
