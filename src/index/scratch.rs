@@ -4,39 +4,42 @@ use std::cell::RefCell;
 
 use super::beam::Beam;
 
-/// Which rows were seen: a bit a row, and the words that have one set.
+/// Which rows were seen: a bit a row, and which they are.
 #[derive(Debug, Default)]
 pub struct Seen {
     words: Vec<u64>,
-    touched: Vec<u32>,
+    limit: u32,
+    rows: Vec<u32>,
 }
 
 impl Seen {
-    /// Forgets all rows, and makes room for so many.
+    /// Forgets all rows; there are so many.
     pub fn reset(&mut self, rows: u32) {
-        for word in self.touched.drain(..) {
-            self.words[word as usize] = 0;
+        for row in self.rows.drain(..) {
+            self.words[(row / u64::BITS) as usize] = 0;
         }
         let words = (rows as usize).div_ceil(u64::BITS as usize);
         if self.words.len() < words {
             self.words.resize(words, 0);
         }
+        self.limit = rows;
     }
 
-    /// Notes a row; `true` if it was not seen before.
-    ///
-    /// # Panics
-    /// If there is no room for the row.
+    /// Notes rows; `new` becomes those of them that are there and were not seen before.
     #[inline]
-    pub fn insert(&mut self, row: u32) -> bool {
-        let word = &mut self.words[(row / u64::BITS) as usize];
-        let bit = 1 << (row % u64::BITS);
-        let new = *word & bit == 0;
-        if *word == 0 {
-            self.touched.push(row / u64::BITS);
+    pub fn insert(&mut self, rows: &[u32], new: &mut Vec<u32>) {
+        new.resize(rows.len(), 0);
+        let mut count = 0;
+        for &row in rows.iter().filter(|&&row| row < self.limit) {
+            let word = &mut self.words[(row / u64::BITS) as usize];
+            let bit = 1 << (row % u64::BITS);
+            // Whether a row is new is hard to predict: it is written, and written over if not.
+            new[count] = row;
+            count += usize::from(*word & bit == 0);
+            *word |= bit;
         }
-        *word |= bit;
-        new
+        new.truncate(count);
+        self.rows.extend_from_slice(new);
     }
 }
 
@@ -80,10 +83,15 @@ mod tests {
         let mut seen = Seen::default();
         for rows in [10, 200, 100] {
             seen.reset(rows);
+            let mut new = vec![7];
             for row in (0..rows).step_by(3) {
-                assert!(seen.insert(row) && !seen.insert(row), "{row}");
+                seen.insert(&[row, rows, row, u32::MAX], &mut new);
+                assert_eq!(new, [row]);
+                seen.insert(&[row], &mut new);
+                assert!(new.is_empty(), "{row}");
             }
-            assert!(seen.insert(1));
+            seen.insert(&[0, 1, 3, 2, 1], &mut new);
+            assert_eq!(new, [1, 2]);
         }
     }
 }

@@ -9,13 +9,11 @@ const LINE_BYTES: usize = 64;
 #[inline(always)]
 pub fn prefetch<T>(values: &[T], start: usize, count: usize) {
     let first = values.as_ptr().wrapping_add(start).cast::<u8>();
-    let len = count.saturating_mul(size_of::<T>());
-    for offset in (0..len).step_by(LINE_BYTES) {
-        line(first.wrapping_add(offset));
-    }
-    // The last byte may lie one line further.
-    if len > 0 {
-        line(first.wrapping_add(len - 1));
+    let end = first.wrapping_add(count.saturating_mul(size_of::<T>()));
+    let mut at = first.wrapping_sub(first as usize % LINE_BYTES);
+    while at < end {
+        line(at);
+        at = at.wrapping_add(LINE_BYTES);
     }
 }
 

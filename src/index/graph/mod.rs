@@ -39,10 +39,16 @@ impl<'a> Adjacency<'a> {
     /// The neighbours of a row; none of a row that is not there.
     #[inline]
     pub fn neighbours(&self, row: u32) -> &'a [u32] {
-        let start = row as usize * self.degree;
-        let slots = self.edges.get(start..start + self.degree).unwrap_or_default();
+        let slots = self.slots(row);
         let count = slots.iter().position(|&slot| slot == NO_ROW).unwrap_or(slots.len());
         &slots[..count]
+    }
+
+    /// The neighbours of a row and [`NO_ROW`] for each that it has not.
+    #[inline]
+    pub fn slots(&self, row: u32) -> &'a [u32] {
+        let start = row as usize * self.degree;
+        self.edges.get(start..start + self.degree).unwrap_or_default()
     }
 
     /// Asks for the neighbours of a row to be brought into the cache.

@@ -31,15 +31,10 @@ pub fn search(
     scratch.expanded.clear();
     let Scratch { beam, seen, rows, scores: values, expanded, .. } = scratch;
     let mut effort = Effort::default();
-    if entry >= graph.rows() {
-        return effort;
+    if let Some(hidden) = hidden {
+        seen.insert(&[hidden], rows);
     }
-    if let Some(hidden) = hidden.filter(|&hidden| hidden < graph.rows()) {
-        seen.insert(hidden);
-    }
-    seen.insert(entry);
-    rows.clear();
-    rows.push(entry);
+    seen.insert(&[entry], rows);
     loop {
         values.resize(rows.len(), 0.0);
         scores.score(rows, values);
@@ -55,13 +50,10 @@ pub fn search(
             let Some((score, next)) = beam.expand() else { return effort };
             effort.expanded += 1;
             expanded.push((score, next));
-            rows.clear();
-            for &neighbour in graph.neighbours(next) {
-                // A damaged file may name rows that are not there.
-                if neighbour < graph.rows() && seen.insert(neighbour) {
-                    scores.prefetch(neighbour);
-                    rows.push(neighbour);
-                }
+            // A damaged file may name rows that are not there: they are not seen.
+            seen.insert(graph.slots(next), rows);
+            for &row in &*rows {
+                scores.prefetch(row);
             }
             if let Some(after) = beam.peek() {
                 graph.prefetch(after);

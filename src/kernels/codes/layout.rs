@@ -65,6 +65,7 @@ pub struct CodeLayout {
     bits: CodeBits,
     dimension: usize,
     header_bytes: usize,
+    stride: usize,
 }
 
 impl CodeLayout {
@@ -77,7 +78,11 @@ impl CodeLayout {
     /// If the dimension is above [`MAX_CODE_DIMENSION`], which is that of fields.
     pub fn new(bits: CodeBits, dimension: usize, header_bytes: usize) -> Self {
         assert!(dimension <= MAX_CODE_DIMENSION, "sums of {dimension} products could overflow");
-        Self { bits, dimension, header_bytes }
+        let bytes = header_bytes + dimension.div_ceil(bits.per_byte());
+        let lines = bytes.next_multiple_of(CHUNK_BYTES);
+        let pad = (lines - bytes) * PADDING_PART <= bytes;
+        let stride = if pad { lines } else { bytes.next_multiple_of(4) };
+        Self { bits, dimension, header_bytes, stride }
     }
 
     /// Bits of one code.
@@ -96,10 +101,9 @@ impl CodeLayout {
     }
 
     /// Bytes from one record to the next.
+    #[inline]
     pub fn stride(&self) -> usize {
-        let bytes = self.header_bytes + self.dimension.div_ceil(self.bits.per_byte());
-        let lines = bytes.next_multiple_of(CHUNK_BYTES);
-        if (lines - bytes) * PADDING_PART <= bytes { lines } else { bytes.next_multiple_of(4) }
+        self.stride
     }
 
     /// Bytes of `rows` records and the slack after them.
