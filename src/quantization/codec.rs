@@ -10,13 +10,17 @@
 //! its decoded form ŷ, so that the error of a code weighs as much as q is far from x; for other
 //! maps n = ‖x − μ‖².
 
+use std::sync::OnceLock;
+
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
 
+use super::coded_map::CodedMap;
 use super::leanvec::{QueryColumns, Reduction};
 use super::lvq::{Constants, Lvq, Residual};
 use super::row_distances::RowDistances;
+use super::secondary::SecondaryQuery;
 use crate::kernels;
 use crate::kernels::codes::{CodeBits, CodeKernel, CodeLayout, CodeQuery};
 use crate::model::{LvqCode, Metric, Secondary};
@@ -43,6 +47,8 @@ pub struct Codec {
     settings: CodecSettings,
     center: Vec<f32>,
     reduction: Option<Reduction>,
+    /// The map of queries in codes, once a query was mapped.
+    coded_map: OnceLock<CodedMap>,
     primary: Lvq,
     secondary: SecondaryCodec,
 }
@@ -108,7 +114,8 @@ impl Codec {
             (_, Secondary::Auto | Secondary::Raw) => SecondaryCodec::Raw,
         };
         let primary = Lvq::new(bits, reduced, settings.metric == Metric::L2);
-        Self { settings, center, reduction, primary, secondary }
+        let coded_map = OnceLock::new();
+        Self { settings, center, reduction, coded_map, primary, secondary }
     }
 
     /// Which codes it makes.
@@ -251,8 +258,20 @@ impl Codec {
                 (-kernels::dot(&centred, &centred), 2.0)
             }
         };
-        let mapped = self.reduction.as_ref().map(|reduction| reduction.map_query(&centred));
-        self.mapped_query(mapped.unwrap_or(centred), offset, factor)
+        let mapped = match &self.reduction {
+            Some(reduction) => self.map_query(reduction, &centred),
+            None => centred,
+        };
+        self.mapped_query(mapped, offset, factor)
+    }
+
+    /// 4-bit codes do not notice that the map is rounded to 8 bits; 8-bit codes would.
+    fn map_query(&self, reduction: &Reduction, query: &[f32]) -> Vec<f32> {
+        if self.primary_layout().bits() == CodeBits::Eight {
+            return reduction.map_query(query);
+        }
+        let code = || CodedMap::new(reduction.query_map(), reduction.dimension());
+        self.coded_map.get_or_init(code).map(query)
     }
 
     /// Prepares a query of which most elements are zero: its other elements as runs, each with the
@@ -344,6 +363,35 @@ impl Codec {
     /// Distances between rows by their primary codes.
     pub fn row_distances<'a>(&'a self, kernel: CodeKernel, records: &'a [u8]) -> RowDistances<'a> {
         RowDistances::new(&self.primary, self.settings.metric, kernel, records)
+    }
+
+    /// Prepares a query to score secondary codes by integer products; `None` if they have to be
+    /// decoded: under l2, and those that are not LVQ of one level.
+    pub fn secondary_query(&self, vector: &[f32]) -> Option<SecondaryQuery> {
+        match (&self.secondary, self.settings.metric) {
+            (SecondaryCodec::Lvq(lvq), Metric::Dot | Metric::Cosine) => {
+                Some(SecondaryQuery::new(lvq, vector, &self.center))
+            }
+            _ => None,
+        }
+    }
+
+    /// The scores of the listed secondary records; nothing is done if those are not such that
+    /// [`Self::secondary_query`] prepares queries for them.
+    ///
+    /// # Panics
+    /// If a record is not there, or there is not a score an id.
+    pub fn score_secondary(
+        &self,
+        kernel: CodeKernel,
+        query: &SecondaryQuery,
+        records: &[u8],
+        ids: &[u32],
+        scores: &mut [f32],
+    ) {
+        if let SecondaryCodec::Lvq(lvq) = &self.secondary {
+            query.score(lvq, kernel, records, ids, scores);
+        }
     }
 
     /// The vector of a row from its best code: the secondary one, or without one what the primary

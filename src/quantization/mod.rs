@@ -8,14 +8,18 @@
 //! The room knows rows of numbers, not segments: `segment` stores codes, `query` scans them.
 
 mod codec;
+mod coded_map;
 mod judge;
 pub mod leanvec;
 pub mod lvq;
+mod planes;
 mod random;
 mod row_distances;
+mod secondary;
 mod training;
 
 pub use codec::{Codec, CodecSettings, PrimaryQuery};
 pub(crate) use random::{hash, stratified};
 pub use row_distances::{RowDistances, RowQuery};
+pub use secondary::SecondaryQuery;
 pub use training::{CodecReport, Rung, TrainedCodec, TrainingSample, sample_rows, train};

@@ -303,7 +303,6 @@ impl<'a> Subject<'a> {
         probe: &mut Probe,
     ) -> (Effort, Recalls) {
         let query = probe.query;
-        let scorer = &self.scorers[query];
         let budgets = |k: usize| {
             let (eighths, most) = match codes.is_encoded() {
                 true => (&ENCODED_EIGHTHS[..], ENCODED_RERANK),
@@ -333,28 +332,9 @@ impl<'a> Subject<'a> {
             }
         };
         let hidden = self.sample.hidden[query];
-        let scored: Vec<(Score, Score)> = found
-            .iter()
-            .filter(|&&(_, row)| Some(row) != hidden)
-            .map(|&(primary, row)| {
-                *probe.scores.entry(row).or_insert_with(|| {
-                    let reader = &*self.reader;
-                    let mut shown = None;
-                    rescore_rows(reader, self.field, &[row], scorer, &mut |_, score| {
-                        shown = Some(score);
-                    });
-                    let exact = match &self.nearest[query].exact {
-                        Some(nearest) => nearest.get(&row).copied(),
-                        None if codes.has_secondary() => {
-                            exact_score(reader, self.field, row, scorer)
-                        }
-                        None => shown,
-                    };
-                    let worst = Score(f32::NEG_INFINITY);
-                    (shown.unwrap_or(Score(primary)), exact.unwrap_or(worst))
-                })
-            })
-            .collect();
+        found.retain(|&(_, row)| Some(row) != hidden);
+        self.score_again(codes, &found, probe);
+        let scored: Vec<(Score, Score)> = found.iter().map(|(_, row)| probe.scores[row]).collect();
         let mut recalls = BTreeMap::new();
         for k in KS {
             let threshold = self.nearest[query].threshold(k);
@@ -363,6 +343,27 @@ impl<'a> Subject<'a> {
             }
         }
         (effort, recalls)
+    }
+
+    /// Scores what was found and is not known yet.
+    fn score_again(&self, codes: &FieldCodes, found: &[(f32, u32)], probe: &mut Probe) {
+        let (reader, scorer) = (&*self.reader, &self.scorers[probe.query]);
+        let new = found.iter().map(|&(_, row)| row).filter(|row| !probe.scores.contains_key(row));
+        let new: Vec<u32> = new.collect();
+        let mut shown = HashMap::with_capacity(new.len());
+        rescore_rows(reader, self.field, &new, scorer, &mut |row, score| {
+            shown.insert(row, score);
+        });
+        let worst = Score(f32::NEG_INFINITY);
+        for row in new {
+            let shown = shown.get(&row).copied();
+            let exact = match &self.nearest[probe.query].exact {
+                Some(nearest) => nearest.get(&row).copied(),
+                None if codes.has_secondary() => exact_score(reader, self.field, row, scorer),
+                None => shown,
+            };
+            probe.scores.insert(row, (shown.unwrap_or(worst), exact.unwrap_or(worst)));
+        }
     }
 }
 

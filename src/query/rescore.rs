@@ -34,6 +34,10 @@ pub fn rescore_rows(
         return;
     }
     if let Some(codes) = reader.codes(field).filter(|codes| codes.has_secondary()) {
+        if let Some(scores) = codes.rescore(scorer.query(), rows) {
+            rows.iter().zip(scores).for_each(|(&row, score)| visit(row, Score(score)));
+            return;
+        }
         for (index, &row) in rows.iter().enumerate() {
             if let Some(&after) = rows.get(index + 1) {
                 codes.prefetch_secondary(after);

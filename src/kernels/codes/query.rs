@@ -29,7 +29,9 @@ impl CodeQuery {
     /// # Panics
     /// If `values` are not as many as the layout has codes.
     pub fn new(layout: &CodeLayout, values: &[f32]) -> Self {
-        let largest = values.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+        // Of positive floats the largest has the largest bits; integers are compared many at a time.
+        let bits = values.iter().map(|value| value.abs().to_bits() as i32);
+        let largest = f32::from_bits(bits.fold(0, i32::max) as u32);
         let factor = Self::LEVELS / largest;
         // Zeros, and numbers so small that they have no factor, count as zero.
         let (scale, factor) =
@@ -115,12 +117,12 @@ impl CodeQuery {
 
 /// The nearest integer, the even one of two, of a value within ±127.
 ///
-/// Adding 1.5·2²³ leaves no room for a fraction. Rounding itself is an instruction that not every
-/// x86-64 has, so that it would be a call for each element.
+/// Adding 1.5·2²³ leaves no room for a fraction, and the integer in the lowest bits. Rounding itself
+/// is an instruction that not every x86-64 has, so that it would be a call for each element.
 #[inline(always)]
 fn rounded(value: f32) -> i8 {
     const SHIFT: f32 = 12_582_912.0;
-    ((value + SHIFT) - SHIFT) as i8
+    (value + SHIFT).to_bits() as i8
 }
 
 #[cfg(test)]

@@ -219,6 +219,17 @@ impl FieldCodes {
         codec.reconstruct(primary, &self.records()[row * stride..][..stride], out);
     }
 
+    /// The scores of rows by their secondary codes; `None` if those have to be decoded.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn rescore(&self, query: &[f32], rows: &[u32]) -> Option<Vec<f32>> {
+        let query = self.codec().secondary_query(query)?;
+        let mut scores = vec![0.0; rows.len()];
+        self.codec().score_secondary(self.kernel, &query, self.records(), rows, &mut scores);
+        Some(scores)
+    }
+
     fn records(&self) -> &[u8] {
         match &self.secondary {
             Some(Secondary::Records(file)) => section(file, sections::SECONDARY),
