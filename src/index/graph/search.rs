@@ -40,8 +40,14 @@ pub fn search(
         scores.score(rows, values);
         effort.scored += rows.len() as u64;
         let threshold = beam.threshold();
+        let mut best = f32::NEG_INFINITY;
         for (&row, &score) in rows.iter().zip(&*values) {
             if score >= threshold {
+                // The best is likely to be expanded next.
+                if score > best {
+                    best = score;
+                    graph.prefetch(row);
+                }
                 beam.push(score, row);
             }
         }
