@@ -81,8 +81,8 @@ impl Calibration {
     /// measured.
     pub fn depth(&self, hits: usize, target: f32) -> Option<(Depth, f32)> {
         let of = |k: usize| {
-            let mut points = self.points.iter().filter(move |point| point.k == k);
-            points.clone().find(|point| point.reaches(target)).or_else(|| points.next_back())
+            let points = self.of(k);
+            points.iter().find(|point| point.reaches(target)).or(points.last())
         };
         // The measured k from which `hits` is reached by going on in proportion.
         let k = self.nearest_k(hits);
@@ -92,8 +92,8 @@ impl Calibration {
         let mut depth =
             Depth { window: scaled(point.depth.window), rerank: scaled(point.depth.rerank) };
         // More was measured for a larger k than going on in proportion says is needed.
-        let larger = self.points.iter().map(|point| point.k).filter(|&k| k >= hits).min();
-        if let Some(larger) = larger.and_then(of) {
+        let larger = self.points.partition_point(|point| point.k < hits);
+        if let Some(larger) = self.points.get(larger).and_then(|point| of(point.k)) {
             depth.window = depth.window.min(larger.depth.window);
             depth.rerank = depth.rerank.min(larger.depth.rerank).max(hits);
         }
@@ -103,7 +103,7 @@ impl Calibration {
     /// Whether some measured depth reaches a recall for `hits` nearest rows.
     pub fn reaches(&self, hits: usize, target: f32) -> bool {
         let k = self.nearest_k(hits);
-        self.points.iter().any(|point| point.k == k && point.reaches(target))
+        self.of(k).iter().any(|point| point.reaches(target))
     }
 
     /// The recall that was measured for the widest search that goes no further than this one;
@@ -113,23 +113,30 @@ impl Calibration {
         let scale = (hits as f64 / k as f64).max(1.0);
         let reach = |count: usize| count as f64 * scale;
         let within = |point: &&CalibrationPoint| {
-            point.k == k
-                && reach(point.depth.window) <= depth.window as f64
+            reach(point.depth.window) <= depth.window as f64
                 && reach(point.depth.rerank) <= depth.rerank as f64
         };
-        self.points.iter().filter(within).map(|point| point.recall).reduce(f32::max)
+        self.of(k).iter().filter(within).map(|point| point.recall).reduce(f32::max)
     }
 
     /// The largest measured k up to `hits`, or else the smallest.
     fn nearest_k(&self, hits: usize) -> usize {
-        let ks = self.points.iter().map(|point| point.k);
-        ks.clone().filter(|&k| k <= hits).max().or(ks.min()).unwrap_or(hits)
+        let above = self.points.partition_point(|point| point.k <= hits);
+        let nearest = self.points.get(above.saturating_sub(1));
+        nearest.map_or(hits, |point| point.k)
+    }
+
+    /// The points of a k: they are in its order.
+    fn of(&self, k: usize) -> &[CalibrationPoint] {
+        let first = self.points.partition_point(|point| point.k < k);
+        let rest = &self.points[first..];
+        &rest[..rest.partition_point(|point| point.k == k)]
     }
 
     /// The work that a target takes, for comparing indexes; infinite if it is not reached.
     pub fn cost(&self, k: usize, target: f32) -> f32 {
-        let reaches = |point: &&CalibrationPoint| point.k == k && point.recall >= target;
-        self.points.iter().find(reaches).map_or(f32::INFINITY, |point| point.cost)
+        let reaches = |point: &&CalibrationPoint| point.recall >= target;
+        self.of(k).iter().find(reaches).map_or(f32::INFINITY, |point| point.cost)
     }
 }
 

@@ -64,8 +64,10 @@ pub fn normalize(values: &mut [f32]) -> bool {
     if norm == 0.0 {
         return false;
     }
+    // The inverse of a norm that a vector of floats can have is finite.
+    let factor = 1.0 / norm;
     for value in values {
-        *value = (f64::from(*value) / norm) as f32;
+        *value = (f64::from(*value) * factor) as f32;
     }
     true
 }

@@ -278,7 +278,8 @@ fn check_values(field: &VectorField, values: &[f32]) -> Result<(), Problem> {
     // Cosine vectors are scaled to length 1 before they are rounded, so any finite value fits.
     let half = field.element == super::ElementType::F16 && field.metric != Metric::Cosine;
     let largest = if half { 65504.0 } else { f32::MAX };
-    if values.iter().all(|value| value.abs() <= largest) {
+    // Without a way out of the loop, many are compared at a time.
+    if values.iter().fold(true, |fit, value| fit & (value.abs() <= largest)) {
         return Ok(());
     }
     for (position, &value) in values.iter().enumerate() {

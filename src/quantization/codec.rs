@@ -250,17 +250,19 @@ impl Codec {
 
     /// Prepares a query of the field's dimension, scaled to length 1 under cosine.
     pub fn query(&self, vector: &[f32]) -> PrimaryQuery {
-        let mut centred = vector.to_vec();
-        let (offset, factor) = match self.settings.metric {
-            Metric::Dot | Metric::Cosine => (kernels::dot(vector, &self.center), 1.0),
+        let mut centred = Vec::new();
+        let (vector, offset, factor) = match self.settings.metric {
+            Metric::Dot | Metric::Cosine => (vector, kernels::dot(vector, &self.center), 1.0),
             Metric::L2 => {
+                centred.extend_from_slice(vector);
                 subtract(&mut centred, &self.center);
-                (-kernels::dot(&centred, &centred), 2.0)
+                let offset = -kernels::dot(&centred, &centred);
+                (&*centred, offset, 2.0)
             }
         };
         let mapped = match &self.reduction {
-            Some(reduction) => self.map_query(reduction, &centred),
-            None => centred,
+            Some(reduction) => self.map_query(reduction, vector),
+            None => vector.to_vec(),
         };
         self.mapped_query(mapped, offset, factor)
     }

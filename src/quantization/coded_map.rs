@@ -44,9 +44,8 @@ impl CodedMap {
     /// The product with a query of D elements: d elements, about those of the map itself.
     pub fn map(&self, query: &[f32]) -> Vec<f32> {
         let mut mapped = vec![0.0; self.constants.len()];
-        let (first, second) = planes(&self.layout, query, MOST_LEFT);
-        for plane in std::iter::once(&first).chain(&second) {
-            self.add(plane, &mut mapped);
+        for plane in planes(&self.layout, query, MOST_LEFT) {
+            self.add(&plane, &mut mapped);
         }
         mapped
     }

@@ -1,25 +1,32 @@
-//! A query as planes of 8-bit integers: the second holds what the first leaves, so that both
-//! together have 16 bits.
+//! A query as planes of 8-bit integers: each holds what those before it leave.
 
 use crate::kernels;
 use crate::kernels::codes::{CodeLayout, CodeQuery};
 
-/// One plane, and a second if the first leaves more than this share of the query's length, which
-/// is what happens where a few elements are much larger than the others. The sum of the planes'
-/// products with a record is the product of the query with it.
-pub fn planes(layout: &CodeLayout, query: &[f32], most_left: f32) -> (CodeQuery, Option<CodeQuery>) {
-    let first = CodeQuery::new(layout, query);
-    // The error of rounding is uniform: of variance 1/12.
-    let left = first.scale() * (query.len() as f32 / 12.0).sqrt();
-    if left <= most_left * kernels::dot(query, query).sqrt() {
-        return (first, None);
+/// Three planes have as many bits as an f32 has.
+const MOST: usize = 3;
+
+/// One plane, and more while they leave more than this share of the query's length: the fewer, the
+/// less its elements differ in size. The sum of the planes' products with a record is the product
+/// of the query with it.
+pub fn planes(layout: &CodeLayout, query: &[f32], most_left: f32) -> Vec<CodeQuery> {
+    let most_left = most_left * kernels::dot(query, query).sqrt();
+    let mut planes = vec![CodeQuery::new(layout, query)];
+    let mut left = Vec::new();
+    while let Some(last) = planes.last().filter(|_| planes.len() < MOST) {
+        // The error of rounding is uniform: of variance 1/12.
+        if last.scale() * (query.len() as f32 / 12.0).sqrt() <= most_left {
+            break;
+        }
+        if left.is_empty() {
+            left.extend_from_slice(query);
+        }
+        for (left, rounded) in left.iter_mut().zip(last.rounded(layout)) {
+            *left -= rounded;
+        }
+        planes.push(CodeQuery::new(layout, &left));
     }
-    let mut left = first.rounded(layout);
-    for (left, value) in left.iter_mut().zip(query) {
-        *left = value - *left;
-    }
-    let second = CodeQuery::new(layout, &left);
-    (first, Some(second))
+    planes
 }
 
 #[cfg(test)]
@@ -28,18 +35,24 @@ mod tests {
     use crate::kernels::codes::CodeBits;
 
     #[test]
-    fn a_second_plane_is_there_if_the_first_leaves_much() {
+    fn there_are_as_many_planes_as_are_needed() {
         let layout = CodeLayout::new(CodeBits::Eight, 200, 0);
         let even: Vec<f32> = (0..200).map(|i| (i as f32).sin()).collect();
         let mut uneven = even.clone();
         uneven[77] = 40.0;
-        let has_second = |query: &[f32], most_left| planes(&layout, query, most_left).1.is_some();
-        assert!(!has_second(&even, 0.01) && has_second(&uneven, 0.01) && has_second(&even, 0.0));
-        assert!(!has_second(&[0.0; 200], 0.0), "nothing is left of nothing");
-        let (first, second) = planes(&layout, &uneven, 0.01);
-        let rounded = first.rounded(&layout).into_iter().zip(second.unwrap().rounded(&layout));
-        for (value, (first, second)) in uneven.iter().zip(rounded) {
-            assert!((value - first - second).abs() < 40.0 / 127.0 / 127.0, "{value}");
+        let count = |query: &[f32], most_left| planes(&layout, query, most_left).len();
+        assert_eq!((count(&even, 0.01), count(&uneven, 0.01), count(&even, 1e-4)), (1, 2, 2));
+        assert_eq!((count(&even, 0.0), count(&[0.0; 200], 0.0)), (3, 1));
+        for (planes, error) in [
+            (planes(&layout, &uneven, 0.01), 40.0 / 127.0_f32.powi(2)),
+            (planes(&layout, &uneven, 0.0), 1e-5),
+        ] {
+            let rounded: Vec<Vec<f32>> =
+                planes.iter().map(|plane| plane.rounded(&layout)).collect();
+            for (i, value) in uneven.iter().enumerate() {
+                let sum: f32 = rounded.iter().map(|plane| plane[i]).sum();
+                assert!((value - sum).abs() < error, "{value} {sum}");
+            }
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Scores of secondary codes by integer products, without decoding them.
 //!
 //! With x ≈ μ + low + step · c the product with a query is ⟨q, μ⟩ + step · ⟨q, c⟩ + low · Σ qᵢ. The
-//! query has 16 bits here, in two planes, so that what is left of an error is that of the codes.
+//! query has as many [planes](super::planes) as make its products those of f32, so that a score is
+//! that of the decoded vector.
 
 use super::lvq::Lvq;
 use super::planes::planes;
@@ -10,12 +11,13 @@ use crate::kernels::codes::{CodeKernel, CodeLayout, CodeQuery};
 
 /// Rows that are asked for at once, before those before them are scored.
 const BLOCK_ROWS: usize = 16;
+/// The share of a query's length that its integers may leave: about what f32 leaves.
+const MOST_LEFT: f32 = 1e-6;
 
 /// A query as secondary codes are scored against it.
 #[derive(Debug, Clone)]
 pub struct SecondaryQuery {
-    first: CodeQuery,
-    second: Option<CodeQuery>,
+    planes: Vec<CodeQuery>,
     /// ⟨q, μ⟩.
     offset: f32,
 }
@@ -23,8 +25,8 @@ pub struct SecondaryQuery {
 impl SecondaryQuery {
     /// For records of `lvq` of vectors less `center`.
     pub fn new(lvq: &Lvq, query: &[f32], center: &[f32]) -> Self {
-        let (first, second) = planes(lvq.layout(), query, 0.0);
-        Self { first, second, offset: kernels::dot(query, center) }
+        let planes = planes(lvq.layout(), query, MOST_LEFT);
+        Self { planes, offset: kernels::dot(query, center) }
     }
 
     /// The inner products of the query with the vectors of the listed records, one a score. No
@@ -75,7 +77,7 @@ impl SecondaryQuery {
         scores.fill(self.offset);
         let mut sums = [0; BLOCK_ROWS];
         let sums = &mut sums[..ids.len()];
-        for plane in std::iter::once(&self.first).chain(&self.second) {
+        for plane in &self.planes {
             kernel.dot_listed(lvq.layout(), records, plane, ids, sums);
             let (scale, total) = (plane.scale(), plane.total() as f32);
             for ((score, &sum), &id) in scores.iter_mut().zip(&*sums).zip(ids) {
@@ -97,15 +99,17 @@ mod tests {
     #[test]
     fn scores_are_the_products_with_the_decoded_vectors() {
         let value = |i: usize| (hash(5, i as u64) >> 40) as f32 / (1 << 23) as f32 - 1.0;
-        for (bits, dimension) in
-            [(CodeBits::Eight, 1), (CodeBits::Four, 7), (CodeBits::Eight, 130), (CodeBits::Four, 384)]
-        {
+        for (bits, dimension) in [
+            (CodeBits::Eight, 1),
+            (CodeBits::Four, 7),
+            (CodeBits::Eight, 130),
+            (CodeBits::Four, 384),
+        ] {
             let lvq = Lvq::new(bits, dimension, false);
             let (stride, rows) = (lvq.layout().stride(), 37);
             let mut records = vec![0; rows * stride];
             for (row, record) in records.chunks_exact_mut(stride).enumerate() {
-                let values: Vec<f32> =
-                    (0..dimension).map(|i| value(row * dimension + i)).collect();
+                let values: Vec<f32> = (0..dimension).map(|i| value(row * dimension + i)).collect();
                 lvq.encode(&values, record, &mut Vec::new());
             }
             let mut query: Vec<f32> = (0..dimension).map(|i| value(99_999 + i)).collect();
@@ -121,7 +125,10 @@ mod tests {
                 lvq.decode(&records[id as usize * stride..], &mut decoded);
                 let expected = kernels::dot(&decoded, &query) + kernels::dot(&center, &query);
                 let error = (score - expected).abs();
-                assert!(error < 1e-4 * (20.0 + dimension as f32), "{bits:?} {dimension}: {error}");
+                assert!(
+                    error < 1e-5 * (20.0 + dimension as f32).sqrt(),
+                    "{bits:?} {dimension}: {error}"
+                );
             }
         }
     }

@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use super::Deadline;
 use super::plan::Plan;
 use super::request::{Explanation, Hit, QueryRequest, QueryResponse, Stage};
-use super::rescore::{rescore_rows, widen};
+use super::rescore::{is_dropped, rescore_rows, widen};
 use super::search::search;
 use super::top_k::{Bar, Candidate, TopK};
 use super::view_filter::{self, runs};
@@ -278,6 +278,9 @@ fn score_rows(
 ) {
     let view = task.index as usize;
     task.view.reader.read_ahead(field, rows.clone());
+    if is_dropped(&*task.view.reader, field) {
+        return score_dropped(task, field, &rows, plans);
+    }
     let mut deleted = task.view.deleted.range(rows.clone()).peekable();
     let mut widened = Vec::new();
     task.view.reader.visit_vectors(field, rows, &mut |first, vectors, range| {
@@ -296,6 +299,29 @@ fn score_rows(
             }
         }
     });
+}
+
+/// Scores rows by what their codes hold of them, as re-ranking does.
+fn score_dropped(
+    task: &Task<'_>,
+    field: usize,
+    rows: &Range<u32>,
+    plans: &mut [(&&Plan<'_>, &mut TopK<'_>)],
+) {
+    let (view, reader) = (task.view, &*task.view.reader);
+    let present = |row: &u32| {
+        let absent = reader.absent(field).is_some_and(|absent| absent.contains(*row));
+        !absent && !view.deleted.contains(*row)
+    };
+    let present: Vec<u32> = rows.clone().filter(present).collect();
+    for (plan, top) in plans {
+        let filter = plan.view_filter(task.index as usize);
+        let allowed = |row: &u32| filter.is_none_or(|filter| filter.allows(*row));
+        let allowed: Vec<u32> = present.iter().copied().filter(allowed).collect();
+        rescore_rows(reader, field, &allowed, &plan.scorer, &mut |row, score| {
+            top.offer(score, task.locate(row));
+        });
+    }
 }
 
 /// Scores the candidates that were found by codes again, by what is best of them.

@@ -15,7 +15,7 @@ use crate::model::{
     limits,
 };
 use crate::quantization::PrimaryQuery;
-use crate::segment::{FieldCodes, FieldIndex, IndexReport, Location, Snapshot, View};
+use crate::segment::{FieldCodes, FieldIndex, IndexReport, Location, Snapshot};
 
 /// Candidates that are re-ranked if the request does not say: so many times the hits, at least.
 const RERANK: (usize, usize) = (4, 50);
@@ -245,18 +245,22 @@ fn prepare(
     scorer: &Scorer,
     exact: bool,
 ) -> Result<Vec<Option<PrimaryQuery>>> {
-    let mut prepared: Vec<(Vec<u64>, PrimaryQuery)> = Vec::new();
-    let mut prepare = |view: &View| -> Result<Option<PrimaryQuery>> {
-        let Some(codes) = view.reader.codes(field).filter(|_| !exact) else { return Ok(None) };
-        let identity = codes.codec_identity();
-        if let Some((_, query)) = prepared.iter().find(|(known, _)| *known == identity) {
-            return Ok(Some(query.clone()));
-        }
-        let query = codes.query(scorer.query())?;
-        prepared.push((identity, query.clone()));
-        Ok(Some(query))
-    };
-    snapshot.views.iter().map(&mut prepare).collect()
+    let mut queries: Vec<Option<PrimaryQuery>> = Vec::with_capacity(snapshot.views.len());
+    for view in &snapshot.views {
+        let Some(codes) = view.reader.codes(field).filter(|_| !exact) else {
+            queries.push(None);
+            continue;
+        };
+        let same = |other: &FieldCodes| std::ptr::eq(other.codec(), codes.codec());
+        let before = &snapshot.views[..queries.len()];
+        let known = before.iter().position(|view| view.reader.codes(field).is_some_and(same));
+        let query = match known.and_then(|known| queries[known].clone()) {
+            Some(query) => query,
+            None => codes.query(scorer.query())?,
+        };
+        queries.push(Some(query));
+    }
+    Ok(queries)
 }
 
 fn least(threshold: Option<f32>) -> Result<Score, InvalidInput> {

@@ -59,9 +59,20 @@ pub fn exact_score(
     row: u32,
     scorer: &Scorer,
 ) -> Option<Score> {
-    let (mut score, mut buffer) = (None, Vec::new());
+    let mut score = None;
+    if is_dropped(reader, field) {
+        rescore_rows(reader, field, &[row], scorer, &mut |_, shown| score = Some(shown));
+        return score;
+    }
+    let mut buffer = Vec::new();
     reader.visit_rows(field, &[row], &mut |_, elements| {
         score = Some(scorer.score(widen(elements, &mut buffer)));
     });
     score
+}
+
+/// Whether the codes of single vectors stand for them, so that what re-ranks is all there is.
+pub fn is_dropped(reader: &dyn SegmentReader, field: usize) -> bool {
+    let of_single = reader.codes(field).is_some_and(|codes| codes.tokens().is_none());
+    of_single && !reader.has_raw(field)
 }

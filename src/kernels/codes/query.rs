@@ -36,8 +36,13 @@ impl CodeQuery {
         // Zeros, and numbers so small that they have no factor, count as zero.
         let (scale, factor) =
             if factor.is_finite() { (largest / Self::LEVELS, factor) } else { (0.0, 0.0) };
-        let integers: Vec<i8> = values.iter().map(|value| rounded(value * factor)).collect();
-        Self { scale, ..Self::from_integers(layout, &integers) }
+        let fill = |first: usize, block: &mut [i8]| {
+            for (integer, value) in block.iter_mut().zip(&values[first..]) {
+                *integer = rounded(value * factor);
+            }
+        };
+        assert_eq!(values.len(), layout.dimension(), "one element a dimension");
+        Self { scale, ..Self::filled(layout, fill) }
     }
 
     /// From integers as they are, with scale 1.
@@ -46,12 +51,21 @@ impl CodeQuery {
     /// As [`Self::new`].
     pub fn from_integers(layout: &CodeLayout, integers: &[i8]) -> Self {
         assert_eq!(integers.len(), layout.dimension(), "one element a dimension");
+        Self::filled(layout, |first, block| {
+            block.copy_from_slice(&integers[first..][..block.len()])
+        })
+    }
+
+    /// `fill` is given the first element of each run that lies in one block, and its place.
+    fn filled(layout: &CodeLayout, mut fill: impl FnMut(usize, &mut [i8])) -> Self {
         let halves = layout.bits().per_byte();
         let mut blocks = vec![Block([0; CHUNK_BYTES]); layout.chunks() * halves];
+        let mut total = 0;
         for (chunk, half, first, len) in layout.places().filter(|place| place.3 > 0) {
-            blocks[chunk * halves + half].0[..len].copy_from_slice(&integers[first..][..len]);
+            let block = &mut blocks[chunk * halves + half].0[..len];
+            fill(first, block);
+            total += block.iter().map(|&value| i32::from(value)).sum::<i32>();
         }
-        let total = integers.iter().map(|&value| i32::from(value)).sum();
         let (bits, dimension) = (layout.bits(), layout.dimension());
         Self { blocks, total, scale: 1.0, bits, dimension }
     }
