@@ -66,8 +66,8 @@ pub mod segment;
 pub mod service;
 
 pub use collection::{
-    Collection, CollectionInfo, Durability, IndexStatus, ScrollPage, SegmentInfo, SegmentOptions,
-    WriteReceipt,
+    Collection, CollectionInfo, Durability, IndexStatus, QueryStatistics, ScrollPage, SegmentInfo,
+    SegmentOptions, WriteReceipt,
 };
 pub use database::{Database, DatabaseOptions};
 pub use error::{Error, ErrorKind, Result};

@@ -584,3 +584,52 @@ async fn shutdown_answers_what_was_sent_and_ends_open_streams() {
     assert!(collection.get(&[1.into()], Include::NOTHING).unwrap()[0].is_some());
     drop(requests);
 }
+
+/// The body of an answer to a plain HTTP request, as a scraper makes it.
+async fn get(server: &Server, path: &str) -> (String, String) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::TcpStream::connect(server.address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: lanner\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.to_owned(), body.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_are_there_to_be_scraped() {
+    let server = Server::start().await;
+    server.create("empty").await.unwrap();
+    let vector = [0.0, 0.6, 0.8];
+    server.upsert(vec![message(1, &vector), message(2, &vector)]).await.unwrap();
+    let (head, before) = get(&server, "/metrics").await;
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    assert!(head.contains("content-type: text/plain; version=0.0.4"), "{head}");
+    for line in [
+        "# TYPE lanner_points gauge",
+        "lanner_points{collection=\"c\"} 2",
+        "lanner_points{collection=\"empty\"} 0",
+        "lanner_segments{collection=\"c\"} 1",
+        "lanner_indexes_missing{collection=\"c\"} 0",
+        "lanner_background_errors{collection=\"c\"} 0",
+        "# TYPE lanner_query_estimated_recall summary",
+        "lanner_query_estimated_recall_count{collection=\"c\"} 0",
+    ] {
+        assert!(before.lines().any(|found| found == line), "{line}\n{before}");
+    }
+    for _ in 0..3 {
+        server.search(search("v", vector.to_vec(), 1)).await.unwrap();
+    }
+    // Scans find all.
+    let (_, after) = get(&server, "/metrics").await;
+    for line in [
+        "lanner_query_estimated_recall_sum{collection=\"c\"} 3",
+        "lanner_query_estimated_recall_count{collection=\"c\"} 3",
+        "lanner_query_estimated_recall_count{collection=\"empty\"} 0",
+    ] {
+        assert!(after.lines().any(|found| found == line), "{line}\n{after}");
+    }
+    let (head, _) = get(&server, "/other").await;
+    assert!(!head.contains("text/plain; version=0.0.4"), "{head}");
+}

@@ -11,6 +11,7 @@ mod info;
 mod optimizer;
 mod record;
 mod state;
+mod statistics;
 mod writer;
 
 use std::sync::atomic::AtomicBool;
@@ -26,6 +27,8 @@ use self::codecs::Retrain;
 pub use self::info::{CollectionInfo, IndexStatus, SegmentInfo};
 use self::record::Operation;
 use self::state::SealedSlot;
+use self::statistics::QueryCounters;
+pub use self::statistics::QueryStatistics;
 pub use self::writer::{Durability, WriteReceipt};
 use self::writer::{Pending, State, Stop};
 use crate::error::{Error, Result};
@@ -87,6 +90,7 @@ struct Inner {
     /// Signals every change of `state` that someone may wait for.
     changed: Condvar,
     snapshot: ArcSwap<Snapshot>,
+    queries: QueryCounters,
     cancelled: AtomicBool,
     /// The threads that seal and merge, and that build indexes.
     workers: Mutex<Vec<JoinHandle<()>>>,
@@ -125,6 +129,7 @@ impl Collection {
             state: Mutex::default(),
             changed: Condvar::new(),
             snapshot: ArcSwap::default(),
+            queries: QueryCounters::default(),
             cancelled: AtomicBool::new(false),
             workers: Mutex::default(),
         });
@@ -282,7 +287,15 @@ impl Collection {
         deadline: Deadline,
     ) -> Result<Vec<QueryResponse>> {
         let snapshot = self.snapshot();
-        query::execute(&snapshot, &self.0.config, requests, deadline, &self.0.pool)
+        let config = &self.0.config;
+        let answers = query::execute(&snapshot, config, requests, deadline, &self.0.pool)?;
+        self.0.queries.count(&answers);
+        Ok(answers)
+    }
+
+    /// What queries came to since the collection was opened.
+    pub fn statistics(&self) -> QueryStatistics {
+        self.0.queries.read()
     }
 
     /// Answers several queries from one snapshot and makes one ranking out of theirs, by

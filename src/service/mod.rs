@@ -12,6 +12,7 @@ mod filter;
 mod fusion;
 pub(crate) mod index;
 pub(crate) mod memory;
+mod metrics;
 mod points;
 mod query;
 mod search;

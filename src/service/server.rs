@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tower::util::MapResponseLayer;
 
 use super::collections::Collections;
+use super::metrics;
 use super::points::Points;
 use super::proto::FILE_DESCRIPTOR_SET;
 use super::proto::collection_service_server::CollectionServiceServer;
@@ -70,13 +72,7 @@ pub async fn serve(
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let router = Server::builder()
-        .http2_keepalive_interval(Some(Duration::from_secs(60)))
-        // A batch of vectors has megabytes: the default of 64 KiB would wait for each part.
-        .initial_stream_window_size(Some(4 << 20))
-        .initial_connection_window_size(Some(16 << 20))
-        .layer(MapResponseLayer::new(status::oversized_response))
-        .add_service(health_service)
+    let routes = Routes::new(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
         .add_service(
@@ -84,7 +80,19 @@ pub async fn serve(
                 .max_decoding_message_size(limit),
         )
         .add_service(PointServiceServer::new(points).max_decoding_message_size(limit))
-        .add_service(QueryServiceServer::new(Queries(database)).max_decoding_message_size(limit));
+        .add_service(
+            QueryServiceServer::new(Queries(database.clone())).max_decoding_message_size(limit),
+        );
+    let routes: Routes = metrics::route(routes.into_axum_router(), database).into();
+    let router = Server::builder()
+        // For metrics alone: gRPC is HTTP/2.
+        .accept_http1(true)
+        .http2_keepalive_interval(Some(Duration::from_secs(60)))
+        // A batch of vectors has megabytes: the default of 64 KiB would wait for each part.
+        .initial_stream_window_size(Some(4 << 20))
+        .initial_connection_window_size(Some(16 << 20))
+        .layer(MapResponseLayer::new(status::oversized_response))
+        .add_routes(routes);
 
     tokio::spawn(async move {
         shutdown.await;

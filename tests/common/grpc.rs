@@ -16,6 +16,7 @@ pub const MESSAGE_BYTES: usize = 1 << 20;
 
 pub struct Server {
     pub database: Arc<Database>,
+    pub address: std::net::SocketAddr,
     pub channel: Channel,
     pub stop: oneshot::Sender<()>,
     pub served: tokio::task::JoinHandle<()>,
@@ -41,7 +42,7 @@ impl Server {
         let served = tokio::spawn(async { serving.await.unwrap() });
         let channel =
             Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
-        let server = Self { database, channel, stop, served, _folder: folder };
+        let server = Self { database, address, channel, stop, served, _folder: folder };
         server.create("c").await.unwrap();
         server
     }

@@ -1,0 +1,39 @@
+//! What queries came to, for metrics.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::query::QueryResponse;
+
+/// Estimated recalls are summed in so many parts of 1: there are no atomic floats.
+const PARTS: f64 = 1e6;
+
+/// What the queries of a collection came to since it was opened. Fusions are not counted.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct QueryStatistics {
+    /// Queries that were answered, each of a batch.
+    pub answered: u64,
+    /// The sum of [`QueryResponse::estimated_recall`], to six digits of each.
+    pub estimated_recall_sum: f64,
+}
+
+/// Counts queries.
+#[derive(Debug, Default)]
+pub(super) struct QueryCounters {
+    answered: AtomicU64,
+    recall_parts: AtomicU64,
+}
+
+impl QueryCounters {
+    pub fn count(&self, answers: &[QueryResponse]) {
+        let parts = answers.iter().map(|answer| f64::from(answer.estimated_recall) * PARTS);
+        // Relaxed: each number alone is right.
+        self.recall_parts.fetch_add(parts.map(|parts| parts as u64).sum(), Ordering::Relaxed);
+        self.answered.fetch_add(answers.len() as u64, Ordering::Relaxed);
+    }
+
+    pub fn read(&self) -> QueryStatistics {
+        let parts = self.recall_parts.load(Ordering::Relaxed);
+        let answered = self.answered.load(Ordering::Relaxed);
+        QueryStatistics { answered, estimated_recall_sum: parts as f64 / PARTS }
+    }
+}
