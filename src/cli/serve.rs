@@ -18,6 +18,7 @@ use crate::service::{ServerConfig, serve, shutdown_signal};
 Example:
   lanner serve --data db
   grpcurl -plaintext 127.0.0.1:7700 lanner.v1.CollectionService/ListCollections
+  curl http://127.0.0.1:7700/metrics
 
 Logs go to stderr; RUST_LOG sets how much (default: info).")]
 pub struct Serve {
