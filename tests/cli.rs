@@ -706,3 +706,19 @@ fn exact_maxsim(data: &Path, rankings: &std::collections::BTreeMap<String, Vec<(
         }
     }
 }
+
+#[test]
+fn a_reader_that_goes_is_no_error() {
+    let files = Files::new();
+    let data = files.arg("db");
+    ok(&["create", "c", "--field", "v:single:2:dot", "--data", &data]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let program = Command::new(env!("CARGO_BIN_EXE_lanner"))
+        .args(["inspect", "c", "--data", &data])
+        .stdout(writer)
+        .output()
+        .unwrap();
+    assert!(program.status.success(), "{program:?}");
+    assert_eq!(String::from_utf8_lossy(&program.stderr), "");
+}

@@ -80,8 +80,22 @@ enum Command {
     Demo(demo::Demo),
 }
 
+/// Ends the program quietly where printing panics because the reader is gone (`lanner … | head`).
+/// Only the message tells that panic from others.
+fn leave_when_nobody_reads() {
+    let others = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let message = panic.payload_as_str().unwrap_or_default();
+        if message.starts_with("failed printing to stdout") && message.contains("Broken pipe") {
+            std::process::exit(0);
+        }
+        others(panic);
+    }));
+}
+
 /// Runs the program with this process's arguments.
 pub fn run() -> ExitCode {
+    leave_when_nobody_reads();
     let arguments = Arguments::parse();
     let done = match arguments.command {
         Command::Serve(command) => command.run(),
