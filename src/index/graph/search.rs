@@ -17,7 +17,8 @@ pub struct Width {
     pub capacity: usize,
 }
 
-/// Fills `scratch.beam` with the best rows found. The `hidden` row is not even passed through.
+/// Fills `scratch.beam` with the best rows found. The `hidden` row is not even passed through, unless
+/// searches start there.
 pub fn search(
     graph: &Adjacency<'_>,
     entry: u32,
@@ -31,10 +32,12 @@ pub fn search(
     scratch.expanded.clear();
     let Scratch { beam, seen, rows, scores: values, expanded, .. } = scratch;
     let mut effort = Effort::default();
-    if let Some(hidden) = hidden {
-        seen.insert(&[hidden], rows);
+    if entry >= graph.rows() {
+        return effort;
     }
-    seen.insert(&[entry], rows);
+    seen.insert(&[entry, hidden.unwrap_or(entry)], rows);
+    // The hidden row is seen, and not scored.
+    rows.truncate(1);
     loop {
         values.resize(rows.len(), 0.0);
         scores.score(rows, values);

@@ -101,6 +101,8 @@ fn a_hidden_row_is_not_met() {
     assert_eq!(found(None)[0], 77);
     let without = found(Some(77));
     assert!(without.len() == 20 && !without.contains(&77), "{without:?}");
+    // Searches start at the entry, whoever it is.
+    assert_eq!(found(Some(entry)), found(None));
 }
 
 #[test]
