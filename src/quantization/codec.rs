@@ -20,7 +20,7 @@ use super::coded_map::CodedMap;
 use super::leanvec::{QueryColumns, Reduction};
 use super::lvq::{Constants, Lvq, Residual};
 use super::row_distances::RowDistances;
-use super::secondary::SecondaryQuery;
+use super::secondary::{self, SecondaryQuery};
 use crate::kernels;
 use crate::kernels::codes::{CodeBits, CodeKernel, CodeLayout, CodeQuery};
 use crate::model::{LvqCode, Metric, Secondary};
@@ -368,32 +368,31 @@ impl Codec {
     }
 
     /// Prepares a query to score secondary codes by integer products; `None` if they have to be
-    /// decoded: under l2, and those that are not LVQ of one level.
+    /// decoded: under l2, and those that are not LVQ of one level. It serves all codecs of a field.
     pub fn secondary_query(&self, vector: &[f32]) -> Option<SecondaryQuery> {
         match (&self.secondary, self.settings.metric) {
             (SecondaryCodec::Lvq(lvq), Metric::Dot | Metric::Cosine) => {
-                Some(SecondaryQuery::new(lvq, vector, &self.center))
+                Some(SecondaryQuery::new(lvq.layout(), vector))
             }
             _ => None,
         }
     }
 
-    /// The scores of the listed secondary records; nothing is done if those are not such that
-    /// [`Self::secondary_query`] prepares queries for them.
+    /// The scores of the listed secondary records, which no slack has to follow; `None` if they
+    /// have to be decoded.
     ///
     /// # Panics
-    /// If a record is not there, or there is not a score an id.
+    /// If a record is not there.
     pub fn score_secondary(
         &self,
         kernel: CodeKernel,
         query: &SecondaryQuery,
         records: &[u8],
         ids: &[u32],
-        scores: &mut [f32],
-    ) {
-        if let SecondaryCodec::Lvq(lvq) = &self.secondary {
-            query.score(lvq, kernel, records, ids, scores);
-        }
+    ) -> Option<Vec<f32>> {
+        let SecondaryCodec::Lvq(lvq) = &self.secondary else { return None };
+        let records = secondary::Records { lvq, center: &self.center, kernel, bytes: records };
+        Some(query.score(records, ids))
     }
 
     /// The vector of a row from its best code: the secondary one, or without one what the primary

@@ -51,7 +51,6 @@ impl CodedMap {
     }
 
     fn add(&self, query: &CodeQuery, mapped: &mut [f32]) {
-        let (scale, total) = (query.scale(), query.total() as f32);
         let mut sums = [0; BLOCK_ROWS];
         let blocks = mapped.chunks_mut(BLOCK_ROWS).zip(self.constants.chunks(BLOCK_ROWS));
         for (block, (mapped, constants)) in blocks.enumerate() {
@@ -59,7 +58,7 @@ impl CodedMap {
             let sums = &mut sums[..mapped.len()];
             self.kernel.dot_rows(&self.layout, records, query, sums);
             for ((mapped, row), &sum) in mapped.iter_mut().zip(constants).zip(&*sums) {
-                *mapped += scale * (row.step * sum as f32 + row.low * total);
+                *mapped += row.product(query, sum);
             }
         }
     }

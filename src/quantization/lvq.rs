@@ -8,7 +8,7 @@
 //! The second level of LVQ-B₁×B₂ ([`Residual`]) quantizes what the first left, which lies in
 //! [−Δ/2, Δ/2], with B₂ bits on that fixed range, so it needs no constants of its own.
 
-use crate::kernels::codes::{CodeBits, CodeLayout};
+use crate::kernels::codes::{CodeBits, CodeLayout, CodeQuery};
 
 const FLOAT_BYTES: usize = 4;
 /// Elements beyond count as this, so that no constant and no decoded element overflows.
@@ -30,6 +30,14 @@ pub struct Constants {
     pub low: f32,
     /// What the scorer subtracts: a squared norm under l2, otherwise 0.
     pub norm: f32,
+}
+
+impl Constants {
+    /// The product of a rounded query with the vector of which the codes gave this sum.
+    #[inline]
+    pub fn product(self, query: &CodeQuery, sum: i32) -> f32 {
+        query.scale() * (self.step * sum as f32 + self.low * query.total() as f32)
+    }
 }
 
 impl Lvq {

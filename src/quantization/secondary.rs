@@ -14,79 +14,77 @@ const BLOCK_ROWS: usize = 16;
 /// The share of a query's length that its integers may leave: about what f32 leaves.
 const MOST_LEFT: f32 = 1e-6;
 
-/// A query as secondary codes are scored against it.
+/// A query as secondary codes of a field are scored against it, whatever they are centred at.
 #[derive(Debug, Clone)]
 pub struct SecondaryQuery {
+    vector: Vec<f32>,
     planes: Vec<CodeQuery>,
-    /// ⟨q, μ⟩.
-    offset: f32,
+}
+
+/// Records of secondary codes.
+#[derive(Clone, Copy)]
+pub(super) struct Records<'a> {
+    /// Made them.
+    pub lvq: &'a Lvq,
+    /// What was subtracted from the vectors.
+    pub center: &'a [f32],
+    /// Scores them.
+    pub kernel: CodeKernel,
+    /// One after the other; no slack has to follow.
+    pub bytes: &'a [u8],
 }
 
 impl SecondaryQuery {
-    /// For records of `lvq` of vectors less `center`.
-    pub fn new(lvq: &Lvq, query: &[f32], center: &[f32]) -> Self {
-        let planes = planes(lvq.layout(), query, MOST_LEFT);
-        Self { planes, offset: kernels::dot(query, center) }
+    /// For records of this layout.
+    pub(super) fn new(layout: &CodeLayout, vector: &[f32]) -> Self {
+        Self { vector: vector.to_vec(), planes: planes(layout, vector, MOST_LEFT) }
     }
 
-    /// The inner products of the query with the vectors of the listed records, one a score. No
-    /// slack has to follow the last record.
+    /// The inner products of the query with the vectors of the listed records.
     ///
     /// # Panics
-    /// If a record is not there, or there is not a score an id.
-    pub fn score(
-        &self,
-        lvq: &Lvq,
-        kernel: CodeKernel,
-        records: &[u8],
-        ids: &[u32],
-        scores: &mut [f32],
-    ) {
-        assert_eq!(ids.len(), scores.len(), "a score an id");
+    /// If a record is not there.
+    pub(super) fn score(&self, records: Records<'_>, ids: &[u32]) -> Vec<f32> {
+        let Records { lvq, center, bytes, .. } = records;
         let stride = lvq.layout().stride();
+        // Kernels read past the end of a record.
+        let followed = bytes.len().saturating_sub(CodeLayout::SLACK_BYTES) / stride;
         let ask = |ids: &[u32]| {
-            ids.iter().for_each(|&id| kernels::prefetch(records, id as usize * stride, stride));
+            ids.iter().for_each(|&id| kernels::prefetch(bytes, id as usize * stride, stride));
         };
+        let mut scores = vec![kernels::dot(&self.vector, center); ids.len()];
         let mut blocks = ids.chunks(BLOCK_ROWS).zip(scores.chunks_mut(BLOCK_ROWS)).peekable();
         ask(&ids[..ids.len().min(BLOCK_ROWS)]);
         while let Some((ids, scores)) = blocks.next() {
             blocks.peek().iter().for_each(|(after, _)| ask(after));
-            // Kernels read past the end of a record.
-            let followed = records.len().saturating_sub(CodeLayout::SLACK_BYTES) / stride;
             if ids.iter().all(|&id| (id as usize) < followed) {
-                self.score_followed(lvq, kernel, records, ids, scores);
+                self.add(records, ids, scores);
                 continue;
             }
             for (&id, score) in ids.iter().zip(scores) {
-                let mut record = records[id as usize * stride..][..stride].to_vec();
+                let mut record = bytes[id as usize * stride..][..stride].to_vec();
                 record.resize(lvq.layout().section_bytes(1), 0);
-                self.score_followed(lvq, kernel, &record, &[0], std::slice::from_mut(score));
-            }
-        }
-    }
-
-    fn score_followed(
-        &self,
-        lvq: &Lvq,
-        kernel: CodeKernel,
-        records: &[u8],
-        ids: &[u32],
-        scores: &mut [f32],
-    ) {
-        let stride = lvq.layout().stride();
-        scores.fill(self.offset);
-        let mut sums = [0; BLOCK_ROWS];
-        let sums = &mut sums[..ids.len()];
-        for plane in &self.planes {
-            kernel.dot_listed(lvq.layout(), records, plane, ids, sums);
-            let (scale, total) = (plane.scale(), plane.total() as f32);
-            for ((score, &sum), &id) in scores.iter_mut().zip(&*sums).zip(ids) {
-                let constants = Lvq::range(&records[id as usize * stride..]);
-                *score += scale * (constants.step * sum as f32 + constants.low * total);
+                let record = Records { bytes: &record, ..records };
+                self.add(record, &[0], std::slice::from_mut(score));
             }
         }
         // ∞ − ∞, from huge values, is worse than any other.
         scores.iter_mut().for_each(|score| *score = score.max(f32::NEG_INFINITY));
+        scores
+    }
+
+    /// Adds the products with what the codes of at most [`BLOCK_ROWS`] records hold; slack follows.
+    fn add(&self, records: Records<'_>, ids: &[u32], scores: &mut [f32]) {
+        let Records { lvq, kernel, bytes, .. } = records;
+        let mut sums = [0; BLOCK_ROWS];
+        let sums = &mut sums[..ids.len()];
+        for plane in &self.planes {
+            kernel.dot_listed(lvq.layout(), bytes, plane, ids, sums);
+            for ((score, &sum), &id) in scores.iter_mut().zip(&*sums).zip(ids) {
+                let constants = Lvq::range(&bytes[id as usize * lvq.layout().stride()..]);
+                *score += constants.product(plane, sum);
+            }
+        }
     }
 }
 
@@ -117,9 +115,10 @@ mod tests {
             let center: Vec<f32> = (0..dimension).map(|i| value(55_555 + i)).collect();
             // More than a block, out of order, and the last row twice.
             let ids: Vec<u32> = (0..40).map(|i| i * 36 % 37).chain([36, 0]).collect();
-            let mut scores = vec![0.0; ids.len()];
-            let prepared = SecondaryQuery::new(&lvq, &query, &center);
-            prepared.score(&lvq, CodeKernel::detect(), &records, &ids, &mut scores);
+            let kernel = CodeKernel::detect();
+            let coded = Records { lvq: &lvq, center: &center, kernel, bytes: &records };
+            let scores = SecondaryQuery::new(lvq.layout(), &query).score(coded, &ids);
+            assert_eq!(scores.len(), ids.len());
             let mut decoded = Vec::new();
             for (&id, score) in ids.iter().zip(scores) {
                 lvq.decode(&records[id as usize * stride..], &mut decoded);

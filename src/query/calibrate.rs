@@ -359,7 +359,9 @@ impl<'a> Subject<'a> {
             let shown = shown.get(&row).copied();
             let exact = match &self.nearest[probe.query].exact {
                 Some(nearest) => nearest.get(&row).copied(),
-                None if codes.has_secondary() => exact_score(reader, self.field, row, scorer),
+                None if codes.has_secondary() && reader.has_raw(self.field) => {
+                    exact_score(reader, self.field, row, scorer)
+                }
                 None => shown,
             };
             probe.scores.insert(row, (shown.unwrap_or(worst), exact.unwrap_or(worst)));

@@ -34,7 +34,8 @@ pub fn rescore_rows(
         return;
     }
     if let Some(codes) = reader.codes(field).filter(|codes| codes.has_secondary()) {
-        if let Some(scores) = codes.rescore(scorer.query(), rows) {
+        let query = scorer.secondary(codes.codec());
+        if let Some(scores) = query.and_then(|query| codes.rescore(query, rows)) {
             rows.iter().zip(scores).for_each(|(&row, score)| visit(row, Score(score)));
             return;
         }

@@ -9,6 +9,7 @@ use crate::model::{
     InvalidInput, Metric, Score, VectorField, VectorKind, VectorRef, prepare_vector,
 };
 use crate::multivector::{TokenCodec, TokenQuery, max_sim};
+use crate::quantization::{Codec, SecondaryQuery};
 
 /// A validated query vector and how it is compared.
 #[derive(Debug, Clone)]
@@ -21,6 +22,9 @@ pub struct Scorer {
     columns: Option<(ProductKernel, Panels)>,
     /// The query for codes of the vectors of points, once it was asked for.
     tokens: OnceLock<TokenQuery>,
+    /// The query for secondary codes of single vectors, once it was asked for; `None` if those have
+    /// to be decoded.
+    secondary: OnceLock<Option<SecondaryQuery>>,
 }
 
 impl Scorer {
@@ -34,7 +38,8 @@ impl Scorer {
         let (metric, dimension) = (field.metric, field.dimension);
         let columns = (field.kind == VectorKind::Multi && metric != Metric::L2)
             .then(|| (ProductKernel::detect(), Panels::from_rows(&query, dimension)));
-        Ok(Self { metric, dimension, query, columns, tokens: OnceLock::new() })
+        let (tokens, secondary) = (OnceLock::new(), OnceLock::new());
+        Ok(Self { metric, dimension, query, columns, tokens, secondary })
     }
 
     /// The query as it is compared: shape [m, dimension], scaled to length 1 under cosine.
@@ -50,6 +55,12 @@ impl Scorer {
     /// The query for codes of the vectors of points. The codec is always the same.
     pub fn tokens(&self, codec: &TokenCodec) -> &TokenQuery {
         self.tokens.get_or_init(|| codec.query(&self.query))
+    }
+
+    /// The query for secondary codes; `None` if those have to be decoded. Codecs of a field differ
+    /// in what they are centred at, not in how their secondary codes look.
+    pub fn secondary(&self, codec: &Codec) -> Option<&SecondaryQuery> {
+        self.secondary.get_or_init(|| codec.secondary_query(&self.query)).as_ref()
     }
 
     /// The similarity with a row of shape [n, dimension] (n = 1 in a single field), n ≥ 1.

@@ -23,7 +23,9 @@ use crate::error::Result;
 use crate::kernels::codes::CodeKernel;
 use crate::model::{LvqCode, VectorField};
 use crate::quantization::leanvec::Reduction;
-use crate::quantization::{Codec, CodecReport, CodecSettings, PrimaryQuery, TrainedCodec};
+use crate::quantization::{
+    Codec, CodecReport, CodecSettings, PrimaryQuery, SecondaryQuery, TrainedCodec,
+};
 
 /// The codes of one field of a sealed segment.
 #[derive(Debug)]
@@ -134,7 +136,7 @@ impl FieldCodes {
     }
 
     /// The same for codes of the same codec, whatever the segment.
-    pub fn codec_identity(&self) -> Vec<u64> {
+    fn codec_identity(&self) -> Vec<u64> {
         let sections = self.file.sections().iter();
         sections.filter(|info| info.name != sections::PRIMARY).map(|info| info.checksum).collect()
     }
@@ -223,11 +225,8 @@ impl FieldCodes {
     ///
     /// # Panics
     /// If there is no such row.
-    pub fn rescore(&self, query: &[f32], rows: &[u32]) -> Option<Vec<f32>> {
-        let query = self.codec().secondary_query(query)?;
-        let mut scores = vec![0.0; rows.len()];
-        self.codec().score_secondary(self.kernel, &query, self.records(), rows, &mut scores);
-        Some(scores)
+    pub fn rescore(&self, query: &SecondaryQuery, rows: &[u32]) -> Option<Vec<f32>> {
+        self.codec().score_secondary(self.kernel, query, self.records(), rows)
     }
 
     fn records(&self) -> &[u8] {
