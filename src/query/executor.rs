@@ -60,17 +60,16 @@ pub(crate) fn execute(
 ) -> Result<Vec<QueryResponse>> {
     check_range("queries", 1, limits::MAX_BATCH_QUERIES, requests.len())?;
     let plan = |request| Plan::new(snapshot, config, request);
-    let plans: Vec<Result<Plan<'_>>> = match requests {
-        [request] => vec![plan(request)],
-        _ => pool.install(|| requests.par_iter().map(plan).collect()),
+    let mut plans: Vec<Plan<'_>> = match requests {
+        [request] => vec![plan(request)?],
+        _ => {
+            let plans: Vec<_> = pool.install(|| requests.par_iter().map(plan).collect());
+            let named = |(index, plan): (usize, Result<_>)| {
+                plan.map_err(|error: Error| error.within(format!("queries[{index}]")))
+            };
+            plans.into_iter().enumerate().map(named).collect::<Result<_>>()?
+        }
     };
-    let named = |(index, plan): (usize, Result<_>)| {
-        plan.map_err(|error: Error| match requests.len() {
-            1 => error,
-            _ => error.within(format!("queries[{index}]")),
-        })
-    };
-    let mut plans = plans.into_iter().enumerate().map(named).collect::<Result<Vec<_>>>()?;
     view_filter::prepare(snapshot, &mut plans)?;
     for plan in &mut plans {
         plan.choose_depths(snapshot);
@@ -98,46 +97,55 @@ pub(super) fn answer_plans(
     plans: &[Plan<'_>],
     deadline: Deadline,
 ) -> Result<Vec<QueryResponse>> {
+    if let [plan] = plans {
+        return answer_group(snapshot, config, plan.field, &[plan], deadline);
+    }
     let mut responses: Vec<Option<QueryResponse>> = plans.iter().map(|_| None).collect();
     for field in 0..config.fields.len() {
         let members: Vec<usize> =
             (0..plans.len()).filter(|&index| plans[index].field == field).collect();
-        let group: Vec<&Plan<'_>> = members.iter().map(|&index| &plans[index]).collect();
-        if group.is_empty() {
+        if members.is_empty() {
             continue;
         }
-        let started = Instant::now();
-        let bars: Vec<Bar> = group.iter().map(|plan| bar(plan)).collect();
-        let searched = search(snapshot, field, &group, deadline)?;
-        let search_micros = micros(started);
-        let mut found = scan(snapshot, field, &group, &bars, deadline)?;
-        let times = Times { search: search_micros, scan: micros(started) - search_micros };
-        let mut efforts: Vec<Vec<(usize, Effort)>> = vec![Vec::new(); group.len()];
-        for searched in searched {
-            let view = searched.view as u32;
-            for (score, row) in searched.rows {
-                found[searched.plan].offer(Score(score), Location { view, row });
-            }
-            efforts[searched.plan].push((searched.view, searched.effort));
-        }
-        let finish = |((plan, top), efforts): ((&&Plan<'_>, TopK<'_>), Vec<(usize, Effort)>)| {
-            answer(snapshot, config, plan, top, &efforts, times, deadline)
-        };
-        let answers: Vec<QueryResponse> = if let [plan] = group.as_slice() {
-            found
-                .into_iter()
-                .zip(efforts)
-                .map(|(top, e)| finish(((plan, top), e)))
-                .collect::<Result<_>>()?
-        } else {
-            let parts = group.par_iter().zip(found).zip(efforts);
-            parts.map(finish).collect::<Result<_>>()?
-        };
+        let group: Vec<&Plan<'_>> = members.iter().map(|&index| &plans[index]).collect();
+        let answers = answer_group(snapshot, config, field, &group, deadline)?;
         for (index, answer) in members.into_iter().zip(answers) {
             responses[index] = Some(answer);
         }
     }
     Ok(responses.into_iter().flatten().collect())
+}
+
+/// Answers queries of one field, which share their scan.
+fn answer_group(
+    snapshot: &Snapshot,
+    config: &CollectionConfig,
+    field: usize,
+    group: &[&Plan<'_>],
+    deadline: Deadline,
+) -> Result<Vec<QueryResponse>> {
+    let started = Instant::now();
+    let bars: Vec<Bar> = group.iter().map(|plan| bar(plan)).collect();
+    let searched = search(snapshot, field, group, deadline)?;
+    let search_micros = micros(started);
+    let mut found = scan(snapshot, field, group, &bars, deadline)?;
+    let times = Times { search: search_micros, scan: micros(started) - search_micros };
+    let mut efforts: Vec<Vec<(usize, Effort)>> = vec![Vec::new(); group.len()];
+    for searched in searched {
+        let view = searched.view as u32;
+        for (score, row) in searched.rows {
+            found[searched.plan].offer(Score(score), Location { view, row });
+        }
+        efforts[searched.plan].push((searched.view, searched.effort));
+    }
+    let finish = |((plan, top), efforts): ((&&Plan<'_>, TopK<'_>), Vec<(usize, Effort)>)| {
+        answer(snapshot, config, plan, top, &efforts, times, deadline)
+    };
+    if group.len() == 1 {
+        group.iter().zip(found).zip(efforts).map(finish).collect()
+    } else {
+        group.par_iter().zip(found).zip(efforts).map(finish).collect()
+    }
 }
 
 /// What a scan may leave out from the start: scores of codes are not those of the hits, nor are
@@ -378,17 +386,13 @@ fn answer(
         stages.extend(rescored);
         Explanation { stages }
     });
-    let hits = best
-        .into_iter()
-        .filter(|candidate| candidate.score >= plan.least)
-        .skip(plan.request.offset)
-        .take(plan.request.limit)
-        .map(|candidate| {
-            let fields = config.fields.keys();
-            let point = snapshot.point(candidate.location, fields, plan.request.include)?;
-            Ok(Hit { score: candidate.score.0, point })
-        })
-        .collect::<Result<Vec<_>>>()?;
+    let mut hits = Vec::with_capacity(plan.request.limit.min(best.len()));
+    let good = best.into_iter().filter(|candidate| candidate.score >= plan.least);
+    for Candidate { score, location, .. } in good.skip(plan.request.offset).take(plan.request.limit)
+    {
+        let point = snapshot.point(location, config.fields.keys(), plan.request.include)?;
+        hits.push(Hit { score: score.0, point });
+    }
     let (sequence, estimated_recall) = (snapshot.sequence, plan.estimated_recall);
     Ok(QueryResponse { hits, sequence, estimated_recall, explanation })
 }

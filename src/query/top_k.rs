@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::model::Score;
 use crate::segment::{Location, Snapshot};
 
+/// Room that is there from the start: that of the few candidates of a search.
+const FIRST_ROOM: usize = 40;
+
 /// A row and its score.
 #[derive(Clone, Copy)]
 pub struct Candidate<'s> {
@@ -90,7 +93,8 @@ impl<'s> TopK<'s> {
     /// Keeps the `limit` best.
     pub fn new(limit: usize, snapshot: &'s Snapshot) -> Self {
         let threshold = Score(f32::NEG_INFINITY);
-        Self { limit, candidates: Vec::new(), threshold, snapshot, bar: None }
+        let candidates = Vec::with_capacity((2 * limit).min(FIRST_ROOM));
+        Self { limit, candidates, threshold, snapshot, bar: None }
     }
 
     /// Keeps the `limit` best of those that others, who share the bar, do not find worse than

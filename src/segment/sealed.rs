@@ -31,6 +31,8 @@ use crate::model::{
 
 /// Vectors that are asked for before they are visited.
 const ROWS_AHEAD: usize = 2;
+/// Rows whose pages are looked up before the first is visited.
+const ROWS_TOUCHED: usize = 32;
 /// Rows that are reconstructed at once.
 const RECONSTRUCTED_ROWS: u32 = 256;
 
@@ -462,7 +464,10 @@ impl SegmentReader for SealedSegment {
         };
         let bytes = view.elements.as_bytes();
         let stride = sealed.settings.dimension * sealed.settings.element.size_bytes();
-        let prefetch = |row: &u32| crate::kernels::prefetch(bytes, *row as usize * stride, stride);
+        let ask = |row: u32, len| crate::kernels::prefetch(bytes, row as usize * stride, len);
+        let prefetch = |row: &u32| ask(*row, stride);
+        // Pages of different rows are looked up at once: a byte of each is asked for first.
+        rows.iter().take(ROWS_TOUCHED).for_each(|&row| ask(row, 1));
         rows.iter().take(ROWS_AHEAD).for_each(prefetch);
         for (index, &row) in rows.iter().enumerate() {
             rows.get(index + ROWS_AHEAD).into_iter().for_each(prefetch);
