@@ -4,7 +4,7 @@ use super::layout::{CHUNK_BYTES, CodeBits, CodeLayout};
 
 /// What one chunk of codes (or one half of it) is multiplied with.
 #[derive(Debug, Clone, Copy)]
-#[repr(C, align(64))]
+#[repr(transparent)]
 pub(super) struct Block(pub [i8; CHUNK_BYTES]);
 
 /// A query rounded to integers: q ≈ scale · (q₁ … q_d), |qᵢ| ≤ 127.
