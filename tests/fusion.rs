@@ -162,7 +162,9 @@ fn hits_have_what_is_asked_for_and_explanations_are_the_queries() {
     // What queries ask for themselves does not count.
     let [v, m, _] = queries(&mut fixture.random).map(|query| query.with_vectors().explain());
     let request = FusionRequest::new([m.rescore("v", vec![0.5; 6], 100), v]).limit(5);
+    let before = fixture.collection.statistics().answered;
     let plain = fixture.collection.fuse(&request).unwrap();
+    assert_eq!(fixture.collection.statistics().answered, before + 2, "each of the queries counts");
     assert!(plain.explanations.is_empty());
     let hits = plain.hits.iter();
     assert!(hits.map(|hit| &hit.point).all(|p| p.payload.is_none() && p.vectors.is_empty()));

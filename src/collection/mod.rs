@@ -286,9 +286,17 @@ impl Collection {
         requests: &[QueryRequest],
         deadline: Deadline,
     ) -> Result<Vec<QueryResponse>> {
-        let snapshot = self.snapshot();
+        self.answer(&self.snapshot(), requests, deadline)
+    }
+
+    fn answer(
+        &self,
+        snapshot: &Snapshot,
+        requests: &[QueryRequest],
+        deadline: Deadline,
+    ) -> Result<Vec<QueryResponse>> {
         let config = &self.0.config;
-        let answers = query::execute(&snapshot, config, requests, deadline, &self.0.pool)?;
+        let answers = query::execute(snapshot, config, requests, deadline, &self.0.pool)?;
         self.0.queries.count(&answers);
         Ok(answers)
     }
@@ -319,7 +327,9 @@ impl Collection {
         request: &FusionRequest,
         deadline: Deadline,
     ) -> Result<FusionResponse> {
-        query::fuse(&self.snapshot(), &self.0.config, request, deadline, &self.0.pool)
+        let snapshot = self.snapshot();
+        let answer = |queries: &[QueryRequest]| self.answer(&snapshot, queries, deadline);
+        query::fuse(&snapshot, &self.0.config, request, answer)
     }
 
     /// Number of points.

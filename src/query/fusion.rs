@@ -5,10 +5,6 @@
 
 use std::collections::HashMap;
 
-use rayon::ThreadPool;
-
-use super::Deadline;
-use super::executor::execute;
 use super::request::{Explanation, Hit, QueryRequest, QueryResponse};
 use crate::error::{Error, Result};
 use crate::model::{CollectionConfig, Include, InvalidInput, PointId, Score, check_range, limits};
@@ -157,23 +153,21 @@ pub struct FusionResponse {
     pub explanations: Vec<Explanation>,
 }
 
-/// Answers all queries from a snapshot, as a batch, and fuses their rankings.
+/// Fuses the rankings of queries, which `execute` answers as a batch from this snapshot.
 ///
 /// # Errors
-/// [`Error::Invalid`], or as [`execute`].
+/// [`Error::Invalid`], or as `execute`.
 pub(crate) fn fuse(
     snapshot: &Snapshot,
     config: &CollectionConfig,
     request: &FusionRequest,
-    deadline: Deadline,
-    pool: &ThreadPool,
+    execute: impl FnOnce(&[QueryRequest]) -> Result<Vec<QueryResponse>>,
 ) -> Result<FusionResponse> {
     request.validate()?;
     let (include, explain) = (Include::NOTHING, request.explain);
     let plain = |query: &QueryRequest| QueryRequest { include, explain, ..query.clone() };
     let queries: Vec<QueryRequest> = request.queries.iter().map(plain).collect();
-    let answers = execute(snapshot, config, &queries, deadline, pool);
-    let answers = answers.map_err(|error| match queries.len() {
+    let answers = execute(&queries).map_err(|error| match queries.len() {
         // Errors of one query alone do not say which it is.
         1 => error.within("queries[0]"),
         _ => error,
