@@ -7,10 +7,10 @@ use crate::query::QueryResponse;
 /// Estimated recalls are summed in so many parts of 1: there are no atomic floats.
 const PARTS: f64 = 1e6;
 
-/// What the queries of a collection came to since it was opened. Fusions are not counted.
+/// What the queries of a collection came to since it was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct QueryStatistics {
-    /// Queries that were answered, each of a batch.
+    /// Queries that were answered, each of a batch and each of those that were fused.
     pub answered: u64,
     /// The sum of [`QueryResponse::estimated_recall`], to six digits of each.
     pub estimated_recall_sum: f64,

@@ -10,6 +10,7 @@
 //! its decoded form ŷ, so that the error of a code weighs as much as q is far from x; for other
 //! maps n = ‖x − μ‖².
 
+use std::borrow::Cow;
 use std::sync::OnceLock;
 
 use half::f16;
@@ -250,19 +251,20 @@ impl Codec {
 
     /// Prepares a query of the field's dimension, scaled to length 1 under cosine.
     pub fn query(&self, vector: &[f32]) -> PrimaryQuery {
-        let mut centred = Vec::new();
         let (vector, offset, factor) = match self.settings.metric {
-            Metric::Dot | Metric::Cosine => (vector, kernels::dot(vector, &self.center), 1.0),
+            Metric::Dot | Metric::Cosine => {
+                (Cow::Borrowed(vector), kernels::dot(vector, &self.center), 1.0)
+            }
             Metric::L2 => {
-                centred.extend_from_slice(vector);
+                let mut centred = vector.to_vec();
                 subtract(&mut centred, &self.center);
                 let offset = -kernels::dot(&centred, &centred);
-                (&*centred, offset, 2.0)
+                (Cow::Owned(centred), offset, 2.0)
             }
         };
         let mapped = match &self.reduction {
-            Some(reduction) => self.map_query(reduction, vector),
-            None => vector.to_vec(),
+            Some(reduction) => self.map_query(reduction, &vector),
+            None => vector.into_owned(),
         };
         self.mapped_query(mapped, offset, factor)
     }

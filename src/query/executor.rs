@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use rayon::ThreadPool;
 use rayon::prelude::*;
+use roaring::RoaringBitmap;
 
 use super::Deadline;
 use super::plan::Plan;
@@ -42,6 +43,15 @@ struct Task<'s> {
 impl Task<'_> {
     fn locate(&self, row: u32) -> Location {
         Location { view: self.index, row }
+    }
+
+    /// Whether a row that the plan scores may be a hit: it is live, has the field, and matches.
+    /// `absent` are the rows without the field.
+    #[inline]
+    fn allows(&self, plan: &Plan<'_>, absent: Option<&RoaringBitmap>, row: u32) -> bool {
+        !self.view.deleted.contains(row)
+            && !absent.is_some_and(|absent| absent.contains(row))
+            && plan.view_filter(self.index as usize).is_none_or(|filter| filter.allows(row))
     }
 }
 
@@ -247,11 +257,7 @@ fn score_codes(
             let mut threshold = top.threshold().0;
             for (row, &score) in (first..end).zip(&*scores) {
                 // Few rows pass the first check; scores of codes are never NaN.
-                if score >= threshold
-                    && !task.view.deleted.contains(row)
-                    && !absent.is_some_and(|absent| absent.contains(row))
-                    && filter.is_none_or(|filter| filter.allows(row))
-                {
+                if score >= threshold && task.allows(plan, absent, row) {
                     top.offer(Score(score), task.locate(row));
                     threshold = top.threshold().0;
                 }
@@ -316,16 +322,11 @@ fn score_dropped(
     rows: &Range<u32>,
     plans: &mut [(&&Plan<'_>, &mut TopK<'_>)],
 ) {
-    let (view, reader) = (task.view, &*task.view.reader);
-    let present = |row: &u32| {
-        let absent = reader.absent(field).is_some_and(|absent| absent.contains(*row));
-        !absent && !view.deleted.contains(*row)
-    };
-    let present: Vec<u32> = rows.clone().filter(present).collect();
+    let reader = &*task.view.reader;
+    let absent = reader.absent(field);
     for (plan, top) in plans {
-        let filter = plan.view_filter(task.index as usize);
-        let allowed = |row: &u32| filter.is_none_or(|filter| filter.allows(*row));
-        let allowed: Vec<u32> = present.iter().copied().filter(allowed).collect();
+        let allowed: Vec<u32> =
+            rows.clone().filter(|&row| task.allows(plan, absent, row)).collect();
         rescore_rows(reader, field, &allowed, &plan.scorer, &mut |row, score| {
             top.offer(score, task.locate(row));
         });
