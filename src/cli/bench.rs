@@ -451,7 +451,8 @@ fn ask_in_turn(collection: &Collection, requests: &[QueryRequest]) -> Result<Ask
         let started = Instant::now();
         let answer = collection.query(request)?;
         asked.latencies.record(started.elapsed());
-        asked.estimated_recall += f64::from(answer.estimated_recall);
+        // Not known is nothing that could be relied on.
+        asked.estimated_recall += f64::from(answer.estimated_recall.unwrap_or(0.0));
         asked.found.push(answer.hits.iter().map(|hit| row(&hit.point.id)).collect());
     }
     Ok(asked)

@@ -72,6 +72,10 @@ pub struct Create {
     /// Multi fields: so many similar vectors of a point are replaced by their mean
     #[arg(long, value_name = "[FIELD=]N")]
     token_pooling: Vec<ForField<usize>>,
+    /// Queries that come are kept to calibrate searches by them: so many at most, 0 keeps none
+    /// [default: 1024]
+    #[arg(long, value_name = "[FIELD=]N")]
+    recent_queries: Vec<ForField<usize>>,
     /// How fields are indexed; without FIELD= all
     #[arg(long, value_name = "[FIELD=]INDEX")]
     index: Vec<ForField<IndexSettings>>,
@@ -91,6 +95,7 @@ impl Create {
         let (single, multi) = (Some(VectorKind::Single), Some(VectorKind::Multi));
         train::apply(&mut config, &self.encoding, multi, |field, value| field.encoding = value)?;
         train::apply(&mut config, &self.token_pooling, multi, |f, n| f.token_pooling = n)?;
+        train::apply(&mut config, &self.recent_queries, None, |f, n| f.recent_queries = n)?;
         train::apply(&mut config, &self.compression, single, |field, value| {
             field.compression = value
         })?;
@@ -278,6 +283,9 @@ fn print(info: &CollectionInfo) {
     if let Some(error) = &info.background_error {
         println!("  background work failed: {error}");
     }
+    for (field, failure) in &info.training_failures {
+        println!("  training of {field}: {failure}");
+    }
 }
 
 /// What was chosen, and the codes that were tried before it.
@@ -331,5 +339,6 @@ fn as_json(info: &CollectionInfo) -> serde_json::Value {
         "sequence": info.sequence,
         "segments": info.segments.iter().map(segment).collect::<Vec<_>>(),
         "background_error": info.background_error,
+        "training_failures": info.training_failures,
     })
 }

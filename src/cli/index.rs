@@ -6,7 +6,7 @@ use std::time::Duration;
 use indicatif::{HumanBytes, HumanDuration};
 use serde_json::{Value, json};
 
-use crate::index::Calibration;
+use crate::index::{Calibration, Choice};
 use crate::{IndexKind, IndexStatus};
 
 /// Recalls whose depth is shown.
@@ -41,18 +41,20 @@ pub fn print(field: &str, status: &IndexStatus) {
                 HumanBytes(*size_bytes)
             );
             println!(
-                "      {:<14} {:>13} {:>7}   measured",
+                "      {:<14} {:>13} {:>7}   expected",
                 "target recall", "search window", "rerank"
             );
             for target in TARGETS {
-                if let Some((depth, recall)) = report.calibration.depth(10, target) {
-                    let window = match depth.is_scan() {
-                        true => "scan".to_owned(),
-                        false => depth.window.to_string(),
-                    };
-                    let rerank = depth.rerank;
-                    println!("      {target:<14} {window:>13} {rerank:>7}   {recall:.4}");
-                }
+                let Some(choice) = report.calibration.depth(10, target) else { continue };
+                let Choice { depth, expected, reached } = choice;
+                let window = match (depth.is_scan(), reached) {
+                    (_, false) => "all vectors".to_owned(),
+                    (true, true) => "scan".to_owned(),
+                    (false, true) => depth.window.to_string(),
+                };
+                let rerank = if reached { depth.rerank.to_string() } else { String::new() };
+                let expected = if reached { expected } else { 1.0 };
+                println!("      {target:<14} {window:>13} {rerank:>7}   {expected:.4}");
             }
         }
     }

@@ -256,5 +256,6 @@ fn info(info: proto::CollectionInfo) -> Result<CollectionInfo> {
         sequence: info.sequence,
         segments: info.segments.into_iter().map(segment).collect::<Result<_>>()?,
         background_error: info.background_error,
+        training_failures: info.training_failures.into_iter().collect(),
     })
 }

@@ -1,12 +1,13 @@
-//! Which codec compresses a new segment: the one in use, or a newly trained one.
+//! Which codec compresses a new segment: one in use that fits its rows, or a newly trained one.
 //!
-//! Segments share the codec of their neighbours, so that sealing only encodes. A merge trains
-//! anew when the codec no longer fits: when it loses more of the merged rows than of those it was
-//! trained on, or when it saw few rows at its time.
+//! Segments share the codec of their neighbours, so that sealing only encodes. What comes later may
+//! be of another kind than what a codec was trained on, so each codec is judged by rows drawn evenly
+//! from every source of the new segment, and the worst source decides. A merge also trains anew when
+//! the codec saw few rows at its time.
 
 use std::sync::Arc;
 
-use lanner_storage::{QueriesEntry, SectionFile, SectionWriter};
+use lanner_storage::{FileEntry, QueriesEntry, SectionFile, SectionWriter};
 
 use super::Inner;
 use super::state::Segments;
@@ -14,24 +15,28 @@ use crate::error::{Error, Result};
 use crate::model::{
     CollectionConfig, InvalidInput, PreparedQueries, TrainingQueries, VectorField, VectorKind,
 };
-use crate::quantization::{TrainedCodec, TrainingSample, sample_rows, stratified, train};
+use crate::quantization::{
+    TrainedCodec, Training, TrainingSample, fits, is_held_out, sample_rows, stratified, train,
+};
 use crate::segment::{
-    BuildSource, FieldEncoder, SegmentReader, check_offsets, finish, sample_vectors, slice,
+    BuildSource, CodedSample, FieldEncoder, SegmentReader, check_offsets, finish, sample_vectors, slice,
     write_folder,
 };
 
 /// Segments of fewer rows are not compressed: they are scanned exactly in no time, and too small
 /// to learn from.
 pub(super) const MIN_ROWS: u64 = 1024;
-/// A codec is trained anew when it loses so many times what it lost of its training rows.
-const DRIFT: f64 = 1.2;
 /// A codec is trained anew when there are so many times the rows it was trained on; that of
 /// encodings earlier, since these have more dimensions than a small segment has rows.
 const GROWTH: usize = 4;
 const ENCODED_GROWTH: usize = 2;
-/// Rows whose loss is compared, at most, and their elements.
-const DRIFT_ROWS: usize = 4096;
-const DRIFT_VALUES: usize = 1 << 22;
+/// Rows of each source that codecs in use are judged by; fewer encodings, which are long.
+const JUDGED_ROWS: u64 = 1536;
+const JUDGED_ENCODINGS: u64 = 384;
+/// Rows of each source that training sees, at least.
+const LEAST_OF_SOURCE: u64 = 512;
+/// Codecs in use that are tried, the newest first.
+const CODECS_TRIED: usize = 3;
 /// Chooses samples and rotations.
 const SEED: u64 = 42;
 
@@ -57,38 +62,54 @@ pub(crate) fn prepare_queries(
 /// Codecs by field, in the order of names.
 pub(super) type Codecs = Vec<Option<Arc<TrainedCodec>>>;
 
+/// For each field the codecs in use, the newest first.
+pub(super) type CurrentCodecs = Vec<Vec<Arc<TrainedCodec>>>;
+
 /// When a codec is trained anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Retrain {
-    /// When there is none.
+    /// When none of those in use fits.
     IfMissing,
-    /// When it no longer fits.
+    /// When it does not fit, or saw few rows.
     IfDrifted,
     /// In any case.
     Always,
 }
 
+/// A field, where it is among the fields, and its training queries.
+#[derive(Clone, Copy)]
+struct Subject<'a> {
+    index: usize,
+    name: &'a str,
+    field: &'a VectorField,
+    queries: Option<&'a QueriesEntry>,
+}
+
 impl Inner {
-    /// The codecs in use: for each field that of the newest of these segments that has one.
+    /// The codecs in use: for each field those of these segments, of which the last is the newest.
     pub(super) fn current_codecs<'s>(
         &self,
         segments: impl DoubleEndedIterator<Item = &'s (dyn SegmentReader + 's)> + Clone,
-    ) -> Codecs {
-        let newest = |field| {
-            segments
-                .clone()
-                .rev()
-                .find_map(|segment| segment.codes(field))
-                .map(|codes| codes.trained().clone())
+    ) -> CurrentCodecs {
+        let in_use = |field| {
+            let mut codecs: Vec<Arc<TrainedCodec>> = Vec::new();
+            for codes in segments.clone().rev().filter_map(|segment| segment.codes(field)) {
+                let trained = codes.trained();
+                let known = codecs.iter().any(|known| Arc::ptr_eq(known, trained));
+                if !known && codecs.len() < CODECS_TRIED {
+                    codecs.push(trained.clone());
+                }
+            }
+            codecs
         };
-        (0..self.config.fields.len()).map(newest).collect()
+        (0..self.config.fields.len()).map(in_use).collect()
     }
 
     /// What compresses a segment of these rows.
     pub(super) fn choose_codecs(
         &self,
         sources: &[BuildSource],
-        current: Codecs,
+        current: CurrentCodecs,
         retrain: Retrain,
         queries: &[QueriesEntry],
     ) -> Result<Codecs> {
@@ -96,54 +117,73 @@ impl Inner {
         let mut codecs = Vec::with_capacity(current.len());
         for (index, ((name, field), current)) in self.config.fields.iter().zip(current).enumerate()
         {
-            let wanted = field.is_compressed() && rows >= MIN_ROWS;
-            codecs.push(match (wanted, current) {
-                (false, _) => None,
-                (true, Some(current)) if retrain == Retrain::IfMissing => Some(current),
-                (true, current) => {
-                    let entry = queries.iter().find(|entry| entry.field == *name);
-                    self.pool
-                        .install(|| self.fit(index, field, sources, current, retrain, entry))?
-                }
-            });
+            if !field.is_compressed() || rows < MIN_ROWS {
+                codecs.push(None);
+                continue;
+            }
+            let queries = queries.iter().find(|entry| entry.field == *name);
+            let subject = Subject { index, name, field, queries };
+            codecs.push(self.pool.install(|| self.fit(subject, sources, &current, retrain))?);
         }
         Ok(codecs)
     }
 
     fn fit(
         &self,
-        index: usize,
-        field: &VectorField,
+        subject: Subject<'_>,
         sources: &[BuildSource],
-        current: Option<Arc<TrainedCodec>>,
+        current: &[Arc<TrainedCodec>],
         retrain: Retrain,
-        queries: Option<&QueriesEntry>,
     ) -> Result<Option<Arc<TrainedCodec>>> {
-        let coded = field.coded();
-        let dimension = coded.dimension;
-        let sample = sample_vectors(sources, (index, field), sample_rows(dimension), SEED)?;
-        let rows = sample.len() / dimension.max(1);
-        if (rows as u64) < MIN_ROWS {
+        let Subject { index, field, .. } = subject;
+        let dimension = field.coded_dimension();
+        let total: u64 = sources.iter().map(BuildSource::live_rows).sum();
+        let sampled = total.min(sample_rows(dimension));
+        let grown = |codec: &TrainedCodec| {
+            retrain == Retrain::IfDrifted
+                && sampled >= (growth(field) * codec.report.trained_rows) as u64
+        };
+        if retrain != Retrain::Always && !current.is_empty() {
+            if let Some(fitting) = fitting(subject, sources, current)?
+                && !grown(fitting)
+            {
+                return Ok(Some(fitting.clone()));
+            }
+            tracing::info!(collection = %self.name, field = index, "no codec in use fits");
+        }
+        let sample = sample_vectors(sources, (index, field), (sampled, LEAST_OF_SOURCE), SEED)?;
+        if ((sample.rows.len() / dimension.max(1)) as u64) < MIN_ROWS {
             return Ok(None);
         }
-        if let Some(current) = &current
-            && retrain == Retrain::IfDrifted
-            && rows < growth(field) * current.report.trained_rows
-        {
-            let judged = rows.min(DRIFT_ROWS).min(DRIFT_VALUES / dimension);
-            let loss = current.codec.loss(&sample[..judged * dimension]);
-            if loss <= DRIFT * current.report.loss {
-                return Ok(Some(current.clone()));
-            }
-            tracing::info!(collection = %self.name, field = index, loss, "the codec drifted");
-        }
+        self.train_codec(subject, &sample, current.first(), retrain)
+    }
+
+    fn train_codec(
+        &self,
+        subject: Subject<'_>,
+        sample: &CodedSample,
+        current: Option<&Arc<TrainedCodec>>,
+        retrain: Retrain,
+    ) -> Result<Option<Arc<TrainedCodec>>> {
+        let Subject { index, name, field, queries } = subject;
         let queries = match queries {
-            Some(entry) => coded_queries(field, &self.read_queries(entry, field)?)?,
-            None => Vec::new(),
+            Some(entry) => Some(self.read_queries(entry, field)?),
+            None => None,
         };
+        let of = |held_out| match &queries {
+            Some(queries) => coded_queries(field, queries, held_out),
+            None => Ok(Vec::new()),
+        };
+        let (queries, held_out_queries) = (of(false)?, of(true)?);
         let started = std::time::Instant::now();
-        let sample = TrainingSample { rows: &sample, queries: &queries, seed: SEED };
-        let trained = match train(&coded, sample) {
+        let sample = TrainingSample {
+            rows: &sample.rows,
+            ends: &sample.ends,
+            queries: &queries,
+            held_out_queries: &held_out_queries,
+            seed: SEED,
+        };
+        let trained = match train(&field.coded(), sample) {
             Ok(trained) => trained,
             Err(error) if retrain == Retrain::Always => {
                 return Err(Error::Internal(format!("a codec cannot be trained: {error}")));
@@ -151,21 +191,43 @@ impl Inner {
             // Nobody asked for it now, and the points have to be sealed.
             Err(error) => {
                 tracing::warn!(collection = %self.name, field = index, %error, "no new codec");
-                return Ok(current);
+                self.note_training(name, Some(format!("no codec could be trained: {error}")));
+                return Ok(current.cloned());
             }
         };
-        if let Some(trained) = &trained {
-            tracing::info!(
-                collection = %self.name,
-                field = index,
-                code = trained.report.chosen().map_or("", |rung| rung.code.as_str()),
-                rows,
-                queries = trained.report.trained_queries,
-                seconds = started.elapsed().as_secs_f64(),
-                "codec trained"
-            );
-        }
-        Ok(trained.map(Arc::new))
+        let trained = match trained {
+            Training::Codec(trained) => trained,
+            Training::NoCodes { ladder } => {
+                let best = ladder.last().and_then(|rung| Some((&rung.code, rung.recall?[1])));
+                let best = best.map_or(String::new(), |(code, kept)| {
+                    format!("; `{code}` keeps {kept:.3} of the nearest among 50 candidates")
+                });
+                let note = format!("no code keeps enough, so that vectors are scanned{best}");
+                tracing::warn!(collection = %self.name, field = index, note, "no codec");
+                self.note_training(name, Some(note));
+                return Ok(None);
+            }
+        };
+        tracing::info!(
+            collection = %self.name,
+            field = index,
+            code = trained.report.chosen().map_or("", |rung| rung.code.as_str()),
+            rows = trained.report.trained_rows,
+            queries = trained.report.trained_queries,
+            seconds = started.elapsed().as_secs_f64(),
+            "codec trained"
+        );
+        self.note_training(name, None);
+        Ok(Some(Arc::new(trained)))
+    }
+
+    /// Notes how the last training of a field failed, or that it did not.
+    fn note_training(&self, field: &str, failure: Option<String>) {
+        let trainings = &mut self.lock().work.trainings;
+        match failure {
+            Some(failure) => trainings.insert(field.to_owned(), failure),
+            None => trainings.remove(field),
+        };
     }
 
     pub(super) fn read_queries(
@@ -193,9 +255,8 @@ impl Inner {
         Ok(PreparedQueries { values: values.to_vec(), offsets })
     }
 
-    /// Makes these the training queries of a field; they are durable when this returns. They are
-    /// used from the next training on.
-    pub(super) fn store_queries(&self, field: &str, queries: &PreparedQueries) -> Result<()> {
+    /// Writes queries into a folder of their own: its number, and the file.
+    pub(super) fn write_queries(&self, queries: &PreparedQueries) -> Result<(u64, FileEntry)> {
         let number = super::optimizer::take_number(&mut self.lock().segments);
         let directory = &*self.store.directory;
         let file = write_folder(directory, &self.segment_folder(number), |temporary| {
@@ -205,6 +266,14 @@ impl Inner {
             writer.write_section(QUERY_OFFSETS, bytemuck::cast_slice(&queries.offsets))?;
             finish(writer, QUERIES_FILE.to_owned())
         })?;
+        Ok((number, file))
+    }
+
+    /// Makes these the training queries of a field; they are durable when this returns. They are
+    /// used from the next training on.
+    pub(super) fn store_queries(&self, field: &str, queries: &PreparedQueries) -> Result<()> {
+        let directory = &*self.store.directory;
+        let (number, file) = self.write_queries(queries)?;
         let entry = QueriesEntry { field: field.to_owned(), number, file };
         let mut replaced = None;
         self.install(|segments: &mut Segments, _| {
@@ -226,13 +295,46 @@ fn growth(field: &VectorField) -> usize {
     }
 }
 
-/// What a codec is trained on of queries: themselves, or the encodings of those of a multi field.
-fn coded_queries(field: &VectorField, queries: &PreparedQueries) -> Result<Vec<f32>> {
-    let Some(encoder) = FieldEncoder::new(field)? else { return Ok(queries.values.clone()) };
-    let chosen = stratified(queries.len() as u64, ENCODED_QUERIES, SEED);
+/// The newest codec that fits the rows of every source.
+fn fitting<'c>(
+    subject: Subject<'_>,
+    sources: &[BuildSource],
+    current: &'c [Arc<TrainedCodec>],
+) -> Result<Option<&'c Arc<TrainedCodec>>> {
+    let Subject { index, field, .. } = subject;
+    let dimension = field.coded_dimension();
+    let judged = match field.kind {
+        VectorKind::Single => JUDGED_ROWS,
+        VectorKind::Multi => JUDGED_ENCODINGS,
+    };
+    let sample = sample_vectors(sources, (index, field), (0, judged), SEED)?;
+    let fits_all = |codec: &&Arc<TrainedCodec>| {
+        let starts = std::iter::once(&0).chain(&sample.ends);
+        let mut sources = starts.zip(&sample.ends);
+        sources.all(|(&start, &end)| {
+            fits(codec, &sample.rows[start * dimension..end * dimension])
+        })
+    };
+    Ok(current.iter().find(fits_all))
+}
+
+/// What a codec is trained on of queries, or judged by: those that are held out, or the others;
+/// of a multi field their encodings.
+fn coded_queries(
+    field: &VectorField,
+    queries: &PreparedQueries,
+    held_out: bool,
+) -> Result<Vec<f32>> {
+    let of: Vec<usize> =
+        (0..queries.len()).filter(|&query| is_held_out(query) == held_out).collect();
+    let get = |query: usize| queries.get(query, field.dimension);
+    let Some(encoder) = FieldEncoder::new(field)? else {
+        return Ok(of.into_iter().flat_map(get).copied().collect());
+    };
+    let chosen = stratified(of.len() as u64, ENCODED_QUERIES, SEED);
     let mut encodings = Vec::with_capacity(chosen.len() * encoder.dimension());
     for query in chosen {
-        encodings.extend(encoder.encode_query(queries.get(query as usize, field.dimension))?);
+        encodings.extend(encoder.encode_query(get(of[query as usize]))?);
     }
     Ok(encodings)
 }

@@ -22,6 +22,8 @@ pub(super) struct IndexWork {
     pub running: Option<Arc<Job>>,
     /// Indexes whose file is damaged; they are dropped and built again.
     pub damaged: BTreeSet<IndexOf>,
+    /// Indexes that are to be measured by the queries that came.
+    pub recalibrate: BTreeSet<IndexOf>,
     failures: BTreeMap<IndexOf, Failure>,
 }
 
@@ -65,6 +67,7 @@ impl IndexWork {
     pub fn forget(&mut self, segments: &[u64]) {
         self.failures.retain(|(segment, _), _| !segments.contains(segment));
         self.damaged.retain(|(segment, _)| !segments.contains(segment));
+        self.recalibrate.retain(|(segment, _)| !segments.contains(segment));
     }
 
     /// Why the index could not be built, if so.

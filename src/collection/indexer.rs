@@ -20,11 +20,13 @@ use super::{IndexStatus, Inner};
 use crate::error::{Error, Result};
 use crate::index::graph::{self, GraphSettings};
 use crate::index::ivf::{self, IvfSettings};
-use crate::index::{BuildProgress, BuiltIndex, Calibration, MAX_ROWS};
+use crate::index::{BuildProgress, BuiltIndex, Calibration, Copies, MAX_ROWS, distinct};
 use crate::kernels::codes::CodeKernel;
-use crate::model::{IndexKind, IndexSettings, VectorField, VectorKind};
-use crate::query::{CalibrationSample, Subject};
-use crate::segment::{FieldCodes, IndexReport, SealedSegment, SegmentReader, write_index};
+use crate::model::{IndexKind, IndexSettings, VectorField};
+use crate::query::Subject;
+use crate::segment::{
+    FieldCodes, FieldIndex, IndexReport, SealedSegment, SegmentReader, write_index,
+};
 
 /// Chooses orders of insertion and first centroids.
 const SEED: u64 = 42;
@@ -33,6 +35,8 @@ const COMPARED: (usize, f32) = (10, 0.95);
 
 enum Task {
     Build(Arc<Job>),
+    /// Measure an index by the queries that came.
+    Recalibrate(Arc<Job>),
     /// Drop a damaged index.
     Drop(IndexOf),
 }
@@ -40,14 +44,35 @@ enum Task {
 /// The build of an index.
 #[derive(Debug)]
 pub(super) struct Job {
-    segment: Arc<SealedSegment>,
-    field: usize,
-    progress: BuildProgress,
-    started: Instant,
+    pub(super) segment: Arc<SealedSegment>,
+    pub(super) field: usize,
+    pub(super) progress: BuildProgress,
+    pub(super) started: Instant,
+}
+
+/// An index, calibrated.
+struct BestIndex {
+    index: BuiltIndex,
+    /// Rows with the same code as one in the index.
+    copies: Vec<[u32; 2]>,
+    report: IndexReport,
+}
+
+/// The rows of a segment with a vector in a field.
+pub(super) fn present(segment: &SealedSegment, field: usize) -> Vec<u32> {
+    let absent = segment.absent(field);
+    let present = |row: &u32| !absent.is_some_and(|absent| absent.contains(*row));
+    (0..segment.rows()).filter(present).collect()
 }
 
 impl Job {
-    fn number(&self) -> u64 {
+    /// A job that begins now.
+    pub(super) fn new(segment: Arc<SealedSegment>, field: usize) -> Self {
+        let (progress, started) = (BuildProgress::default(), Instant::now());
+        Self { segment, field, progress, started }
+    }
+
+    pub(super) fn number(&self) -> u64 {
         self.segment.entry().number
     }
 }
@@ -62,6 +87,14 @@ impl Inner {
                 Task::Build(job) => {
                     let built = self.build_index(&job);
                     self.note_build(&job, built);
+                }
+                Task::Recalibrate(job) => {
+                    let measured = self.recalibrate(&job);
+                    self.lock().work.indexing.running = None;
+                    if let Err(error) = measured {
+                        let number = job.number();
+                        tracing::warn!(collection = %self.name, number, %error, "not recalibrated");
+                    }
                 }
                 Task::Drop(index) => {
                     let dropped = self.drop_index(index);
@@ -111,11 +144,13 @@ impl Inner {
                 .find(|(slot, _)| !merging.contains(&slot.segment.entry().number))
                 .filter(|_| !optimizing);
             if let Some((slot, field)) = found {
-                let (segment, started) = (slot.segment.clone(), now);
-                let progress = BuildProgress::default();
-                let job = Arc::new(Job { segment, field, progress, started });
+                let job = Arc::new(Job::new(slot.segment.clone(), field));
                 state.work.indexing.running = Some(job.clone());
                 return Some(Task::Build(job));
+            }
+            if let Some(job) = self.next_recalibration(&mut state).filter(|_| !optimizing) {
+                state.work.indexing.running = Some(job.clone());
+                return Some(Task::Recalibrate(job));
             }
             state = match state.work.indexing.next_retry(now) {
                 Some(at) => self.wait_for(state, at - now),
@@ -157,18 +192,17 @@ impl Inner {
     }
 
     /// The indexes of a field among which a segment with so many vectors takes the best; none is
-    /// built if there is none. Encodings are calibrated even where all of them are scanned, since
-    /// nothing else says how many candidates have to be re-ranked.
+    /// built if there is none. Codes are calibrated even where all of them are scanned, since nothing
+    /// else says how many candidates have to be re-ranked, and what to expect of it.
     fn index_kinds(&self, field: &VectorField, present: u64) -> &'static [IndexKind] {
         use IndexKind::{Auto, Flat, Graph, Ivf};
         let kind =
             if present < u64::from(self.options.index_rows) { Flat } else { field.index.kind };
-        match (kind, field.kind) {
-            (Graph, _) => &[Graph],
-            (Ivf, _) => &[Ivf],
-            (Auto, _) => &[Ivf, Graph],
-            (Flat, VectorKind::Single) => &[],
-            (Flat, VectorKind::Multi) => &[Flat],
+        match kind {
+            Graph => &[Graph],
+            Ivf => &[Ivf],
+            Auto => &[Ivf, Graph],
+            Flat => &[Flat],
         }
     }
 
@@ -176,6 +210,7 @@ impl Inner {
     pub(super) fn has_index_work(&self, state: &State) -> bool {
         state.work.indexing.running.is_some()
             || !state.work.indexing.damaged.is_empty()
+            || !state.work.indexing.recalibrate.is_empty()
             || self.missing_indexes(state, Instant::now()).next().is_some()
     }
 
@@ -202,21 +237,11 @@ impl Inner {
         if !self.is_sound(&job.segment, |segment, go_on| segment.field_damage(job.field, go_on))? {
             return Ok(());
         }
-        let present =
-            |row: &u32| !job.segment.absent(job.field).is_some_and(|absent| absent.contains(*row));
-        let rows: Vec<u32> = (0..job.segment.rows()).filter(present).collect();
+        let rows = present(&job.segment, job.field);
         let build = || self.best_index(job, name, field, codes, &rows);
-        let Some((index, report)) = self.pool.install(build)? else { return Ok(()) };
-        let number = take_number(&mut self.lock().segments);
-        let folder = self.segment_folder(number);
-        let directory = &*self.store.directory;
-        let segment = job.number();
-        let write = || -> Result<_> {
-            let file = write_index(directory, &folder, &index, &report, field.memory)?;
-            let entry = IndexEntry { segment, field: name.clone(), number, file };
-            Ok((job.segment.open_index(directory, &folder, job.field, &entry)?, entry))
-        };
-        let (opened, entry) = write().inspect_err(|_| self.clear_away(&folder))?;
+        let Some(best) = self.pool.install(build)? else { return Ok(()) };
+        let (opened, entry) = self.write_best(job, (name, field), &best)?;
+        let (number, segment) = (entry.number, job.number());
         let mut published = false;
         self.install(|segments, _| {
             let there = |slot: &SealedSlot| slot.segment.entry().number == segment;
@@ -225,19 +250,73 @@ impl Inner {
         })?;
         match opened {
             Some(opened) if published => job.segment.attach_index(job.field, opened),
-            _ => directory.remove_folder(&folder)?,
+            _ => self.store.directory.remove_folder(&self.segment_folder(number))?,
         }
         tracing::info!(
             collection = %self.name,
             segment,
             field = name,
-            kind = report.kind.as_str(),
+            kind = best.report.kind.as_str(),
             rows = rows.len(),
             seconds = job.started.elapsed().as_secs_f64(),
             published,
             "index built"
         );
         Ok(())
+    }
+
+    /// Writes an index into a folder of its own, and opens it.
+    fn write_best(
+        &self,
+        job: &Job,
+        (name, field): (&str, &VectorField),
+        best: &BestIndex,
+    ) -> Result<(Option<FieldIndex>, IndexEntry)> {
+        let number = take_number(&mut self.lock().segments);
+        let folder = self.segment_folder(number);
+        let directory = &*self.store.directory;
+        let write = || -> Result<_> {
+            let index = (&best.index, &*best.copies);
+            let file = write_index(directory, &folder, index, &best.report, field.memory)?;
+            let entry = IndexEntry {
+                segment: job.number(),
+                field: name.to_owned(),
+                number,
+                file,
+                calibration: None,
+            };
+            Ok((job.segment.open_index(directory, &folder, job.field, &entry)?, entry))
+        };
+        write().inspect_err(|_| self.clear_away(&folder))
+    }
+
+    /// Calibrates the scans of a segment that was just written and is too small for indexes, so that
+    /// it promises what was measured from its first query on. Returns what the manifest has to name.
+    /// What fails is tried again like an index.
+    pub(super) fn calibrate_scans(&self, segment: &Arc<SealedSegment>) -> Vec<IndexEntry> {
+        let calibrate = |(index, (name, field)): (usize, (&String, &VectorField))| {
+            if !self.wants_index(segment, index) || segment.rows() >= self.options.index_rows {
+                return Ok(None);
+            }
+            let Some(codes) = segment.codes(index) else { return Ok(None) };
+            let rows: Vec<u32> = present(segment, index);
+            let job = Job::new(segment.clone(), index);
+            let build = || self.best_index(&job, name, field, codes, &rows);
+            let Some(best) = self.pool.install(build)? else { return Ok(None) };
+            let (opened, entry) = self.write_best(&job, (name, field), &best)?;
+            Ok(opened.map(|opened| {
+                segment.attach_index(index, opened);
+                entry
+            }))
+        };
+        let calibrated = self.config.fields.iter().enumerate().map(calibrate);
+        let note = |calibrated: Result<Option<IndexEntry>>| {
+            calibrated.unwrap_or_else(|error| {
+                tracing::warn!(collection = %self.name, %error, "scans are calibrated later");
+                None
+            })
+        };
+        calibrated.filter_map(note).collect()
     }
 
     /// Removes what a failed build has written, as far as that is possible: it may be the lack of
@@ -275,8 +354,8 @@ impl Inner {
             let indexes = &mut segments.manifest.indexes;
             indexes.retain(|entry| entry.segment != number || kept.contains(entry));
         })?;
-        for entry in dropped {
-            self.store.directory.remove_folder(&self.segment_folder(entry.number))?;
+        for number in dropped.iter().flat_map(IndexEntry::numbers) {
+            self.store.directory.remove_folder(&self.segment_folder(number))?;
         }
         Ok(())
     }
@@ -313,25 +392,27 @@ impl Inner {
         field: &VectorField,
         codes: &FieldCodes,
         rows: &[u32],
-    ) -> Result<Option<(BuiltIndex, IndexReport)>> {
+    ) -> Result<Option<BestIndex>> {
         let kinds = self.index_kinds(field, rows.len() as u64);
-        let queries = self.lock().segments.manifest.queries.clone();
-        let sample = match queries.iter().find(|entry| entry.field == name) {
-            Some(entry) => {
-                CalibrationSample::from_queries(name, field, &self.read_queries(entry, field)?)?
-            }
-            None => CalibrationSample::from_rows(name, (job.field, field), &*job.segment, rows)?,
+        let sample = self.calibration_sample(job, (name, field), rows)?;
+        // One of equal rows stands for all of them in an index; a scan meets them anyway.
+        let (different, copies) = match kinds {
+            [IndexKind::Flat] => (Vec::new(), Vec::new()),
+            _ => distinct(rows, |row| codes.record(row)),
         };
         let mut built = Vec::new();
         for &kind in kinds {
-            let index = build(kind, codes, rows, field.index, &job.progress);
+            let index = build(kind, codes, &different, field.index, &job.progress);
             let Some(index) = index else { return Ok(None) };
             built.push(index);
         }
         let reader: Arc<dyn SegmentReader> = job.segment.clone();
         let subject = Subject::new(reader, &self.config, job.field, codes, &sample)?;
-        let measured: Vec<Calibration> =
-            built.iter().map(|index| subject.calibrate(codes, index.view().as_ref())).collect();
+        let calibrate = |index: &BuiltIndex| {
+            let view = index.view();
+            subject.calibrate(codes, view.as_ref().map(|view| (view, Copies::new(&copies))))
+        };
+        let measured: Vec<Calibration> = built.iter().map(calibrate).collect();
         let (k, target) = COMPARED;
         let costs: Vec<(IndexKind, f32)> = kinds
             .iter()
@@ -342,7 +423,7 @@ impl Inner {
         let best = candidates.min_by(|a, b| a.1.1.total_cmp(&b.1.1));
         Ok(best.map(|((index, calibration), _)| {
             let report = report(&index, calibration, costs.clone());
-            (index, report)
+            BestIndex { index, copies, report }
         }))
     }
 
@@ -385,8 +466,9 @@ impl Inner {
             let job = running.filter(|job| job.number() == number && job.field == field);
             let status = match (segment.index(field), job) {
                 (Some(index), _) => {
-                    let (report, size_bytes) = (index.report().clone(), index.size_bytes());
-                    IndexStatus::Ready { report, size_bytes }
+                    let calibration = Calibration::clone(&index.calibration());
+                    let report = IndexReport { calibration, ..index.report().clone() };
+                    IndexStatus::Ready { report, size_bytes: index.size_bytes() }
                 }
                 (None, Some(job)) => IndexStatus::Building {
                     done: job.progress.done.load(Ordering::Relaxed),

@@ -23,6 +23,8 @@ pub struct CollectionInfo {
     /// Why background work failed, if it did and was not tried again yet, or which segments are
     /// damaged and left as they are.
     pub background_error: Option<String>,
+    /// Why fields have no newly trained codec, by name: none keeps enough, or training failed.
+    pub training_failures: BTreeMap<String, String>,
 }
 
 /// What a segment consists of.
@@ -116,6 +118,7 @@ impl Collection {
             sequence: segments.sequence,
             segments: sealed.chain(memory.filter(|segment| segment.rows > 0)).collect(),
             background_error: state.work.error.clone().or_else(|| state.work.damage()),
+            training_failures: state.work.trainings.clone(),
         }
     }
 

@@ -9,7 +9,9 @@ mod index_work;
 mod indexer;
 mod info;
 mod optimizer;
+mod recalibration;
 mod record;
+mod reservoir;
 mod state;
 mod statistics;
 mod writer;
@@ -20,12 +22,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use lanner_storage::{Catalog, DatabaseLock, Directory, SegmentEntry};
+use lanner_storage::{Catalog, DatabaseLock, Directory, IndexEntry, SegmentEntry};
 use roaring::RoaringBitmap;
 
 use self::codecs::Retrain;
 pub use self::info::{CollectionInfo, IndexStatus, SegmentInfo};
 use self::record::Operation;
+use self::reservoir::Reservoir;
 use self::state::SealedSlot;
 use self::statistics::QueryCounters;
 pub use self::statistics::QueryStatistics;
@@ -91,6 +94,8 @@ struct Inner {
     changed: Condvar,
     snapshot: ArcSwap<Snapshot>,
     queries: QueryCounters,
+    /// For each field, some of the queries that came.
+    reservoirs: Vec<Reservoir>,
     cancelled: AtomicBool,
     /// The threads that seal and merge, and that build indexes.
     workers: Mutex<Vec<JoinHandle<()>>>,
@@ -118,6 +123,8 @@ impl Collection {
         id: u32,
         config: CollectionConfig,
     ) -> Result<Self> {
+        let reservoirs = config.fields.values().map(|field| Reservoir::new(field.recent_queries));
+        let reservoirs = reservoirs.collect();
         let inner = Arc::new(Inner {
             name,
             id,
@@ -130,6 +137,7 @@ impl Collection {
             changed: Condvar::new(),
             snapshot: ArcSwap::default(),
             queries: QueryCounters::default(),
+            reservoirs,
             cancelled: AtomicBool::new(false),
             workers: Mutex::default(),
         });
@@ -296,7 +304,8 @@ impl Collection {
         deadline: Deadline,
     ) -> Result<Vec<QueryResponse>> {
         let config = &self.0.config;
-        let answers = query::execute(snapshot, config, requests, deadline, &self.0.pool)?;
+        let note = |field: usize, query: &[f32]| self.0.note_query(field, query);
+        let answers = query::execute(snapshot, config, (requests, &note), deadline, &self.0.pool)?;
         self.0.queries.count(&answers);
         Ok(answers)
     }
@@ -507,6 +516,7 @@ impl Inner {
         }
         let mut manifest = manifest;
         self.open_indexes(&state.segments.sealed, &mut manifest);
+        self.restore_recent_queries(&manifest.recent_queries);
         self.sweep(&manifest)?;
         let after = manifest.sealed_through;
         state.segments.sequence = after;
@@ -540,8 +550,9 @@ impl Inner {
     fn sweep(&self, manifest: &lanner_storage::Manifest) -> Result<()> {
         for name in self.store.directory.list(&self.folder())? {
             let segments = manifest.segments.iter().map(|entry| entry.number);
-            let numbers = segments.chain(manifest.queries.iter().map(|entry| entry.number));
-            let numbers = numbers.chain(manifest.indexes.iter().map(|entry| entry.number));
+            let queries = manifest.queries.iter().chain(&manifest.recent_queries);
+            let numbers = segments.chain(queries.map(|entry| entry.number));
+            let numbers = numbers.chain(manifest.indexes.iter().flat_map(IndexEntry::numbers));
             let listed = { numbers }.any(|number| number.to_string() == name);
             if !listed {
                 tracing::info!(collection = %self.name, folder = %name, "leftover removed");

@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use lanner_storage::{Batch, StorageError, Sync};
+use lanner_storage::{Batch, IndexEntry, StorageError, Sync};
 
 use super::Inner;
-use super::codecs::{Codecs, MIN_ROWS, Retrain};
+use super::codecs::{CurrentCodecs, MIN_ROWS, Retrain};
 use super::index_work::IndexWork;
 use super::state::{SealedSlot, Segments, translate};
 use super::writer::{State, Stop};
@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::segment::{BuildPlan, BuildSource, SealedSegment, SegmentReader, build_segment};
 
 /// A segment with this share of deleted rows is rewritten.
-const REWRITE_DELETED_SHARE: f64 = 0.2;
+pub(super) const REWRITE_DELETED_SHARE: f64 = 0.2;
 /// So many segments of one size class are merged into one.
 const MERGE_FAN_IN: usize = 8;
 
@@ -37,6 +37,8 @@ pub(super) struct Work {
     /// Segments that were found damaged when they were to be merged, by number, and how. They
     /// stay as they are until the collection is reopened.
     pub damaged: BTreeMap<u64, String>,
+    /// Why fields have no newly trained codec, by name.
+    pub trainings: BTreeMap<String, String>,
     /// What the indexer does.
     pub indexing: IndexWork,
 }
@@ -47,6 +49,12 @@ impl Work {
         let reasons: Vec<&str> = self.damaged.values().map(String::as_str).collect();
         (!reasons.is_empty()).then(|| reasons.join("; "))
     }
+}
+
+/// A segment that was written, and the calibrations of its scans, which the manifest has to name.
+struct BuiltSegment {
+    segment: Arc<SealedSegment>,
+    indexes: Vec<IndexEntry>,
 }
 
 enum Task {
@@ -166,7 +174,8 @@ impl Inner {
             let now = segments.frozen.remove(0);
             segments.manifest.sealed_through = now.last_sequence;
             batch.truncate_journal(self.id, now.last_sequence);
-            segments.sealed.extend(built.map(|segment| {
+            segments.sealed.extend(built.map(|BuiltSegment { segment, indexes }| {
+                segments.manifest.indexes.extend(indexes);
                 let deleted = translate(&sources, &[now.deleted]);
                 SealedSlot { segment, dirty: !deleted.is_empty(), deleted: Arc::new(deleted) }
             }));
@@ -218,7 +227,11 @@ impl Inner {
         self.install(|segments, batch| {
             let now: Vec<_> = members(segments, numbers).map(|slot| slot.deleted.clone()).collect();
             let deleted = translate(&sources, &now);
-            let merged = built.map(|segment| SealedSlot {
+            let (segment, new) = match built {
+                Some(BuiltSegment { segment, indexes }) => (Some(segment), indexes),
+                None => (None, Vec::new()),
+            };
+            let merged = segment.map(|segment| SealedSlot {
                 segment,
                 dirty: !deleted.is_empty(),
                 deleted: Arc::new(deleted),
@@ -234,9 +247,10 @@ impl Inner {
             let (gone, left) = std::mem::take(&mut segments.manifest.indexes)
                 .into_iter()
                 .partition(|entry| numbers.contains(&entry.segment));
-            let gone: Vec<lanner_storage::IndexEntry> = gone;
-            indexes = gone.into_iter().map(|entry| entry.number).collect();
+            let gone: Vec<IndexEntry> = gone;
+            indexes = gone.iter().flat_map(IndexEntry::numbers).collect::<Vec<u64>>();
             segments.manifest.indexes = left;
+            segments.manifest.indexes.extend(new);
         })?;
         self.cancel_index_of(numbers);
         for number in numbers.iter().chain(&indexes) {
@@ -270,9 +284,9 @@ impl Inner {
         &self,
         number: u64,
         sources: &[BuildSource],
-        current: Codecs,
+        current: CurrentCodecs,
         retrain: Retrain,
-    ) -> Result<Option<Arc<SealedSegment>>> {
+    ) -> Result<Option<BuiltSegment>> {
         if sources.iter().all(|source| source.live_rows() == 0) {
             return Ok(None);
         }
@@ -300,7 +314,9 @@ impl Inner {
             seconds = started.elapsed().as_secs_f64(),
             "segment written"
         );
-        Ok(Some(Arc::new(segment)))
+        let segment = Arc::new(segment);
+        let indexes = self.calibrate_scans(&segment);
+        Ok(Some(BuiltSegment { segment, indexes }))
     }
 
     /// Changes the list of segments: in the catalog first, then for queries.

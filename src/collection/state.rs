@@ -8,6 +8,7 @@ use std::sync::Arc;
 use lanner_storage::{Batch, Manifest};
 use roaring::RoaringBitmap;
 
+use super::optimizer::REWRITE_DELETED_SHARE;
 use super::record::Operation;
 use crate::error::{Error, Result};
 use crate::model::{PointBatch, PointId};
@@ -140,6 +141,11 @@ impl Segments {
         if self.active.last_sequence > 0 {
             self.frozen.push(std::mem::take(&mut self.active));
         }
+    }
+
+    /// Whether a sealed segment has so many deleted rows that it is worth rewriting.
+    pub fn is_worn(&self) -> bool {
+        self.sealed.iter().any(|slot| slot.deleted_share() >= REWRITE_DELETED_SHARE)
     }
 
     /// The segments as queries see them.

@@ -12,7 +12,9 @@ const PARTS: f64 = 1e6;
 pub struct QueryStatistics {
     /// Queries that were answered, each of a batch and each of those that were fused.
     pub answered: u64,
-    /// The sum of [`QueryResponse::estimated_recall`], to six digits of each.
+    /// Those of them with an [estimate](QueryResponse::estimated_recall).
+    pub estimated: u64,
+    /// The sum of their estimates, to six digits of each.
     pub estimated_recall_sum: f64,
 }
 
@@ -20,20 +22,24 @@ pub struct QueryStatistics {
 #[derive(Debug, Default)]
 pub(super) struct QueryCounters {
     answered: AtomicU64,
+    estimated: AtomicU64,
     recall_parts: AtomicU64,
 }
 
 impl QueryCounters {
     pub fn count(&self, answers: &[QueryResponse]) {
-        let parts = answers.iter().map(|answer| f64::from(answer.estimated_recall) * PARTS);
+        let estimates = || answers.iter().filter_map(|answer| answer.estimated_recall);
+        let parts = estimates().map(|recall| f64::from(recall) * PARTS);
         // Relaxed: each number alone is right.
         self.recall_parts.fetch_add(parts.map(|parts| parts as u64).sum(), Ordering::Relaxed);
+        self.estimated.fetch_add(estimates().count() as u64, Ordering::Relaxed);
         self.answered.fetch_add(answers.len() as u64, Ordering::Relaxed);
     }
 
     pub fn read(&self) -> QueryStatistics {
         let parts = self.recall_parts.load(Ordering::Relaxed);
         let answered = self.answered.load(Ordering::Relaxed);
-        QueryStatistics { answered, estimated_recall_sum: parts as f64 / PARTS }
+        let estimated = self.estimated.load(Ordering::Relaxed);
+        QueryStatistics { answered, estimated, estimated_recall_sum: parts as f64 / PARTS }
     }
 }

@@ -119,6 +119,9 @@ impl Inner {
         if state.segments.active.segment.size_bytes() >= self.options.seal_bytes {
             state.segments.freeze();
             self.changed.notify_all();
+        } else if state.segments.is_worn() {
+            // Some segment has become worth rewriting.
+            self.changed.notify_all();
         }
         self.publish(&state);
         // Only now: whoever has an answer finds its write in the next query.

@@ -40,6 +40,12 @@ impl Beam {
         }
     }
 
+    /// The score of the last row of the window, once it is full.
+    #[inline]
+    pub fn window_threshold(&self) -> f32 {
+        self.entries.get(self.window - 1).map_or(f32::NEG_INFINITY, |&last| score_of(last))
+    }
+
     /// Offers a row that was not offered before.
     #[inline]
     pub fn push(&mut self, score: f32, row: u32) {
@@ -86,12 +92,19 @@ impl Beam {
     }
 }
 
+/// A score and a row, not expanded; better entries are smaller.
 #[inline]
-fn entry(score: f32, row: u32) -> u64 {
+pub(super) fn entry(score: f32, row: u32) -> u64 {
     // The order of floats as unsigned integers: negative ones reversed, positive ones above them.
     let bits = score.to_bits();
     let rising = if bits >> 31 == 1 { !bits } else { bits | 1 << 31 };
     u64::from(!rising) << 32 | u64::from(row) << 1
+}
+
+/// The score and the row of an entry.
+#[inline]
+pub(super) fn parts_of(entry: u64) -> (f32, u32) {
+    (score_of(entry), row_of(entry))
 }
 
 #[inline]

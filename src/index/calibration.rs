@@ -1,17 +1,31 @@
 //! Which depth of search reaches which recall: measured for each index on sample queries, and kept
 //! with it, so that a query can ask for a recall instead of a depth.
+//!
+//! The sample is halved. One half chooses: a depth reaches a target if its mean recall there, less
+//! the standard error, does. The other half reports: what is expected of a depth is a lower
+//! confidence bound of its recall there, so that having chosen the luckiest of many depths does not
+//! flatter the estimate.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 /// The recall that a query gets which asks for nothing.
 pub const DEFAULT_TARGET_RECALL: f32 = 0.98;
+/// How much less than the target a group of like queries may get.
+const GROUP_SLACK: f32 = 0.01;
+/// One-sided 95% confidence.
+const CONFIDENCE: f32 = 1.645;
+/// How alike the neighbours of one query are in being missed (the intraclass correlation) where
+/// nothing was missed, so that it cannot be measured. Chosen with caution.
+const WITHIN_QUERY: f32 = 0.3;
 
 /// How far a search goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Depth {
     /// Rows of a graph that are expanded, or lists that are scanned; or [`Self::SCAN`].
     pub window: usize,
-    /// Best rows by their primary codes that are scored again.
+    /// Best rows by their primary codes that are scored again; equal scores count as one.
     pub rerank: usize,
 }
 
@@ -32,19 +46,111 @@ pub struct CalibrationPoint {
     pub k: usize,
     /// How far the search went.
     pub depth: Depth,
-    /// Mean share of the exact k nearest rows that were found.
+    /// Mean share of the exact k nearest rows that were found, by the half of the queries that
+    /// chooses.
     pub recall: f32,
     /// Standard error of that mean.
     pub error: f32,
+    /// What the group of like queries comes to that finds least.
+    pub worst: f32,
+    /// Lower confidence bound of the recall, by the half of the queries that reports.
+    pub expected: f32,
     /// Bytes that were read for it, scattered ones counting more: what searches are compared by.
     pub cost: f32,
 }
 
 impl CalibrationPoint {
-    /// A mean counts less its standard error, so that a lucky sample does not promise too much.
+    /// A mean counts less its standard error, so that a lucky sample does not promise too much, and
+    /// no kind of query may get much less.
     fn reaches(&self, target: f32) -> bool {
-        self.recall - self.error >= target
+        self.recall - self.error >= target && self.worst + GROUP_SLACK >= target
     }
+}
+
+/// The share of k that one query of a sample found.
+#[derive(Debug, Clone, Copy)]
+pub struct Measured {
+    /// The share.
+    pub recall: f32,
+    /// The groups of like queries that it belongs to: of few large ones, and of many small ones.
+    pub groups: [usize; 2],
+    /// Whether it stands for the queries that come. If not, it is there so that nothing is lost for
+    /// its group.
+    pub counts: bool,
+}
+
+/// Summary of what the queries of a sample found.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Summary {
+    /// See [`CalibrationPoint::recall`].
+    pub recall: f32,
+    /// See [`CalibrationPoint::error`].
+    pub error: f32,
+    /// See [`CalibrationPoint::worst`].
+    pub worst: f32,
+    /// See [`CalibrationPoint::expected`].
+    pub expected: f32,
+}
+
+/// Groups of fewer queries say nothing.
+const LEAST_OF_GROUP: usize = 16;
+
+impl Summary {
+    /// Of k nearest rows each; every other query chooses, the others report.
+    pub fn of(found: &[Measured], k: usize) -> Self {
+        let half = |parity: usize| {
+            let counts = found.iter().filter(|measured| measured.counts);
+            let of_half = counts.enumerate().filter(move |(index, _)| index % 2 == parity);
+            of_half.map(|(_, measured)| measured.recall).collect::<Vec<f32>>()
+        };
+        let choosing = half(0);
+        let (recall, error) = mean_and_error(&choosing);
+        let reporting = half(1);
+        let reporting = if reporting.is_empty() { &choosing } else { &reporting };
+        let worst = [0, 1].map(|level| worst_group(found, level));
+        let worst = worst[0].min(worst[1]);
+        Self { recall, error, worst, expected: lower_bound(reporting, k) }
+    }
+}
+
+/// The recall of the group that finds least, with the standard error that may be an accident.
+fn worst_group(found: &[Measured], level: usize) -> f32 {
+    let mut groups: BTreeMap<usize, Vec<f32>> = BTreeMap::new();
+    for measured in found {
+        groups.entry(measured.groups[level]).or_default().push(measured.recall);
+    }
+    let groups = groups.values().filter(|recalls| recalls.len() >= LEAST_OF_GROUP);
+    let of_group = |recalls: &Vec<f32>| {
+        let (mean, error) = mean_and_error(recalls);
+        mean + error
+    };
+    groups.map(of_group).fold(1.0, f32::min)
+}
+
+fn mean_and_error(values: &[f32]) -> (f32, f32) {
+    let count = values.len().max(1) as f32;
+    let mean = values.iter().sum::<f32>() / count;
+    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f32>() / count;
+    (mean, (variance / count).sqrt())
+}
+
+/// The lower end of Wilson's interval (1927) of the mean of recalls of k rows each. As many trials are
+/// counted as have the variance that was seen, but no more than k rows of a query that are missed
+/// alike would be: where nothing was missed at all, something may be.
+pub fn lower_bound(recalls: &[f32], k: usize) -> f32 {
+    if recalls.is_empty() {
+        return 0.0;
+    }
+    let (mean, error) = mean_and_error(recalls);
+    let count = recalls.len() as f32;
+    let rows = k as f32 / (1.0 + WITHIN_QUERY * (k as f32 - 1.0));
+    let most = count * rows.max(1.0);
+    let seen = if error > 0.0 { mean * (1.0 - mean) / (error * error) } else { most };
+    let trials = seen.clamp(1.0, most);
+    let square = CONFIDENCE * CONFIDENCE;
+    let center = mean + square / (2.0 * trials);
+    let half = CONFIDENCE * (mean * (1.0 - mean) / trials + square / (4.0 * trials * trials)).sqrt();
+    ((center - half) / (1.0 + square / trials)).clamp(0.0, 1.0)
 }
 
 /// What was measured, for each k the points that no other one beats, from little work to much.
@@ -57,87 +163,143 @@ pub struct Calibration {
     pub from_user: bool,
     /// The measured points.
     pub points: Vec<CalibrationPoint>,
+    /// Scans of all codes.
+    #[serde(default)]
+    pub scans: Vec<CalibrationPoint>,
+    /// Scans of the codes of rows that are not near the query: what a filter or deletions leave that
+    /// have to do with it.
+    #[serde(default)]
+    pub far_scans: Vec<CalibrationPoint>,
+}
+
+/// What a calibration says about a target.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Choice {
+    /// How far to search.
+    pub depth: Depth,
+    /// The recall that is expected of it.
+    pub expected: f32,
+    /// Whether that is what was asked for; if not, it is the most that was measured.
+    pub reached: bool,
 }
 
 impl Calibration {
-    /// Keeps of all measured points those that no other one of the same k beats.
-    pub fn new(queries: usize, from_user: bool, mut measured: Vec<CalibrationPoint>) -> Self {
-        measured.sort_by(|a, b| {
-            (a.k, a.cost).partial_cmp(&(b.k, b.cost)).unwrap_or(std::cmp::Ordering::Equal)
-        });
-        let mut points: Vec<CalibrationPoint> = Vec::new();
-        for point in measured {
-            let better =
-                points.last().is_none_or(|last| last.k != point.k || point.recall > last.recall);
-            if better {
-                points.push(point);
-            }
+    /// Keeps of all measured points those that no other one of the same k beats. Scans compete with
+    /// searches of the index.
+    pub fn new(
+        (queries, from_user): (usize, bool),
+        measured: Vec<CalibrationPoint>,
+        scans: Vec<CalibrationPoint>,
+        far_scans: Vec<CalibrationPoint>,
+    ) -> Self {
+        let mut all = measured;
+        all.extend_from_slice(&scans);
+        let points = unbeaten(all);
+        let (scans, far_scans) = (unbeaten(scans), unbeaten(far_scans));
+        Self { queries, from_user, points, scans, far_scans }
+    }
+
+    /// The least work that reaches a recall for `hits` nearest rows; the most that was measured if
+    /// nothing reaches it. `None` if nothing was measured.
+    pub fn depth(&self, hits: usize, target: f32) -> Option<Choice> {
+        choose(&self.points, hits, target)
+    }
+
+    /// The same for scans of codes alone. `far` if it is about what a filter leaves: then both kinds
+    /// of scans have to reach it.
+    pub fn scan(&self, hits: usize, target: f32, far: bool) -> Option<Choice> {
+        let near = choose(&self.scans, hits, target)?;
+        if !far {
+            return Some(near);
         }
-        Self { queries, from_user, points }
+        let far = choose(&self.far_scans, hits, target)?;
+        let rerank = near.depth.rerank.max(far.depth.rerank);
+        Some(Choice {
+            depth: Depth { rerank, ..near.depth },
+            expected: near.expected.min(far.expected),
+            reached: near.reached && far.reached,
+        })
     }
 
-    /// The least work that reaches a recall for `hits` nearest rows, and the recall that is
-    /// expected of it; the most that was measured if nothing reaches it. `None` if nothing was
-    /// measured.
-    pub fn depth(&self, hits: usize, target: f32) -> Option<(Depth, f32)> {
-        let of = |k: usize| {
-            let points = self.of(k);
-            points.iter().find(|point| point.reaches(target)).or(points.last())
-        };
-        // The measured k from which `hits` is reached by going on in proportion.
-        let k = self.nearest_k(hits);
-        let point = of(k)?;
-        let scale = (hits as f64 / k as f64).max(1.0);
-        let scaled = |count: usize| (count as f64 * scale).ceil() as usize;
-        let mut depth =
-            Depth { window: scaled(point.depth.window), rerank: scaled(point.depth.rerank) };
-        // More was measured for a larger k than going on in proportion says is needed.
-        let larger = self.points.partition_point(|point| point.k < hits);
-        if let Some(larger) = self.points.get(larger).and_then(|point| of(point.k)) {
-            depth.window = depth.window.min(larger.depth.window);
-            depth.rerank = depth.rerank.min(larger.depth.rerank).max(hits);
-        }
-        Some((depth, point.recall))
-    }
-
-    /// Whether some measured depth reaches a recall for `hits` nearest rows.
-    pub fn reaches(&self, hits: usize, target: f32) -> bool {
-        let k = self.nearest_k(hits);
-        self.of(k).iter().any(|point| point.reaches(target))
-    }
-
-    /// The recall that was measured for the widest search that goes no further than this one;
-    /// `None` if none was measured.
+    /// The recall that is expected of the widest search that was measured and goes no further than
+    /// this one; `None` if none was measured.
     pub fn expected(&self, hits: usize, depth: Depth) -> Option<f32> {
-        let k = self.nearest_k(hits);
+        let points = if depth.is_scan() { &self.scans } else { &self.points };
+        let k = nearest_k(points, hits);
         let scale = (hits as f64 / k as f64).max(1.0);
         let reach = |count: usize| count as f64 * scale;
         let within = |point: &&CalibrationPoint| {
-            reach(point.depth.window) <= depth.window as f64
+            reach(point.depth.window.min(depth.window)) <= depth.window as f64
+                && point.depth.window <= depth.window
                 && reach(point.depth.rerank) <= depth.rerank as f64
         };
-        self.of(k).iter().filter(within).map(|point| point.recall).reduce(f32::max)
-    }
-
-    /// The largest measured k up to `hits`, or else the smallest.
-    fn nearest_k(&self, hits: usize) -> usize {
-        let above = self.points.partition_point(|point| point.k <= hits);
-        let nearest = self.points.get(above.saturating_sub(1));
-        nearest.map_or(hits, |point| point.k)
-    }
-
-    /// The points of a k: they are in its order.
-    fn of(&self, k: usize) -> &[CalibrationPoint] {
-        let first = self.points.partition_point(|point| point.k < k);
-        let rest = &self.points[first..];
-        &rest[..rest.partition_point(|point| point.k == k)]
+        of(points, k).iter().filter(within).map(|point| point.expected).reduce(f32::max)
     }
 
     /// The work that a target takes, for comparing indexes; infinite if it is not reached.
     pub fn cost(&self, k: usize, target: f32) -> f32 {
         let reaches = |point: &&CalibrationPoint| point.recall >= target;
-        self.of(k).iter().find(reaches).map_or(f32::INFINITY, |point| point.cost)
+        of(&self.points, k).iter().find(reaches).map_or(f32::INFINITY, |point| point.cost)
     }
+}
+
+/// The points that no other one of the same k beats, from little work to much.
+fn unbeaten(mut measured: Vec<CalibrationPoint>) -> Vec<CalibrationPoint> {
+    measured.sort_by(|a, b| {
+        (a.k, a.cost).partial_cmp(&(b.k, b.cost)).unwrap_or(std::cmp::Ordering::Equal)
+    });
+    let mut points: Vec<CalibrationPoint> = Vec::new();
+    for point in measured {
+        let better = points.last().is_none_or(|last| {
+            last.k != point.k
+                || point.recall - point.error > last.recall - last.error
+                || point.worst > last.worst
+        });
+        if better {
+            points.push(point);
+        }
+    }
+    points
+}
+
+fn choose(points: &[CalibrationPoint], hits: usize, target: f32) -> Option<Choice> {
+    let best = |k: usize| {
+        let points = of(points, k);
+        let reached = points.iter().find(|point| point.reaches(target));
+        let most = || points.iter().reduce(|a, b| if b.recall > a.recall { b } else { a });
+        reached.map(|point| (point, true)).or_else(|| most().map(|point| (point, false)))
+    };
+    // The measured k from which `hits` is reached by going on in proportion.
+    let k = nearest_k(points, hits);
+    let (point, mut reached) = best(k)?;
+    let scale = (hits as f64 / k as f64).max(1.0);
+    let scaled = |count: usize| (count as f64 * scale).ceil() as usize;
+    let mut depth = Depth { window: scaled(point.depth.window), rerank: scaled(point.depth.rerank) };
+    let mut expected = point.expected;
+    // More was measured for a larger k than going on in proportion says is needed.
+    let larger = points.partition_point(|point| point.k < hits);
+    if let Some((larger, reaches)) = points.get(larger).and_then(|point| best(point.k)) {
+        depth.window = depth.window.min(larger.depth.window);
+        depth.rerank = depth.rerank.min(larger.depth.rerank).max(hits);
+        if larger.k > k && hits > k {
+            expected = expected.min(larger.expected);
+            reached &= reaches;
+        }
+    }
+    Some(Choice { depth, expected, reached })
+}
+
+/// The largest measured k up to `hits`, or else the smallest.
+fn nearest_k(points: &[CalibrationPoint], hits: usize) -> usize {
+    let above = points.partition_point(|point| point.k <= hits);
+    points.get(above.saturating_sub(1)).map_or(hits, |point| point.k)
+}
+
+/// The points of a k: they are in its order.
+fn of(points: &[CalibrationPoint], k: usize) -> &[CalibrationPoint] {
+    let first = points.partition_point(|point| point.k < k);
+    let rest = &points[first..];
+    &rest[..rest.partition_point(|point| point.k == k)]
 }
 
 #[cfg(test)]
@@ -145,61 +307,107 @@ mod tests {
     use super::*;
 
     fn point(k: usize, window: usize, rerank: usize, recall: f32, cost: f32) -> CalibrationPoint {
-        CalibrationPoint { k, depth: Depth { window, rerank }, recall, error: 0.004, cost }
+        let (error, worst, expected) = (0.004, 1.0, recall - 0.01);
+        let depth = Depth { window, rerank };
+        CalibrationPoint { k, depth, recall, error, worst, expected, cost }
+    }
+
+    fn calibration(points: Vec<CalibrationPoint>) -> Calibration {
+        let scans = points.iter().copied().filter(|point| point.depth.is_scan()).collect();
+        Calibration::new((9, true), points, scans, Vec::new())
     }
 
     #[test]
     fn the_least_work_that_reaches_a_target_is_taken() {
-        let calibration = Calibration::new(
-            9,
-            true,
-            vec![
-                point(10, 64, 50, 0.99, 8.0),
-                point(10, 8, 20, 0.91, 1.0),
-                point(10, 16, 20, 0.96, 2.0),
-                point(10, 16, 30, 0.955, 2.5),
-                point(100, 64, 150, 0.95, 9.0),
-                point(100, 128, 300, 0.99, 18.0),
-            ],
-        );
+        let calibration = calibration(vec![
+            point(10, 64, 50, 0.99, 8.0),
+            point(10, 8, 20, 0.91, 1.0),
+            point(10, 16, 20, 0.96, 2.0),
+            point(10, 16, 30, 0.955, 2.5),
+            point(100, 64, 150, 0.95, 9.0),
+            point(100, 128, 300, 0.99, 18.0),
+        ]);
         assert_eq!(calibration.points.len(), 5, "a point that is beaten is dropped");
         let depth = |hits, target| {
-            let (Depth { window, rerank }, recall) = calibration.depth(hits, target).unwrap();
-            (window, rerank, recall)
+            let Choice { depth, expected, reached } = calibration.depth(hits, target).unwrap();
+            (depth.window, depth.rerank, expected + 0.01, reached)
         };
-        assert_eq!(depth(10, 0.5), (8, 20, 0.91));
-        assert_eq!(depth(10, 0.91), (16, 20, 0.96), "the standard error counts");
-        assert_eq!(depth(10, 0.95), (16, 20, 0.96));
-        assert_eq!(depth(10, 0.999), (64, 50, 0.99));
-        assert_eq!(depth(1, 0.95), (16, 20, 0.96));
-        assert_eq!(depth(20, 0.95), (32, 40, 0.96), "in proportion");
-        assert_eq!(depth(80, 0.95), (128, 160, 0.96), "at most what the larger k needs");
-        assert_eq!(depth(200, 0.98), (256, 600, 0.99));
+        assert_eq!(depth(10, 0.5), (8, 20, 0.91, true));
+        assert_eq!(depth(10, 0.91), (16, 20, 0.96, true), "the standard error counts");
+        assert_eq!(depth(10, 0.95), (16, 20, 0.96, true));
+        assert_eq!(depth(10, 0.999), (64, 50, 0.99, false));
+        assert_eq!(depth(1, 0.95), (16, 20, 0.96, true));
+        assert_eq!(depth(20, 0.945), (32, 40, 0.95, true), "in proportion, and no better than 100");
+        assert_eq!(depth(80, 0.95), (128, 160, 0.96, true), "at most what the larger k needs");
+        assert_eq!(depth(200, 0.98), (256, 600, 0.99, true));
         assert_eq!(Calibration::default().depth(10, 0.9), None);
         let expected = |window, rerank| calibration.expected(10, Depth { window, rerank });
-        assert_eq!(expected(16, 25), Some(0.96));
+        assert_eq!(expected(16, 25), Some(0.96 - 0.01));
         assert_eq!(expected(7, 100), None);
-        assert!(calibration.reaches(10, 0.986) && !calibration.reaches(10, 0.987));
         assert_eq!((calibration.cost(10, 0.95), calibration.cost(10, 0.999)), (2.0, f32::INFINITY));
     }
 
     #[test]
     fn a_scan_is_the_widest_search() {
-        let calibration = Calibration::new(
-            9,
-            true,
-            vec![
-                point(10, 64, 50, 0.9, 8.0),
-                point(10, 128, 50, 0.95, 90.0),
-                point(10, Depth::SCAN, 80, 0.99, 40.0),
-                point(100, 256, 300, 0.98, 18.0),
-            ],
-        );
-        let depth = |hits, target| calibration.depth(hits, target).unwrap().0;
+        let calibration = calibration(vec![
+            point(10, 64, 50, 0.9, 8.0),
+            point(10, 128, 50, 0.95, 90.0),
+            point(10, Depth::SCAN, 80, 0.99, 40.0),
+            point(100, 256, 300, 0.98, 18.0),
+        ]);
+        let depth = |hits, target| calibration.depth(hits, target).unwrap().depth;
         assert_eq!(depth(10, 0.89), Depth { window: 64, rerank: 50 });
         assert!(depth(10, 0.94).is_scan(), "what costs more than a scan is left out");
         assert!(depth(200, 0.5).window == 512 && depth(20, 0.99).window == 256);
         let deep = Depth { window: 100_000, rerank: 1000 };
-        assert_eq!(calibration.expected(10, deep), Some(0.9));
+        assert_eq!(calibration.expected(10, deep), Some(0.9 - 0.01));
+        let scan = Depth { window: Depth::SCAN, rerank: 100 };
+        assert_eq!(calibration.expected(10, scan), Some(0.99 - 0.01));
+        assert_eq!(calibration.scan(10, 0.9, true), None, "no filter was measured");
+        assert!(calibration.scan(10, 0.9, false).unwrap().reached);
+    }
+
+    #[test]
+    fn a_kind_of_queries_that_finds_less_counts() {
+        let mut weak = point(10, 8, 20, 0.97, 1.0);
+        weak.worst = 0.81;
+        let calibration = calibration(vec![weak, point(10, 16, 20, 0.98, 2.0)]);
+        assert_eq!(calibration.depth(10, 0.8).unwrap().depth.window, 8);
+        assert_eq!(calibration.depth(10, 0.95).unwrap().depth.window, 16);
+    }
+
+    #[test]
+    fn half_of_the_queries_chooses_and_half_reports() {
+        let found = |index: usize| Measured {
+            recall: if index % 2 == 0 { 1.0 } else { 0.9 },
+            groups: [index / 2 % 2, 0],
+            counts: true,
+        };
+        let found: Vec<Measured> = (0..400).map(found).collect();
+        let summary = Summary::of(&found, 10);
+        assert_eq!((summary.recall, summary.error), (1.0, 0.0));
+        assert!((0.87..0.9).contains(&summary.expected), "{summary:?}");
+        assert!((0.95..0.96).contains(&summary.worst), "{summary:?}");
+        let mut rows = found.clone();
+        rows.iter_mut().skip(200).for_each(|row| (row.counts, row.recall) = (false, 0.0));
+        let summary = Summary::of(&rows, 10);
+        assert_eq!(summary.recall, 1.0, "they do not count");
+        assert!(summary.worst < 0.6, "but are not forgotten");
+        let few = Summary::of(&found[..3], 10);
+        assert!(few.worst == 1.0 && few.expected < 0.8, "{few:?}");
+    }
+
+    #[test]
+    fn bounds_leave_room_for_what_was_not_seen() {
+        assert_eq!(lower_bound(&[], 10), 0.0);
+        let all = |count: usize, k| lower_bound(&vec![1.0; count], k);
+        assert!(all(7, 1) < 0.75 && all(7, 10) < 0.9, "{} {}", all(7, 1), all(7, 10));
+        assert!(all(192, 10) > 0.994 && all(192, 10) < 0.999, "{}", all(192, 10));
+        assert!(all(192, 1) > 0.98 && all(192, 1) < 0.99, "{}", all(192, 1));
+        // One query in ten finds nothing: that is 100 trials, not 1,000.
+        let some: Vec<f32> = (0..100).map(|i| f32::from(i % 10 > 0)).collect();
+        let bound = lower_bound(&some, 10);
+        assert!((0.83..0.86).contains(&bound), "{bound}");
+        assert!(lower_bound(&[0.0; 50], 10) == 0.0);
     }
 }

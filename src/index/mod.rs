@@ -7,6 +7,7 @@
 
 mod beam;
 mod calibration;
+mod copies;
 #[cfg(test)]
 mod fixture;
 pub mod graph;
@@ -17,9 +18,12 @@ mod view;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 pub use beam::{Beam, MAX_ROWS};
-pub use calibration::{Calibration, CalibrationPoint, DEFAULT_TARGET_RECALL, Depth};
+pub use calibration::{
+    Calibration, CalibrationPoint, Choice, DEFAULT_TARGET_RECALL, Depth, Measured, Summary, lower_bound,
+};
 pub use scratch::{Scratch, Seen, with_scratch};
-pub use view::{Ask, BuiltIndex, IndexView};
+pub use copies::{Copies, distinct};
+pub use view::{Accepted, Ask, BuiltIndex, IndexView, Outcome, Selection};
 
 use crate::kernels;
 use crate::kernels::codes::CodeKernel;

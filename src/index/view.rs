@@ -1,12 +1,16 @@
 //! An index as it is searched, whatever its kind.
 
+use super::copies::Copies;
 use super::graph::{self, Adjacency};
-use super::ivf::{IvfParts, Lists};
+use super::ivf::{Goal, IvfParts, Lists};
 use super::{CodeScores, Depth, Effort, Scratch};
 use crate::model::IndexKind;
 
-/// How much wider a search becomes that found too few accepted rows.
-const WIDEN: usize = 4;
+/// Rows that equal others, which a search brings beside as many different ones as it was asked for,
+/// at most.
+const MOST_COPIES: usize = 8192;
+/// Matches lie away from the query if rows that are near match so much less often than others.
+const RARER_NEARBY: f64 = 0.5;
 
 /// What was built, before it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,22 +39,57 @@ pub enum IndexView<'a> {
     Ivf(Lists<'a>),
 }
 
+/// Which rows may be found.
+pub struct Selection<A: Fn(u32) -> bool> {
+    /// Whether a row may be.
+    pub accept: A,
+    /// The share of rows that are accepted, as far as it is known.
+    pub share: f64,
+    /// The search gives up once it scored so many rows.
+    pub most_scored: u64,
+}
+
 /// What is looked for in an index.
 pub struct Ask<'a, A: Fn(u32) -> bool> {
     /// The query and the codes.
     pub codes: CodeScores<'a>,
     /// How far to look, and how many rows to find.
     pub depth: Depth,
-    /// Rows that may be found.
-    pub accept: A,
-    /// The share of rows that are accepted, as far as it is known; 1 if all are.
-    pub share: f64,
-    /// The search becomes wider until it found so many, if there are.
-    pub least: usize,
-    /// It does not become wider once it scored so many rows.
-    pub most_scored: u64,
+    /// Rows that may be found; all if not set.
+    pub selection: Option<Selection<A>>,
     /// A row that the search must not see, not even on its way.
     pub hidden: Option<u32>,
+}
+
+/// How a search among some of the rows went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accepted {
+    /// What it cost.
+    pub effort: Effort,
+    /// Rows near the query that were accepted, and that were not.
+    pub accepted: u64,
+    /// See above.
+    pub rejected: u64,
+    /// Whether it went as far as it was asked to.
+    pub complete: bool,
+}
+
+impl Accepted {
+    /// Whether rows near the query are accepted much more rarely than others: what is accepted then
+    /// lies far away, where no search was calibrated.
+    pub fn lies_away(&self, share: f64) -> bool {
+        let seen = (self.accepted + self.rejected).max(1) as f64;
+        (self.accepted as f64 / seen) < share * RARER_NEARBY
+    }
+}
+
+/// What a search came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// What it cost.
+    pub effort: Effort,
+    /// Whether it has found what its calibration says; if not, other rows may be nearer.
+    pub trusted: bool,
 }
 
 impl BuiltIndex {
@@ -92,55 +131,85 @@ impl IndexView<'_> {
         }
     }
 
-    /// Looks for accepted rows; `found` becomes the best of them, best first, at most
-    /// `depth.rerank`. Where few rows are accepted, the search is as much wider, and wider still
-    /// while too few were found: whatever the filter has to do with the query, the rows that come
-    /// are the best of those seen.
+    /// Looks for accepted rows; `found` becomes the best of them, best first: at most `depth.rerank`,
+    /// and the rows that equal these.
+    ///
+    /// Where not all rows are accepted, the window counts those that are, so that a search goes as
+    /// far as it has to, whatever the selection has to do with the query. It is not trusted if it
+    /// gave up, or if the rows near the query are accepted more rarely than others.
     pub fn search<A: Fn(u32) -> bool>(
         &self,
         ask: &Ask<'_, A>,
+        copies: Copies<'_>,
         scratch: &mut Scratch,
         found: &mut Vec<(f32, u32)>,
-    ) -> Effort {
-        let widest = self.widest();
-        let scale = 1.0 / ask.share.clamp(1e-6, 1.0);
-        let scaled = |count: usize| (count as f64 * scale).ceil() as usize;
-        let mut window = scaled(ask.depth.window).min(widest).max(1);
-        let mut capacity = scaled(ask.depth.rerank);
-        let mut total = Effort::default();
-        loop {
-            total += self.once(ask, scratch, window, capacity);
-            found.clear();
-            // Lists have asked before they kept a row; a graph keeps all, as ways to others.
-            let asked = matches!(self, Self::Ivf(_));
-            let best = scratch.beam.rows().filter(|&(_, row)| asked || (ask.accept)(row));
-            found.extend(best.take(ask.depth.rerank));
-            let enough = found.len() >= ask.least.min(ask.depth.rerank);
-            if enough || window >= widest || total.scored + total.scanned > ask.most_scored {
-                return total;
+    ) -> Outcome {
+        found.clear();
+        let outcome = match &ask.selection {
+            None => Outcome { effort: self.among_all(ask, scratch), trusted: true },
+            Some(selection) => {
+                let went = self.among_accepted(ask, selection, copies, scratch);
+                let trusted = went.complete && !went.lies_away(selection.share);
+                Outcome { effort: went.effort, trusted }
             }
-            window = (window * WIDEN).min(widest);
-            capacity = (capacity * WIDEN).max(window);
+        };
+        for (score, first) in scratch.beam.rows().take(ask.depth.rerank) {
+            let is_accepted =
+                |row: u32| ask.selection.as_ref().is_none_or(|some| (some.accept)(row));
+            if copies.is_empty() {
+                // The search has asked for rows that it kept.
+                found.push((score, first));
+                continue;
+            }
+            let equal = std::iter::once(first).chain(copies.of(first));
+            found.extend(equal.filter(|&row| is_accepted(row)).map(|row| (score, row)));
+            if found.len() >= ask.depth.rerank + MOST_COPIES {
+                found.truncate(ask.depth.rerank + MOST_COPIES);
+                break;
+            }
+        }
+        outcome
+    }
+
+    fn among_all<A: Fn(u32) -> bool>(&self, ask: &Ask<'_, A>, scratch: &mut Scratch) -> Effort {
+        let Depth { window, rerank } = ask.depth;
+        let window = window.clamp(1, self.widest().max(1));
+        match self {
+            Self::Graph(graph, entry) => {
+                let capacity = rerank.min(graph.rows() as usize).max(window);
+                let width = graph::Width { window, capacity };
+                graph::search(graph, *entry, &ask.codes, ask.hidden, scratch, width)
+            }
+            Self::Ivf(lists) => {
+                let accept = |row| Some(row) != ask.hidden;
+                let goal = Goal { probes: window, accepted: 0, most_scored: u64::MAX };
+                lists.search(&ask.codes, scratch, goal, rerank, accept).effort
+            }
         }
     }
 
-    fn once<A: Fn(u32) -> bool>(
+    fn among_accepted<A: Fn(u32) -> bool>(
         &self,
         ask: &Ask<'_, A>,
+        selection: &Selection<A>,
+        copies: Copies<'_>,
         scratch: &mut Scratch,
-        window: usize,
-        capacity: usize,
-    ) -> Effort {
+    ) -> Accepted {
+        let Depth { window, rerank } = ask.depth;
+        let window = window.clamp(1, self.widest().max(1));
+        let accept = |row| Some(row) != ask.hidden && copies.any(row, &selection.accept);
+        let most_scored = selection.most_scored;
         match self {
             Self::Graph(graph, entry) => {
-                let capacity = capacity.min(graph.rows() as usize).max(window);
-                let beam = graph::Width { window, capacity };
-                graph::search(graph, *entry, &ask.codes, ask.hidden, scratch, beam)
+                let capacity = rerank.min(graph.rows() as usize).max(window);
+                let width = graph::Width { window, capacity };
+                let place = (scratch, width);
+                graph::search_accepted(graph, *entry, &ask.codes, accept, place, most_scored)
             }
             Self::Ivf(lists) => {
-                let keep = ask.depth.rerank;
-                let accept = |row| Some(row) != ask.hidden && (ask.accept)(row);
-                lists.search(&ask.codes, scratch, window, keep, accept)
+                let accepted = (window * lists.rows.len() / lists.count().max(1)) as u64;
+                let goal = Goal { probes: window, accepted, most_scored };
+                lists.search(&ask.codes, scratch, goal, rerank, accept)
             }
         }
     }
@@ -152,61 +221,101 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::index::fixture::{Fixture, ROWS};
+    use crate::index::fixture::{Fixture, ROWS, clustered, recall};
     use crate::index::graph::GraphSettings;
     use crate::index::ivf::{self, IvfSettings};
-    use crate::index::{BuildProgress, with_scratch};
-    use crate::model::Metric;
+    use crate::index::{BuildProgress, distinct, with_scratch};
+    use crate::model::{LvqCode, Metric};
 
     fn indexes(fixture: &Fixture) -> [BuiltIndex; 2] {
-        let (distances, rows) = (fixture.distances(), fixture.rows());
+        indexes_of(fixture, &fixture.rows())
+    }
+
+    fn indexes_of(fixture: &Fixture, rows: &[u32]) -> [BuiltIndex; 2] {
+        let distances = fixture.distances();
         let progress = BuildProgress::default();
         let settings =
             GraphSettings { max_degree: 16, window_size: 50, alpha: 1.2, prune_to: 14, seed: 1 };
-        let graph = graph::build(&distances, &rows, settings, &progress);
+        let graph = graph::build(&distances, rows, settings, &progress);
         let (edges, entry) = graph.unwrap();
         let settings = IvfSettings { lists: Some(60), seed: 1 };
         let (codec, records) = (&fixture.codec, &fixture.records);
-        let parts = ivf::build(&distances, codec, records, &rows, settings, &progress).unwrap();
+        let parts = ivf::build(&distances, codec, records, rows, settings, &progress).unwrap();
         [BuiltIndex::Graph { edges, degree: 16, entry }, BuiltIndex::Ivf(parts)]
     }
 
-    fn find<A: Fn(u32) -> bool>(index: &BuiltIndex, ask: &Ask<'_, A>) -> (Vec<(f32, u32)>, Effort) {
-        let mut found = Vec::new();
-        let effort = with_scratch(|scratch| index.view().unwrap().search(ask, scratch, &mut found));
-        (found, effort)
+    fn find<A: Fn(u32) -> bool>(
+        index: &BuiltIndex,
+        copies: Copies<'_>,
+        ask: &Ask<'_, A>,
+    ) -> (Vec<(f32, u32)>, Outcome) {
+        let (mut found, view) = (Vec::new(), index.view().unwrap());
+        let outcome = with_scratch(|scratch| view.search(ask, copies, scratch, &mut found));
+        (found, outcome)
     }
 
     #[test]
-    fn a_search_becomes_wider_until_it_found_enough_far_away() {
+    fn what_lies_far_from_the_query_is_found_or_not_trusted() {
         let fixture = Fixture::clustered(Metric::L2);
         let indexes = indexes(&fixture);
         let query = fixture.query(3);
-        // The one in a hundred that is farthest from the query.
-        let all = fixture.exact(&query, ROWS as usize, |_| true);
-        let far: Vec<u32> = all[all.len() - 30..].iter().map(|&(_, row)| row).collect();
+        let all: Vec<u32> =
+            fixture.exact(&query, ROWS as usize, |_| true).iter().map(|&(_, row)| row).collect();
         for index in &indexes {
-            let ask = |share, least, most_scored| Ask {
-                codes: fixture.scores(&query),
-                depth: Depth { window: 4, rerank: 20 },
-                accept: |row| far.contains(&row),
-                share,
-                least,
-                most_scored,
-                hidden: None,
-            };
-            // What the filter has to do with the query is not known: 0.01 is its true share.
-            for share in [0.01, 0.5, 1.0] {
-                let (found, effort) = find(index, &ask(share, 20, u64::MAX));
-                assert_eq!(found, fixture.exact(&query, 20, |row| far.contains(&row)), "{share}");
-                assert!(effort.scored + effort.scanned > u64::from(ROWS) / 2, "{effort:?}");
+            for (name, rows, trusted) in [
+                ("the farthest", &all[all.len() - 300..], false),
+                ("all but the nearest third", &all[1000..], false),
+                ("all but the very nearest", &all[5..], true),
+            ] {
+                let accept = |row| rows.contains(&row);
+                let ask = |most_scored| Ask {
+                    codes: fixture.scores(&query),
+                    depth: Depth { window: 20, rerank: 20 },
+                    selection: Some(Selection {
+                        accept,
+                        share: rows.len() as f64 / f64::from(ROWS),
+                        most_scored,
+                    }),
+                    hidden: None,
+                };
+                let (found, outcome) = find(index, Copies::default(), &ask(u64::MAX));
+                let kind = index.kind();
+                assert_eq!(outcome.trusted, trusted, "{kind:?} {name}: {outcome:?}");
+                assert_eq!(found.len(), 20, "{kind:?} {name}");
+                // However far they are, a graph meets them on its way.
+                let exact = fixture.exact(&query, 10, accept);
+                if kind == IndexKind::Graph || trusted {
+                    assert!(recall(&found, &exact) >= 0.9, "{kind:?} {name}");
+                }
+                let (_, stopped) = find(index, Copies::default(), &ask(50));
+                assert!(!stopped.trusted || trusted, "{kind:?} {name}: {stopped:?}");
+                assert!(stopped.effort.scored + stopped.effort.scanned < 1500, "{stopped:?}");
             }
-            let (found, _) = find(index, &ask(1.0, 100, u64::MAX));
-            assert_eq!(found.len(), 20, "no more than the depth says");
-            let (found, narrow) = find(index, &ask(1.0, 0, u64::MAX));
-            assert!(found.is_empty(), "what is not asked for is not looked for");
-            let (found, stopped) = find(index, &ask(1.0, 20, 0));
-            assert!(found.is_empty() && stopped == narrow, "{stopped:?} is too much already");
+        }
+    }
+
+    #[test]
+    fn a_wider_search_finds_no_less_among_what_is_accepted() {
+        let fixture = Fixture::clustered(Metric::Cosine);
+        for index in &indexes(&fixture) {
+            let mut sums = Vec::new();
+            for window in [2, 8, 32, 128] {
+                let mut sum = 0.0;
+                for number in 0..40 {
+                    let query = fixture.query(number);
+                    let accept = |row: u32| (row / 3) % 5 == 0;
+                    let ask = Ask {
+                        codes: fixture.scores(&query),
+                        depth: Depth { window, rerank: 20 },
+                        selection: Some(Selection { accept, share: 0.2, most_scored: u64::MAX }),
+                        hidden: None,
+                    };
+                    let (found, _) = find(index, Copies::default(), &ask);
+                    sum += recall(&found, &fixture.exact(&query, 10, accept)) / 40.0;
+                }
+                sums.push(sum);
+            }
+            assert!(sums.is_sorted() && sums[3] > 0.99, "{:?}: {sums:?}", index.kind());
         }
     }
 
@@ -219,17 +328,18 @@ mod tests {
             let ask = Ask {
                 codes: fixture.scores(&query),
                 depth: Depth { window: 10, rerank: 30 },
-                accept: |row| {
-                    asked.borrow_mut().push(row);
-                    row % 3 == 0
-                },
-                share: 1.0,
-                least: 0,
-                most_scored: u64::MAX,
+                selection: Some(Selection {
+                    accept: |row| {
+                        asked.borrow_mut().push(row);
+                        row % 3 == 0
+                    },
+                    share: 1.0 / 3.0,
+                    most_scored: u64::MAX,
+                }),
                 hidden: None,
             };
-            let (found, _) = find(index, &ask);
-            let (asked, found_rows) = (asked.into_inner(), found.iter().map(|&(_, row)| row));
+            let (found, _) = find(index, Copies::default(), &ask);
+            let (asked, found_rows) = (asked.take(), found.iter().map(|&(_, row)| row));
             let different: BTreeSet<u32> = asked.iter().copied().collect();
             assert_eq!(asked.len(), different.len(), "{:?}", index.kind());
             assert!(found.len() > 5 && found_rows.clone().all(|row| different.contains(&row)));
@@ -244,17 +354,51 @@ mod tests {
             let ask = Ask {
                 codes: fixture.scores(&query),
                 depth: Depth { window: 40, rerank: 15 },
-                accept: |row| row % 2 == 0,
-                share: 0.5,
-                least: 10,
-                most_scored: u64::MAX,
+                selection: Some(Selection {
+                    accept: |row| row % 2 == 0,
+                    share: 0.5,
+                    most_scored: u64::MAX,
+                }),
                 hidden: Some(50),
             };
-            let (found, _) = find(index, &ask);
+            let (found, _) = find(index, Copies::default(), &ask);
             assert!(found.len() == 15 && found.is_sorted_by(|a, b| a.0 >= b.0), "{found:?}");
             let exact = fixture.exact(&query, 15, |row| row % 2 == 0 && row != 50);
             assert_eq!(found[..5], exact[..5]);
             assert!(found.iter().all(|&(_, row)| row % 2 == 0 && row != 50), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn rows_that_are_equal_count_as_one_and_are_all_found() {
+        // Each vector 25 times.
+        for metric in [Metric::Dot, Metric::Cosine, Metric::L2] {
+            let vectors = (0..u64::from(ROWS)).map(|row| clustered(row % 120));
+            let fixture = Fixture::new(metric, LvqCode::Lvq8, vectors.collect());
+            let distances = fixture.distances();
+            let (different, pairs) = distinct(&fixture.rows(), |row| distances.record(row));
+            assert_eq!((different.len(), pairs.len()), (120, ROWS as usize - 120));
+            let copies = Copies::new(&pairs);
+            let query = fixture.codec.query(&fixture.vectors[31]);
+            for index in &indexes_of(&fixture, &different) {
+                let ask = Ask {
+                    codes: fixture.scores(&query),
+                    depth: Depth { window: 10, rerank: 4 },
+                    selection: None::<Selection<fn(u32) -> bool>>,
+                    hidden: None,
+                };
+                let (mut found, _) = find(index, copies, &ask);
+                found.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+                assert_eq!(found, fixture.exact(&query, 100, |_| true), "{metric:?}");
+                // The first of its kind is not accepted, others are.
+                let accept = |row: u32| row >= 240;
+                let some = Selection { accept, share: 0.9, most_scored: u64::MAX };
+                let Ask { codes, depth, hidden, .. } = ask;
+                let ask = Ask { codes, depth, selection: Some(some), hidden };
+                let (mut found, _) = find(index, copies, &ask);
+                found.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+                assert_eq!(found, fixture.exact(&query, 92, accept), "{metric:?}");
+            }
         }
     }
 }

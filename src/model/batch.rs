@@ -280,7 +280,7 @@ fn check_values(field: &VectorField, values: &[f32]) -> Result<(), Problem> {
     let largest = if half { 65504.0 } else { f32::MAX };
     // Without a way out of the loop, many are compared at a time.
     if values.iter().fold(true, |fit, value| fit & (value.abs() <= largest)) {
-        return Ok(());
+        return check_lengths(field, values);
     }
     for (position, &value) in values.iter().enumerate() {
         if !value.is_finite() {
@@ -289,6 +289,27 @@ fn check_values(field: &VectorField, values: &[f32]) -> Result<(), Problem> {
         if value.abs() > largest {
             return Err(Problem::ExceedsHalfPrecision { position, value });
         }
+    }
+    Ok(())
+}
+
+/// Scores of long vectors would overflow; under cosine vectors are scaled.
+fn check_lengths(field: &VectorField, values: &[f32]) -> Result<(), Problem> {
+    if field.metric == Metric::Cosine {
+        return Ok(());
+    }
+    let most = match field.kind {
+        VectorKind::Single => limits::MAX_LENGTH,
+        VectorKind::Multi => limits::MAX_MULTI_LENGTH,
+    };
+    for (row, vector) in values.chunks_exact(field.dimension).enumerate() {
+        // A sum of squares that overflows is too large, too.
+        if kernels::dot(vector, vector) <= most * most {
+            continue;
+        }
+        let squares = vector.iter().map(|&value| f64::from(value) * f64::from(value));
+        let got = squares.sum::<f64>().sqrt();
+        return Err(Problem::TooLong { most, got, row });
     }
     Ok(())
 }
@@ -331,6 +352,21 @@ mod tests {
 
     #[test]
     fn each_refusal_names_the_field_what_was_expected_and_what_came() {
+        let long = MultiVector::from_flat(2, vec![1.0, 1.0, 3e38, 3e38]).unwrap();
+        let config = CollectionConfig::new()
+            .with_field("dot", VectorField::single(2, Metric::Dot))
+            .with_field("multi", VectorField::multi(2, Metric::L2));
+        let push = |point: Point| PointBatchBuilder::new(&config).push(point);
+        let refused_by = |point| push(point).unwrap_err().to_string();
+        assert_eq!(
+            refused_by(Point::new(1).with_vector("multi", long)),
+            "vectors.multi: expected vectors of a length up to 1e15, got 4.243e38 in vector 1"
+        );
+        assert_eq!(
+            refused_by(Point::new(1).with_vector("dot", vec![0.0, -2e18])),
+            "vectors.dot: expected vectors of a length up to 1e18, got 2.000e18 in vector 0"
+        );
+        assert_eq!(push(Point::new(1).with_vector("dot", vec![1e18, 0.0])), Ok(()));
         let huge = MultiVector::from_flat(2, vec![1.0, 70000.0]).unwrap();
         let none = MultiVector::from_flat(2, vec![]).unwrap();
         let cases = [

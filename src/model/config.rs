@@ -75,6 +75,21 @@ pub struct VectorField {
     /// written; 1 keeps all.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub token_pooling: usize,
+    /// So many of the queries that come are kept, at most, to calibrate by them what a target recall
+    /// takes; 0 keeps none. They are written into the collection's folder, and nowhere else.
+    #[serde(default = "recent_queries", skip_serializing_if = "is_recent_queries")]
+    pub recent_queries: usize,
+}
+
+/// Default of [`VectorField::recent_queries`].
+const RECENT_QUERIES: usize = 1024;
+
+fn recent_queries() -> usize {
+    RECENT_QUERIES
+}
+
+fn is_recent_queries(number: &usize) -> bool {
+    *number == RECENT_QUERIES
 }
 
 fn one() -> usize {
@@ -103,6 +118,7 @@ impl VectorField {
             memory: Memory::default(),
             encoding: Encoding::default(),
             token_pooling: 1,
+            recent_queries: RECENT_QUERIES,
         }
     }
 
@@ -178,9 +194,20 @@ impl VectorField {
         let got = match (self.kind, self.metric) {
             (VectorKind::Single, _) => "an encoding of a single field",
             (VectorKind::Multi, Metric::L2) => "an encoding under l2",
-            _ => return self.encoding.dimension(self.dimension).map(drop),
+            _ => {
+                // What has more is never trained.
+                let dimension = self.encoding.dimension(self.dimension)?;
+                let path = "encoding: dimensions of an encoding";
+                return check_range(path, 1, limits::MAX_DIMENSION, dimension);
+            }
         };
         Err(InvalidInput::mismatch("encoding", expected, got))
+    }
+
+    /// The same field, with so many of the queries that come kept to calibrate by.
+    #[must_use]
+    pub fn keeping_queries(self, recent_queries: usize) -> Self {
+        Self { recent_queries, ..self }
     }
 
     /// The same field, with its bytes in memory like this.
@@ -254,6 +281,8 @@ impl CollectionConfig {
             field.validate_multi().map_err(within)?;
             field.compression.validate(field).map_err(within)?;
             field.index.validate().map_err(within)?;
+            let path = format!("fields.{name}.recent_queries");
+            check_range(&path, 0, limits::MAX_TRAINING_QUERIES, field.recent_queries)?;
         }
         check_range("payload", 0, limits::MAX_PATHS, self.payload.len())?;
         self.payload.keys().try_for_each(|path| validate_path(path))
@@ -326,6 +355,11 @@ mod tests {
         assert_eq!(
             check(multi().encoded(fde(0))).unwrap_err(),
             "fields.a.encoding.repetitions: expected 1 to 1024, got 0"
+        );
+        let planes = FdeSettings { simhash_projections: 8, ..FdeSettings::default() };
+        assert_eq!(
+            check(multi().encoded(Encoding::Fde(planes))).unwrap_err(),
+            "fields.a.encoding: dimensions of an encoding: expected 1 to 65536, got 81920"
         );
         for pooling in [0, limits::MAX_TOKEN_POOLING + 1] {
             let error = check(multi().pooled(pooling)).unwrap_err();

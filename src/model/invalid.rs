@@ -82,6 +82,16 @@ pub enum Problem {
         /// The value.
         value: f32,
     },
+    /// A vector so long that scores would overflow.
+    #[error("expected vectors of a length up to {most:e}, got {got:.3e} in vector {row}")]
+    TooLong {
+        /// The greatest length.
+        most: f32,
+        /// The vector's length.
+        got: f64,
+        /// Row of the multi-vector (0 for a single vector).
+        row: usize,
+    },
     /// The cosine of a zero vector is undefined.
     #[error(
         "expected a vector of non-zero length under the cosine metric, got all zeros in vector {row}"

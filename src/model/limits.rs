@@ -9,6 +9,12 @@ pub const MAX_DIMENSION: usize = 65_536;
 pub const MAX_FIELDS: usize = 16;
 /// Most vectors (tokens) one multi-vector can have.
 pub const MAX_MULTI_VECTORS: usize = 16_384;
+/// Greatest length of a vector of a single field under dot or l2: products of two such vectors, and
+/// their squared distance, are far from the largest f32.
+pub const MAX_LENGTH: f32 = 1e18;
+/// Greatest length of each vector of a multi field: also sums of products over
+/// [`MAX_MULTI_VECTORS`] and what encodings sum up are far from it.
+pub const MAX_MULTI_LENGTH: f32 = 1e15;
 /// Longest text id, in bytes.
 pub const MAX_ID_BYTES: usize = 512;
 /// Most vectors of a multi-vector that can be replaced by their mean.

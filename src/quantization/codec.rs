@@ -427,8 +427,9 @@ impl Codec {
     }
 
     /// Σ‖x − x̂‖² / Σ‖x − μ‖² over rows of shape [n, dimension], x̂ being what the primary codes
-    /// hold: 0 if nothing is lost, about 1 if everything is. 0 for rows that all equal μ.
-    pub fn loss(&self, rows: &[f32]) -> f64 {
+    /// hold and μ the centre of these rows: 0 if nothing is lost, about 1 if everything is. 0 for
+    /// rows that all equal μ.
+    pub fn loss(&self, rows: &[f32], center: &[f32]) -> f64 {
         let (stride, dimension) = (self.primary_layout().stride(), self.dimension());
         let (primary_only, records) = (self.primary_only(), self.primary_records(rows));
         let errors: Vec<(f64, f64)> = rows
@@ -436,12 +437,14 @@ impl Codec {
             .zip(records.par_chunks_exact(stride))
             .map_init(Vec::new, |decoded, (row, record)| {
                 primary_only.reconstruct(record, &[], decoded);
-                (distance(row, decoded), distance(row, &self.center))
+                (distance(row, decoded), distance(row, center))
             })
             .collect();
         let (lost, whole) =
             errors.iter().fold((0.0, 0.0), |(a, b), &(lost, whole)| (a + lost, b + whole));
-        if whole > 0.0 { lost / whole } else { 0.0 }
+        let loss = if whole > 0.0 { lost / whole } else { 0.0 };
+        // What is written as JSON has to be a number.
+        if loss.is_nan() { f64::MAX } else { loss.min(f64::MAX) }
     }
 }
 
@@ -605,13 +608,13 @@ mod tests {
         let center = mean(&base, dimension);
         let loss = |code| {
             let settings = CodecSettings { code, secondary: Secondary::Raw, metric: Metric::Dot };
-            Codec::new(settings, center.clone(), None).loss(&base)
+            Codec::new(settings, center.clone(), None).loss(&base, &center)
         };
         let (eight, four) = (loss(LvqCode::Lvq8), loss(LvqCode::Lvq4));
         assert!(eight < 1e-4 && 100.0 * eight < four && four < 0.02, "{eight} {four}");
         let settings =
             CodecSettings { code: LvqCode::Lvq8, secondary: Secondary::Raw, metric: Metric::Dot };
-        assert_eq!(Codec::new(settings, vec![0.5; 4], None).loss(&[0.5; 40]), 0.0);
+        assert_eq!(Codec::new(settings, vec![0.5; 4], None).loss(&[0.5; 40], &[0.5; 4]), 0.0);
     }
 
     #[test]

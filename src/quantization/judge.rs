@@ -1,5 +1,12 @@
 //! How much of the exact ranking codes keep: the share of each query's exact ten nearest rows
 //! among the first candidates of a scan.
+//!
+//! Rows that equal the query are left out, as if they were not there: a held-out row whose copies
+//! are among the rows would find these whatever the code. Candidates of the same score by codes
+//! count as one, as they do in a search, where all of them are re-ranked.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use rayon::prelude::*;
 
@@ -11,8 +18,18 @@ use crate::model::Metric;
 
 /// The exact neighbours that count.
 const NEIGHBOURS: usize = 10;
+/// Rows that are nearest by a matrix product, of which the neighbours are the best by their exact
+/// scores.
+const NEAR: usize = 64;
 /// Numbers of candidates at which the share is taken.
 pub const CANDIDATES: [usize; 2] = [20, 50];
+/// The shares of fewer queries of a source say nothing about it.
+const LEAST_OF_SOURCE: usize = 12;
+/// A source counts with its mean share and so many standard errors more: less is no accident.
+const SOURCE_ERRORS: f32 = 1.5;
+
+/// The share of neighbours at each number of candidates.
+pub type Shares = [f32; CANDIDATES.len()];
 
 /// Rows and queries with their exact neighbours.
 pub struct Judge<'a> {
@@ -20,95 +37,227 @@ pub struct Judge<'a> {
     dimension: usize,
     rows: &'a [f32],
     queries: &'a [f32],
-    /// For each query the exact score of its tenth neighbour. Rows of at least that score count
-    /// as neighbours, so that equal rows are as good as each other.
-    thresholds: Vec<f32>,
+    /// The rows less the centre, and the queries as they are compared with these: differences are
+    /// lost in products of vectors that are far from the origin.
+    centred: Vec<f32>,
+    centred_queries: Vec<f32>,
+    /// For each query its source: the worst of them decides.
+    sources: &'a [u32],
+    truths: Vec<Truth>,
+}
+
+/// What a query should find.
+struct Truth {
+    /// The exact score of its tenth neighbour. Rows of at least that score count as neighbours, so
+    /// that equal rows are as good as each other.
+    threshold: f32,
+    /// Rows that equal it.
+    copies: Vec<usize>,
 }
 
 impl<'a> Judge<'a> {
     /// Scores all `rows` exactly, shape [n, dimension], n ≥ 1, for all `queries`, shape [m,
-    /// dimension].
-    pub fn new(metric: Metric, dimension: usize, rows: &'a [f32], queries: &'a [f32]) -> Self {
-        let mut judge = Self { metric, dimension, rows, queries, thresholds: Vec::new() };
+    /// dimension], of which `sources` names the source of each.
+    pub fn new(
+        (metric, center): (Metric, &[f32]),
+        rows: &'a [f32],
+        (queries, sources): (&'a [f32], &'a [u32]),
+    ) -> Self {
+        let dimension = center.len();
+        let mut judge = Self {
+            metric,
+            dimension,
+            rows,
+            queries,
+            centred: Vec::new(),
+            centred_queries: Vec::new(),
+            sources,
+            truths: Vec::new(),
+        };
         if queries.is_empty() {
             return judge;
         }
-        // One matrix product reads the rows once for many queries. It finds the neighbours; their
-        // scores are then computed as those of candidates are.
-        let products = map_rows(rows, queries, dimension);
-        let count = queries.len() / dimension;
-        let norms: Vec<f32> = match metric {
-            Metric::Dot | Metric::Cosine => Vec::new(),
-            Metric::L2 => {
-                rows.par_chunks_exact(dimension).map(|row| kernels::dot(row, row) / 2.0).collect()
-            }
+        judge.centred = subtract(rows, center);
+        // Products with a query all change alike when the rows are centred; distances do not
+        // change when both sides are.
+        judge.centred_queries = match metric {
+            Metric::Dot | Metric::Cosine => queries.to_vec(),
+            Metric::L2 => subtract(queries, center),
         };
-        let threshold = |(index, query): (usize, &[f32])| {
+        judge.truths = judge.truths();
+        judge
+    }
+
+    /// One matrix product reads the rows once for many queries. It finds the rows that are near;
+    /// their scores are then computed as those of candidates are.
+    fn truths(&self) -> Vec<Truth> {
+        let products = map_rows(&self.centred, &self.centred_queries, self.dimension);
+        let count = self.queries.len() / self.dimension;
+        let norms: Vec<f32> = match self.metric {
+            Metric::Dot | Metric::Cosine => Vec::new(),
+            Metric::L2 => self
+                .centred
+                .par_chunks_exact(self.dimension)
+                .map(|row| kernels::dot(row, row) / 2.0)
+                .collect(),
+        };
+        let known = self.known_rows();
+        let truth = |index: usize| {
+            let query = &self.queries[index * self.dimension..][..self.dimension];
+            let copies = known.get(&digest(query)).cloned().unwrap_or_default();
             let nearness = |row: usize| {
                 products[row * count + index] - norms.get(row).copied().unwrap_or_default()
             };
-            let mut scored: Vec<(f32, usize)> =
-                (0..judge.count()).map(|row| (nearness(row), row)).collect();
-            let last = NEIGHBOURS.min(scored.len()) - 1;
-            let tenth = scored.select_nth_unstable_by(last, |a, b| b.0.total_cmp(&a.0)).1;
-            judge.exact(query, tenth.1)
+            let others = (0..self.count()).filter(|row| !copies.contains(row));
+            let mut scored: Vec<(f32, usize)> = others.map(|row| (nearness(row), row)).collect();
+            if NEAR < scored.len() {
+                scored.select_nth_unstable_by(NEAR, |a, b| b.0.total_cmp(&a.0));
+                scored.truncate(NEAR);
+            }
+            let mut exact: Vec<f32> =
+                scored.into_iter().map(|(_, row)| self.exact(index, row)).collect();
+            exact.sort_unstable_by(|a, b| b.total_cmp(a));
+            let tenth = exact.get(NEIGHBOURS - 1).or(exact.last()).copied();
+            Truth { threshold: tenth.unwrap_or(f32::INFINITY), copies }
         };
-        let queries = queries.par_chunks_exact(dimension).enumerate();
-        let thresholds = queries.map(threshold).collect();
-        judge.thresholds = thresholds;
-        judge
+        (0..count).into_par_iter().map(truth).collect()
+    }
+
+    fn known_rows(&self) -> HashMap<u64, Vec<usize>> {
+        let mut known: HashMap<u64, Vec<usize>> = HashMap::new();
+        for (row, values) in self.rows.chunks_exact(self.dimension).enumerate() {
+            known.entry(digest(values)).or_default().push(row);
+        }
+        known
     }
 
     fn count(&self) -> usize {
         self.rows.len() / self.dimension
     }
 
-    fn exact(&self, query: &[f32], row: usize) -> f32 {
-        let row = &self.rows[row * self.dimension..][..self.dimension];
+    fn exact(&self, query: usize, row: usize) -> f32 {
+        let query = &self.centred_queries[query * self.dimension..][..self.dimension];
+        let row = &self.centred[row * self.dimension..][..self.dimension];
         match self.metric {
             Metric::Dot | Metric::Cosine => kernels::dot(query, row),
             Metric::L2 => -kernels::l2_squared(query, row),
         }
     }
 
-    /// The mean share of neighbours among the first [`CANDIDATES`] of a scan of the codec's
-    /// primary codes; `None` without queries.
-    pub fn recall(&self, codec: &Codec) -> Option<[f32; CANDIDATES.len()]> {
+    /// The share of neighbours among the first [`CANDIDATES`] of a scan of the codec's primary
+    /// codes, in the mean, or that of the worst source; `None` without queries.
+    pub fn recall(&self, codec: &Codec) -> Option<Shares> {
         if self.queries.is_empty() {
             return None;
         }
         let records = codec.primary_records(self.rows);
         let kernel = CodeKernel::detect();
-        let shares: Vec<_> = self
+        let shares: Vec<Shares> = self
             .queries
             .par_chunks_exact(self.dimension)
-            .zip(&self.thresholds)
-            .map(|(query, &threshold)| {
+            .enumerate()
+            .map(|(index, query)| {
                 let mut scores = vec![0.0; self.count()];
                 codec.score_rows(kernel, &codec.query(query), &records, &mut scores);
-                self.shares(query, threshold, &scores)
+                self.shares(index, &scores)
             })
             .collect();
-        // In order, so that the sum does not depend on the number of threads.
-        Some(std::array::from_fn(|i| {
-            shares.iter().map(|shares| shares[i]).sum::<f32>() / shares.len() as f32
-        }))
+        Some(std::array::from_fn(|at| self.worst(&shares, at)))
     }
 
-    fn shares(&self, query: &[f32], threshold: f32, scores: &[f32]) -> [f32; CANDIDATES.len()] {
-        let mut order: Vec<usize> = (0..scores.len()).collect();
-        let most = CANDIDATES[CANDIDATES.len() - 1];
-        let better = |a: &usize, b: &usize| scores[*b].total_cmp(&scores[*a]);
-        if most < order.len() {
-            order.select_nth_unstable_by(most, better);
-            order.truncate(most);
+    /// The mean, or what the worst source comes to if that is less.
+    fn worst(&self, shares: &[Shares], at: usize) -> f32 {
+        let mut sources: HashMap<u32, Vec<f32>> = HashMap::new();
+        // In order, so that sums do not depend on the number of threads.
+        for (shares, &source) in shares.iter().zip(self.sources) {
+            sources.entry(source).or_default().push(shares[at]);
         }
-        order.sort_unstable_by(better);
-        let neighbours = NEIGHBOURS.min(self.count());
+        let all = shares.iter().map(|shares| shares[at]).sum::<f32>() / shares.len() as f32;
+        let of_source = |shares: &Vec<f32>| {
+            let count = shares.len() as f32;
+            let mean = shares.iter().sum::<f32>() / count;
+            let variance = shares.iter().map(|share| (share - mean).powi(2)).sum::<f32>() / count;
+            mean + SOURCE_ERRORS * (variance / count).sqrt()
+        };
+        let sources = sources.values().filter(|shares| shares.len() >= LEAST_OF_SOURCE);
+        sources.map(of_source).fold(all, f32::min)
+    }
+
+    fn shares(&self, query: usize, scores: &[f32]) -> Shares {
+        let truth = &self.truths[query];
+        let neighbours = NEIGHBOURS.min(self.count() - truth.copies.len());
+        if neighbours == 0 {
+            return [1.0; CANDIDATES.len()];
+        }
+        let most = CANDIDATES[CANDIDATES.len() - 1];
+        let order = best_distinct(scores, &truth.copies, most);
+        let is_found = |row: usize| self.exact(query, row) >= truth.threshold;
         CANDIDATES.map(|candidates| {
-            let first = order.iter().take(candidates);
-            let found = first.filter(|&&row| self.exact(query, row) >= threshold).count();
+            let first = order.iter().take_while(|&&(rank, _)| rank < candidates);
+            let found = first.filter(|&&(_, row)| is_found(row)).count();
             found.min(neighbours) as f32 / neighbours as f32
         })
+    }
+}
+
+/// The rows of the `most` best different scores, best first, each with the rank of its score;
+/// without those that are left `out`.
+fn best_distinct(scores: &[f32], out: &[usize], most: usize) -> Vec<(usize, usize)> {
+    let mut order: Vec<usize> = (0..scores.len()).filter(|row| !out.contains(row)).collect();
+    let better = |a: &usize, b: &usize| scores[*b].total_cmp(&scores[*a]).then(a.cmp(b));
+    let mut kept = most;
+    loop {
+        if kept < order.len() {
+            order.select_nth_unstable_by(kept, better);
+        }
+        let end = kept.min(order.len());
+        order[..end].sort_unstable_by(better);
+        let mut ranked: Vec<(usize, usize)> = Vec::with_capacity(end);
+        for &row in &order[..end] {
+            let rank = match ranked.last() {
+                Some(&(rank, last)) => rank + usize::from(scores[last] != scores[row]),
+                None => 0,
+            };
+            ranked.push((rank, row));
+        }
+        let full = ranked.last().is_some_and(|&(rank, _)| rank >= most);
+        if full || end == order.len() {
+            ranked.retain(|&(rank, _)| rank < most);
+            return ranked;
+        }
+        // The last score may go on, or scores repeat: look at more.
+        kept *= 4;
+    }
+}
+
+fn subtract(rows: &[f32], center: &[f32]) -> Vec<f32> {
+    let mut centred = rows.to_vec();
+    for row in centred.chunks_exact_mut(center.len()) {
+        for (value, center) in row.iter_mut().zip(center) {
+            *value -= center;
+        }
+    }
+    centred
+}
+
+fn digest(values: &[f32]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    bytemuck::cast_slice::<f32, u8>(values).hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_scores_count_as_one_candidate() {
+        let scores = [1.0, 5.0, 5.0, 3.0, 5.0, 3.0, 0.0];
+        let expected = vec![(0, 1), (0, 2), (0, 4), (1, 3), (1, 5)];
+        assert_eq!(best_distinct(&scores, &[], 2), expected);
+        assert_eq!(best_distinct(&scores, &[1, 2], 2), [(0, 4), (1, 3), (1, 5)]);
+        assert_eq!(best_distinct(&scores, &[], 100).len(), 7);
+        // Ties go on behind the first look.
+        assert_eq!(best_distinct(&[2.0; 1000], &[0], 1).len(), 999);
     }
 }

@@ -9,6 +9,7 @@
 
 mod codec;
 mod coded_map;
+mod fit;
 mod judge;
 pub mod leanvec;
 pub mod lvq;
@@ -16,10 +17,15 @@ mod planes;
 mod random;
 mod row_distances;
 mod secondary;
+mod spread;
 mod training;
 
 pub use codec::{Codec, CodecSettings, PrimaryQuery};
+pub(crate) use leanvec::map_rows as products;
 pub(crate) use random::{hash, stratified};
 pub use row_distances::{RowDistances, RowQuery};
 pub use secondary::SecondaryQuery;
-pub use training::{CodecReport, Rung, TrainedCodec, TrainingSample, sample_rows, train};
+pub use fit::fits;
+pub use training::{
+    CodecReport, Rung, TrainedCodec, Training, TrainingSample, is_held_out, sample_rows, train,
+};

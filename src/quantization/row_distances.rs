@@ -7,7 +7,7 @@
 //! ⟨ŷᵢ, ŷⱼ⟩ = Δᵢ·(Δⱼ·Σ q·cⱼ + lⱼ·Σ q) + βᵢ·Σ ŷⱼ.
 //!
 //! The squared distance is ‖ŷᵢ‖² + ‖ŷⱼ‖² − 2⟨ŷᵢ, ŷⱼ⟩. Under the dot metric each row is first lifted
-//! onto a sphere by one more coordinate √(M² − ‖ŷ‖²), M the largest norm, so that the nearest rows
+//! onto a sphere by one more coordinate √(M² − ‖ŷ‖²), M the largest norm that is no outlier, so that the nearest rows
 //! of a query (whose coordinate is 0) are those of the largest products (Bachrach et al., RecSys
 //! 2014, §3).
 
@@ -21,6 +21,11 @@ use crate::model::Metric;
 const BLOCK_ROWS: usize = 1024;
 /// Rows whose sums are computed before they are turned into distances.
 const SUMS: usize = 64;
+
+/// The share of rows whose squared norms are usual, and how many times that the squared radius of
+/// the sphere may be that rows are lifted onto.
+const USUAL_SHARE: f64 = 0.9;
+const FAR: f32 = 16.0;
 
 /// What a distance needs of a row beside its record.
 #[derive(Debug, Clone, Copy, Default)]
@@ -40,6 +45,19 @@ pub struct RowDistances<'a> {
     kernel: CodeKernel,
     records: &'a [u8],
     sides: Vec<Side>,
+}
+
+/// The squared radius of the sphere that rows are lifted onto: the largest squared norm, but no more
+/// than what most rows come near. On a sphere that one outlier sets, the others would be all alike.
+fn sphere(sides: &[Side]) -> f32 {
+    let mut norms: Vec<f32> = sides.iter().map(|side| side.norm).collect();
+    if norms.is_empty() {
+        return 0.0;
+    }
+    let usual = ((norms.len() - 1) as f64 * USUAL_SHARE).ceil() as usize;
+    let usual = *norms.select_nth_unstable_by(usual, f32::total_cmp).1;
+    let largest = norms.into_iter().fold(0.0, f32::max);
+    largest.min(FAR * usual)
 }
 
 /// A row, prepared to be compared with many.
@@ -66,10 +84,10 @@ impl<'a> RowDistances<'a> {
             })
             .collect();
         if metric == Metric::Dot {
-            let largest = sides.iter().fold(0.0_f32, |largest, side| largest.max(side.norm));
+            let radius = sphere(&sides);
             for side in &mut sides {
-                side.lift = (largest - side.norm).max(0.0).sqrt();
-                side.norm = largest;
+                side.lift = (radius - side.norm).max(0.0).sqrt();
+                side.norm = side.norm.max(radius);
             }
         }
         Self { lvq, kernel, records, sides }

@@ -1,18 +1,21 @@
 //! Training: which codec suits the vectors of a field.
 //!
-//! Some of the sample is held out. On it (and on half of the training queries, if there are any)
-//! the share of the exact ten nearest rows among the first 20 and 50 candidates is measured:
-//! explicit settings are reported with it, and `auto` climbs a ladder of codes, from few bytes to
-//! many, until one holds the floor.
+//! Some of the sample is held out. On it (and on a third of the training queries, which never
+//! teaches the maps) the share of the exact ten nearest rows among the first 20 and 50 candidates is
+//! measured: explicit settings are reported with it, and `auto` climbs a ladder of codes, from few
+//! bytes to many, until one holds the floor for every source of the rows. If none comes near it,
+//! there are no codes, and the vectors are scanned.
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
 use super::codec::{Codec, CodecSettings};
-use super::judge::Judge;
+use super::judge::{Judge, Shares};
 use super::leanvec::{LeanVecError, Moments, Reduction};
 use super::lvq::Lvq;
+use super::spread::Spread;
 use crate::kernels::codes::CodeBits;
 use crate::model::{CodeSettings, LvqCode, Metric, Primary, ReductionMethod, VectorField};
 
@@ -21,6 +24,15 @@ const HELD_OUT: usize = 256;
 const HELD_OUT_SHARE: usize = 8;
 /// The share of neighbours that `auto` keeps among the first 20 and 50 candidates.
 const FLOOR: [f32; 2] = [0.99, 0.998];
+/// `auto` takes no codes if the most precise ones keep less than this among the first 50 candidates:
+/// so much cannot be made up for by re-ranking.
+const LEAST_KEPT: f32 = 0.9;
+/// Fewer queries are completed by rows before maps are learned from them, and fewer that are held
+/// out say nothing by themselves.
+const LEAST_QUERIES: usize = 256;
+const LEAST_HELD_OUT_QUERIES: usize = 32;
+/// Of so many queries one is held out.
+const HELD_OUT_QUERY: usize = 3;
 /// Reductions of the ladder, as shares of the dimension, in twelfths.
 const LADDER_TWELFTHS: [usize; 6] = [2, 3, 4, 5, 6, 8];
 /// Reduced dimensions of the ladder are multiples of this, or fill whole cache lines where that
@@ -31,6 +43,8 @@ const SNAP_PART: usize = 8;
 /// Rows whose loss is remembered, at most, and their elements.
 const LOSS_ROWS: usize = 4096;
 const LOSS_VALUES: usize = 1 << 22;
+/// The loss of fewer rows of a source says nothing about it.
+const LEAST_LOSS_ROWS: usize = 24;
 /// Elements of a sample, at most: 256 MiB.
 const SAMPLE_VALUES: u64 = 1 << 26;
 /// Largest dimension of which whole second moments are held.
@@ -43,11 +57,20 @@ const SKETCH_RANK: usize = 1024;
 pub struct TrainingSample<'a> {
     /// Vectors of the field, shape [n, dimension], n ≥ 1, as they are stored.
     pub rows: &'a [f32],
+    /// Where the rows of each source end; the worst source decides about a code.
+    pub ends: &'a [usize],
     /// Queries of the kind that will come, shape [m, dimension], prepared as queries are; may be
     /// empty.
     pub queries: &'a [f32],
+    /// Others of the same kind, to judge by; may be empty.
+    pub held_out_queries: &'a [f32],
     /// Chooses rotations.
     pub seed: u64,
+}
+
+/// Whether a query of a sample is held out from training: one in three, spread over all.
+pub fn is_held_out(query: usize) -> bool {
+    query % HELD_OUT_QUERY == HELD_OUT_QUERY - 1
 }
 
 /// What a codec is, and what was measured when it was trained.
@@ -66,7 +89,7 @@ pub struct CodecReport {
     /// Chose the rotation of the reduced space.
     pub seed: u64,
     /// Σ‖x − x̂‖² / Σ‖x − μ‖² of the primary codes, of vectors held out from training if there are
-    /// enough.
+    /// enough, without outliers; that of the source that loses most.
     pub loss: f64,
     /// The codes that were tried; the last is the chosen one.
     pub ladder: Vec<Rung>,
@@ -96,17 +119,23 @@ pub struct Rung {
     /// Bytes of a primary record.
     pub bytes: usize,
     /// Share of the exact ten nearest rows among the first 20 and 50 candidates, for vectors that
-    /// were held out; none if the sample was too small.
-    pub recall: Option<[f32; 2]>,
+    /// were held out: the mean, or that of the worst source; none if the sample was too small.
+    pub recall: Option<Shares>,
     /// The same for queries that were held out.
-    pub query_recall: Option<[f32; 2]>,
+    pub query_recall: Option<Shares>,
 }
 
 impl Rung {
     fn holds_floor(&self) -> bool {
-        let holds = |recall: &[f32; 2]| recall.iter().zip(FLOOR).all(|(got, floor)| *got >= floor);
+        let holds = |recall: &Shares| recall.iter().zip(FLOOR).all(|(got, floor)| *got >= floor);
         let measured = self.recall.iter().chain(&self.query_recall);
         self.recall.is_some() && measured.into_iter().all(holds)
+    }
+
+    /// Whether re-ranking can make up for what the code loses.
+    fn is_of_use(&self) -> bool {
+        let kept = |recall: &Shares| recall[1] >= LEAST_KEPT;
+        self.recall.iter().chain(&self.query_recall).all(kept)
     }
 
     /// What methods are compared by: the share among the first 20 candidates, for queries of the
@@ -123,24 +152,37 @@ pub fn sample_rows(dimension: usize) -> u64 {
     rows.min(SAMPLE_VALUES / dimension.max(1) as u64)
 }
 
-/// Learns a codec for a field; `None` if the field is not compressed.
+/// What came of a training.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Training {
+    /// A codec.
+    Codec(TrainedCodec),
+    /// None of the codes keeps enough, or the field is not compressed: vectors are scanned.
+    NoCodes {
+        /// What was tried.
+        ladder: Vec<Rung>,
+    },
+}
+
+/// Learns a codec for a field.
 ///
 /// # Errors
 /// If an eigenvalue iteration does not converge.
-pub fn train(
-    field: &VectorField,
-    sample: TrainingSample<'_>,
-) -> Result<Option<TrainedCodec>, LeanVecError> {
+pub fn train(field: &VectorField, sample: TrainingSample<'_>) -> Result<Training, LeanVecError> {
     if field.compression.primary == Primary::None {
-        return Ok(None);
+        return Ok(Training::NoCodes { ladder: Vec::new() });
     }
     let material = Material::new(field, sample);
     let trainer = Trainer::new(&material);
-    let trained = match field.compression.primary {
-        Primary::Codes(settings) => trainer.explicit(settings)?,
-        _ => trainer.climb()?,
-    };
-    Ok(Some(trained.finish(&material)?))
+    match field.compression.primary {
+        Primary::Codes(settings) => {
+            Ok(Training::Codec(trainer.explicit(settings)?.finish(&material)))
+        }
+        _ => match trainer.climb()? {
+            Climb::Reached(trained) => Ok(Training::Codec(trained.finish(&material))),
+            Climb::NothingHolds(ladder) => Ok(Training::NoCodes { ladder }),
+        },
+    }
 }
 
 /// The sample, divided into what is learned from and what is judged by.
@@ -149,38 +191,73 @@ struct Material {
     seed: u64,
     rows: Vec<f32>,
     held_out: Vec<f32>,
+    /// The source of each row that is held out.
+    sources: Vec<u32>,
     queries: Vec<f32>,
     held_out_queries: Vec<f32>,
-    all_queries: Vec<f32>,
-    center: Vec<f32>,
+    spread: Spread,
 }
 
 impl Material {
     fn new(field: &VectorField, sample: TrainingSample<'_>) -> Self {
         let dimension = field.dimension;
         let count = sample.rows.len() / dimension;
-        let (rows, held_out) = divide(sample.rows, dimension, HELD_OUT.min(count / HELD_OUT_SHARE));
-        let half = sample.queries.len() / dimension / 2;
-        let (queries, held_out_queries) = divide(sample.queries, dimension, half);
-        let all_queries = sample.queries.to_vec();
-        let center = mean(&rows, dimension);
-        let (field, seed) = (field.clone(), sample.seed);
-        Self { field, seed, rows, held_out, queries, held_out_queries, all_queries, center }
+        let divided = divide(sample.rows, dimension, HELD_OUT.min(count / HELD_OUT_SHARE));
+        let source = |row: &usize| sample.ends.partition_point(|end| end <= row) as u32;
+        let sources = divided.aside.iter().map(source).collect();
+        let enough = sample.held_out_queries.len() >= LEAST_HELD_OUT_QUERIES * dimension;
+        let held_out_queries = if enough { sample.held_out_queries } else { &[] };
+        let spread = Spread::of(&divided.kept, dimension);
+        Self {
+            field: field.clone(),
+            seed: sample.seed,
+            rows: divided.kept,
+            held_out: divided.held_out,
+            sources,
+            queries: sample.queries.to_vec(),
+            held_out_queries: held_out_queries.to_vec(),
+            spread,
+        }
     }
 
-    fn moments(&self, queries: &[f32]) -> Moments {
-        let mut centred = self.rows.clone();
-        for row in centred.chunks_exact_mut(self.field.dimension) {
-            for (value, center) in row.iter_mut().zip(&self.center) {
-                *value -= center;
-            }
-        }
+    fn moments(&self) -> Moments {
+        let centred = self.spread.centred(&self.rows);
+        let queries = self.completed_queries();
         match self.sketch_rank() {
-            None => Moments::new(&centred, queries, self.field.dimension),
+            None => Moments::new(&centred, &queries, self.field.dimension),
             Some(rank) => {
-                Moments::sketched(&centred, queries, self.field.dimension, rank, self.seed)
+                Moments::sketched(&centred, &queries, self.field.dimension, rank, self.seed)
             }
         }
+    }
+
+    /// The queries as they are mapped, completed by rows: of a few alone the maps would keep what
+    /// these few ask for and nothing else.
+    fn completed_queries(&self) -> Vec<f32> {
+        let dimension = self.field.dimension;
+        let mut queries = self.queries.clone();
+        let missing = LEAST_QUERIES.saturating_sub(queries.len() / dimension);
+        if queries.is_empty() || missing == 0 {
+            return self.as_mapped(queries);
+        }
+        let inliers = self.spread.inliers(&self.rows);
+        let count = inliers.len() / dimension;
+        for index in 0..missing.min(count) {
+            let row = index * count / missing.min(count);
+            queries.extend_from_slice(&inliers[row * dimension..][..dimension]);
+        }
+        self.as_mapped(queries)
+    }
+
+    fn as_mapped(&self, mut queries: Vec<f32>) -> Vec<f32> {
+        if self.field.metric == Metric::L2 {
+            for query in queries.chunks_exact_mut(self.field.dimension) {
+                for (value, center) in query.iter_mut().zip(&self.spread.center) {
+                    *value -= center;
+                }
+            }
+        }
+        queries
     }
 
     /// Dimensions of the subspace that maps are learned in, if moments of all would be too large.
@@ -198,27 +275,32 @@ impl Material {
     }
 }
 
-/// Sets `count` rows aside, spread over all.
-fn divide(rows: &[f32], dimension: usize, count: usize) -> (Vec<f32>, Vec<f32>) {
-    let total = rows.len() / dimension;
-    let (mut kept, mut aside) = (Vec::with_capacity(rows.len()), Vec::new());
-    for (index, row) in rows.chunks_exact(dimension).enumerate() {
-        // Row i is set aside where i·count/total rises.
-        let chosen = (index + 1) * count / total > index * count / total;
-        (if chosen { &mut aside } else { &mut kept }).extend_from_slice(row);
-    }
-    (kept, aside)
+/// Rows, without some that were set aside.
+struct Divided {
+    kept: Vec<f32>,
+    held_out: Vec<f32>,
+    /// Which rows were set aside.
+    aside: Vec<usize>,
 }
 
-fn mean(rows: &[f32], dimension: usize) -> Vec<f32> {
-    let mut sums = vec![0.0_f64; dimension];
-    for row in rows.chunks_exact(dimension) {
-        for (sum, &value) in sums.iter_mut().zip(row) {
-            *sum += f64::from(value);
+/// Sets `count` rows aside, spread over all.
+fn divide(rows: &[f32], dimension: usize, count: usize) -> Divided {
+    let total = rows.len() / dimension;
+    let mut divided = Divided {
+        kept: Vec::with_capacity(rows.len()),
+        held_out: Vec::with_capacity(count * dimension),
+        aside: Vec::with_capacity(count),
+    };
+    for (index, row) in rows.chunks_exact(dimension).enumerate() {
+        // Row i is set aside where i·count/total rises.
+        if (index + 1) * count / total > index * count / total {
+            divided.held_out.extend_from_slice(row);
+            divided.aside.push(index);
+        } else {
+            divided.kept.extend_from_slice(row);
         }
     }
-    let count = (rows.len() / dimension).max(1) as f64;
-    sums.into_iter().map(|sum| (sum / count) as f32).collect()
+    divided
 }
 
 struct Trainer<'m> {
@@ -235,12 +317,23 @@ struct Trained {
     ladder: Vec<Rung>,
 }
 
+/// What came of a climb of the ladder.
+enum Climb {
+    Reached(Trained),
+    NothingHolds(Vec<Rung>),
+}
+
 impl<'m> Trainer<'m> {
     fn new(material: &'m Material) -> Self {
-        let (metric, dimension) = (material.field.metric, material.field.dimension);
-        let judge = |queries| Judge::new(metric, dimension, &material.rows, queries);
-        let (by_rows, by_queries) = (judge(&material.held_out), judge(&material.held_out_queries));
-        Self { material, by_rows, by_queries, moments: OnceLock::new() }
+        let space = (material.field.metric, &*material.spread.center);
+        let by_rows = (&*material.held_out, &*material.sources);
+        let by_queries = (&*material.held_out_queries, &[][..]);
+        Self {
+            material,
+            by_rows: Judge::new(space, &material.rows, by_rows),
+            by_queries: Judge::new(space, &material.rows, by_queries),
+            moments: OnceLock::new(),
+        }
     }
 
     /// The codec the user asked for, with the best reduction where the method is left open.
@@ -249,9 +342,10 @@ impl<'m> Trainer<'m> {
         Ok(Trained { settings, codec, ladder: vec![rung] })
     }
 
-    /// The codec of the fewest bytes that holds the floor; the most precise if none does.
-    fn climb(&self) -> Result<Trained, LeanVecError> {
-        let mut ladder = Vec::new();
+    /// The codec of the fewest bytes that holds the floor; the most precise if none does, unless
+    /// that is of no use either.
+    fn climb(&self) -> Result<Climb, LeanVecError> {
+        let mut ladder: Vec<Rung> = Vec::new();
         let mut last = None;
         for settings in self.steps() {
             let (settings, codec, rung) = self.best(settings)?;
@@ -262,9 +356,12 @@ impl<'m> Trainer<'m> {
                 break;
             }
         }
-        match last {
-            Some((settings, codec)) => Ok(Trained { settings, codec, ladder }),
-            None => self.explicit(full(LvqCode::Lvq8)),
+        match (last, ladder.last()) {
+            (Some((settings, codec)), Some(rung)) if rung.is_of_use() => {
+                Ok(Climb::Reached(Trained { settings, codec, ladder }))
+            }
+            (Some(_), _) => Ok(Climb::NothingHolds(ladder)),
+            (None, _) => self.explicit(full(LvqCode::Lvq8)).map(Climb::Reached),
         }
     }
 
@@ -339,8 +436,7 @@ impl<'m> Trainer<'m> {
         let field = &self.material.field;
         let reduction = match (settings.dimension, method) {
             (Some(reduced), Some(method)) => {
-                let moments =
-                    self.moments.get_or_init(|| self.material.moments(&self.material.queries));
+                let moments = self.moments.get_or_init(|| self.material.moments());
                 Some((Reduction::learn(moments, method, reduced, self.material.seed)?, method))
             }
             _ => None,
@@ -356,7 +452,7 @@ impl<'m> Trainer<'m> {
             metric: field.metric,
         };
         let reduction = reduction.map(|(reduction, _)| reduction);
-        let codec = Codec::new(codec_settings, self.material.center.clone(), reduction);
+        let codec = Codec::new(codec_settings, self.material.spread.center.clone(), reduction);
         let settings = CodeSettings { reduction: learned, ..settings };
         let rung = Rung {
             code: settings.to_string(),
@@ -369,35 +465,47 @@ impl<'m> Trainer<'m> {
 }
 
 impl Trained {
-    /// Learns the chosen maps once more, now also from the queries that judged them.
-    fn finish(self, material: &Material) -> Result<TrainedCodec, LeanVecError> {
-        let mut codec = self.codec;
-        let dimension = material.field.dimension;
-        if let (Some(reduced), Some(method)) = (self.settings.dimension, self.settings.reduction)
-            && !material.held_out_queries.is_empty()
-        {
-            let moments = material.moments(&material.all_queries);
-            let reduction = Reduction::learn(&moments, method, reduced, material.seed)?;
-            codec = Codec::new(codec.settings(), material.center.clone(), Some(reduction));
-        }
-        let judged = match material.held_out.is_empty() {
-            true => &material.rows,
-            false => &material.held_out,
-        };
-        let loss_rows = LOSS_ROWS.min(LOSS_VALUES / dimension).max(1);
-        let loss_values = (loss_rows * dimension).min(judged.len());
+    fn finish(self, material: &Material) -> TrainedCodec {
+        let (codec, dimension) = (self.codec, material.field.dimension);
         let report = CodecReport {
             code: self.settings.code,
             dimension: self.settings.dimension.unwrap_or(dimension),
             reduction: self.settings.reduction,
             trained_rows: material.rows.len() / dimension,
-            trained_queries: material.all_queries.len() / dimension,
+            trained_queries: material.queries.len() / dimension,
             seed: material.seed,
-            loss: codec.loss(&judged[..loss_values]),
+            loss: material.loss(&codec),
             ladder: self.ladder,
         };
-        Ok(TrainedCodec { codec, report })
+        TrainedCodec { codec, report }
     }
+}
+
+impl Material {
+    /// The loss of the source that loses most.
+    fn loss(&self, codec: &Codec) -> f64 {
+        if self.held_out.is_empty() {
+            return source_loss(codec, &self.rows);
+        }
+        let dimension = self.field.dimension;
+        let mut sources: BTreeMap<u32, Vec<f32>> = BTreeMap::new();
+        for (row, &source) in self.held_out.chunks_exact(dimension).zip(&self.sources) {
+            sources.entry(source).or_default().extend_from_slice(row);
+        }
+        let enough = |rows: &&Vec<f32>| rows.len() >= LEAST_LOSS_ROWS * dimension;
+        let losses = sources.values().filter(enough).map(|rows| source_loss(codec, rows));
+        losses.reduce(f64::max).unwrap_or_else(|| source_loss(codec, &self.held_out))
+    }
+}
+
+/// Σ‖x − x̂‖² / Σ‖x − μ‖² over the rows of a source that are no outliers, μ being their own centre, so
+/// that it does not matter how far they are from the codec's.
+pub(super) fn source_loss(codec: &Codec, rows: &[f32]) -> f64 {
+    let dimension = codec.dimension();
+    let most = LOSS_ROWS.min(LOSS_VALUES / dimension).max(1) * dimension;
+    let rows = &rows[..rows.len().min(most)];
+    let spread = Spread::of(rows, dimension);
+    codec.loss(&spread.inliers(rows), &spread.center)
 }
 
 fn full(code: LvqCode) -> CodeSettings {
@@ -423,9 +531,25 @@ mod tests {
         dimension: usize,
     ) -> (Codec, CodecReport) {
         let field = VectorField::single(dimension, metric).compressed(compression.parse().unwrap());
-        let sample = TrainingSample { rows, queries, seed: 42 };
-        let TrainedCodec { codec, report } = train(&field, sample).unwrap().unwrap();
-        (codec, report)
+        // As the collection divides a sample.
+        let of = |held_out| {
+            let queries = queries.chunks_exact(dimension).enumerate();
+            let of = queries.filter(move |(query, _)| is_held_out(*query) == held_out);
+            of.flat_map(|(_, query)| query.to_vec())
+        };
+        let (queries, held_out): (Vec<f32>, Vec<f32>) = (of(false).collect(), of(true).collect());
+        let ends = [rows.len() / dimension];
+        let sample = TrainingSample {
+            rows,
+            ends: &ends,
+            queries: &queries,
+            held_out_queries: &held_out,
+            seed: 42,
+        };
+        match train(&field, sample).unwrap() {
+            Training::Codec(TrainedCodec { codec, report }) => (codec, report),
+            Training::NoCodes { ladder } => panic!("no codes: {ladder:#?}"),
+        }
     }
 
     #[test]
@@ -452,7 +576,7 @@ mod tests {
         let (_, blind) = trained("lvq8:16:pca", Metric::Dot, &base, &queries, 64);
         let recall = |report: &CodecReport| report.ladder[0].query_recall.unwrap()[0];
         assert_eq!(aware.reduction, Some(ReductionMethod::Sphering));
-        assert_eq!(aware.trained_queries, 400);
+        assert_eq!(aware.trained_queries, 267, "a third judges and never trains");
         assert!(recall(&aware) > recall(&blind) + 0.1, "{aware:#?} {blind:#?}");
     }
 

@@ -13,14 +13,15 @@ use rayon::prelude::*;
 use roaring::RoaringBitmap;
 
 use super::Deadline;
+use super::paging;
 use super::plan::Plan;
 use super::request::{Explanation, Hit, QueryRequest, QueryResponse, Stage};
 use super::rescore::{is_dropped, rescore_rows, widen};
-use super::search::search;
+use super::search::{Found, search};
 use super::top_k::{Bar, Candidate, TopK};
 use super::view_filter::{self, runs};
+use super::way::Way;
 use crate::error::{Error, Result};
-use crate::index::Effort;
 use crate::model::{CollectionConfig, Score, check_range, limits};
 use crate::quantization::PrimaryQuery;
 use crate::segment::{FieldCodes, Location, Snapshot, View};
@@ -55,6 +56,9 @@ impl Task<'_> {
     }
 }
 
+/// Is told the field and the vectors of each query that is answered by codes.
+pub(crate) type Note<'n> = &'n dyn Fn(usize, &[f32]);
+
 /// Answers queries from a snapshot, in their order. Scans, and searches of several indexes, run on
 /// the pool; a single search of an index on the thread of the caller.
 ///
@@ -64,11 +68,39 @@ impl Task<'_> {
 pub(crate) fn execute(
     snapshot: &Snapshot,
     config: &CollectionConfig,
-    requests: &[QueryRequest],
+    (requests, note): (&[QueryRequest], Note<'_>),
     deadline: Deadline,
     pool: &ThreadPool,
 ) -> Result<Vec<QueryResponse>> {
     check_range("queries", 1, limits::MAX_BATCH_QUERIES, requests.len())?;
+    let blocks: Vec<Option<Vec<QueryRequest>>> = requests.iter().map(paging::blocks).collect();
+    if blocks.iter().all(Option::is_none) {
+        return execute_all(snapshot, config, (requests, note), deadline, pool);
+    }
+    let mut answers = Vec::with_capacity(requests.len());
+    for (index, (request, blocks)) in requests.iter().zip(blocks).enumerate() {
+        let blocks = blocks.unwrap_or_else(|| vec![request.clone()]);
+        let paged = blocks.len() > 1;
+        // What is wrong with a request is said of it, not of a block.
+        Plan::new(snapshot, config, request).map_err(|error| match requests.len() {
+            1 => error,
+            _ => error.within(format!("queries[{index}]")),
+        })?;
+        let mut found = execute_all(snapshot, config, (&blocks, note), deadline, pool)?;
+        let answer = if paged { paging::page(request, found) } else { found.pop() };
+        answers.push(answer.ok_or_else(|| Error::Internal("a page has no answer".into()))?);
+    }
+    Ok(answers)
+}
+
+/// As [`execute`], for requests that are no later pages.
+fn execute_all(
+    snapshot: &Snapshot,
+    config: &CollectionConfig,
+    (requests, note): (&[QueryRequest], Note<'_>),
+    deadline: Deadline,
+    pool: &ThreadPool,
+) -> Result<Vec<QueryResponse>> {
     let plan = |request| Plan::new(snapshot, config, request);
     let mut plans: Vec<Plan<'_>> = match requests {
         [request] => vec![plan(request)?],
@@ -82,7 +114,10 @@ pub(crate) fn execute(
     };
     view_filter::prepare(snapshot, &mut plans)?;
     for plan in &mut plans {
-        plan.choose_depths(snapshot);
+        plan.choose_ways(snapshot);
+        if !plan.is_exact() {
+            note(plan.field, plan.scorer.query());
+        }
     }
     let answer = || answer_plans(snapshot, config, &plans, deadline);
     match plans.as_slice() {
@@ -93,8 +128,8 @@ pub(crate) fn execute(
 
 /// Whether a query is one search of an index and nothing else worth another thread.
 fn is_light(snapshot: &Snapshot, plan: &Plan<'_>) -> bool {
-    let searches = plan.depths.iter().filter(|depth| depth.is_some()).count();
-    let scanned = snapshot.views.iter().zip(&plan.depths).filter(|(_, depth)| depth.is_none());
+    let searches = plan.ways.iter().filter(|way| way.depth.is_some()).count();
+    let scanned = snapshot.views.iter().zip(&plan.ways).filter(|(_, way)| way.depth.is_none());
     let bytes: u64 = scanned.map(|(view, _)| view.reader.vector_bytes(plan.field)).sum();
     let second = plan.second.as_ref().is_none_or(|second| second.is_light(snapshot));
     searches == 1 && bytes <= INLINE_BYTES && second
@@ -135,33 +170,47 @@ fn answer_group(
     deadline: Deadline,
 ) -> Result<Vec<QueryResponse>> {
     let started = Instant::now();
-    let bars: Vec<Bar> = group.iter().map(|plan| bar(plan)).collect();
-    let searched = search(snapshot, field, group, deadline)?;
+    let mut searched = search(snapshot, field, group, deadline)?;
     let search_micros = micros(started);
-    let mut found = scan(snapshot, field, group, &bars, deadline)?;
-    let times = Times { search: search_micros, scan: micros(started) - search_micros };
-    let mut efforts: Vec<Vec<(usize, Effort)>> = vec![Vec::new(); group.len()];
-    for searched in searched {
-        let view = searched.view as u32;
-        for (score, row) in searched.rows {
-            found[searched.plan].offer(Score(score), Location { view, row });
-        }
-        efforts[searched.plan].push((searched.view, searched.effort));
+    let mut limits: Vec<Vec<usize>> = group.iter().map(|plan| plan.pool_limits()).collect();
+    for found in &searched {
+        let limit = &mut limits[found.plan][group[found.plan].pools[found.view]];
+        *limit = (*limit).max(found.budget);
     }
-    let finish = |((plan, top), efforts): ((&&Plan<'_>, TopK<'_>), Vec<(usize, Effort)>)| {
-        answer(snapshot, config, plan, top, &efforts, times, deadline)
+    let bars: Vec<Vec<Bar>> =
+        group.iter().zip(&limits).map(|(plan, limits)| bars(plan, limits.len())).collect();
+    let mut pools = scan(snapshot, field, (group, &limits, &bars), deadline)?;
+    let times = Times { search: search_micros, scan: micros(started) - search_micros };
+    let mut by_plan: Vec<Vec<Found>> = group.iter().map(|_| Vec::new()).collect();
+    for mut found in searched.drain(..) {
+        let view = found.view as u32;
+        let pool = &mut pools[found.plan][group[found.plan].pools[found.view]];
+        for (score, row) in found.rows.drain(..) {
+            pool.offer(Score(score), Location { view, row });
+        }
+        by_plan[found.plan].push(found);
+    }
+    let finish = |((plan, pools), searched): ((&&Plan<'_>, Pools<'_>), Vec<Found>)| {
+        answer(snapshot, config, plan, pools, &searched, times, deadline)
     };
     if group.len() == 1 {
-        group.iter().zip(found).zip(efforts).map(finish).collect()
+        group.iter().zip(pools).zip(by_plan).map(finish).collect()
     } else {
-        group.par_iter().zip(found).zip(efforts).map(finish).collect()
+        group.par_iter().zip(pools).zip(by_plan).map(finish).collect()
     }
 }
 
+/// The candidates of a query, by pool: see [`Plan::pools`].
+type Pools<'s> = Vec<TopK<'s>>;
+
 /// What a scan may leave out from the start: scores of codes are not those of the hits, nor are
 /// those of a first stage.
-fn bar(plan: &Plan<'_>) -> Bar {
-    if plan.is_exact() && plan.second.is_none() { Bar::at(plan.least) } else { Bar::default() }
+fn bars(plan: &Plan<'_>, pools: usize) -> Vec<Bar> {
+    let bar = |pool| match pool == 0 && plan.second.is_none() {
+        true => Bar::at(plan.least),
+        false => Bar::default(),
+    };
+    (0..pools).map(bar).collect()
 }
 
 /// What the parts of the work took, in microseconds.
@@ -174,32 +223,38 @@ struct Times {
 fn scan<'s>(
     snapshot: &'s Snapshot,
     field: usize,
-    plans: &[&Plan<'_>],
-    bars: &'s [Bar],
+    (plans, limits, bars): (&[&Plan<'_>], &[Vec<usize>], &'s [Vec<Bar>]),
     deadline: Deadline,
-) -> Result<Vec<TopK<'s>>> {
-    let start = || -> Vec<TopK<'s>> {
-        let start = |(plan, bar): (&&Plan<'_>, _)| TopK::sharing(plan.candidates(), snapshot, bar);
-        plans.iter().zip(bars).map(start).collect()
+) -> Result<Vec<Pools<'s>>> {
+    let pools = |(limits, bars): (&Vec<usize>, &'s Vec<Bar>)| -> Pools<'s> {
+        let pool = |(pool, (&limit, bar)): (usize, (&usize, &'s Bar))| {
+            let top = TopK::sharing(limit, snapshot, bar);
+            if pool == 0 { top } else { top.by_codes() }
+        };
+        limits.iter().zip(bars).enumerate().map(pool).collect()
     };
-    let merge = |left: Vec<TopK<'s>>, right: Vec<TopK<'s>>| {
+    let start = || -> Vec<Pools<'s>> { limits.iter().zip(bars).map(pools).collect() };
+    let join = |left: Pools<'s>, right: Pools<'s>| {
         left.into_iter().zip(right).map(|(left, right)| left.merge(right)).collect()
     };
-    let work = |mut tops: Vec<TopK<'s>>, task: Task<'s>| {
+    let merge = |left: Vec<Pools<'s>>, right: Vec<Pools<'s>>| {
+        left.into_iter().zip(right).map(|(left, right)| join(left, right)).collect()
+    };
+    let work = |mut pools: Vec<Pools<'s>>, task: Task<'s>| {
         if deadline.passed() {
             return Err(Error::DeadlineExceeded);
         }
         let view = task.index as usize;
-        let scanned = |(plan, _): &(&&Plan<'_>, &mut TopK<'_>)| plan.depths[view].is_none();
-        for (plan, top) in plans.iter().zip(&mut tops).filter(scanned) {
+        let scanned = |(plan, _): &(&&Plan<'_>, &mut Pools<'_>)| plan.ways[view].depth.is_none();
+        for (plan, pools) in plans.iter().zip(&mut pools).filter(scanned) {
             if let (Some(query), Some(codes)) = (&plan.codes[view], task.view.reader.codes(field)) {
-                score_codes(&task, plan, codes, query, top);
+                score_codes(&task, plan, codes, query, &mut pools[plan.pools[view]]);
             }
         }
-        let mut exact: Vec<_> =
-            plans.iter().zip(&mut tops).filter(|(plan, _)| plan.codes[view].is_none()).collect();
+        let exact = plans.iter().zip(&mut pools).filter(|(plan, _)| plan.codes[view].is_none());
+        let mut exact: Vec<_> = exact.map(|(plan, pools)| (plan, &mut pools[0])).collect();
         score_vectors(&task, field, &mut exact);
-        Ok(tops)
+        Ok(pools)
     };
     let mut tasks = tasks(snapshot, field, plans);
     if tasks.len() <= 1 {
@@ -214,7 +269,7 @@ fn scan<'s>(
 fn tasks<'s>(snapshot: &'s Snapshot, field: usize, plans: &[&Plan<'_>]) -> Vec<Task<'s>> {
     let mut tasks = Vec::new();
     for (index, view) in (0..).zip(&snapshot.views) {
-        if plans.iter().all(|plan| plan.depths[index as usize].is_some()) {
+        if plans.iter().all(|plan| plan.ways[index as usize].depth.is_some()) {
             continue;
         }
         let rows = view.reader.rows();
@@ -224,7 +279,7 @@ fn tasks<'s>(snapshot: &'s Snapshot, field: usize, plans: &[&Plan<'_>]) -> Vec<T
             || view.reader.vector_bytes(field) / u64::from(rows.max(1)),
             |codes| codes.row_bytes() as u64,
         );
-        let scanned = plans.iter().filter(|plan| plan.depths[index as usize].is_none());
+        let scanned = plans.iter().filter(|plan| plan.ways[index as usize].depth.is_none());
         let scored = scanned.map(|plan| plan.view_filter(index as usize));
         let scored = scored.map(|filter| filter.map_or(rows.into(), |filter| filter.scored(rows)));
         let Some(scored) = scored.max().filter(|&scored| scored > 0) else { continue };
@@ -361,14 +416,14 @@ fn answer(
     snapshot: &Snapshot,
     config: &CollectionConfig,
     plan: &Plan<'_>,
-    found: TopK<'_>,
-    efforts: &[(usize, Effort)],
+    pools: Pools<'_>,
+    searched: &[Found],
     times: Times,
     deadline: Deadline,
 ) -> Result<QueryResponse> {
     let started = Instant::now();
     let reranks = !plan.is_exact();
-    let found = found.into_sorted();
+    let found: Vec<Candidate<'_>> = pools.into_iter().flat_map(TopK::into_sorted).collect();
     let candidates = found.len() as u64;
     let mut best = if reranks { rerank(snapshot, plan, found) } else { found };
     best.retain(|candidate| !plan.exclude.contains(&candidate.location));
@@ -379,7 +434,7 @@ fn answer(
     }
     let explanation = plan.request.explain.then(|| {
         let mut stages = filter_stages(plan);
-        stages.extend(search_stages(snapshot, plan, efforts, times.search));
+        stages.extend(search_stages(snapshot, plan, searched, times.search));
         stages.extend(scan_stages(snapshot, plan, times.scan));
         if reranks {
             stages.push(rerank_stage(snapshot, plan, candidates, rerank_micros));
@@ -394,8 +449,19 @@ fn answer(
         let point = snapshot.point(location, config.fields.keys(), plan.request.include)?;
         hits.push(Hit { score: score.0, point });
     }
-    let (sequence, estimated_recall) = (snapshot.sequence, plan.estimated_recall);
+    let (sequence, estimated_recall) = (snapshot.sequence, expected(plan, searched));
     Ok(QueryResponse { hits, sequence, estimated_recall, explanation })
+}
+
+/// What is expected of an answer: as much as of the view where that is least; `None` if it is not
+/// known of one.
+fn expected(plan: &Plan<'_>, searched: &[Found]) -> Option<f32> {
+    let of_way = |(view, way): (usize, &Way)| {
+        let found = searched.iter().find(|found| found.view == view);
+        found.map_or(way.expected, |found| found.expected)
+    };
+    let mut views = plan.ways.iter().enumerate().map(of_way);
+    views.try_fold(1.0_f32, |least, expected| Some(least.min(expected?)))
 }
 
 pub(super) fn micros(since: Instant) -> u64 {
@@ -406,13 +472,13 @@ pub(super) fn micros(since: Instant) -> u64 {
 fn search_stages(
     snapshot: &Snapshot,
     plan: &Plan<'_>,
-    efforts: &[(usize, Effort)],
+    searched: &[Found],
     micros: u64,
 ) -> Vec<Stage> {
-    let stage = |&(view, effort): &(usize, Effort)| {
+    let stage = |&Found { view, effort, .. }: &Found| {
         let reader = &snapshot.views[view].reader;
         let (codes, index) = (reader.codes(plan.field)?, reader.index(plan.field)?);
-        let (depth, kind) = (plan.depths[view]?, index.report().kind.as_str());
+        let (depth, kind) = (plan.ways[view].depth?, index.report().kind.as_str());
         let (rows, row_bytes) = (effort.scored + effort.scanned, codes.row_bytes() as u64);
         Some(Stage {
             name: "search".into(),
@@ -422,7 +488,7 @@ fn search_stages(
             micros,
         })
     };
-    efforts.iter().filter_map(stage).collect()
+    searched.iter().filter_map(stage).collect()
 }
 
 /// What a scan of codes reads.
@@ -438,9 +504,9 @@ fn code_of(codes: &FieldCodes) -> &str {
 /// What the filter came to, a stage for each way it was used.
 fn filter_stages(plan: &Plan<'_>) -> Vec<Stage> {
     let mut ways = BTreeMap::<&str, u64>::new();
-    let views = plan.filter.iter().flat_map(|filter| &filter.views).zip(&plan.depths);
-    for (filter, depth) in views {
-        let (way, rows) = match (&filter.gathered, depth) {
+    let views = plan.filter.iter().flat_map(|filter| &filter.views).zip(&plan.ways);
+    for (filter, way) in views {
+        let (way, rows) = match (&filter.gathered, way.depth) {
             (Some(gathered), _) => ("gathered", gathered.len()),
             (None, Some(_)) => ("traversed", filter.cardinality.expected),
             (None, None) => ("checked", filter.cardinality.expected),
@@ -462,7 +528,7 @@ fn filter_stages(plan: &Plan<'_>) -> Vec<Stage> {
 fn scan_stages(snapshot: &Snapshot, plan: &Plan<'_>, micros: u64) -> Vec<Stage> {
     let mut sources = BTreeMap::<String, (u64, u64)>::new();
     for (index, (view, query)) in snapshot.views.iter().zip(&plan.codes).enumerate() {
-        if plan.depths[index].is_some() {
+        if plan.ways[index].depth.is_some() {
             continue;
         }
         let codes = view.reader.codes(plan.field).filter(|_| query.is_some());

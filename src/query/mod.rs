@@ -6,10 +6,12 @@
 //! candidates are scored again by something better.
 
 mod calibrate;
+mod calibration_sample;
 mod deadline;
 mod examples;
 mod executor;
 mod fusion;
+mod paging;
 mod plan;
 mod request;
 mod rescore;
@@ -17,9 +19,12 @@ mod scorer;
 mod search;
 mod second_stage;
 mod top_k;
+mod truth;
 mod view_filter;
+mod way;
 
-pub(crate) use calibrate::{CalibrationSample, Subject};
+pub(crate) use calibrate::Subject;
+pub(crate) use calibration_sample::{CalibrationSample, KnownQueries};
 pub use deadline::Deadline;
 pub(crate) use executor::execute;
 pub(crate) use fusion::fuse;

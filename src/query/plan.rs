@@ -8,19 +8,13 @@ use super::request::{Query, QueryRequest};
 use super::scorer::Scorer;
 use super::second_stage::SecondStage;
 use super::view_filter::{SnapshotFilter, ViewFilter};
+use super::way::{Way, choose};
 use crate::error::Result;
-use crate::index::{DEFAULT_TARGET_RECALL, Depth};
 use crate::model::{
-    CollectionConfig, Condition, IndexKind, InvalidInput, Problem, Score, VectorRef, check_range,
-    limits,
+    CollectionConfig, Condition, InvalidInput, Problem, Score, VectorRef, check_range, limits,
 };
 use crate::quantization::PrimaryQuery;
-use crate::segment::{FieldCodes, FieldIndex, IndexReport, Location, Snapshot};
-
-/// Candidates that are re-ranked if the request does not say: so many times the hits, at least.
-const RERANK: (usize, usize) = (4, 50);
-/// The same where candidates are found by encodings, which are a rougher measure.
-const ENCODED_RERANK: (usize, usize) = (20, 500);
+use crate::segment::{FieldCodes, Location, Snapshot};
 
 /// A validated query.
 pub struct Plan<'r> {
@@ -33,12 +27,11 @@ pub struct Plan<'r> {
     pub least: Score,
     /// For each view, the query as its codes are scored; `None` where the vectors are.
     pub codes: Vec<Option<PrimaryQuery>>,
-    /// For each view, how far its index is searched; `None` where all rows are scored.
-    pub depths: Vec<Option<Depth>>,
-    /// For each view, how many candidates found by codes are re-ranked.
-    pub budgets: Vec<usize>,
-    /// The share of the exact nearest rows that is expected to be found.
-    pub estimated_recall: f32,
+    /// For each view, how its rows are searched; set by [`Self::choose_ways`].
+    pub ways: Vec<Way>,
+    /// For each view, the pool that its candidates are collected in: those whose scores can be
+    /// compared, since they come from the same codec. 0 is for scores of vectors.
+    pub pools: Vec<usize>,
     /// What orders the hits, if it is not what finds them.
     pub second: Option<SecondStage>,
     /// The request's filter, validated.
@@ -74,9 +67,8 @@ impl<'r> Plan<'r> {
             exclude,
             least,
             codes,
-            depths: Vec::new(),
-            budgets: Vec::new(),
-            estimated_recall: 1.0,
+            ways: Vec::new(),
+            pools: Vec::new(),
             second,
             condition,
             filter: None,
@@ -88,72 +80,26 @@ impl<'r> Plan<'r> {
         self.filter.as_ref().map(|filter| &filter.views[view])
     }
 
-    /// Decides which indexes are searched, and how far: those of views whose filter has not
-    /// gathered the few rows to be scored. Where no search reaches the recall that is asked for,
-    /// all codes are scored if that does, or else all vectors.
-    pub fn choose_depths(&mut self, snapshot: &Snapshot) {
-        let (mut expected, mut total) = (0.0, 0.0);
+    /// Decides how each view is searched, and which candidates are collected together.
+    pub fn choose_ways(&mut self, snapshot: &Snapshot) {
+        let mut codecs: Vec<*const _> = Vec::new();
         for (number, view) in snapshot.views.iter().enumerate() {
-            let gathered = self.view_filter(number).is_some_and(|filter| filter.gathered.is_some());
-            let codes = view.reader.codes(self.field).filter(|_| self.codes[number].is_some());
-            let report = codes.and(view.reader.index(self.field)).map(FieldIndex::report);
-            let unreached = report.filter(|_| !gathered).is_some_and(|r| self.is_out_of_reach(r));
-            let rerank = self.request.params.rerank;
-            let by_default = |codes: &FieldCodes| rerank.unwrap_or(self.default_rerank(codes));
-            let by_default = codes.map(by_default).unwrap_or(0);
-            let (depth, budget, recall) = match report.map(|report| self.depth(report, by_default))
-            {
-                Some(_) if unreached => (None, 0, 1.0),
-                // What is gathered was not calibrated.
-                Some((depth, _)) if gathered => (None, depth.rerank.max(by_default), 1.0),
-                Some((depth, recall)) => {
-                    (Some(depth).filter(|depth| !depth.is_scan()), depth.rerank, recall)
-                }
-                None => (None, by_default, 1.0),
-            };
-            if unreached {
+            let way = choose(self, number, view);
+            if way.scores_vectors {
                 self.codes[number] = None;
             }
-            self.budgets.push(budget);
-            self.depths.push(depth);
-            expected += f64::from(recall) * view.live_rows() as f64;
-            total += view.live_rows() as f64;
+            let codes = view.reader.codes(self.field).filter(|_| self.codes[number].is_some());
+            let pool = codes.map_or(0, |codes| {
+                let codec = std::ptr::from_ref(codes.codec());
+                let known = codecs.iter().position(|&known| known == codec);
+                1 + known.unwrap_or_else(|| {
+                    codecs.push(codec);
+                    codecs.len() - 1
+                })
+            });
+            self.ways.push(way);
+            self.pools.push(pool);
         }
-        if total > 0.0 {
-            self.estimated_recall = (expected / total) as f32;
-        }
-    }
-
-    /// Whether the request asks for a recall, and nothing that was measured reaches it.
-    fn is_out_of_reach(&self, report: &IndexReport) -> bool {
-        let (calibration, params) = (&report.calibration, &self.request.params);
-        let by_hand = params.search_window.is_some() || params.rerank.is_some();
-        let target = params.target_recall.filter(|_| !by_hand && !calibration.points.is_empty());
-        target.is_some_and(|target| !calibration.reaches(self.hits(), target))
-    }
-
-    /// What the request says, or else what calibration says about the recall it asks for; where
-    /// neither says how many candidates are re-ranked, it is the default.
-    fn depth(&self, report: &IndexReport, rerank: usize) -> (Depth, f32) {
-        let (calibration, params) = (&report.calibration, &self.request.params);
-        let target = params.target_recall.unwrap_or(DEFAULT_TARGET_RECALL);
-        let fallback = Depth { window: rerank, rerank };
-        let (mut depth, mut recall) =
-            calibration.depth(self.hits(), target).unwrap_or((fallback, target));
-        if let Some(window) = params.search_window {
-            depth = Depth { window, rerank };
-        }
-        if let Some(rerank) = params.rerank {
-            depth.rerank = rerank;
-        }
-        if report.kind == IndexKind::Flat {
-            depth.window = Depth::SCAN;
-        }
-        depth.rerank = depth.rerank.max(self.hits());
-        if params.search_window.is_some() || params.rerank.is_some() {
-            recall = calibration.expected(self.hits(), depth).unwrap_or(recall);
-        }
-        (depth, recall)
     }
 
     /// Hits needed so that enough are left after offset and exclusion, or for the second stage.
@@ -170,15 +116,14 @@ impl<'r> Plan<'r> {
         self.codes.iter().all(Option::is_none)
     }
 
-    /// Candidates that are kept: the hits, or more where some are re-ranked.
-    pub fn candidates(&self) -> usize {
-        self.budgets.iter().copied().max().unwrap_or(0).max(self.hits())
-    }
-
-    fn default_rerank(&self, codes: &FieldCodes) -> usize {
-        let (factor, least) = if codes.is_encoded() { ENCODED_RERANK } else { RERANK };
-        let most = limits::MAX_RERANK.max(self.hits());
-        (factor * self.hits()).max(least).min(most)
+    /// Candidates that each pool keeps: the hits, or more where some are re-ranked.
+    pub fn pool_limits(&self) -> Vec<usize> {
+        let pools = self.pools.iter().max().map_or(1, |last| last + 1);
+        let mut limits = vec![self.hits(); pools];
+        for (way, &pool) in self.ways.iter().zip(&self.pools) {
+            limits[pool] = limits[pool].max(way.budget);
+        }
+        limits
     }
 }
 

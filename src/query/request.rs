@@ -243,10 +243,10 @@ pub struct QueryResponse {
     pub hits: Vec<Hit>,
     /// Sequence number of the last write that the answer takes into account.
     pub sequence: u64,
-    /// The share of the exact nearest points that the hits are expected to hold, measured on sample
-    /// queries when indexes were built; 1 for an exact answer. With `rescore` it is about the
-    /// candidates.
-    pub estimated_recall: f32,
+    /// The share of the exact nearest points that the hits are expected to hold: a lower confidence
+    /// bound, measured on sample queries; 1 for an exact answer over vectors. `None` if nothing was
+    /// measured for such a query yet. With `rescore` it is about the candidates.
+    pub estimated_recall: Option<f32>,
     /// How the answer came about, if the request asked.
     pub explanation: Option<Explanation>,
 }

@@ -9,7 +9,7 @@ use roaring::RoaringBitmap;
 use super::Deadline;
 use super::plan::Plan;
 use crate::error::{Error, Result};
-use crate::index::{Ask, Effort, Scores, with_scratch};
+use crate::index::{Ask, Effort, Scores, Selection, with_scratch};
 use crate::quantization::PrimaryQuery;
 use crate::segment::{FieldCodes, Snapshot, View};
 
@@ -23,6 +23,10 @@ pub struct Found {
     pub rows: Vec<(f32, u32)>,
     /// What it cost.
     pub effort: Effort,
+    /// How many different scores are to be re-ranked.
+    pub budget: usize,
+    /// What is expected of it; `None` if that is not known.
+    pub expected: Option<f32>,
 }
 
 /// Searches all indexes for all queries.
@@ -37,14 +41,14 @@ pub fn search(
 ) -> Result<Vec<Found>> {
     let jobs: Vec<(usize, usize)> = (0..plans.len())
         .flat_map(|plan| (0..snapshot.views.len()).map(move |view| (plan, view)))
-        .filter(|&(plan, view)| plans[plan].depths[view].is_some())
+        .filter(|&(plan, view)| plans[plan].ways[view].depth.is_some())
         .collect();
     let run = |&(plan, view): &(usize, usize)| -> Result<Found> {
         if deadline.passed() {
             return Err(Error::DeadlineExceeded);
         }
-        let (rows, effort) = search_view(&snapshot.views[view], view, field, plans[plan])?;
-        Ok(Found { plan, view, rows, effort })
+        let found = search_view(&snapshot.views[view], view, field, plans[plan])?;
+        Ok(Found { plan, view, ..found })
     };
     if jobs.len() <= 1 {
         jobs.iter().map(run).collect()
@@ -53,68 +57,99 @@ pub fn search(
     }
 }
 
-fn search_view(
-    view: &View,
-    number: usize,
-    field: usize,
-    plan: &Plan<'_>,
-) -> Result<(Vec<(f32, u32)>, Effort)> {
+fn search_view(view: &View, number: usize, field: usize, plan: &Plan<'_>) -> Result<Found> {
     let reader = &view.reader;
-    let (Some(query), Some(depth)) = (&plan.codes[number], plan.depths[number]) else {
-        return Ok(Default::default());
+    let way = plan.ways[number];
+    let mut found = Found {
+        plan: 0,
+        view: number,
+        rows: Vec::new(),
+        effort: Effort::default(),
+        budget: way.budget,
+        expected: way.expected,
     };
+    let (Some(query), Some(depth)) = (&plan.codes[number], way.depth) else { return Ok(found) };
     let (Some(codes), Some(index)) = (reader.codes(field), reader.index(field)) else {
-        return Ok(Default::default());
+        return Ok(found);
     };
     let filter = plan.view_filter(number).map(|filter| &filter.rows);
     let (rows, live) = (u64::from(reader.rows()).max(1), view.live_rows());
     let matching = plan.view_filter(number).map_or(rows, |filter| filter.cardinality.expected);
-    // Half of the candidates are enough to re-rank, as far as there are so many.
-    let enough = (plan.hits() + depth.rerank) / 2;
     let allowed = |row| filter.is_none_or(|filter| filter.matches(row));
+    let selects = filter.is_some() || !view.deleted.is_empty();
     let ask = Ask {
         codes: codes.scores(query),
         depth,
-        accept: |row| !view.deleted.contains(row) && allowed(row),
-        share: live as f64 / rows as f64 * matching as f64 / rows as f64,
-        least: enough.min(live.try_into().unwrap_or(usize::MAX)),
-        // Scoring all that match would have been less work.
-        most_scored: matching,
+        selection: selects.then(|| Selection {
+            accept: |row| !view.deleted.contains(row) && allowed(row),
+            share: live as f64 / rows as f64 * matching as f64 / rows as f64,
+            // Scoring all that match would have been less work.
+            most_scored: matching.min(live),
+        }),
         hidden: None,
     };
-    let mut found = Vec::with_capacity(depth.rerank);
-    let mut effort = with_scratch(|scratch| index.search(&ask, scratch, &mut found));
-    if let Some(filter) = filter
-        && found.len() < enough
-    {
-        // What matches lies far from the query, or is rarer than was expected.
-        let matching = filter.bitmap()? - &*view.deleted;
-        if matching.len() > found.len() as u64 {
-            effort.scored += matching.len();
-            found = best_of(codes, query, reader.absent(field), &matching, depth.rerank);
-        }
+    found.rows.reserve(depth.rerank);
+    let search = |scratch: &mut _| index.search(&ask, scratch, &mut found.rows);
+    let outcome = with_scratch(search);
+    found.effort = outcome.effort;
+    if !outcome.trusted {
+        // What may be found lies far from the query, or is rarer than was expected: its codes are
+        // all scored.
+        let matching = match filter {
+            Some(filter) => filter.bitmap()? - &*view.deleted,
+            None => {
+                let mut all = RoaringBitmap::new();
+                all.insert_range(0..reader.rows());
+                all - &*view.deleted
+            }
+        };
+        let absent = reader.absent(field);
+        let present = |row: &u32| !absent.is_some_and(|absent| absent.contains(*row));
+        let matching: Vec<u32> = matching.iter().filter(present).collect();
+        found.effort.scored += matching.len() as u64;
+        found.budget = way.far_budget.min(matching.len().max(1));
+        found.expected = way.far_expected;
+        found.rows = best_distinct(codes, query, &matching, found.budget);
     }
-    Ok((found, effort))
+    Ok(found)
 }
 
-/// The best rows of a set by their codes, best first.
-pub(super) fn best_of(
+/// Rows beyond as many different scores as were asked for, at most.
+const MOST_TIED: usize = 8192;
+
+/// The rows of the `count` best different scores by codes among those that are listed, best first.
+pub(super) fn best_distinct(
     codes: &FieldCodes,
     query: &PrimaryQuery,
-    absent: Option<&RoaringBitmap>,
-    rows: &RoaringBitmap,
+    rows: &[u32],
     count: usize,
 ) -> Vec<(f32, u32)> {
-    let present = |row: &u32| !absent.is_some_and(|absent| absent.contains(*row));
-    let rows: Vec<u32> = rows.iter().filter(present).collect();
     let mut scores = vec![0.0; rows.len()];
-    codes.scores(query).score(&rows, &mut scores);
-    let mut found: Vec<(f32, u32)> = scores.into_iter().zip(rows).collect();
+    codes.scores(query).score(rows, &mut scores);
+    let mut found: Vec<(f32, u32)> = scores.into_iter().zip(rows.iter().copied()).collect();
     let better = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
-    if count < found.len() {
-        found.select_nth_unstable_by(count, better);
-        found.truncate(count);
+    let mut kept = count;
+    loop {
+        if kept < found.len() {
+            found.select_nth_unstable_by(kept, better);
+        }
+        let end = kept.min(found.len());
+        found[..end].sort_unstable_by(better);
+        let mut different = 0;
+        let past = (0..end).position(|at| {
+            different += usize::from(at == 0 || found[at].0 != found[at - 1].0);
+            different > count
+        });
+        let end = match past {
+            Some(past) => past,
+            None if end == found.len() || end >= count + MOST_TIED => end,
+            None => {
+                // The last score may go on, or scores repeat: look at more.
+                kept = (kept * 4).max(64);
+                continue;
+            }
+        };
+        found.truncate(end.min(count + MOST_TIED));
+        return found;
     }
-    found.sort_unstable_by(better);
-    found
 }

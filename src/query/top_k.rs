@@ -76,17 +76,27 @@ impl Bar {
     }
 }
 
+/// Candidates that are kept beyond as many different scores as were asked for, at most: copies of one
+/// passage, or of one damaged row.
+const MOST_TIED: usize = 8192;
+
 /// The k best candidates.
 ///
 /// They are collected until there are twice as many as wanted, and then the better half is
 /// selected: constant work a candidate, where a heap would sift each.
+///
+/// Of scores by codes, equal ones count as one: all candidates of the k best different scores are
+/// kept, since which of them is best is only known when they are scored again.
 pub struct TopK<'s> {
     limit: usize,
     candidates: Vec<Candidate<'s>>,
+    /// So many candidates are collected before the best are selected.
+    room: usize,
     /// The score of the last of the k best at the last selection.
     threshold: Score,
     snapshot: &'s Snapshot,
     bar: Option<&'s Bar>,
+    by_codes: bool,
 }
 
 impl<'s> TopK<'s> {
@@ -94,13 +104,20 @@ impl<'s> TopK<'s> {
     pub fn new(limit: usize, snapshot: &'s Snapshot) -> Self {
         let threshold = Score(f32::NEG_INFINITY);
         let candidates = Vec::with_capacity((2 * limit).min(FIRST_ROOM));
-        Self { limit, candidates, threshold, snapshot, bar: None }
+        let room = 2 * limit;
+        Self { limit, candidates, room, threshold, snapshot, bar: None, by_codes: false }
     }
 
     /// Keeps the `limit` best of those that others, who share the bar, do not find worse than
     /// theirs.
     pub fn sharing(limit: usize, snapshot: &'s Snapshot, bar: &'s Bar) -> Self {
         Self { bar: Some(bar), ..Self::new(limit, snapshot) }
+    }
+
+    /// The same for scores by codes: keeps all candidates of the `limit` best different scores.
+    #[must_use]
+    pub fn by_codes(self) -> Self {
+        Self { by_codes: true, ..self }
     }
 
     /// The score that a row needs to be among the best; offering less changes nothing.
@@ -114,7 +131,7 @@ impl<'s> TopK<'s> {
     pub fn offer(&mut self, score: Score, location: Location) {
         if score >= self.threshold() {
             self.candidates.push(Candidate { score, location, snapshot: self.snapshot });
-            if self.candidates.len() >= 2 * self.limit {
+            if self.candidates.len() >= self.room {
                 self.select();
             }
         }
@@ -122,18 +139,61 @@ impl<'s> TopK<'s> {
 
     /// Drops all but the best.
     fn select(&mut self) {
-        if self.candidates.len() <= self.limit {
+        if self.by_codes {
+            self.select_by_codes();
+        } else if self.candidates.len() > self.limit {
+            let better = |a: &Candidate<'_>, b: &Candidate<'_>| b.cmp(a);
+            if let Some(last) = self.limit.checked_sub(1) {
+                let (_, worst, _) = self.candidates.select_nth_unstable_by(last, better);
+                let worst = worst.score;
+                self.raise(worst);
+            }
+            self.candidates.truncate(self.limit);
+        }
+    }
+
+    fn raise(&mut self, worst: Score) {
+        self.threshold = worst;
+        if let Some(bar) = self.bar {
+            bar.raise(worst);
+        }
+    }
+
+    fn select_by_codes(&mut self) {
+        if self.candidates.len() <= self.limit || self.limit == 0 {
+            self.candidates.truncate(if self.limit == 0 { 0 } else { usize::MAX });
             return;
         }
-        let better = |a: &Candidate<'_>, b: &Candidate<'_>| b.cmp(a);
-        if let Some(last) = self.limit.checked_sub(1) {
-            let (_, worst, _) = self.candidates.select_nth_unstable_by(last, better);
-            self.threshold = worst.score;
-            if let Some(bar) = self.bar {
-                bar.raise(self.threshold);
-            }
+        let better = |a: &Candidate<'_>, b: &Candidate<'_>| b.score.cmp(&a.score);
+        self.candidates.select_nth_unstable_by(self.limit - 1, better);
+        self.candidates[..self.limit].sort_unstable_by(better);
+        let different = |candidates: &[Candidate<'_>]| {
+            1 + candidates.windows(2).filter(|pair| pair[0].score != pair[1].score).count()
+        };
+        if different(&self.candidates[..self.limit]) < self.limit {
+            // Ties: the best different scores reach further.
+            self.candidates.sort_unstable_by(|a, b| {
+                better(a, b).then_with(|| a.location.cmp(&b.location))
+            });
         }
-        self.candidates.truncate(self.limit);
+        let mut last = self.limit - 1;
+        let mut missing = self.limit - different(&self.candidates[..self.limit]);
+        while missing > 0 && last + 1 < self.candidates.len() {
+            last += 1;
+            missing -= usize::from(self.candidates[last].score != self.candidates[last - 1].score);
+        }
+        let worst = self.candidates[last].score;
+        if missing == 0 {
+            self.raise(worst);
+        }
+        self.candidates.retain(|candidate| candidate.score >= worst);
+        if self.candidates.len() > self.limit + MOST_TIED {
+            self.candidates.sort_unstable_by(|a, b| {
+                better(a, b).then_with(|| a.location.cmp(&b.location))
+            });
+            self.candidates.truncate(self.limit + MOST_TIED);
+        }
+        self.room = (2 * self.limit).max(2 * self.candidates.len());
     }
 
     /// Takes over the candidates of another.
@@ -147,7 +207,13 @@ impl<'s> TopK<'s> {
     /// The candidates, best first.
     pub fn into_sorted(mut self) -> Vec<Candidate<'s>> {
         self.select();
-        self.candidates.sort_unstable_by(|a, b| b.cmp(a));
+        if self.by_codes {
+            self.candidates.sort_unstable_by(|a, b| {
+                b.score.cmp(&a.score).then_with(|| a.location.cmp(&b.location))
+            });
+        } else {
+            self.candidates.sort_unstable_by(|a, b| b.cmp(a));
+        }
         self.candidates
     }
 }

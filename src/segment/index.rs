@@ -1,6 +1,9 @@
 //! The index of a field: built over the codes of a sealed segment some time after it, in a folder
 //! of its own, so that it appears whole or not at all.
 
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, Guard};
 use lanner_storage::{Directory, FileEntry, IndexEntry, SectionFile, SectionWriter, StorageError};
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +14,9 @@ use super::{FileMemory, FileRole, SegmentFile, sealed, sections};
 use crate::error::{Error, Result};
 use crate::index::graph::Adjacency;
 use crate::index::ivf::Lists;
-use crate::index::{Ask, BuiltIndex, Calibration, CodeScores, Effort, IndexView, Scratch};
+use crate::index::{
+    Ask, BuiltIndex, Calibration, CodeScores, Copies, Effort, IndexView, Outcome, Scratch,
+};
 use crate::model::{IndexKind, Memory};
 use crate::quantization::PrimaryQuery;
 
@@ -38,7 +43,11 @@ pub struct FieldIndex {
     file: SectionFile,
     number: u64,
     report: IndexReport,
+    /// What was measured last.
+    calibration: ArcSwap<Calibration>,
     rows: u32,
+    /// Whether some of the rows equal others, so that these are not in the index.
+    has_copies: bool,
     memory: FileMemory,
 }
 
@@ -61,6 +70,15 @@ impl FieldIndex {
         file.verify_sections(|section| !sections::is_read_on_demand(section))?;
         let report: IndexReport = serde_json::from_slice(file.section(sections::INDEX)?)
             .map_err(|error| file.corrupted(sections::INDEX, error.to_string()))?;
+        let calibration = match &entry.calibration {
+            Some(entry) => {
+                // Beside the folder of the index.
+                let parent = folder.rsplit_once('/').map_or("", |(parent, _)| parent);
+                let path = format!("{parent}/{}/{}", entry.number, entry.file.name);
+                read_calibration(directory, &path, &entry.file)?
+            }
+            None => report.calibration.clone(),
+        };
         let count = rows as usize;
         let bad = |section: &str, detail: String| Err(file.corrupted(section, detail).into());
         match report.kind {
@@ -93,8 +111,16 @@ impl FieldIndex {
             IndexKind::Flat => {}
             kind => return bad(sections::INDEX, format!("an index of kind {}", kind.as_str())),
         }
+        let has_copies = file.sections().iter().any(|info| info.name == sections::COPIES);
+        if has_copies {
+            let copies = sealed::slice::<u32>(&file, sections::COPIES, None)?;
+            if !copies.len().is_multiple_of(2) || copies.iter().any(|&row| row >= rows) {
+                return bad(sections::COPIES, "not pairs of rows of the segment".into());
+            }
+        }
         let memory = place(&file, memory, FileRole::Candidates);
-        Ok(Self { file, number: entry.number, report, rows, memory })
+        let (number, calibration) = (entry.number, ArcSwap::from_pointee(calibration));
+        Ok(Self { file, number, report, calibration, rows, has_copies, memory })
     }
 
     /// Its file, for reports.
@@ -113,9 +139,29 @@ impl FieldIndex {
         self.file.damage(go_on)
     }
 
-    /// What the index is.
+    /// Its number, which names its folder.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// What the index is, and what was measured when it was built.
     pub fn report(&self) -> &IndexReport {
         &self.report
+    }
+
+    /// What was measured last.
+    pub fn calibration(&self) -> Guard<Arc<Calibration>> {
+        self.calibration.load()
+    }
+
+    /// Queries rely on this from now on.
+    pub fn recalibrate(&self, calibration: Calibration) {
+        self.calibration.store(Arc::new(calibration));
+    }
+
+    /// The index as it is searched, if it is not flat, and which rows equal others.
+    pub(crate) fn searched(&self) -> Option<(IndexView<'_>, Copies<'_>)> {
+        Some((self.view()?, self.copies()))
     }
 
     /// Length of its file, in bytes.
@@ -130,14 +176,23 @@ impl FieldIndex {
         ask: &Ask<'_, A>,
         scratch: &mut Scratch,
         found: &mut Vec<(f32, u32)>,
-    ) -> Effort {
+    ) -> Outcome {
         match self.view() {
-            Some(view) => view.search(ask, scratch, found),
+            Some(view) => view.search(ask, self.copies(), scratch, found),
             None => {
                 found.clear();
-                Effort::default()
+                Outcome { effort: Effort::default(), trusted: false }
             }
         }
+    }
+
+    /// Rows that equal others: `open` has checked them.
+    fn copies(&self) -> Copies<'_> {
+        if !self.has_copies {
+            return Copies::default();
+        }
+        let numbers = sealed::slice::<u32>(&self.file, sections::COPIES, None).unwrap_or_default();
+        Copies::new(numbers.as_chunks().0)
     }
 
     /// `open` has found the sections, so they are there.
@@ -171,6 +226,32 @@ impl FieldCodes {
     }
 }
 
+fn read_calibration(directory: &dyn Directory, path: &str, entry: &FileEntry) -> Result<Calibration> {
+    let file = SectionFile::open_expecting(directory, path, &entry.summary())?;
+    file.verify()?;
+    let read = serde_json::from_slice(file.section(sections::CALIBRATION)?);
+    Ok(read.map_err(|error| file.corrupted(sections::CALIBRATION, error.to_string()))?)
+}
+
+/// Writes what was measured later into a folder; it is durable when this returns.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn write_calibration(
+    directory: &dyn Directory,
+    folder: &str,
+    calibration: &Calibration,
+) -> Result<FileEntry> {
+    write_folder(directory, folder, |temporary| {
+        let name = sections::CALIBRATION_FILE.to_owned();
+        let mut writer = SectionWriter::create(directory, &format!("{temporary}/{name}"))?;
+        let json = serde_json::to_vec(calibration)
+            .map_err(|error| Error::Internal(format!("cannot encode a calibration: {error}")))?;
+        writer.write_section(sections::CALIBRATION, &json)?;
+        finish(writer, name)
+    })
+}
+
 /// Writes an index into a folder; it is durable when this returns.
 ///
 /// # Errors
@@ -178,7 +259,7 @@ impl FieldCodes {
 pub fn write_index(
     directory: &dyn Directory,
     folder: &str,
-    index: &BuiltIndex,
+    (index, copies): (&BuiltIndex, &[[u32; 2]]),
     report: &IndexReport,
     memory: Memory,
 ) -> Result<FileEntry> {
@@ -203,6 +284,9 @@ pub fn write_index(
                 writer.write_section(sections::LIST_ROWS, bytemuck::cast_slice(&parts.rows))?;
                 writer.write_section(sections::LIST_CODES, &parts.codes)?;
             }
+        }
+        if !copies.is_empty() {
+            writer.write_section(sections::COPIES, bytemuck::cast_slice(copies.as_flattened()))?;
         }
         finish(writer, name)
     })

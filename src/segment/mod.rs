@@ -21,8 +21,8 @@ use std::ops::Range;
 
 pub use builder::{BuildPlan, BuildSource, build_segment};
 pub(crate) use builder::{finish, write_folder};
-pub use codes::{FieldCodes, FieldEncoder, TokenStore, sample_vectors};
-pub use index::{FieldIndex, IndexReport, write_index};
+pub use codes::{CodedSample, FieldCodes, FieldEncoder, TokenStore, sample_vectors};
+pub use index::{FieldIndex, IndexReport, write_calibration, write_index};
 pub use memory::{FileMemory, FileRole};
 pub use mutable::{MutableReader, MutableSegment};
 use roaring::RoaringBitmap;
@@ -128,6 +128,12 @@ pub trait SegmentReader: Send + Sync {
     /// from their codes.
     fn has_raw(&self, _field: usize) -> bool {
         true
+    }
+
+    /// The share of so many exact nearest rows that scoring everything finds at least: 1, unless the
+    /// vectors were dropped. `None` if it is not known.
+    fn kept(&self, _field: usize, _hits: usize) -> Option<f32> {
+        Some(1.0)
     }
 
     /// The vector of a row, widened to f32; `None` where the point has none.

@@ -503,6 +503,13 @@ impl SegmentReader for SealedSegment {
     fn has_raw(&self, field: usize) -> bool {
         self.fields[field].has_raw()
     }
+
+    fn kept(&self, field: usize, hits: usize) -> Option<f32> {
+        match &self.fields[field].codes {
+            Some(codes) if !self.has_raw(field) => codes.kept(hits),
+            _ => Some(1.0),
+        }
+    }
 }
 
 impl SealedSegment {

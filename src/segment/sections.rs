@@ -48,6 +48,8 @@ pub const BASE_MAP: &str = "base_map";
 pub const PRIMARY: &str = "primary";
 /// The secondary codes: a record a row, or in a multi field those of all vectors and slack.
 pub const SECONDARY: &str = "secondary";
+/// Where vectors are dropped: how much of the exact ranking the secondary codes keep, as JSON.
+pub const KEPT: &str = "kept";
 /// Multi fields: u64 a row and one more, the first vector of each row in [`SECONDARY`].
 pub const TOKEN_OFFSETS: &str = "token_offsets";
 
@@ -55,6 +57,10 @@ pub const TOKEN_OFFSETS: &str = "token_offsets";
 pub const INDEX_FILE: &str = "index.sec";
 /// What the index is, and its calibration, as JSON.
 pub const INDEX: &str = "index";
+/// The file of what was measured after an index was built.
+pub const CALIBRATION_FILE: &str = "calibration.sec";
+/// What was measured, as JSON.
+pub const CALIBRATION: &str = "calibration";
 /// Graph: u32, shape [rows, degree], the neighbours of a row and then `u32::MAX`.
 pub const EDGES: &str = "edges";
 /// Lists: 8-bit records of the centroids with their norms, and slack.
@@ -65,6 +71,9 @@ pub const LIST_OFFSETS: &str = "list_offsets";
 pub const LIST_ROWS: &str = "list_rows";
 /// Lists: the primary records in that order, and slack.
 pub const LIST_CODES: &str = "list_codes";
+/// Pairs of u32, in order: a row of the index, and one with the same code, which is not in it. Only if
+/// there are such rows.
+pub const COPIES: &str = "copies";
 /// Whether a section is large and no content of it leads out of bounds: opening a file does not
 /// read it, and whoever does must make do with any bytes.
 pub fn is_read_on_demand(name: &str) -> bool {

@@ -225,7 +225,9 @@ pub mod to_model {
         let plain = plain.compressed(compression).indexed(index).in_memory(memory);
         let encoding = encoding::to_model(field.encoding)?;
         let token_pooling = field.token_pooling.unwrap_or(1) as usize;
-        Ok(VectorField { element, encoding, token_pooling, ..plain })
+        let recent = field.recent_queries.map(|number| number as usize);
+        let recent_queries = recent.unwrap_or(plain.recent_queries);
+        Ok(VectorField { element, encoding, token_pooling, recent_queries, ..plain })
     }
 
     /// A query.
@@ -374,6 +376,7 @@ pub mod from_model {
             memory: memory::from_model(field.memory),
             encoding: encoding::from_model(&field.encoding),
             token_pooling: (field.token_pooling != 1).then_some(field.token_pooling as u32),
+            recent_queries: Some(field.recent_queries as u32),
         }
     }
 
@@ -386,6 +389,7 @@ pub mod from_model {
             sequence: info.sequence,
             segments: info.segments.iter().map(segment).collect(),
             background_error: info.background_error.clone(),
+            training_failures: info.training_failures.clone().into_iter().collect(),
         }
     }
 

@@ -86,8 +86,11 @@ fn ready(report: &IndexReport, size_bytes: u64) -> proto::IndexReady {
         rerank: point.depth.rerank as u32,
         recall: point.recall,
         error: point.error,
+        worst: point.worst,
+        expected: point.expected,
         cost: point.cost,
     };
+    let points = |points: &[CalibrationPoint]| points.iter().map(point).collect();
     let cost =
         |&(kind, cost): &(IndexKind, f32)| proto::IndexCost { kind: kind_number(kind), cost };
     proto::IndexReady {
@@ -98,7 +101,9 @@ fn ready(report: &IndexReport, size_bytes: u64) -> proto::IndexReady {
         lists: report.lists as u32,
         calibration_queries: report.calibration.queries as u64,
         calibrated_by_user: report.calibration.from_user,
-        calibration: report.calibration.points.iter().map(point).collect(),
+        calibration: points(&report.calibration.points),
+        scans: points(&report.calibration.scans),
+        far_scans: points(&report.calibration.far_scans),
         costs: report.costs.iter().map(cost).collect(),
     }
 }
@@ -129,12 +134,17 @@ fn to_report(ready: proto::IndexReady) -> Result<IndexReport> {
         depth: Depth { window: point.search_window as usize, rerank: point.rerank as usize },
         recall: point.recall,
         error: point.error,
+        worst: point.worst,
+        expected: point.expected,
         cost: point.cost,
     };
+    let points = |points: Vec<proto::CalibrationPoint>| points.into_iter().map(point).collect();
     let calibration = Calibration {
         queries: ready.calibration_queries as usize,
         from_user: ready.calibrated_by_user,
-        points: ready.calibration.into_iter().map(point).collect(),
+        points: points(ready.calibration),
+        scans: points(ready.scans),
+        far_scans: points(ready.far_scans),
     };
     let cost = |cost: proto::IndexCost| Ok((kind(cost.kind)?, cost.cost));
     Ok(IndexReport {
@@ -166,13 +176,27 @@ mod tests {
     #[test]
     fn statuses_survive_the_way_there_and_back() {
         let depth = Depth { window: 16, rerank: 30 };
-        let point = CalibrationPoint { k: 10, depth, recall: 0.98, error: 0.003, cost: 7.0 };
+        let point = CalibrationPoint {
+            k: 10,
+            depth,
+            recall: 0.98,
+            error: 0.003,
+            worst: 0.97,
+            expected: 0.975,
+            cost: 7.0,
+        };
         let report = IndexReport {
             kind: IndexKind::Graph,
             degree: 32,
             entry: 5,
             lists: 0,
-            calibration: Calibration { queries: 9, from_user: true, points: vec![point] },
+            calibration: Calibration {
+                queries: 9,
+                from_user: true,
+                points: vec![point],
+                scans: vec![CalibrationPoint { k: 1, ..point }],
+                far_scans: vec![CalibrationPoint { k: 100, ..point }],
+            },
             costs: vec![(IndexKind::Ivf, 9.0), (IndexKind::Graph, 7.0)],
         };
         for status in [

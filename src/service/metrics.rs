@@ -32,7 +32,7 @@ struct Metric {
     samples: fn(&CollectionInfo, &QueryStatistics) -> Vec<(&'static str, f64)>,
 }
 
-const METRICS: [Metric; 6] = [
+const METRICS: [Metric; 7] = [
     Metric {
         name: "lanner_points",
         kind: "gauge",
@@ -70,11 +70,17 @@ const METRICS: [Metric; 6] = [
         samples: |info, _| vec![("", f64::from(u8::from(info.background_error.is_some())))],
     },
     Metric {
+        name: "lanner_training_failures",
+        kind: "gauge",
+        help: "Fields without a newly trained codec, since none keeps enough or training failed.",
+        samples: |info, _| vec![("", info.training_failures.len() as f64)],
+    },
+    Metric {
         name: "lanner_query_estimated_recall",
         kind: "summary",
         help: "The recall that calibration expects of each answered query; sum / count is the mean.",
         samples: |_, queries| {
-            vec![("_sum", queries.estimated_recall_sum), ("_count", queries.answered as f64)]
+            vec![("_sum", queries.estimated_recall_sum), ("_count", queries.estimated as f64)]
         },
     },
 ];

@@ -22,7 +22,7 @@ mod mapped_file;
 mod section_file;
 
 pub use catalog::{
-    Batch, Catalog, FileEntry, IndexEntry, Manifest, QueriesEntry, SegmentEntry, Sync,
+    Batch, CalibrationEntry, Catalog, FileEntry, IndexEntry, Manifest, QueriesEntry, SegmentEntry, Sync,
 };
 pub use directory::{Directory, FaultyDirectory, LocalDirectory, WriteFile, check_path};
 pub use error::{Result, StorageError};

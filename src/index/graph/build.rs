@@ -4,7 +4,7 @@
 //! (ParlayANN, PPoPP 2024, §4). So nothing is locked, all cores work on a batch, and the graph
 //! depends on the seed alone, not on the number of threads. Vamana's second pass inserts every row
 //! once more with the final `alpha`, now seeing all others (DiskANN, NeurIPS 2019, Algorithm 3).
-//! Rows that equal others, or that no edge leads to, are [connected](connect) at last.
+//! Rows that no edge leads to are [connected](connect) at last.
 
 mod connect;
 
@@ -12,7 +12,6 @@ use std::sync::atomic::Ordering;
 
 use rayon::prelude::*;
 
-use self::connect::distinct;
 use super::prune::Pruner;
 use super::{Adjacency, NO_ROW, Width, search};
 use crate::index::scratch::Scratch;
@@ -40,16 +39,16 @@ pub struct GraphSettings {
     pub seed: u64,
 }
 
-/// Builds a graph of the listed rows: the edges as [`Adjacency`] reads them, and the entry. `None`
-/// if it was cancelled. Rows that are not listed have no edges and are never found.
+/// Builds a graph of the listed rows, of which no two are [equal](crate::index::copies): the edges as
+/// [`Adjacency`] reads them, and the entry. `None` if it was cancelled. Rows that are not listed have
+/// no edges and are never found.
 pub fn build(
     distances: &RowDistances<'_>,
     rows: &[u32],
     settings: GraphSettings,
     progress: &BuildProgress,
 ) -> Option<(Vec<u32>, u32)> {
-    let (different, copies) = distinct(distances, rows);
-    let mut order = different.clone();
+    let mut order = rows.to_vec();
     order.sort_by_cached_key(|&row| hash(settings.seed, u64::from(row)));
     let entry = medoid(distances, &order[..order.len().min(MEDOID_SAMPLE)]);
     let edges = vec![NO_ROW; distances.rows() as usize * settings.max_degree];
@@ -71,7 +70,7 @@ pub fn build(
             rest = after;
         }
     }
-    builder.connect(&different, &copies);
+    builder.connect(rows);
     Some((builder.edges, entry))
 }
 

@@ -9,7 +9,7 @@ mod prune;
 mod search;
 
 pub use build::{GraphSettings, build};
-pub use search::{Width, search};
+pub use search::{Width, search, search_accepted};
 
 use crate::kernels;
 

@@ -12,11 +12,27 @@ pub use build::{IvfSettings, build};
 
 use self::centroids::{Centroids, Nearness};
 use super::scratch::Scratch;
+use super::view::Accepted;
 use super::{CodeScores, Effort};
 use crate::model::Metric;
 
 /// Rows that are scored at once.
 const BLOCK_ROWS: usize = 64;
+
+/// Of so many rows one is asked whether it is accepted, to know how many are.
+const SAMPLED_ROWS: u64 = 4;
+
+/// How far a search goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Goal {
+    /// Lists that are scanned, at least.
+    pub probes: usize,
+    /// Further ones are, until about so many accepted rows were among those that were scanned; 0 if
+    /// all rows are accepted.
+    pub accepted: u64,
+    /// No further ones are once so many rows were scored.
+    pub most_scored: u64,
+}
 
 /// What is stored of lists.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,16 +81,16 @@ impl Lists<'_> {
         Centroids::section_bytes(dimension, lists)
     }
 
-    /// Fills `scratch.beam` with the best accepted rows of the `probes` lists that are nearest to
-    /// the query, at most `capacity`.
+    /// Fills `scratch.beam` with the best accepted rows of the lists that are nearest to the query,
+    /// at most `capacity`.
     pub fn search(
         &self,
         codes: &CodeScores<'_>,
         scratch: &mut Scratch,
-        probes: usize,
+        goal: Goal,
         capacity: usize,
         accept: impl Fn(u32) -> bool,
-    ) -> Effort {
+    ) -> Accepted {
         let Scratch { beam, scores, lists, sums, .. } = scratch;
         beam.reset(1, capacity);
         let nearness = match codes.codec.settings().metric {
@@ -88,30 +104,46 @@ impl Lists<'_> {
         lists.clear();
         lists.extend((0..).zip(&*scores).map(|(list, &score)| (score, list)));
         let nearer = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
-        if probes < lists.len() {
-            lists.select_nth_unstable_by(probes, nearer);
-            lists.truncate(probes);
+        if goal.accepted == 0 && goal.probes < lists.len() {
+            lists.select_nth_unstable_by(goal.probes, nearer);
+            lists.truncate(goal.probes);
         }
         lists.sort_unstable_by(nearer);
-        let mut effort =
-            Effort { expanded: lists.len() as u64, scored: self.count() as u64, scanned: 0 };
-        for &(_, list) in &*lists {
+        let mut effort = Effort { expanded: 0, scored: self.count() as u64, scanned: 0 };
+        let (mut asked, mut accepted) = (0, 0);
+        let mut complete = true;
+        for (probe, &(_, list)) in lists.iter().enumerate() {
+            if probe >= goal.probes && accepted * SAMPLED_ROWS >= goal.accepted {
+                break;
+            }
+            if probe >= goal.probes && effort.scored + effort.scanned > goal.most_scored {
+                complete = false;
+                break;
+            }
             let (first, end) = (self.offsets[list as usize], self.offsets[list as usize + 1]);
+            effort.expanded += 1;
             effort.scanned += u64::from(end - first);
-            self.scan(codes, first as usize..end as usize, &mut |row, score| {
-                if score >= beam.threshold() && row < self.segment_rows && accept(row) {
+            self.scan(codes, first as usize..end as usize, &mut |position, row, score| {
+                let counts = goal.accepted > 0 && position as u64 % SAMPLED_ROWS == 0;
+                if !counts && score < beam.threshold() {
+                    return;
+                }
+                let is_accepted = row < self.segment_rows && accept(row);
+                asked += u64::from(counts);
+                accepted += u64::from(counts && is_accepted);
+                if is_accepted && score >= beam.threshold() {
                     beam.push(score, row);
                 }
             });
         }
-        effort
+        Accepted { effort, accepted, rejected: asked - accepted, complete }
     }
 
     fn scan(
         &self,
         codes: &CodeScores<'_>,
         positions: std::ops::Range<usize>,
-        offer: &mut impl FnMut(u32, f32),
+        offer: &mut impl FnMut(usize, u32, f32),
     ) {
         let stride = codes.codec.primary_layout().stride();
         let mut buffer = [0.0; BLOCK_ROWS];
@@ -120,8 +152,8 @@ impl Lists<'_> {
             let scores = &mut buffer[..end - first];
             let records = &self.codes[first * stride..];
             codes.codec.score_rows(codes.kernel, codes.query, records, scores);
-            for (&row, &score) in self.rows[first..end].iter().zip(&*scores) {
-                offer(row, score);
+            for (position, &score) in (first..end).zip(&*scores) {
+                offer(position, self.rows[position], score);
             }
         }
     }
@@ -138,6 +170,34 @@ mod tests {
     use crate::kernels::codes::{CodeKernel, CodeLayout};
 
     const METRICS: [Metric; 3] = [Metric::Dot, Metric::Cosine, Metric::L2];
+
+    /// The goal of a search that accepts all rows.
+    fn all_of(probes: usize) -> Goal {
+        Goal { probes, accepted: 0, most_scored: u64::MAX }
+    }
+
+    #[test]
+    fn lists_are_scanned_until_enough_rows_were_accepted_or_too_many_were_scored() {
+        let fixture = Fixture::clustered(Metric::L2);
+        let parts = built(&fixture, &fixture.rows(), None);
+        let lists = Lists { segment_rows: ROWS, ..parts.lists() };
+        let (query, mut scratch) = (fixture.query(2), Scratch::default());
+        let codes = fixture.scores(&query);
+        // The nearest third of all rows is not accepted.
+        let near: BTreeSet<u32> =
+            fixture.exact(&query, ROWS as usize / 3, |_| true).iter().map(|&(_, row)| row).collect();
+        let accept = |row: u32| !near.contains(&row);
+        let goal = Goal { probes: 2, accepted: 300, most_scored: u64::MAX };
+        let went = lists.search(&codes, &mut scratch, goal, 10, accept);
+        assert!(went.complete && went.lies_away(0.6), "{went:?}");
+        let found: Vec<(f32, u32)> = scratch.beam.rows().collect();
+        assert!(recall(&found, &fixture.exact(&query, 10, accept)) > 0.5, "{found:?}");
+        let few = Goal { most_scored: 400, ..goal };
+        let went = lists.search(&codes, &mut scratch, few, 10, accept);
+        assert!(!went.complete && went.effort.scanned < 600, "{went:?}");
+        let went = lists.search(&codes, &mut scratch, goal, 10, |row| row % 2 == 0);
+        assert!(went.complete && !went.lies_away(0.5), "{went:?}");
+    }
 
     fn built(fixture: &Fixture, rows: &[u32], lists: Option<usize>) -> IvfParts {
         let settings = IvfSettings { lists, seed: 42 };
@@ -197,7 +257,7 @@ mod tests {
                 let query = fixture.query(number);
                 let codes = fixture.scores(&query);
                 let mut find = |probes, accept: fn(u32) -> bool| {
-                    let effort = lists.search(&codes, &mut scratch, probes, 10, accept);
+                    let effort = lists.search(&codes, &mut scratch, all_of(probes), 10, accept).effort;
                     (scratch.beam.rows().collect::<Vec<_>>(), effort)
                 };
                 let (all, effort) = find(lists.count(), |_| true);
@@ -223,7 +283,7 @@ mod tests {
             let parts = built(&fixture, rows, lists);
             assert_eq!(parts.lists().count(), expected);
             let (query, mut scratch) = (fixture.query(1), Scratch::default());
-            parts.lists().search(&fixture.scores(&query), &mut scratch, 5, 10, |_| true);
+            parts.lists().search(&fixture.scores(&query), &mut scratch, all_of(5), 10, |_| true);
             let found: BTreeSet<u32> = scratch.beam.rows().map(|(_, row)| row).collect();
             assert!(found.iter().eq(rows), "{found:?}");
         }
@@ -235,7 +295,7 @@ mod tests {
         let parts = built(&fixture, &fixture.rows(), None);
         let lists = Lists { segment_rows: 1000, ..parts.lists() };
         let (query, mut scratch) = (fixture.query(1), Scratch::default());
-        lists.search(&fixture.scores(&query), &mut scratch, lists.count(), 10, |row| {
+        lists.search(&fixture.scores(&query), &mut scratch, all_of(lists.count()), 10, |row| {
             assert!(row < 1000, "nobody is asked about row {row}");
             true
         });

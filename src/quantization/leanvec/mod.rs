@@ -29,7 +29,7 @@ mod sphering;
 
 use std::sync::OnceLock;
 
-pub(super) use self::linalg::map_rows;
+pub(crate) use self::linalg::map_rows;
 use self::linalg::{Matrix, columns_as_map, inner, map_back, product, second_moment};
 use super::random::hash;
 use crate::kernels;

@@ -5,6 +5,7 @@
 //! the encodings of its points, which are not stored; its secondary codes are those of all vectors.
 
 mod encoder;
+mod kept;
 mod tokens;
 mod writer;
 
@@ -15,12 +16,13 @@ use lanner_storage::{Access, SectionFile};
 
 pub use self::encoder::FieldEncoder;
 pub use self::tokens::TokenStore;
+use self::kept::Kept;
 use self::tokens::token_code;
-pub use self::writer::sample_vectors;
+pub use self::writer::{CodedSample, sample_vectors};
 pub(super) use self::writer::write_codes;
 use super::{FileRole, sealed, sections};
 use crate::error::Result;
-use crate::kernels::codes::CodeKernel;
+use crate::kernels::codes::{CodeKernel, CodeLayout};
 use crate::model::{LvqCode, VectorField};
 use crate::quantization::leanvec::Reduction;
 use crate::quantization::{
@@ -35,6 +37,9 @@ pub struct FieldCodes {
     trained: Arc<TrainedCodec>,
     /// Of a multi field.
     encoder: Option<Arc<FieldEncoder>>,
+    /// How much of the ranking the secondary codes keep, if the vectors were dropped and that was
+    /// measured.
+    kept: Option<Kept>,
     kernel: CodeKernel,
 }
 
@@ -113,7 +118,9 @@ impl FieldCodes {
         };
         let encoder = FieldEncoder::new(field)?.map(Arc::new);
         let trained = Arc::new(TrainedCodec { codec, report });
-        Ok(Self { file, secondary, trained, encoder, kernel: CodeKernel::detect() })
+        let kept = secondary.as_ref().map(|secondary| read_kept(secondary.file())).transpose()?;
+        let (kept, kernel) = (kept.flatten(), CodeKernel::detect());
+        Ok(Self { file, secondary, trained, encoder, kept, kernel })
     }
 
     /// The codec, for new segments to share.
@@ -160,6 +167,25 @@ impl FieldCodes {
             Some(encoder) => encoder.query(self.codec(), query),
             None => Ok(self.codec().query(query)),
         }
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> u32 {
+        (self.primary().len().saturating_sub(CodeLayout::SLACK_BYTES) / self.row_bytes()) as u32
+    }
+
+    /// The primary record of a row.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn record(&self, row: u32) -> &[u8] {
+        &self.primary()[row as usize * self.row_bytes()..][..self.row_bytes()]
+    }
+
+    /// The share of so many exact nearest rows that all secondary codes find at least, if the
+    /// vectors were dropped and that was measured.
+    pub fn kept(&self, hits: usize) -> Option<f32> {
+        self.kept.as_ref()?.of(hits)
     }
 
     /// Whether candidates are re-ranked by codes; if not, by the vectors themselves.
@@ -276,6 +302,14 @@ impl FieldCodes {
     }
 }
 
+fn read_kept(file: &SectionFile) -> Result<Option<Kept>> {
+    if !file.sections().iter().any(|info| info.name == sections::KEPT) {
+        return Ok(None);
+    }
+    let kept = serde_json::from_slice(file.section(sections::KEPT)?);
+    Ok(Some(kept.map_err(|error| file.corrupted(sections::KEPT, error.to_string()))?))
+}
+
 /// `open` has found the section, so it is there.
 fn section<'f>(file: &'f SectionFile, name: &str) -> &'f [u8] {
     file.section(name).unwrap_or_default()
@@ -293,7 +327,7 @@ mod tests {
 
     use super::*;
     use crate::model::Metric;
-    use crate::quantization::{TrainingSample, train};
+    use crate::quantization::{Training, TrainingSample, train};
 
     const ROWS: u32 = 5;
 
@@ -301,8 +335,15 @@ mod tests {
     fn open(compression: &str, wrong: &str) -> Result<FieldCodes> {
         let field = VectorField::single(4, Metric::Dot).compressed(compression.parse().unwrap());
         let rows: Vec<f32> = (0..4 * 64).map(|i| (i as f32).sin()).collect();
-        let sample = TrainingSample { rows: &rows, queries: &[], seed: 1 };
-        let trained = train(&field, sample).unwrap().unwrap();
+        let (ends, none) = ([64], &[][..]);
+        let sample = TrainingSample {
+            rows: &rows,
+            ends: &ends,
+            queries: none,
+            held_out_queries: none,
+            seed: 1,
+        };
+        let Training::Codec(trained) = train(&field, sample).unwrap() else { panic!("a codec") };
         let mut report = trained.report.clone();
         report.dimension += usize::from(wrong == "dimension");
         let folder = tempfile::tempdir().unwrap();

@@ -7,6 +7,7 @@ use lanner_storage::{FileEntry, SectionWriter};
 use rayon::prelude::*;
 
 use super::encoder::FieldEncoder;
+use super::kept::KeptMeter;
 use super::tokens::token_code;
 use crate::error::{Error, Result};
 use crate::kernels::codes::CodeLayout;
@@ -20,41 +21,52 @@ use crate::segment::sections;
 /// Rows whose encodings are made at once.
 const ENCODED_ROWS: usize = 256;
 
-/// What codes are made of, of some live rows of the sources, at most `count`, spread evenly over
-/// all: shape [n, coded dimension of the field]. Rows without a vector are left out.
+/// What codes are made of, of some rows.
+pub struct CodedSample {
+    /// Shape [n, coded dimension of the field].
+    pub rows: Vec<f32>,
+    /// Where the rows of each source end, in rows.
+    pub ends: Vec<usize>,
+}
+
+/// What codes are made of, of some live rows of the sources, about `count`, spread evenly over each
+/// source; at least `least` of each, if it has so many. Rows without a vector are left out.
 ///
 /// # Errors
 /// If the settings of an encoding are out of bounds.
 pub fn sample_vectors(
     sources: &[BuildSource],
     (index, field): (usize, &VectorField),
-    count: u64,
+    (count, least): (u64, u64),
     seed: u64,
-) -> Result<Vec<f32>> {
+) -> Result<CodedSample> {
     let total: u64 = sources.iter().map(BuildSource::live_rows).sum();
-    let mut chosen = stratified(total, count, seed).into_iter().peekable();
     let mut block = CodedBlock::default();
-    let mut position = 0;
+    let mut ends = Vec::with_capacity(sources.len());
     for source in sources {
-        let end = position + source.live_rows();
-        let mut live = source.live();
-        while let Some(next) = chosen.next_if(|&next| next < end) {
-            let Some(row) = live.nth((next - position) as usize) else { break };
-            position = next + 1;
+        let live = source.live_rows();
+        let share = (u128::from(count) * u128::from(live)).div_ceil(u128::from(total.max(1))) as u64;
+        let mut chosen = stratified(live, share.max(least), seed).into_iter();
+        let mut next = chosen.next();
+        for (position, row) in (0..).zip(source.live()) {
+            if next != Some(position) {
+                continue;
+            }
+            next = chosen.next();
             source.reader.visit_vectors(index, row..row + 1, &mut |_, view, range| {
                 if !view.absent.contains(range.start as u32) {
                     block.push(view.row(range.start));
                 }
             });
         }
-        position = end;
+        ends.push(block.rows());
     }
-    block.into_coded(FieldEncoder::new(field)?.as_ref())
+    Ok(CodedSample { rows: block.into_coded(FieldEncoder::new(field)?.as_ref())?, ends })
 }
 
 /// Vectors of some rows.
 #[derive(Default)]
-struct CodedBlock {
+pub(super) struct CodedBlock {
     values: Vec<f32>,
     /// Where those of each row end, in elements.
     ends: Vec<usize>,
@@ -64,6 +76,20 @@ impl CodedBlock {
     fn push(&mut self, elements: ElementsRef<'_>) {
         self.values.extend(elements.to_f32());
         self.ends.push(self.values.len());
+    }
+
+    pub fn rows(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// The vectors of a row.
+    pub fn row(&self, row: usize) -> &[f32] {
+        let start = row.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.values[start..self.ends[row]]
     }
 
     /// Row by row what codes are made of: the vectors, or the encodings of a multi field.
@@ -119,6 +145,8 @@ pub fn write_codes(
         second_writer = Some(writer);
     }
     let (mut primary, mut secondary) = (Vec::new(), Vec::new());
+    let drops = !field.compression.keep_raw && second_writer.is_some();
+    let mut kept = drops.then(|| KeptMeter::new((index, field), sources));
     for source in sources {
         for range in source.live_ranges().flat_map(|range| blocks(range, encoder.is_some())) {
             let mut block = CodedBlock::default();
@@ -130,6 +158,10 @@ pub fn write_codes(
             plan.pool.install(|| -> Result<()> {
                 let coded = block.coded(encoder.as_ref())?;
                 second.encode(&trained.codec, &block, &coded, &mut primary, &mut secondary);
+                if let Some(kept) = &mut kept {
+                    let codes = (&trained.codec, &*primary, &*secondary);
+                    kept.add(&block, codes, second.tokens());
+                }
                 Ok(())
             })?;
             writer.write(&primary)?;
@@ -143,6 +175,9 @@ pub fn write_codes(
     let mut files = vec![finish(writer, name)?];
     if let Some(mut writer) = second_writer {
         second.finish(&mut writer)?;
+        if let Some(json) = kept.map(KeptMeter::into_section).transpose()?.flatten() {
+            writer.write_section(sections::KEPT, &json)?;
+        }
         files.push(finish(writer, second_name)?);
     }
     Ok(files)
@@ -174,6 +209,13 @@ impl Second {
         }
     }
 
+    fn tokens(&self) -> Option<&TokenCodec> {
+        match self {
+            Self::OfCodec { .. } => None,
+            Self::Tokens { codec, .. } => Some(codec),
+        }
+    }
+
     fn is_written(&self) -> bool {
         !matches!(self, Self::OfCodec { stride: 0 })
     }
@@ -187,7 +229,7 @@ impl Second {
         primary: &mut Vec<u8>,
         secondary: &mut Vec<u8>,
     ) {
-        let rows = block.ends.len();
+        let rows = block.rows();
         primary.resize(rows * codec.primary_layout().stride(), 0);
         match self {
             Self::OfCodec { stride } => {

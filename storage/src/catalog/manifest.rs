@@ -25,6 +25,9 @@ pub struct Manifest {
     /// Samples of queries to train on, at most one a field.
     #[serde(default)]
     pub queries: Vec<QueriesEntry>,
+    /// Samples of queries that came, at most one a field.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recent_queries: Vec<QueriesEntry>,
     /// Indexes of segments, each in a folder of its own with a number from the same series.
     #[serde(default)]
     pub indexes: Vec<IndexEntry>,
@@ -52,6 +55,25 @@ pub struct IndexEntry {
     pub number: u64,
     /// Its file.
     pub file: FileEntry,
+    /// What was measured later, if anything was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<CalibrationEntry>,
+}
+
+/// What was measured of an index after it was built.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CalibrationEntry {
+    /// Its number, which names its folder; from the same series as those of segments.
+    pub number: u64,
+    /// Its file.
+    pub file: FileEntry,
+}
+
+impl IndexEntry {
+    /// The numbers of its folders.
+    pub fn numbers(&self) -> impl Iterator<Item = u64> {
+        std::iter::once(self.number).chain(self.calibration.iter().map(|entry| entry.number))
+    }
 }
 
 /// One sealed segment of a manifest.

@@ -12,7 +12,7 @@ use std::path::Path;
 use rocksdb::{ColumnFamilyDescriptor, DB, DBCompressionType, IteratorMode, Options, ReadOptions};
 use rocksdb::{WriteBatch, WriteOptions};
 
-pub use self::manifest::{FileEntry, IndexEntry, Manifest, QueriesEntry, SegmentEntry};
+pub use self::manifest::{CalibrationEntry, FileEntry, IndexEntry, Manifest, QueriesEntry, SegmentEntry};
 use crate::error::{Result, StorageError};
 
 const META: &str = "meta";

@@ -1,32 +1,14 @@
 //! Connecting: every row is given a way from the entry.
 //!
-//! Pruning may take the last edge to a row. It would do so to most of many equal rows, each of
-//! which makes the edges to all others superfluous. So the first of equal rows stands for all of
-//! them while the graph is built; the others, and what pruning has cut off, are then hung onto a
-//! tree that grows from the entry along the edges, as in NSG (Fu et al., VLDB 2019, §4.2).
+//! Pruning may take the last edge to a row. What it has cut off is hung onto a tree that grows from
+//! the entry along the edges, as in NSG (Fu et al., VLDB 2019, §4.2).
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use rayon::prelude::*;
 
 use super::super::{NO_ROW, Width, search};
 use super::{Builder, FromRow, Worker};
-use crate::quantization::RowDistances;
-
-/// Rows without those that equal an earlier one, and the others, each with the first of its kind.
-pub(super) fn distinct(distances: &RowDistances<'_>, rows: &[u32]) -> (Vec<u32>, Vec<(u32, u32)>) {
-    let mut firsts: HashMap<&[u8], u32> = HashMap::with_capacity(rows.len());
-    let (mut different, mut copies) = (Vec::with_capacity(rows.len()), Vec::new());
-    for &row in rows {
-        let first = *firsts.entry(distances.record(row)).or_insert(row);
-        if first == row {
-            different.push(row);
-        } else {
-            copies.push((row, first));
-        }
-    }
-    (different, copies)
-}
 
 /// For each row the one that it was reached from; [`NO_ROW`] outside of the tree.
 struct Tree(Vec<u32>);
@@ -38,17 +20,15 @@ impl Tree {
 }
 
 impl<'a> Builder<'a> {
-    /// Connects rows that the graph was built of, and then their copies.
-    pub(super) fn connect(&mut self, rows: &[u32], copies: &[(u32, u32)]) {
+    /// Connects the rows that the graph was built of.
+    pub(super) fn connect(&mut self, rows: &[u32]) {
         if rows.is_empty() {
             return;
         }
         let mut tree = Tree(vec![NO_ROW; self.distances.rows() as usize]);
         self.grow(&mut tree, self.entry, self.entry);
         let cut_off: Vec<u32> = rows.iter().copied().filter(|&row| !tree.holds(row)).collect();
-        let cut_off: Vec<(u32, u32)> = cut_off.into_iter().map(|row| (row, row)).collect();
         self.hang(&mut tree, &cut_off);
-        self.hang(&mut tree, copies);
     }
 
     /// Adds a row, and what it leads to.
@@ -66,21 +46,16 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Hangs rows onto the tree near where they, or the first of their kind, are.
-    fn hang(&mut self, tree: &mut Tree, rows: &[(u32, u32)]) {
-        let mut firsts: Vec<u32> = rows.iter().map(|&(_, first)| first).collect();
-        firsts.sort_unstable();
-        firsts.dedup();
-        let near: Vec<Vec<u32>> = firsts
+    /// Hangs rows onto the tree near where they are.
+    fn hang(&mut self, tree: &mut Tree, rows: &[u32]) {
+        let near: Vec<Vec<u32>> = rows
             .par_iter()
             .map_init(|| self.worker(), |worker, &row| self.nearest(worker, row))
             .collect();
-        let near: BTreeMap<u32, Vec<u32>> = firsts.into_iter().zip(near).collect();
         // Rows that hang already and have room for more, by the row nearest to them.
         let mut taken: BTreeMap<u32, VecDeque<u32>> = BTreeMap::new();
         let degree = self.settings.max_degree;
-        for &(row, first) in rows {
-            let near = &near[&first];
+        for (&row, near) in rows.iter().zip(&near) {
             let Some(&nearest) = near.first().filter(|_| !tree.holds(row)) else { continue };
             let taken = taken.entry(nearest).or_default();
             let Some((host, slot)) = self.room(tree, near, taken) else { continue };

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::index::fixture::{Fixture, ROWS, recall};
 use crate::index::graph::Width;
-use crate::model::{LvqCode, Metric};
+use crate::model::Metric;
 
 const METRICS: [Metric; 3] = [Metric::Dot, Metric::Cosine, Metric::L2];
 
@@ -114,33 +114,6 @@ fn few_rows_make_a_graph_too() {
         let reached: Vec<u32> = reachable(graph, entry).into_iter().collect();
         assert_eq!(reached, if rows.is_empty() { &[0] } else { rows });
     }
-}
-
-#[test]
-fn rows_that_are_equal_are_all_found() {
-    // Each vector 25 times: a row and its copies make each other's edges superfluous.
-    for metric in METRICS {
-        let vectors = (0..u64::from(ROWS)).map(|row| crate::index::fixture::clustered(row % 120));
-        let fixture = Fixture::new(metric, LvqCode::Lvq8, vectors.collect());
-        let (edges, entry) = built(&fixture, &fixture.rows(), SETTINGS);
-        let graph = Adjacency::new(&edges, SETTINGS.max_degree);
-        assert_eq!(reachable(graph, entry).len(), ROWS as usize, "{metric:?}");
-        let mut scratch = Scratch::default();
-        let query = fixture.codec.query(&fixture.vectors[31]);
-        let width = Width { window: 60, capacity: 60 };
-        search(&graph, entry, &fixture.scores(&query), None, &mut scratch, width);
-        let found: Vec<(f32, u32)> = scratch.beam.rows().take(25).collect();
-        let exact = fixture.exact(&query, 25, |_| true);
-        assert_eq!(found, exact, "{metric:?}");
-    }
-}
-
-#[test]
-fn nothing_but_equal_rows_makes_a_graph_too() {
-    let fixture = Fixture::new(Metric::L2, LvqCode::Lvq4, vec![vec![1.0, 2.0, 3.0]; 2000]);
-    let (edges, entry) = built(&fixture, &fixture.rows(), SETTINGS);
-    let reached = reachable(Adjacency::new(&edges, SETTINGS.max_degree), entry);
-    assert_eq!(reached.len(), 2000);
 }
 
 #[test]

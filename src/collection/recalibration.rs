@@ -1,0 +1,157 @@
+//! Indexes are measured again by the queries that came: those that nobody gave a sample of.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use lanner_storage::{CalibrationEntry, QueriesEntry};
+
+use super::Inner;
+use super::indexer::{Job, present};
+use super::writer::State;
+use crate::error::Result;
+use crate::model::{PreparedQueries, VectorField};
+use crate::query::{CalibrationSample, KnownQueries, Subject};
+use crate::segment::{SegmentReader, write_calibration};
+
+/// Fewer queries say too little about those that will come.
+const LEAST_RECENT: usize = 128;
+
+impl Inner {
+    /// Notes the query of a field; where enough came, its indexes are measured again by them.
+    pub(super) fn note_query(&self, field: usize, query: &[f32]) {
+        let is_due = self.reservoirs.get(field).is_some_and(|reservoir| reservoir.note(query));
+        if !is_due {
+            return;
+        }
+        let mut state = self.lock();
+        let numbers: Vec<u64> = state
+            .segments
+            .sealed
+            .iter()
+            .filter(|slot| slot.segment.index(field).is_some())
+            .map(|slot| slot.segment.entry().number)
+            .collect();
+        state.work.indexing.recalibrate.extend(numbers.into_iter().map(|number| (number, field)));
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// The next index to be measured again.
+    pub(super) fn next_recalibration(&self, state: &mut State) -> Option<Arc<Job>> {
+        while let Some((number, field)) = state.work.indexing.recalibrate.pop_first() {
+            let slots = &mut state.segments.sealed.iter();
+            let slot = slots.find(|slot| slot.segment.entry().number == number);
+            if let Some(slot) = slot.filter(|slot| slot.segment.index(field).is_some()) {
+                return Some(Arc::new(Job::new(slot.segment.clone(), field)));
+            }
+        }
+        None
+    }
+
+    /// Queries that came to a field, if there are enough.
+    pub(super) fn recent_queries(&self, field: usize, dimension: usize) -> Option<PreparedQueries> {
+        let queries = self.reservoirs.get(field)?.queries(dimension);
+        queries.filter(|queries| queries.len() >= LEAST_RECENT)
+    }
+
+    /// What an index is calibrated by.
+    pub(super) fn calibration_sample(
+        &self,
+        job: &Job,
+        (name, field): (&str, &VectorField),
+        rows: &[u32],
+    ) -> Result<CalibrationSample> {
+        let queries = self.lock().segments.manifest.queries.clone();
+        let given = match queries.iter().find(|entry| entry.field == name) {
+            Some(entry) => Some(self.read_queries(entry, field)?),
+            None => None,
+        };
+        let recent = self.recent_queries(job.field, field.dimension);
+        let of_segment = (&*job.segment as &dyn SegmentReader, rows);
+        CalibrationSample::new(
+            name,
+            (job.field, field),
+            of_segment,
+            &KnownQueries { given, recent },
+        )
+    }
+
+    /// Measures an index by the queries that came, and keeps these and what was measured.
+    pub(super) fn recalibrate(&self, job: &Job) -> Result<()> {
+        let Some((name, field)) = self.config.fields.iter().nth(job.field) else { return Ok(()) };
+        let segment = &job.segment;
+        let (Some(codes), Some(index)) = (segment.codes(job.field), segment.index(job.field)) else {
+            return Ok(());
+        };
+        let rows = present(segment, job.field);
+        let sample = self.calibration_sample(job, (name, field), &rows)?;
+        let reader: Arc<dyn SegmentReader> = segment.clone();
+        let measure = || -> Result<_> {
+            let subject = Subject::new(reader, &self.config, job.field, codes, &sample)?;
+            let searched = index.searched();
+            Ok(subject.calibrate(codes, searched.as_ref().map(|(view, copies)| (view, *copies))))
+        };
+        let calibration = self.pool.install(measure)?;
+        if job.progress.cancelled.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.store_recent_queries(name, (job.field, field))?;
+        let number = super::optimizer::take_number(&mut self.lock().segments);
+        let directory = &*self.store.directory;
+        let file = write_calibration(directory, &self.segment_folder(number), &calibration)?;
+        let entry = CalibrationEntry { number, file };
+        let (mut replaced, mut published) = (None, false);
+        self.install(|segments, _| {
+            let indexes = segments.manifest.indexes.iter_mut();
+            for listed in indexes.filter(|listed| listed.number == index.number()) {
+                replaced = listed.calibration.replace(entry.clone());
+                published = true;
+            }
+        })?;
+        if published {
+            index.recalibrate(calibration);
+        }
+        if let Some(old) = if published { replaced } else { Some(entry) } {
+            directory.remove_folder(&self.segment_folder(old.number))?;
+        }
+        tracing::info!(
+            collection = %self.name,
+            segment = job.number(),
+            field = name,
+            seconds = job.started.elapsed().as_secs_f64(),
+            "recalibrated by the queries that came"
+        );
+        Ok(())
+    }
+
+    /// Keeps the queries that came to a field with the collection.
+    fn store_recent_queries(&self, name: &str, (index, field): (usize, &VectorField)) -> Result<()> {
+        let Some(queries) = self.recent_queries(index, field.dimension) else { return Ok(()) };
+        let (number, file) = self.write_queries(&queries)?;
+        let entry = QueriesEntry { field: name.to_owned(), number, file };
+        let mut replaced = None;
+        self.install(|segments, _| {
+            let all = &mut segments.manifest.recent_queries;
+            replaced = all.iter().position(|entry| entry.field == name).map(|at| all.remove(at));
+            all.push(entry);
+        })?;
+        if let Some(replaced) = replaced {
+            self.store.directory.remove_folder(&self.segment_folder(replaced.number))?;
+        }
+        Ok(())
+    }
+
+    /// Takes over the queries that were kept with the collection.
+    pub(super) fn restore_recent_queries(&self, entries: &[QueriesEntry]) {
+        for (index, (name, field)) in self.config.fields.iter().enumerate() {
+            let Some(entry) = entries.iter().find(|entry| entry.field == *name) else { continue };
+            match self.read_queries(entry, field) {
+                Ok(queries) => self.reservoirs[index].fill(&queries, field.dimension),
+                // They are a help, and no data.
+                Err(error) => {
+                    tracing::warn!(collection = %self.name, %error, "recent queries are lost");
+                }
+            }
+        }
+    }
+}

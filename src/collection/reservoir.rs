@@ -1,0 +1,127 @@
+//! A sample of the queries that come, by field: what calibration learns from when nobody gave any.
+//!
+//! Queries are kept as they are compared (scaled, without filters or payloads), never logged, written
+//! only into the collection's own folder, and gone with it. Once the sample is full, each further
+//! query replaces one at random now and then, so that it is one of recent queries.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::model::PreparedQueries;
+use crate::quantization::hash;
+
+/// Once the sample is full, one in so many queries replaces another.
+const REPLACED: u64 = 8;
+/// The first recalibration is due after so many queries; the next after twice as many, each, but no
+/// later than after so many more.
+const FIRST_DUE: u64 = 256;
+const MOST_BETWEEN: u64 = 200_000;
+/// Values that a sample holds, at most: 32 MiB.
+const MOST_VALUES: usize = 8 << 20;
+const SEED: u64 = 13;
+
+/// Recent queries of one field.
+#[derive(Debug, Default)]
+pub struct Reservoir {
+    /// Queries of the sample, at most; 0 keeps none.
+    capacity: usize,
+    seen: AtomicU64,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    queries: Vec<Box<[f32]>>,
+    values: usize,
+    /// Queries that are seen when the next recalibration is due.
+    due: u64,
+}
+
+impl Reservoir {
+    /// An empty sample of so many queries at most.
+    pub fn new(capacity: usize) -> Self {
+        let kept = Kept { due: FIRST_DUE, ..Kept::default() };
+        Self { capacity, seen: AtomicU64::new(0), kept: Mutex::new(kept) }
+    }
+
+    /// Takes over queries that were kept before.
+    pub fn fill(&self, queries: &PreparedQueries, dimension: usize) {
+        let Ok(mut kept) = self.kept.lock() else { return };
+        for query in 0..queries.len().min(self.capacity) {
+            let values: Box<[f32]> = queries.get(query, dimension).into();
+            kept.values += values.len();
+            kept.queries.push(values);
+        }
+        self.seen.store(kept.queries.len() as u64, Ordering::Relaxed);
+        kept.due = kept.due.max(2 * kept.queries.len() as u64);
+    }
+
+    /// Notes a query; `true` if so many came that it is time to recalibrate. Drops the query rather
+    /// than wait for another thread.
+    pub fn note(&self, query: &[f32]) -> bool {
+        // Relaxed: it does not matter which of two queries came first.
+        let seen = self.seen.fetch_add(1, Ordering::Relaxed);
+        if self.capacity == 0 || (seen >= self.capacity as u64 && !seen.is_multiple_of(REPLACED)) {
+            return false;
+        }
+        let Ok(mut kept) = self.kept.try_lock() else { return false };
+        let full = kept.queries.len() >= self.capacity
+            || kept.values + query.len() > MOST_VALUES && !kept.queries.is_empty();
+        if full {
+            let place = (hash(SEED, seen) % kept.queries.len() as u64) as usize;
+            kept.values = kept.values - kept.queries[place].len() + query.len();
+            kept.queries[place] = query.into();
+        } else {
+            kept.values += query.len();
+            kept.queries.push(query.into());
+        }
+        let is_due = seen + 1 >= kept.due;
+        if is_due {
+            kept.due = seen + 1 + (seen + 1).min(MOST_BETWEEN);
+        }
+        is_due
+    }
+
+    /// The sample; `None` if there is none.
+    pub fn queries(&self, dimension: usize) -> Option<PreparedQueries> {
+        let kept = self.kept.lock().ok()?;
+        let mut queries = PreparedQueries { values: Vec::with_capacity(kept.values), offsets: vec![0] };
+        for query in &kept.queries {
+            queries.values.extend_from_slice(query);
+            queries.offsets.push((queries.values.len() / dimension) as u64);
+        }
+        (!kept.queries.is_empty()).then_some(queries)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recent_queries_are_kept_and_recalibration_is_due_now_and_then() {
+        let reservoir = Reservoir::new(300);
+        let due: Vec<u64> =
+            (0..5_000_u64).filter(|&query| reservoir.note(&[query as f32, 1.0])).collect();
+        assert_eq!(due, [255, 512, 1032, 2072, 4152]);
+        let kept = reservoir.queries(2).unwrap();
+        assert_eq!(kept.len(), 300);
+        let late = (0..300).filter(|&query| kept.get(query, 2)[0] >= 2_500.0).count();
+        assert!((100..250).contains(&late), "{late}");
+        let other = Reservoir::new(300);
+        other.fill(&kept, 2);
+        assert_eq!(other.queries(2).unwrap(), kept);
+        assert!(!other.note(&[1.0, 1.0]), "nothing has changed yet");
+    }
+
+    #[test]
+    fn nothing_is_kept_where_nothing_is_to_be() {
+        let reservoir = Reservoir::new(0);
+        assert!((0..10_000).all(|_| !reservoir.note(&[1.0])));
+        assert_eq!(reservoir.queries(1), None);
+        let long = vec![1.0; MOST_VALUES / 2];
+        let reservoir = Reservoir::new(100);
+        (0..5).for_each(|_| drop(reservoir.note(&long)));
+        assert_eq!(reservoir.queries(1).unwrap().len(), 2, "a bound of memory");
+    }
+}

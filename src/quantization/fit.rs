@@ -1,0 +1,42 @@
+//! Whether a codec fits rows that it was not trained on: documents of another language, product or
+//! model come later, and maps and centres of the first ones hide them.
+
+use super::judge::{CANDIDATES, Judge, Shares};
+use super::spread::Spread;
+use super::training::{TrainedCodec, source_loss};
+
+/// A codec does not fit rows of which it loses so many times what it lost in training.
+const DRIFT: f64 = 1.2;
+/// Nor rows of which it keeps so much less of the ranking among the first 20 and 50 candidates than
+/// it kept of those it was trained on.
+const TOLERANCE: Shares = [0.02, 0.01];
+/// Rows that are held out to judge by: one in so many, and no more than this.
+const HELD_OUT_SHARE: usize = 16;
+const HELD_OUT: usize = 64;
+
+/// Whether the codec holds for rows of one source, shape [n, dimension], what it held in training.
+/// Says nothing of a few rows.
+pub fn fits(trained: &TrainedCodec, rows: &[f32]) -> bool {
+    let (codec, dimension) = (&trained.codec, trained.codec.dimension());
+    let count = rows.len() / dimension;
+    let held_out = HELD_OUT.min(count / HELD_OUT_SHARE);
+    if held_out == 0 {
+        return true;
+    }
+    if source_loss(codec, rows) > DRIFT * trained.report.loss.max(f64::EPSILON) {
+        return false;
+    }
+    let step = count / held_out;
+    let is_query = |row: usize| row.is_multiple_of(step);
+    let of = |wanted: bool| -> Vec<f32> {
+        let rows = rows.chunks_exact(dimension).enumerate();
+        rows.filter(|(row, _)| is_query(*row) == wanted).flat_map(|(_, row)| row).copied().collect()
+    };
+    let (queries, others) = (of(true), of(false));
+    let spread = Spread::of(&others, dimension);
+    let space = (codec.settings().metric, &*spread.center);
+    let Some(kept) = Judge::new(space, &others, (&queries, &[])).recall(codec) else { return true };
+    let before = trained.report.chosen().and_then(|rung| rung.recall);
+    let Some(before) = before else { return true };
+    (0..CANDIDATES.len()).all(|at| kept[at] >= before[at] - TOLERANCE[at])
+}

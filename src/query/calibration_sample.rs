@@ -1,0 +1,178 @@
+//! What an index is calibrated by: queries of the user, of which none has trained the codes, queries
+//! that came, and rows of the segment.
+
+use std::collections::HashMap;
+
+use super::request::{Query, QueryRequest};
+use crate::error::Result;
+use crate::model::{MultiVector, PreparedQueries, Vector, VectorField, VectorKind};
+use crate::quantization::{is_held_out, stratified};
+use crate::segment::{FieldCodes, SegmentReader};
+
+/// Queries of the user and queries that came, at most; fewer of many vectors each.
+const QUERIES: u64 = 768;
+const MULTI_QUERIES: u64 = 192;
+/// Fewer queries are completed by rows, which then stand for queries, too.
+const LEAST_QUERIES: usize = 128;
+/// Rows beside enough queries: they do not count, but are not to be lost.
+const ROWS_BESIDE: u64 = 192;
+/// Vectors of a row of a multi field that stand for a query.
+const QUERY_VECTORS: u64 = 4;
+/// Groups of like queries, few and many; each has to reach a target.
+const GROUPS: [usize; 2] = [3, 8];
+/// Rounds in which groups are formed.
+const ROUNDS: usize = 6;
+const SEED: u64 = 7;
+
+/// What an index is calibrated by.
+#[derive(Default)]
+pub struct CalibrationSample {
+    pub(super) requests: Vec<QueryRequest>,
+    /// For each query the row that it is, if it is one: its search must not see it.
+    pub(super) hidden: Vec<Option<u32>>,
+    /// For each query the groups of like queries that it belongs to.
+    pub(super) groups: Vec<[usize; 2]>,
+    /// For each query whether it stands for those that come.
+    pub(super) counts: Vec<bool>,
+    pub(super) from_user: bool,
+}
+
+/// The queries of a field that are known.
+#[derive(Default)]
+pub struct KnownQueries {
+    /// Given by the user; some of them train codes.
+    pub given: Option<PreparedQueries>,
+    /// Queries that came.
+    pub recent: Option<PreparedQueries>,
+}
+
+impl CalibrationSample {
+    /// Known queries, of which those that train are left out, and some of the listed rows of the
+    /// segment; of those of a multi field a few of their vectors.
+    ///
+    /// # Errors
+    /// If the stored queries are not whole, or an id cannot be read.
+    pub fn new(
+        name: &str,
+        (index, field): (usize, &VectorField),
+        (reader, rows): (&dyn SegmentReader, &[u32]),
+        known: &KnownQueries,
+    ) -> Result<Self> {
+        let most = match field.kind {
+            VectorKind::Single => QUERIES,
+            VectorKind::Multi => MULTI_QUERIES,
+        };
+        let mut vectors: Vec<Vector> = Vec::new();
+        let sources = [(&known.given, true), (&known.recent, false)];
+        let sources = sources.into_iter().filter_map(|(queries, given)| Some((queries.as_ref()?, given)));
+        for (queries, given) in sources.clone() {
+            let usable: Vec<usize> =
+                (0..queries.len()).filter(|&query| !given || is_held_out(query)).collect();
+            for chosen in stratified(usable.len() as u64, most / sources.clone().count() as u64, SEED) {
+                let values = queries.get(usable[chosen as usize], field.dimension).to_vec();
+                vectors.push(match field.kind {
+                    VectorKind::Single => values.into(),
+                    VectorKind::Multi => MultiVector::from_flat(field.dimension, values)?.into(),
+                });
+            }
+        }
+        let queries = vectors.len();
+        let enough = queries >= LEAST_QUERIES.min(most as usize);
+        let wanted = if enough { ROWS_BESIDE.min(most / 4) } else { most - queries as u64 };
+        let mut sample = Self { hidden: vec![None; queries], from_user: enough, ..Self::default() };
+        for chosen in stratified(rows.len() as u64, wanted, SEED) {
+            let row = rows[chosen as usize];
+            let Some(vector) = reader.vector(index, row) else { continue };
+            vectors.push(match vector {
+                Vector::Multi(vectors) => some_vectors(&vectors)?.into(),
+                single => single,
+            });
+            sample.hidden.push(Some(row));
+        }
+        sample.counts = (0..vectors.len()).map(|query| query < queries || !enough).collect();
+        let levels = GROUPS.map(|groups| group(&vectors, queries, groups));
+        sample.groups = (0..vectors.len()).map(|query| levels.each_ref().map(|l| l[query])).collect();
+        let request = |vector: Vector| QueryRequest {
+            query: Query::Vector(vector),
+            ..QueryRequest::new(name, Vec::new())
+        };
+        sample.requests = vectors.into_iter().map(request).collect();
+        Ok(sample)
+    }
+
+    /// For each query the rows that its search must not see: the row that it is, and those with the
+    /// same code.
+    pub(super) fn copies_of_hidden(&self, codes: &FieldCodes) -> Vec<Vec<u32>> {
+        let mut hidden = vec![Vec::new(); self.hidden.len()];
+        let mut wanted: HashMap<&[u8], Vec<usize>> = HashMap::new();
+        for (query, row) in self.hidden.iter().enumerate() {
+            if let Some(row) = row {
+                wanted.entry(codes.record(*row)).or_default().push(query);
+            }
+        }
+        if wanted.is_empty() {
+            return hidden;
+        }
+        for row in 0..codes.rows() {
+            for &query in wanted.get(codes.record(row)).into_iter().flatten() {
+                hidden[query].push(row);
+            }
+        }
+        hidden
+    }
+}
+
+fn some_vectors(vectors: &MultiVector) -> Result<MultiVector> {
+    let chosen = stratified(vectors.rows().len() as u64, QUERY_VECTORS, SEED);
+    let row = |index: u64| &vectors.values()[index as usize * vectors.dimension()..];
+    let row = |index: u64| row(index)[..vectors.dimension()].iter().copied();
+    let values = chosen.into_iter().flat_map(row).collect();
+    Ok(MultiVector::from_flat(vectors.dimension(), values)?)
+}
+
+/// Groups of like vectors (k-means, Lloyd, by directions); the rows behind the `queries` have groups of
+/// their own. All multi-vectors are of one group.
+fn group(vectors: &[Vector], queries: usize, groups: usize) -> Vec<usize> {
+    let single = |vector: &Vector| match vector {
+        Vector::Single(values) => Some(directed(values)),
+        Vector::Multi(_) => None,
+    };
+    let (queries, rows) = vectors.split_at(queries);
+    let of = |vectors: &[Vector]| {
+        // A few vectors are of one kind.
+        let groups = if vectors.len() < LEAST_QUERIES { 1 } else { groups };
+        let points: Option<Vec<Vec<f32>>> = vectors.iter().map(single).collect();
+        points.map_or(vec![0; vectors.len()], |points| clusters(&points, groups))
+    };
+    let of_rows = of(rows).into_iter().map(|group| groups + group);
+    of(queries).into_iter().chain(of_rows).collect()
+}
+
+fn clusters(points: &[Vec<f32>], count: usize) -> Vec<usize> {
+    let start = stratified(points.len() as u64, count as u64, SEED);
+    let mut centers: Vec<Vec<f32>> =
+        start.into_iter().map(|index| points[index as usize].clone()).collect();
+    let mut groups = vec![0; points.len()];
+    for _ in 0..ROUNDS {
+        for (group, point) in groups.iter_mut().zip(points) {
+            let nearness = |center: &Vec<f32>| crate::kernels::dot(center, point);
+            let best = centers.iter().enumerate().map(|(index, center)| (nearness(center), index));
+            *group = best.max_by(|a, b| a.0.total_cmp(&b.0)).map_or(0, |(_, index)| index);
+        }
+        for (index, center) in centers.iter_mut().enumerate() {
+            let mut sum = vec![0.0; center.len()];
+            for (_, point) in groups.iter().zip(points).filter(|(group, _)| **group == index) {
+                sum.iter_mut().zip(point).for_each(|(sum, value)| *sum += value);
+            }
+            *center = directed(&sum);
+        }
+    }
+    groups
+}
+
+fn directed(values: &[f32]) -> Vec<f32> {
+    let mut values = values.to_vec();
+    // A vector of zeros has no direction, and stays.
+    let _ = crate::kernels::normalize(&mut values);
+    values
+}

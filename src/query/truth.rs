@@ -1,0 +1,228 @@
+//! What a query should find in a segment: its nearest rows by exact scores.
+
+use std::collections::HashMap;
+
+use rayon::prelude::*;
+
+use super::calibrate::KS;
+use super::rescore::exact_score;
+use super::scorer::Scorer;
+use crate::kernels;
+use crate::model::{ElementsRef, Metric, Score};
+use crate::multivector::TokenScorer;
+use crate::quantization::products;
+use crate::segment::{FieldCodes, SegmentReader, TokenStore};
+
+/// Rows whose products with all queries are computed at once.
+const BLOCK_ROWS: usize = 2048;
+/// Rows that are nearest by products or codes, of which the neighbours are the best by their exact
+/// scores: so many times those that count.
+const NEAR: usize = 4;
+/// The share of rows that is cut off around a query to see what is found beyond.
+const CUT_SHARE: usize = 5;
+
+/// The rows nearest to a query.
+pub struct Nearest {
+    /// Their exact scores, best first.
+    pub scores: Vec<Score>,
+    /// If all rows but these are farther: which they are.
+    pub exact: Option<HashMap<u32, Score>>,
+    /// Rows that do not count: the query itself, and what equals it.
+    pub hidden: Vec<u32>,
+}
+
+impl Nearest {
+    /// The exact score of the k-th.
+    pub fn threshold(&self, k: usize) -> Score {
+        let score = self.scores.get(k - 1).or(self.scores.last());
+        score.copied().unwrap_or(Score(f32::INFINITY))
+    }
+}
+
+fn most() -> usize {
+    KS[KS.len() - 1]
+}
+
+fn best_first(mut scores: Vec<Score>, count: usize) -> Vec<Score> {
+    scores.sort_unstable_by(|a, b| b.cmp(a));
+    scores.truncate(count);
+    scores
+}
+
+/// The rows nearest to each query of a single field. One matrix product a block of rows finds those
+/// that are near; their scores are then computed as those of candidates are.
+pub fn nearest_by_vectors(
+    reader: &dyn SegmentReader,
+    (field, codes): (usize, &FieldCodes),
+    scorers: &[Scorer],
+    hidden: Vec<Vec<u32>>,
+) -> Vec<Nearest> {
+    let (center, metric) = (codes.codec().center(), codes.codec().settings().metric);
+    // Products with a query all change alike when the rows are centred; distances do not change
+    // when both sides are.
+    let queries: Vec<f32> = scorers
+        .iter()
+        .flat_map(|scorer| match metric {
+            Metric::Dot | Metric::Cosine => scorer.query().to_vec(),
+            Metric::L2 => subtracted(scorer.query(), center),
+        })
+        .collect();
+    let near = NEAR * most();
+    let mut best: Vec<Best> = hidden.iter().map(|_| Best::new(near)).collect();
+    let absent = reader.absent(field);
+    let (mut rows, mut values) = (Vec::with_capacity(BLOCK_ROWS), Vec::new());
+    let mut block = |rows: &mut Vec<u32>, values: &mut Vec<f32>| {
+        let found = products(values, &queries, center.len());
+        let norms: Vec<f32> = match metric {
+            Metric::Dot | Metric::Cosine => vec![0.0; rows.len()],
+            Metric::L2 => {
+                values.chunks_exact(center.len()).map(|row| kernels::dot(row, row) / 2.0).collect()
+            }
+        };
+        best.par_iter_mut().zip(&hidden).enumerate().for_each(|(query, (best, hidden))| {
+            for (at, &row) in rows.iter().enumerate() {
+                best.offer(found[at * scorers.len() + query] - norms[at], row, hidden);
+            }
+        });
+        rows.clear();
+        values.clear();
+    };
+    for first in (0..reader.rows()).step_by(BLOCK_ROWS) {
+        let end = reader.rows().min(first + BLOCK_ROWS as u32);
+        reader.visit_vectors(field, first..end, &mut |first, vectors, range| {
+            for local in range {
+                let row = first + local as u32;
+                if absent.is_some_and(|absent| absent.contains(row)) {
+                    continue;
+                }
+                rows.push(row);
+                match vectors.row(local) {
+                    ElementsRef::F32(elements) => extend_centred(&mut values, elements, center),
+                    elements => extend_centred(&mut values, &elements.to_f32(), center),
+                }
+            }
+        });
+        block(&mut rows, &mut values);
+    }
+    let finish = |((scorer, best), hidden): ((&Scorer, Best), Vec<u32>)| {
+        let exact = |row| exact_score(reader, field, row, scorer);
+        let scores = best.into_rows().filter_map(exact).collect();
+        Nearest { scores: best_first(scores, most()), exact: None, hidden }
+    };
+    scorers.par_iter().zip(best).zip(hidden).map(finish).collect()
+}
+
+fn extend_centred(out: &mut Vec<f32>, row: &[f32], center: &[f32]) {
+    out.extend(row.iter().zip(center).map(|(value, center)| value - center));
+}
+
+fn subtracted(row: &[f32], center: &[f32]) -> Vec<f32> {
+    row.iter().zip(center).map(|(value, center)| value - center).collect()
+}
+
+/// The rows of the best products so far.
+struct Best {
+    limit: usize,
+    rows: Vec<(f32, u32)>,
+    threshold: f32,
+}
+
+impl Best {
+    fn new(limit: usize) -> Self {
+        Self { limit, rows: Vec::new(), threshold: f32::NEG_INFINITY }
+    }
+
+    fn offer(&mut self, nearness: f32, row: u32, hidden: &[u32]) {
+        if nearness < self.threshold || hidden.contains(&row) {
+            return;
+        }
+        self.rows.push((nearness, row));
+        if self.rows.len() >= 2 * self.limit {
+            self.select();
+        }
+    }
+
+    fn select(&mut self) {
+        if self.rows.len() > self.limit {
+            let better = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0);
+            self.threshold = self.rows.select_nth_unstable_by(self.limit - 1, better).1.0;
+            self.rows.truncate(self.limit);
+        }
+    }
+
+    fn into_rows(mut self) -> impl Iterator<Item = u32> {
+        self.select();
+        self.rows.into_iter().map(|(_, row)| row)
+    }
+}
+
+/// The rows nearest to the query of a multi field: of those that are best by the codes of their
+/// vectors, many times as many as count, the best by the vectors themselves. `hidden` rows do not
+/// count.
+pub fn nearest_by_tokens(
+    reader: &dyn SegmentReader,
+    field: usize,
+    tokens: &TokenStore,
+    scorer: &Scorer,
+    hidden: Vec<u32>,
+) -> Nearest {
+    let absent = |row: u32| reader.absent(field).is_some_and(|absent| absent.contains(row));
+    let rows = (0..reader.rows()).filter(|row| !hidden.contains(row) && !absent(*row));
+    let best = by_tokens(tokens, scorer, rows);
+    Nearest { hidden, ..of_tokens(reader, field, scorer, &best) }
+}
+
+fn by_tokens(
+    tokens: &TokenStore,
+    scorer: &Scorer,
+    rows: impl Iterator<Item = u32>,
+) -> Vec<(Score, u32)> {
+    let (query, mut kernel) = (scorer.tokens(tokens.codec()), TokenScorer::default());
+    let score = |row| (Score(tokens.score(&mut kernel, query, row)), row);
+    let mut best: Vec<(Score, u32)> = rows.map(score).collect();
+    best.sort_unstable_by(|a, b| b.cmp(a));
+    best
+}
+
+fn of_tokens(
+    reader: &dyn SegmentReader,
+    field: usize,
+    scorer: &Scorer,
+    best: &[(Score, u32)],
+) -> Nearest {
+    let exact = |&(_, row): &(Score, u32)| Some((row, exact_score(reader, field, row, scorer)?));
+    let near = best.iter().take(NEAR * most());
+    let exact: HashMap<u32, Score> = near.filter_map(exact).collect();
+    let scores = best_first(exact.values().copied().collect(), most());
+    Nearest { scores, exact: Some(exact), hidden: Vec::new() }
+}
+
+/// What a query should find among the listed rows without the nearest fifth of them, and the rows
+/// that are left: as a filter or deletions that go with the query leave them.
+pub fn far_by_scores(
+    reader: &dyn SegmentReader,
+    (field, codes): (usize, &FieldCodes),
+    scorer: &Scorer,
+    rows: &[u32],
+) -> (Nearest, Vec<u32>) {
+    let best = match codes.tokens() {
+        Some(tokens) => by_tokens(tokens, scorer, rows.iter().copied()),
+        None => {
+            let score = |&row: &u32| Some((exact_score(reader, field, row, scorer)?, row));
+            let mut best: Vec<(Score, u32)> = rows.iter().filter_map(score).collect();
+            best.sort_unstable_by(|a, b| b.cmp(a));
+            best
+        }
+    };
+    let far = &best[best.len() / CUT_SHARE..];
+    let mut left: Vec<u32> = far.iter().map(|&(_, row)| row).collect();
+    left.sort_unstable();
+    let nearest = match codes.tokens() {
+        Some(_) => of_tokens(reader, field, scorer, far),
+        None => {
+            let scores = far.iter().take(most()).map(|&(score, _)| score).collect();
+            Nearest { scores, exact: None, hidden: Vec::new() }
+        }
+    };
+    (nearest, left)
+}

@@ -1,0 +1,208 @@
+//! How the rows of one view are searched for one query: by their vectors, by a scan of codes, or by an
+//! index, how far, and what is expected of it.
+//!
+//! What calibration has measured decides. A target that nothing measured reaches is met by scoring all
+//! vectors; where nothing was measured yet, by re-ranking as many candidates as the training of the
+//! codec says are enough, or else by all vectors, and what to expect is then not known.
+
+use super::plan::Plan;
+use crate::index::{DEFAULT_TARGET_RECALL, Depth};
+use crate::model::{IndexKind, limits};
+use crate::segment::{FieldCodes, FieldIndex, View};
+
+/// Candidates that are re-ranked if neither the request nor a calibration says: so many times the
+/// hits, at least.
+const RERANK: (usize, usize) = (4, 50);
+/// The same where candidates are found by encodings, which are a rougher measure.
+const ENCODED_RERANK: (usize, usize) = (20, 500);
+/// Candidates that training has measured for the ten nearest rows, among as many rows as it saw.
+const TRAINED_RERANK: (usize, usize) = (10, 50);
+/// No more candidates are re-ranked because of what training says; by default, and for a target.
+const MOST_UNMEASURED: (usize, usize) = (1_000, 10_000);
+/// Where what may be found lies far from the query, so many times as many candidates are re-ranked
+/// if no scan was measured.
+const FAR_FACTOR: usize = 4;
+
+/// How the rows of a view are searched.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Way {
+    /// Whether vectors are scored, not codes.
+    pub scores_vectors: bool,
+    /// How far the index is searched; `None` where all rows are scored.
+    pub depth: Option<Depth>,
+    /// How many different scores by codes are re-ranked.
+    pub budget: usize,
+    /// The share of the exact nearest rows that is expected to be found; `None` if not known.
+    pub expected: Option<f32>,
+    /// The two of them if it turns out that what may be found lies far from the query, so that all
+    /// of it is scored by codes.
+    pub far_budget: usize,
+    /// See above.
+    pub far_expected: Option<f32>,
+}
+
+impl Way {
+    /// All vectors are scored.
+    fn vectors(expected: Option<f32>) -> Self {
+        Self {
+            scores_vectors: true,
+            depth: None,
+            budget: 0,
+            expected,
+            far_budget: 0,
+            far_expected: expected,
+        }
+    }
+
+    /// All codes are scored.
+    fn scan(budget: usize, expected: Option<f32>) -> Self {
+        Self {
+            scores_vectors: false,
+            depth: None,
+            budget,
+            expected,
+            far_budget: budget,
+            far_expected: expected,
+        }
+    }
+
+    /// What is expected is a share of what the secondary codes keep of the ranking.
+    fn of_kept(self, kept: Option<f32>) -> Self {
+        let of = |expected: Option<f32>| Some(expected? * kept?);
+        Self { expected: of(self.expected), far_expected: of(self.far_expected), ..self }
+    }
+}
+
+/// How a view is searched.
+pub fn choose(plan: &Plan<'_>, number: usize, view: &View) -> Way {
+    let reader = &*view.reader;
+    let hits = plan.hits();
+    let kept = reader.kept(plan.field, hits);
+    let codes = reader.codes(plan.field).filter(|_| plan.codes[number].is_some());
+    let Some(codes) = codes else { return Way::vectors(kept) };
+    let index = reader.index(plan.field);
+    let filter = plan.view_filter(number);
+    let case = Case {
+        codes,
+        rows: u64::from(reader.rows()),
+        hits,
+        target: plan.request.params.target_recall,
+        index,
+        gathered: filter.is_some_and(|filter| filter.gathered.is_some()),
+        // Rows that go with the query may be missing.
+        selects: filter.is_some() || !view.deleted.is_empty(),
+    };
+    let params = &plan.request.params;
+    let by_hand = params.search_window.is_some() || params.rerank.is_some();
+    let way = match by_hand {
+        true => Some(case.by_hand(params.search_window, params.rerank)),
+        false => case.calibrated(),
+    };
+    match way {
+        Some(way) => way.of_kept(kept),
+        None => Way::vectors(kept),
+    }
+}
+
+/// What the choice depends on.
+struct Case<'a> {
+    codes: &'a FieldCodes,
+    rows: u64,
+    hits: usize,
+    target: Option<f32>,
+    index: Option<&'a FieldIndex>,
+    gathered: bool,
+    selects: bool,
+}
+
+impl Case<'_> {
+    /// As calibration says; `None` if all vectors have to be scored.
+    fn calibrated(&self) -> Option<Way> {
+        let Some(index) = self.index else { return self.unmeasured() };
+        let calibration = index.calibration();
+        let target = self.target.unwrap_or(DEFAULT_TARGET_RECALL);
+        let asked = self.target.is_some();
+        let scan = calibration.scan(self.hits, target, self.selects);
+        let scan = scan.or_else(|| calibration.scan(self.hits, target, false));
+        if self.gathered || index.report().kind == IndexKind::Flat {
+            let Some(scan) = scan else { return self.unmeasured() };
+            let budget = scan.depth.rerank.max(self.hits);
+            let reached = scan.reached || !asked;
+            return reached.then(|| Way::scan(budget, Some(scan.expected)));
+        }
+        let Some(choice) = calibration.depth(self.hits, target) else { return self.unmeasured() };
+        if asked && !choice.reached {
+            return None;
+        }
+        let budget = choice.depth.rerank.max(self.hits);
+        let (far_budget, far_expected) = match scan {
+            // Nothing else reaches the target there: everything that may be found is re-ranked.
+            Some(far) if asked && !far.reached => (self.rows as usize, Some(1.0)),
+            Some(far) => (far.depth.rerank.max(self.hits), Some(far.expected)),
+            None => (budget.max(FAR_FACTOR * self.default_rerank()), None),
+        };
+        let depth = Depth { rerank: budget, ..choice.depth };
+        Some(Way {
+            scores_vectors: false,
+            depth: (!depth.is_scan()).then_some(depth),
+            budget: if depth.is_scan() && self.selects { far_budget.max(budget) } else { budget },
+            expected: match (depth.is_scan() && self.selects, far_expected) {
+                (true, far) => far.map(|far| far.min(choice.expected)),
+                (false, _) => Some(choice.expected),
+            },
+            far_budget,
+            far_expected,
+        })
+    }
+
+    /// Where nothing was measured in this segment: as many candidates as the training of its codec
+    /// found enough, in proportion to the rows; `None` if it says that no number is.
+    fn unmeasured(&self) -> Option<Way> {
+        let report = self.codes.report();
+        let rung = report.chosen();
+        let kept = rung.into_iter().flat_map(|rung| rung.recall.iter().chain(&rung.query_recall));
+        let kept = kept.map(|recall| recall[1]).reduce(f32::min);
+        let (hits, budget) = TRAINED_RERANK;
+        let trained = (report.trained_rows as u64).max(1);
+        let growth = (self.rows as f64 / trained as f64).max(1.0) * (self.hits as f64 / hits as f64);
+        let scaled = (budget as f64 * growth.max(1.0)).ceil() as usize;
+        let (by_default, for_target) = MOST_UNMEASURED;
+        let budget = self.default_rerank().max(scaled.min(by_default));
+        let Some(target) = self.target else { return Some(Way::scan(budget, None)) };
+        let enough = kept.is_some_and(|kept| kept >= target) && !self.codes.is_encoded();
+        (enough && scaled <= for_target && !self.selects)
+            .then(|| Way::scan(budget.max(scaled), None))
+    }
+
+    /// As the request says.
+    fn by_hand(&self, window: Option<usize>, rerank: Option<usize>) -> Way {
+        let calibration = self.index.map(FieldIndex::calibration);
+        let calibration = calibration.as_ref();
+        let kind = self.index.map(|index| index.report().kind);
+        let by_target = || {
+            let target = self.target.unwrap_or(DEFAULT_TARGET_RECALL);
+            calibration.and_then(|calibration| calibration.depth(self.hits, target))
+        };
+        let searches = !self.gathered && kind.is_some_and(|kind| kind != IndexKind::Flat);
+        let window = match (searches, window) {
+            (false, _) => Depth::SCAN,
+            (true, Some(window)) => window,
+            (true, None) => by_target().map_or(Depth::SCAN, |choice| choice.depth.window),
+        };
+        let budget = rerank.unwrap_or_else(|| self.default_rerank()).max(self.hits);
+        let depth = Depth { window, rerank: budget };
+        let scan = Depth { window: Depth::SCAN, rerank: budget };
+        let expected = |depth| calibration.and_then(|known| known.expected(self.hits, depth));
+        let far_expected = expected(scan).filter(|_| !self.selects);
+        let expected = if depth.is_scan() && self.selects { None } else { expected(depth) };
+        let depth = (!depth.is_scan()).then_some(depth);
+        let scores_vectors = false;
+        Way { scores_vectors, depth, budget, expected, far_budget: budget, far_expected }
+    }
+
+    fn default_rerank(&self) -> usize {
+        let (factor, least) = if self.codes.is_encoded() { ENCODED_RERANK } else { RERANK };
+        let most = limits::MAX_RERANK.max(self.hits);
+        (factor * self.hits).max(least).min(most)
+    }
+}
