@@ -7,10 +7,10 @@ CARGO ?= cargo
 BUILD := --release --workspace --locked
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench peers docs
+.PHONY: help setup demo test test-long promise bench peers docs
 
 help: ## Show the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 11
 
 setup: ## Install what the build needs, or say what to type
 	@.ci/setup
@@ -23,8 +23,18 @@ test: setup ## Format check, lints, all tests, documentation
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy $(BUILD) --all-targets -- -D warnings
 	$(CARGO) build $(BUILD) --all-targets
-	$(CARGO) test $(BUILD)
+	@skipped=$$(mktemp); trap 'rm -f $$skipped' EXIT; \
+	LANNER_SKIPPED=$$skipped $(CARGO) test $(BUILD) || exit 1; \
+	echo "tests skipped for lack of ../shared/data: $$(wc -l < $$skipped)"
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(BUILD) --no-deps --document-private-items
+
+test-long: setup ## The tests that take minutes: the whole grid of promised recall
+	$(CARGO) test $(BUILD) -- --ignored --nocapture
+
+promise: setup ## Print the table of docs/promise.md, measured by the whole grid
+	@table=$$(mktemp); trap 'rm -f $$table' EXIT; \
+	LANNER_PROMISE_TABLE=$$table $(CARGO) test $(BUILD) --test promise -- --ignored --nocapture 1>&2; \
+	status=$$?; cat $$table; exit $$status
 
 bench: setup ## Measure the kernels
 	$(CARGO) bench --workspace --locked

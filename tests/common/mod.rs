@@ -8,6 +8,8 @@ pub mod server;
 pub mod texts;
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::path::PathBuf;
 
 use lanner::{Metric, MultiVector, Point, PointId, Vector};
@@ -37,6 +39,13 @@ impl Random {
     /// Uniform in −1..1.
     pub fn float(&mut self) -> f32 {
         (self.next() >> 40) as f32 / (1_u64 << 23) as f32 - 1.0
+    }
+
+    /// Of the standard normal distribution (Box–Muller).
+    pub fn normal(&mut self) -> f32 {
+        let mut uniform = || ((self.next() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
+        let (radius, angle) = (uniform(), uniform());
+        ((-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos()) as f32
     }
 
     pub fn vector(&mut self, dimension: usize) -> Vec<f32> {
@@ -92,12 +101,27 @@ pub fn exact_top_k(
     scored
 }
 
-/// The folder of real data, if this checkout has it beside it.
+/// The folder of real data beside this checkout. Without it the test is skipped, says so past the
+/// capture of the test harness, and is counted: `make test` prints the number from the file that
+/// `LANNER_SKIPPED` names.
+///
+/// # Panics
+/// If the data is missing and `LANNER_REQUIRE_DATA=1`, as in CI.
 pub fn shared_data(folder: &str) -> Option<PathBuf> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(folder);
     if path.is_dir() {
         return Some(path);
     }
-    println!("skipped: {folder} is not there");
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("a test");
+    let required = std::env::var_os("LANNER_REQUIRE_DATA").is_some_and(|value| value == "1");
+    assert!(!required, "{test} needs ../shared/data/{folder}, and LANNER_REQUIRE_DATA is set");
+    let message = format!("SKIPPED {test}: ../shared/data/{folder} is missing");
+    // Unlike `eprintln!`, this is not captured when the test passes.
+    writeln!(std::io::stderr(), "{message}").unwrap();
+    if let Some(file) = std::env::var_os("LANNER_SKIPPED") {
+        let mut file = OpenOptions::new().create(true).append(true).open(file).unwrap();
+        writeln!(file, "{message}").unwrap();
+    }
     None
 }
