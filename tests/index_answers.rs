@@ -46,7 +46,8 @@ fn answers_say_how_they_came_about() {
     let request = QueryRequest::new("v", query.clone()).explain();
 
     let answer = collection.query(&request.clone().target_recall(0.9)).unwrap();
-    assert!((0.9..=1.0).contains(&answer.estimated_recall), "{}", answer.estimated_recall);
+    let estimated = answer.estimated_recall.unwrap();
+    assert!((0.85..1.0).contains(&estimated), "{estimated}");
     let stages = answer.explanation.unwrap().stages;
     let names: Vec<&str> = stages.iter().map(|stage| stage.name.as_str()).collect();
     assert_eq!(names, ["search", "rerank"]);
@@ -63,7 +64,7 @@ fn answers_say_how_they_came_about() {
     // Exact queries do not know of indexes.
     let answer = collection.query(&request.clone().exact()).unwrap();
     assert_eq!(sources(&answer, "search"), [""; 0]);
-    assert_eq!(answer.estimated_recall, 1.0);
+    assert_eq!(answer.estimated_recall, Some(1.0));
     let mut all = by_id(&points);
     all.insert(9000.into(), Point::new(9000).with_vector("v", query.clone()));
     let expected = exact_top_k(&all, "v", Metric::L2, &Vector::from(query), 10);
@@ -86,10 +87,13 @@ fn check_targets(name: &str, collection: &Collection, held_out: &[Vec<f32>]) {
         let found = recall(collection, held_out, |request| request.target_recall(target));
         let request = QueryRequest::new("v", held_out[0].clone()).target_recall(target).explain();
         let answer = collection.query(&request).unwrap();
-        let (estimated, searched) = (answer.estimated_recall, sources(&answer, "search"));
+        let (estimated, searched) =
+            (answer.estimated_recall.unwrap(), sources(&answer, "search"));
         println!("{name}, target {target}: {found:.4}, estimated {estimated:.4}, {searched:?}");
         assert!(!searched.is_empty(), "{name}: an index was searched");
-        assert!(estimated >= target, "{name}, target {target}: estimated {estimated}");
+        // A lower bound of what reached the target: a little less, and never more than is found.
+        assert!(estimated >= target - 0.03, "{name}, target {target}: estimated {estimated}");
+        assert!(f64::from(estimated) <= found + 0.02, "{name}, target {target}: {estimated}");
         assert!(found >= f64::from(target) - 0.01, "{name}, target {target}: {found}");
     }
 }
@@ -127,7 +131,7 @@ fn a_target_recall_is_reached_for_queries_like_those_of_the_calibration() {
         let IndexStatus::Ready { report, .. } = &info.segments[0].indexes["v"] else {
             panic!("{:?}", info.segments[0].indexes)
         };
-        assert!(report.calibration.from_user && report.calibration.queries == 384);
+        assert!(report.calibration.from_user && report.calibration.queries == 166);
         check_targets(index, &collection, held_out);
     }
 }
@@ -157,7 +161,8 @@ fn a_target_that_no_search_reaches_is_reached_by_a_scan() {
         let request = QueryRequest::new("v", queries[0].clone()).explain();
         let answer = collection.query(&request.clone().target_recall(target)).unwrap();
         assert_eq!(sources(&answer, "scan"), [expected], "{name}");
-        assert!(sources(&answer, "search").is_empty() && answer.estimated_recall >= target);
+        let estimated = answer.estimated_recall.unwrap();
+        assert!(sources(&answer, "search").is_empty() && estimated >= target - 0.01, "{name}");
         let found = recall(&collection, &queries, |request| request.target_recall(target));
         assert!(found >= 0.99, "{name}: {found}");
         // What is within reach is searched for, and so is what nobody asks for.
@@ -165,7 +170,7 @@ fn a_target_that_no_search_reaches_is_reached_by_a_scan() {
         assert!(!sources(&answer, "search").is_empty() || expected == "vectors", "{name}");
         let answer = collection.query(&request).unwrap();
         assert_ne!(sources(&answer, "scan"), ["vectors"], "{name}");
-        assert!(answer.estimated_recall < 1.0, "{name}: {}", answer.estimated_recall);
+        assert!(answer.estimated_recall < Some(1.0), "{name}: {:?}", answer.estimated_recall);
         // Depths that are set by hand are not changed.
         let answer = collection.query(&request.search_window(3)).unwrap();
         assert_eq!(sources(&answer, "search").len(), 1, "{name}");

@@ -9,7 +9,7 @@ use common::shared_data;
 use lanner::evaluation::{NpyMatrix, read_neighbours};
 use lanner::kernels::codes::CodeKernel;
 use lanner::quantization::leanvec::{Method, Moments, Reduction};
-use lanner::quantization::{Codec, CodecReport, TrainingSample, train};
+use lanner::quantization::{Codec, CodecReport, Training, TrainingSample, train};
 use lanner::{Metric, VectorField};
 
 const DIMENSION: usize = 384;
@@ -76,9 +76,13 @@ impl Queries {
 fn trained(code: &str, base: &[f32], queries: &[f32]) -> (Codec, CodecReport) {
     let field = VectorField::single(DIMENSION, Metric::Cosine).compressed(code.parse().unwrap());
     let rows: Vec<f32> = base.chunks_exact(DIMENSION).step_by(2).flatten().copied().collect();
-    let sample = TrainingSample { rows: &rows, queries, seed: 42 };
-    let trained = train(&field, sample).unwrap().unwrap();
-    (trained.codec, trained.report)
+    let ends = [rows.len() / DIMENSION];
+    let sample =
+        TrainingSample { rows: &rows, ends: &ends, queries, held_out_queries: &[], seed: 42 };
+    match train(&field, sample).unwrap() {
+        Training::Codec(trained) => (trained.codec, trained.report),
+        Training::NoCodes { ladder } => panic!("no codes: {ladder:#?}"),
+    }
 }
 
 #[test]

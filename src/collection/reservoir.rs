@@ -121,7 +121,9 @@ mod tests {
         assert_eq!(reservoir.queries(1), None);
         let long = vec![1.0; MOST_VALUES / 2];
         let reservoir = Reservoir::new(100);
-        (0..5).for_each(|_| drop(reservoir.note(&long)));
+        (0..5).for_each(|_| {
+            let _ = reservoir.note(&long);
+        });
         assert_eq!(reservoir.queries(1).unwrap().len(), 2, "a bound of memory");
     }
 }

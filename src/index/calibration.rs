@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 /// The recall that a query gets which asks for nothing.
 pub const DEFAULT_TARGET_RECALL: f32 = 0.98;
 /// How much less than the target a group of like queries may get.
-const GROUP_SLACK: f32 = 0.01;
+const GROUP_SLACK: f32 = 0.03;
 /// One-sided 95% confidence.
 const CONFIDENCE: f32 = 1.645;
 /// How alike the neighbours of one query are in being missed (the intraclass correlation) where
@@ -170,6 +170,41 @@ pub struct Calibration {
     /// have to do with it.
     #[serde(default)]
     pub far_scans: Vec<CalibrationPoint>,
+    /// What queries take that are farther from the rows than the sample queries are, for each k.
+    #[serde(default)]
+    pub outside: Vec<Outside>,
+}
+
+/// What queries take whose k nearest rows are farther away than those of nearly all sample queries: by
+/// how far they are.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Outside {
+    /// Nearest rows.
+    pub k: usize,
+    /// Queries whose k-th nearest row is no nearer than this are outside. In units of the query's
+    /// length, see [`Self::zones`]; higher is nearer.
+    pub below: f32,
+    /// From near to far. Beyond the last, nothing was measured.
+    pub zones: Vec<Zone>,
+}
+
+/// Queries that are about as far from the rows as one another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Zone {
+    /// The nearness of the k-th nearest row, at least.
+    pub at_least: f32,
+    /// Searches and scans.
+    pub points: Vec<CalibrationPoint>,
+    /// Scans alone.
+    pub scans: Vec<CalibrationPoint>,
+}
+
+impl Zone {
+    /// Of what was measured.
+    pub fn new(at_least: f32, points: Vec<CalibrationPoint>, scans: Vec<CalibrationPoint>) -> Self {
+        let all = points.into_iter().chain(scans.iter().copied()).collect();
+        Self { at_least, points: unbeaten(all), scans: unbeaten(scans) }
+    }
 }
 
 /// What a calibration says about a target.
@@ -196,7 +231,39 @@ impl Calibration {
         all.extend_from_slice(&scans);
         let points = unbeaten(all);
         let (scans, far_scans) = (unbeaten(scans), unbeaten(far_scans));
-        Self { queries, from_user, points, scans, far_scans }
+        Self { queries, from_user, points, scans, far_scans, outside: Vec::new() }
+    }
+
+    /// The nearness of the `rank`-th nearest row below which a query is outside of what was measured:
+    /// between the measured k by the logarithm of the rank, and on as they fall. `None` if that was
+    /// not measured.
+    pub fn outside_below(&self, rank: f64) -> Option<f32> {
+        let at = self.outside.partition_point(|outside| (outside.k as f64) < rank);
+        let (a, b) = match self.outside.len() {
+            0 => return None,
+            1 => return Some(self.outside[0].below),
+            many => {
+                let at = at.clamp(1, many - 1);
+                (&self.outside[at - 1], &self.outside[at])
+            }
+        };
+        let part = (rank.max(1.0) / a.k as f64).ln() / (b.k as f64 / a.k as f64).ln();
+        Some(a.below + (b.below - a.below) * part.max(0.0) as f32)
+    }
+
+    /// As [`Self::depth`], or where `scans` alone count as [`Self::scan`], for a query that is outside,
+    /// its nearest rows being so near. `None` if nothing like it was measured.
+    pub fn depth_outside(
+        &self,
+        hits: usize,
+        target: f32,
+        nearness: f32,
+        scans: bool,
+    ) -> Option<Choice> {
+        // Of fewer hits than were measured, those of the next k are farther: the zones of that k.
+        let outside = self.outside.iter().find(|outside| outside.k >= hits).or(self.outside.last())?;
+        let zone = outside.zones.iter().find(|zone| nearness >= zone.at_least)?;
+        choose(if scans { &zone.scans } else { &zone.points }, hits, target)
     }
 
     /// The least work that reaches a recall for `hits` nearest rows; the most that was measured if
@@ -315,6 +382,33 @@ mod tests {
     fn calibration(points: Vec<CalibrationPoint>) -> Calibration {
         let scans = points.iter().copied().filter(|point| point.depth.is_scan()).collect();
         Calibration::new((9, true), points, scans, Vec::new())
+    }
+
+    #[test]
+    fn queries_that_are_far_from_the_rows_are_searched_as_far_as_their_like_took() {
+        let mut calibration = calibration(vec![point(10, 8, 20, 0.97, 1.0)]);
+        assert_eq!(calibration.outside_below(10.0), None);
+        let outside = |k, below| Outside { k, below, zones: Vec::new() };
+        calibration.outside = vec![outside(1, 0.8), outside(10, 0.6), outside(100, 0.5)];
+        for (rank, below) in
+            [(0.1, 0.8), (1.0, 0.8), (10.0, 0.6), (100.0, 0.5), (1000.0, 0.4), (31.622_776, 0.55)]
+        {
+            let got = calibration.outside_below(rank).unwrap();
+            assert!((got - below).abs() < 1e-5, "{rank}: {got}");
+        }
+        let scan = point(10, Depth::SCAN, 300, 0.99, 90.0);
+        calibration.outside[1].zones = vec![
+            Zone::new(0.4, vec![point(10, 16, 40, 0.97, 3.0)], vec![scan]),
+            Zone::new(0.1, vec![point(10, 64, 40, 0.5, 9.0)], vec![scan]),
+        ];
+        let depth = |nearness, scans| {
+            let choice = calibration.depth_outside(10, 0.95, nearness, scans);
+            choice.map(|choice| (choice.depth.window, choice.reached))
+        };
+        assert_eq!(depth(0.45, false), Some((16, true)));
+        assert_eq!(depth(0.45, true), Some((Depth::SCAN, true)));
+        assert_eq!(depth(0.2, false), Some((Depth::SCAN, true)));
+        assert_eq!(depth(0.05, false), None, "nothing like it was measured");
     }
 
     #[test]

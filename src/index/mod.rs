@@ -19,7 +19,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 pub use beam::{Beam, MAX_ROWS};
 pub use calibration::{
-    Calibration, CalibrationPoint, Choice, DEFAULT_TARGET_RECALL, Depth, Measured, Summary, lower_bound,
+    Calibration, CalibrationPoint, Choice, DEFAULT_TARGET_RECALL, Depth, Measured, Outside, Summary, Zone,
+    lower_bound,
 };
 pub use scratch::{Scratch, Seen, with_scratch};
 pub use copies::{Copies, distinct};

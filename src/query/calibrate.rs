@@ -20,8 +20,8 @@ use super::search::best_distinct;
 use super::truth::{Nearest, far_by_scores, nearest_by_tokens, nearest_by_vectors};
 use crate::error::Result;
 use crate::index::{
-    Ask, Calibration, CalibrationPoint, Copies, Depth, Effort, IndexView, Measured, Selection,
-    Summary, with_scratch,
+    Ask, Calibration, CalibrationPoint, Copies, Depth, Effort, IndexView, Measured, Outside,
+    Selection, Summary, Zone, with_scratch,
 };
 use crate::model::{CollectionConfig, IndexKind, Score};
 use crate::quantization::PrimaryQuery;
@@ -48,11 +48,31 @@ const SCATTERED: f32 = 2.2;
 /// Bytes of codes that all scans of a calibration read, about; and queries that scan, at least.
 const SCANNED_BYTES: u64 = 8 << 30;
 const LEAST_SCANS: usize = 64;
+/// The share of sample queries that are as far from the rows as those which are said to be outside; and
+/// the zones that these are divided into, by how far they are.
+const OUTSIDE_SHARE: f64 = 0.01;
+const ZONES: usize = 4;
+const LEAST_OF_ZONE: usize = 12;
 /// Queries that are asked with a filter that has to do with them.
 const FAR_QUERIES: usize = 48;
 
 /// Recalls of each k and re-ranking budget.
 type Recalls = Vec<f32>;
+
+/// What was measured with one window: of queries that are like what comes, and of those that are far
+/// from the rows, with the numbers of their k and their zone.
+#[derive(Default)]
+struct Points {
+    usual: Vec<CalibrationPoint>,
+    outside: Vec<(usize, usize, CalibrationPoint)>,
+}
+
+impl Points {
+    fn extend(&mut self, other: Self) {
+        self.usual.extend(other.usual);
+        self.outside.extend(other.outside);
+    }
+}
 
 /// A sample query, and what is known by now of the rows that its searches found: the scores that
 /// queries show, and the exact ones.
@@ -73,6 +93,38 @@ pub struct Subject<'a> {
     queries: Vec<PrimaryQuery>,
     /// The k and budgets that are measured.
     settings: Vec<(usize, usize)>,
+    /// For each k, which queries are far from the rows.
+    outside: Vec<Far>,
+}
+
+/// Queries that are far from the rows for one k, by how far.
+struct Far {
+    k: usize,
+    /// The nearness below which queries are outside.
+    below: f32,
+    /// From near to far: the nearness that queries of the zone have at least, and which they are.
+    zones: Vec<(f32, Vec<usize>)>,
+}
+
+impl Far {
+    /// Of queries whose k-th nearest rows are so near; those before `far` are like what comes, as
+    /// far as they count.
+    fn new(k: usize, nearness: &[f32], counts: &[bool], far: usize) -> Self {
+        let of_counting = nearness.iter().zip(counts).filter(|(_, counts)| **counts);
+        let mut usual: Vec<f32> = of_counting.map(|(&nearness, _)| nearness).collect();
+        usual.sort_unstable_by(f32::total_cmp);
+        let below = (usual.len() as f64 * OUTSIDE_SHARE) as usize;
+        let below = usual.get(below).copied().unwrap_or(f32::NEG_INFINITY);
+        let mut outside: Vec<usize> =
+            (far..nearness.len()).filter(|&query| nearness[query] < below).collect();
+        outside.sort_unstable_by(|&a, &b| nearness[b].total_cmp(&nearness[a]));
+        let size = outside.len().div_ceil(ZONES).max(LEAST_OF_ZONE);
+        let zone = |queries: &[usize]| {
+            let farthest = queries.last().map_or(below, |&query| nearness[query]);
+            (queries.len() >= LEAST_OF_ZONE).then(|| (farthest, queries.to_vec()))
+        };
+        Self { k, below, zones: outside.chunks(size).filter_map(zone).collect() }
+    }
 }
 
 impl<'a> Subject<'a> {
@@ -105,7 +157,13 @@ impl<'a> Subject<'a> {
             None => nearest_by_vectors(&*reader, (field, codes), &scorers, hidden),
         };
         let settings = settings(codes);
-        Ok(Self { reader, field, sample, nearest, scorers, queries, settings })
+        let far = |k| {
+            let of = |(nearest, scorer): (&Nearest, &Scorer)| scorer.nearness(nearest.threshold(k));
+            let nearness: Vec<f32> = nearest.iter().zip(&scorers).map(of).collect();
+            Far::new(k, &nearness, &sample.counts, sample.far)
+        };
+        let outside = KS.into_iter().map(far).collect();
+        Ok(Self { reader, field, sample, nearest, scorers, queries, settings, outside })
     }
 
     /// Measures an index of the segment, or scans of its codes without one. Runs on the rayon pool
@@ -118,18 +176,17 @@ impl<'a> Subject<'a> {
         let probe = |query| Probe { query, scores: HashMap::new() };
         let mut probes: Vec<Probe> = (0..self.scorers.len()).map(probe).collect();
         let scan_cost = self.reader.rows() as f32 * codes.row_bytes() as f32;
-        let mut measured: Vec<CalibrationPoint> = Vec::new();
+        let mut measured = Points::default();
         for window in WINDOWS.into_iter() {
             let Some((view, copies)) = index else { break };
-            let before = measured.len();
-            measured.extend(self.measure(codes, view, copies, window, &mut probes));
-            let new = &measured[before..];
+            let new = self.measure(codes, view, copies, window, &mut probes);
             let best = |k: usize| {
-                let of = new.iter().filter(move |point| point.k == k);
+                let of = new.usual.iter().filter(move |point| point.k == k);
                 of.map(|point| point.recall).fold(0.0, f32::max)
             };
             let enough = KS.iter().all(|&k| best(k) >= ENOUGH);
-            let dear = new.iter().all(|point| point.cost > scan_cost);
+            let dear = new.usual.iter().all(|point| point.cost > scan_cost);
+            measured.extend(new);
             if enough || dear || window >= view.widest() {
                 break;
             }
@@ -137,9 +194,38 @@ impl<'a> Subject<'a> {
         let all_scans = SCANNED_BYTES / (scan_cost as u64).max(1);
         let scans = (all_scans as usize).max(LEAST_SCANS).min(probes.len());
         let scans = self.measure_scans(codes, every(&mut probes, scans), false);
-        let far = self.measure_scans(codes, every(&mut probes, FAR_QUERIES), true);
-        let from = (self.sample.requests.len(), self.sample.from_user);
-        Calibration::new(from, measured, scans, far)
+        let usual = self.sample.far;
+        let far = self.measure_scans(codes, every(&mut probes[..usual], FAR_QUERIES), true);
+        let queries = self.sample.counts.iter().filter(|counts| **counts).count();
+        let from = (queries, self.sample.from_user);
+        let mut calibration =
+            Calibration::new(from, measured.usual, scans.usual, far.usual);
+        calibration.outside = self.zones(measured.outside, scans.outside);
+        calibration
+    }
+
+    /// What was measured of queries that are far from the rows.
+    fn zones(
+        &self,
+        mut searches: Vec<(usize, usize, CalibrationPoint)>,
+        mut scans: Vec<(usize, usize, CalibrationPoint)>,
+    ) -> Vec<Outside> {
+        let mut take = |at: usize, zone: usize| {
+            let of = |all: &mut Vec<(usize, usize, CalibrationPoint)>| {
+                let of = all.extract_if(.., |(a, b, _)| (*a, *b) == (at, zone));
+                of.map(|(_, _, point)| point).collect::<Vec<_>>()
+            };
+            (of(&mut searches), of(&mut scans))
+        };
+        let outside = |(at, far): (usize, &Far)| {
+            let zone = |(number, (at_least, _)): (usize, &(f32, Vec<usize>))| {
+                let (points, scans) = take(at, number);
+                Zone::new(*at_least, points, scans)
+            };
+            let zones = far.zones.iter().enumerate().map(zone).collect();
+            Outside { k: far.k, below: far.below, zones }
+        };
+        self.outside.iter().enumerate().map(outside).collect()
     }
 
     /// Searches with one window for all queries; a point for each k and re-ranking budget.
@@ -150,7 +236,7 @@ impl<'a> Subject<'a> {
         copies: Copies<'_>,
         window: usize,
         probes: &mut [Probe],
-    ) -> Vec<CalibrationPoint> {
+    ) -> Points {
         let rerank = self.most_reranked();
         let search = |probe: &mut Probe| {
             let hidden = self.sample.hidden[probe.query];
@@ -184,7 +270,7 @@ impl<'a> Subject<'a> {
         codes: &FieldCodes,
         mut probes: Vec<&mut Probe>,
         far: bool,
-    ) -> Vec<CalibrationPoint> {
+    ) -> Points {
         let absent = self.reader.absent(self.field);
         let rows: Vec<u32> = (0..self.reader.rows())
             .filter(|&row| !absent.is_some_and(|absent| absent.contains(row)))
@@ -214,25 +300,42 @@ impl<'a> Subject<'a> {
         window: usize,
         cost: f32,
         measured: &[(usize, Recalls)],
-    ) -> Vec<CalibrationPoint> {
-        let point = |(at, &(k, rerank)): (usize, &(usize, usize))| {
-            let found: Vec<Measured> = measured
-                .iter()
-                .map(|(query, recalls)| Measured {
-                    recall: recalls[at],
-                    groups: self.sample.groups[*query],
-                    counts: self.sample.counts[*query],
-                })
-                .collect();
+    ) -> Points {
+        let point = |(at, &(k, rerank)): (usize, &(usize, usize)), of: &[(usize, &Recalls)], all| {
+            let measured = |&(query, recalls): &(usize, &Recalls)| Measured {
+                recall: recalls[at],
+                groups: self.sample.groups[query],
+                counts: all || self.sample.counts[query],
+            };
+            let found: Vec<Measured> = of.iter().map(measured).collect();
             let Summary { recall, error, worst, expected } = Summary::of(&found, k);
+            let worst = if all { 1.0 } else { worst };
             let cost = cost + rerank as f32 * SCATTERED * rerank_bytes(codes);
             let depth = Depth { window, rerank };
             CalibrationPoint { k, depth, recall, error, worst, expected, cost }
         };
-        if measured.is_empty() {
-            return Vec::new();
+        let of = |wanted: &dyn Fn(usize) -> bool| -> Vec<(usize, &Recalls)> {
+            let of = measured.iter().filter(|(query, _)| wanted(*query));
+            of.map(|(query, recalls)| (*query, recalls)).collect()
+        };
+        let usual = of(&|query| query < self.sample.far);
+        let mut points = Points::default();
+        if !usual.is_empty() {
+            let settings = self.settings.iter().enumerate();
+            points.usual = settings.map(|setting| point(setting, &usual, false)).collect();
         }
-        self.settings.iter().enumerate().map(point).collect()
+        for (number, far) in self.outside.iter().enumerate() {
+            for (zone, (_, members)) in far.zones.iter().enumerate() {
+                let members = of(&|query| members.contains(&query));
+                let settings = self.settings.iter().enumerate().filter(|(_, (k, _))| *k == far.k);
+                points.outside.extend(
+                    settings
+                        .filter(|_| !members.is_empty())
+                        .map(|setting| (number, zone, point(setting, &members, true))),
+                );
+            }
+        }
+        points
     }
 
     fn most_reranked(&self) -> usize {

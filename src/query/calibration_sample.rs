@@ -5,8 +5,10 @@ use std::collections::HashMap;
 
 use super::request::{Query, QueryRequest};
 use crate::error::Result;
-use crate::model::{MultiVector, PreparedQueries, Vector, VectorField, VectorKind};
-use crate::quantization::{is_held_out, stratified};
+use crate::model::{
+    Metric, MultiVector, PreparedQueries, Vector, VectorField, VectorKind, prepare_vector,
+};
+use crate::quantization::{hash, is_held_out, stratified};
 use crate::segment::{FieldCodes, SegmentReader};
 
 /// Queries of the user and queries that came, at most; fewer of many vectors each.
@@ -14,6 +16,11 @@ const QUERIES: u64 = 768;
 const MULTI_QUERIES: u64 = 192;
 /// Fewer queries are completed by rows, which then stand for queries, too.
 const LEAST_QUERIES: usize = 128;
+/// Queries that are made to be far from the rows, and the lengths, in those of rows, of what is added to
+/// a row for them.
+const FAR: u64 = 384;
+const MULTI_FAR: u64 = 48;
+const ADDED: [f32; 4] = [0.5, 1.0, 2.0, 16.0];
 /// Rows beside enough queries: they do not count, but are not to be lost.
 const ROWS_BESIDE: u64 = 192;
 /// Vectors of a row of a multi field that stand for a query.
@@ -34,6 +41,8 @@ pub struct CalibrationSample {
     pub(super) groups: Vec<[usize; 2]>,
     /// For each query whether it stands for those that come.
     pub(super) counts: Vec<bool>,
+    /// Queries from here on are made to be far from the rows.
+    pub(super) far: usize,
     pub(super) from_user: bool,
 }
 
@@ -89,7 +98,17 @@ impl CalibrationSample {
             });
             sample.hidden.push(Some(row));
         }
-        sample.counts = (0..vectors.len()).map(|query| query < queries || !enough).collect();
+        sample.far = vectors.len();
+        let far = if field.kind == VectorKind::Single { FAR } else { MULTI_FAR };
+        for (number, chosen) in (0..).zip(stratified(rows.len() as u64, far, SEED + 1)) {
+            let Some(vector) = reader.vector(index, rows[chosen as usize]) else { continue };
+            let other = hash(SEED, number) % rows.len() as u64;
+            let other = reader.vector(index, rows[other as usize]);
+            vectors.extend(far_query(field, &vector, other.as_ref(), number)?);
+            sample.hidden.resize(vectors.len(), None);
+        }
+        sample.counts = (0..vectors.len()).map(|query| query < queries || !enough && query < sample.far)
+            .collect();
         let levels = GROUPS.map(|groups| group(&vectors, queries, groups));
         sample.groups = (0..vectors.len()).map(|query| levels.each_ref().map(|l| l[query])).collect();
         let request = |vector: Vector| QueryRequest {
@@ -120,6 +139,51 @@ impl CalibrationSample {
         }
         hidden
     }
+}
+
+/// A query that is farther from the rows than these are from each other: a row, to which a vector of
+/// another direction is added (half of the time at random, and half of the time another row); `None`
+/// for vectors of zeros.
+fn far_query(
+    field: &VectorField,
+    row: &Vector,
+    other: Option<&Vector>,
+    number: u64,
+) -> Result<Option<Vector>> {
+    let (values, dimension) = match row {
+        Vector::Single(values) => (values.clone(), values.len()),
+        Vector::Multi(vectors) => {
+            let some = some_vectors(vectors)?;
+            (some.values().to_vec(), some.dimension())
+        }
+    };
+    let other = match other {
+        Some(Vector::Single(values)) => values.clone(),
+        Some(Vector::Multi(vectors)) => vectors.values().to_vec(),
+        None => Vec::new(),
+    };
+    let part = ADDED[number as usize / 2 % ADDED.len()];
+    let random = |at: usize| (hash(SEED ^ number, at as u64) >> 40) as f32 / (1 << 23) as f32 - 1.0;
+    let mut far = Vec::with_capacity(values.len());
+    for (index, vector) in values.chunks_exact(dimension).enumerate() {
+        let start = index * dimension;
+        let added = match (number.is_multiple_of(2), other.get(start..start + dimension)) {
+            (false, Some(other)) => directed(other),
+            _ => directed(&(0..dimension).map(|at| random(start + at)).collect::<Vec<f32>>()),
+        };
+        // Under l2 what counts is how far rows are from each other, not from the origin.
+        let length = match (field.metric, other.get(start..start + dimension)) {
+            (Metric::L2, Some(other)) => crate::kernels::l2_squared(vector, other).sqrt(),
+            _ => crate::kernels::dot(vector, vector).sqrt(),
+        };
+        far.extend(vector.iter().zip(&added).map(|(value, added)| value + part * length * added));
+    }
+    let far: Vector = match row {
+        Vector::Single(_) => far.into(),
+        Vector::Multi(_) => MultiVector::from_flat(dimension, far)?.into(),
+    };
+    // What is too long, or of no direction, could not be asked.
+    Ok(prepare_vector(field, far.as_ref()).is_ok().then_some(far))
 }
 
 fn some_vectors(vectors: &MultiVector) -> Result<MultiVector> {

@@ -388,20 +388,25 @@ fn score_dropped(
     }
 }
 
-/// Scores the candidates that were found by codes again, by what is best of them.
+/// Scores the candidates that were found by codes again, by what is best of them; and how many
+/// candidates there were.
 fn rerank<'s>(
     snapshot: &'s Snapshot,
     plan: &Plan<'_>,
-    found: Vec<Candidate<'s>>,
-) -> Vec<Candidate<'s>> {
+    pools: Pools<'s>,
+) -> (Vec<Candidate<'s>>, u64) {
+    let mut pools = pools.into_iter();
+    let exact = pools.next().map(TopK::into_sorted).unwrap_or_default();
+    if plan.is_exact() {
+        let candidates = exact.len() as u64;
+        return (exact, candidates);
+    }
+    let found: Vec<Candidate<'_>> = pools.flat_map(TopK::into_sorted).collect();
     let mut top = TopK::new(plan.hits(), snapshot);
+    exact.iter().for_each(|candidate| top.offer(candidate.score, candidate.location));
     let mut rows = Vec::with_capacity(found.len());
-    for (view, query) in (0..).zip(&plan.codes) {
+    for (view, _) in (0..).zip(&plan.codes).filter(|(_, query)| query.is_some()) {
         let of_view = found.iter().filter(|candidate| candidate.location.view == view);
-        if query.is_none() {
-            of_view.for_each(|candidate| top.offer(candidate.score, candidate.location));
-            continue;
-        }
         rows.clear();
         rows.extend(of_view.map(|candidate| candidate.location.row));
         let reader = &*snapshot.views[view as usize].reader;
@@ -409,7 +414,7 @@ fn rerank<'s>(
             top.offer(score, Location { view, row });
         });
     }
-    top.into_sorted()
+    (top.into_sorted(), (exact.len() + found.len()) as u64)
 }
 
 fn answer(
@@ -423,9 +428,14 @@ fn answer(
 ) -> Result<QueryResponse> {
     let started = Instant::now();
     let reranks = !plan.is_exact();
-    let found: Vec<Candidate<'_>> = pools.into_iter().flat_map(TopK::into_sorted).collect();
-    let candidates = found.len() as u64;
-    let mut best = if reranks { rerank(snapshot, plan, found) } else { found };
+    let (mut best, candidates) = rerank(snapshot, plan, pools);
+    // What is found is at most as near as what there is.
+    let worst = best.get(plan.hits().saturating_sub(1)).map(|worst| worst.score);
+    if let Some(wider) = worst.and_then(|worst| plan.widened(snapshot, worst)) {
+        let answers = answer_group(snapshot, config, plan.field, &[&wider], deadline)?;
+        let lost = || Error::Internal("a wider search has no answer".into());
+        return answers.into_iter().next().ok_or_else(lost);
+    }
     best.retain(|candidate| !plan.exclude.contains(&candidate.location));
     let rerank_micros = micros(started);
     let mut rescored = Vec::new();

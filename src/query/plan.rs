@@ -8,7 +8,7 @@ use super::request::{Query, QueryRequest};
 use super::scorer::Scorer;
 use super::second_stage::SecondStage;
 use super::view_filter::{SnapshotFilter, ViewFilter};
-use super::way::{Way, choose};
+use super::way::{Way, choose, widen};
 use crate::error::Result;
 use crate::model::{
     CollectionConfig, Condition, InvalidInput, Problem, Score, VectorRef, check_range, limits,
@@ -17,6 +17,7 @@ use crate::quantization::PrimaryQuery;
 use crate::segment::{FieldCodes, Location, Snapshot};
 
 /// A validated query.
+#[derive(Clone)]
 pub struct Plan<'r> {
     pub request: &'r QueryRequest,
     pub field: usize,
@@ -100,6 +101,28 @@ impl<'r> Plan<'r> {
             self.ways.push(way);
             self.pools.push(pool);
         }
+    }
+
+    /// The same query searched further, if its worst hit is farther away than those of nearly all
+    /// queries that were measured: what was measured says nothing about it then. `None` if it is not,
+    /// or was searched further already.
+    pub fn widened(&self, snapshot: &Snapshot, worst: Score) -> Option<Self> {
+        let nearness = self.scorer.nearness(worst);
+        let is_outside = |way: &Way| way.outside_below.is_some_and(|below| nearness < below);
+        if !self.ways.iter().any(is_outside) {
+            return None;
+        }
+        let mut wider = self.clone();
+        for (number, view) in snapshot.views.iter().enumerate() {
+            if is_outside(&self.ways[number]) {
+                wider.ways[number] = widen(self, number, view, nearness);
+            }
+            if wider.ways[number].scores_vectors {
+                wider.codes[number] = None;
+                wider.pools[number] = 0;
+            }
+        }
+        Some(wider)
     }
 
     /// Hits needed so that enough are left after offset and exclusion, or for the second stage.

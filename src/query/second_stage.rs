@@ -20,6 +20,7 @@ use crate::model::{CollectionConfig, Score};
 use crate::segment::{Location, SegmentReader, Snapshot, View};
 
 /// A validated [`super::Rescore`].
+#[derive(Clone)]
 pub struct SecondStage {
     /// Index of the field.
     field: usize,

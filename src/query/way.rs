@@ -39,6 +39,9 @@ pub struct Way {
     pub far_budget: usize,
     /// See above.
     pub far_expected: Option<f32>,
+    /// If the worst hit turns out to be less near than this, nothing of the above holds; see
+    /// [`widen`].
+    pub outside_below: Option<f32>,
 }
 
 impl Way {
@@ -51,6 +54,7 @@ impl Way {
             expected,
             far_budget: 0,
             far_expected: expected,
+            outside_below: None,
         }
     }
 
@@ -63,6 +67,7 @@ impl Way {
             expected,
             far_budget: budget,
             far_expected: expected,
+            outside_below: None,
         }
     }
 
@@ -75,23 +80,8 @@ impl Way {
 
 /// How a view is searched.
 pub fn choose(plan: &Plan<'_>, number: usize, view: &View) -> Way {
-    let reader = &*view.reader;
-    let hits = plan.hits();
-    let kept = reader.kept(plan.field, hits);
-    let codes = reader.codes(plan.field).filter(|_| plan.codes[number].is_some());
-    let Some(codes) = codes else { return Way::vectors(kept) };
-    let index = reader.index(plan.field);
-    let filter = plan.view_filter(number);
-    let case = Case {
-        codes,
-        rows: u64::from(reader.rows()),
-        hits,
-        target: plan.request.params.target_recall,
-        index,
-        gathered: filter.is_some_and(|filter| filter.gathered.is_some()),
-        // Rows that go with the query may be missing.
-        selects: filter.is_some() || !view.deleted.is_empty(),
-    };
+    let kept = view.reader.kept(plan.field, plan.hits());
+    let Some(case) = Case::of(plan, number, view) else { return Way::vectors(kept) };
     let params = &plan.request.params;
     let by_hand = params.search_window.is_some() || params.rerank.is_some();
     let way = match by_hand {
@@ -99,9 +89,23 @@ pub fn choose(plan: &Plan<'_>, number: usize, view: &View) -> Way {
         false => case.calibrated(),
     };
     match way {
-        Some(way) => way.of_kept(kept),
+        Some(way) => Way { outside_below: case.outside_below(), ..way.of_kept(kept) },
         None => Way::vectors(kept),
     }
+}
+
+/// How a view is searched for a query whose nearest rows turned out to be so much less near than those of
+/// the queries which were measured: as far as it took for others that are as far away, or by all
+/// vectors. What is set by hand stays, and nothing is known of it.
+pub fn widen(plan: &Plan<'_>, number: usize, view: &View, nearness: f32) -> Way {
+    let kept = view.reader.kept(plan.field, plan.hits());
+    let params = &plan.request.params;
+    let way = plan.ways[number];
+    if params.search_window.is_some() || params.rerank.is_some() {
+        return Way { expected: None, far_expected: None, outside_below: None, ..way };
+    }
+    let wider = Case::of(plan, number, view).and_then(|case| case.outside(nearness));
+    wider.map_or(Way::vectors(kept), |way| way.of_kept(kept))
 }
 
 /// What the choice depends on.
@@ -113,9 +117,54 @@ struct Case<'a> {
     index: Option<&'a FieldIndex>,
     gathered: bool,
     selects: bool,
+    /// The share of rows that may be found.
+    share: f64,
 }
 
-impl Case<'_> {
+impl<'a> Case<'a> {
+    /// `None` if vectors are scored.
+    fn of(plan: &Plan<'_>, number: usize, view: &'a View) -> Option<Self> {
+        let reader = &*view.reader;
+        let codes = reader.codes(plan.field).filter(|_| plan.codes[number].is_some())?;
+        let filter = plan.view_filter(number);
+        let rows = u64::from(reader.rows());
+        let matching = filter.map_or(rows, |filter| filter.cardinality.expected);
+        Some(Self {
+            codes,
+            rows,
+            hits: plan.hits(),
+            target: plan.request.params.target_recall,
+            index: reader.index(plan.field),
+            gathered: filter.is_some_and(|filter| filter.gathered.is_some()),
+            // Rows that go with the query may be missing.
+            selects: filter.is_some() || !view.deleted.is_empty(),
+            share: matching.max(1) as f64 / rows.max(1) as f64 * view.live_rows().max(1) as f64
+                / rows.max(1) as f64,
+        })
+    }
+
+    /// The nearness of the worst hit below which a query is not like what was measured. Among fewer
+    /// rows the same number of hits is farther away.
+    fn outside_below(&self) -> Option<f32> {
+        self.index?.calibration().outside_below(self.hits as f64 / self.share)
+    }
+
+    /// As others took whose nearest rows were no nearer; `None` if nothing like it was measured to
+    /// reach the target.
+    fn outside(&self, nearness: f32) -> Option<Way> {
+        let index = self.index?;
+        let target = self.target.unwrap_or(DEFAULT_TARGET_RECALL);
+        let scans = self.gathered || self.selects || index.report().kind == IndexKind::Flat;
+        let calibration = index.calibration();
+        let choice = calibration.depth_outside(self.hits, target, nearness, scans)?;
+        let budget = choice.depth.rerank.max(self.hits);
+        let depth = Depth { rerank: budget, ..choice.depth };
+        choice.reached.then(|| Way {
+            depth: (!depth.is_scan()).then_some(depth),
+            ..Way::scan(budget, Some(choice.expected))
+        })
+    }
+
     /// As calibration says; `None` if all vectors have to be scored.
     fn calibrated(&self) -> Option<Way> {
         let Some(index) = self.index else { return self.unmeasured() };
@@ -152,6 +201,7 @@ impl Case<'_> {
             },
             far_budget,
             far_expected,
+            outside_below: None,
         })
     }
 
@@ -196,8 +246,16 @@ impl Case<'_> {
         let far_expected = expected(scan).filter(|_| !self.selects);
         let expected = if depth.is_scan() && self.selects { None } else { expected(depth) };
         let depth = (!depth.is_scan()).then_some(depth);
-        let scores_vectors = false;
-        Way { scores_vectors, depth, budget, expected, far_budget: budget, far_expected }
+        let (scores_vectors, outside_below) = (false, None);
+        Way {
+            scores_vectors,
+            outside_below,
+            depth,
+            budget,
+            expected,
+            far_budget: budget,
+            far_expected,
+        }
     }
 
     fn default_rerank(&self) -> usize {

@@ -109,7 +109,7 @@ impl Lists<'_> {
             lists.truncate(goal.probes);
         }
         lists.sort_unstable_by(nearer);
-        let mut effort = Effort { expanded: 0, scored: self.count() as u64, scanned: 0 };
+        let mut effort = Effort { scored: self.count() as u64, ..Effort::default() };
         let (mut asked, mut accepted) = (0, 0);
         let mut complete = true;
         for (probe, &(_, list)) in lists.iter().enumerate() {
