@@ -118,7 +118,8 @@ pub fn shared_data(folder: &str) -> Option<PathBuf> {
     assert!(!required, "{test} needs ../shared/data/{folder}, and LANNER_REQUIRE_DATA is set");
     let message = format!("SKIPPED {test}: ../shared/data/{folder} is missing");
     // Unlike `eprintln!`, this is not captured when the test passes.
-    writeln!(std::io::stderr(), "{message}").unwrap();
+    let mut stderr = std::io::stderr();
+    writeln!(stderr, "{message}").unwrap();
     if let Some(file) = std::env::var_os("LANNER_SKIPPED") {
         let mut file = OpenOptions::new().create(true).append(true).open(file).unwrap();
         writeln!(file, "{message}").unwrap();

@@ -182,7 +182,7 @@ impl fmt::Display for Outcome {
         match &self.measured {
             Err(error) => write!(f, "{error}")?,
             Ok(Measured { recall, flattery }) => {
-                write!(f, "recall {recall:.3}, estimate ")?;
+                write!(f, "recall {recall:.3}, estimate − recall ")?;
                 match flattery {
                     Some(flattery) => write!(f, "{flattery:+.3}")?,
                     None => write!(f, "unknown")?,

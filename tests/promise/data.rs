@@ -242,6 +242,8 @@ pub struct Recipe {
     pub metrics: &'static [Metric],
     /// Number of rows of the coarse grid (0: the data set is not part of it) and of the whole one.
     pub rows: [usize; 2],
+    /// Whether the coarse grid has an index and a merge of it, instead of one of them.
+    pub is_central: bool,
     pub make: fn(&mut Data),
 }
 
@@ -250,8 +252,15 @@ pub const UNSCALED: &[Metric] = &[Metric::L2, Metric::Dot];
 
 impl Recipe {
     pub fn single(name: &'static str, make: fn(&mut Data)) -> Self {
-        let rows = [3_000, 8_000];
-        Self { name, kind: VectorKind::Single, dimension: 48, metrics: ALL, rows, make }
+        Self {
+            name,
+            kind: VectorKind::Single,
+            dimension: 48,
+            metrics: ALL,
+            rows: [2_600, 8_000],
+            is_central: false,
+            make,
+        }
     }
 
     pub fn multi(name: &'static str, make: fn(&mut Data)) -> Self {
@@ -259,7 +268,7 @@ impl Recipe {
             kind: VectorKind::Multi,
             dimension: 16,
             metrics: &[Metric::Dot, Metric::Cosine],
-            rows: [1_400, 3_000],
+            rows: [1_200, 3_000],
             ..Self::single(name, make)
         }
     }
@@ -274,6 +283,10 @@ impl Recipe {
 
     pub fn rows(self, rows: [usize; 2]) -> Self {
         Self { rows, ..self }
+    }
+
+    pub fn central(self) -> Self {
+        Self { is_central: true, ..self }
     }
 
     /// Follows from the name (FNV-1a), so that new data sets change no other.

@@ -188,7 +188,7 @@ fn config(data: &Data, setting: &Setting) -> CollectionConfig {
         VectorField::multi(dimension, setting.metric)
     } else {
         // Smaller than the default, so that a collection is built in a second.
-        let encoding = "fde:repetitions=4:planes=4".parse().unwrap();
+        let encoding = "fde:repetitions=4:planes=3".parse().unwrap();
         VectorField::multi(dimension, setting.metric).encoded(encoding)
     };
     let field = field.compressed(setting.compression.parse().unwrap());

@@ -5,10 +5,10 @@ use crate::promise::shapes::{Groups, Plane, normal, scaled};
 
 pub fn recipes() -> Vec<Recipe> {
     vec![
-        Recipe::single("plain", plain),
-        Recipe::single("drift-plane", plane).rows([3_000, 12_000]),
-        Recipe::single("drift-reversed", reversed).dimension(24),
-        Recipe::single("drift-scale", scale),
+        Recipe::single("plain", plain).central(),
+        Recipe::single("drift-plane", plane).rows([2_600, 12_000]).central(),
+        Recipe::single("drift-reversed", reversed).dimension(24).central(),
+        Recipe::single("drift-scale", scale).central(),
         Recipe::single("drift-shift", shift),
         Recipe::single("drift-few", few),
         Recipe::single("drift-four", four).rows([4_800, 12_000]),

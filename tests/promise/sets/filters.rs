@@ -7,7 +7,7 @@ use crate::promise::shapes::Groups;
 
 pub fn recipes() -> Vec<Recipe> {
     vec![
-        Recipe::single("filters", filters).dimension(32).rows([3_000, 12_000]),
+        Recipe::single("filters", filters).dimension(32).rows([3_000, 12_000]).central(),
         Recipe::single("filters-40000", filters)
             .dimension(64)
             .rows([0, 40_000])

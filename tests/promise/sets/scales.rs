@@ -7,16 +7,19 @@ use crate::promise::shapes::{Plane, blurred, normals, scaled};
 
 pub fn recipes() -> Vec<Recipe> {
     const L2: &[Metric] = &[Metric::L2];
+    const PRODUCTS: &[Metric] = &[Metric::Dot, Metric::Cosine];
     vec![
         Recipe::single("outlier-1e4", |data| outlier(data, 1e4)).metrics(UNSCALED),
-        Recipe::single("outlier-1e10", |data| outlier(data, 1e10)),
+        Recipe::single("outlier-1e10", |data| outlier(data, 1e10)).metrics(L2),
+        Recipe::single("outlier-1e10-products", |data| outlier(data, 1e10)).metrics(PRODUCTS),
         Recipe::single("outlier-1e17", |data| outlier(data, 1e17)).metrics(UNSCALED),
-        Recipe::single("outlier-healed", outlier_healed).metrics(UNSCALED),
+        Recipe::single("outlier-healed", outlier_healed).metrics(UNSCALED).central(),
         Recipe::single("outliers-1%-1e6", outliers),
         Recipe::single("norms-1e±3", norms),
         Recipe::single("dimension-x1000", one_dimension),
         Recipe::single("far-1e4", |data| far(data, 1e4, 1)).metrics(L2),
         Recipe::single("far-1e6", |data| far(data, 1e6, 1)).metrics(L2),
+        Recipe::single("far-1e6-no-structure", far_without_structure).dimension(64).metrics(L2),
         Recipe::single("far-1e5-all", |data| far(data, 1e5, 48)).metrics(L2),
         Recipe::single("tiny-1e-12", |data| sized(data, 1e-12)),
         Recipe::single("huge-1e12", |data| sized(data, 1e12)),
@@ -105,17 +108,26 @@ fn ask_near(data: &mut Data, rows: &[Vec<f32>]) {
     data.ask("near", &queries);
 }
 
-/// The first dimensions lie so far from the origin.
+/// Adds so much to the first elements.
+fn moved(mut rows: Vec<Vec<f32>>, distance: f32, dimensions: usize) -> Vec<Vec<f32>> {
+    for row in &mut rows {
+        row[..dimensions].iter_mut().for_each(|x| *x += distance);
+    }
+    rows
+}
+
 fn far(data: &mut Data, distance: f32, dimensions: usize) {
-    let moved = |mut rows: Vec<Vec<f32>>| {
-        for row in &mut rows {
-            row[..dimensions].iter_mut().for_each(|x| *x += distance);
-        }
-        rows
-    };
-    let rows = moved(ordinary(data, data.wanted));
+    let rows = moved(ordinary(data, data.wanted), distance, dimensions);
     data.put_all(&rows);
-    let queries = moved(ordinary(data, QUERIES));
+    let queries = moved(ordinary(data, QUERIES), distance, dimensions);
+    data.ask("own", &queries);
+}
+
+fn far_without_structure(data: &mut Data) {
+    let dimension = data.dimension();
+    let mut draw = |count| moved(normals(&mut data.random, dimension, count), 1e6, 1);
+    let (rows, queries) = (draw(data.wanted), draw(QUERIES));
+    data.put_all(&rows);
     data.ask("own", &queries);
 }
 
