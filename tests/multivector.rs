@@ -14,7 +14,7 @@ use lanner::kernels::products::{Panels, ProductKernel};
 use lanner::multivector::encoding::fde::{FdeEncoder, FdeSettings, SparseFde};
 use lanner::multivector::{TokenCode, TokenCodec, TokenScorer, pool_tokens};
 
-use lanner::quantization::{Codec, TrainingSample, train};
+use lanner::quantization::{Codec, Training, TrainingSample, train};
 use lanner::{Metric, VectorField};
 use rayon::prelude::*;
 
@@ -86,8 +86,18 @@ fn encodings_find_the_documents_of_exact_max_sim() {
 fn reduced(code: &str, encodings: &[f32]) -> Codec {
     let dimension = FdeSettings::default().dimension(DIMENSION).unwrap();
     let field = VectorField::single(dimension, Metric::Dot).compressed(code.parse().unwrap());
-    let sample = TrainingSample { rows: encodings, queries: &[], seed: 42 };
-    train(&field, sample).unwrap().unwrap().codec
+    let ends = [encodings.len() / field.dimension];
+    let sample = TrainingSample {
+        rows: encodings,
+        ends: &ends,
+        queries: &[],
+        held_out_queries: &[],
+        seed: 42,
+    };
+    match train(&field, sample).unwrap() {
+        Training::Codec(trained) => trained.codec,
+        Training::NoCodes { ladder } => panic!("no codes: {ladder:#?}"),
+    }
 }
 
 fn coded(codec: &Codec, records: &[u8], queries: &[SparseFde]) -> Vec<Vec<f32>> {

@@ -1,7 +1,7 @@
 //! Messages ↔ the engine's types, for indexes and what is reported about them.
 
 use super::proto;
-use crate::index::{Calibration, CalibrationPoint, Depth};
+use crate::index::{Calibration, CalibrationPoint, Depth, Outside, Zone};
 use crate::model::Problem;
 use crate::segment::IndexReport;
 use crate::{IndexKind, IndexSettings, IndexStatus, InvalidInput};
@@ -91,6 +91,16 @@ fn ready(report: &IndexReport, size_bytes: u64) -> proto::IndexReady {
         cost: point.cost,
     };
     let points = |points: &[CalibrationPoint]| points.iter().map(point).collect();
+    let zone = |zone: &Zone| proto::CalibrationZone {
+        at_least: zone.at_least,
+        points: points(&zone.points),
+        scans: points(&zone.scans),
+    };
+    let outside = |outside: &Outside| proto::OutsideCalibration {
+        k: outside.k as u32,
+        below: outside.below,
+        zones: outside.zones.iter().map(zone).collect(),
+    };
     let cost =
         |&(kind, cost): &(IndexKind, f32)| proto::IndexCost { kind: kind_number(kind), cost };
     proto::IndexReady {
@@ -104,6 +114,7 @@ fn ready(report: &IndexReport, size_bytes: u64) -> proto::IndexReady {
         calibration: points(&report.calibration.points),
         scans: points(&report.calibration.scans),
         far_scans: points(&report.calibration.far_scans),
+        outside: report.calibration.outside.iter().map(outside).collect(),
         costs: report.costs.iter().map(cost).collect(),
     }
 }
@@ -139,12 +150,23 @@ fn to_report(ready: proto::IndexReady) -> Result<IndexReport> {
         cost: point.cost,
     };
     let points = |points: Vec<proto::CalibrationPoint>| points.into_iter().map(point).collect();
+    let zone = |zone: proto::CalibrationZone| Zone {
+        at_least: zone.at_least,
+        points: points(zone.points),
+        scans: points(zone.scans),
+    };
+    let outside = |outside: proto::OutsideCalibration| Outside {
+        k: outside.k as usize,
+        below: outside.below,
+        zones: outside.zones.into_iter().map(zone).collect(),
+    };
     let calibration = Calibration {
         queries: ready.calibration_queries as usize,
         from_user: ready.calibrated_by_user,
         points: points(ready.calibration),
         scans: points(ready.scans),
         far_scans: points(ready.far_scans),
+        outside: ready.outside.into_iter().map(outside).collect(),
     };
     let cost = |cost: proto::IndexCost| Ok((kind(cost.kind)?, cost.cost));
     Ok(IndexReport {
@@ -196,6 +218,11 @@ mod tests {
                 points: vec![point],
                 scans: vec![CalibrationPoint { k: 1, ..point }],
                 far_scans: vec![CalibrationPoint { k: 100, ..point }],
+                outside: vec![Outside {
+                    k: 10,
+                    below: 0.5,
+                    zones: vec![Zone::new(0.25, vec![point], vec![])],
+                }],
             },
             costs: vec![(IndexKind::Ivf, 9.0), (IndexKind::Graph, 7.0)],
         };

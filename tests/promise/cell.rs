@@ -138,7 +138,7 @@ pub const TOLERANCE: f64 = 0.03;
 
 /// The recall that an answer promises; `None` if it says that it does not know.
 pub fn estimate(answer: &QueryResponse) -> Option<f32> {
-    answer.estimated_recall.into()
+    answer.estimated_recall
 }
 
 /// What came of a cell.
