@@ -52,8 +52,8 @@ pub trait Backend {
     /// Moves everything into sealed segments.
     fn flush(&self, name: &str) -> Result<()>;
 
-    /// Trains the compression of a field on queries.
-    fn train(&self, name: &str, field: &str, queries: &TrainingQueries) -> Result<()>;
+    /// Trains the compression of a field on queries, or else on those that came to it lately.
+    fn train(&self, name: &str, field: &str, queries: Option<&TrainingQueries>) -> Result<()>;
 
     /// Merges segments.
     fn optimize(&self, name: &str) -> Result<()>;

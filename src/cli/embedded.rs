@@ -88,8 +88,12 @@ impl Backend for Embedded {
         Ok(self.0.collection(name)?.flush()?)
     }
 
-    fn train(&self, name: &str, field: &str, queries: &TrainingQueries) -> Result<()> {
-        Ok(self.0.collection(name)?.train(field, queries.clone())?)
+    fn train(&self, name: &str, field: &str, queries: Option<&TrainingQueries>) -> Result<()> {
+        let collection = self.0.collection(name)?;
+        Ok(match queries {
+            Some(queries) => collection.train(field, queries.clone())?,
+            None => collection.train_on_recent(field)?,
+        })
     }
 
     fn optimize(&self, name: &str) -> Result<()> {

@@ -169,11 +169,11 @@ impl Backend for Remote {
         self.wait(self.collections().flush_collection(request)).map(drop)
     }
 
-    fn train(&self, name: &str, field: &str, queries: &TrainingQueries) -> Result<()> {
+    fn train(&self, name: &str, field: &str, queries: Option<&TrainingQueries>) -> Result<()> {
         let request = proto::TrainCollectionRequest {
             name: name.to_owned(),
             field: field.to_owned(),
-            queries: Some(from_model::training_queries(queries)),
+            queries: queries.map(from_model::training_queries),
         };
         self.wait(self.collections().train_collection(request)).map(drop)
     }

@@ -32,19 +32,23 @@ pub struct Train {
     /// Compressed vector field
     #[arg(long)]
     field: String,
-    /// A .npy matrix, one query a row; for a multi field all vectors, and the .npy offsets of queries
+    /// A .npy matrix, one query a row; for a multi field all vectors, and the .npy offsets of queries.
+    /// Without it, the queries that came to the field lately
     #[arg(long, value_name = "FILE[,OFFSETS]")]
-    queries: PathBuf,
+    queries: Option<PathBuf>,
 }
 
 impl Train {
     pub fn run(self) -> Result<()> {
-        let queries = read_training_queries(&self.queries)?;
+        let queries = self.queries.as_deref().map(read_training_queries).transpose()?;
         let backend = self.target.open()?;
         let spinner = progress::spinner(format!("training {} and rewriting segments", self.field));
-        backend.train(&self.name, &self.field, &queries)?;
+        backend.train(&self.name, &self.field, queries.as_ref())?;
         spinner.finish_and_clear();
-        println!("trained {} on {} queries", self.field, queries.len());
+        match queries {
+            Some(queries) => println!("trained {} on {} queries", self.field, queries.len()),
+            None => println!("trained {} on queries that came lately", self.field),
+        }
         Ok(())
     }
 }

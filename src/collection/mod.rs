@@ -36,8 +36,8 @@ pub use self::writer::{Durability, WriteReceipt};
 use self::writer::{Pending, State, Stop};
 use crate::error::{Error, Result};
 use crate::model::{
-    CollectionConfig, Filter, Include, Point, PointBatch, PointBatchBuilder, PointId,
-    TrainingQueries, check_range, limits,
+    CollectionConfig, Filter, Include, InvalidInput, Point, PointBatch, PointBatchBuilder, PointId,
+    Problem, TrainingQueries, check_range, limits,
 };
 use crate::multivector::pool_field;
 use crate::query::{self, Deadline, FusionRequest, FusionResponse, QueryRequest, QueryResponse};
@@ -385,6 +385,21 @@ impl Collection {
     /// many, or one does not fit the field; and if the files cannot be written.
     pub fn train(&self, field: &str, queries: impl Into<TrainingQueries>) -> Result<()> {
         self.set_training_queries(field, queries)?;
+        self.0.optimize(Retrain::Always)
+    }
+
+    /// As [`Self::train`], on queries that came to the field lately
+    /// ([`VectorField::recent_queries`](crate::VectorField::recent_queries)).
+    ///
+    /// # Errors
+    /// As [`Self::train`], and [`Error::Invalid`] if fewer than 128 queries came.
+    pub fn train_on_recent(&self, field: &str) -> Result<()> {
+        let (index, settings) = self.0.config.field(field)?;
+        let queries = self.0.recent_queries(index, settings.dimension);
+        let expected = "queries, or 128 that came to the field lately";
+        let missing = || InvalidInput::new("queries", Problem::Missing { expected });
+        let queries = queries.filter(|_| settings.is_compressed()).ok_or_else(missing)?;
+        self.0.store_queries(field, &queries)?;
         self.0.optimize(Retrain::Always)
     }
 

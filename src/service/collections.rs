@@ -91,9 +91,7 @@ impl CollectionService for Collections {
     ) -> Result<Response<TrainCollectionResponse>, Status> {
         let TrainCollectionRequest { name, field, queries } = request.into_inner();
         on_collection(&self.0, name, move |collection| {
-            let queries = queries.ok_or_else(|| {
-                InvalidInput::new("queries", Problem::Missing { expected: "queries" })
-            })?;
+            let Some(queries) = queries else { return collection.train_on_recent(&field) };
             let queries = to_model::training_queries([(field.clone(), queries)])?;
             queries.into_values().try_for_each(|queries| collection.train(&field, queries))
         })
