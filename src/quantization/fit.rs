@@ -40,3 +40,54 @@ pub fn fits(trained: &TrainedCodec, rows: &[f32]) -> bool {
     let Some(before) = before else { return true };
     (0..CANDIDATES.len()).all(|at| kept[at] >= before[at] - TOLERANCE[at])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::random::hash;
+    use super::super::training::{Training, TrainingSample, train};
+    use super::*;
+    use crate::model::{Metric, VectorField};
+
+    const DIMENSION: usize = 32;
+
+    /// Rows that differ in eight of the dimensions, from the `first` on, and hardly in the others.
+    fn rows(n: usize, first: usize, seed: u64) -> Vec<f32> {
+        let value = |i: usize| (hash(seed, i as u64) >> 40) as f32 / (1 << 23) as f32 - 1.0;
+        let wide = |element: usize| (first..first + 8).contains(&element);
+        (0..n * DIMENSION)
+            .map(|i| if wide(i % DIMENSION) { value(i) } else { 0.02 * value(i) })
+            .collect()
+    }
+
+    fn trained(compression: &str, metric: Metric) -> TrainedCodec {
+        let field = VectorField::single(DIMENSION, metric).compressed(compression.parse().unwrap());
+        let rows = rows(3000, 0, 1);
+        let sample = TrainingSample {
+            rows: &rows,
+            ends: &[3000],
+            queries: &[],
+            held_out_queries: &[],
+            seed: 42,
+        };
+        match train(&field, sample).unwrap() {
+            Training::Codec(trained) => trained,
+            Training::NoCodes { ladder } => panic!("{ladder:#?}"),
+        }
+    }
+
+    #[test]
+    fn a_codec_fits_rows_like_those_it_was_trained_on_and_no_others() {
+        for metric in [Metric::Dot, Metric::L2] {
+            for compression in ["auto", "lvq8:8", "lvq4:12"] {
+                let trained = trained(compression, metric);
+                let name = format!("{compression} {metric:?}");
+                assert!(fits(&trained, &rows(1500, 0, 2)), "{name}: the same kind");
+                assert!(!fits(&trained, &rows(1500, 16, 3)), "{name}: other dimensions");
+                let mut damaged = rows(1500, 0, 4);
+                damaged[7 * DIMENSION] = 1e15;
+                assert!(fits(&trained, &damaged), "{name}: an outlier says nothing");
+                assert!(fits(&trained, &rows(HELD_OUT_SHARE - 1, 16, 3)), "{name}: too few");
+            }
+        }
+    }
+}

@@ -250,6 +250,22 @@ mod tests {
     }
 
     #[test]
+    fn under_dot_an_outlier_does_not_make_all_other_rows_alike() {
+        let codec = codec(LvqCode::Lvq8, Metric::Dot, 2);
+        let value = |i: u64| (crate::quantization::hash(1, i) >> 40) as f32 / (1 << 24) as f32;
+        let mut rows: Vec<f32> = (0..80).map(|i| 1.0 + value(i)).collect();
+        (rows[38], rows[39]) = (1e10, 0.25);
+        let records = codec.primary_records(&rows);
+        let distances = codec.row_distances(CodeKernel::detect(), &records);
+        let others: Vec<u32> = (1..19).collect();
+        let measured = measured(&distances, 0, &others);
+        assert!(measured.iter().all(|&distance| (0.0..40.0).contains(&distance)), "{measured:?}");
+        let different: std::collections::BTreeSet<u32> =
+            measured.iter().map(|distance| distance.to_bits()).collect();
+        assert!(different.len() > 10, "{measured:?}");
+    }
+
+    #[test]
     #[should_panic(expected = "records and slack")]
     fn a_row_that_is_not_there_is_refused() {
         let codec = codec(LvqCode::Lvq8, Metric::L2, 4);

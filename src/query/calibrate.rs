@@ -41,6 +41,12 @@ const WINDOWS: [usize; 25] = [
     1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048,
     4096, 8192,
 ];
+/// No larger budgets are measured than so many times the rows that a search expands or scans; scans leave
+/// out all but one in so many.
+const CANDIDATES_OF_WINDOW: usize = 8;
+const LEAST_LEFT_OUT: usize = 4;
+/// Queries that are far from the rows are not searched for with narrower windows.
+const LEAST_FAR_WINDOW: usize = 12;
 /// No wider window is measured once the recall is this high.
 const ENOUGH: f32 = 0.9995;
 /// A row that is read from a place of its own costs as much as so many times its bytes in a scan.
@@ -237,7 +243,13 @@ impl<'a> Subject<'a> {
         window: usize,
         probes: &mut [Probe],
     ) -> Points {
-        let rerank = self.most_reranked();
+        let limit = match index {
+            IndexView::Graph(..) => window,
+            // Rows that are scanned.
+            IndexView::Ivf(lists) => window * lists.rows.len() / lists.count().max(1),
+        };
+        let limit = limit.saturating_mul(CANDIDATES_OF_WINDOW);
+        let rerank = self.most_reranked(limit);
         let search = |probe: &mut Probe| {
             let hidden = self.sample.hidden[probe.query];
             let ask: Ask<'_, fn(u32) -> bool> = Ask {
@@ -253,6 +265,10 @@ impl<'a> Subject<'a> {
             found.retain(|(_, row)| !nearest.hidden.contains(row));
             (effort, self.recalls(codes, nearest, &found, probe))
         };
+        // What is far is not found by narrow searches.
+        let wide = window >= LEAST_FAR_WINDOW || matches!(index, IndexView::Ivf(_));
+        let end = if wide { probes.len() } else { self.sample.far };
+        let probes = &mut probes[..end];
         let outcomes: Vec<(Effort, Recalls)> = probes.par_iter_mut().map(search).collect();
         let effort = outcomes.iter().fold(Effort::default(), |mut sum, (effort, _)| {
             sum += *effort;
@@ -261,7 +277,7 @@ impl<'a> Subject<'a> {
         let cost = cost(codes, index.kind(), effort) / outcomes.len().max(1) as f32;
         let measured: Vec<(usize, Recalls)> =
             probes.iter().map(|probe| probe.query).zip(outcomes.into_iter().map(|o| o.1)).collect();
-        self.points(codes, window, cost, &measured)
+        self.points(codes, (window, limit), cost, &measured)
     }
 
     /// Scans all codes for some queries, or the codes of what is not near the query.
@@ -275,7 +291,8 @@ impl<'a> Subject<'a> {
         let rows: Vec<u32> = (0..self.reader.rows())
             .filter(|&row| !absent.is_some_and(|absent| absent.contains(row)))
             .collect();
-        let most = self.most_reranked();
+        let limit = (rows.len() / LEAST_LEFT_OUT).max(2 * KS[KS.len() - 1]);
+        let most = self.most_reranked(limit);
         let scan = |probe: &mut &mut Probe| {
             let near = &self.nearest[probe.query];
             let scorer = &self.scorers[probe.query];
@@ -291,13 +308,13 @@ impl<'a> Subject<'a> {
         };
         let measured: Vec<(usize, Recalls)> = probes.par_iter_mut().map(scan).collect();
         let cost = rows.len() as f32 * codes.row_bytes() as f32;
-        self.points(codes, Depth::SCAN, cost, &measured)
+        self.points(codes, (Depth::SCAN, limit), cost, &measured)
     }
 
     fn points(
         &self,
         codes: &FieldCodes,
-        window: usize,
+        (window, limit): (usize, usize),
         cost: f32,
         measured: &[(usize, Recalls)],
     ) -> Points {
@@ -321,13 +338,13 @@ impl<'a> Subject<'a> {
         let usual = of(&|query| query < self.sample.far);
         let mut points = Points::default();
         if !usual.is_empty() {
-            let settings = self.settings.iter().enumerate();
+            let settings = self.settings_within(limit);
             points.usual = settings.map(|setting| point(setting, &usual, false)).collect();
         }
         for (number, far) in self.outside.iter().enumerate() {
             for (zone, (_, members)) in far.zones.iter().enumerate() {
                 let members = of(&|query| members.contains(&query));
-                let settings = self.settings.iter().enumerate().filter(|(_, (k, _))| *k == far.k);
+                let settings = self.settings_within(limit).filter(|(_, (k, _))| *k == far.k);
                 points.outside.extend(
                     settings
                         .filter(|_| !members.is_empty())
@@ -338,8 +355,15 @@ impl<'a> Subject<'a> {
         points
     }
 
-    fn most_reranked(&self) -> usize {
-        self.settings.iter().map(|&(_, rerank)| rerank).max().unwrap_or(0)
+    /// The settings whose budgets a search can fill that brings so many candidates, and of each k
+    /// the smaller ones.
+    fn settings_within(&self, limit: usize) -> impl Iterator<Item = (usize, &(usize, usize))> {
+        let within = move |(_, (k, rerank)): &(usize, &(usize, usize))| *rerank <= limit.max(2 * k);
+        self.settings.iter().enumerate().filter(within)
+    }
+
+    fn most_reranked(&self, limit: usize) -> usize {
+        self.settings_within(limit).map(|(_, &(_, rerank))| rerank).max().unwrap_or(0)
     }
 
     /// The recall of each k and budget, for what one query found.
@@ -362,8 +386,32 @@ impl<'a> Subject<'a> {
             ranked.push((rank, shown, exact));
             last = Some(by_codes);
         }
+        if ranked.iter().all(|(_, shown, exact)| shown == exact) {
+            return KS.iter().flat_map(|&k| self.exact_recalls(&ranked, k, nearest)).collect();
+        }
         let share = |&(k, rerank): &(usize, usize)| recall(&ranked, (k, rerank), nearest);
         self.settings.iter().map(share).collect()
+    }
+
+    /// As [`recall`] for all budgets of a k, where queries show exact scores: those that are good
+    /// enough are then shown.
+    fn exact_recalls(
+        &self,
+        ranked: &[(usize, Score, Score)],
+        k: usize,
+        nearest: &Nearest,
+    ) -> Recalls {
+        let wanted = k.min(nearest.scores.len());
+        let threshold = nearest.threshold(k);
+        let mut candidates = ranked.iter().peekable();
+        let mut hits = 0;
+        let share = |&(_, rerank): &(usize, usize)| {
+            while let Some((_, _, exact)) = candidates.next_if(|&&(rank, ..)| rank < rerank) {
+                hits += usize::from(*exact >= threshold);
+            }
+            if wanted == 0 { 1.0 } else { hits.min(wanted) as f32 / wanted as f32 }
+        };
+        self.settings.iter().filter(|setting| setting.0 == k).map(share).collect()
     }
 
     /// Scores what was found and is not known yet.

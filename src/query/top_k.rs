@@ -280,4 +280,29 @@ mod tests {
         let snapshot = snapshot(&[5, 3]);
         assert_eq!(snapshot.views[0].reader.id(1).unwrap(), PointId::Number(3));
     }
+
+    #[test]
+    fn of_scores_by_codes_equal_ones_count_as_one() {
+        let ids: Vec<u64> = (0..5000).collect();
+        let snapshot = snapshot(&ids);
+        // 40 different scores, one of 3,000 rows, others of 50 each.
+        let score = |row: u32| Score(if row < 3000 { 35.0 } else { (row % 40) as f32 });
+        for (limit, expected) in [(1, 50), (4, 150), (5, 3200), (6, 3250), (40, 5000), (99, 5000)] {
+            let mut halves = [0, 1].map(|_| TopK::new(limit, &snapshot).by_codes());
+            for row in 0..5000 {
+                halves[row as usize % 2].offer(score(row), Location { view: 0, row });
+            }
+            let [left, right] = halves;
+            let kept = left.merge(right).into_sorted();
+            assert!(kept.is_sorted_by(|a, b| a.score >= b.score), "{limit}");
+            let mut scores: Vec<u32> = kept.iter().map(|kept| kept.score.0 as u32).collect();
+            let count = scores.len();
+            scores.dedup();
+            let all: Vec<u32> = (0..40).rev().take(limit).collect();
+            assert_eq!(scores, all, "{limit}");
+            let of_all = (0..5000).filter(|&row| score(row).0 >= (40 - limit.min(40)) as f32);
+            assert_eq!(count, of_all.count(), "{limit}");
+            assert!(count.abs_diff(expected) < 60, "{limit}: {count}");
+        }
+    }
 }

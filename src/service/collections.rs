@@ -14,8 +14,7 @@ use super::proto::{
     TrainCollectionResponse, VerifyCollectionRequest, VerifyCollectionResponse,
 };
 use super::{blocking, on_collection};
-use crate::model::Problem;
-use crate::{Database, InvalidInput};
+use crate::Database;
 
 /// The service on a database.
 pub struct Collections(pub Arc<Database>);
