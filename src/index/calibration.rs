@@ -49,7 +49,7 @@ pub struct CalibrationPoint {
     /// Mean share of the exact k nearest rows that were found, by the half of the queries that
     /// chooses.
     pub recall: f32,
-    /// Standard error of that mean.
+    /// By how much the lower end of the interval of one standard error is below that mean.
     pub error: f32,
     /// What the group of like queries comes to that finds least.
     pub worst: f32,
@@ -104,7 +104,8 @@ impl Summary {
             of_half.map(|(_, measured)| measured.recall).collect::<Vec<f32>>()
         };
         let choosing = half(0);
-        let (recall, error) = mean_and_error(&choosing);
+        let (recall, _) = mean_and_error(&choosing);
+        let error = (recall - wilson(&choosing, k, 1.0)).max(0.0);
         let reporting = half(1);
         let reporting = if reporting.is_empty() { &choosing } else { &reporting };
         let worst = [0, 1].map(|level| worst_group(found, level));
@@ -138,6 +139,11 @@ fn mean_and_error(values: &[f32]) -> (f32, f32) {
 /// counted as have the variance that was seen, but no more than k rows of a query that are missed
 /// alike would be: where nothing was missed at all, something may be.
 pub fn lower_bound(recalls: &[f32], k: usize) -> f32 {
+    wilson(recalls, k, CONFIDENCE)
+}
+
+/// The same so many standard errors from the mean.
+fn wilson(recalls: &[f32], k: usize, errors: f32) -> f32 {
     if recalls.is_empty() {
         return 0.0;
     }
@@ -147,9 +153,9 @@ pub fn lower_bound(recalls: &[f32], k: usize) -> f32 {
     let most = count * rows.max(1.0);
     let seen = if error > 0.0 { mean * (1.0 - mean) / (error * error) } else { most };
     let trials = seen.clamp(1.0, most);
-    let square = CONFIDENCE * CONFIDENCE;
+    let square = errors * errors;
     let center = mean + square / (2.0 * trials);
-    let half = CONFIDENCE * (mean * (1.0 - mean) / trials + square / (4.0 * trials * trials)).sqrt();
+    let half = errors * (mean * (1.0 - mean) / trials + square / (4.0 * trials * trials)).sqrt();
     ((center - half) / (1.0 + square / trials)).clamp(0.0, 1.0)
 }
 
@@ -289,7 +295,7 @@ impl Calibration {
     }
 
     /// The recall that is expected of the widest search that was measured and goes no further than
-    /// this one; `None` if none was measured.
+    /// this one, or that of the group which finds least; `None` if none was measured.
     pub fn expected(&self, hits: usize, depth: Depth) -> Option<f32> {
         let points = if depth.is_scan() { &self.scans } else { &self.points };
         let k = nearest_k(points, hits);
@@ -300,7 +306,8 @@ impl Calibration {
                 && point.depth.window <= depth.window
                 && reach(point.depth.rerank) <= depth.rerank as f64
         };
-        of(points, k).iter().filter(within).map(|point| point.expected).reduce(f32::max)
+        let honest = |point: &CalibrationPoint| point.expected.min(point.worst);
+        of(points, k).iter().filter(within).map(honest).reduce(f32::max)
     }
 
     /// The work that a target takes, for comparing indexes; infinite if it is not reached.
@@ -479,7 +486,7 @@ mod tests {
         };
         let found: Vec<Measured> = (0..400).map(found).collect();
         let summary = Summary::of(&found, 10);
-        assert_eq!((summary.recall, summary.error), (1.0, 0.0));
+        assert!(summary.recall == 1.0 && (0.0001..0.002).contains(&summary.error), "{summary:?}");
         assert!((0.87..0.9).contains(&summary.expected), "{summary:?}");
         assert!((0.95..0.96).contains(&summary.worst), "{summary:?}");
         let mut rows = found.clone();

@@ -44,7 +44,7 @@ const WINDOWS: [usize; 25] = [
 /// No larger budgets are measured than so many times the rows that a search expands or scans; scans leave
 /// out all but one in so many.
 const CANDIDATES_OF_WINDOW: usize = 8;
-const LEAST_LEFT_OUT: usize = 4;
+const LEAST_LEFT_OUT: usize = 2;
 /// Queries that are far from the rows are not searched for with narrower windows.
 const LEAST_FAR_WINDOW: usize = 12;
 /// No wider window is measured once the recall is this high.
@@ -60,7 +60,7 @@ const OUTSIDE_SHARE: f64 = 0.01;
 const ZONES: usize = 4;
 const LEAST_OF_ZONE: usize = 12;
 /// Queries that are asked with a filter that has to do with them.
-const FAR_QUERIES: usize = 48;
+const FAR_QUERIES: usize = 96;
 
 /// Recalls of each k and re-ranking budget.
 type Recalls = Vec<f32>;
@@ -117,12 +117,14 @@ impl Far {
     /// far as they count.
     fn new(k: usize, nearness: &[f32], counts: &[bool], far: usize) -> Self {
         let of_counting = nearness.iter().zip(counts).filter(|(_, counts)| **counts);
-        let mut usual: Vec<f32> = of_counting.map(|(&nearness, _)| nearness).collect();
+        // Queries that have no neighbours are neither near nor far.
+        let of_counting = of_counting.map(|(&nearness, _)| nearness).filter(|n| n.is_finite());
+        let mut usual: Vec<f32> = of_counting.collect();
         usual.sort_unstable_by(f32::total_cmp);
         let below = (usual.len() as f64 * OUTSIDE_SHARE) as usize;
-        let below = usual.get(below).copied().unwrap_or(f32::NEG_INFINITY);
-        let mut outside: Vec<usize> =
-            (far..nearness.len()).filter(|&query| nearness[query] < below).collect();
+        let below = usual.get(below).copied().unwrap_or(f32::MIN);
+        let is_outside = |&query: &usize| nearness[query].is_finite() && nearness[query] < below;
+        let mut outside: Vec<usize> = (far..nearness.len()).filter(is_outside).collect();
         outside.sort_unstable_by(|&a, &b| nearness[b].total_cmp(&nearness[a]));
         let size = outside.len().div_ceil(ZONES).max(LEAST_OF_ZONE);
         let zone = |queries: &[usize]| {
@@ -291,7 +293,9 @@ impl<'a> Subject<'a> {
         let rows: Vec<u32> = (0..self.reader.rows())
             .filter(|&row| !absent.is_some_and(|absent| absent.contains(row)))
             .collect();
-        let limit = (rows.len() / LEAST_LEFT_OUT).max(2 * KS[KS.len() - 1]);
+        // Encodings may not leave out anything.
+        let left_out = if codes.is_encoded() { 1 } else { LEAST_LEFT_OUT };
+        let limit = (rows.len() / left_out).max(2 * KS[KS.len() - 1]);
         let most = self.most_reranked(limit);
         let scan = |probe: &mut &mut Probe| {
             let near = &self.nearest[probe.query];

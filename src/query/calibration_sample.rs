@@ -1,7 +1,8 @@
 //! What an index is calibrated by: queries of the user, of which none has trained the codes, queries
 //! that came, and rows of the segment.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::request::{Query, QueryRequest};
 use crate::error::Result;
@@ -16,10 +17,11 @@ const QUERIES: u64 = 768;
 const MULTI_QUERIES: u64 = 192;
 /// Fewer queries are completed by rows, which then stand for queries, too.
 const LEAST_QUERIES: usize = 128;
-/// Queries that are made to be far from the rows, and the lengths, in those of rows, of what is added to
-/// a row for them.
-const FAR: u64 = 384;
-const MULTI_FAR: u64 = 48;
+/// Segments of fewer rows have half as many sample queries.
+const SMALL: usize = 10_000;
+/// Queries of many vectors that are made to be far from the rows (of single ones half as many as of the
+/// sample), and the lengths, in those of rows, of what is added to a row for them.
+const MULTI_FAR: u64 = 64;
 const ADDED: [f32; 4] = [0.5, 1.0, 2.0, 16.0];
 /// Rows beside enough queries: they do not count, but are not to be lost.
 const ROWS_BESIDE: u64 = 192;
@@ -68,6 +70,7 @@ impl CalibrationSample {
         known: &KnownQueries,
     ) -> Result<Self> {
         let most = match field.kind {
+            VectorKind::Single if rows.len() < SMALL => QUERIES / 2,
             VectorKind::Single => QUERIES,
             VectorKind::Multi => MULTI_QUERIES,
         };
@@ -89,9 +92,14 @@ impl CalibrationSample {
         let enough = queries >= LEAST_QUERIES.min(most as usize);
         let wanted = if enough { ROWS_BESIDE.min(most / 4) } else { most - queries as u64 };
         let mut sample = Self { hidden: vec![None; queries], from_user: enough, ..Self::default() };
+        // A row that is there many times is one query.
+        let mut known = HashSet::new();
         for chosen in stratified(rows.len() as u64, wanted, SEED) {
             let row = rows[chosen as usize];
             let Some(vector) = reader.vector(index, row) else { continue };
+            if !known.insert(digest(vector.as_ref().values())) {
+                continue;
+            }
             vectors.push(match vector {
                 Vector::Multi(vectors) => some_vectors(&vectors)?.into(),
                 single => single,
@@ -99,7 +107,7 @@ impl CalibrationSample {
             sample.hidden.push(Some(row));
         }
         sample.far = vectors.len();
-        let far = if field.kind == VectorKind::Single { FAR } else { MULTI_FAR };
+        let far = if field.kind == VectorKind::Single { most / 2 } else { MULTI_FAR };
         for (number, chosen) in (0..).zip(stratified(rows.len() as u64, far, SEED + 1)) {
             let Some(vector) = reader.vector(index, rows[chosen as usize]) else { continue };
             let other = hash(SEED, number) % rows.len() as u64;
@@ -232,6 +240,12 @@ fn clusters(points: &[Vec<f32>], count: usize) -> Vec<usize> {
         }
     }
     groups
+}
+
+fn digest(values: &[f32]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    bytemuck::cast_slice::<f32, u8>(values).hash(&mut hasher);
+    hasher.finish()
 }
 
 fn directed(values: &[f32]) -> Vec<f32> {

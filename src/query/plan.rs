@@ -30,8 +30,8 @@ pub struct Plan<'r> {
     pub codes: Vec<Option<PrimaryQuery>>,
     /// For each view, how its rows are searched; set by [`Self::choose_ways`].
     pub ways: Vec<Way>,
-    /// For each view, the pool that its candidates are collected in: those whose scores can be
-    /// compared, since they come from the same codec. 0 is for scores of vectors.
+    /// For each view, the pool that its candidates are collected in: one of its own for scores of
+    /// codes, since what is re-ranked was measured for its rows alone, and 0 for scores of vectors.
     pub pools: Vec<usize>,
     /// What orders the hits, if it is not what finds them.
     pub second: Option<SecondStage>,
@@ -83,23 +83,13 @@ impl<'r> Plan<'r> {
 
     /// Decides how each view is searched, and which candidates are collected together.
     pub fn choose_ways(&mut self, snapshot: &Snapshot) {
-        let mut codecs: Vec<*const _> = Vec::new();
         for (number, view) in snapshot.views.iter().enumerate() {
             let way = choose(self, number, view);
             if way.scores_vectors {
                 self.codes[number] = None;
             }
-            let codes = view.reader.codes(self.field).filter(|_| self.codes[number].is_some());
-            let pool = codes.map_or(0, |codes| {
-                let codec = std::ptr::from_ref(codes.codec());
-                let known = codecs.iter().position(|&known| known == codec);
-                1 + known.unwrap_or_else(|| {
-                    codecs.push(codec);
-                    codecs.len() - 1
-                })
-            });
+            self.pools.push(if self.codes[number].is_some() { number + 1 } else { 0 });
             self.ways.push(way);
-            self.pools.push(pool);
         }
     }
 

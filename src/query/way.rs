@@ -6,7 +6,7 @@
 //! codec says are enough, or else by all vectors, and what to expect is then not known.
 
 use super::plan::Plan;
-use crate::index::{DEFAULT_TARGET_RECALL, Depth};
+use crate::index::{Choice, DEFAULT_TARGET_RECALL, Depth};
 use crate::model::{IndexKind, limits};
 use crate::segment::{FieldCodes, FieldIndex, View};
 
@@ -22,6 +22,13 @@ const MOST_UNMEASURED: (usize, usize) = (1_000, 10_000);
 /// Where what may be found lies far from the query, so many times as many candidates are re-ranked
 /// if no scan was measured.
 const FAR_FACTOR: usize = 4;
+
+/// Without a target, what comes so near to the default one will do; otherwise vectors are scored.
+const NEAR_DEFAULT: f32 = 0.965;
+/// No answer promises more than so much above the recall that was asked for.
+const MARGIN: f32 = 0.02;
+/// What lies far from the query has to reach so much more than the target.
+const FAR_MARGIN: f32 = 0.015;
 
 /// How the rows of a view are searched.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -159,9 +166,9 @@ impl<'a> Case<'a> {
         let choice = calibration.depth_outside(self.hits, target, nearness, scans)?;
         let budget = choice.depth.rerank.max(self.hits);
         let depth = Depth { rerank: budget, ..choice.depth };
-        choice.reached.then(|| Way {
+        self.will_do(choice).then(|| Way {
             depth: (!depth.is_scan()).then_some(depth),
-            ..Way::scan(budget, Some(choice.expected))
+            ..Way::scan(budget, self.promised(choice))
         })
     }
 
@@ -170,24 +177,24 @@ impl<'a> Case<'a> {
         let Some(index) = self.index else { return self.unmeasured() };
         let calibration = index.calibration();
         let target = self.target.unwrap_or(DEFAULT_TARGET_RECALL);
-        let asked = self.target.is_some();
-        let scan = calibration.scan(self.hits, target, self.selects);
+        // What lies far from the query was measured by few queries.
+        let of_scans = if self.selects { (target + FAR_MARGIN).min(0.999) } else { target };
+        let scan = calibration.scan(self.hits, of_scans, self.selects);
         let scan = scan.or_else(|| calibration.scan(self.hits, target, false));
         if self.gathered || index.report().kind == IndexKind::Flat {
             let Some(scan) = scan else { return self.unmeasured() };
             let budget = scan.depth.rerank.max(self.hits);
-            let reached = scan.reached || !asked;
-            return reached.then(|| Way::scan(budget, Some(scan.expected)));
+            return self.will_do(scan).then(|| Way::scan(budget, self.promised(scan)));
         }
         let Some(choice) = calibration.depth(self.hits, target) else { return self.unmeasured() };
-        if asked && !choice.reached {
+        if !self.will_do(choice) {
             return None;
         }
         let budget = choice.depth.rerank.max(self.hits);
         let (far_budget, far_expected) = match scan {
             // Nothing else reaches the target there: everything that may be found is re-ranked.
-            Some(far) if asked && !far.reached => (self.rows as usize, Some(1.0)),
-            Some(far) => (far.depth.rerank.max(self.hits), Some(far.expected)),
+            Some(far) if !self.will_do(far) => (self.rows as usize, Some(1.0)),
+            Some(far) => (far.depth.rerank.max(self.hits), self.promised(far)),
             None => (budget.max(FAR_FACTOR * self.default_rerank()), None),
         };
         let depth = Depth { rerank: budget, ..choice.depth };
@@ -197,12 +204,23 @@ impl<'a> Case<'a> {
             budget: if depth.is_scan() && self.selects { far_budget.max(budget) } else { budget },
             expected: match (depth.is_scan() && self.selects, far_expected) {
                 (true, far) => far.map(|far| far.min(choice.expected)),
-                (false, _) => Some(choice.expected),
+                (false, _) => self.promised(choice),
             },
             far_budget,
             far_expected,
             outside_below: None,
         })
+    }
+
+    /// Whether a choice will do: it reaches the target, or comes near the default one.
+    fn will_do(&self, choice: Choice) -> bool {
+        choice.reached || (self.target.is_none() && choice.expected >= NEAR_DEFAULT)
+    }
+
+    /// What is expected of a choice, but no more than a little above what is asked for: what a sample
+    /// found beyond it is its own.
+    fn promised(&self, choice: Choice) -> Option<f32> {
+        Some(self.target.map_or(choice.expected, |target| choice.expected.min(target + MARGIN)))
     }
 
     /// Where nothing was measured in this segment: as many candidates as the training of its codec
@@ -243,8 +261,10 @@ impl<'a> Case<'a> {
         let depth = Depth { window, rerank: budget };
         let scan = Depth { window: Depth::SCAN, rerank: budget };
         let expected = |depth| calibration.and_then(|known| known.expected(self.hits, depth));
-        let far_expected = expected(scan).filter(|_| !self.selects);
-        let expected = if depth.is_scan() && self.selects { None } else { expected(depth) };
+        // With a filter, and of encodings, what is set by hand finds less than was measured.
+        let known = !self.selects && !self.codes.is_encoded();
+        let far_expected = expected(scan).filter(|_| known);
+        let expected = expected(depth).filter(|_| known);
         let depth = (!depth.is_scan()).then_some(depth);
         let (scores_vectors, outside_below) = (false, None);
         Way {
