@@ -27,8 +27,6 @@ const FAR_FACTOR: usize = 4;
 const NEAR_DEFAULT: f32 = 0.965;
 /// No answer promises more than so much above the recall that was asked for.
 const MARGIN: f32 = 0.02;
-/// What lies far from the query has to reach so much more than the target.
-const FAR_MARGIN: f32 = 0.015;
 
 /// How the rows of a view are searched.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -115,6 +113,14 @@ pub fn widen(plan: &Plan<'_>, number: usize, view: &View, nearness: f32) -> Way 
     wider.map_or(Way::vectors(kept), |way| way.of_kept(kept))
 }
 
+/// What misses half as much as the target allows, or else what just reaches it: where queries differ more
+/// than a sample shows (filters, encodings, queries that are far from the rows), or where more
+/// candidates cost little beside a scan.
+fn safely(target: f32, choose: impl Fn(f32) -> Option<Choice>) -> Option<Choice> {
+    let safe = choose(1.0 - (1.0 - target) / 2.0);
+    if safe.is_some_and(|choice| choice.reached) { safe } else { choose(target) }
+}
+
 /// What the choice depends on.
 struct Case<'a> {
     codes: &'a FieldCodes,
@@ -163,7 +169,9 @@ impl<'a> Case<'a> {
         let target = self.target.unwrap_or(DEFAULT_TARGET_RECALL);
         let scans = self.gathered || self.selects || index.report().kind == IndexKind::Flat;
         let calibration = index.calibration();
-        let choice = calibration.depth_outside(self.hits, target, nearness, scans)?;
+        let choice = safely(target, |target| {
+            calibration.depth_outside(self.hits, target, nearness, scans)
+        })?;
         let budget = choice.depth.rerank.max(self.hits);
         let depth = Depth { rerank: budget, ..choice.depth };
         self.will_do(choice).then(|| Way {
@@ -177,16 +185,19 @@ impl<'a> Case<'a> {
         let Some(index) = self.index else { return self.unmeasured() };
         let calibration = index.calibration();
         let target = self.target.unwrap_or(DEFAULT_TARGET_RECALL);
-        // What lies far from the query was measured by few queries.
-        let of_scans = if self.selects { (target + FAR_MARGIN).min(0.999) } else { target };
-        let scan = calibration.scan(self.hits, of_scans, self.selects);
+        let scan = safely(target, |target| calibration.scan(self.hits, target, self.selects));
         let scan = scan.or_else(|| calibration.scan(self.hits, target, false));
         if self.gathered || index.report().kind == IndexKind::Flat {
             let Some(scan) = scan else { return self.unmeasured() };
             let budget = scan.depth.rerank.max(self.hits);
             return self.will_do(scan).then(|| Way::scan(budget, self.promised(scan)));
         }
-        let Some(choice) = calibration.depth(self.hits, target) else { return self.unmeasured() };
+        let depth = |target| calibration.depth(self.hits, target);
+        let choice = match self.selects || self.codes.is_encoded() {
+            true => safely(target, depth),
+            false => depth(target),
+        };
+        let Some(choice) = choice else { return self.unmeasured() };
         if !self.will_do(choice) {
             return None;
         }
