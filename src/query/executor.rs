@@ -21,7 +21,7 @@ use super::top_k::{Bar, Candidate, TopK};
 use super::view_filter::{self, runs};
 use crate::error::{Error, Result};
 use crate::index::Effort;
-use crate::model::{CollectionConfig, Score, check_range, limits};
+use crate::model::{CollectionConfig, Score};
 use crate::quantization::PrimaryQuery;
 use crate::segment::{FieldCodes, Location, Snapshot, View};
 
@@ -55,27 +55,29 @@ impl Task<'_> {
     }
 }
 
-/// Answers queries from a snapshot, in their order. Scans, and searches of several indexes, run on
+/// Answers queries from a snapshot, in their order; if they are part of a batch, `first` is the
+/// place of the first one in it. Scans, and searches of several indexes, run on
 /// the pool; a single search of an index on the thread of the caller.
 ///
 /// # Errors
-/// [`Error::Invalid`] or [`Error::PointNotFound`] for the first refused query, as `queries[i]` if
-/// there are several; [`Error::DeadlineExceeded`].
+/// [`Error::Invalid`] or [`Error::PointNotFound`] for the first refused query, as `queries[i]` of a
+/// batch; [`Error::DeadlineExceeded`].
 pub(crate) fn execute(
     snapshot: &Snapshot,
     config: &CollectionConfig,
     requests: &[QueryRequest],
     deadline: Deadline,
     pool: &ThreadPool,
+    first: Option<usize>,
 ) -> Result<Vec<QueryResponse>> {
-    check_range("queries", 1, limits::MAX_BATCH_QUERIES, requests.len())?;
     let plan = |request| Plan::new(snapshot, config, request);
-    let mut plans: Vec<Plan<'_>> = match requests {
-        [request] => vec![plan(request)?],
+    let mut plans: Vec<Plan<'_>> = match (requests, first) {
+        ([request], None) => vec![plan(request)?],
         _ => {
+            let first = first.unwrap_or(0);
             let plans: Vec<_> = pool.install(|| requests.par_iter().map(plan).collect());
             let named = |(index, plan): (usize, Result<_>)| {
-                plan.map_err(|error: Error| error.within(format!("queries[{index}]")))
+                plan.map_err(|error: Error| error.within(format!("queries[{}]", first + index)))
             };
             plans.into_iter().enumerate().map(named).collect::<Result<_>>()?
         }

@@ -10,6 +10,7 @@ mod deadline;
 mod examples;
 mod executor;
 mod fusion;
+mod pieces;
 mod plan;
 mod request;
 mod rescore;
@@ -21,9 +22,9 @@ mod view_filter;
 
 pub(crate) use calibrate::{CalibrationSample, Subject};
 pub use deadline::Deadline;
-pub(crate) use executor::execute;
 pub(crate) use fusion::fuse;
 pub use fusion::{FusionRequest, FusionResponse};
+pub(crate) use pieces::Ground;
 pub use request::{
     Explanation, Hit, Query, QueryParams, QueryRequest, QueryResponse, Rescore, Stage,
 };
