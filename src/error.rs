@@ -5,7 +5,7 @@
 
 use lanner_storage::StorageError;
 
-use crate::model::{InvalidInput, PointId};
+use crate::model::{Exhausted, InvalidInput, PointId};
 
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +69,9 @@ pub enum Error {
     /// The file of an index is damaged. No point is lost: it is built again from the segment.
     #[error("{0}; `optimize` builds this index again")]
     IndexDamaged(StorageError),
+    /// The work needs more memory than it may use; nothing was applied.
+    #[error(transparent)]
+    Exhausted(#[from] Exhausted),
     /// The work was not done by its deadline.
     #[error("the deadline passed before the work was done")]
     DeadlineExceeded,
@@ -133,6 +136,7 @@ impl Error {
             | Self::IndexesMissing { .. }
             | Self::Closing => ErrorKind::Unavailable,
             Self::SegmentsDamaged { .. } | Self::IndexDamaged(_) => ErrorKind::Corrupted,
+            Self::Exhausted(_) => ErrorKind::ResourceExhausted,
             Self::DeadlineExceeded => ErrorKind::DeadlineExceeded,
             Self::Storage(error) => storage_kind(error),
             Self::Internal(_) => ErrorKind::Internal,

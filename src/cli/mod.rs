@@ -7,6 +7,7 @@ mod backend;
 mod beir;
 mod bench;
 mod collections;
+mod credentials;
 mod demo;
 mod embedded;
 mod error;
@@ -14,6 +15,7 @@ mod fields;
 mod index;
 mod ingest;
 mod input;
+mod key;
 mod load;
 mod output;
 mod points;
@@ -48,6 +50,8 @@ struct Arguments {
 enum Command {
     /// Serve a database folder over gRPC
     Serve(serve::Serve),
+    /// Make an API key
+    Key(key::Key),
     /// Create a collection
     Create(collections::Create),
     /// List the collections
@@ -99,6 +103,7 @@ pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
         Command::Serve(command) => command.run(),
+        Command::Key(command) => command.run(),
         Command::Create(command) => command.run(),
         Command::List(command) => command.run(),
         Command::Drop(command) => command.run(),

@@ -9,6 +9,7 @@ mod index_work;
 mod indexer;
 mod info;
 mod optimizer;
+mod pages;
 mod recalibration;
 mod record;
 mod reservoir;
@@ -27,6 +28,7 @@ use roaring::RoaringBitmap;
 
 use self::codecs::Retrain;
 pub use self::info::{CollectionInfo, IndexStatus, SegmentInfo};
+pub use self::pages::{FoundPoints, PageRoom};
 use self::record::Operation;
 use self::reservoir::Reservoir;
 use self::state::SealedSlot;
@@ -36,8 +38,8 @@ pub use self::writer::{Durability, WriteReceipt};
 use self::writer::{Pending, State, Stop};
 use crate::error::{Error, Result};
 use crate::model::{
-    CollectionConfig, Filter, Include, InvalidInput, Point, PointBatch, PointBatchBuilder, PointId,
-    Problem, TrainingQueries, check_range, limits,
+    CollectionConfig, Filter, Include, InvalidInput, MemoryBudget, Point, PointBatch,
+    PointBatchBuilder, PointId, Problem, TrainingQueries, check_range, limits,
 };
 use crate::multivector::pool_field;
 use crate::query::{self, Deadline, FusionRequest, FusionResponse, QueryRequest, QueryResponse};
@@ -197,42 +199,12 @@ impl Collection {
         self.0.write(Operation::Delete(ids), durability)
     }
 
-    /// Deletes the points that match a filter when this is called. The journal gets their ids, so
-    /// that a replay deletes the same points. A point that another thread replaces in between is
-    /// deleted, too.
-    ///
-    /// # Errors
-    /// As [`Self::upsert_batch`], and [`Error::Invalid`] if the filter does not fit the
-    /// collection.
-    pub fn delete_where(&self, filter: &Filter, durability: Durability) -> Result<WriteReceipt> {
-        let condition = filter.resolve(&self.0.config)?;
-        let snapshot = self.snapshot();
-        let mut ids = Vec::new();
-        for (view, rows) in snapshot.views.iter().zip(snapshot.matching(&condition)?) {
-            for row in rows {
-                ids.push(view.reader.id(row)?);
-            }
-        }
-        if ids.is_empty() {
-            return Ok(WriteReceipt { sequence: snapshot.sequence, affected: 0, durability });
-        }
-        self.0.write(Operation::Delete(ids), durability)
-    }
-
     /// The points of these ids, in their order; `None` where there is none.
     ///
     /// # Errors
     /// If there are too many ids, or a sealed file is damaged.
     pub fn get(&self, ids: &[PointId], include: Include) -> Result<Vec<Option<Point>>> {
-        check_range("ids", 1, limits::MAX_SCROLL_LIMIT, ids.len())?;
-        let snapshot = self.snapshot();
-        let fetch = |id| match snapshot.find(id)? {
-            Some(location) => {
-                snapshot.point(location, self.0.config.fields.keys(), include).map(Some)
-            }
-            None => Ok(None),
-        };
-        ids.iter().map(fetch).collect()
+        Ok(self.get_within(ids, include, &PageRoom::unlimited())?.points)
     }
 
     /// Up to `limit` points with an id after `after`, in the order of ids. Points written between
@@ -260,18 +232,7 @@ impl Collection {
         limit: usize,
         include: Include,
     ) -> Result<ScrollPage> {
-        check_range("limit", 1, limits::MAX_SCROLL_LIMIT, limit)?;
-        let condition = filter.map(|filter| filter.resolve(&self.0.config)).transpose()?;
-        let snapshot = self.snapshot();
-        let mut page = snapshot.page(after, limit + 1, condition.as_ref())?;
-        let more = page.len() > limit;
-        page.truncate(limit);
-        let points = page
-            .iter()
-            .map(|&(_, location)| snapshot.point(location, self.0.config.fields.keys(), include))
-            .collect::<Result<Vec<_>>>()?;
-        let next = page.pop().filter(|_| more).map(|(id, _)| id);
-        Ok(ScrollPage { points, next })
+        self.scroll_within(filter, after, limit, include, &PageRoom::unlimited())
     }
 
     /// The points most similar to a query, best first. Among equal scores the smaller id wins.
@@ -294,20 +255,33 @@ impl Collection {
         requests: &[QueryRequest],
         deadline: Deadline,
     ) -> Result<Vec<QueryResponse>> {
-        self.answer(&self.snapshot(), requests, deadline)
+        self.query_within(requests, deadline, &MemoryBudget::unlimited())
     }
 
-    fn answer(
+    /// As [`Self::query_batch`], in so much memory: that of answers stays counted.
+    ///
+    /// # Errors
+    /// As [`Self::query_batch`], and [`Error::Exhausted`].
+    pub fn query_within(
         &self,
-        snapshot: &Snapshot,
         requests: &[QueryRequest],
         deadline: Deadline,
+        memory: &Arc<MemoryBudget>,
     ) -> Result<Vec<QueryResponse>> {
-        let config = &self.0.config;
+        let snapshot = self.snapshot();
         let note = |field: usize, query: &[f32]| self.0.note_query(field, query);
-        let answers = query::execute(snapshot, config, (requests, &note), deadline, &self.0.pool)?;
+        let answers = self.ground(&snapshot, memory, &note).answer(requests, deadline)?;
         self.0.queries.count(&answers);
         Ok(answers)
+    }
+
+    fn ground<'g>(
+        &'g self,
+        snapshot: &'g Snapshot,
+        memory: &'g Arc<MemoryBudget>,
+        note: query::Note<'g>,
+    ) -> query::Ground<'g> {
+        query::Ground { snapshot, config: &self.0.config, pool: &self.0.pool, memory, note }
     }
 
     /// What queries came to since the collection was opened.
@@ -336,9 +310,27 @@ impl Collection {
         request: &FusionRequest,
         deadline: Deadline,
     ) -> Result<FusionResponse> {
+        self.fuse_within(request, deadline, &MemoryBudget::unlimited())
+    }
+
+    /// As [`Self::fuse_before`], in so much memory: that of answers stays counted.
+    ///
+    /// # Errors
+    /// As [`Self::fuse_before`], and [`Error::Exhausted`].
+    pub fn fuse_within(
+        &self,
+        request: &FusionRequest,
+        deadline: Deadline,
+        memory: &Arc<MemoryBudget>,
+    ) -> Result<FusionResponse> {
         let snapshot = self.snapshot();
-        let answer = |queries: &[QueryRequest]| self.answer(&snapshot, queries, deadline);
-        query::fuse(&snapshot, &self.0.config, request, answer)
+        let note = |field: usize, query: &[f32]| self.0.note_query(field, query);
+        let ground = self.ground(&snapshot, memory, &note);
+        query::fuse(&ground, request, |queries| {
+            let answers = ground.answer(queries, deadline)?;
+            self.0.queries.count(&answers);
+            Ok(answers)
+        })
     }
 
     /// Number of points.

@@ -3,12 +3,13 @@
 //! It is checked before anything else is opened or created, so that neither a foreign folder nor
 //! a database of a newer version is touched.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
 use crate::directory::local::{failed, sync};
 use crate::error::{Result, StorageError};
+use crate::private;
 
 /// Format of the folder, catalog and journal that this version writes.
 pub const FORMAT: u32 = 1;
@@ -23,7 +24,7 @@ const FIRST_LINE: &str = "lanner database";
 /// [`StorageError::NotADatabase`] if the folder holds something else,
 /// [`StorageError::UnsupportedFormat`] if a newer version made it, and I/O errors.
 pub fn open_or_create(root: &Path) -> Result<u32> {
-    fs::create_dir_all(root).map_err(failed("create folder", root))?;
+    private::create_folders(root).map_err(failed("create folder", root))?;
     let path = root.join(FILE);
     match fs::read_to_string(&path) {
         Ok(text) => check(root, &text),
@@ -51,7 +52,8 @@ fn temporary_name() -> String {
 
 fn create(root: &Path) -> Result<()> {
     let temporary = root.join(temporary_name());
-    let mut file = File::create(&temporary).map_err(failed("create", &temporary))?;
+    let file = private::file().write(true).create(true).truncate(true).open(&temporary);
+    let mut file = file.map_err(failed("create", &temporary))?;
     write!(file, "{FIRST_LINE}\nformat {FORMAT}\n")
         .and_then(|()| file.sync_all())
         .map_err(failed("write", &temporary))?;

@@ -19,6 +19,7 @@ mod error;
 pub mod identity;
 mod lock;
 mod mapped_file;
+mod private;
 mod section_file;
 
 pub use catalog::{

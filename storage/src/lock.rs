@@ -1,11 +1,12 @@
 //! One process owns a database folder.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
 
 use crate::directory::local::failed;
 use crate::error::{Result, StorageError};
+use crate::private;
 
 /// The exclusive lock on a database folder, released on drop and when the process dies.
 #[derive(Debug)]
@@ -20,7 +21,7 @@ impl DatabaseLock {
     /// [`StorageError::Locked`] naming the owner, and I/O errors.
     pub fn acquire(root: &Path) -> Result<Self> {
         let path = root.join("LOCK");
-        let mut file = OpenOptions::new()
+        let mut file = private::file()
             .read(true)
             .write(true)
             .create(true)

@@ -4,6 +4,7 @@
 pub mod clusters;
 pub mod filters;
 pub mod grpc;
+pub mod http2;
 pub mod server;
 pub mod texts;
 

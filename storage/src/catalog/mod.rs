@@ -14,6 +14,7 @@ use rocksdb::{WriteBatch, WriteOptions};
 
 pub use self::manifest::{CalibrationEntry, FileEntry, IndexEntry, Manifest, QueriesEntry, SegmentEntry};
 use crate::error::{Result, StorageError};
+use crate::private;
 
 const META: &str = "meta";
 const JOURNAL: &str = "journal";
@@ -84,6 +85,9 @@ impl Catalog {
     /// # Errors
     /// [`StorageError::Catalog`] if RocksDB cannot open or recover the folder.
     pub fn open(folder: &Path) -> Result<Self> {
+        // RocksDB would let everybody read it.
+        private::create_folders(folder)
+            .map_err(crate::directory::local::failed("create folder", folder))?;
         let mut options = Options::default();
         options.create_if_missing(true);
         options.create_missing_column_families(true);

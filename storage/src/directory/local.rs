@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::{Directory, WriteFile, check_path};
 use crate::error::{Result, StorageError};
 use crate::mapped_file::MappedFile;
+use crate::private;
 
 /// Bytes gathered before they are handed to the operating system.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -40,7 +41,7 @@ impl Directory for LocalDirectory {
         for part in path.split('/') {
             let parent = folder.clone();
             folder.push(part);
-            match fs::create_dir(&folder) {
+            match private::create_folder(&folder) {
                 Ok(()) => sync(&parent)?,
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
                 Err(error) => return Err(failed("create folder", &folder)(error)),
@@ -51,7 +52,8 @@ impl Directory for LocalDirectory {
 
     fn create_file(&self, path: &str) -> Result<Box<dyn WriteFile>> {
         let path = self.resolve(path)?;
-        let file = File::create_new(&path).map_err(failed("create", &path))?;
+        let file = private::file().write(true).create_new(true).open(&path);
+        let file = file.map_err(failed("create", &path))?;
         Ok(Box::new(LocalFile { path, writer: BufWriter::with_capacity(BUFFER_BYTES, file) }))
     }
 
