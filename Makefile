@@ -7,10 +7,10 @@ CARGO ?= cargo
 BUILD := --release --workspace --locked
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench peers docs
+.PHONY: help setup demo test test-long bench peers docs
 
 help: ## Show the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
 
 setup: ## Install what the build needs, or say what to type
 	@.ci/setup
@@ -25,6 +25,10 @@ test: setup ## Format check, lints, all tests, documentation
 	$(CARGO) build $(BUILD) --all-targets
 	$(CARGO) test $(BUILD)
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(BUILD) --no-deps --document-private-items
+
+test-long: setup ## Campaigns that take long: faults, kills, damage
+	LANNER_CRASH_ROUNDS=100 $(CARGO) test $(BUILD) --test crash
+	$(CARGO) test $(BUILD) -- --ignored
 
 bench: setup ## Measure the kernels
 	$(CARGO) bench --workspace --locked

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use lanner_storage::{QueriesEntry, SectionFile, SectionWriter};
+use lanner_storage::{QueriesEntry, SectionFile, SectionWriter, write_folder};
 
 use super::Inner;
 use super::state::Segments;
@@ -17,7 +17,6 @@ use crate::model::{
 use crate::quantization::{TrainedCodec, TrainingSample, sample_rows, stratified, train};
 use crate::segment::{
     BuildSource, FieldEncoder, SegmentReader, check_offsets, finish, sample_vectors, slice,
-    write_folder,
 };
 
 /// Segments of fewer rows are not compressed: they are scanned exactly in no time, and too small
@@ -196,26 +195,21 @@ impl Inner {
     /// Makes these the training queries of a field; they are durable when this returns. They are
     /// used from the next training on.
     pub(super) fn store_queries(&self, field: &str, queries: &PreparedQueries) -> Result<()> {
-        let number = super::optimizer::take_number(&mut self.lock().segments);
+        let new = self.new_folder(&mut self.lock());
         let directory = &*self.store.directory;
-        let file = write_folder(directory, &self.segment_folder(number), |temporary| {
+        let file = write_folder(directory, &new.path, |temporary| -> Result<_> {
             let path = format!("{temporary}/{QUERIES_FILE}");
             let mut writer = SectionWriter::create(directory, &path)?;
             writer.write_section(QUERIES, bytemuck::cast_slice(&queries.values))?;
             writer.write_section(QUERY_OFFSETS, bytemuck::cast_slice(&queries.offsets))?;
             finish(writer, QUERIES_FILE.to_owned())
         })?;
-        let entry = QueriesEntry { field: field.to_owned(), number, file };
-        let mut replaced = None;
-        self.install(|segments: &mut Segments, _| {
+        let entry = QueriesEntry { field: field.to_owned(), number: new.number, file };
+        self.install(&new, |segments: &mut Segments, _| {
             let all = &mut segments.manifest.queries;
-            replaced = all.iter().position(|entry| entry.field == field).map(|at| all.remove(at));
+            all.retain(|entry| entry.field != field);
             all.push(entry);
-        })?;
-        if let Some(replaced) = replaced {
-            directory.remove_folder(&self.segment_folder(replaced.number))?;
-        }
-        Ok(())
+        })
     }
 }
 

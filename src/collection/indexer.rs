@@ -13,7 +13,7 @@ use std::time::Instant;
 use lanner_storage::{IndexEntry, Manifest, StorageError};
 
 use super::index_work::IndexOf;
-use super::optimizer::{WorkerGuard, take_number};
+use super::optimizer::WorkerGuard;
 use super::state::SealedSlot;
 use super::writer::State;
 use super::{IndexStatus, Inner};
@@ -95,8 +95,12 @@ impl Inner {
     fn next_index(&self) -> Option<Task> {
         let mut state = self.lock();
         loop {
-            if state.stopped.is_some() {
+            if state.is_over() {
                 return None;
+            }
+            if state.stopped.is_some() {
+                state = self.wait(state);
+                continue;
             }
             // Merges make new segments of those there are: what they take apart is not indexed.
             let merging = self.merge_candidates(&state).unwrap_or_default();
@@ -207,25 +211,21 @@ impl Inner {
         let rows: Vec<u32> = (0..job.segment.rows()).filter(present).collect();
         let build = || self.best_index(job, name, field, codes, &rows);
         let Some((index, report)) = self.pool.install(build)? else { return Ok(()) };
-        let number = take_number(&mut self.lock().segments);
-        let folder = self.segment_folder(number);
+        job.segment.check_pages()?;
+        let new = self.new_folder(&mut self.lock());
         let directory = &*self.store.directory;
         let segment = job.number();
-        let write = || -> Result<_> {
-            let file = write_index(directory, &folder, &index, &report, field.memory)?;
-            let entry = IndexEntry { segment, field: name.clone(), number, file };
-            Ok((job.segment.open_index(directory, &folder, job.field, &entry)?, entry))
-        };
-        let (opened, entry) = write().inspect_err(|_| self.clear_away(&folder))?;
+        let file = write_index(directory, &new.path, &index, &report, field.memory)?;
+        let entry = IndexEntry { segment, field: name.clone(), number: new.number, file };
+        let opened = job.segment.open_index(directory, &new.path, job.field, &entry)?;
         let mut published = false;
-        self.install(|segments, _| {
+        self.install(&new, |segments, _| {
             let there = |slot: &SealedSlot| slot.segment.entry().number == segment;
             published = segments.sealed.iter().any(there);
             segments.manifest.indexes.extend(published.then_some(entry));
         })?;
-        match opened {
-            Some(opened) if published => job.segment.attach_index(job.field, opened),
-            _ => directory.remove_folder(&folder)?,
+        if let Some(opened) = opened.filter(|_| published) {
+            job.segment.attach_index(job.field, opened);
         }
         tracing::info!(
             collection = %self.name,
@@ -240,33 +240,23 @@ impl Inner {
         Ok(())
     }
 
-    /// Removes what a failed build has written, as far as that is possible: it may be the lack of
-    /// space that has stopped it.
-    fn clear_away(&self, folder: &str) {
-        for folder in [folder.to_owned(), format!("{folder}.tmp")] {
-            if let Err(error) = self.store.directory.remove_folder(&folder) {
-                tracing::warn!(collection = %self.name, %error, "a leftover stays until reopening");
-            }
-        }
-    }
-
     /// Drops a damaged index. The segment is opened once more without it, so that queries which
     /// have begun keep what they have.
     fn drop_index(&self, (number, field): IndexOf) -> Result<()> {
         let of_segment = |slot: &&SealedSlot| slot.segment.entry().number == number;
-        let (sealed, indexes) = {
-            let state = self.lock();
+        let (sealed, indexes, new) = {
+            let mut state = self.lock();
             let indexes = state.segments.manifest.indexes.iter();
             let indexes = indexes.filter(|index| index.segment == number).cloned();
-            (state.segments.sealed.clone(), indexes.collect::<Vec<_>>())
+            let indexes = indexes.collect::<Vec<_>>();
+            (state.segments.sealed.clone(), indexes, self.new_folder(&mut state))
         };
         let Some(slot) = sealed.iter().find(of_segment) else { return Ok(()) };
         let segment = Arc::new(self.open_segment(slot.segment.entry().clone(), &sealed)?);
         let name = self.config.fields.keys().nth(field);
-        let (kept, dropped): (Vec<_>, Vec<_>) = indexes
-            .into_iter()
-            .partition(|entry| Some(&entry.field) != name && self.attach(&segment, entry));
-        self.install(|segments, _| {
+        let keeps = |entry: &IndexEntry| Some(&entry.field) != name && self.attach(&segment, entry);
+        let kept: Vec<IndexEntry> = indexes.into_iter().filter(keeps).collect();
+        self.install(&new, |segments, _| {
             for slot in &mut segments.sealed {
                 if slot.segment.entry().number == number {
                     slot.segment = segment.clone();
@@ -274,11 +264,7 @@ impl Inner {
             }
             let indexes = &mut segments.manifest.indexes;
             indexes.retain(|entry| entry.segment != number || kept.contains(entry));
-        })?;
-        for entry in dropped {
-            self.store.directory.remove_folder(&self.segment_folder(entry.number))?;
-        }
-        Ok(())
+        })
     }
 
     /// Compares the indexes with their checksums; those that differ are dropped and built again.

@@ -1,10 +1,12 @@
 //! The index of a field: built over the codes of a sealed segment some time after it, in a folder
 //! of its own, so that it appears whole or not at all.
 
-use lanner_storage::{Directory, FileEntry, IndexEntry, SectionFile, SectionWriter, StorageError};
+use lanner_storage::{
+    Directory, FileEntry, IndexEntry, SectionFile, SectionWriter, StorageError, write_folder,
+};
 use serde::{Deserialize, Serialize};
 
-use super::builder::{finish, write_folder};
+use super::builder::finish;
 use super::codes::FieldCodes;
 use super::memory::place;
 use super::{FileMemory, FileRole, SegmentFile, sealed, sections};
@@ -113,6 +115,11 @@ impl FieldIndex {
         self.file.damage(go_on)
     }
 
+    /// As [`super::SegmentReader::check_pages`].
+    pub(super) fn check_pages(&self) -> Result<(), StorageError> {
+        self.file.check_pages()
+    }
+
     /// What the index is.
     pub fn report(&self) -> &IndexReport {
         &self.report
@@ -182,7 +189,7 @@ pub fn write_index(
     report: &IndexReport,
     memory: Memory,
 ) -> Result<FileEntry> {
-    write_folder(directory, folder, |temporary| {
+    write_folder(directory, folder, |temporary| -> Result<_> {
         let name = sections::INDEX_FILE.to_owned();
         let mut writer = SectionWriter::create(directory, &format!("{temporary}/{name}"))?;
         if memory == Memory::Cold {

@@ -48,6 +48,14 @@ impl Snapshot {
         self.views.iter().map(View::live_rows).sum()
     }
 
+    /// Whether everything that was read so far could be read; asked after an answer was made.
+    ///
+    /// # Errors
+    /// As [`SegmentReader::check_pages`].
+    pub fn check_pages(&self) -> Result<()> {
+        self.views.iter().try_for_each(|view| view.reader.check_pages())
+    }
+
     /// The live rows of each view that match a condition, which was resolved for this collection.
     ///
     /// # Errors
@@ -132,6 +140,7 @@ impl Snapshot {
         }
         if include.vectors {
             for (index, name) in fields.enumerate() {
+                reader.check_vector(index, location.row)?;
                 if let Some(vector) = reader.vector(index, location.row) {
                     point.vectors.insert(name.clone(), vector);
                     if !reader.has_raw(index) {

@@ -2,8 +2,10 @@
 #![allow(dead_code, reason = "each test file uses a part of this")]
 
 pub mod clusters;
+pub mod disk;
 pub mod filters;
 pub mod grpc;
+pub mod images;
 pub mod server;
 pub mod texts;
 

@@ -221,6 +221,23 @@ impl FieldCodes {
         codec.reconstruct(primary, &self.records()[row * stride..][..stride], out);
     }
 
+    /// Compares what [`Self::reconstruct`] reads with its checksums.
+    ///
+    /// # Errors
+    /// [`lanner_storage::StorageError::Corrupted`] naming file, section and block.
+    pub(super) fn check(&self, row: u32) -> Result<()> {
+        let record = |stride: usize| row as usize * stride..(row as usize + 1) * stride;
+        match &self.secondary {
+            Some(Secondary::Tokens(tokens)) => return tokens.check(row),
+            Some(Secondary::Records(file)) => {
+                file.checked(sections::SECONDARY, record(self.codec().secondary_stride()))?;
+            }
+            None => {}
+        }
+        self.file.checked(sections::PRIMARY, record(self.row_bytes()))?;
+        Ok(())
+    }
+
     /// The scores of rows by their secondary codes; `None` if those have to be decoded.
     ///
     /// # Panics
