@@ -22,6 +22,7 @@ mod points;
 mod progress;
 mod query;
 mod remote;
+mod repair;
 mod serve;
 mod target;
 mod train;
@@ -76,6 +77,8 @@ enum Command {
     Optimize(collections::Optimize),
     /// Train the compression of a field on queries of the kind that will come
     Train(train::Train),
+    /// Make a database that does not open usable again, and say what is missing
+    Repair(repair::Repair),
     /// Measure retrieval quality and speed on a BEIR data set
     Beir(beir::Beir),
     /// Measure recall and speed of compressions on given vectors
@@ -116,6 +119,7 @@ pub fn run() -> ExitCode {
         Command::Flush(command) => command.run(),
         Command::Optimize(command) => command.run(),
         Command::Train(command) => command.run(),
+        Command::Repair(command) => command.run(),
         Command::Beir(command) => command.run(),
         Command::Bench(command) => command.run(),
         Command::Demo(command) => command.run(),

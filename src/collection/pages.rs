@@ -6,6 +6,7 @@ use super::record::Operation;
 use super::{Collection, Durability, ScrollPage, WriteReceipt};
 use crate::error::Result;
 use crate::model::{Filter, Include, MemoryBudget, Point, PointId, check_range, limits};
+use crate::segment::{Location, Snapshot};
 
 /// Room for the points of an answer.
 #[derive(Debug, Clone)]
@@ -65,7 +66,16 @@ impl Collection {
         room: &PageRoom,
     ) -> Result<FoundPoints> {
         check_range("ids", 1, limits::MAX_SCROLL_LIMIT, ids.len())?;
-        let snapshot = self.snapshot();
+        self.snapshot().whole(|snapshot| self.found(snapshot, ids, include, room))
+    }
+
+    fn found(
+        &self,
+        snapshot: &Snapshot,
+        ids: &[PointId],
+        include: Include,
+        room: &PageRoom,
+    ) -> Result<FoundPoints> {
         let mut filling = Filling { room, bytes: 0 };
         let mut points = Vec::new();
         for (index, id) in ids.iter().enumerate() {
@@ -98,11 +108,24 @@ impl Collection {
     ) -> Result<ScrollPage> {
         check_range("limit", 1, limits::MAX_SCROLL_LIMIT, limit)?;
         let condition = filter.map(|filter| filter.resolve(self.config())).transpose()?;
-        let snapshot = self.snapshot();
-        let page = snapshot.page(after, limit + 1, condition.as_ref())?;
+        self.snapshot().whole(|snapshot| {
+            let page = snapshot.page(after, limit + 1, condition.as_ref())?;
+            self.filled(snapshot, &page, limit, include, room)
+        })
+    }
+
+    /// The first `limit` points of a page that may have one more, as far as there is room.
+    fn filled(
+        &self,
+        snapshot: &Snapshot,
+        page: &[(PointId, Location)],
+        limit: usize,
+        include: Include,
+        room: &PageRoom,
+    ) -> Result<ScrollPage> {
         let mut filling = Filling { room, bytes: 0 };
         let mut points = Vec::<Point>::new();
-        for &(_, location) in &page {
+        for &(_, location) in page {
             if points.len() == limit || filling.is_full() {
                 let next = points.last().map(|point| point.id.clone());
                 return Ok(ScrollPage { points, next });
@@ -126,13 +149,13 @@ impl Collection {
     pub fn delete_where(&self, filter: &Filter, durability: Durability) -> Result<WriteReceipt> {
         let condition = filter.resolve(&self.0.config)?;
         let snapshot = self.snapshot();
-        let matching = snapshot.matching(&condition)?;
+        let matching = snapshot.whole(|snapshot| snapshot.matching(&condition))?;
         let rows = snapshot.views.iter().zip(&matching);
         let mut rows = rows.flat_map(|(view, rows)| rows.iter().map(|row| view.reader.id(row)));
         let mut receipt = WriteReceipt { sequence: snapshot.sequence, affected: 0, durability };
         loop {
-            let ids: Vec<PointId> =
-                rows.by_ref().take(limits::MAX_BATCH_POINTS).collect::<Result<_>>()?;
+            let next = rows.by_ref().take(limits::MAX_BATCH_POINTS);
+            let ids: Vec<PointId> = snapshot.whole(|_| next.collect())?;
             if ids.is_empty() {
                 return Ok(receipt);
             }

@@ -27,9 +27,9 @@ mod way;
 pub(crate) use calibrate::Subject;
 pub(crate) use calibration_sample::{CalibrationSample, KnownQueries};
 pub use deadline::Deadline;
+pub(crate) use executor::Note;
 pub(crate) use fusion::fuse;
 pub use fusion::{FusionRequest, FusionResponse};
-pub(crate) use executor::Note;
 pub(crate) use pieces::Ground;
 pub use request::{
     Explanation, Hit, Query, QueryParams, QueryRequest, QueryResponse, Rescore, Stage,

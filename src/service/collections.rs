@@ -15,8 +15,7 @@ use super::proto::{
     TrainCollectionResponse, VerifyCollectionRequest, VerifyCollectionResponse,
 };
 use super::{blocking, on_collection};
-use crate::model::Problem;
-use crate::{Collection, Database, InvalidInput, TrainingQueries, VectorField};
+use crate::{Collection, Database, TrainingQueries, VectorField};
 
 /// The service on a database.
 pub struct Collections(pub Arc<Database>);

@@ -15,7 +15,7 @@ struct Metric {
     samples: fn(&CollectionInfo, &QueryStatistics) -> Vec<(&'static str, f64)>,
 }
 
-const METRICS: [Metric; 7] = [
+const METRICS: [Metric; 8] = [
     Metric {
         name: "lanner_points",
         kind: "gauge",

@@ -79,7 +79,7 @@ mod tests {
             let answer = |request: &QueryRequest| QueryResponse {
                 hits: Vec::new(),
                 sequence: 0,
-                estimated_recall: 1.0,
+                estimated_recall: Some(1.0),
                 explanation: Some(explanation.clone()).filter(|_| request.explain),
             };
             Ok(requests.iter().map(answer).collect())

@@ -71,10 +71,11 @@ impl Directory for LocalDirectory {
             return Err(failed("rename to", &to)(io::ErrorKind::AlreadyExists.into()));
         }
         fs::rename(&from, &to).map_err(failed("rename", &from))?;
-        for parent in [from.parent(), to.parent()].into_iter().flatten() {
-            sync(parent)?;
-        }
-        Ok(())
+        let mut parents = [from.parent(), to.parent()].into_iter().flatten();
+        parents.try_for_each(sync).inspect_err(|_| {
+            // It failed: as far as it can be seen, nothing has happened.
+            let _ = fs::rename(&to, &from);
+        })
     }
 
     fn remove_folder(&self, path: &str) -> Result<()> {
@@ -100,6 +101,11 @@ impl Directory for LocalDirectory {
             .map_err(failed("list", &path))?;
         names.sort();
         Ok(names)
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        let found = rustix::fs::statvfs(&self.root).ok()?;
+        found.f_bavail.checked_mul(found.f_frsize)
     }
 }
 
