@@ -79,9 +79,10 @@ impl Inner {
         next.persisted();
         state.segments = next;
         self.publish(&state);
-        let copy = self.copy(&state.segments);
+        // Under the lock: copies follow one another as the manifests do, and whoever waits for this
+        // change finds its copy.
+        self.write_copy(&self.copy(&state.segments));
         drop(state);
-        self.write_copy(&copy);
         gone.into_iter().for_each(|number| self.remove_folder(number));
         Ok(())
     }

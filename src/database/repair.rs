@@ -205,7 +205,7 @@ impl Repair<'_> {
             let opened = SealedSegment::open(self.directory, &path, &copy.config, entry.clone());
             let deleted = copy.tombstones.get(&entry.number);
             let sound = deleted.map(|bytes| tombstones(entry, bytes)).transpose();
-            let Err(error) = opened.and_then(|_| sound) else { continue };
+            let Err(error) = opened.and(sound) else { continue };
             report.missing.push(format!("a segment of {} rows: {error}", entry.rows));
             if self.directory.list(folder)?.contains(&entry.number.to_string()) {
                 let name = format!("{}-{}", copy.id, entry.number);

@@ -60,7 +60,7 @@ const METRICS: [Metric; 8] = [
     Metric {
         name: "lanner_background_errors",
         kind: "gauge",
-        help: "1 if background work failed or a segment is damaged, and 0 otherwise.",
+        help: "1 if background work failed, a segment is damaged, or nothing can be written; else 0.",
         samples: |info, _| vec![("", f64::from(u8::from(info.background_error.is_some())))],
     },
     Metric {

@@ -268,9 +268,9 @@ impl Catalog {
         space: Space,
         from: &[u8],
         to: &[u8],
-        mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
+        visit: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.read().rocks()?.scan(space, from, to, &mut visit)
+        self.read().rocks()?.scan(space, from, to, visit)
     }
 
     /// Drops whole files of a range that was deleted, so that its space returns at once.

@@ -107,7 +107,7 @@ impl Rocks {
         space: Space,
         from: &[u8],
         to: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), E>,
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut options = ReadOptions::default();
         options.set_iterate_lower_bound(from);
@@ -123,7 +123,7 @@ impl Rocks {
     pub fn check(&self) -> Result<()> {
         for space in [Space::Meta, Space::Journal] {
             // No key is as large.
-            self.scan(space, &[], &[0xff; 64], &mut |_, _| Ok::<_, StorageError>(()))?;
+            self.scan(space, &[], &[0xff; 64], |_, _| Ok::<_, StorageError>(()))?;
         }
         Ok(())
     }
