@@ -44,6 +44,7 @@ impl PointService for Points {
     ) -> Result<Response<UpsertPointsResponse>, Status> {
         let caller = Caller::of(&request)?;
         let UpsertPointsRequest { collection, points, durability } = request.into_inner();
+        let _turn = caller.turn_to_write().await;
         let receipt = on_collection(&self.database, &caller, collection, move |collection| {
             let durability = to_model::durability(durability)?;
             let mut builder = collection.batch();
@@ -180,8 +181,10 @@ async fn stream_upsert(
         if !request.collection.is_empty() {
             name.clone_from(&request.collection);
         }
+        let turn = caller.turn_to_write().await;
         let write = move |collection| write(&collection, request_index, request);
         let answer = on_collection(database, caller, name.clone(), write).await?;
+        drop(turn);
         caller.message_handled();
         if answers.send(Ok(answer)).await.is_err() {
             return Ok(());

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Request, Status};
 
 use super::access::Access;
 use crate::model::MemoryBudget;
+
+/// Messages that are being written at a time, in KiB.
+pub(super) const WRITING_KIB: usize = 64 << 10;
 
 /// The caller of a request; handlers find it with [`Caller::of`]. What it has spent returns when
 /// the answer is gone.
@@ -21,6 +24,8 @@ struct Inner {
     received: Arc<MemoryBudget>,
     /// Bytes of candidates and answers.
     work: Arc<MemoryBudget>,
+    /// Room for messages that are being written, in KiB.
+    writes: Arc<Semaphore>,
     /// Messages of a stream that were handled.
     handled: AtomicU64,
     _place: Option<OwnedSemaphorePermit>,
@@ -31,10 +36,11 @@ impl Caller {
         access: Access,
         received: Arc<MemoryBudget>,
         work: Arc<MemoryBudget>,
+        writes: Arc<Semaphore>,
         place: OwnedSemaphorePermit,
     ) -> Self {
         let (handled, place) = (AtomicU64::new(0), Some(place));
-        Self(Arc::new(Inner { access, received, work, handled, _place: place }))
+        Self(Arc::new(Inner { access, received, work, writes, handled, _place: place }))
     }
 
     /// A caller without bounds, for tests of handlers.
@@ -42,7 +48,8 @@ impl Caller {
     pub fn unbounded() -> Self {
         let (received, work) = (MemoryBudget::unlimited(), MemoryBudget::unlimited());
         let (access, handled) = (Access::FULL, AtomicU64::new(0));
-        Self(Arc::new(Inner { access, received, work, handled, _place: None }))
+        let writes = Arc::new(Semaphore::new(WRITING_KIB));
+        Self(Arc::new(Inner { access, received, work, writes, handled, _place: None }))
     }
 
     /// The caller of a request.
@@ -67,6 +74,17 @@ impl Caller {
     /// Bytes of candidates and answers.
     pub fn work(&self) -> &Arc<MemoryBudget> {
         &self.0.work
+    }
+
+    /// Waits until what was received can be written: points are in memory several times until they
+    /// are, so that few large messages are written at a time. Small ones do not wait.
+    pub async fn turn_to_write(&self) -> Option<OwnedSemaphorePermit> {
+        let kib = (self.0.received.used() >> 10).min(WRITING_KIB as u64) as u32;
+        if kib == 0 {
+            return None;
+        }
+        // An error means that there are no turns any more, which is never.
+        self.0.writes.clone().acquire_many_owned(kib).await.ok()
     }
 
     /// Messages of a stream that were handled.

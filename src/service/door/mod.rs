@@ -58,6 +58,7 @@ pub struct Rules {
     /// Bytes of candidates and answers.
     pub work: Arc<MemoryBudget>,
     places: Arc<Semaphore>,
+    writes: Arc<Semaphore>,
     pub traffic: Traffic,
 }
 
@@ -70,6 +71,7 @@ impl Rules {
             received: MemoryBudget::new("all requests together", limits.received_bytes),
             work: MemoryBudget::new("all requests together", limits.work_bytes),
             places: Arc::new(Semaphore::new(limits.requests)),
+            writes: Arc::new(Semaphore::new(caller::WRITING_KIB)),
             limits: Arc::new(limits),
             traffic: Traffic::default(),
         }
@@ -108,7 +110,7 @@ impl Rules {
         };
         let received = connection.received.part("one request", self.limits.connection_bytes);
         let work = self.work.part("one request", self.limits.request_bytes);
-        Ok(Caller::new(access, received, work, place))
+        Ok(Caller::new(access, received, work, self.writes.clone(), place))
     }
 
     async fn pass<S>(&self, inner: &mut S, mut request: Request<Body>) -> Response<Body>
