@@ -11,6 +11,7 @@ COPY --from=build /lanner/target/release/lanner /usr/local/bin/lanner
 USER lanner
 VOLUME /data
 EXPOSE 7700
-# A container's port is reachable only where it is published; there is no authentication yet.
+# A container's port is reachable only where it is published. Where that is more than this machine,
+# give keys (LANNER_API_KEY or --api-keys) and certificates instead of these waivers.
 ENTRYPOINT ["lanner"]
-CMD ["serve", "--data", "/data/db", "--address", "0.0.0.0:7700", "--insecure"]
+CMD ["serve", "--data", "/data/db", "--address", "0.0.0.0:7700", "--insecure-without-key", "--insecure-without-tls"]

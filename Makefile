@@ -28,7 +28,8 @@ test: setup ## Format check, lints, all tests, documentation
 	echo "tests skipped for lack of ../shared/data: $$(wc -l < $$skipped)"
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(BUILD) --no-deps --document-private-items
 
-test-long: setup ## The tests that take minutes: the whole grid of promised recall
+test-long: setup ## Campaigns that take minutes: faults, kills, damage, the grid of promised recall
+	LANNER_CRASH_ROUNDS=100 $(CARGO) test $(BUILD) --test crash
 	$(CARGO) test $(BUILD) -- --ignored --nocapture
 
 promise: setup ## Print the table of docs/promise.md, measured by the whole grid

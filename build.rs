@@ -12,8 +12,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     std::fs::write(out.join("lanner_descriptor.bin"), compiler.encode_file_descriptor_set())?;
     // `bytes` fields stay slices of the request; maps are ordered, so that errors are, too.
     let mut prost = tonic_prost_build::Config::new();
-    prost.btree_map(["."]).bytes(["."]);
+    prost.btree_map(["."]).bytes(["."]).enable_type_names();
     tonic_prost_build::configure()
+        // Counts what a message takes before it is decoded.
+        .codec_path("crate::service::codec::CountingCodec")
         .compile_fds_with_config(compiler.file_descriptor_set(), prost)?;
     Ok(())
 }

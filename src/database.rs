@@ -1,12 +1,23 @@
 //! A database: a folder of collections.
 
+mod repair;
+mod scrubber;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
-use lanner_storage::{Batch, Catalog, DatabaseLock, Directory, LocalDirectory, Sync, identity};
+use lanner_storage::{
+    Batch, Catalog, CommitFaults, DatabaseLock, Directory, Listed, LocalDirectory, StorageError,
+    Sync, identity, read_collection_copy,
+};
 
+pub use self::repair::{CollectionRepair, RepairReport};
+
+use self::scrubber::{ScrubOptions, Scrubber};
 use crate::collection::codecs::prepare_queries;
+use crate::collection::recovery::{is_ours, move_to_lost, number};
 use crate::collection::{Collection, SegmentOptions, Store, collection_folder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{CollectionConfig, TrainingQueries, validate_name};
@@ -16,6 +27,8 @@ use crate::model::{CollectionConfig, TrainingQueries, validate_name};
 pub struct DatabaseOptions {
     threads: usize,
     segments: SegmentOptions,
+    scrub: ScrubOptions,
+    faults: CommitFaults,
 }
 
 impl DatabaseOptions {
@@ -51,6 +64,28 @@ impl DatabaseOptions {
         self
     }
 
+    /// Free space on the disk, in bytes, below which points are refused.
+    #[must_use]
+    pub fn free_bytes(mut self, free_bytes: u64) -> Self {
+        self.segments.free_bytes = free_bytes;
+        self
+    }
+
+    /// How often all sealed files are read in the background and compared with their checksums
+    /// (a day after opening and after each round), and how many bytes of them a second (16 MiB); 0
+    /// for never.
+    #[must_use]
+    pub fn scrub(self, pause: Duration, bytes_per_second: u64) -> Self {
+        Self { scrub: ScrubOptions { pause, bytes_per_second }, ..self }
+    }
+
+    /// Lets commits fail on purpose, for tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn commit_faults(self, faults: CommitFaults) -> Self {
+        Self { faults, ..self }
+    }
+
     /// Opens the database in `root`, creating it if the folder is missing or empty.
     ///
     /// # Errors
@@ -68,22 +103,28 @@ impl DatabaseOptions {
     pub fn open_with(self, root: &Path, directory: Arc<dyn Directory>) -> Result<Database> {
         identity::open_or_create(root)?;
         let lock = DatabaseLock::acquire(root)?;
-        let catalog = Catalog::open(&root.join("catalog"))?;
+        let catalog = Catalog::open_with(root, self.faults)?;
+        if let Some(reason) = catalog.read_only() {
+            tracing::warn!(%reason, "the database can be read, and not be written for now");
+        }
         let store = Arc::new(Store { catalog, directory, _lock: lock });
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(self.threads)
             .thread_name(|index| format!("lanner-query-{index}"))
             .build()
             .map_err(|error| Error::Internal(format!("cannot start query threads: {error}")))?;
-        let database = Database {
+        let collections = Arc::<RwLock<BTreeMap<String, Slot>>>::default();
+        let mut database = Database {
             root: root.to_owned(),
             store,
             pool: Arc::new(pool),
             options: self.segments,
-            collections: RwLock::default(),
+            collections: collections.clone(),
             changing: Mutex::default(),
+            scrubber: None,
         };
         database.open_collections()?;
+        database.scrubber = Scrubber::start(self.scrub, collections)?;
         Ok(database)
     }
 }
@@ -111,25 +152,45 @@ pub struct Database {
     store: Arc<Store>,
     pool: Arc<rayon::ThreadPool>,
     options: SegmentOptions,
-    collections: RwLock<BTreeMap<String, Slot>>,
+    collections: Arc<RwLock<BTreeMap<String, Slot>>>,
     /// Held while a collection is created or deleted.
     changing: Mutex<()>,
+    scrubber: Option<Scrubber>,
 }
 
 /// A collection that opened, or why it did not.
 enum Slot {
     Open(Collection),
-    Unusable { id: u32, reason: String, kind: ErrorKind },
+    Unusable(Unusable),
+}
+
+struct Unusable {
+    id: u32,
+    reason: String,
+    kind: ErrorKind,
+    /// The settings, if they are what can be read.
+    config: Option<CollectionConfig>,
+}
+
+impl Unusable {
+    fn new(id: u32, error: &Error, config: Option<CollectionConfig>) -> Self {
+        Self { id, reason: error.to_string(), kind: error.kind(), config }
+    }
+
+    /// Whether it may open when it is tried again: what ran out may be there by then.
+    fn is_passing(&self) -> bool {
+        matches!(self.kind, ErrorKind::Unavailable | ErrorKind::ResourceExhausted)
+    }
 }
 
 impl Slot {
     fn collection(&self, name: &str) -> Result<Collection> {
         match self {
             Self::Open(collection) => Ok(collection.clone()),
-            Self::Unusable { reason, kind, .. } => Err(Error::CollectionUnusable {
+            Self::Unusable(unusable) => Err(Error::CollectionUnusable {
                 name: name.to_owned(),
-                reason: reason.clone(),
-                kind: *kind,
+                reason: unusable.reason.clone(),
+                kind: unusable.kind,
             }),
         }
     }
@@ -165,12 +226,13 @@ impl Database {
         if self.read().contains_key(name) {
             return Err(Error::CollectionExists { name: name.to_owned() });
         }
-        let id = self.store.catalog.next_collection()?;
+        let id = self.next_id()?;
         self.store.directory.create_folder(&collection_folder(id))?;
         let mut batch = Batch::new();
         batch.create_collection(id, name, &config)?;
         self.store.catalog.commit(batch, Sync::Yes)?;
         let collection = self.open_collection(name.to_owned(), id, config)?;
+        collection.write_first_copy();
         self.write().insert(name.to_owned(), Slot::Open(collection.clone()));
         Ok(collection)
     }
@@ -200,15 +262,42 @@ impl Database {
         Ok(collection)
     }
 
-    /// The collection called `name`.
+    /// The collection called `name`. One that did not open for lack of descriptors, memory or
+    /// space is tried again.
     ///
     /// # Errors
     /// [`Error::CollectionNotFound`], or [`Error::CollectionUnusable`] if it did not open.
     pub fn collection(&self, name: &str) -> Result<Collection> {
         match self.read().get(name) {
-            Some(slot) => slot.collection(name),
-            None => Err(Error::CollectionNotFound { name: name.to_owned() }),
+            Some(Slot::Unusable(unusable)) if unusable.is_passing() => {}
+            Some(slot) => return slot.collection(name),
+            None => return Err(Error::CollectionNotFound { name: name.to_owned() }),
         }
+        self.open_again(name)
+    }
+
+    fn open_again(&self, name: &str) -> Result<Collection> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = match self.read().get(name) {
+            Some(Slot::Unusable(Unusable { id, config: Some(config), .. })) => {
+                Some((*id, config.clone()))
+            }
+            Some(slot) => return slot.collection(name),
+            None => None,
+        };
+        let Some((id, config)) = found else {
+            return Err(Error::CollectionNotFound { name: name.to_owned() });
+        };
+        let slot = self.open_slot(name, id, Ok(config));
+        let opened = slot.collection(name);
+        self.write().insert(name.to_owned(), slot);
+        opened
+    }
+
+    /// Why nothing can be written, if so: the disk is full or read-only. Reading works, and each
+    /// write tries whether it is possible again.
+    pub fn read_only(&self) -> Option<String> {
+        self.store.catalog.read_only()
     }
 
     /// The names of all collections, and each collection or why it is unusable.
@@ -216,42 +305,123 @@ impl Database {
         self.read().iter().map(|(name, slot)| (name.clone(), slot.collection(name))).collect()
     }
 
-    /// Deletes a collection with all its points, also one that is unusable.
+    /// Deletes a collection with all its points, also one that is unusable. Works on a full disk.
     ///
     /// # Errors
-    /// [`Error::CollectionNotFound`], and I/O errors.
+    /// [`Error::CollectionNotFound`], and I/O errors; then the collection is still there.
     pub fn delete_collection(&self, name: &str) -> Result<()> {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let slot = self.write().remove(name);
-        let id = match slot {
+        let (id, open) = match self.read().get(name) {
             None => return Err(Error::CollectionNotFound { name: name.to_owned() }),
-            Some(Slot::Unusable { id, .. }) => id,
-            Some(Slot::Open(collection)) => {
-                collection.dropped();
-                collection.id()
-            }
+            Some(Slot::Unusable(unusable)) => (unusable.id, None),
+            Some(Slot::Open(collection)) => (collection.id(), Some(collection.clone())),
         };
-        let mut batch = Batch::new();
-        batch.drop_collection(id, name);
-        self.store.catalog.commit(batch, Sync::Yes)?;
-        self.store.directory.remove_folder(&collection_folder(id))?;
+        let drop = || self.drop_from_catalog(id, name);
+        match open {
+            Some(collection) => collection.drop_by(drop)?,
+            None => drop()?,
+        }
+        self.write().remove(name);
+        if let Err(error) = self.remove_dropped(id) {
+            tracing::warn!(collection = name, %error, "files stay until reopening");
+        }
         Ok(())
     }
 
+    fn drop_from_catalog(&self, id: u32, name: &str) -> Result<()> {
+        let catalog = &self.store.catalog;
+        let drop = || -> Result<()> {
+            catalog.reopen()?;
+            // It may be that a commit which seemed to fail did not.
+            if catalog.dropped()?.contains(&id) {
+                return Ok(());
+            }
+            let mut batch = Batch::new();
+            batch.drop_collection(id, name);
+            Ok(catalog.commit(batch, Sync::Yes)?)
+        };
+        drop().or_else(|_| drop())
+    }
+
+    /// Removes the files of a collection that was dropped, and the folder if nothing else is in it.
+    fn remove_dropped(&self, id: u32) -> Result<()> {
+        let (directory, folder) = (&*self.store.directory, collection_folder(id));
+        for name in directory.list(&folder)? {
+            if is_ours(&name) {
+                directory.remove_folder(&format!("{folder}/{name}"))?;
+            }
+        }
+        if directory.list(&folder)?.is_empty() {
+            directory.remove_folder(&folder)?;
+        }
+        self.store.catalog.forget(id)?;
+        let mut batch = Batch::new();
+        batch.forget_dropped(id);
+        Ok(self.store.catalog.commit(batch, Sync::No)?)
+    }
+
     fn open_collections(&self) -> Result<()> {
-        let listed = self.store.catalog.collections::<CollectionConfig>()?;
-        self.sweep(listed.iter().map(|(_, id, _)| *id))?;
-        for (name, id, config) in listed {
-            let slot = match self.open_collection(name.clone(), id, config) {
-                Ok(collection) => Slot::Open(collection),
-                Err(error) => {
-                    tracing::error!(collection = %name, %error, "collection is unusable");
-                    Slot::Unusable { id, reason: error.to_string(), kind: error.kind() }
-                }
-            };
+        let catalog = &self.store.catalog;
+        let listed = catalog.collections::<CollectionConfig>()?;
+        let known: Vec<u32> = listed.iter().map(|listed| listed.id).collect();
+        let dropped = catalog.dropped()?;
+        let missing: Vec<u32> = catalog
+            .promised()?
+            .into_iter()
+            .filter(|id| !known.contains(id) && !dropped.contains(id))
+            .collect();
+        if catalog.read_only().is_none()
+            && let Err(error) = self.sweep(&[&known[..], &missing].concat(), &dropped)
+        {
+            tracing::warn!(%error, "leftovers stay");
+        }
+        for Listed { name, id, config } in listed {
+            let slot = self.open_slot(&name, id, config.map_err(Error::from));
+            self.write().insert(name, slot);
+        }
+        for id in missing {
+            let (name, slot) = self.missing_slot(id);
             self.write().insert(name, slot);
         }
         Ok(())
+    }
+
+    fn open_slot(&self, name: &str, id: u32, config: Result<CollectionConfig>) -> Slot {
+        let kept = config.as_ref().ok().cloned();
+        let opened = config.and_then(|config| self.open_collection(name.to_owned(), id, config));
+        match opened {
+            Ok(collection) => Slot::Open(collection),
+            Err(error) => {
+                tracing::error!(collection = %name, %error, "collection is unusable");
+                Slot::Unusable(Unusable::new(id, &error, kept))
+            }
+        }
+    }
+
+    /// A collection that the catalog does not know any more, though it has kept something for it.
+    fn missing_slot(&self, id: u32) -> (String, Slot) {
+        let folder = collection_folder(id);
+        let copy = read_collection_copy::<CollectionConfig>(&*self.store.directory, &folder);
+        let named = copy.ok().and_then(|(copy, _)| Some(copy?.name));
+        let name = named.filter(|name| !self.read().contains_key(name));
+        let error = Error::from(StorageError::Corrupted {
+            path: self.root.join("catalog"),
+            section: "collection".into(),
+            detail: format!("the catalog has lost `{folder}`; `lanner repair` may restore it"),
+        });
+        tracing::error!(%error, "collection is unusable");
+        (name.unwrap_or_else(|| format!("#{id}")), Slot::Unusable(Unusable::new(id, &error, None)))
+    }
+
+    /// A number that no collection has had, also if the catalog has lost some.
+    fn next_id(&self) -> Result<u32> {
+        let mut next = self.store.catalog.next_collection()?;
+        let names = self.store.directory.list("collections")?;
+        let folders = names.iter().filter_map(|name| u32::try_from(number(name)?).ok());
+        for id in folders.chain(self.store.catalog.promised()?) {
+            next = next.max(id.saturating_add(1));
+        }
+        Ok(next)
     }
 
     fn open_collection(
@@ -264,13 +434,21 @@ impl Database {
         Collection::open(store, pool, self.options.clone(), name, id, config)
     }
 
-    /// Removes folders of collections that are not in the catalog: creations and deletions cut
-    /// short.
-    fn sweep(&self, listed: impl Iterator<Item = u32>) -> Result<()> {
-        let listed: Vec<String> = listed.map(|id| id.to_string()).collect();
-        for name in self.store.directory.list("collections")? {
-            if !listed.contains(&name) {
-                self.store.directory.remove_folder(&format!("collections/{name}"))?;
+    /// Removes what deletions and creations cut short have left. A folder with anything in it that
+    /// the catalog does not know is moved to `lost/`, and what has no number is left alone.
+    fn sweep(&self, known: &[u32], dropped: &[u32]) -> Result<()> {
+        let directory = &*self.store.directory;
+        dropped.iter().try_for_each(|&id| self.remove_dropped(id))?;
+        for name in directory.list("collections")? {
+            let Some(id) = number(&name) else { continue };
+            let path = format!("collections/{name}");
+            if known.iter().any(|&known| u64::from(known) == id) {
+                continue;
+            }
+            if directory.list(&path)?.is_empty() {
+                directory.remove_folder(&path)?;
+            } else {
+                move_to_lost(directory, &path, &format!("collection-{name}"))?;
             }
         }
         Ok(())
@@ -287,6 +465,7 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
+        self.scrubber = None;
         for (_, slot) in std::mem::take(&mut *self.write()) {
             if let Slot::Open(collection) = slot {
                 collection.close();

@@ -5,7 +5,7 @@
 
 use lanner_storage::StorageError;
 
-use crate::model::{InvalidInput, PointId};
+use crate::model::{Exhausted, InvalidInput, PointId};
 
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
@@ -42,8 +42,17 @@ pub enum Error {
         /// Whether its files are damaged or of a format that this version cannot read.
         kind: ErrorKind,
     },
-    /// An earlier write failed in a way that leaves the disk's state unknown.
-    #[error("writes are stopped until the database is reopened, because one failed: {reason}")]
+    /// So little room is left on the disk that no points are taken any more. Deleting works.
+    #[error("the disk is full: {free_bytes} bytes are left, and points need {needed_bytes}")]
+    DiskFull {
+        /// Bytes that can still be written.
+        free_bytes: u64,
+        /// How many must be left for a write; see [`crate::SegmentOptions`].
+        needed_bytes: u64,
+    },
+    /// An earlier write failed in a way that leaves the disk's state unknown, or the disk cannot be
+    /// written. Reads go on, and each further write tries whether it is possible again.
+    #[error("nothing can be written now: {reason}")]
     WritesStopped {
         /// The failure.
         reason: String,
@@ -69,6 +78,9 @@ pub enum Error {
     /// The file of an index is damaged. No point is lost: it is built again from the segment.
     #[error("{0}; `optimize` builds this index again")]
     IndexDamaged(StorageError),
+    /// The work needs more memory than it may use; nothing was applied.
+    #[error(transparent)]
+    Exhausted(#[from] Exhausted),
     /// The work was not done by its deadline.
     #[error("the deadline passed before the work was done")]
     DeadlineExceeded,
@@ -132,7 +144,9 @@ impl Error {
             | Self::SealFailed { .. }
             | Self::IndexesMissing { .. }
             | Self::Closing => ErrorKind::Unavailable,
+            Self::DiskFull { .. } => ErrorKind::ResourceExhausted,
             Self::SegmentsDamaged { .. } | Self::IndexDamaged(_) => ErrorKind::Corrupted,
+            Self::Exhausted(_) => ErrorKind::ResourceExhausted,
             Self::DeadlineExceeded => ErrorKind::DeadlineExceeded,
             Self::Storage(error) => storage_kind(error),
             Self::Internal(_) => ErrorKind::Internal,
@@ -143,7 +157,9 @@ impl Error {
 fn storage_kind(error: &StorageError) -> ErrorKind {
     match error {
         StorageError::Corrupted { .. } => ErrorKind::Corrupted,
-        StorageError::UnsupportedFormat { .. } => ErrorKind::Unsupported,
+        StorageError::UnsupportedFormat { .. }
+        | StorageError::OldFormat { .. }
+        | StorageError::UnknownSettings { .. } => ErrorKind::Unsupported,
         StorageError::NotADatabase { .. } | StorageError::Locked { .. } => {
             ErrorKind::FailedPrecondition
         }
@@ -156,7 +172,7 @@ fn storage_kind(error: &StorageError) -> ErrorKind {
             }
             _ => ErrorKind::Unavailable,
         },
-        StorageError::Catalog { .. } => ErrorKind::Unavailable,
+        StorageError::Catalog { .. } | StorageError::ReadOnly { .. } => ErrorKind::Unavailable,
         _ => ErrorKind::Internal,
     }
 }

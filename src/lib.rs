@@ -69,7 +69,7 @@ pub use collection::{
     Collection, CollectionInfo, Durability, IndexStatus, QueryStatistics, ScrollPage, SegmentInfo,
     SegmentOptions, WriteReceipt,
 };
-pub use database::{Database, DatabaseOptions};
+pub use database::{CollectionRepair, Database, DatabaseOptions, RepairReport};
 pub use error::{Error, ErrorKind, Result};
 pub use model::{
     Bounds, CodeSettings, CollectionConfig, Compression, ElementType, Encoding, FdeSettings,

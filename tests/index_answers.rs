@@ -87,8 +87,7 @@ fn check_targets(name: &str, collection: &Collection, held_out: &[Vec<f32>]) {
         let found = recall(collection, held_out, |request| request.target_recall(target));
         let request = QueryRequest::new("v", held_out[0].clone()).target_recall(target).explain();
         let answer = collection.query(&request).unwrap();
-        let (estimated, searched) =
-            (answer.estimated_recall.unwrap(), sources(&answer, "search"));
+        let (estimated, searched) = (answer.estimated_recall.unwrap(), sources(&answer, "search"));
         println!("{name}, target {target}: {found:.4}, estimated {estimated:.4}, {searched:?}");
         assert!(!searched.is_empty(), "{name}: an index was searched");
         // A lower bound of what reached the target: a little less, and never more than is found.

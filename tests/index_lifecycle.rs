@@ -42,7 +42,8 @@ fn hits(collection: &Collection, queries: &[Vec<f32>]) -> Vec<Vec<lanner::Hit>> 
     answers(collection, &requests(queries)).into_iter().map(|answer| answer.hits).collect()
 }
 
-/// The numbered folders of the first collection, and the files in them.
+/// The numbered folders of the first collection, and the files in them; there are no others but the
+/// copy of the manifest.
 fn files(folder: &Path) -> Vec<(u64, Vec<String>)> {
     let names = |path: &Path| -> Vec<String> {
         let entries = fs::read_dir(path).unwrap();
@@ -53,8 +54,11 @@ fn files(folder: &Path) -> Vec<(u64, Vec<String>)> {
     };
     let root = folder.join("collections/1");
     let number = |name: &String| name.parse().unwrap_or_else(|_| panic!("leftover {name}"));
+    let (copies, folders): (Vec<String>, Vec<String>) =
+        names(&root).into_iter().partition(|name| name.starts_with("manifest-"));
+    assert_eq!(copies.len(), 1, "{copies:?}");
     let mut files: Vec<(u64, Vec<String>)> =
-        names(&root).iter().map(|name| (number(name), names(&root.join(name)))).collect();
+        folders.iter().map(|name| (number(name), names(&root.join(name)))).collect();
     files.sort();
     files
 }

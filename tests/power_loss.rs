@@ -173,7 +173,7 @@ fn check_indexed(root: &Path) {
     assert_eq!(collection.query(&query).unwrap().hits, exact);
     assert!(collection.verify(|_| {}).is_empty());
     let folders = std::fs::read_dir(root.join("collections/1")).unwrap().count();
-    assert_eq!(folders, 3, "queries, a segment and its index");
+    assert_eq!(folders, 4, "queries, a segment, its index, and the copy of the manifest");
 }
 
 #[test]

@@ -56,8 +56,9 @@ fn create(root: &Path) {
 
 fn section_files(root: &Path) -> Vec<PathBuf> {
     let segment = root.join("collections/1/1");
-    let mut files: Vec<PathBuf> =
-        fs::read_dir(&segment).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let paths = fs::read_dir(&segment).unwrap().map(|entry| entry.unwrap().path());
+    // The copy of the manifest's entry is for repairs alone.
+    let mut files: Vec<PathBuf> = paths.filter(|path| !path.ends_with("entry.sec")).collect();
     files.sort();
     assert_eq!(files.len(), 8, "points, payload index, and of two fields vectors and two codes");
     files
@@ -262,7 +263,7 @@ fn no_index_is_built_of_damaged_codes() {
 }
 
 #[test]
-fn an_unsound_payload_is_an_error_of_its_point_alone() {
+fn an_unsound_payload_is_an_error_of_its_block_alone() {
     let folder = tempfile::tempdir().unwrap();
     create(folder.path());
     let payloads = sections(folder.path()).into_iter().find(|(_, info)| info.name == "payloads");
@@ -274,13 +275,75 @@ fn an_unsound_payload_is_an_error_of_its_point_alone() {
     fs::write(&path, bytes).unwrap();
     let database = Database::open(folder.path()).unwrap();
     let collection = database.collection("damaged").unwrap();
-    for id in [0, 1] {
+    for id in [0, 1, 2] {
         let error = collection.get(&[id.into()], Include::ALL).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupted);
         assert!(names(&error.to_string(), &path, &section), "{error}");
+        assert!(error.to_string().contains("block 0"), "{error}");
+        let without = Include { payload: false, vectors: true };
+        assert!(collection.get(&[id.into()], without).unwrap()[0].is_some());
     }
-    let third = collection.get(&[2.into()], Include::ALL).unwrap()[0].take().unwrap();
-    assert_eq!(third.payload.unwrap().as_str(), PAYLOAD);
+}
+
+#[test]
+fn damaged_vectors_are_never_returned() {
+    let folder = tempfile::tempdir().unwrap();
+    create(folder.path());
+    for (path, section) in sections(folder.path()) {
+        if section.name != "vectors" {
+            continue;
+        }
+        // The last block, of a point that is written last.
+        let at = (section.offset + section.len - 1) as usize;
+        flip(&path, at);
+        let database = Database::open(folder.path()).unwrap();
+        let collection = database.collection("damaged").unwrap();
+        let last = || lanner::PointId::from(format!("id-{}", POINTS - 1));
+        for include in [Include::ALL, Include { payload: false, vectors: true }] {
+            let error = collection.get(&[last()], include).unwrap_err();
+            assert!(names(&error.to_string(), &path, &section), "{error}");
+        }
+        let error = collection.scroll(None, 10_000, Include::ALL).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupted);
+        let field = if path.ends_with("field-0.sec") { "tokens" } else { "v" };
+        let error = collection.query(&QueryRequest::new(field, last())).unwrap_err();
+        assert!(names(&error.to_string(), &path, &section), "{error}");
+        drop((collection, database));
+        flip(&path, at);
+    }
+}
+
+#[test]
+fn the_scrubber_finds_damage_that_nobody_reads() {
+    let folder = tempfile::tempdir().unwrap();
+    create(folder.path());
+    let vectors = sections(folder.path()).into_iter().find(|(_, info)| info.name == "vectors");
+    let (path, section) = vectors.unwrap();
+    flip(&path, section.offset as usize);
+    let options = DatabaseOptions::new().scrub(std::time::Duration::ZERO, u64::MAX);
+    let database = options.open(folder.path()).unwrap();
+    let collection = database.collection("damaged").unwrap();
+    let told = loop {
+        match collection.info().background_error {
+            Some(told) => break told,
+            None => std::thread::yield_now(),
+        }
+    };
+    assert!(names(&told, &path, &section), "{told}");
+    assert_eq!(database.collection("sound").unwrap().info().background_error, None);
+}
+
+#[test]
+fn a_damaged_copy_of_the_manifest_entry_is_named_by_verify_and_harms_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    create(folder.path());
+    let path = folder.path().join("collections/1/1/entry.sec");
+    flip(&path, 64);
+    let database = Database::open(folder.path()).unwrap();
+    let collection = database.collection("damaged").unwrap();
+    read_all(&collection);
+    let damage = collection.verify(|_| {});
+    assert!(damage.len() == 1 && damage[0].to_string().contains("entry.sec"), "{damage:?}");
 }
 
 #[test]
@@ -388,7 +451,7 @@ fn a_handle_that_outlives_its_database_keeps_the_lock_and_refuses_writes() {
 }
 
 #[test]
-fn leftovers_of_builds_cut_short_are_swept() {
+fn leftovers_of_builds_cut_short_are_swept_and_what_is_unknown_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     create(folder.path());
     for leftover in ["collections/1/7", "collections/1/8.tmp", "collections/9/1"] {
@@ -398,7 +461,11 @@ fn leftovers_of_builds_cut_short_are_swept() {
     }
     drop(Database::open(folder.path()).unwrap());
     let names = |path: &str| fs::read_dir(folder.path().join(path)).unwrap().count();
-    assert_eq!((names("collections"), names("collections/1")), (2, 2));
+    // The segment, its calibration, and the copy of the manifest.
+    assert_eq!((names("collections"), names("collections/1")), (2, 3));
+    for kept in ["lost/1-7/points.sec", "lost/collection-9/1/points.sec"] {
+        assert!(folder.path().join(kept).exists(), "{kept}");
+    }
 }
 
 #[test]
@@ -494,4 +561,71 @@ fn writers_that_wait_for_sealing_are_all_answered() {
     assert_eq!(collection.count(), 360);
     collection.optimize().unwrap();
     assert_eq!(collection.count(), 360);
+}
+
+#[test]
+fn verify_optimize_delete_and_drop_do_not_disturb_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = DatabaseOptions::new().seal_bytes(3_000).open(folder.path()).unwrap();
+    let config = CollectionConfig::new().with_field("v", VectorField::single(1, Metric::Dot));
+    let collection = database.create_collection("c", config).unwrap();
+    let point = |id: u64| Point::new(id).with_vector("v", vec![id as f32]);
+    let dropped = |error: Error| assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    let optimizing = std::sync::atomic::AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        let optimizer = scope.spawn(|| {
+            loop {
+                if let Err(error) = collection.optimize() {
+                    optimizing.store(false, std::sync::atomic::Ordering::Relaxed);
+                    return dropped(error);
+                }
+            }
+        });
+        let verifier = scope.spawn(|| {
+            while optimizing.load(std::sync::atomic::Ordering::Relaxed) {
+                let damage = collection.verify(|_| {});
+                assert!(damage.is_empty(), "{damage:?}");
+            }
+        });
+        for round in 0..40_u64 {
+            let first = round * 50;
+            collection.upsert((first..first + 50).map(point)).unwrap();
+            let gone = (first..first + 40).map(Into::into).collect();
+            collection.delete(gone, Durability::Buffered).unwrap();
+            assert_eq!(collection.count(), 10 * (round + 1));
+        }
+        let query = QueryRequest::new("v", vec![1.0]).limit(1000);
+        assert_eq!(collection.query(&query).unwrap().hits.len(), 400);
+        database.delete_collection("c").unwrap();
+        dropped(collection.upsert([point(1)]).unwrap_err());
+        optimizer.join().unwrap();
+        verifier.join().unwrap();
+    });
+    assert!(!folder.path().join("collections/1").exists());
+}
+
+/// The encoding of one point overflows, so that nothing that is learned of it is a number.
+#[test]
+fn a_point_that_cannot_be_coded_keeps_no_other_from_being_sealed() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::open(folder.path()).unwrap();
+    let config = CollectionConfig::new().with_field("tokens", tokens());
+    let collection = database.create_collection("c", config).unwrap();
+    let mut random = Random::new(1);
+    let mut multi = |id: u64| Point::new(id).with_vector("tokens", random.multi(4, 2));
+    collection.upsert((0..POINTS).map(&mut multi)).unwrap();
+    let large = MultiVector::from_flat(4, vec![3e38; 8]).unwrap();
+    if let Err(error) = collection.upsert([Point::new(POINTS).with_vector("tokens", large)]) {
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument, "refused at the door: {error}");
+    }
+    let count = collection.count();
+    collection.optimize().unwrap();
+    collection.upsert([multi(5000)]).unwrap();
+    collection.optimize().unwrap();
+    drop((collection, database));
+    let database = Database::open(folder.path()).unwrap();
+    let collection = database.collection("c").unwrap();
+    assert_eq!(collection.count(), count + 1);
+    assert!(collection.verify(|_| {}).is_empty());
+    assert_eq!(collection.info().background_error, None);
 }

@@ -7,6 +7,7 @@ use std::time::Instant;
 use clap::Args;
 
 use super::backend::Backend;
+use super::credentials::Credentials;
 use super::embedded::Embedded;
 use super::error::{CliError, Result};
 use super::fields;
@@ -91,6 +92,8 @@ pub struct Beir {
     /// Address of a running server
     #[arg(long, value_name = "HOST:PORT")]
     server: Option<String>,
+    #[command(flatten)]
+    credentials: Credentials,
     /// Collection to create; by default named after the folder
     #[arg(long)]
     collection: Option<String>,
@@ -116,7 +119,7 @@ impl Beir {
         };
         let backend: Box<dyn Backend> = match (&self.data, &self.server, &temporary) {
             (Some(folder), _, _) => Box::new(Embedded::open(folder)?),
-            (_, Some(address), _) => Box::new(Remote::connect(address)?),
+            (_, Some(address), _) => Box::new(Remote::connect(address, &self.credentials)?),
             (_, _, Some(folder)) => Box::new(Embedded::open(folder.path())?),
             _ => return Err(CliError::Usage("give --data or --server".into())),
         };

@@ -8,6 +8,7 @@ use clap::Args;
 use tokio::sync::oneshot;
 
 use super::beir::{Experiment, Mode, Outcome, ids};
+use super::credentials::Credentials;
 use super::embedded::Embedded;
 use super::error::{CliError, Result};
 use super::input::Column;
@@ -131,7 +132,7 @@ impl Demo {
             let _ = stopped.await;
         }));
         let outcomes = {
-            let backend = Remote::connect(&address.to_string())?;
+            let backend = Remote::connect(&address.to_string(), &Credentials::default())?;
             self.experiment()?.measure(&backend)
         };
         let _ = stop.send(());

@@ -7,6 +7,7 @@ mod backend;
 mod beir;
 mod bench;
 mod collections;
+mod credentials;
 mod demo;
 mod embedded;
 mod error;
@@ -14,12 +15,14 @@ mod fields;
 mod index;
 mod ingest;
 mod input;
+mod key;
 mod load;
 mod output;
 mod points;
 mod progress;
 mod query;
 mod remote;
+mod repair;
 mod serve;
 mod target;
 mod train;
@@ -48,6 +51,8 @@ struct Arguments {
 enum Command {
     /// Serve a database folder over gRPC
     Serve(serve::Serve),
+    /// Make an API key
+    Key(key::Key),
     /// Create a collection
     Create(collections::Create),
     /// List the collections
@@ -72,6 +77,8 @@ enum Command {
     Optimize(collections::Optimize),
     /// Train the compression of a field on queries of the kind that will come
     Train(train::Train),
+    /// Make a database that does not open usable again, and say what is missing
+    Repair(repair::Repair),
     /// Measure retrieval quality and speed on a BEIR data set
     Beir(beir::Beir),
     /// Measure recall and speed of compressions on given vectors
@@ -99,6 +106,7 @@ pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
         Command::Serve(command) => command.run(),
+        Command::Key(command) => command.run(),
         Command::Create(command) => command.run(),
         Command::List(command) => command.run(),
         Command::Drop(command) => command.run(),
@@ -111,6 +119,7 @@ pub fn run() -> ExitCode {
         Command::Flush(command) => command.run(),
         Command::Optimize(command) => command.run(),
         Command::Train(command) => command.run(),
+        Command::Repair(command) => command.run(),
         Command::Beir(command) => command.run(),
         Command::Bench(command) => command.run(),
         Command::Demo(command) => command.run(),

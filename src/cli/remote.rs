@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::future::Future;
 
 use tokio::runtime::Runtime;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 
 use super::backend::{Backend, Writer};
+use super::credentials::{Authorization, Credentials};
 use super::error::{CliError, Result};
 use crate::segment::SegmentFile;
 use crate::service::proto::collection_service_client::CollectionServiceClient;
@@ -23,15 +25,18 @@ const MESSAGE_BYTES: usize = 16 << 20;
 /// Largest answer that is read: 10,000 points with large vectors.
 const ANSWER_BYTES: usize = 1 << 30;
 
+/// A connection that adds the key to requests.
+type Authorized = InterceptedService<Channel, Authorization>;
+
 /// A server.
 pub struct Remote {
     runtime: Runtime,
-    channel: Channel,
+    channel: Authorized,
 }
 
 impl Remote {
-    /// Connects to `host:port`.
-    pub fn connect(address: &str) -> Result<Self> {
+    /// Connects to `host:port`, encrypted if the credentials say how.
+    pub fn connect(address: &str, credentials: &Credentials) -> Result<Self> {
         let failed = |error: &dyn std::error::Error| {
             let detail = match error.source() {
                 Some(source) => format!("{error}: {source}"),
@@ -44,15 +49,25 @@ impl Remote {
             .enable_all()
             .build()
             .map_err(|error| failed(&error))?;
-        let url = match address.contains("://") {
-            true => address.to_owned(),
-            false => format!("http://{address}"),
+        let tls = credentials.tls()?;
+        let url = match (address.contains("://"), &tls) {
+            (true, _) => address.to_owned(),
+            (false, Some(_)) => format!("https://{address}"),
+            (false, None) => format!("http://{address}"),
         };
+        if url.starts_with("https://") && tls.is_none() {
+            return Err(CliError::Usage(format!("{address}: expected --ca for an https address")));
+        }
         let endpoint = Endpoint::from_shared(url)
             .map_err(|error| failed(&error))?
             .initial_stream_window_size(4 << 20)
             .initial_connection_window_size(16 << 20);
+        let endpoint = match tls {
+            Some(tls) => endpoint.tls_config(tls).map_err(|error| failed(&error))?,
+            None => endpoint,
+        };
         let channel = runtime.block_on(endpoint.connect()).map_err(|error| failed(&error))?;
+        let channel = InterceptedService::new(channel, credentials.authorization()?);
         Ok(Self { runtime, channel })
     }
 
@@ -63,11 +78,11 @@ impl Remote {
         Ok(self.runtime.block_on(answer)?.into_inner())
     }
 
-    fn collections(&self) -> CollectionServiceClient<Channel> {
+    fn collections(&self) -> CollectionServiceClient<Authorized> {
         CollectionServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES)
     }
 
-    fn points(&self) -> PointServiceClient<Channel> {
+    fn points(&self) -> PointServiceClient<Authorized> {
         PointServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES)
     }
 }
@@ -135,13 +150,23 @@ impl Backend for Remote {
     }
 
     fn get(&self, name: &str, ids: &[PointId], include: Include) -> Result<Vec<Point>> {
-        let request = proto::GetPointsRequest {
-            collection: name.to_owned(),
-            ids: ids.iter().map(from_model::point_id).collect(),
-            include: Some(from_model::include(include)),
-        };
-        let answer = self.wait(self.points().get_points(request))?;
-        answer.points.into_iter().map(|point| Ok(to_model::point(point)?)).collect()
+        let (mut points, mut rest) = (Vec::new(), ids);
+        // An answer ends where it is full; the next one goes on from there.
+        loop {
+            let request = proto::GetPointsRequest {
+                collection: name.to_owned(),
+                ids: rest.iter().map(from_model::point_id).collect(),
+                include: Some(from_model::include(include)),
+            };
+            let answer = self.wait(self.points().get_points(request))?;
+            for point in answer.points {
+                points.push(to_model::point(point)?);
+            }
+            match answer.next.map(|next| next as usize) {
+                Some(next) if (1..rest.len()).contains(&next) => rest = &rest[next..],
+                _ => return Ok(points),
+            }
+        }
     }
 
     fn count(&self, name: &str, filter: Option<&Filter>) -> Result<u64> {
@@ -208,7 +233,7 @@ impl Writer for RemoteWriter<'_> {
     fn write(&mut self, points: Vec<Point>) -> Result<()> {
         let (mut message, mut bytes) = (Vec::with_capacity(points.len()), 0);
         for point in &points {
-            let size = size_bytes(point);
+            let size = point.size_bytes() as usize;
             if bytes + size > MESSAGE_BYTES && !message.is_empty() {
                 self.send(std::mem::take(&mut message))?;
                 bytes = 0;
@@ -222,11 +247,6 @@ impl Writer for RemoteWriter<'_> {
     fn stored(&self) -> u64 {
         self.stored
     }
-}
-
-fn size_bytes(point: &Point) -> usize {
-    let vectors: usize = point.vectors.values().map(|v| 4 * v.as_ref().values().len()).sum();
-    vectors + point.payload.as_ref().map_or(0, |payload| payload.as_str().len())
 }
 
 fn info(info: proto::CollectionInfo) -> Result<CollectionInfo> {

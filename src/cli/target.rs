@@ -5,14 +5,23 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::backend::Backend;
+use super::credentials::Credentials;
 use super::embedded::Embedded;
 use super::error::{CliError, Result};
 use super::remote::Remote;
 
 /// Where the database is.
 #[derive(Args)]
-#[group(required = true, multiple = false)]
 pub struct Target {
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    credentials: Credentials,
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct Place {
     /// Database folder, opened by this process
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -24,7 +33,7 @@ pub struct Target {
 impl Target {
     /// Opens the folder, which must hold a database, or connects to the server.
     pub fn open(&self) -> Result<Box<dyn Backend>> {
-        if let Some(folder) = &self.data
+        if let Some(folder) = &self.place.data
             && !folder.join(lanner_storage::identity::FILE).exists()
         {
             let folder = folder.display();
@@ -36,9 +45,9 @@ impl Target {
 
     /// Opens the folder, making it a database if it is missing or empty, or connects.
     pub fn open_or_create(&self) -> Result<Box<dyn Backend>> {
-        match (&self.data, &self.server) {
+        match (&self.place.data, &self.place.server) {
             (Some(folder), _) => Ok(Box::new(Embedded::open(folder)?)),
-            (None, Some(address)) => Ok(Box::new(Remote::connect(address)?)),
+            (None, Some(address)) => Ok(Box::new(Remote::connect(address, &self.credentials)?)),
             (None, None) => Err(CliError::Usage("give --data or --server".into())),
         }
     }

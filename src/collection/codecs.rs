@@ -7,9 +7,10 @@
 
 use std::sync::Arc;
 
-use lanner_storage::{FileEntry, QueriesEntry, SectionFile, SectionWriter};
+use lanner_storage::{FileEntry, QueriesEntry, SectionFile, SectionWriter, write_folder};
 
 use super::Inner;
+use super::install::NewFolder;
 use super::state::Segments;
 use crate::error::{Error, Result};
 use crate::model::{
@@ -19,8 +20,8 @@ use crate::quantization::{
     TrainedCodec, Training, TrainingSample, fits, is_held_out, sample_rows, stratified, train,
 };
 use crate::segment::{
-    BuildSource, CodedSample, FieldEncoder, SegmentReader, check_offsets, finish, sample_vectors, slice,
-    write_folder,
+    BuildSource, CodedSample, FieldEncoder, SegmentReader, check_offsets, finish, sample_vectors,
+    slice,
 };
 
 /// Segments of fewer rows are not compressed: they are scanned exactly in no time, and too small
@@ -255,36 +256,33 @@ impl Inner {
         Ok(PreparedQueries { values: values.to_vec(), offsets })
     }
 
-    /// Writes queries into a folder of their own: its number, and the file.
-    pub(super) fn write_queries(&self, queries: &PreparedQueries) -> Result<(u64, FileEntry)> {
-        let number = super::optimizer::take_number(&mut self.lock().segments);
+    /// Writes queries into a folder of their own: the folder, and the file.
+    pub(super) fn write_queries(
+        &self,
+        queries: &PreparedQueries,
+    ) -> Result<(NewFolder<'_>, FileEntry)> {
+        let new = self.new_folder(&mut self.lock());
         let directory = &*self.store.directory;
-        let file = write_folder(directory, &self.segment_folder(number), |temporary| {
+        let file = write_folder(directory, &new.path, |temporary| -> Result<_> {
             let path = format!("{temporary}/{QUERIES_FILE}");
             let mut writer = SectionWriter::create(directory, &path)?;
             writer.write_section(QUERIES, bytemuck::cast_slice(&queries.values))?;
             writer.write_section(QUERY_OFFSETS, bytemuck::cast_slice(&queries.offsets))?;
             finish(writer, QUERIES_FILE.to_owned())
         })?;
-        Ok((number, file))
+        Ok((new, file))
     }
 
     /// Makes these the training queries of a field; they are durable when this returns. They are
     /// used from the next training on.
     pub(super) fn store_queries(&self, field: &str, queries: &PreparedQueries) -> Result<()> {
-        let directory = &*self.store.directory;
-        let (number, file) = self.write_queries(queries)?;
-        let entry = QueriesEntry { field: field.to_owned(), number, file };
-        let mut replaced = None;
-        self.install(|segments: &mut Segments, _| {
+        let (new, file) = self.write_queries(queries)?;
+        let entry = QueriesEntry { field: field.to_owned(), number: new.number, file };
+        self.install(&[new], |segments: &mut Segments, _| {
             let all = &mut segments.manifest.queries;
-            replaced = all.iter().position(|entry| entry.field == field).map(|at| all.remove(at));
+            all.retain(|entry| entry.field != field);
             all.push(entry);
-        })?;
-        if let Some(replaced) = replaced {
-            directory.remove_folder(&self.segment_folder(replaced.number))?;
-        }
-        Ok(())
+        })
     }
 }
 
@@ -311,9 +309,7 @@ fn fitting<'c>(
     let fits_all = |codec: &&Arc<TrainedCodec>| {
         let starts = std::iter::once(&0).chain(&sample.ends);
         let mut sources = starts.zip(&sample.ends);
-        sources.all(|(&start, &end)| {
-            fits(codec, &sample.rows[start * dimension..end * dimension])
-        })
+        sources.all(|(&start, &end)| fits(codec, &sample.rows[start * dimension..end * dimension]))
     };
     Ok(current.iter().find(fits_all))
 }

@@ -13,7 +13,8 @@ use std::time::Instant;
 use lanner_storage::{IndexEntry, Manifest, StorageError};
 
 use super::index_work::IndexOf;
-use super::optimizer::{WorkerGuard, take_number};
+use super::install::NewFolder;
+use super::optimizer::WorkerGuard;
 use super::state::SealedSlot;
 use super::writer::State;
 use super::{IndexStatus, Inner};
@@ -128,8 +129,12 @@ impl Inner {
     fn next_index(&self) -> Option<Task> {
         let mut state = self.lock();
         loop {
-            if state.stopped.is_some() {
+            if state.is_over() {
                 return None;
+            }
+            if state.stopped.is_some() {
+                state = self.wait(state);
+                continue;
             }
             // Merges make new segments of those there are: what they take apart is not indexed.
             let merging = self.merge_candidates(&state).unwrap_or_default();
@@ -240,17 +245,18 @@ impl Inner {
         let rows = present(&job.segment, job.field);
         let build = || self.best_index(job, name, field, codes, &rows);
         let Some(best) = self.pool.install(build)? else { return Ok(()) };
-        let (opened, entry) = self.write_best(job, (name, field), &best)?;
-        let (number, segment) = (entry.number, job.number());
+        job.segment.check_pages()?;
+        let new = self.new_folder(&mut self.lock());
+        let (opened, entry) = self.write_best(&new, job, (name, field), &best)?;
+        let segment = job.number();
         let mut published = false;
-        self.install(|segments, _| {
+        self.install(&[new], |segments, _| {
             let there = |slot: &SealedSlot| slot.segment.entry().number == segment;
             published = segments.sealed.iter().any(there);
             segments.manifest.indexes.extend(published.then_some(entry));
         })?;
-        match opened {
-            Some(opened) if published => job.segment.attach_index(job.field, opened),
-            _ => self.store.directory.remove_folder(&self.segment_folder(number))?,
+        if let Some(opened) = opened.filter(|_| published) {
+            job.segment.attach_index(job.field, opened);
         }
         tracing::info!(
             collection = %self.name,
@@ -265,87 +271,86 @@ impl Inner {
         Ok(())
     }
 
-    /// Writes an index into a folder of its own, and opens it.
+    /// Writes an index into its folder, and opens it.
     fn write_best(
         &self,
+        new: &NewFolder<'_>,
         job: &Job,
         (name, field): (&str, &VectorField),
         best: &BestIndex,
     ) -> Result<(Option<FieldIndex>, IndexEntry)> {
-        let number = take_number(&mut self.lock().segments);
-        let folder = self.segment_folder(number);
         let directory = &*self.store.directory;
-        let write = || -> Result<_> {
-            let index = (&best.index, &*best.copies);
-            let file = write_index(directory, &folder, index, &best.report, field.memory)?;
-            let entry = IndexEntry {
-                segment: job.number(),
-                field: name.to_owned(),
-                number,
-                file,
-                calibration: None,
-            };
-            Ok((job.segment.open_index(directory, &folder, job.field, &entry)?, entry))
+        let index = (&best.index, &*best.copies);
+        let file = write_index(directory, &new.path, index, &best.report, field.memory)?;
+        let entry = IndexEntry {
+            segment: job.number(),
+            field: name.to_owned(),
+            number: new.number,
+            file,
+            calibration: None,
         };
-        write().inspect_err(|_| self.clear_away(&folder))
+        Ok((job.segment.open_index(directory, &new.path, job.field, &entry)?, entry))
     }
 
     /// Calibrates the scans of a segment that was just written and is too small for indexes, so that
-    /// it promises what was measured from its first query on. Returns what the manifest has to name.
-    /// What fails is tried again like an index.
-    pub(super) fn calibrate_scans(&self, segment: &Arc<SealedSegment>) -> Vec<IndexEntry> {
-        let calibrate = |(index, (name, field)): (usize, (&String, &VectorField))| {
-            if !self.wants_index(segment, index) || segment.rows() >= self.options.index_rows {
-                return Ok(None);
-            }
-            let Some(codes) = segment.codes(index) else { return Ok(None) };
-            let rows: Vec<u32> = present(segment, index);
-            let job = Job::new(segment.clone(), index);
-            let build = || self.best_index(&job, name, field, codes, &rows);
-            let Some(best) = self.pool.install(build)? else { return Ok(None) };
-            let (opened, entry) = self.write_best(&job, (name, field), &best)?;
-            Ok(opened.map(|opened| {
-                segment.attach_index(index, opened);
-                entry
-            }))
-        };
-        let calibrated = self.config.fields.iter().enumerate().map(calibrate);
-        let note = |calibrated: Result<Option<IndexEntry>>| {
+    /// it promises what was measured from its first query on. Returns the folders, and what the
+    /// manifest has to name. What fails is tried again like an index.
+    pub(super) fn calibrate_scans(
+        &self,
+        segment: Option<&Arc<SealedSegment>>,
+    ) -> (Vec<NewFolder<'_>>, Vec<IndexEntry>) {
+        let fields = 0..self.config.fields.len();
+        let of_segment = |segment| fields.clone().map(move |field| (segment, field));
+        let calibrated = segment.into_iter().flat_map(of_segment);
+        let calibrated = calibrated.map(|(segment, field)| self.calibrate_scan(segment, field));
+        let note = |calibrated: Result<Option<_>>| {
             calibrated.unwrap_or_else(|error| {
                 tracing::warn!(collection = %self.name, %error, "scans are calibrated later");
                 None
             })
         };
-        calibrated.filter_map(note).collect()
+        calibrated.filter_map(note).unzip()
     }
 
-    /// Removes what a failed build has written, as far as that is possible: it may be the lack of
-    /// space that has stopped it.
-    fn clear_away(&self, folder: &str) {
-        for folder in [folder.to_owned(), format!("{folder}.tmp")] {
-            if let Err(error) = self.store.directory.remove_folder(&folder) {
-                tracing::warn!(collection = %self.name, %error, "a leftover stays until reopening");
-            }
+    fn calibrate_scan(
+        &self,
+        segment: &Arc<SealedSegment>,
+        index: usize,
+    ) -> Result<Option<(NewFolder<'_>, IndexEntry)>> {
+        let Some((name, field)) = self.config.fields.iter().nth(index) else { return Ok(None) };
+        if !self.wants_index(segment, index) || segment.rows() >= self.options.index_rows {
+            return Ok(None);
         }
+        let Some(codes) = segment.codes(index) else { return Ok(None) };
+        let rows = present(segment, index);
+        let job = Job::new(segment.clone(), index);
+        let build = || self.best_index(&job, name, field, codes, &rows);
+        let Some(best) = self.pool.install(build)? else { return Ok(None) };
+        segment.check_pages()?;
+        let new = self.new_folder(&mut self.lock());
+        let (opened, entry) = self.write_best(&new, &job, (name, field), &best)?;
+        let Some(opened) = opened else { return Ok(None) };
+        segment.attach_index(index, opened);
+        Ok(Some((new, entry)))
     }
 
     /// Drops a damaged index. The segment is opened once more without it, so that queries which
     /// have begun keep what they have.
     fn drop_index(&self, (number, field): IndexOf) -> Result<()> {
         let of_segment = |slot: &&SealedSlot| slot.segment.entry().number == number;
-        let (sealed, indexes) = {
-            let state = self.lock();
+        let (sealed, indexes, new) = {
+            let mut state = self.lock();
             let indexes = state.segments.manifest.indexes.iter();
             let indexes = indexes.filter(|index| index.segment == number).cloned();
-            (state.segments.sealed.clone(), indexes.collect::<Vec<_>>())
+            let indexes = indexes.collect::<Vec<_>>();
+            (state.segments.sealed.clone(), indexes, self.new_folder(&mut state))
         };
         let Some(slot) = sealed.iter().find(of_segment) else { return Ok(()) };
         let segment = Arc::new(self.open_segment(slot.segment.entry().clone(), &sealed)?);
         let name = self.config.fields.keys().nth(field);
-        let (kept, dropped): (Vec<_>, Vec<_>) = indexes
-            .into_iter()
-            .partition(|entry| Some(&entry.field) != name && self.attach(&segment, entry));
-        self.install(|segments, _| {
+        let keeps = |entry: &IndexEntry| Some(&entry.field) != name && self.attach(&segment, entry);
+        let kept: Vec<IndexEntry> = indexes.into_iter().filter(keeps).collect();
+        self.install(&[new], |segments, _| {
             for slot in &mut segments.sealed {
                 if slot.segment.entry().number == number {
                     slot.segment = segment.clone();
@@ -353,11 +358,7 @@ impl Inner {
             }
             let indexes = &mut segments.manifest.indexes;
             indexes.retain(|entry| entry.segment != number || kept.contains(entry));
-        })?;
-        for number in dropped.iter().flat_map(IndexEntry::numbers) {
-            self.store.directory.remove_folder(&self.segment_folder(number))?;
-        }
-        Ok(())
+        })
     }
 
     /// Compares the indexes with their checksums; those that differ are dropped and built again.

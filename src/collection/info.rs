@@ -20,8 +20,8 @@ pub struct CollectionInfo {
     pub sequence: u64,
     /// Its segments, oldest first.
     pub segments: Vec<SegmentInfo>,
-    /// Why background work failed, if it did and was not tried again yet, or which segments are
-    /// damaged and left as they are.
+    /// Why nothing can be written, if so; why background work failed, if it did and was not tried
+    /// again yet; or which segments are damaged and left as they are.
     pub background_error: Option<String>,
     /// Why fields have no newly trained codec, by name: none keeps enough, or training failed.
     pub training_failures: BTreeMap<String, String>,
@@ -117,7 +117,10 @@ impl Collection {
             points: segments.snapshot().count(),
             sequence: segments.sequence,
             segments: sealed.chain(memory.filter(|segment| segment.rows > 0)).collect(),
-            background_error: state.work.error.clone().or_else(|| state.work.damage()),
+            background_error: state
+                .failure()
+                .or_else(|| state.work.error.clone())
+                .or_else(|| state.work.damage()),
             training_failures: state.work.trainings.clone(),
         }
     }

@@ -8,9 +8,12 @@ pub(crate) mod codecs;
 mod index_work;
 mod indexer;
 mod info;
+mod install;
 mod optimizer;
+mod pages;
 mod recalibration;
 mod record;
+pub(crate) mod recovery;
 mod reservoir;
 mod state;
 mod statistics;
@@ -22,26 +25,26 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use lanner_storage::{Catalog, DatabaseLock, Directory, IndexEntry, SegmentEntry};
+use lanner_storage::{Catalog, DatabaseLock, Directory, StorageError};
 use roaring::RoaringBitmap;
 
 use self::codecs::Retrain;
 pub use self::info::{CollectionInfo, IndexStatus, SegmentInfo};
+pub use self::pages::{FoundPoints, PageRoom};
 use self::record::Operation;
 use self::reservoir::Reservoir;
-use self::state::SealedSlot;
 use self::statistics::QueryCounters;
 pub use self::statistics::QueryStatistics;
 pub use self::writer::{Durability, WriteReceipt};
 use self::writer::{Pending, State, Stop};
 use crate::error::{Error, Result};
 use crate::model::{
-    CollectionConfig, Filter, Include, InvalidInput, Point, PointBatch, PointBatchBuilder, PointId,
-    Problem, TrainingQueries, check_range, limits,
+    CollectionConfig, Filter, Include, InvalidInput, MemoryBudget, Point, PointBatch,
+    PointBatchBuilder, PointId, Problem, TrainingQueries, check_range, limits,
 };
 use crate::multivector::pool_field;
 use crate::query::{self, Deadline, FusionRequest, FusionResponse, QueryRequest, QueryResponse};
-use crate::segment::{SealedSegment, Snapshot};
+use crate::segment::{SealedSegment, Snapshot, read_entry};
 
 /// How a database divides its points into segments.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +58,8 @@ pub struct SegmentOptions {
     pub frozen_segments: usize,
     /// Segments of fewer rows get no index: their codes are scanned in no time.
     pub index_rows: u32,
+    /// Points are refused when fewer bytes than this are left on the disk.
+    pub free_bytes: u64,
 }
 
 impl Default for SegmentOptions {
@@ -64,6 +69,7 @@ impl Default for SegmentOptions {
             segment_bytes: 4 << 30,
             frozen_segments: 2,
             index_rows: 10_000,
+            free_bytes: 64 << 20,
         }
     }
 }
@@ -197,42 +203,12 @@ impl Collection {
         self.0.write(Operation::Delete(ids), durability)
     }
 
-    /// Deletes the points that match a filter when this is called. The journal gets their ids, so
-    /// that a replay deletes the same points. A point that another thread replaces in between is
-    /// deleted, too.
-    ///
-    /// # Errors
-    /// As [`Self::upsert_batch`], and [`Error::Invalid`] if the filter does not fit the
-    /// collection.
-    pub fn delete_where(&self, filter: &Filter, durability: Durability) -> Result<WriteReceipt> {
-        let condition = filter.resolve(&self.0.config)?;
-        let snapshot = self.snapshot();
-        let mut ids = Vec::new();
-        for (view, rows) in snapshot.views.iter().zip(snapshot.matching(&condition)?) {
-            for row in rows {
-                ids.push(view.reader.id(row)?);
-            }
-        }
-        if ids.is_empty() {
-            return Ok(WriteReceipt { sequence: snapshot.sequence, affected: 0, durability });
-        }
-        self.0.write(Operation::Delete(ids), durability)
-    }
-
     /// The points of these ids, in their order; `None` where there is none.
     ///
     /// # Errors
     /// If there are too many ids, or a sealed file is damaged.
     pub fn get(&self, ids: &[PointId], include: Include) -> Result<Vec<Option<Point>>> {
-        check_range("ids", 1, limits::MAX_SCROLL_LIMIT, ids.len())?;
-        let snapshot = self.snapshot();
-        let fetch = |id| match snapshot.find(id)? {
-            Some(location) => {
-                snapshot.point(location, self.0.config.fields.keys(), include).map(Some)
-            }
-            None => Ok(None),
-        };
-        ids.iter().map(fetch).collect()
+        Ok(self.get_within(ids, include, &PageRoom::unlimited())?.points)
     }
 
     /// Up to `limit` points with an id after `after`, in the order of ids. Points written between
@@ -260,18 +236,7 @@ impl Collection {
         limit: usize,
         include: Include,
     ) -> Result<ScrollPage> {
-        check_range("limit", 1, limits::MAX_SCROLL_LIMIT, limit)?;
-        let condition = filter.map(|filter| filter.resolve(&self.0.config)).transpose()?;
-        let snapshot = self.snapshot();
-        let mut page = snapshot.page(after, limit + 1, condition.as_ref())?;
-        let more = page.len() > limit;
-        page.truncate(limit);
-        let points = page
-            .iter()
-            .map(|&(_, location)| snapshot.point(location, self.0.config.fields.keys(), include))
-            .collect::<Result<Vec<_>>>()?;
-        let next = page.pop().filter(|_| more).map(|(id, _)| id);
-        Ok(ScrollPage { points, next })
+        self.scroll_within(filter, after, limit, include, &PageRoom::unlimited())
     }
 
     /// The points most similar to a query, best first. Among equal scores the smaller id wins.
@@ -294,20 +259,42 @@ impl Collection {
         requests: &[QueryRequest],
         deadline: Deadline,
     ) -> Result<Vec<QueryResponse>> {
-        self.answer(&self.snapshot(), requests, deadline)
+        self.query_within(requests, deadline, &MemoryBudget::unlimited())
+    }
+
+    /// As [`Self::query_batch`], in so much memory: that of answers stays counted.
+    ///
+    /// # Errors
+    /// As [`Self::query_batch`], and [`Error::Exhausted`].
+    pub fn query_within(
+        &self,
+        requests: &[QueryRequest],
+        deadline: Deadline,
+        memory: &Arc<MemoryBudget>,
+    ) -> Result<Vec<QueryResponse>> {
+        let snapshot = self.snapshot();
+        let note = |field: usize, query: &[f32]| self.0.note_query(field, query);
+        self.answer(&self.ground(&snapshot, memory, &note), requests, deadline)
     }
 
     fn answer(
         &self,
-        snapshot: &Snapshot,
+        ground: &query::Ground<'_>,
         requests: &[QueryRequest],
         deadline: Deadline,
     ) -> Result<Vec<QueryResponse>> {
-        let config = &self.0.config;
-        let note = |field: usize, query: &[f32]| self.0.note_query(field, query);
-        let answers = query::execute(snapshot, config, (requests, &note), deadline, &self.0.pool)?;
+        let answers = ground.snapshot.whole(|_| ground.answer(requests, deadline))?;
         self.0.queries.count(&answers);
         Ok(answers)
+    }
+
+    fn ground<'g>(
+        &'g self,
+        snapshot: &'g Snapshot,
+        memory: &'g Arc<MemoryBudget>,
+        note: query::Note<'g>,
+    ) -> query::Ground<'g> {
+        query::Ground { snapshot, config: &self.0.config, pool: &self.0.pool, memory, note }
     }
 
     /// What queries came to since the collection was opened.
@@ -336,9 +323,23 @@ impl Collection {
         request: &FusionRequest,
         deadline: Deadline,
     ) -> Result<FusionResponse> {
+        self.fuse_within(request, deadline, &MemoryBudget::unlimited())
+    }
+
+    /// As [`Self::fuse_before`], in so much memory: that of answers stays counted.
+    ///
+    /// # Errors
+    /// As [`Self::fuse_before`], and [`Error::Exhausted`].
+    pub fn fuse_within(
+        &self,
+        request: &FusionRequest,
+        deadline: Deadline,
+        memory: &Arc<MemoryBudget>,
+    ) -> Result<FusionResponse> {
         let snapshot = self.snapshot();
-        let answer = |queries: &[QueryRequest]| self.answer(&snapshot, queries, deadline);
-        query::fuse(&snapshot, &self.0.config, request, answer)
+        let note = |field: usize, query: &[f32]| self.0.note_query(field, query);
+        let ground = self.ground(&snapshot, memory, &note);
+        query::fuse(&ground, request, |queries| self.answer(&ground, queries, deadline))
     }
 
     /// Number of points.
@@ -353,7 +354,7 @@ impl Collection {
     /// damaged.
     pub fn count_where(&self, filter: &Filter) -> Result<u64> {
         let condition = filter.resolve(&self.0.config)?;
-        let matching = self.snapshot().matching(&condition)?;
+        let matching = self.snapshot().whole(|snapshot| snapshot.matching(&condition))?;
         Ok(matching.iter().map(RoaringBitmap::len).sum())
     }
 
@@ -433,12 +434,35 @@ impl Collection {
         };
         let mut damage = Vec::new();
         for segment in sealed {
-            damage.extend(segment.damage(&mut go_on).into_iter().map(Error::from));
+            let number = segment.entry().number;
+            let mut found = segment.damage(&mut go_on);
+            found.extend(self.0.damaged_entry(number));
             let indexes = segment.index_damage(&mut go_on);
-            self.0.note_damage(segment.entry().number, &indexes);
+            // A merge may have removed the files meanwhile.
+            if !self.0.has_segment(number) {
+                continue;
+            }
+            damage.extend(found.into_iter().map(Error::from));
+            self.0.note_damage(number, &indexes);
             damage.extend(indexes.into_iter().map(|(_, error)| Error::IndexDamaged(error)));
         }
         damage
+    }
+
+    /// Checks everything as [`Self::verify`] does and notes what is damaged, which is then reported
+    /// and no longer merged. `go_on` is told how many bytes were read; `false` ends it.
+    pub(crate) fn scrub(&self, go_on: &mut dyn FnMut(u64) -> bool) {
+        let sealed: Vec<Arc<SealedSegment>> =
+            self.0.lock().segments.sealed.iter().map(|slot| slot.segment.clone()).collect();
+        for segment in sealed {
+            let number = segment.entry().number;
+            let damage = segment.damage(go_on);
+            let indexes = segment.index_damage(go_on);
+            if self.0.has_segment(number) {
+                self.0.note_segment_damage(number, &damage);
+                self.0.note_damage(number, &indexes);
+            }
+        }
     }
 
     /// What queries see now. It stays as it is while writes go on.
@@ -456,9 +480,20 @@ impl Collection {
         self.0.stop(Stop::Closing);
     }
 
-    /// Stops writes and background work because the collection was deleted.
-    pub(crate) fn dropped(&self) {
+    /// Stops writes and background work if the collection was deleted by `delete`, during which
+    /// nothing else is committed.
+    pub(crate) fn drop_by(&self, delete: impl FnOnce() -> Result<()>) -> Result<()> {
+        let mut state = self.0.lock();
+        delete()?;
+        state.stopped = Some(Stop::Dropped);
+        drop(state);
         self.0.stop(Stop::Dropped);
+        Ok(())
+    }
+
+    /// Writes the copy of the manifest that a repair reads.
+    pub(crate) fn write_first_copy(&self) {
+        self.0.write_first_copy();
     }
 }
 
@@ -478,7 +513,9 @@ impl Inner {
         // but let `close` and reads of the state go on.
         self.state.lock().unwrap_or_else(|poisoned| {
             let mut state = poisoned.into_inner();
-            state.stopped.get_or_insert_with(|| Stop::Failed("a writer panicked".into()));
+            if !state.is_over() {
+                state.stopped = Some(Stop::Broken("a writer panicked".into()));
+            }
             state
         })
     }
@@ -496,6 +533,21 @@ impl Inner {
         woken.unwrap_or_else(PoisonError::into_inner).0
     }
 
+    /// Whether a segment is in use, so that its files must be there.
+    fn has_segment(&self, number: u64) -> bool {
+        let state = self.lock();
+        !matches!(state.stopped, Some(Stop::Dropped))
+            && state.segments.sealed.iter().any(|slot| slot.segment.entry().number == number)
+    }
+
+    /// What is wrong with the copy of the manifest's entry in the folder of a segment.
+    fn damaged_entry(&self, number: u64) -> Option<StorageError> {
+        match read_entry(&*self.store.directory, &self.segment_folder(number)) {
+            Err(Error::Storage(error)) => Some(error),
+            _ => None,
+        }
+    }
+
     fn publish(&self, state: &State) {
         self.snapshot.store(Arc::new(state.segments.snapshot()));
     }
@@ -506,75 +558,6 @@ impl Inner {
 
     fn segment_folder(&self, number: u64) -> String {
         format!("{}/{number}", self.folder())
-    }
-
-    /// Opens a segment; codecs that it has in common with the others are in memory once.
-    fn open_segment(&self, entry: SegmentEntry, others: &[SealedSlot]) -> Result<SealedSegment> {
-        let (directory, folder) = (&*self.store.directory, self.segment_folder(entry.number));
-        let mut segment = SealedSegment::open(directory, &folder, &self.config, entry)?;
-        others.iter().for_each(|slot| segment.share_codecs(&slot.segment));
-        Ok(segment)
-    }
-
-    fn recover(&self) -> Result<()> {
-        let catalog = &self.store.catalog;
-        let mut state = self.lock();
-        let manifest = catalog.manifest(self.id)?;
-        for entry in &manifest.segments {
-            let segment = self.open_segment(entry.clone(), &state.segments.sealed)?;
-            let deleted = match catalog.tombstones(self.id, entry.number)? {
-                Some(bytes) => self.tombstones(entry.rows, entry.number, &bytes)?,
-                None => RoaringBitmap::new(),
-            };
-            let (segment, deleted) = (Arc::new(segment), Arc::new(deleted));
-            state.segments.sealed.push(SealedSlot { segment, deleted, dirty: false });
-        }
-        let mut manifest = manifest;
-        self.open_indexes(&state.segments.sealed, &mut manifest);
-        self.restore_recent_queries(&manifest.recent_queries);
-        self.sweep(&manifest)?;
-        let after = manifest.sealed_through;
-        state.segments.sequence = after;
-        state.segments.manifest = manifest;
-        catalog.replay_journal(self.id, after, |sequence, record| {
-            let operation = Operation::decode(&self.config, sequence, record)?;
-            state.segments.apply(sequence, operation).map(drop)
-        })?;
-        if state.segments.active.segment.size_bytes() >= self.options.seal_bytes {
-            state.segments.freeze();
-        }
-        self.publish(&state);
-        Ok(())
-    }
-
-    fn tombstones(&self, rows: u32, number: u64, bytes: &[u8]) -> Result<RoaringBitmap> {
-        let corrupted = |detail: String| lanner_storage::StorageError::Corrupted {
-            path: "catalog".into(),
-            section: "tombstones".into(),
-            detail: format!("segment {number}: {detail}"),
-        };
-        let deleted =
-            RoaringBitmap::deserialize_from(bytes).map_err(|error| corrupted(error.to_string()))?;
-        match deleted.max() {
-            Some(row) if row >= rows => Err(corrupted(format!("row {row} of {rows}")).into()),
-            _ => Ok(deleted),
-        }
-    }
-
-    /// Removes folders that the manifest does not name: builds cut short, merged inputs.
-    fn sweep(&self, manifest: &lanner_storage::Manifest) -> Result<()> {
-        for name in self.store.directory.list(&self.folder())? {
-            let segments = manifest.segments.iter().map(|entry| entry.number);
-            let queries = manifest.queries.iter().chain(&manifest.recent_queries);
-            let numbers = segments.chain(queries.map(|entry| entry.number));
-            let numbers = numbers.chain(manifest.indexes.iter().flat_map(IndexEntry::numbers));
-            let listed = { numbers }.any(|number| number.to_string() == name);
-            if !listed {
-                tracing::info!(collection = %self.name, folder = %name, "leftover removed");
-                self.store.directory.remove_folder(&format!("{}/{name}", self.folder()))?;
-            }
-        }
-        Ok(())
     }
 }
 

@@ -9,11 +9,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use lanner_storage::{Batch, IndexEntry, StorageError, Sync};
+use lanner_storage::StorageError;
 
 use super::Inner;
-use super::codecs::{CurrentCodecs, MIN_ROWS, Retrain};
+use super::codecs::{Codecs, CurrentCodecs, MIN_ROWS, Retrain};
 use super::index_work::IndexWork;
+use super::install::NewFolder;
 use super::state::{SealedSlot, Segments, translate};
 use super::writer::{State, Stop};
 use crate::error::{Error, Result};
@@ -51,12 +52,6 @@ impl Work {
     }
 }
 
-/// A segment that was written, and the calibrations of its scans, which the manifest has to name.
-struct BuiltSegment {
-    segment: Arc<SealedSegment>,
-    indexes: Vec<IndexEntry>,
-}
-
 enum Task {
     Seal,
     Merge(Vec<u64>),
@@ -67,7 +62,7 @@ impl Inner {
     /// The worker thread: serves tasks until the collection closes.
     pub(super) fn work(&self) {
         let _guard = WorkerGuard(self);
-        while let Some(task) = self.next_task() {
+        while let Some((task, epoch)) = self.next_task() {
             let done = match task {
                 Task::Seal => self.seal(),
                 Task::Merge(numbers) => match self.all_sound(&numbers) {
@@ -78,27 +73,33 @@ impl Inner {
             };
             if let Err(error) = done {
                 tracing::error!(collection = %self.name, %error, "background work failed");
-                self.lock().work.error = Some(error.to_string());
+                let mut state = self.lock();
+                // What failed because the segments were read again is simply done again.
+                if state.epoch == epoch {
+                    state.work.error = Some(error.to_string());
+                }
             }
             self.changed.notify_all();
         }
     }
 
-    fn next_task(&self) -> Option<Task> {
+    /// The next task, and the epoch of the segments that it is about.
+    fn next_task(&self) -> Option<(Task, u64)> {
         let mut state = self.lock();
         loop {
-            if state.stopped.is_some() {
+            if state.is_over() {
                 return None;
             }
-            if state.work.error.is_none() {
-                if !state.segments.frozen.is_empty() {
-                    return Some(Task::Seal);
-                }
-                if state.work.optimize_done < state.work.optimize_asked {
-                    return Some(Task::Optimize(state.work.optimize_asked));
-                }
-                if let Some(numbers) = self.merge_candidates(&state) {
-                    return Some(Task::Merge(numbers));
+            if state.work.error.is_none() && state.stopped.is_none() {
+                let task = if !state.segments.frozen.is_empty() {
+                    Some(Task::Seal)
+                } else if state.work.optimize_done < state.work.optimize_asked {
+                    Some(Task::Optimize(state.work.optimize_asked))
+                } else {
+                    self.merge_candidates(&state).map(Task::Merge)
+                };
+                if let Some(task) = task {
+                    return Some((task, state.epoch));
                 }
             }
             state = self.wait(state);
@@ -162,25 +163,29 @@ impl Inner {
     }
 
     fn seal(&self) -> Result<()> {
-        let (slot, number, current) = {
+        let (slot, new, current) = {
             let mut state = self.lock();
             let Some(slot) = state.segments.frozen.first().cloned() else { return Ok(()) };
-            let number = take_number(&mut state.segments);
-            (slot, number, self.current_codecs(readers(&state.segments.sealed)))
+            let new = self.new_folder(&mut state);
+            (slot, new, self.current_codecs(readers(&state.segments.sealed)))
         };
         let sources = [slot.source()];
-        let built = self.build(number, &sources, current, Retrain::IfMissing)?;
-        self.install(|segments, batch| {
+        let built = self.build(&new, &sources, current, Retrain::IfMissing)?;
+        let (mut folders, calibrations) = self.calibrate_scans(built.as_ref());
+        folders.push(new);
+        self.install(&folders, |segments, batch| {
             let now = segments.frozen.remove(0);
             segments.manifest.sealed_through = now.last_sequence;
             batch.truncate_journal(self.id, now.last_sequence);
-            segments.sealed.extend(built.map(|BuiltSegment { segment, indexes }| {
-                segments.manifest.indexes.extend(indexes);
+            segments.manifest.indexes.extend(calibrations);
+            segments.sealed.extend(built.map(|segment| {
                 let deleted = translate(&sources, &[now.deleted]);
                 SealedSlot { segment, dirty: !deleted.is_empty(), deleted: Arc::new(deleted) }
             }));
         })?;
-        self.store.catalog.reclaim_journal(self.id, slot.last_sequence)?;
+        if let Err(error) = self.store.catalog.reclaim_journal(self.id, slot.last_sequence) {
+            tracing::warn!(collection = %self.name, %error, "the journal keeps its space for now");
+        }
         Ok(())
     }
 
@@ -206,32 +211,40 @@ impl Inner {
         if self.cancelled.load(Ordering::Relaxed) {
             return Err(Error::Closing);
         }
-        let Some(error) = damage.first() else { return Ok(true) };
-        tracing::error!(collection = %self.name, %error, "a damaged segment is left alone");
-        self.lock().work.damaged.insert(segment.entry().number, error.to_string());
-        Ok(false)
+        let (shortages, damage): (Vec<_>, Vec<_>) =
+            damage.into_iter().partition(StorageError::is_shortage);
+        if let Some(error) = shortages.into_iter().next() {
+            return Err(error.into());
+        }
+        self.note_segment_damage(segment.entry().number, &damage);
+        Ok(damage.is_empty())
+    }
+
+    /// Notes that a segment is damaged, if it is.
+    pub(super) fn note_segment_damage(&self, number: u64, damage: &[StorageError]) {
+        if let Some(error) = damage.iter().find(|error| !error.is_shortage()) {
+            tracing::error!(collection = %self.name, %error, "a damaged segment is left alone");
+            self.lock().work.damaged.insert(number, error.to_string());
+        }
     }
 
     /// Replaces the segments of these numbers by one with their live rows.
     fn merge(&self, numbers: &[u64], retrain: Retrain) -> Result<()> {
         self.cancel_index_of(numbers);
-        let (sources, number, current) = {
+        let (sources, new, current) = {
             let mut state = self.lock();
             let slots: Vec<SealedSlot> = members(&state.segments, numbers).cloned().collect();
             let sources: Vec<BuildSource> = slots.iter().map(SealedSlot::source).collect();
-            let number = take_number(&mut state.segments);
-            (sources, number, self.current_codecs(readers(&slots)))
+            let new = self.new_folder(&mut state);
+            (sources, new, self.current_codecs(readers(&slots)))
         };
-        let built = self.build(number, &sources, current, retrain)?;
-        let mut indexes = Vec::new();
-        self.install(|segments, batch| {
+        let built = self.build(&new, &sources, current, retrain)?;
+        let (mut folders, calibrations) = self.calibrate_scans(built.as_ref());
+        folders.push(new);
+        self.install(&folders, |segments, batch| {
             let now: Vec<_> = members(segments, numbers).map(|slot| slot.deleted.clone()).collect();
             let deleted = translate(&sources, &now);
-            let (segment, new) = match built {
-                Some(BuiltSegment { segment, indexes }) => (Some(segment), indexes),
-                None => (None, Vec::new()),
-            };
-            let merged = segment.map(|segment| SealedSlot {
+            let merged = built.map(|segment| SealedSlot {
                 segment,
                 dirty: !deleted.is_empty(),
                 deleted: Arc::new(deleted),
@@ -244,18 +257,11 @@ impl Inner {
             for &number in numbers {
                 batch.drop_tombstones(self.id, number);
             }
-            let (gone, left) = std::mem::take(&mut segments.manifest.indexes)
-                .into_iter()
-                .partition(|entry| numbers.contains(&entry.segment));
-            let gone: Vec<IndexEntry> = gone;
-            indexes = gone.iter().flat_map(IndexEntry::numbers).collect::<Vec<u64>>();
-            segments.manifest.indexes = left;
-            segments.manifest.indexes.extend(new);
+            let indexes = &mut segments.manifest.indexes;
+            indexes.retain(|entry| !numbers.contains(&entry.segment));
+            indexes.extend(calibrations);
         })?;
         self.cancel_index_of(numbers);
-        for number in numbers.iter().chain(&indexes) {
-            self.store.directory.remove_folder(&self.segment_folder(*number))?;
-        }
         Ok(())
     }
 
@@ -282,64 +288,61 @@ impl Inner {
 
     fn build(
         &self,
-        number: u64,
+        new: &NewFolder<'_>,
         sources: &[BuildSource],
         current: CurrentCodecs,
         retrain: Retrain,
-    ) -> Result<Option<BuiltSegment>> {
+    ) -> Result<Option<Arc<SealedSegment>>> {
         if sources.iter().all(|source| source.live_rows() == 0) {
             return Ok(None);
         }
-        let directory = &*self.store.directory;
-        let folder = self.segment_folder(number);
         let started = std::time::Instant::now();
         let queries = self.lock().segments.manifest.queries.clone();
-        let plan = BuildPlan {
-            directory,
-            folder: &folder,
-            number,
-            config: &self.config,
-            codecs: &self.choose_codecs(sources, current, retrain, &queries)?,
-            pool: &self.pool,
-            cancelled: &self.cancelled,
+        let codecs = self.choose_codecs(sources, current, retrain, &queries)?;
+        let segment = match self.write_segment(new, sources, &codecs) {
+            Err(Error::Storage(error @ StorageError::Corrupted { .. }))
+                if codecs.iter().any(Option::is_some) =>
+            {
+                // The rows have to be sealed, also if they cannot be coded.
+                tracing::error!(collection = %self.name, %error, "codes cannot be read back");
+                self.remove_folder(new.number);
+                self.write_segment(new, sources, &vec![None; codecs.len()])?
+            }
+            written => written?,
         };
-        let entry = build_segment(&plan, sources)?;
-        let sealed = self.lock().segments.sealed.clone();
-        let segment = self.open_segment(entry, &sealed)?;
         tracing::info!(
             collection = %self.name,
-            segment = number,
+            segment = new.number,
             rows = segment.entry().rows,
             bytes = segment.size_bytes(),
             seconds = started.elapsed().as_secs_f64(),
             "segment written"
         );
-        let segment = Arc::new(segment);
-        let indexes = self.calibrate_scans(&segment);
-        Ok(Some(BuiltSegment { segment, indexes }))
+        Ok(Some(Arc::new(segment)))
     }
 
-    /// Changes the list of segments: in the catalog first, then for queries.
-    pub(super) fn install(&self, change: impl FnOnce(&mut Segments, &mut Batch)) -> Result<()> {
-        let mut state = self.lock();
-        if let Some(stop) = &state.stopped {
-            return Err(self.stopped(stop));
-        }
-        let mut next = state.segments.clone();
-        let mut batch = Batch::new();
-        change(&mut next, &mut batch);
-        next.manifest.version += 1;
-        next.manifest.segments =
-            next.sealed.iter().map(|slot| slot.segment.entry().clone()).collect();
-        next.persist(self.id, &mut batch)?;
-        if let Err(error) = self.store.catalog.commit(batch, Sync::Yes) {
-            state.stopped = Some(Stop::Failed(error.to_string()));
-            return Err(error.into());
-        }
-        next.persisted();
-        state.segments = next;
-        self.publish(&state);
-        Ok(())
+    /// Writes a segment, and reads it back before anybody else does.
+    fn write_segment(
+        &self,
+        new: &NewFolder<'_>,
+        sources: &[BuildSource],
+        codecs: &Codecs,
+    ) -> Result<SealedSegment> {
+        let plan = BuildPlan {
+            directory: &*self.store.directory,
+            folder: &new.path,
+            number: new.number,
+            config: &self.config,
+            codecs,
+            pool: &self.pool,
+            cancelled: &self.cancelled,
+        };
+        let entry = build_segment(&plan, sources)?;
+        sources.iter().try_for_each(|source| source.reader.check_pages())?;
+        let sealed = self.lock().segments.sealed.clone();
+        let segment = self.open_segment(entry, &sealed)?;
+        let damage = segment.damage(&mut |_| !self.cancelled.load(Ordering::Relaxed));
+        damage.into_iter().next().map_or(Ok(segment), |error| Err(error.into()))
     }
 
     /// Segments worth merging in the background: one with many deleted rows, or enough of one
@@ -410,17 +413,10 @@ pub(super) struct WorkerGuard<'i>(pub &'i Inner);
 impl Drop for WorkerGuard<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.lock().stopped = Some(Stop::Failed("a background worker panicked".into()));
+            self.0.lock().stopped = Some(Stop::Broken("a background worker panicked".into()));
             self.0.changed.notify_all();
         }
     }
-}
-
-/// The number of the next folder.
-pub(super) fn take_number(segments: &mut Segments) -> u64 {
-    let number = segments.manifest.next_segment;
-    segments.manifest.next_segment += 1;
-    number
 }
 
 fn readers(slots: &[SealedSlot]) -> impl DoubleEndedIterator<Item = &dyn SegmentReader> + Clone {

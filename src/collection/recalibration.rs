@@ -80,7 +80,8 @@ impl Inner {
     pub(super) fn recalibrate(&self, job: &Job) -> Result<()> {
         let Some((name, field)) = self.config.fields.iter().nth(job.field) else { return Ok(()) };
         let segment = &job.segment;
-        let (Some(codes), Some(index)) = (segment.codes(job.field), segment.index(job.field)) else {
+        let (Some(codes), Some(index)) = (segment.codes(job.field), segment.index(job.field))
+        else {
             return Ok(());
         };
         let rows = present(segment, job.field);
@@ -91,28 +92,26 @@ impl Inner {
             let searched = index.searched();
             Ok(subject.calibrate(codes, searched.as_ref().map(|(view, copies)| (view, *copies))))
         };
-        let calibration = self.pool.install(measure)?;
+        let calibration = self.pool.install(measure);
+        segment.check_pages()?;
+        let calibration = calibration?;
         if job.progress.cancelled.load(Ordering::Relaxed) {
             return Ok(());
         }
         self.store_recent_queries(name, (job.field, field))?;
-        let number = super::optimizer::take_number(&mut self.lock().segments);
-        let directory = &*self.store.directory;
-        let file = write_calibration(directory, &self.segment_folder(number), &calibration)?;
-        let entry = CalibrationEntry { number, file };
-        let (mut replaced, mut published) = (None, false);
-        self.install(|segments, _| {
-            let indexes = segments.manifest.indexes.iter_mut();
-            for listed in indexes.filter(|listed| listed.number == index.number()) {
-                replaced = listed.calibration.replace(entry.clone());
+        let new = self.new_folder(&mut self.lock());
+        let file = write_calibration(&*self.store.directory, &new.path, &calibration)?;
+        let entry = CalibrationEntry { number: new.number, file };
+        let mut published = false;
+        self.install(&[new], |segments, _| {
+            let mut indexes = segments.manifest.indexes.iter_mut();
+            if let Some(listed) = indexes.find(|listed| listed.number == index.number()) {
+                listed.calibration = Some(entry);
                 published = true;
             }
         })?;
         if published {
             index.recalibrate(calibration);
-        }
-        if let Some(old) = if published { replaced } else { Some(entry) } {
-            directory.remove_folder(&self.segment_folder(old.number))?;
         }
         tracing::info!(
             collection = %self.name,
@@ -125,20 +124,19 @@ impl Inner {
     }
 
     /// Keeps the queries that came to a field with the collection.
-    fn store_recent_queries(&self, name: &str, (index, field): (usize, &VectorField)) -> Result<()> {
+    fn store_recent_queries(
+        &self,
+        name: &str,
+        (index, field): (usize, &VectorField),
+    ) -> Result<()> {
         let Some(queries) = self.recent_queries(index, field.dimension) else { return Ok(()) };
-        let (number, file) = self.write_queries(&queries)?;
-        let entry = QueriesEntry { field: name.to_owned(), number, file };
-        let mut replaced = None;
-        self.install(|segments, _| {
+        let (new, file) = self.write_queries(&queries)?;
+        let entry = QueriesEntry { field: name.to_owned(), number: new.number, file };
+        self.install(&[new], |segments, _| {
             let all = &mut segments.manifest.recent_queries;
-            replaced = all.iter().position(|entry| entry.field == name).map(|at| all.remove(at));
+            all.retain(|entry| entry.field != name);
             all.push(entry);
-        })?;
-        if let Some(replaced) = replaced {
-            self.store.directory.remove_folder(&self.segment_folder(replaced.number))?;
-        }
-        Ok(())
+        })
     }
 
     /// Takes over the queries that were kept with the collection.

@@ -85,7 +85,8 @@ impl Reservoir {
     /// The sample; `None` if there is none.
     pub fn queries(&self, dimension: usize) -> Option<PreparedQueries> {
         let kept = self.kept.lock().ok()?;
-        let mut queries = PreparedQueries { values: Vec::with_capacity(kept.values), offsets: vec![0] };
+        let mut queries =
+            PreparedQueries { values: Vec::with_capacity(kept.values), offsets: vec![0] };
         for query in &kept.queries {
             queries.values.extend_from_slice(query);
             queries.offsets.push((queries.values.len() / dimension) as u64);

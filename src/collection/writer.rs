@@ -51,15 +51,36 @@ pub(super) struct Pending {
 pub(super) struct State {
     pub segments: Segments,
     pub work: Work,
-    /// Why writes are refused for good, if they are.
+    /// Why writes are refused, if they are.
     pub stopped: Option<Stop>,
+    /// How often the segments were read again: what was built of earlier ones is of no use.
+    pub epoch: u64,
+    /// Folders whose commit failed: the manifest on the disk may name them.
+    pub doubtful: Vec<u64>,
+}
+
+impl State {
+    /// Whether nothing will be written any more, whatever the disk does.
+    pub fn is_over(&self) -> bool {
+        !matches!(self.stopped, None | Some(Stop::Failed(_)))
+    }
+
+    /// Why nothing can be written, though the collection is in use.
+    pub fn failure(&self) -> Option<String> {
+        match &self.stopped {
+            Some(Stop::Failed(reason) | Stop::Broken(reason)) => Some(reason.clone()),
+            _ => None,
+        }
+    }
 }
 
 /// Why writes are refused.
 #[derive(Debug, Clone)]
 pub(super) enum Stop {
-    /// A write failed and left the disk's state unknown.
+    /// A write failed and left the disk's state unknown; the next one tries to find out.
     Failed(String),
+    /// A thread panicked.
+    Broken(String),
     /// Memory is full and sealing fails; the next write tries again.
     NoRoom(String),
     /// The collection was deleted.
@@ -75,6 +96,9 @@ impl Inner {
         operation: Operation,
         durability: Durability,
     ) -> Result<WriteReceipt> {
+        if matches!(operation, Operation::Upsert(_)) {
+            self.check_room()?;
+        }
         let record = operation.encode()?;
         let (reply, answer) = mpsc::channel();
         self.queue().push(Pending { operation, record, durability, reply });
@@ -150,6 +174,10 @@ impl Inner {
     ) -> (MutexGuard<'s, State>, Option<Stop>) {
         loop {
             if let Some(stop) = state.stopped.clone() {
+                if !state.is_over() && self.revive(&mut state) {
+                    continue;
+                }
+                let stop = state.stopped.clone().unwrap_or(stop);
                 return (state, Some(stop));
             }
             if state.segments.frozen.len() < self.options.frozen_segments {
@@ -163,6 +191,17 @@ impl Inner {
         }
     }
 
+    /// Refuses to fill the disk up: what is left is needed to delete, to merge and to go on.
+    pub(super) fn check_room(&self) -> Result<()> {
+        let needed_bytes = self.options.free_bytes;
+        match self.store.directory.free_bytes() {
+            Some(free_bytes) if free_bytes < needed_bytes => {
+                Err(Error::DiskFull { free_bytes, needed_bytes })
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn refuse(&self, group: Vec<Pending>, stop: &Stop) {
         for pending in group {
             let _ = pending.reply.send(Err(self.stopped(stop)));
@@ -173,6 +212,7 @@ impl Inner {
     pub(super) fn stopped(&self, stop: &Stop) -> Error {
         match stop {
             Stop::Failed(reason) => Error::WritesStopped { reason: reason.clone() },
+            Stop::Broken(reason) => Error::WritesStopped { reason: reason.clone() },
             Stop::NoRoom(reason) => Error::SealFailed { reason: reason.clone() },
             Stop::Dropped => Error::CollectionNotFound { name: self.name.clone() },
             Stop::Closing => Error::Closing,

@@ -267,7 +267,8 @@ impl Calibration {
         scans: bool,
     ) -> Option<Choice> {
         // Of fewer hits than were measured, those of the next k are farther: the zones of that k.
-        let outside = self.outside.iter().find(|outside| outside.k >= hits).or(self.outside.last())?;
+        let outside =
+            self.outside.iter().find(|outside| outside.k >= hits).or(self.outside.last())?;
         let zone = outside.zones.iter().find(|zone| nearness >= zone.at_least)?;
         choose(if scans { &zone.scans } else { &zone.points }, hits, target)
     }
@@ -348,7 +349,8 @@ fn choose(points: &[CalibrationPoint], hits: usize, target: f32) -> Option<Choic
     let (point, mut reached) = best(k)?;
     let scale = (hits as f64 / k as f64).max(1.0);
     let scaled = |count: usize| (count as f64 * scale).ceil() as usize;
-    let mut depth = Depth { window: scaled(point.depth.window), rerank: scaled(point.depth.rerank) };
+    let mut depth =
+        Depth { window: scaled(point.depth.window), rerank: scaled(point.depth.rerank) };
     let mut expected = point.expected;
     // More was measured for a larger k than going on in proportion says is needed.
     let larger = points.partition_point(|point| point.k < hits);

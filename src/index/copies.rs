@@ -45,10 +45,7 @@ impl<'a> Copies<'a> {
 }
 
 /// The rows without those that equal an earlier one, and the pairs of those and the earlier one.
-pub fn distinct<'r>(
-    rows: &[u32],
-    record: impl Fn(u32) -> &'r [u8],
-) -> (Vec<u32>, Vec<[u32; 2]>) {
+pub fn distinct<'r>(rows: &[u32], record: impl Fn(u32) -> &'r [u8]) -> (Vec<u32>, Vec<[u32; 2]>) {
     let mut firsts: HashMap<&[u8], u32> = HashMap::with_capacity(rows.len());
     let (mut different, mut copies) = (Vec::with_capacity(rows.len()), Vec::new());
     for &row in rows {

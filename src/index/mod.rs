@@ -19,11 +19,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 pub use beam::{Beam, MAX_ROWS};
 pub use calibration::{
-    Calibration, CalibrationPoint, Choice, DEFAULT_TARGET_RECALL, Depth, Measured, Outside, Summary, Zone,
-    lower_bound,
+    Calibration, CalibrationPoint, Choice, DEFAULT_TARGET_RECALL, Depth, Measured, Outside,
+    Summary, Zone, lower_bound,
 };
-pub use scratch::{Scratch, Seen, with_scratch};
 pub use copies::{Copies, distinct};
+pub use scratch::{Scratch, Seen, with_scratch};
 pub use view::{Accepted, Ask, BuiltIndex, IndexView, Outcome, Selection};
 
 use crate::kernels;

@@ -27,6 +27,8 @@ pub const MAX_BATCH_POINTS: usize = 100_000;
 pub const MAX_QUERY_LIMIT: usize = 10_000;
 /// Most queries one batch can hold.
 pub const MAX_BATCH_QUERIES: usize = 4_096;
+/// Most candidates that all queries of one batch can re-rank.
+pub const MAX_BATCH_CANDIDATES: usize = 40_000_000;
 /// Most queries one fusion can hold.
 pub const MAX_FUSED_QUERIES: usize = 64;
 /// Most that a query can weigh in a fusion.

@@ -5,6 +5,7 @@
 //! that a value that made it into a [`PointBatch`] or past a `validate` call is sound.
 
 mod batch;
+mod budget;
 mod compression;
 mod config;
 mod encoding;
@@ -25,6 +26,7 @@ mod vector;
 
 pub(crate) use batch::{FieldColumn, prepare_vector};
 pub use batch::{PointBatch, PointBatchBuilder, Pool};
+pub use budget::{Exhausted, MemoryBudget, Reserved};
 pub use compression::{CodeSettings, Compression, LvqCode, Primary, ReductionMethod, Secondary};
 pub use config::{CollectionConfig, Metric, VectorField, VectorKind, validate_name};
 pub use encoding::Encoding;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Payload, PointId, Vector};
+use super::{Payload, PointId, PointIdRef, Vector};
 
 /// What is stored and returned: an id, named vectors and an optional JSON payload.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,6 +41,17 @@ impl Point {
     pub fn with_payload(mut self, payload: Payload) -> Self {
         self.payload = Some(payload);
         self
+    }
+
+    /// Bytes of its id, vectors and payload.
+    pub fn size_bytes(&self) -> u64 {
+        let id = match self.id.as_ref() {
+            PointIdRef::Number(_) => 8,
+            PointIdRef::Text(text) => text.len(),
+        };
+        let vectors: usize = self.vectors.values().map(|v| 4 * v.as_ref().values().len()).sum();
+        let payload = self.payload.as_ref().map_or(0, |payload| payload.as_str().len());
+        (id + vectors + payload) as u64
     }
 }
 

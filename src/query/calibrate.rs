@@ -206,8 +206,7 @@ impl<'a> Subject<'a> {
         let far = self.measure_scans(codes, every(&mut probes[..usual], FAR_QUERIES), true);
         let queries = self.sample.counts.iter().filter(|counts| **counts).count();
         let from = (queries, self.sample.from_user);
-        let mut calibration =
-            Calibration::new(from, measured.usual, scans.usual, far.usual);
+        let mut calibration = Calibration::new(from, measured.usual, scans.usual, far.usual);
         calibration.outside = self.zones(measured.outside, scans.outside);
         calibration
     }
@@ -283,12 +282,7 @@ impl<'a> Subject<'a> {
     }
 
     /// Scans all codes for some queries, or the codes of what is not near the query.
-    fn measure_scans(
-        &self,
-        codes: &FieldCodes,
-        mut probes: Vec<&mut Probe>,
-        far: bool,
-    ) -> Points {
+    fn measure_scans(&self, codes: &FieldCodes, mut probes: Vec<&mut Probe>, far: bool) -> Points {
         let absent = self.reader.absent(self.field);
         let rows: Vec<u32> = (0..self.reader.rows())
             .filter(|&row| !absent.is_some_and(|absent| absent.contains(row)))
@@ -322,19 +316,20 @@ impl<'a> Subject<'a> {
         cost: f32,
         measured: &[(usize, Recalls)],
     ) -> Points {
-        let point = |(at, &(k, rerank)): (usize, &(usize, usize)), of: &[(usize, &Recalls)], all| {
-            let measured = |&(query, recalls): &(usize, &Recalls)| Measured {
-                recall: recalls[at],
-                groups: self.sample.groups[query],
-                counts: all || self.sample.counts[query],
+        let point =
+            |(at, &(k, rerank)): (usize, &(usize, usize)), of: &[(usize, &Recalls)], all| {
+                let measured = |&(query, recalls): &(usize, &Recalls)| Measured {
+                    recall: recalls[at],
+                    groups: self.sample.groups[query],
+                    counts: all || self.sample.counts[query],
+                };
+                let found: Vec<Measured> = of.iter().map(measured).collect();
+                let Summary { recall, error, worst, expected } = Summary::of(&found, k);
+                let worst = if all { 1.0 } else { worst };
+                let cost = cost + rerank as f32 * SCATTERED * rerank_bytes(codes);
+                let depth = Depth { window, rerank };
+                CalibrationPoint { k, depth, recall, error, worst, expected, cost }
             };
-            let found: Vec<Measured> = of.iter().map(measured).collect();
-            let Summary { recall, error, worst, expected } = Summary::of(&found, k);
-            let worst = if all { 1.0 } else { worst };
-            let cost = cost + rerank as f32 * SCATTERED * rerank_bytes(codes);
-            let depth = Depth { window, rerank };
-            CalibrationPoint { k, depth, recall, error, worst, expected, cost }
-        };
         let of = |wanted: &dyn Fn(usize) -> bool| -> Vec<(usize, &Recalls)> {
             let of = measured.iter().filter(|(query, _)| wanted(*query));
             of.map(|(query, recalls)| (*query, recalls)).collect()
@@ -453,7 +448,12 @@ fn every(probes: &mut [Probe], count: usize) -> Vec<&mut Probe> {
     let total = probes.len();
     let count = count.min(total).max(1);
     let chosen = |index: &usize| (index + 1) * count / total > index * count / total;
-    probes.iter_mut().enumerate().filter(|(index, _)| chosen(index)).map(|(_, probe)| probe).collect()
+    probes
+        .iter_mut()
+        .enumerate()
+        .filter(|(index, _)| chosen(index))
+        .map(|(_, probe)| probe)
+        .collect()
 }
 
 /// The k and re-ranking budgets that are measured.
@@ -489,11 +489,7 @@ fn rerank_bytes(codes: &FieldCodes) -> f32 {
 
 /// The share of k that is found: of the candidates of the first `rerank` different scores the k best
 /// by the scores that queries show, those that are at least as good as the exact k-th.
-fn recall(
-    ranked: &[(usize, Score, Score)],
-    (k, rerank): (usize, usize),
-    nearest: &Nearest,
-) -> f32 {
+fn recall(ranked: &[(usize, Score, Score)], (k, rerank): (usize, usize), nearest: &Nearest) -> f32 {
     let wanted = k.min(nearest.scores.len());
     if wanted == 0 {
         return 1.0;

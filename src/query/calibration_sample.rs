@@ -76,11 +76,14 @@ impl CalibrationSample {
         };
         let mut vectors: Vec<Vector> = Vec::new();
         let sources = [(&known.given, true), (&known.recent, false)];
-        let sources = sources.into_iter().filter_map(|(queries, given)| Some((queries.as_ref()?, given)));
+        let sources =
+            sources.into_iter().filter_map(|(queries, given)| Some((queries.as_ref()?, given)));
         for (queries, given) in sources.clone() {
             let usable: Vec<usize> =
                 (0..queries.len()).filter(|&query| !given || is_held_out(query)).collect();
-            for chosen in stratified(usable.len() as u64, most / sources.clone().count() as u64, SEED) {
+            for chosen in
+                stratified(usable.len() as u64, most / sources.clone().count() as u64, SEED)
+            {
                 let values = queries.get(usable[chosen as usize], field.dimension).to_vec();
                 vectors.push(match field.kind {
                     VectorKind::Single => values.into(),
@@ -115,10 +118,12 @@ impl CalibrationSample {
             vectors.extend(far_query(field, &vector, other.as_ref(), number)?);
             sample.hidden.resize(vectors.len(), None);
         }
-        sample.counts = (0..vectors.len()).map(|query| query < queries || !enough && query < sample.far)
+        sample.counts = (0..vectors.len())
+            .map(|query| query < queries || !enough && query < sample.far)
             .collect();
         let levels = GROUPS.map(|groups| group(&vectors, queries, groups));
-        sample.groups = (0..vectors.len()).map(|query| levels.each_ref().map(|l| l[query])).collect();
+        sample.groups =
+            (0..vectors.len()).map(|query| levels.each_ref().map(|l| l[query])).collect();
         let request = |vector: Vector| QueryRequest {
             query: Query::Vector(vector),
             ..QueryRequest::new(name, Vec::new())

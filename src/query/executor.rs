@@ -22,7 +22,7 @@ use super::top_k::{Bar, Candidate, TopK};
 use super::view_filter::{self, runs};
 use super::way::Way;
 use crate::error::{Error, Result};
-use crate::model::{CollectionConfig, Score, check_range, limits};
+use crate::model::{CollectionConfig, Score};
 use crate::quantization::PrimaryQuery;
 use crate::segment::{FieldCodes, Location, Snapshot, View};
 
@@ -59,34 +59,35 @@ impl Task<'_> {
 /// Is told the field and the vectors of each query that is answered by codes.
 pub(crate) type Note<'n> = &'n dyn Fn(usize, &[f32]);
 
-/// Answers queries from a snapshot, in their order. Scans, and searches of several indexes, run on
+/// Answers queries from a snapshot, in their order; if they are part of a batch, `first` is the
+/// place of the first one in it. Scans, and searches of several indexes, run on
 /// the pool; a single search of an index on the thread of the caller.
 ///
 /// # Errors
-/// [`Error::Invalid`] or [`Error::PointNotFound`] for the first refused query, as `queries[i]` if
-/// there are several; [`Error::DeadlineExceeded`].
+/// [`Error::Invalid`] or [`Error::PointNotFound`] for the first refused query, as `queries[i]` of a
+/// batch; [`Error::DeadlineExceeded`].
 pub(crate) fn execute(
     snapshot: &Snapshot,
     config: &CollectionConfig,
     (requests, note): (&[QueryRequest], Note<'_>),
     deadline: Deadline,
     pool: &ThreadPool,
+    first: Option<usize>,
 ) -> Result<Vec<QueryResponse>> {
-    check_range("queries", 1, limits::MAX_BATCH_QUERIES, requests.len())?;
     let blocks: Vec<Option<Vec<QueryRequest>>> = requests.iter().map(paging::blocks).collect();
     if blocks.iter().all(Option::is_none) {
-        return execute_all(snapshot, config, (requests, note), deadline, pool);
+        return execute_all(snapshot, config, (requests, note), deadline, pool, first);
     }
     let mut answers = Vec::with_capacity(requests.len());
     for (index, (request, blocks)) in requests.iter().zip(blocks).enumerate() {
         let blocks = blocks.unwrap_or_else(|| vec![request.clone()]);
         let paged = blocks.len() > 1;
         // What is wrong with a request is said of it, not of a block.
-        Plan::new(snapshot, config, request).map_err(|error| match requests.len() {
-            1 => error,
-            _ => error.within(format!("queries[{index}]")),
+        Plan::new(snapshot, config, request).map_err(|error| match first {
+            None if requests.len() == 1 => error,
+            _ => error.within(format!("queries[{}]", first.unwrap_or(0) + index)),
         })?;
-        let mut found = execute_all(snapshot, config, (&blocks, note), deadline, pool)?;
+        let mut found = execute_all(snapshot, config, (&blocks, note), deadline, pool, first)?;
         let answer = if paged { paging::page(request, found) } else { found.pop() };
         answers.push(answer.ok_or_else(|| Error::Internal("a page has no answer".into()))?);
     }
@@ -100,14 +101,16 @@ fn execute_all(
     (requests, note): (&[QueryRequest], Note<'_>),
     deadline: Deadline,
     pool: &ThreadPool,
+    first: Option<usize>,
 ) -> Result<Vec<QueryResponse>> {
     let plan = |request| Plan::new(snapshot, config, request);
-    let mut plans: Vec<Plan<'_>> = match requests {
-        [request] => vec![plan(request)?],
+    let mut plans: Vec<Plan<'_>> = match (requests, first) {
+        ([request], None) => vec![plan(request)?],
         _ => {
+            let first = first.unwrap_or(0);
             let plans: Vec<_> = pool.install(|| requests.par_iter().map(plan).collect());
             let named = |(index, plan): (usize, Result<_>)| {
-                plan.map_err(|error: Error| error.within(format!("queries[{index}]")))
+                plan.map_err(|error: Error| error.within(format!("queries[{}]", first + index)))
             };
             plans.into_iter().enumerate().map(named).collect::<Result<_>>()?
         }

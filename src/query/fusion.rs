@@ -5,10 +5,10 @@
 
 use std::collections::HashMap;
 
+use super::pieces::Ground;
 use super::request::{Explanation, Hit, QueryRequest, QueryResponse};
-use crate::error::{Error, Result};
-use crate::model::{CollectionConfig, Include, InvalidInput, PointId, Score, check_range, limits};
-use crate::segment::Snapshot;
+use crate::error::Result;
+use crate::model::{Include, InvalidInput, Point, PointId, Score, check_range, limits};
 
 /// The `k` of the paper, which found it good for many collections.
 const DEFAULT_K: f32 = 60.0;
@@ -153,13 +153,12 @@ pub struct FusionResponse {
     pub explanations: Vec<Explanation>,
 }
 
-/// Fuses the rankings of queries, which `execute` answers as a batch from this snapshot.
+/// Fuses the rankings of queries, which `execute` answers as a batch from the same ground.
 ///
 /// # Errors
 /// [`Error::Invalid`], or as `execute`.
 pub(crate) fn fuse(
-    snapshot: &Snapshot,
-    config: &CollectionConfig,
+    ground: &Ground<'_>,
     request: &FusionRequest,
     execute: impl FnOnce(&[QueryRequest]) -> Result<Vec<QueryResponse>>,
 ) -> Result<FusionResponse> {
@@ -176,15 +175,12 @@ pub(crate) fn fuse(
     fused.sort_unstable_by(|(a, left), (b, right)| right.cmp(left).then_with(|| a.cmp(b)));
     let wanted = fused.into_iter().skip(request.offset).take(request.limit);
     let hit = |(id, score): (&PointId, Score)| {
-        let location = snapshot.find(id)?.ok_or_else(|| {
-            Error::Internal(format!("point {id} was found and is not in the snapshot"))
-        })?;
-        let point = snapshot.point(location, config.fields.keys(), request.include)?;
+        let point = ground.fetch(Point::new(id.clone()), request.include)?;
         Ok(Hit { score: score.0, point })
     };
     let hits = wanted.map(hit).collect::<Result<_>>()?;
     let explanations = answers.iter().filter_map(|answer| answer.explanation.clone()).collect();
-    Ok(FusionResponse { hits, sequence: snapshot.sequence, explanations })
+    Ok(FusionResponse { hits, sequence: ground.snapshot.sequence, explanations })
 }
 
 /// The fused score of each point that a query of some weight has found.

@@ -12,6 +12,7 @@ mod examples;
 mod executor;
 mod fusion;
 mod paging;
+mod pieces;
 mod plan;
 mod request;
 mod rescore;
@@ -26,9 +27,10 @@ mod way;
 pub(crate) use calibrate::Subject;
 pub(crate) use calibration_sample::{CalibrationSample, KnownQueries};
 pub use deadline::Deadline;
-pub(crate) use executor::execute;
+pub(crate) use executor::Note;
 pub(crate) use fusion::fuse;
 pub use fusion::{FusionRequest, FusionResponse};
+pub(crate) use pieces::Ground;
 pub use request::{
     Explanation, Hit, Query, QueryParams, QueryRequest, QueryResponse, Rescore, Stage,
 };

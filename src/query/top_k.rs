@@ -172,9 +172,8 @@ impl<'s> TopK<'s> {
         };
         if different(&self.candidates[..self.limit]) < self.limit {
             // Ties: the best different scores reach further.
-            self.candidates.sort_unstable_by(|a, b| {
-                better(a, b).then_with(|| a.location.cmp(&b.location))
-            });
+            self.candidates
+                .sort_unstable_by(|a, b| better(a, b).then_with(|| a.location.cmp(&b.location)));
         }
         let mut last = self.limit - 1;
         let mut missing = self.limit - different(&self.candidates[..self.limit]);
@@ -188,9 +187,8 @@ impl<'s> TopK<'s> {
         }
         self.candidates.retain(|candidate| candidate.score >= worst);
         if self.candidates.len() > self.limit + MOST_TIED {
-            self.candidates.sort_unstable_by(|a, b| {
-                better(a, b).then_with(|| a.location.cmp(&b.location))
-            });
+            self.candidates
+                .sort_unstable_by(|a, b| better(a, b).then_with(|| a.location.cmp(&b.location)));
             self.candidates.truncate(self.limit + MOST_TIED);
         }
         self.room = (2 * self.limit).max(2 * self.candidates.len());

@@ -243,7 +243,8 @@ impl<'a> Case<'a> {
         let kept = kept.map(|recall| recall[1]).reduce(f32::min);
         let (hits, budget) = TRAINED_RERANK;
         let trained = (report.trained_rows as u64).max(1);
-        let growth = (self.rows as f64 / trained as f64).max(1.0) * (self.hits as f64 / hits as f64);
+        let growth =
+            (self.rows as f64 / trained as f64).max(1.0) * (self.hits as f64 / hits as f64);
         let scaled = (budget as f64 * growth.max(1.0)).ceil() as usize;
         let (by_default, for_target) = MOST_UNMEASURED;
         let budget = self.default_rerank().max(scaled.min(by_default));

@@ -7,7 +7,9 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use lanner_storage::{Directory, FileEntry, SectionWriter, SegmentEntry};
+use lanner_storage::{
+    Directory, FileEntry, SectionFile, SectionWriter, SegmentEntry, write_folder,
+};
 use roaring::RoaringBitmap;
 
 use super::codes::write_codes;
@@ -103,12 +105,12 @@ impl BuildPlan<'_> {
 ///
 /// # Errors
 /// If a source is damaged or a file cannot be written, and [`Error::Closing`] if it was
-/// cancelled; leftovers are in `<folder>.tmp`.
+/// cancelled; nothing is left then.
 pub fn build_segment(plan: &BuildPlan<'_>, sources: &[BuildSource]) -> Result<SegmentEntry> {
     let rows: u64 = sources.iter().map(BuildSource::live_rows).sum();
     let rows = u32::try_from(rows)
         .map_err(|_| Error::Internal(format!("a segment cannot hold {rows} rows")))?;
-    let files = write_folder(plan.directory, plan.folder, |temporary| {
+    write_folder(plan.directory, plan.folder, |temporary| -> Result<_> {
         let mut files = vec![write_points(plan.directory, temporary, sources)?];
         if !plan.config.payload.is_empty() {
             files.push(write_payload_index(plan, temporary, sources)?);
@@ -121,24 +123,32 @@ pub fn build_segment(plan: &BuildPlan<'_>, sources: &[BuildSource]) -> Result<Se
                 files.extend(write_codes(plan, temporary, (index, field), trained, sources)?);
             }
         }
-        Ok(files)
-    })?;
-    Ok(SegmentEntry { number: plan.number, rows, files })
+        let entry = SegmentEntry { number: plan.number, rows, files };
+        write_entry(plan.directory, temporary, &entry)?;
+        Ok(entry)
+    })
 }
 
-/// Writes files into a temporary folder, and makes them durable under the name of `folder`.
-pub(crate) fn write_folder<T>(
-    directory: &dyn Directory,
-    folder: &str,
-    write: impl FnOnce(&str) -> Result<T>,
-) -> Result<T> {
-    let temporary = format!("{folder}.tmp");
-    directory.remove_folder(&temporary)?;
-    directory.create_folder(&temporary)?;
-    let written = write(&temporary)?;
-    directory.sync_folder(&temporary)?;
-    directory.rename(&temporary, folder)?;
-    Ok(written)
+/// Writes the copy of the manifest's entry that a repair reads if there is no manifest.
+fn write_entry(directory: &dyn Directory, folder: &str, entry: &SegmentEntry) -> Result<()> {
+    let path = format!("{folder}/{}", sections::ENTRY_FILE);
+    let mut writer = SectionWriter::create(directory, &path)?;
+    let json = serde_json::to_vec(entry)
+        .map_err(|error| Error::Internal(format!("cannot encode a segment: {error}")))?;
+    writer.write_section(sections::ENTRY, &json)?;
+    writer.finish()?;
+    Ok(())
+}
+
+/// Reads the copy of the manifest's entry in the folder of a segment.
+///
+/// # Errors
+/// If the file is missing or damaged.
+pub(crate) fn read_entry(directory: &dyn Directory, folder: &str) -> Result<SegmentEntry> {
+    let file = SectionFile::open(directory, &format!("{folder}/{}", sections::ENTRY_FILE))?;
+    file.verify()?;
+    serde_json::from_slice(file.section(sections::ENTRY)?)
+        .map_err(|error| file.corrupted(sections::ENTRY, error.to_string()).into())
 }
 
 /// Finishes a file and says what the manifest has to know about it.

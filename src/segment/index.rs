@@ -4,10 +4,12 @@
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
-use lanner_storage::{Directory, FileEntry, IndexEntry, SectionFile, SectionWriter, StorageError};
+use lanner_storage::{
+    Directory, FileEntry, IndexEntry, SectionFile, SectionWriter, StorageError, write_folder,
+};
 use serde::{Deserialize, Serialize};
 
-use super::builder::{finish, write_folder};
+use super::builder::finish;
 use super::codes::FieldCodes;
 use super::memory::place;
 use super::{FileMemory, FileRole, SegmentFile, sealed, sections};
@@ -139,6 +141,11 @@ impl FieldIndex {
         self.file.damage(go_on)
     }
 
+    /// As [`super::SegmentReader::check_pages`].
+    pub(super) fn check_pages(&self) -> Result<(), StorageError> {
+        self.file.check_pages()
+    }
+
     /// Its number, which names its folder.
     pub fn number(&self) -> u64 {
         self.number
@@ -226,7 +233,11 @@ impl FieldCodes {
     }
 }
 
-fn read_calibration(directory: &dyn Directory, path: &str, entry: &FileEntry) -> Result<Calibration> {
+fn read_calibration(
+    directory: &dyn Directory,
+    path: &str,
+    entry: &FileEntry,
+) -> Result<Calibration> {
     let file = SectionFile::open_expecting(directory, path, &entry.summary())?;
     file.verify()?;
     let read = serde_json::from_slice(file.section(sections::CALIBRATION)?);
@@ -242,7 +253,7 @@ pub fn write_calibration(
     folder: &str,
     calibration: &Calibration,
 ) -> Result<FileEntry> {
-    write_folder(directory, folder, |temporary| {
+    write_folder(directory, folder, |temporary| -> Result<_> {
         let name = sections::CALIBRATION_FILE.to_owned();
         let mut writer = SectionWriter::create(directory, &format!("{temporary}/{name}"))?;
         let json = serde_json::to_vec(calibration)
@@ -263,7 +274,7 @@ pub fn write_index(
     report: &IndexReport,
     memory: Memory,
 ) -> Result<FileEntry> {
-    write_folder(directory, folder, |temporary| {
+    write_folder(directory, folder, |temporary| -> Result<_> {
         let name = sections::INDEX_FILE.to_owned();
         let mut writer = SectionWriter::create(directory, &format!("{temporary}/{name}"))?;
         if memory == Memory::Cold {

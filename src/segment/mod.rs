@@ -20,7 +20,7 @@ mod snapshot;
 use std::ops::Range;
 
 pub use builder::{BuildPlan, BuildSource, build_segment};
-pub(crate) use builder::{finish, write_folder};
+pub(crate) use builder::{finish, read_entry};
 pub use codes::{CodedSample, FieldCodes, FieldEncoder, TokenStore, sample_vectors};
 pub use index::{FieldIndex, IndexReport, write_calibration, write_index};
 pub use memory::{FileMemory, FileRole};
@@ -134,6 +134,23 @@ pub trait SegmentReader: Send + Sync {
     /// vectors were dropped. `None` if it is not known.
     fn kept(&self, _field: usize, _hits: usize) -> Option<f32> {
         Some(1.0)
+    }
+
+    /// Compares what [`Self::vector`] reads of a row with its checksums, those of a block once.
+    ///
+    /// # Errors
+    /// [`lanner_storage::StorageError::Corrupted`] naming file, section and block.
+    fn check_vector(&self, _field: usize, _row: u32) -> Result<()> {
+        Ok(())
+    }
+
+    /// Whether everything that was read so far could be read. Whoever has read asks afterwards:
+    /// what the disk could not read looks like zeros.
+    ///
+    /// # Errors
+    /// [`lanner_storage::StorageError::Io`] naming the file of which a page is lost.
+    fn check_pages(&self) -> Result<()> {
+        Ok(())
     }
 
     /// The vector of a row, widened to f32; `None` where the point has none.

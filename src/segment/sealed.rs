@@ -261,9 +261,12 @@ impl SealedSegment {
         check_offsets(&self.points, sections::PAYLOAD_OFFSETS, rows, end)
     }
 
-    fn text(&self, section: &str, range: Range<u64>) -> Result<&str> {
-        let bytes = &self.points.section(section)?[range.start as usize..range.end as usize];
-        std::str::from_utf8(bytes).map_err(|_| corrupted(&self.points, section, "not UTF-8"))
+    /// A text of an id: opening has checked the section.
+    fn id_text(&self, range: Range<u64>) -> Result<&str> {
+        let section = self.points.section(sections::ID_TEXTS)?;
+        let bytes = &section[range.start as usize..range.end as usize];
+        std::str::from_utf8(bytes)
+            .map_err(|_| corrupted(&self.points, sections::ID_TEXTS, "not UTF-8"))
     }
 }
 
@@ -343,6 +346,14 @@ impl SealedField {
         }
     }
 
+    /// The first vector of a row, if the vectors are there.
+    fn first_vector(&self, row: u32) -> u64 {
+        match self.view().and_then(|view| view.offsets) {
+            Some(offsets) => offsets.get(row as usize).copied().unwrap_or(u64::MAX),
+            None => u64::from(row),
+        }
+    }
+
     fn elements(&self) -> Option<ElementsRef<'_>> {
         let bytes = self.file.section(sections::VECTORS).ok()?;
         ElementsRef::from_bytes(self.settings.element, bytes)
@@ -370,10 +381,13 @@ impl SegmentReader for SealedSegment {
     fn find(&self, id: &PointId) -> Result<Option<u32>> {
         let order = slice::<u32>(&self.points, sections::ID_ORDER, None)?;
         let position = self.first_not_before(order, id, Ordering::is_lt)?;
-        match order.get(position) {
-            Some(&row) if self.id_ref(row)? == id.as_ref() => Ok(Some(row)),
-            _ => Ok(None),
-        }
+        let found = match order.get(position) {
+            Some(&row) if self.id_ref(row)? == id.as_ref() => Some(row),
+            _ => None,
+        };
+        // An id that could not be read is not one that is missing.
+        self.points.check_pages()?;
+        Ok(found)
     }
 
     fn page(
@@ -397,7 +411,10 @@ impl SegmentReader for SealedSegment {
         if range.is_empty() {
             return Ok(None);
         }
-        let text = self.text(sections::PAYLOADS, range)?;
+        let bytes =
+            self.points.checked(sections::PAYLOADS, range.start as usize..range.end as usize)?;
+        let text = std::str::from_utf8(bytes)
+            .map_err(|_| corrupted(&self.points, sections::PAYLOADS, "not UTF-8"))?;
         let sound = |text| serde_json::from_str::<IgnoredAny>(text).is_ok();
         if !text.starts_with('{') || !sound(text) {
             return Err(corrupted(&self.points, sections::PAYLOADS, "not a JSON object"));
@@ -446,11 +463,7 @@ impl SegmentReader for SealedSegment {
             return codes.read_ahead(rows);
         }
         let vector_bytes = (field.settings.dimension * field.settings.element.size_bytes()) as u64;
-        let first_vector = |row: u32| match field.view().and_then(|view| view.offsets) {
-            Some(offsets) => offsets.get(row as usize).copied().unwrap_or(u64::MAX),
-            None => u64::from(row),
-        };
-        let at = |row| first_vector(row).saturating_mul(vector_bytes);
+        let at = |row| field.first_vector(row).saturating_mul(vector_bytes);
         // A hint, see `memory`.
         let _ =
             field.file.advise_range(sections::VECTORS, at(rows.start)..at(rows.end), Access::Soon);
@@ -475,6 +488,23 @@ impl SegmentReader for SealedSegment {
                 visit(row, view.row(row as usize));
             }
         }
+    }
+
+    fn check_pages(&self) -> Result<()> {
+        self.open_files().try_for_each(SectionFile::check_pages)?;
+        let mut indexes = self.fields.iter().filter_map(|field| field.index.get());
+        Ok(indexes.try_for_each(FieldIndex::check_pages)?)
+    }
+
+    fn check_vector(&self, field: usize, row: u32) -> Result<()> {
+        let field = &self.fields[field];
+        if let Some(codes) = field.codes.as_ref().filter(|_| !field.has_raw()) {
+            return codes.check(row);
+        }
+        let vector_bytes = field.settings.dimension * field.settings.element.size_bytes();
+        let at = |row| (field.first_vector(row) as usize).saturating_mul(vector_bytes);
+        field.file.checked(sections::VECTORS, at(row)..at(row + 1))?;
+        Ok(())
     }
 
     fn vector_bytes(&self, field: usize) -> u64 {
@@ -525,7 +555,7 @@ impl SealedSegment {
         }
         let offsets = slice::<u64>(&self.points, sections::ID_TEXT_OFFSETS, None)?;
         let range = offsets[number as usize]..offsets[number as usize + 1];
-        self.text(sections::ID_TEXTS, range).map(PointIdRef::Text)
+        self.id_text(range).map(PointIdRef::Text)
     }
 
     /// Binary search in the order of ids: the first position for which `before(id there, id)`

@@ -53,6 +53,11 @@ pub const KEPT: &str = "kept";
 /// Multi fields: u64 a row and one more, the first vector of each row in [`SECONDARY`].
 pub const TOKEN_OFFSETS: &str = "token_offsets";
 
+/// The file with a copy of what the manifest says of the segment.
+pub const ENTRY_FILE: &str = "entry.sec";
+/// That, as JSON.
+pub const ENTRY: &str = "entry";
+
 /// The file of an index.
 pub const INDEX_FILE: &str = "index.sec";
 /// What the index is, and its calibration, as JSON.

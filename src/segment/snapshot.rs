@@ -48,6 +48,25 @@ impl Snapshot {
         self.views.iter().map(View::live_rows).sum()
     }
 
+    /// Whether everything that was read so far could be read; asked after an answer was made.
+    ///
+    /// # Errors
+    /// What `read` makes of the points, if all that it read could be read: what could not may have
+    /// led to any result or error.
+    ///
+    /// # Errors
+    /// As [`Self::check_pages`], and those of `read`.
+    pub fn whole<T>(&self, read: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
+        let read = read(self);
+        self.check_pages()?;
+        read
+    }
+
+    /// As [`SegmentReader::check_pages`].
+    pub fn check_pages(&self) -> Result<()> {
+        self.views.iter().try_for_each(|view| view.reader.check_pages())
+    }
+
     /// The live rows of each view that match a condition, which was resolved for this collection.
     ///
     /// # Errors
@@ -132,6 +151,7 @@ impl Snapshot {
         }
         if include.vectors {
             for (index, name) in fields.enumerate() {
+                reader.check_vector(index, location.row)?;
                 if let Some(vector) = reader.vector(index, location.row) {
                     point.vectors.insert(name.clone(), vector);
                     if !reader.has_raw(index) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use super::convert::{from_model, to_model};
+use super::door::Caller;
 use super::proto::collection_service_server::CollectionService;
 use super::proto::{
     CollectionSummary, CreateCollectionRequest, CreateCollectionResponse, DeleteCollectionRequest,
@@ -14,7 +15,7 @@ use super::proto::{
     TrainCollectionResponse, VerifyCollectionRequest, VerifyCollectionResponse,
 };
 use super::{blocking, on_collection};
-use crate::Database;
+use crate::{Collection, Database, TrainingQueries, VectorField};
 
 /// The service on a database.
 pub struct Collections(pub Arc<Database>);
@@ -25,7 +26,9 @@ impl CollectionService for Collections {
         &self,
         request: Request<CreateCollectionRequest>,
     ) -> Result<Response<CreateCollectionResponse>, Status> {
+        let caller = Caller::of(&request)?;
         let (database, request) = (self.0.clone(), request.into_inner());
+        caller.access().check_collection(&request.name)?;
         blocking(move || {
             let config = to_model::config(request.config)?;
             let queries = to_model::training_queries(request.training_queries)?;
@@ -39,21 +42,26 @@ impl CollectionService for Collections {
         &self,
         request: Request<GetCollectionRequest>,
     ) -> Result<Response<GetCollectionResponse>, Status> {
+        let caller = Caller::of(&request)?;
         let name = request.into_inner().name;
-        let info = on_collection(&self.0, name, |collection| Ok(collection.info())).await?;
+        let info =
+            on_collection(&self.0, &caller, name, |collection| Ok(collection.info())).await?;
         let collection = Some(from_model::info(&info));
         Ok(Response::new(GetCollectionResponse { collection }))
     }
 
     async fn list_collections(
         &self,
-        _request: Request<ListCollectionsRequest>,
+        request: Request<ListCollectionsRequest>,
     ) -> Result<Response<ListCollectionsResponse>, Status> {
+        let caller = Caller::of(&request)?;
         let summary = |(name, found): (String, crate::Result<crate::Collection>)| match found {
             Ok(collection) => CollectionSummary { name, points: collection.count(), error: None },
             Err(error) => CollectionSummary { name, points: 0, error: Some(error.to_string()) },
         };
-        let collections = self.0.collections().into_iter().map(summary).collect();
+        let collections = self.0.collections().into_iter();
+        let reached = collections.filter(|(name, _)| caller.access().reaches(name));
+        let collections = reached.map(summary).collect();
         Ok(Response::new(ListCollectionsResponse { collections }))
     }
 
@@ -61,7 +69,9 @@ impl CollectionService for Collections {
         &self,
         request: Request<DeleteCollectionRequest>,
     ) -> Result<Response<DeleteCollectionResponse>, Status> {
+        let caller = Caller::of(&request)?;
         let (database, name) = (self.0.clone(), request.into_inner().name);
+        caller.access().check_collection(&name)?;
         blocking(move || database.delete_collection(&name)).await?;
         Ok(Response::new(DeleteCollectionResponse {}))
     }
@@ -70,8 +80,9 @@ impl CollectionService for Collections {
         &self,
         request: Request<FlushCollectionRequest>,
     ) -> Result<Response<FlushCollectionResponse>, Status> {
+        let caller = Caller::of(&request)?;
         let name = request.into_inner().name;
-        on_collection(&self.0, name, |collection| collection.flush()).await?;
+        on_collection(&self.0, &caller, name, |collection| collection.flush()).await?;
         Ok(Response::new(FlushCollectionResponse {}))
     }
 
@@ -79,8 +90,9 @@ impl CollectionService for Collections {
         &self,
         request: Request<OptimizeCollectionRequest>,
     ) -> Result<Response<OptimizeCollectionResponse>, Status> {
+        let caller = Caller::of(&request)?;
         let name = request.into_inner().name;
-        on_collection(&self.0, name, |collection| collection.optimize()).await?;
+        on_collection(&self.0, &caller, name, |collection| collection.optimize()).await?;
         Ok(Response::new(OptimizeCollectionResponse {}))
     }
 
@@ -88,11 +100,18 @@ impl CollectionService for Collections {
         &self,
         request: Request<TrainCollectionRequest>,
     ) -> Result<Response<TrainCollectionResponse>, Status> {
+        let caller = Caller::of(&request)?;
         let TrainCollectionRequest { name, field, queries } = request.into_inner();
-        on_collection(&self.0, name, move |collection| {
+        let work = caller.work().clone();
+        on_collection(&self.0, &caller, name, move |collection| {
             let Some(queries) = queries else { return collection.train_on_recent(&field) };
             let queries = to_model::training_queries([(field.clone(), queries)])?;
-            queries.into_values().try_for_each(|queries| collection.train(&field, queries))
+            for queries in queries.into_values() {
+                let _held = work
+                    .reserve("training queries", training_bytes(&collection, &field, &queries))?;
+                collection.train(&field, queries)?;
+            }
+            Ok(())
         })
         .await?;
         Ok(Response::new(TrainCollectionResponse {}))
@@ -102,9 +121,19 @@ impl CollectionService for Collections {
         &self,
         request: Request<VerifyCollectionRequest>,
     ) -> Result<Response<VerifyCollectionResponse>, Status> {
+        let caller = Caller::of(&request)?;
         let name = request.into_inner().name;
-        let damage = on_collection(&self.0, name, |collection| Ok(collection.verify(|_| {})));
+        let damage =
+            on_collection(&self.0, &caller, name, |collection| Ok(collection.verify(|_| {})));
         let damage = damage.await?.iter().map(ToString::to_string).collect();
         Ok(Response::new(VerifyCollectionResponse { damage }))
     }
+}
+
+/// Bytes that queries take while a field is trained on them: they themselves, scaled, and their
+/// encodings.
+fn training_bytes(collection: &Collection, field: &str, queries: &TrainingQueries) -> u64 {
+    let encoded = collection.config().fields.get(field).map_or(0, VectorField::coded_dimension);
+    let floats = 2 * queries.vectors().values().len() + queries.len().saturating_mul(encoded);
+    4 * floats as u64
 }

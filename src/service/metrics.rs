@@ -1,27 +1,10 @@
-//! `GET /metrics`: what the server does, in the text format of Prometheus (version 0.0.4), on the
-//! port of the service.
+//! What the server does, in the text format of Prometheus (version 0.0.4).
 
 use std::fmt::Write;
-use std::sync::Arc;
 
-use axum::http::header::CONTENT_TYPE;
-use axum::response::IntoResponse;
-use axum::routing::get;
-
+use super::door::Rules;
 use crate::collection::{CollectionInfo, QueryStatistics};
 use crate::{Collection, Database, IndexStatus};
-
-/// The route, for the router of the services.
-pub fn route(router: axum::Router, database: Arc<Database>) -> axum::Router {
-    router.route("/metrics", get(move || metrics(database.clone())))
-}
-
-async fn metrics(database: Arc<Database>) -> axum::response::Response {
-    match super::blocking(move || Ok(text(&database))).await {
-        Ok(text) => ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),
-        Err(status) => status.into_http(),
-    }
-}
 
 /// A metric of each collection.
 struct Metric {
@@ -32,7 +15,7 @@ struct Metric {
     samples: fn(&CollectionInfo, &QueryStatistics) -> Vec<(&'static str, f64)>,
 }
 
-const METRICS: [Metric; 7] = [
+const METRICS: [Metric; 8] = [
     Metric {
         name: "lanner_points",
         kind: "gauge",
@@ -50,7 +33,18 @@ const METRICS: [Metric; 7] = [
         kind: "gauge",
         help: "Bytes of all segments, on disk and in memory, without indexes.",
         samples: |info, _| {
-            vec![("", info.segments.iter().map(|segment| segment.size_bytes as f64).sum())]
+            let bytes: u64 = info.segments.iter().map(|segment| segment.size_bytes).sum();
+            vec![("", bytes as f64)]
+        },
+    },
+    Metric {
+        name: "lanner_unsealed_bytes",
+        kind: "gauge",
+        help: "Bytes of points that are in memory and in the journal, and not sealed yet.",
+        samples: |info, _| {
+            let unsealed = info.segments.iter().filter(|segment| segment.number.is_none());
+            let bytes: u64 = unsealed.map(|segment| segment.size_bytes).sum();
+            vec![("", bytes as f64)]
         },
     },
     Metric {
@@ -66,7 +60,7 @@ const METRICS: [Metric; 7] = [
     Metric {
         name: "lanner_background_errors",
         kind: "gauge",
-        help: "1 if background work failed or a segment is damaged, and 0 otherwise.",
+        help: "1 if background work failed, a segment is damaged, or nothing can be written; else 0.",
         samples: |info, _| vec![("", f64::from(u8::from(info.background_error.is_some())))],
     },
     Metric {
@@ -85,20 +79,59 @@ const METRICS: [Metric; 7] = [
     },
 ];
 
-fn text(database: &Database) -> String {
+/// All metrics.
+pub fn text(database: &Database, rules: &Rules) -> String {
+    let mut text = String::new();
+    write_collections(database, &mut text);
+    rules.traffic.write(&mut text);
+    write_server(rules, &mut text);
+    text
+}
+
+fn write_collections(database: &Database, text: &mut String) {
     let opened = database.collections().into_iter().filter_map(|(_, opened)| opened.ok());
     let read = |collection: Collection| (collection.info(), collection.statistics());
     let collections: Vec<(CollectionInfo, QueryStatistics)> = opened.map(read).collect();
-    let mut text = String::new();
     for Metric { name, kind, help, samples } in METRICS {
-        // Writing to a string does not fail.
-        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        write_head(text, name, kind, help);
         for (info, queries) in &collections {
             for (suffix, value) in samples(info, queries) {
-                // Names have no character that would have to be escaped.
+                // Names have no character that would have to be escaped, and writing to a string
+                // does not fail.
                 let _ = writeln!(text, "{name}{suffix}{{collection=\"{}\"}} {value}", info.name);
             }
         }
     }
-    text
+}
+
+fn write_server(rules: &Rules, text: &mut String) {
+    let name = "lanner_requests_in_progress";
+    write_head(text, name, "gauge", "Requests that were admitted and are not answered yet.");
+    let _ = writeln!(text, "{name} {}", rules.requests_in_progress());
+    let budgets = [("received", &rules.received), ("work", &rules.work)];
+    let (used, limit) = ("lanner_budget_used_bytes", "lanner_budget_limit_bytes");
+    write_head(text, used, "gauge", "Bytes of messages, and of candidates and answers.");
+    for (budget, memory) in budgets {
+        let _ = writeln!(text, "{used}{{budget=\"{budget}\"}} {}", memory.used());
+    }
+    write_head(text, limit, "gauge", "The most that they may be; requests beyond are refused.");
+    for (budget, memory) in budgets {
+        let _ = writeln!(text, "{limit}{{budget=\"{budget}\"}} {}", memory.limit());
+    }
+    if let Some(bytes) = resident_bytes() {
+        let name = "process_resident_memory_bytes";
+        write_head(text, name, "gauge", "Memory of the process, mapped files included.");
+        let _ = writeln!(text, "{name} {bytes}");
+    }
+}
+
+fn write_head(text: &mut String, name: &str, kind: &str, help: &str) {
+    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+}
+
+/// Where the system says it.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
 }

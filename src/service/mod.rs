@@ -1,25 +1,32 @@
 //! The gRPC service `lanner.v1`: a thin skin over the database.
 //!
+//! Every request comes by the `door`, which checks who and what it is, and `codec` reads it.
 //! `convert` turns messages into the engine's types and back, `status` turns its errors into gRPC
 //! codes, and `collections`, `points` and `query` are one service each. The engine is synchronous
 //! and its work is heavy, so every call runs off tokio's worker threads.
 
+mod codec;
 mod collections;
 pub(crate) mod compression;
 mod convert;
+mod door;
 mod encoding;
 mod filter;
 mod fusion;
 pub(crate) mod index;
 pub(crate) mod memory;
 mod metrics;
+mod plain;
 mod points;
 mod query;
 mod search;
 mod server;
+mod slow;
 mod status;
+mod traffic;
 
 pub use convert::{from_model, to_model};
+pub use door::{KeyError, KeyRing, NewKey, Role, ServerLimits, Tls, TlsError, TlsFiles};
 pub use server::{ServeError, ServerConfig, serve, shutdown_signal};
 
 /// Messages, clients and servers generated from `proto/lanner/v1`.
@@ -40,7 +47,11 @@ use std::sync::Arc;
 
 use tonic::Status;
 
+use self::door::Caller;
 use crate::{Collection, Database, Error};
+
+/// Times that a point of an answer is in memory: as a point, a message and bytes.
+const ANSWER_COPIES: u64 = 3;
 
 /// Runs engine work off tokio's worker threads.
 async fn blocking<T: Send + 'static>(
@@ -55,12 +66,14 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
-/// Runs engine work on a collection, off tokio's worker threads.
+/// Runs engine work on a collection that the caller reaches, off tokio's worker threads.
 async fn on_collection<T: Send + 'static>(
     database: &Arc<Database>,
+    caller: &Caller,
     name: String,
     work: impl FnOnce(Collection) -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Status> {
+    caller.access().check_collection(&name)?;
     let database = database.clone();
     blocking(move || work(database.collection(&name)?)).await
 }

@@ -6,7 +6,9 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::codec;
 use super::convert::{from_model, to_model};
+use super::door::Caller;
 use super::proto::point_service_server::PointService;
 use super::proto::{
     CountPointsRequest, CountPointsResponse, DeletePointsRequest, DeletePointsResponse,
@@ -14,7 +16,9 @@ use super::proto::{
     StreamUpsertPointsRequest, StreamUpsertPointsResponse, UpsertPointsRequest,
     UpsertPointsResponse,
 };
-use super::{blocking, on_collection, status};
+use super::search::count;
+use super::{ANSWER_COPIES, on_collection, status};
+use crate::collection::PageRoom;
 use crate::model::{InvalidInput, Problem};
 use crate::{Collection, Database};
 
@@ -23,10 +27,13 @@ const SCROLL_LIMIT: usize = 100;
 /// Answers of a stream that may wait for the client before the server stops reading.
 const STREAM_ANSWERS: usize = 4;
 
-/// The service on a database; `stopping` turns true when open streams should end.
+/// The service on a database.
 pub struct Points {
     pub database: Arc<Database>,
+    /// Turns true when open streams should end.
     pub stopping: watch::Receiver<bool>,
+    /// Size at which an answer ends, in bytes of its points.
+    pub page_bytes: u64,
 }
 
 #[tonic::async_trait]
@@ -35,8 +42,10 @@ impl PointService for Points {
         &self,
         request: Request<UpsertPointsRequest>,
     ) -> Result<Response<UpsertPointsResponse>, Status> {
+        let caller = Caller::of(&request)?;
         let UpsertPointsRequest { collection, points, durability } = request.into_inner();
-        let receipt = on_collection(&self.database, collection, move |collection| {
+        let _turn = caller.turn_to_write().await;
+        let receipt = on_collection(&self.database, &caller, collection, move |collection| {
             let durability = to_model::durability(durability)?;
             let mut builder = collection.batch();
             for (index, point) in points.into_iter().enumerate() {
@@ -56,15 +65,17 @@ impl PointService for Points {
         &self,
         request: Request<Streaming<StreamUpsertPointsRequest>>,
     ) -> Result<Response<Self::StreamUpsertPointsStream>, Status> {
+        let caller = Caller::of(&request)?;
         let (answers, stream) = mpsc::channel(STREAM_ANSWERS);
         let (database, stopping) = (self.database.clone(), self.stopping.clone());
-        tokio::spawn(async move {
-            let upsert = stream_upsert(&database, request.into_inner(), stopping, &answers);
+        let requests = request.into_inner();
+        tokio::spawn(codec::counted(caller.received().clone(), async move {
+            let upsert = stream_upsert(&database, &caller, requests, stopping, &answers);
             if let Err(status) = upsert.await {
                 // A client that is gone needs no answer.
                 let _ = answers.send(Err(status)).await;
             }
-        });
+        }));
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 
@@ -72,21 +83,25 @@ impl PointService for Points {
         &self,
         request: Request<GetPointsRequest>,
     ) -> Result<Response<GetPointsResponse>, Status> {
+        let caller = Caller::of(&request)?;
         let GetPointsRequest { collection, ids, include } = request.into_inner();
-        let points = on_collection(&self.database, collection, move |collection| {
-            collection.get(&to_model::point_ids(ids)?, to_model::include(include))
+        let room = self.room(&caller);
+        let found = on_collection(&self.database, &caller, collection, move |collection| {
+            collection.get_within(&to_model::point_ids(ids)?, to_model::include(include), &room)
         })
         .await?;
-        let points = points.iter().flatten().map(from_model::point).collect();
-        Ok(Response::new(GetPointsResponse { points }))
+        let points = found.points.iter().flatten().map(from_model::point).collect();
+        let next = found.next.map(count);
+        Ok(Response::new(GetPointsResponse { points, next }))
     }
 
     async fn delete_points(
         &self,
         request: Request<DeletePointsRequest>,
     ) -> Result<Response<DeletePointsResponse>, Status> {
+        let caller = Caller::of(&request)?;
         let DeletePointsRequest { collection, ids, durability, filter } = request.into_inner();
-        let receipt = on_collection(&self.database, collection, move |collection| {
+        let receipt = on_collection(&self.database, &caller, collection, move |collection| {
             let durability = to_model::durability(durability)?;
             match filter {
                 None => collection.delete(to_model::point_ids(ids)?, durability),
@@ -108,14 +123,16 @@ impl PointService for Points {
         &self,
         request: Request<ScrollPointsRequest>,
     ) -> Result<Response<ScrollPointsResponse>, Status> {
+        let caller = Caller::of(&request)?;
         let ScrollPointsRequest { collection, after, limit, include, filter } =
             request.into_inner();
-        let page = on_collection(&self.database, collection, move |collection| {
+        let room = self.room(&caller);
+        let page = on_collection(&self.database, &caller, collection, move |collection| {
             let after = after.map(|id| to_model::point_id(Some(id), "after")).transpose()?;
             let limit = if limit == 0 { SCROLL_LIMIT } else { limit as usize };
             let filter = filter.map(to_model::filter).transpose()?;
             let include = to_model::include(include);
-            collection.scroll_where(filter.as_ref(), after.as_ref(), limit, include)
+            collection.scroll_within(filter.as_ref(), after.as_ref(), limit, include, &room)
         })
         .await?;
         let points = page.points.iter().map(from_model::point).collect();
@@ -127,8 +144,9 @@ impl PointService for Points {
         &self,
         request: Request<CountPointsRequest>,
     ) -> Result<Response<CountPointsResponse>, Status> {
+        let caller = Caller::of(&request)?;
         let CountPointsRequest { collection, filter } = request.into_inner();
-        let count = on_collection(&self.database, collection, |collection| match filter {
+        let count = on_collection(&self.database, &caller, collection, |collection| match filter {
             Some(filter) => collection.count_where(&to_model::filter(filter)?),
             None => Ok(collection.count()),
         })
@@ -137,10 +155,18 @@ impl PointService for Points {
     }
 }
 
+impl Points {
+    /// The room for the points of an answer: once each as points, messages and bytes.
+    fn room(&self, caller: &Caller) -> PageRoom {
+        PageRoom { bytes: self.page_bytes, copies: ANSWER_COPIES, memory: caller.work().clone() }
+    }
+}
+
 /// Reads, writes and answers one request after the other, until the client or the server ends
 /// the stream. HTTP/2 holds the client back while a write or an answer is under way.
 async fn stream_upsert(
     database: &Arc<Database>,
+    caller: &Caller,
     mut requests: Streaming<StreamUpsertPointsRequest>,
     mut stopping: watch::Receiver<bool>,
     answers: &mpsc::Sender<Result<StreamUpsertPointsResponse, Status>>,
@@ -155,9 +181,12 @@ async fn stream_upsert(
         if !request.collection.is_empty() {
             name.clone_from(&request.collection);
         }
-        let (database, name) = (database.clone(), name.clone());
-        let answer = blocking(move || write(&database.collection(&name)?, request_index, request));
-        if answers.send(Ok(answer.await?)).await.is_err() {
+        let turn = caller.turn_to_write().await;
+        let write = move |collection| write(&collection, request_index, request);
+        let answer = on_collection(database, caller, name.clone(), write).await?;
+        drop(turn);
+        caller.message_handled();
+        if answers.send(Ok(answer)).await.is_err() {
             return Ok(());
         }
     }

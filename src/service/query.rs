@@ -1,23 +1,29 @@
 //! `QueryService`.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
 use super::convert::{from_model, to_model};
+use super::door::Caller;
 use super::on_collection;
 use super::proto::query_service_server::QueryService;
 use super::proto::{
     BatchQueryRequest, BatchQueryResponse, FuseRequest, FuseResponse, QueryRequest, QueryResponse,
     SearchRequest,
 };
+use super::slow;
 use crate::model::Problem;
-use crate::{Collection, Database, Deadline, Error, InvalidInput};
+use crate::{Database, Deadline, Error, FusionRequest, InvalidInput};
 
 /// The service on a database.
-pub struct Queries(pub Arc<Database>);
+pub struct Queries {
+    pub database: Arc<Database>,
+    /// Queries that take longer are logged.
+    pub slow: Option<Duration>,
+}
 
 #[tonic::async_trait]
 impl QueryService for Queries {
@@ -25,14 +31,18 @@ impl QueryService for Queries {
         &self,
         request: Request<QueryRequest>,
     ) -> Result<Response<QueryResponse>, Status> {
+        let caller = Caller::of(&request)?;
         let deadline = deadline(request.metadata());
         let QueryRequest { collection, search } = request.into_inner();
-        let result = on_collection(&self.0, collection, move |collection| {
+        let (slow, memory) = (self.slow, caller.work().clone());
+        let result = on_collection(&self.database, &caller, collection, move |collection| {
             let search = search.ok_or_else(|| {
                 InvalidInput::new("search", Problem::Missing { expected: "a search" })
             })?;
-            let request = to_model::search(search)?;
-            let mut answers = collection.query_batch(&[request], deadline)?;
+            let requests = vec![to_model::search(search)?];
+            let mut answers = slow::watch(slow, collection.name(), requests, |requests| {
+                collection.query_within(requests, deadline, &memory)
+            })?;
             answers.pop().ok_or_else(|| Error::Internal("a query has no answer".into()))
         })
         .await?;
@@ -43,36 +53,53 @@ impl QueryService for Queries {
         &self,
         request: Request<BatchQueryRequest>,
     ) -> Result<Response<BatchQueryResponse>, Status> {
+        let caller = Caller::of(&request)?;
         let deadline = deadline(request.metadata());
         let BatchQueryRequest { collection, searches } = request.into_inner();
-        let results =
-            on_collection(&self.0, collection, move |c| batch(&c, searches, deadline)).await?;
+        let (slow, memory) = (self.slow, caller.work().clone());
+        let results = on_collection(&self.database, &caller, collection, move |collection| {
+            let requests = batch(searches)?;
+            slow::watch(slow, collection.name(), requests, |requests| {
+                collection.query_within(requests, deadline, &memory)
+            })
+        })
+        .await?;
         let results = results.iter().map(from_model::response).collect();
         Ok(Response::new(BatchQueryResponse { results }))
     }
 
     async fn fuse(&self, request: Request<FuseRequest>) -> Result<Response<FuseResponse>, Status> {
+        let caller = Caller::of(&request)?;
         let deadline = deadline(request.metadata());
         let mut request = request.into_inner();
         let collection = std::mem::take(&mut request.collection);
-        let answer = on_collection(&self.0, collection, move |collection| {
-            collection.fuse_before(&to_model::fusion(request)?, deadline)
+        let (slow, memory) = (self.slow, caller.work().clone());
+        let answer = on_collection(&self.database, &caller, collection, move |collection| {
+            let request = to_model::fusion(request)?;
+            let started = Instant::now();
+            let asked = request.explain;
+            let request = FusionRequest { explain: asked || slow.is_some(), ..request };
+            let mut answer = collection.fuse_within(&request, deadline, &memory)?;
+            if slow.is_some_and(|limit| started.elapsed() > limit) {
+                let field = request.queries.first().map_or("", |query| &query.field);
+                let queries = request.queries.len();
+                slow::log(collection.name(), field, queries, started, &answer.explanations);
+            }
+            if !asked {
+                answer.explanations.clear();
+            }
+            Ok(answer)
         })
         .await?;
         Ok(Response::new(from_model::fused(&answer)))
     }
 }
 
-fn batch(
-    collection: &Collection,
-    searches: Vec<SearchRequest>,
-    deadline: Deadline,
-) -> crate::Result<Vec<crate::QueryResponse>> {
+fn batch(searches: Vec<SearchRequest>) -> Result<Vec<crate::QueryRequest>, InvalidInput> {
     let convert = |(index, search)| {
         to_model::search(search).map_err(|error| error.within(format!("queries[{index}]")))
     };
-    let requests = searches.into_iter().enumerate().map(convert).collect::<Result<Vec<_>, _>>()?;
-    collection.query_batch(&requests, deadline)
+    searches.into_iter().enumerate().map(convert).collect()
 }
 
 /// The deadline of a request, from its `grpc-timeout` header: up to eight digits and a unit.
@@ -131,7 +158,8 @@ mod tests {
             if let Some(timeout) = timeout {
                 request.metadata_mut().insert("grpc-timeout", timeout.parse().unwrap());
             }
-            Queries(database.clone()).query(request).await
+            request.extensions_mut().insert(Caller::unbounded());
+            Queries { database: database.clone(), slow: None }.query(request).await
         };
         assert_eq!(ask(Some("1n")).await.unwrap_err().code(), tonic::Code::DeadlineExceeded);
         assert!(ask(Some("1H")).await.is_ok());

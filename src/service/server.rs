@@ -1,4 +1,4 @@
-//! The server: all services on one port, and how it stops.
+//! The server: all services on one port behind the door, and how it stops.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -8,11 +8,11 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tonic::service::Routes;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tower::util::MapResponseLayer;
 
 use super::collections::Collections;
-use super::metrics;
+use super::door::{DoorLayer, KeyRing, Rules, ServerLimits, Tls, incoming, reload};
+use super::plain::{self, State};
 use super::points::Points;
 use super::proto::FILE_DESCRIPTOR_SET;
 use super::proto::collection_service_server::CollectionServiceServer;
@@ -22,6 +22,9 @@ use super::query::Queries;
 use super::status;
 use crate::Database;
 
+/// Bytes that the headers of one request may take.
+const MAX_HEADER_BYTES: u32 = 16 << 10;
+
 /// Settings of a server.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
@@ -29,11 +32,30 @@ pub struct ServerConfig {
     pub max_message_bytes: usize,
     /// How long requests in flight may take once the server stops.
     pub grace: Duration,
+    /// Keys of which every request needs one; without them, everybody may do everything.
+    pub keys: Option<Arc<KeyRing>>,
+    /// Certificates; without them, connections are not encrypted.
+    pub tls: Option<Arc<Tls>>,
+    /// Names that clients may know the server by, where requests need no key. Addresses and names
+    /// without a dot need not be listed.
+    pub allowed_hosts: Vec<String>,
+    /// How much clients may use.
+    pub limits: ServerLimits,
+    /// Queries that take longer are logged with their plan.
+    pub slow_query: Option<Duration>,
 }
 
 impl Default for ServerConfig {
     fn default() -> Self {
-        Self { max_message_bytes: 64 << 20, grace: Duration::from_secs(30) }
+        Self {
+            max_message_bytes: 64 << 20,
+            grace: Duration::from_secs(30),
+            keys: None,
+            tls: None,
+            allowed_hosts: Vec::new(),
+            limits: ServerLimits::default(),
+            slow_query: None,
+        }
     }
 }
 
@@ -65,8 +87,11 @@ pub async fn serve(
     health.set_serving::<PointServiceServer<Points>>().await;
     health.set_serving::<QueryServiceServer<Queries>>().await;
 
+    let rules = Arc::new(Rules::new(config.keys.clone(), config.allowed_hosts, config.limits));
     let limit = config.max_message_bytes;
-    let points = Points { database: database.clone(), stopping: stopping.clone() };
+    let page_bytes = rules.limits.page_bytes;
+    let points = Points { database: database.clone(), stopping: stopping.clone(), page_bytes };
+    let queries = Queries { database: database.clone(), slow: config.slow_query };
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
@@ -80,18 +105,21 @@ pub async fn serve(
                 .max_decoding_message_size(limit),
         )
         .add_service(PointServiceServer::new(points).max_decoding_message_size(limit))
-        .add_service(
-            QueryServiceServer::new(Queries(database.clone())).max_decoding_message_size(limit),
-        );
-    let routes: Routes = metrics::route(routes.into_axum_router(), database).into();
+        .add_service(QueryServiceServer::new(queries).max_decoding_message_size(limit));
+    let state = State { database, rules: rules.clone(), stopping: stopping.clone() };
+    let routes: Routes = plain::routes(routes.into_axum_router(), state).into();
+    let (received, limits) = (rules.received.clone(), rules.limits.clone());
     let router = Server::builder()
-        // For metrics alone: gRPC is HTTP/2.
+        // For metrics and health alone, which the door sees to.
         .accept_http1(true)
+        .max_concurrent_streams(limits.connection_requests)
+        .http2_max_header_list_size(MAX_HEADER_BYTES)
         .http2_keepalive_interval(Some(Duration::from_secs(60)))
         // A batch of vectors has megabytes: the default of 64 KiB would wait for each part.
         .initial_stream_window_size(Some(4 << 20))
         .initial_connection_window_size(Some(16 << 20))
-        .layer(MapResponseLayer::new(status::oversized_response))
+        .layer(DoorLayer(rules))
+        .layer(MapResponseLayer::new(status::refused_response))
         .add_routes(routes);
 
     tokio::spawn(async move {
@@ -99,14 +127,21 @@ pub async fn serve(
         health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
         stop.send_replace(true);
     });
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let server = router.serve_with_incoming_shutdown(incoming, stopped(stopping.clone()));
+    let connections = incoming(listener, config.tls.clone(), limits, received);
+    let server = router.serve_with_incoming_shutdown(connections, stopped(stopping.clone()));
+    let renew = async {
+        match (&config.keys, &config.tls) {
+            (None, None) => std::future::pending().await,
+            (keys, tls) => reload(keys.clone(), tls.clone()).await,
+        }
+    };
     let grace = async {
         stopped(stopping).await;
         tokio::time::sleep(config.grace).await;
     };
     tokio::select! {
         served = server => served?,
+        () = renew => {}
         () = grace => tracing::warn!("requests in flight were cut off after the grace period"),
     }
     Ok(())

@@ -20,7 +20,8 @@ pub fn from_error(error: &Error) -> Status {
             let details = ErrorDetails::with_bad_request_violation(path, problem.to_string());
             Status::with_error_details(code, message, details)
         }
-        _ if code == Code::Unavailable => {
+        Error::Exhausted(exhausted) if !exhausted.may_pass => Status::new(code, message),
+        _ if matches!(code, Code::Unavailable | Code::ResourceExhausted) => {
             let details = ErrorDetails::with_retry_info(Some(RETRY_AFTER));
             Status::with_error_details(code, message, details)
         }
@@ -62,13 +63,26 @@ pub fn oversized(status: Status) -> Status {
     }
 }
 
-/// [`oversized`] for responses that never reached a handler.
-pub fn oversized_response<B>(mut response: http::Response<B>) -> http::Response<B> {
+/// Messages of tonic about bytes that are no gRPC message.
+const MALFORMED: [&str; 2] = ["Unexpected EOF", "protocol error"];
+
+/// [`oversized`] for responses that never reached a handler; and what tonic reports as a failure of
+/// the server is the client's, where its bytes are malformed.
+pub fn refused_response<B>(mut response: http::Response<B>) -> http::Response<B> {
     const STATUS: &str = "grpc-status";
-    let out_of_range = |value: &http::HeaderValue| value.as_bytes() == b"11";
-    if response.headers().get(STATUS).is_some_and(out_of_range) {
-        response.headers_mut().insert(STATUS, http::HeaderValue::from_static("8"));
-    }
+    let code = response.headers().get(STATUS).map(|value| Code::from_bytes(value.as_bytes()));
+    let better = match code {
+        Some(Code::OutOfRange) => Code::ResourceExhausted,
+        Some(Code::Internal) => match Status::from_header_map(response.headers()) {
+            Some(status) if MALFORMED.iter().any(|text| status.message().starts_with(text)) => {
+                Code::InvalidArgument
+            }
+            _ => return response,
+        },
+        _ => return response,
+    };
+    let value = http::HeaderValue::from(better as i32);
+    response.headers_mut().insert(STATUS, value);
     response
 }
 

@@ -37,6 +37,28 @@ pub enum StorageError {
         /// The newest format this version reads.
         supported: u32,
     },
+    /// A version before the first release wrote this.
+    #[error(
+        "`{}` has format {found}, of before the first release; this version reads format \
+         {supported} alone: write the points again",
+        path.display()
+    )]
+    OldFormat {
+        /// The folder.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The format this version reads.
+        supported: u32,
+    },
+    /// A newer version knows settings that this one does not.
+    #[error("`{name}` has settings that this version does not know: {detail}")]
+    UnknownSettings {
+        /// The collection.
+        name: String,
+        /// Which.
+        detail: String,
+    },
     /// The folder holds something else.
     #[error("`{}` is not a Lanner database: {detail}", path.display())]
     NotADatabase {
@@ -59,6 +81,12 @@ pub enum StorageError {
         /// The path.
         path: String,
     },
+    /// Nothing can be written now: the disk is full or read-only, or a commit failed.
+    #[error("nothing can be written: {reason}")]
+    ReadOnly {
+        /// Why not.
+        reason: String,
+    },
     /// The catalog refused an operation.
     #[error("the catalog cannot {op}: {detail}")]
     Catalog {
@@ -67,6 +95,21 @@ pub enum StorageError {
         /// What it said.
         detail: String,
     },
+}
+
+impl StorageError {
+    /// Whether the process or the machine has run out of descriptors or memory: that passes.
+    pub fn is_shortage(&self) -> bool {
+        use rustix::io::Errno;
+        const SHORTAGES: [Errno; 3] = [Errno::MFILE, Errno::NFILE, Errno::NOMEM];
+        match self {
+            Self::Io { source, .. } => {
+                let code = source.raw_os_error();
+                SHORTAGES.iter().any(|errno| code == Some(errno.raw_os_error()))
+            }
+            _ => false,
+        }
+    }
 }
 
 /// What fallible operations return.

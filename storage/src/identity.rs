@@ -3,15 +3,16 @@
 //! It is checked before anything else is opened or created, so that neither a foreign folder nor
 //! a database of a newer version is touched.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
 use crate::directory::local::{failed, sync};
 use crate::error::{Result, StorageError};
+use crate::private;
 
 /// Format of the folder, catalog and journal that this version writes.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// Name of the file.
 pub const FILE: &str = "LANNER";
@@ -21,9 +22,10 @@ const FIRST_LINE: &str = "lanner database";
 ///
 /// # Errors
 /// [`StorageError::NotADatabase`] if the folder holds something else,
-/// [`StorageError::UnsupportedFormat`] if a newer version made it, and I/O errors.
+/// [`StorageError::UnsupportedFormat`] if a newer version made it, [`StorageError::OldFormat`] if one
+/// before the first release did, and I/O errors.
 pub fn open_or_create(root: &Path) -> Result<u32> {
-    fs::create_dir_all(root).map_err(failed("create folder", root))?;
+    private::create_folders(root).map_err(failed("create folder", root))?;
     let path = root.join(FILE);
     match fs::read_to_string(&path) {
         Ok(text) => check(root, &text),
@@ -45,13 +47,25 @@ pub fn open_or_create(root: &Path) -> Result<u32> {
     }
 }
 
+/// Checks that `root` is a database, and returns its format.
+///
+/// # Errors
+/// As [`open_or_create`], and [`StorageError::NotADatabase`] if there is nothing.
+pub fn open_existing(root: &Path) -> Result<u32> {
+    match fs::read_to_string(root.join(FILE)) {
+        Ok(text) => check(root, &text),
+        Err(_) => Err(malformed(root)),
+    }
+}
+
 fn temporary_name() -> String {
     format!("{FILE}.tmp")
 }
 
 fn create(root: &Path) -> Result<()> {
     let temporary = root.join(temporary_name());
-    let mut file = File::create(&temporary).map_err(failed("create", &temporary))?;
+    let file = private::file().write(true).create(true).truncate(true).open(&temporary);
+    let mut file = file.map_err(failed("create", &temporary))?;
     write!(file, "{FIRST_LINE}\nformat {FORMAT}\n")
         .and_then(|()| file.sync_all())
         .map_err(failed("write", &temporary))?;
@@ -65,12 +79,13 @@ fn check(root: &Path, text: &str) -> Result<u32> {
         (Some(FIRST_LINE), Some(format)) => format.parse().ok(),
         _ => None,
     };
+    let (path, supported) = (root.to_owned(), FORMAT);
     match format {
-        Some(format @ 1..=FORMAT) => Ok(format),
+        Some(FORMAT) => Ok(FORMAT),
         Some(found) if found > FORMAT => {
-            let (path, supported) = (root.to_owned(), FORMAT);
             Err(StorageError::UnsupportedFormat { path, found, supported })
         }
+        Some(found) if found > 0 => Err(StorageError::OldFormat { path, found, supported }),
         _ => Err(malformed(root)),
     }
 }
@@ -106,10 +121,13 @@ mod tests {
     fn refuses_newer_formats_and_garbage() {
         let folder = tempfile::tempdir().unwrap();
         let write = |text: &[u8]| fs::write(folder.path().join(FILE), text).unwrap();
-        write(b"lanner database\nformat 2\n");
+        write(b"lanner database\nformat 3\n");
         let error = open_or_create(folder.path()).unwrap_err();
-        let newer = matches!(error, StorageError::UnsupportedFormat { found: 2, supported: 1, .. });
+        let newer = matches!(error, StorageError::UnsupportedFormat { found: 3, supported: 2, .. });
         assert!(newer, "{error}");
+        write(b"lanner database\nformat 1\n");
+        let error = open_or_create(folder.path()).unwrap_err();
+        assert!(matches!(error, StorageError::OldFormat { found: 1, .. }), "{error}");
         for text in [&b""[..], b"\xff\xfe", b"lanner database\nformat x\n", b"format 1\n"] {
             write(text);
             let error = open_or_create(folder.path()).unwrap_err();

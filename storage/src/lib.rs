@@ -19,12 +19,17 @@ mod error;
 pub mod identity;
 mod lock;
 mod mapped_file;
+mod private;
 mod section_file;
 
 pub use catalog::{
-    Batch, CalibrationEntry, Catalog, FileEntry, IndexEntry, Manifest, QueriesEntry, SegmentEntry, Sync,
+    Batch, CalibrationEntry, Catalog, CollectionCopy, CommitFault, CommitFaults, FileEntry,
+    IndexEntry, Listed, Manifest, Promise, QueriesEntry, SegmentEntry, Sync, read_collection_copy,
+    salvage, write_collection_copy,
 };
-pub use directory::{Directory, FaultyDirectory, LocalDirectory, WriteFile, check_path};
+pub use directory::{
+    Directory, FaultyDirectory, LocalDirectory, WriteFile, check_path, write_folder,
+};
 pub use error::{Result, StorageError};
 pub use lock::DatabaseLock;
 pub use mapped_file::{Access, MappedFile};

@@ -1,11 +1,12 @@
 //! One process owns a database folder.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::fs::{File, TryLockError};
+use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 
 use crate::directory::local::failed;
 use crate::error::{Result, StorageError};
+use crate::private;
 
 /// The exclusive lock on a database folder, released on drop and when the process dies.
 #[derive(Debug)]
@@ -20,13 +21,12 @@ impl DatabaseLock {
     /// [`StorageError::Locked`] naming the owner, and I/O errors.
     pub fn acquire(root: &Path) -> Result<Self> {
         let path = root.join("LOCK");
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(failed("open", &path))?;
+        let mut file = match open(&path) {
+            Ok(file) => file,
+            // A disk that is read-only, which can be read all the same.
+            Err(_) if path.exists() => File::open(&path).map_err(failed("open", &path))?,
+            Err(error) => return Err(failed("open", &path)(error)),
+        };
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -37,12 +37,17 @@ impl DatabaseLock {
             }
             Err(TryLockError::Error(error)) => return Err(failed("lock", &path)(error)),
         }
-        file.set_len(0)
+        // The lock is held whether or not there is room to say by whom.
+        let _ = file
+            .set_len(0)
             .and_then(|()| file.rewind())
-            .and_then(|()| writeln!(file, "{}", std::process::id()))
-            .map_err(failed("write", &path))?;
+            .and_then(|()| writeln!(file, "{}", std::process::id()));
         Ok(Self { _file: file })
     }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    private::file().read(true).write(true).create(true).truncate(false).open(path)
 }
 
 #[cfg(test)]

@@ -188,25 +188,59 @@ fn misuse_of_the_writer_is_refused() {
     assert!(writer.finish().is_err(), "a section is open");
 }
 
-/// Written by format 1 and kept: later versions must read it. Made by
+/// A file of each format, kept: later versions must read them. That of the newest is made by
 /// `LANNER_WRITE_FIXTURES=1 cargo test --release --workspace --test section_file`.
 #[test]
-fn the_fixture_of_format_1_reads_byte_for_byte() {
+fn the_fixtures_of_all_formats_are_read_and_the_newest_is_written_byte_for_byte() {
+    const NEWEST: &str = "v2.sec";
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     let directory = LocalDirectory::new(&fixtures);
     if std::env::var_os("LANNER_WRITE_FIXTURES").is_some() {
-        fs::remove_file(fixtures.join("v1.sec")).ok();
-        write(&directory, "v1.sec", &example(), 7);
+        fs::remove_file(fixtures.join(NEWEST)).ok();
+        write(&directory, NEWEST, &example(), 7);
     }
-    let file = SectionFile::open(&directory, "v1.sec").unwrap();
-    file.verify().unwrap();
-    for (name, bytes) in example() {
-        assert_eq!(file.section(&name).unwrap(), bytes);
+    for name in ["v1.sec", NEWEST] {
+        let file = SectionFile::open(&directory, name).unwrap();
+        file.verify().unwrap();
+        assert_eq!(file.sections().len(), example().len());
+        for (name, bytes) in example() {
+            assert_eq!(file.section(&name).unwrap(), bytes);
+            assert_eq!(file.checked(&name, 0..bytes.len()).unwrap(), bytes);
+        }
     }
     let folder = tempfile::tempdir().unwrap();
-    write(&LocalDirectory::new(folder.path()), "v1.sec", &example(), 11);
-    let again = fs::read(folder.path().join("v1.sec")).unwrap();
-    assert_eq!(again, fs::read(fixtures.join("v1.sec")).unwrap(), "the bytes are the format");
+    write(&LocalDirectory::new(folder.path()), NEWEST, &example(), 11);
+    let again = fs::read(folder.path().join(NEWEST)).unwrap();
+    assert_eq!(again, fs::read(fixtures.join(NEWEST)).unwrap(), "the bytes are the format");
+}
+
+#[test]
+fn blocks_are_checked_where_they_are_read_and_there_alone() {
+    const BLOCK: usize = 64 << 10;
+    let folder = tempfile::tempdir().unwrap();
+    let directory = LocalDirectory::new(folder.path());
+    let bytes: Vec<u8> = (0..3 * BLOCK as u32 + 100).map(|i| (i % 253) as u8).collect();
+    let sections = [("first".to_owned(), vec![1; BLOCK]), ("large".to_owned(), bytes.clone())];
+    write(&directory, "a.sec", &sections, 1000);
+    let offset = SectionFile::open(&directory, "a.sec").unwrap().sections()[1].offset as usize;
+    let path = folder.path().join("a.sec");
+    let mut damaged = fs::read(&path).unwrap();
+    damaged[offset + 2 * BLOCK] ^= 1;
+    fs::write(&path, damaged).unwrap();
+    let file = SectionFile::open(&directory, "a.sec").unwrap();
+    for _ in 0..2 {
+        assert_eq!(file.checked("large", 10..2 * BLOCK).unwrap(), &bytes[10..2 * BLOCK]);
+        assert_eq!(file.checked("large", 3 * BLOCK..bytes.len()).unwrap(), &bytes[3 * BLOCK..]);
+        for range in [2 * BLOCK..2 * BLOCK + 1, 2 * BLOCK - 1..2 * BLOCK + 1, 0..bytes.len()] {
+            let error = file.checked("large", range).unwrap_err().to_string();
+            let named = "a.sec` is corrupted in section `large`: block 2 (bytes 131072 to 196608)";
+            assert!(error.contains(named), "{error}");
+        }
+    }
+    assert!(file.checked("large", 3 * BLOCK..usize::MAX).is_err(), "it does not reach so far");
+    assert!(file.checked("large", bytes.len()..bytes.len()).unwrap().is_empty());
+    let damage: Vec<String> = file.damage(&mut |_| true).iter().map(|e| e.to_string()).collect();
+    assert!(damage.len() == 1 && damage[0].contains("`large`: block 2"), "{damage:?}");
 }
 
 proptest! {

@@ -30,21 +30,25 @@ impl Server {
     }
 
     pub async fn start_with(options: DatabaseOptions) -> Self {
+        let server = Self::start_config(options, ServerConfig::default()).await;
+        server.create("c").await.unwrap();
+        server
+    }
+
+    /// A server with these settings and no collection.
+    pub async fn start_config(options: DatabaseOptions, config: ServerConfig) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let database = Arc::new(options.open(folder.path()).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
-        let config = ServerConfig { max_message_bytes: MESSAGE_BYTES, ..ServerConfig::default() };
+        let config = ServerConfig { max_message_bytes: MESSAGE_BYTES, ..config };
         let serving = serve(database.clone(), listener, config, async {
             stopped.await.ok();
         });
         let served = tokio::spawn(async { serving.await.unwrap() });
-        let channel =
-            Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
-        let server = Self { database, address, channel, stop, served, _folder: folder };
-        server.create("c").await.unwrap();
-        server
+        let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect_lazy();
+        Self { database, address, channel, stop, served, _folder: folder }
     }
 
     pub fn collections(&self) -> CollectionServiceClient<Channel> {

@@ -2,8 +2,11 @@
 #![allow(dead_code, reason = "each test file uses a part of this")]
 
 pub mod clusters;
+pub mod disk;
 pub mod filters;
 pub mod grpc;
+pub mod http2;
+pub mod images;
 pub mod server;
 pub mod texts;
 

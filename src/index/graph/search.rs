@@ -94,7 +94,8 @@ pub fn search_accepted(
     scratch.beam.reset(width.window, width.capacity);
     scratch.seen.reset(graph.rows());
     let Scratch { beam, seen, rows, scores: values, .. } = scratch;
-    let mut outcome = Accepted { effort: Effort::default(), accepted: 0, rejected: 0, complete: true };
+    let mut outcome =
+        Accepted { effort: Effort::default(), accepted: 0, rejected: 0, complete: true };
     if entry >= graph.rows() {
         return outcome;
     }

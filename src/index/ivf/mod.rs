@@ -184,8 +184,11 @@ mod tests {
         let (query, mut scratch) = (fixture.query(2), Scratch::default());
         let codes = fixture.scores(&query);
         // The nearest third of all rows is not accepted.
-        let near: BTreeSet<u32> =
-            fixture.exact(&query, ROWS as usize / 3, |_| true).iter().map(|&(_, row)| row).collect();
+        let near: BTreeSet<u32> = fixture
+            .exact(&query, ROWS as usize / 3, |_| true)
+            .iter()
+            .map(|&(_, row)| row)
+            .collect();
         let accept = |row: u32| !near.contains(&row);
         let goal = Goal { probes: 2, accepted: 300, most_scored: u64::MAX };
         let went = lists.search(&codes, &mut scratch, goal, 10, accept);
@@ -257,7 +260,8 @@ mod tests {
                 let query = fixture.query(number);
                 let codes = fixture.scores(&query);
                 let mut find = |probes, accept: fn(u32) -> bool| {
-                    let effort = lists.search(&codes, &mut scratch, all_of(probes), 10, accept).effort;
+                    let effort =
+                        lists.search(&codes, &mut scratch, all_of(probes), 10, accept).effort;
                     (scratch.beam.rows().collect::<Vec<_>>(), effort)
                 };
                 let (all, effort) = find(lists.count(), |_| true);

@@ -84,7 +84,8 @@ impl KeptMeter {
                     }
                     let values = view.row(range.start).to_f32();
                     known.entry(digest(&values)).or_default().push(probes.len());
-                    let query = values[..values.len().min(QUERY_VECTORS * field.dimension)].to_vec();
+                    let query =
+                        values[..values.len().min(QUERY_VECTORS * field.dimension)].to_vec();
                     probes.push(Probe { query, exact: Vec::new(), shown: Vec::new() });
                 });
             }
@@ -162,7 +163,8 @@ impl KeptMeter {
         }
         let (exact, shown) = (scores(&exact), scores(&shown));
         let count = self.probes.len();
-        let of = |row: usize, query: usize| (shown[row * count + query], exact[row * count + query]);
+        let of =
+            |row: usize, query: usize| (shown[row * count + query], exact[row * count + query]);
         self.offer(block, of);
     }
 
@@ -225,8 +227,7 @@ impl KeptMeter {
             let bound = if recalls.is_empty() { 1.0 } else { lower_bound(&recalls, k) };
             Some((k, bound * (*source)?))
         };
-        let bounds: Option<Vec<(usize, f32)>> =
-            KS.iter().zip(&self.sources).map(bound).collect();
+        let bounds: Option<Vec<(usize, f32)>> = KS.iter().zip(&self.sources).map(bound).collect();
         bounds.map(|bounds| Kept { bounds })
     }
 

@@ -15,11 +15,11 @@ use std::sync::Arc;
 use lanner_storage::{Access, SectionFile};
 
 pub use self::encoder::FieldEncoder;
-pub use self::tokens::TokenStore;
 use self::kept::Kept;
+pub use self::tokens::TokenStore;
 use self::tokens::token_code;
-pub use self::writer::{CodedSample, sample_vectors};
 pub(super) use self::writer::write_codes;
+pub use self::writer::{CodedSample, sample_vectors};
 use super::{FileRole, sealed, sections};
 use crate::error::Result;
 use crate::kernels::codes::{CodeKernel, CodeLayout};
@@ -245,6 +245,23 @@ impl FieldCodes {
         let (stride, row) = (codec.secondary_stride(), row as usize);
         let primary = &self.primary()[row * self.row_bytes()..];
         codec.reconstruct(primary, &self.records()[row * stride..][..stride], out);
+    }
+
+    /// Compares what [`Self::reconstruct`] reads with its checksums.
+    ///
+    /// # Errors
+    /// [`lanner_storage::StorageError::Corrupted`] naming file, section and block.
+    pub(super) fn check(&self, row: u32) -> Result<()> {
+        let record = |stride: usize| row as usize * stride..(row as usize + 1) * stride;
+        match &self.secondary {
+            Some(Secondary::Tokens(tokens)) => return tokens.check(row),
+            Some(Secondary::Records(file)) => {
+                file.checked(sections::SECONDARY, record(self.codec().secondary_stride()))?;
+            }
+            None => {}
+        }
+        self.file.checked(sections::PRIMARY, record(self.row_bytes()))?;
+        Ok(())
     }
 
     /// The scores of rows by their secondary codes; `None` if those have to be decoded.

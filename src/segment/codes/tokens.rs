@@ -88,6 +88,17 @@ impl TokenStore {
         self.codec.decode(&section(&self.file, sections::SECONDARY)[start..], tokens, out);
     }
 
+    /// Compares what [`Self::decode`] reads with its checksums.
+    ///
+    /// # Errors
+    /// [`lanner_storage::StorageError::Corrupted`] naming file, section and block.
+    pub fn check(&self, row: u32) -> Result<()> {
+        let (start, tokens) = self.place(row);
+        let end = start + tokens * self.codec.token_bytes();
+        self.file.checked(sections::SECONDARY, start..end)?;
+        Ok(())
+    }
+
     /// Bytes of all codes.
     pub fn size_bytes(&self) -> usize {
         section(&self.file, sections::SECONDARY).len()

@@ -45,7 +45,8 @@ pub fn sample_vectors(
     let mut ends = Vec::with_capacity(sources.len());
     for source in sources {
         let live = source.live_rows();
-        let share = (u128::from(count) * u128::from(live)).div_ceil(u128::from(total.max(1))) as u64;
+        let share =
+            (u128::from(count) * u128::from(live)).div_ceil(u128::from(total.max(1))) as u64;
         let mut chosen = stratified(live, share.max(least), seed).into_iter();
         let mut next = chosen.next();
         for (position, row) in (0..).zip(source.live()) {

@@ -4,12 +4,13 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{Batch, Catalog, Space};
+use super::{Batch, Catalog, Promise, Space};
 use crate::error::{Result, StorageError};
 use crate::section_file::FileSummary;
 
 const NEXT_COLLECTION: &[u8] = b"next_collection";
 const COLLECTIONS: &str = "collection/";
+const DROPPED: &str = "dropped/";
 
 /// The sealed state of a collection at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -31,6 +32,30 @@ pub struct Manifest {
     /// Indexes of segments, each in a folder of its own with a number from the same series.
     #[serde(default)]
     pub indexes: Vec<IndexEntry>,
+    /// Numbers of folders that this manifest or an earlier one has replaced: they may be removed.
+    /// Nothing else is, however little is known of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retired: Vec<u64>,
+}
+
+impl Manifest {
+    /// The numbers of all folders that belong to the collection.
+    pub fn folders(&self) -> impl Iterator<Item = u64> {
+        let segments = self.segments.iter().map(|entry| entry.number);
+        let queries = self.queries.iter().chain(&self.recent_queries).map(|entry| entry.number);
+        segments.chain(queries).chain(self.indexes.iter().flat_map(IndexEntry::numbers))
+    }
+}
+
+/// A collection of the catalog.
+#[derive(Debug)]
+pub struct Listed<C> {
+    /// Its name.
+    pub name: String,
+    /// Its number.
+    pub id: u32,
+    /// Its configuration, or why this version cannot read it.
+    pub config: Result<C>,
 }
 
 /// A sample of queries of a manifest.
@@ -117,16 +142,13 @@ fn collection_key(name: &str) -> Vec<u8> {
     format!("{COLLECTIONS}{name}").into_bytes()
 }
 
-fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {
-    serde_json::to_vec(value)
-        .map_err(|error| StorageError::Catalog { op: "encode", detail: error.to_string() })
+fn dropped_key(collection: u32) -> Vec<u8> {
+    format!("{DROPPED}{collection:010}").into_bytes()
 }
 
-fn decode<T: DeserializeOwned>(key: &[u8], bytes: &[u8]) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|error| StorageError::Catalog {
-        op: "decode",
-        detail: format!("`{}`: {error}", String::from_utf8_lossy(key)),
-    })
+pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {
+    serde_json::to_vec(value)
+        .map_err(|error| StorageError::Catalog { op: "encode", detail: error.to_string() })
 }
 
 #[derive(Serialize, Deserialize)]
@@ -151,13 +173,37 @@ impl Batch {
         self.put_manifest(id, &Manifest { next_segment: 1, ..Manifest::default() })
     }
 
-    /// Removes a collection with its manifest, tombstones and journal.
+    /// Enters a collection as it was, and the number that the next one gets: for repairs.
+    ///
+    /// # Errors
+    /// If the configuration cannot be encoded.
+    pub fn restore_collection<C: Serialize>(
+        &mut self,
+        id: u32,
+        name: &str,
+        config: &C,
+        manifest: &Manifest,
+        next: u32,
+    ) -> Result<()> {
+        self.put(Space::Meta, collection_key(name), encode(&CollectionEntry { id, config })?);
+        self.put(Space::Meta, NEXT_COLLECTION.to_vec(), encode(&next)?);
+        self.put_manifest(id, manifest)
+    }
+
+    /// Removes a collection with its manifest, tombstones and journal, and notes that its files may
+    /// be removed.
     pub fn drop_collection(&mut self, id: u32, name: &str) {
+        self.put(Space::Meta, dropped_key(id), Vec::new());
         self.delete(Space::Meta, collection_key(name));
         self.delete(Space::Meta, manifest_key(id));
         let end = tombstones_key(id, u64::MAX);
         self.delete_range(Space::Meta, tombstones_key(id, 0), end);
         self.drop_journal(id);
+    }
+
+    /// Notes that the files of a collection that was dropped are gone.
+    pub fn forget_dropped(&mut self, id: u32) {
+        self.delete(Space::Meta, dropped_key(id));
     }
 
     /// Replaces the manifest of a collection.
@@ -166,6 +212,8 @@ impl Batch {
     /// If it cannot be encoded.
     pub fn put_manifest(&mut self, collection: u32, manifest: &Manifest) -> Result<()> {
         self.put(Space::Meta, manifest_key(collection), encode(manifest)?);
+        let (sequence, version) = (manifest.sealed_through, manifest.version);
+        self.promise(collection, Promise { sequence, version });
         Ok(())
     }
 
@@ -187,27 +235,58 @@ impl Catalog {
     /// If the catalog cannot be read.
     pub fn next_collection(&self) -> Result<u32> {
         match self.get(Space::Meta, NEXT_COLLECTION)? {
-            Some(bytes) => decode(NEXT_COLLECTION, &bytes),
+            Some(bytes) => self.decode("next_collection", &bytes),
             None => Ok(1),
         }
     }
 
-    /// All collections as (name, number, configuration), by name.
+    /// All collections, by name. A configuration that this version cannot read, because a newer one
+    /// wrote it, is an error of its collection alone.
     ///
     /// # Errors
-    /// If the catalog cannot be read or a configuration does not decode.
-    pub fn collections<C: DeserializeOwned>(&self) -> Result<Vec<(String, u32, C)>> {
+    /// If the catalog cannot be read.
+    pub fn collections<C: DeserializeOwned>(&self) -> Result<Vec<Listed<C>>> {
         let mut found = Vec::new();
-        let from = COLLECTIONS.as_bytes();
-        let mut to = from.to_vec();
-        to.push(0xff);
-        self.scan(Space::Meta, from, &to, |key, value| {
-            let entry: CollectionEntry<C> = decode(key, value)?;
-            let name = String::from_utf8_lossy(&key[from.len()..]).into_owned();
-            found.push((name, entry.id, entry.config));
-            Ok::<_, StorageError>(())
+        self.scan_prefix(COLLECTIONS, |name, value| {
+            let entry: CollectionEntry<serde_json::Value> = self.decode(name, value)?;
+            let unknown = |error: serde_json::Error| {
+                let (name, detail) = (name.to_owned(), error.to_string());
+                StorageError::UnknownSettings { name, detail }
+            };
+            let config = serde_json::from_value(entry.config).map_err(unknown);
+            found.push(Listed { name: name.to_owned(), id: entry.id, config });
+            Ok(())
         })?;
         Ok(found)
+    }
+
+    /// Numbers of collections that were dropped and whose files may still be there.
+    ///
+    /// # Errors
+    /// If the catalog cannot be read.
+    pub fn dropped(&self) -> Result<Vec<u32>> {
+        let mut found = Vec::new();
+        self.scan_prefix(DROPPED, |number, _| {
+            found.extend(number.parse::<u32>().ok());
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    fn scan_prefix(
+        &self,
+        prefix: &str,
+        mut visit: impl FnMut(&str, &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let mut to = prefix.as_bytes().to_vec();
+        to.push(0xff);
+        self.scan(Space::Meta, prefix.as_bytes(), &to, |key, value| {
+            visit(&String::from_utf8_lossy(&key[prefix.len()..]), value)
+        })
+    }
+
+    fn decode<T: DeserializeOwned>(&self, key: &str, bytes: &[u8]) -> Result<T> {
+        serde_json::from_slice(bytes).map_err(|error| self.corrupted(key, error.to_string()))
     }
 
     /// The manifest of a collection.
@@ -216,11 +295,34 @@ impl Catalog {
     /// If it is missing or does not decode.
     pub fn manifest(&self, collection: u32) -> Result<Manifest> {
         let key = manifest_key(collection);
-        let bytes = self.get(Space::Meta, &key)?.ok_or_else(|| StorageError::Catalog {
-            op: "read",
-            detail: format!("`{}` is missing", String::from_utf8_lossy(&key)),
-        })?;
-        decode(&key, &bytes)
+        let text = String::from_utf8_lossy(&key);
+        match self.get(Space::Meta, &key)? {
+            Some(bytes) => self.decode(&text, &bytes),
+            None => Err(self.corrupted(text, "the manifest is missing")),
+        }
+    }
+
+    /// Checks that what was promised of a collection is there.
+    ///
+    /// # Errors
+    /// [`StorageError::Corrupted`] saying how much is missing.
+    pub fn check_promise(&self, collection: u32, found: Promise) -> Result<()> {
+        let promised = self.promise(collection);
+        if promised.version > found.version {
+            let detail = format!(
+                "version {} of the manifest was made durable, and {} is the last one there",
+                promised.version, found.version
+            );
+            return Err(self.corrupted("manifest", detail));
+        }
+        if promised.sequence > found.sequence {
+            let detail = format!(
+                "writes up to {} were made durable, and {} is the last one there",
+                promised.sequence, found.sequence
+            );
+            return Err(self.corrupted("journal", detail));
+        }
+        Ok(())
     }
 
     /// The tombstones of a segment, if it has any.

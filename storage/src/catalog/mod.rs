@@ -2,30 +2,54 @@
 //!
 //! Two key spaces. *Meta* holds the collections, their manifests and tombstones; *journal* holds
 //! the operations that are not yet in a sealed segment. A [`Batch`] spans both and is applied
-//! whole or not at all, also across a crash. Nothing outside this file names RocksDB.
+//! whole or not at all, also across a crash. What a synced batch has made durable is noted beside
+//! the catalog ([`Promise`]), so that a log which lost its end is not taken for a shorter one.
+//!
+//! A catalog that cannot be written, because the disk is full or read-only, is opened for reading,
+//! and one whose commit failed takes no more; [`Catalog::reopen`] tries to end either.
 
+mod copy;
+mod faults;
 mod journal;
+mod log_check;
 mod manifest;
+mod promises;
+mod rocks;
+mod salvage;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
-use rocksdb::{ColumnFamilyDescriptor, DB, DBCompressionType, IteratorMode, Options, ReadOptions};
-use rocksdb::{WriteBatch, WriteOptions};
-
-pub use self::manifest::{CalibrationEntry, FileEntry, IndexEntry, Manifest, QueriesEntry, SegmentEntry};
+pub use self::copy::{CollectionCopy, read_collection_copy, write_collection_copy};
+pub use self::faults::{CommitFault, CommitFaults};
+pub use self::manifest::{
+    CalibrationEntry, FileEntry, IndexEntry, Listed, Manifest, QueriesEntry, SegmentEntry,
+};
+pub use self::promises::Promise;
+use self::promises::Promises;
+use self::rocks::{Mode, Rocks};
+pub use self::salvage::salvage;
 use crate::error::{Result, StorageError};
 
-const META: &str = "meta";
-const JOURNAL: &str = "journal";
-
-/// Memory one journal table may take before RocksDB writes it out, in bytes.
-const JOURNAL_BUFFER_BYTES: usize = 64 << 20;
-const META_BUFFER_BYTES: usize = 8 << 20;
-
-/// The RocksDB database of one Lanner database.
+/// The catalog of one Lanner database.
 #[derive(Debug)]
 pub struct Catalog {
-    db: DB,
+    folder: PathBuf,
+    handle: RwLock<Handle>,
+    /// Whether a commit failed: what is on the disk is unknown until the catalog is reopened.
+    failed: AtomicBool,
+    promises: Promises,
+    faults: CommitFaults,
+}
+
+#[derive(Debug)]
+enum Handle {
+    Open(Rocks),
+    /// It can be read alone, and why.
+    ReadOnly(Rocks, String),
+    /// It could not be opened again, and why.
+    Closed(String),
 }
 
 /// Whether a commit waits for the disk.
@@ -48,6 +72,8 @@ enum Space {
 #[derive(Debug, Default)]
 pub struct Batch {
     changes: Vec<Change>,
+    /// What is promised once this is durable, by collection.
+    promises: Vec<(u32, Promise)>,
 }
 
 #[derive(Debug)]
@@ -74,67 +100,166 @@ impl Batch {
     fn delete_range(&mut self, space: Space, from: Vec<u8>, to: Vec<u8>) {
         self.changes.push(Change::DeleteRange(space, from, to));
     }
+
+    fn promise(&mut self, collection: u32, promise: Promise) {
+        match self.promises.last_mut() {
+            Some((last, made)) if *last == collection => *made = made.and(promise),
+            _ => self.promises.push((collection, promise)),
+        }
+    }
 }
 
 impl Catalog {
-    /// Opens the catalog in `folder`, creating it if it is not there.
+    /// Opens the catalog of the database in `root`. One that is missing is created, unless
+    /// something was promised: then it was lost. If it cannot be written, it is opened for reading.
     ///
     /// The caller holds the database lock: a catalog has one owner.
     ///
     /// # Errors
-    /// [`StorageError::Catalog`] if RocksDB cannot open or recover the folder.
-    pub fn open(folder: &Path) -> Result<Self> {
-        let mut options = Options::default();
-        options.create_if_missing(true);
-        options.create_missing_column_families(true);
-        options.set_keep_log_file_num(4);
-        options.set_max_total_wal_size(4 * JOURNAL_BUFFER_BYTES as u64);
-        let mut meta = Options::default();
-        meta.set_write_buffer_size(META_BUFFER_BYTES);
-        meta.set_compression_type(DBCompressionType::Lz4);
-        // Journal entries are large, incompressible and soon deleted as a range.
-        let mut journal = Options::default();
-        journal.set_write_buffer_size(JOURNAL_BUFFER_BYTES);
-        journal.set_compression_type(DBCompressionType::None);
-        let families = [
-            ColumnFamilyDescriptor::new(META, meta),
-            ColumnFamilyDescriptor::new(JOURNAL, journal),
-        ];
-        let db = DB::open_cf_descriptors(&options, folder, families).map_err(failed("open"))?;
-        Ok(Self { db })
+    /// [`StorageError::Corrupted`] naming a file that is damaged or missing, and I/O errors.
+    pub fn open(root: &Path) -> Result<Self> {
+        Self::open_with(root, CommitFaults::default())
     }
 
-    /// Applies a batch atomically.
+    /// As [`Self::open`], with commits that fail on purpose.
     ///
     /// # Errors
-    /// [`StorageError::Catalog`]; whether the batch will be there after a restart is then
-    /// unknown, so the caller must stop writing.
-    pub fn commit(&self, batch: Batch, sync: Sync) -> Result<()> {
-        let mut write = WriteBatch::default();
-        for change in batch.changes {
-            match change {
-                Change::Put(space, key, value) => write.put_cf(self.family(space)?, key, value),
-                Change::Delete(space, key) => write.delete_cf(self.family(space)?, key),
-                Change::DeleteRange(space, from, to) => {
-                    write.delete_range_cf(self.family(space)?, from, to);
-                }
+    /// As [`Self::open`].
+    pub fn open_with(root: &Path, faults: CommitFaults) -> Result<Self> {
+        let folder = root.join("catalog");
+        let promises = Promises::new(root);
+        // One whose creation was cut short is created again.
+        let fresh = promises.collections()?.is_empty() && !has_collections(root);
+        if !fresh && !folder.join("CURRENT").exists() {
+            let detail = "the catalog is missing, and there are collections: restore it, or let \
+                          `lanner repair` rebuild it from what is beside the segments";
+            return Err(StorageError::Corrupted {
+                path: folder,
+                section: "CURRENT".into(),
+                detail: detail.into(),
+            });
+        }
+        let mode = if fresh { Mode::Create } else { Mode::Existing };
+        let (handle, _) = open_handle(&folder, mode, &faults)?;
+        let (handle, failed) = (RwLock::new(handle), AtomicBool::new(false));
+        Ok(Self { folder, handle, failed, promises, faults })
+    }
+
+    /// Opens the catalog again for writing, if it can only be read or a commit failed. What is in
+    /// it then is on the disk, whatever the failed commit has left.
+    ///
+    /// # Errors
+    /// If it still cannot be written; then it can be read at least, if that is possible.
+    pub fn reopen(&self) -> Result<()> {
+        if self.is_sound(&self.read()) {
+            return Ok(());
+        }
+        let mut handle = self.handle.write().unwrap_or_else(PoisonError::into_inner);
+        if self.is_sound(&handle) {
+            return Ok(());
+        }
+        // One that is open would hold the lock of the folder.
+        *handle = Handle::Closed("it is being opened again".into());
+        let opened = open_handle(&self.folder, Mode::Existing, &self.faults);
+        let (opened, refused) = opened.inspect_err(|error| {
+            *handle = Handle::Closed(error.to_string());
+        })?;
+        *handle = opened;
+        match refused {
+            Some(error) => Err(error),
+            None => {
+                self.failed.store(false, Ordering::Relaxed);
+                Ok(())
             }
         }
-        let mut options = WriteOptions::default();
-        options.set_sync(sync == Sync::Yes);
-        self.db.write_opt(write, &options).map_err(failed("commit"))
+    }
+
+    fn is_sound(&self, handle: &Handle) -> bool {
+        matches!(handle, Handle::Open(_)) && !self.failed.load(Ordering::Relaxed)
+    }
+
+    /// Why nothing can be written, if so.
+    pub fn read_only(&self) -> Option<String> {
+        match &*self.read() {
+            Handle::Open(_) => None,
+            Handle::ReadOnly(_, why) | Handle::Closed(why) => Some(why.clone()),
+        }
+    }
+
+    /// Applies a batch atomically, after opening the catalog again if that is needed.
+    ///
+    /// # Errors
+    /// [`StorageError`]; whether the batch will be there after a restart is then unknown, so the
+    /// caller must read anew what is in the catalog after [`Self::reopen`] before it goes on.
+    pub fn commit(&self, batch: Batch, sync: Sync) -> Result<()> {
+        self.reopen()?;
+        let _passed = self.faults.pass();
+        let handle = self.read();
+        let rocks = match &*handle {
+            Handle::Open(rocks) => rocks,
+            Handle::ReadOnly(_, why) | Handle::Closed(why) => return Err(refused(why)),
+        };
+        faults::run(self.faults.next(), || rocks.write(batch.changes, sync))
+            .inspect_err(|_| self.failed.store(true, Ordering::Relaxed))?;
+        if sync == Sync::Yes {
+            for (collection, promise) in batch.promises {
+                // The batch is durable whether or not this can be noted.
+                let _ = self.promises.keep(collection, promise);
+            }
+        }
+        Ok(())
+    }
+
+    /// What must be found of a collection.
+    pub fn promise(&self, collection: u32) -> Promise {
+        self.promises.read(collection)
+    }
+
+    /// The collections of which anything must be found.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    pub fn promised(&self) -> Result<Vec<u32>> {
+        self.promises.collections()
+    }
+
+    /// Forgets what was promised of a collection, after it was deleted.
+    ///
+    /// # Errors
+    /// If the file cannot be removed.
+    pub fn forget(&self, collection: u32) -> Result<()> {
+        self.promises.forget(collection)
+    }
+
+    /// Promises what is there and no more, after a repair.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn reset_promise(&self, collection: u32, promise: Promise) -> Result<()> {
+        self.promises.replace(collection, promise)
+    }
+
+    /// Reads everything once.
+    ///
+    /// # Errors
+    /// If something is damaged or cannot be read.
+    pub fn check(&self) -> Result<()> {
+        self.read().rocks()?.check()
     }
 
     /// Forces everything committed so far to the disk.
     ///
     /// # Errors
-    /// [`StorageError::Catalog`] if the disk refuses.
+    /// [`StorageError`] if the disk refuses.
     pub fn sync(&self) -> Result<()> {
-        self.db.flush_wal(true).map_err(failed("sync"))
+        match &*self.read() {
+            Handle::Open(rocks) => rocks.sync(),
+            Handle::ReadOnly(..) | Handle::Closed(_) => Ok(()),
+        }
     }
 
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        self.db.get_cf(self.family(space)?, key).map_err(failed("read"))
+        self.read().rocks()?.get(space, key)
     }
 
     /// Visits the entries with `from <= key < to` in key order, until `visit` fails.
@@ -143,36 +268,64 @@ impl Catalog {
         space: Space,
         from: &[u8],
         to: &[u8],
-        mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
+        visit: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut options = ReadOptions::default();
-        options.set_iterate_lower_bound(from);
-        options.set_iterate_upper_bound(to);
-        for entry in self.db.iterator_cf_opt(self.family(space)?, options, IteratorMode::Start) {
-            let (key, value) = entry.map_err(failed("scan"))?;
-            visit(&key, &value)?;
-        }
-        Ok(())
+        self.read().rocks()?.scan(space, from, to, visit)
     }
 
     /// Drops whole files of a range that was deleted, so that its space returns at once.
     fn reclaim(&self, space: Space, from: &[u8], to: &[u8]) -> Result<()> {
-        let family = self.family(space)?;
-        self.db.delete_file_in_range_cf(family, from, to).map_err(failed("reclaim"))
+        self.read().rocks()?.reclaim(space, from, to)
     }
 
-    fn family(&self, space: Space) -> Result<&rocksdb::ColumnFamily> {
-        let name = match space {
-            Space::Meta => META,
-            Space::Journal => JOURNAL,
-        };
-        self.db.cf_handle(name).ok_or_else(|| StorageError::Catalog {
-            op: "open",
-            detail: format!("column family `{name}` is missing"),
-        })
+    fn read(&self) -> RwLockReadGuard<'_, Handle> {
+        self.handle.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The error that says what is wrong with an entry.
+    fn corrupted(&self, section: impl Into<String>, detail: impl Into<String>) -> StorageError {
+        let (path, section) = (self.folder.clone(), section.into());
+        StorageError::Corrupted { path, section, detail: detail.into() }
     }
 }
 
-fn failed(op: &'static str) -> impl Fn(rocksdb::Error) -> StorageError {
-    move |error| StorageError::Catalog { op, detail: error.into_string() }
+impl Handle {
+    fn rocks(&self) -> Result<&Rocks> {
+        match self {
+            Self::Open(rocks) | Self::ReadOnly(rocks, _) => Ok(rocks),
+            Self::Closed(why) => Err(refused(why)),
+        }
+    }
+}
+
+/// Opens for writing or, if the disk refuses that, for reading; then with what it said.
+fn open_handle(
+    folder: &Path,
+    mode: Mode,
+    faults: &CommitFaults,
+) -> Result<(Handle, Option<StorageError>)> {
+    let opened = match faults.is_full() {
+        false => Rocks::open(folder, mode),
+        true => Err(faults::injected("open")),
+    };
+    match opened {
+        Ok(rocks) => Ok((Handle::Open(rocks), None)),
+        Err(error @ StorageError::Io { .. }) if mode == Mode::Existing => {
+            match Rocks::open(folder, Mode::ReadOnly) {
+                Ok(rocks) => Ok((Handle::ReadOnly(rocks, error.to_string()), Some(error))),
+                Err(_) => Err(error),
+            }
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn has_collections(root: &Path) -> bool {
+    let entries = std::fs::read_dir(root.join("collections")).into_iter().flatten().flatten();
+    let is_number = |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
+    entries.into_iter().any(|entry| entry.file_name().to_str().is_some_and(is_number))
+}
+
+fn refused(why: &str) -> StorageError {
+    StorageError::ReadOnly { reason: why.to_owned() }
 }

@@ -156,6 +156,10 @@ impl Directory for FaultyDirectory {
         self.step("list", path)?;
         self.inner.list(path)
     }
+
+    fn free_bytes(&self) -> Option<u64> {
+        self.inner.free_bytes()
+    }
 }
 
 struct FaultyFile {

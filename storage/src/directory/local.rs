@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::{Directory, WriteFile, check_path};
 use crate::error::{Result, StorageError};
 use crate::mapped_file::MappedFile;
+use crate::private;
 
 /// Bytes gathered before they are handed to the operating system.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -40,7 +41,7 @@ impl Directory for LocalDirectory {
         for part in path.split('/') {
             let parent = folder.clone();
             folder.push(part);
-            match fs::create_dir(&folder) {
+            match private::create_folder(&folder) {
                 Ok(()) => sync(&parent)?,
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
                 Err(error) => return Err(failed("create folder", &folder)(error)),
@@ -51,7 +52,8 @@ impl Directory for LocalDirectory {
 
     fn create_file(&self, path: &str) -> Result<Box<dyn WriteFile>> {
         let path = self.resolve(path)?;
-        let file = File::create_new(&path).map_err(failed("create", &path))?;
+        let file = private::file().write(true).create_new(true).open(&path);
+        let file = file.map_err(failed("create", &path))?;
         Ok(Box::new(LocalFile { path, writer: BufWriter::with_capacity(BUFFER_BYTES, file) }))
     }
 
@@ -69,10 +71,11 @@ impl Directory for LocalDirectory {
             return Err(failed("rename to", &to)(io::ErrorKind::AlreadyExists.into()));
         }
         fs::rename(&from, &to).map_err(failed("rename", &from))?;
-        for parent in [from.parent(), to.parent()].into_iter().flatten() {
-            sync(parent)?;
-        }
-        Ok(())
+        let mut parents = [from.parent(), to.parent()].into_iter().flatten();
+        parents.try_for_each(sync).inspect_err(|_| {
+            // It failed: as far as it can be seen, nothing has happened.
+            let _ = fs::rename(&to, &from);
+        })
     }
 
     fn remove_folder(&self, path: &str) -> Result<()> {
@@ -98,6 +101,11 @@ impl Directory for LocalDirectory {
             .map_err(failed("list", &path))?;
         names.sort();
         Ok(names)
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        let found = rustix::fs::statvfs(&self.root).ok()?;
+        found.f_bavail.checked_mul(found.f_frsize)
     }
 }
 

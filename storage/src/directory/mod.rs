@@ -6,12 +6,14 @@
 
 mod faulty;
 pub(crate) mod local;
+mod new_folder;
 
 use std::fmt::Debug;
 use std::io::Write;
 
 pub use faulty::FaultyDirectory;
 pub use local::LocalDirectory;
+pub use new_folder::write_folder;
 
 use crate::error::{Result, StorageError};
 use crate::mapped_file::MappedFile;
@@ -63,6 +65,11 @@ pub trait Directory: Send + Sync + Debug {
     /// # Errors
     /// [`StorageError`] if the path is malformed or the folder cannot be read.
     fn list(&self, path: &str) -> Result<Vec<String>>;
+
+    /// Bytes that can still be written; `None` if that is not known.
+    fn free_bytes(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// A file that is being written.

@@ -3,12 +3,18 @@
 use crate::checksum::checksum;
 
 /// The format this version writes, and the newest it reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
+/// From this format on, sections have checksums by block.
+pub const BLOCK_FORMAT: u32 = 2;
 /// Longest section name, in bytes.
 pub const MAX_NAME_BYTES: usize = 48;
 
 /// Sections start at multiples of this: a cache line, and enough for any SIMD load.
 pub const ALIGNMENT: u64 = 64;
+/// Content is checked in pieces of this size: little enough to be read for one row.
+pub const BLOCK_BYTES: usize = 64 << 10;
+/// The section with the checksums of the blocks of all others, u64 each.
+pub const BLOCKS: &str = "block_checksums";
 pub const HEADER_BYTES: usize = 64;
 pub const ENTRY_BYTES: usize = MAX_NAME_BYTES + 24;
 pub const TRAILER_BYTES: usize = 40;
@@ -25,8 +31,15 @@ pub struct SectionInfo {
     pub offset: u64,
     /// Length in bytes.
     pub len: u64,
-    /// XXH3 of its bytes.
+    /// XXH3 of the checksums of its blocks; in format 1 of its bytes.
     pub checksum: u64,
+}
+
+impl SectionInfo {
+    /// Number of its blocks.
+    pub fn blocks(&self) -> usize {
+        (self.len as usize).div_ceil(BLOCK_BYTES)
+    }
 }
 
 /// The last bytes of a file.

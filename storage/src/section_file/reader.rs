@@ -1,19 +1,20 @@
 //! Reads section files.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::format::{
-    ALIGNMENT, ENTRY_BYTES, FORMAT, HEADER_BYTES, SectionInfo, TRAILER_BYTES, Trailer,
-    decode_entry, decode_header, decode_trailer,
+    ALIGNMENT, BLOCK_BYTES, BLOCK_FORMAT, BLOCKS, ENTRY_BYTES, FORMAT, HEADER_BYTES, SectionInfo,
+    TRAILER_BYTES, Trailer, decode_entry, decode_header, decode_trailer,
 };
 use super::writer::FileSummary;
 use crate::checksum::{RunningChecksum, checksum};
 use crate::directory::Directory;
 use crate::error::{Result, StorageError};
-use crate::mapped_file::{Access, MappedFile};
+use crate::mapped_file::{Access, FileReader, MappedFile};
 
-/// Bytes that are read ahead of a checksum.
-const WINDOW_BYTES: usize = 4 << 20;
+/// Bytes that are read at once for a checksum: a whole number of blocks.
+const WINDOW_BYTES: usize = 16 * BLOCK_BYTES;
 
 /// An open section file whose frame was checked.
 #[derive(Debug)]
@@ -21,6 +22,43 @@ pub struct SectionFile {
     file: MappedFile,
     sections: Vec<SectionInfo>,
     summary: FileSummary,
+    /// Missing in files of format 1.
+    blocks: Option<Blocks>,
+}
+
+/// The checksums of all blocks.
+#[derive(Debug)]
+struct Blocks {
+    sums: Vec<u64>,
+    /// The first block of each section.
+    first: Vec<usize>,
+    /// A bit a block: whether it was found sound in the mapping.
+    sound: Vec<AtomicU64>,
+}
+
+impl Blocks {
+    fn new(sums: Vec<u64>, sections: &[SectionInfo]) -> Option<Self> {
+        let mut first = Vec::with_capacity(sections.len());
+        let mut next = 0;
+        for section in sections {
+            first.push(next);
+            next += section.blocks();
+        }
+        let sound = (0..next.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
+        (next == sums.len()).then_some(Self { sums, first, sound })
+    }
+
+    fn of(&self, index: usize, section: &SectionInfo) -> &[u64] {
+        &self.sums[self.first[index]..][..section.blocks()]
+    }
+
+    fn is_sound(&self, block: usize) -> bool {
+        self.sound[block / 64].load(Ordering::Relaxed) & (1 << (block % 64)) != 0
+    }
+
+    fn set_sound(&self, block: usize) {
+        self.sound[block / 64].fetch_or(1 << (block % 64), Ordering::Relaxed);
+    }
 }
 
 impl SectionFile {
@@ -35,10 +73,16 @@ impl SectionFile {
         let file = directory.open(path)?;
         // A hint: if it is refused, more is read.
         let _ = file.advise(0..file.as_slice().len(), Access::Random);
-        let trailer = check_frame(&file)?;
-        let sections = read_table(&file, &trailer)?;
+        let reader = file.reader()?;
+        let (format, trailer) = check_frame(&file, &reader)?;
+        let mut sections = read_table(&file, &reader, &trailer)?;
+        let blocks = match format {
+            BLOCK_FORMAT.. => Some(read_blocks(&file, &reader, &mut sections)?),
+            _ => None,
+        };
         let summary = FileSummary { len: trailer.file_len, checksum: trailer.table_checksum };
-        Ok(Self { file, sections, summary })
+        drop(reader);
+        Ok(Self { file, sections, summary, blocks })
     }
 
     /// Opens a file and checks that it is the one that was finished with `expected`.
@@ -59,6 +103,14 @@ impl SectionFile {
             return Err(opened.corrupted("table", detail));
         }
         Ok(opened)
+    }
+
+    /// Whether all that was read of the mapping so far is what is in the file.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`] if the disk could not read a page.
+    pub fn check_pages(&self) -> Result<()> {
+        self.file.check_pages()
     }
 
     /// Length of the file, in bytes.
@@ -87,6 +139,45 @@ impl SectionFile {
             .ok_or_else(|| self.corrupted(name, "the section is missing"))
     }
 
+    /// Bytes of a section, compared with the checksums of the blocks they lie in, of which each is
+    /// read once. Those of a file of format 1, which has none, are returned as they are.
+    ///
+    /// # Errors
+    /// [`StorageError::Corrupted`] naming section and block, or if the section does not reach so
+    /// far.
+    pub fn checked(&self, name: &str, range: Range<usize>) -> Result<&[u8]> {
+        let missing = || self.corrupted(name, "the section is missing");
+        let index = self.sections.iter().position(|section| section.name == name);
+        let index = index.ok_or_else(missing)?;
+        let section = self.bytes(&self.sections[index]);
+        let outside = || self.corrupted(name, format!("bytes {range:?} of {}", section.len()));
+        let bytes = section.get(range.clone()).ok_or_else(outside)?;
+        let Some(blocks) = self.blocks.as_ref().filter(|_| !bytes.is_empty()) else {
+            return Ok(bytes);
+        };
+        for number in range.start / BLOCK_BYTES..=(range.end - 1) / BLOCK_BYTES {
+            let block = blocks.first[index] + number;
+            if blocks.is_sound(block) {
+                continue;
+            }
+            let start = number * BLOCK_BYTES;
+            let content = &section[start..section.len().min(start + BLOCK_BYTES)];
+            if checksum(content) != blocks.sums[block] {
+                return Err(self.damaged_block(&self.sections[index], number));
+            }
+            blocks.set_sound(block);
+        }
+        Ok(bytes)
+    }
+
+    fn damaged_block(&self, section: &SectionInfo, number: usize) -> StorageError {
+        let start = number * BLOCK_BYTES;
+        let end = (section.len as usize).min(start + BLOCK_BYTES);
+        let detail =
+            format!("block {number} (bytes {start} to {end}): the checksum does not match");
+        self.corrupted(&section.name, detail)
+    }
+
     /// Checks the content of all sections against their checksums, which reads the whole file.
     ///
     /// # Errors
@@ -98,38 +189,66 @@ impl SectionFile {
     /// Checks the content of the sections whose name is `wanted` against their checksums.
     ///
     /// # Errors
-    /// [`StorageError::Corrupted`] naming the first of them that differs.
+    /// [`StorageError::Corrupted`] naming the first of them that differs, and I/O errors.
     pub fn verify_sections(&self, wanted: impl Fn(&str) -> bool) -> Result<()> {
-        let mut wanted = self.sections.iter().filter(|section| wanted(&section.name));
-        wanted.try_for_each(|section| self.check(section, &mut |_| true))
+        let reader = self.file.reader()?;
+        for index in 0..self.sections.len() {
+            if wanted(&self.sections[index].name) {
+                self.check(&reader, index, &mut |_| true)?;
+            }
+        }
+        Ok(())
     }
 
     /// Checks the content of all sections against their checksums and returns an error for each
-    /// that differs. `go_on` is told how many bytes were read since it was told last; if it
-    /// returns `false`, what is left is not checked.
+    /// that differs or cannot be read. `go_on` is told how many bytes were read since it was told
+    /// last; if it returns `false`, what is left is not checked.
     pub fn damage(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Vec<StorageError> {
-        let checked = self.sections.iter().map(|section| self.check(section, go_on));
+        let reader = match self.file.reader() {
+            Ok(reader) => reader,
+            Err(error) => return vec![error],
+        };
+        reader.read_ahead();
+        let checked = (0..self.sections.len()).map(|index| self.check(&reader, index, go_on));
         checked.filter_map(Result::err).collect()
     }
 
-    fn check(&self, section: &SectionInfo, go_on: &mut dyn FnMut(u64) -> bool) -> Result<()> {
-        let mut sum = RunningChecksum::default();
-        let (mut start, end) = (section.offset as usize, (section.offset + section.len) as usize);
-        // The file may be read a page at a time. A refused hint makes this slower and not wrong.
-        let read_ahead = |from: usize| {
-            let window = from.min(end)..(from + WINDOW_BYTES).min(end);
-            let _ = self.file.advise(window, Access::Soon);
-        };
-        read_ahead(start);
-        for window in self.bytes(section).chunks(WINDOW_BYTES) {
-            start += window.len();
-            read_ahead(start);
-            sum.update(window);
+    /// Reads a section by system calls and compares it with its checksums.
+    fn check(
+        &self,
+        reader: &FileReader<'_>,
+        index: usize,
+        go_on: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<()> {
+        let section = &self.sections[index];
+        let end = section.offset + section.len;
+        let expected = self.blocks.as_ref().map(|blocks| blocks.of(index, section));
+        let (mut whole, mut number) = (RunningChecksum::default(), 0);
+        let mut window = vec![0; WINDOW_BYTES.min(section.len as usize)];
+        let mut position = section.offset;
+        while position < end {
+            let window = &mut window[..WINDOW_BYTES.min((end - position) as usize)];
+            reader.read(window, position)?;
+            position += window.len() as u64;
+            match expected {
+                None => whole.update(window),
+                Some(sums) => {
+                    for block in window.chunks(BLOCK_BYTES) {
+                        if checksum(block) != sums[number] {
+                            return Err(self.damaged_block(section, number));
+                        }
+                        number += 1;
+                    }
+                }
+            }
             if !go_on(window.len() as u64) {
                 return Ok(());
             }
         }
-        if sum.finish() == section.checksum {
+        for sum in expected.unwrap_or_default() {
+            whole.update(&sum.to_le_bytes());
+        }
+        if whole.finish() == section.checksum {
             return Ok(());
         }
         Err(self.corrupted(&section.name, "the checksum does not match"))
@@ -179,20 +298,24 @@ fn corrupted(file: &MappedFile, section: &str, detail: impl Into<String>) -> Sto
     StorageError::Corrupted { path, section, detail: detail.into() }
 }
 
-fn check_frame(file: &MappedFile) -> Result<Trailer> {
-    let bytes = file.as_slice();
-    let header = bytes.first_chunk::<HEADER_BYTES>();
-    let header = header.ok_or_else(|| corrupted(file, "header", "the file is too short"))?;
-    let found = decode_header(header).map_err(|detail| corrupted(file, "header", detail))?;
+/// Checks header and trailer, and returns the format and the trailer.
+fn check_frame(file: &MappedFile, reader: &FileReader<'_>) -> Result<(u32, Trailer)> {
+    let end = file.as_slice().len() as u64;
+    if end < HEADER_BYTES as u64 {
+        return Err(corrupted(file, "header", "the file is too short"));
+    }
+    let mut header = [0; HEADER_BYTES];
+    reader.read(&mut header, 0)?;
+    let found = decode_header(&header).map_err(|detail| corrupted(file, "header", detail))?;
     if !(1..=FORMAT).contains(&found) {
         let (path, supported) = (file.path().to_owned(), FORMAT);
         return Err(StorageError::UnsupportedFormat { path, found, supported });
     }
-    let trailer = bytes[HEADER_BYTES..]
-        .last_chunk::<TRAILER_BYTES>()
-        .ok_or_else(|| corrupted(file, "trailer", "the file is too short"))?;
-    let trailer = decode_trailer(trailer).map_err(|detail| corrupted(file, "trailer", detail))?;
-    let end = bytes.len() as u64;
+    if end < (HEADER_BYTES + TRAILER_BYTES) as u64 {
+        return Err(corrupted(file, "trailer", "the file is too short"));
+    }
+    let trailer = reader.bytes(end - TRAILER_BYTES as u64..end)?;
+    let trailer = decode_trailer(&trailer).map_err(|detail| corrupted(file, "trailer", detail))?;
     let table_end = trailer.table_offset.checked_add(trailer.table_len);
     if trailer.file_len != end || table_end != Some(end - TRAILER_BYTES as u64) {
         let detail = format!("the lengths do not fit a file of {end} bytes");
@@ -201,13 +324,36 @@ fn check_frame(file: &MappedFile) -> Result<Trailer> {
     if trailer.table_offset < HEADER_BYTES as u64 {
         return Err(corrupted(file, "trailer", "the table overlaps the header"));
     }
-    Ok(trailer)
+    Ok((found, trailer))
 }
 
-fn read_table(file: &MappedFile, trailer: &Trailer) -> Result<Vec<SectionInfo>> {
-    let start = trailer.table_offset as usize;
-    let table = &file.as_slice()[start..start + trailer.table_len as usize];
-    if checksum(table) != trailer.table_checksum {
+/// Takes the section with the checksums of blocks out of the others.
+fn read_blocks(
+    file: &MappedFile,
+    reader: &FileReader<'_>,
+    sections: &mut Vec<SectionInfo>,
+) -> Result<Blocks> {
+    let wrong = |detail: &str| corrupted(file, BLOCKS, detail);
+    let last = sections.pop().filter(|section| section.name == BLOCKS);
+    let section = last.ok_or_else(|| wrong("the section is missing"))?;
+    let bytes = reader.bytes(section.offset..section.offset + section.len)?;
+    if checksum(&bytes) != section.checksum {
+        return Err(wrong("the checksum does not match"));
+    }
+    let (sums, rest) = bytes.as_chunks::<8>();
+    let sums = sums.iter().map(|sum| u64::from_le_bytes(*sum)).collect();
+    let blocks = Blocks::new(sums, sections).filter(|_| rest.is_empty());
+    blocks.ok_or_else(|| wrong("its length does not fit the sections"))
+}
+
+fn read_table(
+    file: &MappedFile,
+    reader: &FileReader<'_>,
+    trailer: &Trailer,
+) -> Result<Vec<SectionInfo>> {
+    let start = trailer.table_offset;
+    let table = reader.bytes(start..start + trailer.table_len)?;
+    if checksum(&table) != trailer.table_checksum {
         return Err(corrupted(file, "table", "the checksum does not match"));
     }
     if !table.len().is_multiple_of(ENTRY_BYTES) {
@@ -227,19 +373,23 @@ fn read_table(file: &MappedFile, trailer: &Trailer) -> Result<Vec<SectionInfo>> 
         if sections.iter().any(|other| other.name == section.name) {
             return Err(corrupted(file, &section.name, "the section is there twice"));
         }
-        check_padding(file, position..section.offset)?;
+        check_padding(file, reader, position..section.offset)?;
         position = section.offset + section.len;
         sections.push(section);
     }
-    check_padding(file, position..trailer.table_offset)?;
+    check_padding(file, reader, position..trailer.table_offset)?;
     Ok(sections)
 }
 
-fn check_padding(file: &MappedFile, range: Range<u64>) -> Result<()> {
-    let zeros = &file.as_slice()[range.start as usize..range.end as usize];
-    if zeros.len() as u64 >= ALIGNMENT || zeros.iter().any(|&byte| byte != 0) {
-        let detail = format!("expected zeros from byte {} to {}", range.start, range.end);
-        return Err(corrupted(file, "padding", detail));
+fn check_padding(file: &MappedFile, reader: &FileReader<'_>, range: Range<u64>) -> Result<()> {
+    let mut zeros = [0; ALIGNMENT as usize];
+    let len = (range.end - range.start) as usize;
+    if len < zeros.len() {
+        reader.read(&mut zeros[..len], range.start)?;
+        if zeros.iter().all(|&byte| byte == 0) {
+            return Ok(());
+        }
     }
-    Ok(())
+    let detail = format!("expected zeros from byte {} to {}", range.start, range.end);
+    Err(corrupted(file, "padding", detail))
 }

@@ -4,8 +4,8 @@ use std::io;
 use std::path::PathBuf;
 
 use super::format::{
-    self, HEADER_BYTES, SectionInfo, TRAILER_BYTES, Trailer, encode_header, encode_table,
-    encode_trailer,
+    self, BLOCK_BYTES, BLOCKS, HEADER_BYTES, SectionInfo, TRAILER_BYTES, Trailer, encode_header,
+    encode_table, encode_trailer,
 };
 use crate::checksum::{RunningChecksum, checksum};
 use crate::directory::{Directory, WriteFile};
@@ -27,8 +27,45 @@ pub struct SectionWriter {
     file: Box<dyn WriteFile>,
     position: u64,
     sections: Vec<SectionInfo>,
-    open: Option<RunningChecksum>,
+    open: Option<Blocks>,
+    /// The checksums of the blocks of all sections that have ended.
+    blocks: Vec<u64>,
     cold: bool,
+}
+
+/// The checksums of a section that is being written.
+#[derive(Default)]
+struct Blocks {
+    sums: Vec<u64>,
+    block: RunningChecksum,
+    /// Bytes of the last block so far.
+    filled: usize,
+}
+
+impl Blocks {
+    fn update(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let (part, rest) = bytes.split_at(bytes.len().min(BLOCK_BYTES - self.filled));
+            self.block.update(part);
+            self.filled += part.len();
+            bytes = rest;
+            if self.filled == BLOCK_BYTES {
+                self.end_block();
+            }
+        }
+    }
+
+    fn end_block(&mut self) {
+        self.sums.push(std::mem::take(&mut self.block).finish());
+        self.filled = 0;
+    }
+
+    fn finish(mut self) -> Vec<u64> {
+        if self.filled > 0 {
+            self.end_block();
+        }
+        self.sums
+    }
 }
 
 impl SectionWriter {
@@ -38,8 +75,9 @@ impl SectionWriter {
     /// [`StorageError`] if it cannot be created or written.
     pub fn create(directory: &dyn Directory, path: &str) -> Result<Self> {
         let file = directory.create_file(path)?;
-        let (position, sections, open) = (0, Vec::new(), None);
-        let mut writer = Self { path: path.into(), file, position, sections, open, cold: false };
+        let (path, position, cold) = (path.into(), 0, false);
+        let (sections, open, blocks) = (Vec::new(), None, Vec::new());
+        let mut writer = Self { path, file, position, sections, open, blocks, cold };
         writer.put(&encode_header())?;
         debug_assert_eq!(writer.position, HEADER_BYTES as u64);
         Ok(writer)
@@ -66,14 +104,14 @@ impl SectionWriter {
     /// [`StorageError::Io`] if the name is malformed or taken, another section is open, or the
     /// disk refuses.
     pub fn begin_section(&mut self, name: &str) -> Result<()> {
-        let taken = self.sections.iter().any(|section| section.name == name);
+        let taken = self.sections.iter().any(|section| section.name == name) || name == BLOCKS;
         if taken || self.open.is_some() || !format::is_name(name) {
             return Err(self.misuse(format!("section {name:?} cannot begin here")));
         }
         self.align()?;
         let (offset, len, checksum) = (self.position, 0, 0);
         self.sections.push(SectionInfo { name: name.to_owned(), offset, len, checksum });
-        self.open = Some(RunningChecksum::default());
+        self.open = Some(Blocks::default());
         Ok(())
     }
 
@@ -83,7 +121,7 @@ impl SectionWriter {
     /// [`StorageError::Io`] if no section is open or the disk refuses.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
         match &mut self.open {
-            Some(sum) => sum.update(bytes),
+            Some(blocks) => blocks.update(bytes),
             None => return Err(self.misuse("no section is open".to_owned())),
         }
         self.put(bytes)
@@ -95,9 +133,11 @@ impl SectionWriter {
     /// [`StorageError::Io`] if no section is open.
     pub fn end_section(&mut self) -> Result<()> {
         match (self.open.take(), self.sections.last_mut()) {
-            (Some(sum), Some(section)) => {
+            (Some(blocks), Some(section)) => {
+                let sums = blocks.finish();
                 section.len = self.position - section.offset;
-                section.checksum = sum.finish();
+                section.checksum = checksum(&to_bytes(&sums));
+                self.blocks.extend(sums);
                 Ok(())
             }
             _ => Err(self.misuse("no section is open".to_owned())),
@@ -113,6 +153,7 @@ impl SectionWriter {
         if self.open.is_some() {
             return Err(self.misuse("a section is open".to_owned()));
         }
+        self.write_blocks()?;
         self.align()?;
         let table = encode_table(&self.sections);
         let trailer = Trailer {
@@ -128,6 +169,14 @@ impl SectionWriter {
             self.file.evict();
         }
         Ok(FileSummary { len: trailer.file_len, checksum: trailer.table_checksum })
+    }
+
+    fn write_blocks(&mut self) -> Result<()> {
+        self.align()?;
+        let bytes = to_bytes(&self.blocks);
+        let (name, offset, len) = (BLOCKS.to_owned(), self.position, bytes.len() as u64);
+        self.sections.push(SectionInfo { name, offset, len, checksum: checksum(&bytes) });
+        self.put(&bytes)
     }
 
     fn align(&mut self) -> Result<()> {
@@ -148,4 +197,8 @@ impl SectionWriter {
     fn failed(&self, source: io::Error) -> StorageError {
         StorageError::Io { op: "write", path: self.path.clone(), source }
     }
+}
+
+fn to_bytes(sums: &[u64]) -> Vec<u8> {
+    sums.iter().flat_map(|sum| sum.to_le_bytes()).collect()
 }

@@ -1,0 +1,135 @@
+//! How a new folder becomes part of a collection: whole, by one commit of the manifest, or not at
+//! all.
+//!
+//! A [`NewFolder`] removes itself unless a manifest that names it may have reached the disk.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+
+use lanner_storage::{Batch, CollectionCopy, Sync, write_collection_copy};
+
+use super::Inner;
+use super::state::Segments;
+use super::writer::{State, Stop};
+use crate::error::Result;
+use crate::model::CollectionConfig;
+
+/// The folder of a segment, an index, a calibration or queries while it is written. What is left of it
+/// is removed when this is dropped before [`Inner::install`] gets to its commit.
+pub(super) struct NewFolder<'i> {
+    inner: &'i Inner,
+    /// Its number, which names it and is never used again.
+    pub number: u64,
+    /// The folder.
+    pub path: String,
+    epoch: u64,
+    may_be_named: Cell<bool>,
+}
+
+impl Drop for NewFolder<'_> {
+    fn drop(&mut self) {
+        if !self.may_be_named.get() {
+            self.inner.remove_folder(self.number);
+        }
+    }
+}
+
+impl Inner {
+    /// The next folder, for what is made of the segments as they are in `state`.
+    pub(super) fn new_folder(&self, state: &mut State) -> NewFolder<'_> {
+        let manifest = &mut state.segments.manifest;
+        let number = manifest.next_segment;
+        manifest.next_segment += 1;
+        let (path, may_be_named) = (self.segment_folder(number), Cell::new(false));
+        NewFolder { inner: self, number, path, epoch: state.epoch, may_be_named }
+    }
+
+    /// Changes the list of segments: in the catalog first, then for queries. What the manifest no
+    /// longer names is removed, and so are those of the `new` folders that it does not name then.
+    pub(super) fn install(
+        &self,
+        new: &[NewFolder<'_>],
+        change: impl FnOnce(&mut Segments, &mut Batch),
+    ) -> Result<()> {
+        let mut state = self.lock();
+        if let Some(stop) = &state.stopped {
+            return Err(self.stopped(stop));
+        }
+        if new.iter().any(|new| new.epoch != state.epoch) {
+            let reason = "the segments were read again since this work began";
+            return Err(self.stopped(&Stop::Failed(reason.into())));
+        }
+        let mut next = state.segments.clone();
+        let mut batch = Batch::new();
+        change(&mut next, &mut batch);
+        next.manifest.version += 1;
+        next.manifest.segments =
+            next.sealed.iter().map(|slot| slot.segment.entry().clone()).collect();
+        let gone = self.retire(&state.segments, &mut next);
+        next.persist(self.id, &mut batch)?;
+        new.iter().for_each(|new| new.may_be_named.set(true));
+        if let Err(error) = self.store.catalog.commit(batch, Sync::Yes) {
+            state.stopped = Some(Stop::Failed(error.to_string()));
+            state.doubtful.extend(new.iter().map(|new| new.number));
+            return Err(error.into());
+        }
+        for new in new {
+            new.may_be_named.set(next.manifest.folders().any(|number| number == new.number));
+        }
+        next.persisted();
+        state.segments = next;
+        self.publish(&state);
+        // Under the lock: copies follow one another as the manifests do, and whoever waits for this
+        // change finds its copy.
+        self.write_copy(&self.copy(&state.segments));
+        drop(state);
+        gone.into_iter().for_each(|number| self.remove_folder(number));
+        Ok(())
+    }
+
+    /// Notes in the next manifest which folders it replaces, and returns those that it is the
+    /// first not to name.
+    fn retire(&self, now: &Segments, next: &mut Segments) -> Vec<u64> {
+        let left: Vec<u64> = next.manifest.folders().collect();
+        let gone = now.manifest.folders().filter(|number| !left.contains(number)).collect();
+        let listed = self.store.directory.list(&self.folder());
+        let retired = &mut next.manifest.retired;
+        if let Ok(names) = listed {
+            retired.retain(|number| names.contains(&number.to_string()));
+        }
+        retired.extend(&gone);
+        gone
+    }
+
+    fn copy(&self, segments: &Segments) -> CollectionCopy<CollectionConfig> {
+        let mut tombstones = BTreeMap::new();
+        for slot in segments.sealed.iter().filter(|slot| !slot.deleted.is_empty()) {
+            let mut bytes = Vec::with_capacity(slot.deleted.serialized_size());
+            if slot.deleted.serialize_into(&mut bytes).is_ok() {
+                tombstones.insert(slot.segment.entry().number, bytes);
+            }
+        }
+        let (name, config) = (self.name.clone(), self.config.clone());
+        CollectionCopy {
+            name,
+            id: self.id,
+            config,
+            manifest: segments.manifest.clone(),
+            tombstones,
+        }
+    }
+
+    /// Writes a copy of what the catalog has by now.
+    fn write_copy(&self, copy: &CollectionCopy<CollectionConfig>) {
+        let directory = &*self.store.directory;
+        if let Err(error) = write_collection_copy(directory, &self.folder(), copy) {
+            tracing::warn!(collection = %self.name, %error, "the manifest has no copy");
+        }
+    }
+
+    /// Writes the copy of a collection that was just created.
+    pub(super) fn write_first_copy(&self) {
+        let copy = self.copy(&self.lock().segments);
+        self.write_copy(&copy);
+    }
+}

@@ -1,0 +1,166 @@
+//! Answers that end where they are full, and deletions in several writes.
+
+use std::sync::Arc;
+
+use super::record::Operation;
+use super::{Collection, Durability, ScrollPage, WriteReceipt};
+use crate::error::Result;
+use crate::model::{Filter, Include, MemoryBudget, Point, PointId, check_range, limits};
+use crate::segment::{Location, Snapshot};
+
+/// Room for the points of an answer.
+#[derive(Debug, Clone)]
+pub struct PageRoom {
+    /// Size at which the answer ends; one point always fits.
+    pub bytes: u64,
+    /// Times that a point will be in memory until it is sent.
+    pub copies: u64,
+    /// What the memory is counted in, for good.
+    pub memory: Arc<MemoryBudget>,
+}
+
+impl PageRoom {
+    /// Room for everything.
+    pub(super) fn unlimited() -> Self {
+        Self { bytes: u64::MAX, copies: 1, memory: MemoryBudget::unlimited() }
+    }
+}
+
+/// The points of some ids, as far as there was room.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FoundPoints {
+    /// In the order of the ids; `None` where there is none.
+    pub points: Vec<Option<Point>>,
+    /// The place of the first id that was not looked for; `None` if all were.
+    pub next: Option<usize>,
+}
+
+/// Room that is filled point by point.
+struct Filling<'r> {
+    room: &'r PageRoom,
+    bytes: u64,
+}
+
+impl Filling<'_> {
+    fn is_full(&self) -> bool {
+        self.bytes >= self.room.bytes
+    }
+
+    fn add(&mut self, point: Point) -> Result<Point> {
+        let bytes = point.size_bytes();
+        self.bytes += bytes;
+        self.room.memory.spend("points of the answer", self.room.copies * bytes)?;
+        Ok(point)
+    }
+}
+
+impl Collection {
+    /// As [`Self::get`], as far as there is room.
+    ///
+    /// # Errors
+    /// As [`Self::get`], and [`crate::Error::Exhausted`].
+    pub fn get_within(
+        &self,
+        ids: &[PointId],
+        include: Include,
+        room: &PageRoom,
+    ) -> Result<FoundPoints> {
+        check_range("ids", 1, limits::MAX_SCROLL_LIMIT, ids.len())?;
+        self.snapshot().whole(|snapshot| self.found(snapshot, ids, include, room))
+    }
+
+    fn found(
+        &self,
+        snapshot: &Snapshot,
+        ids: &[PointId],
+        include: Include,
+        room: &PageRoom,
+    ) -> Result<FoundPoints> {
+        let mut filling = Filling { room, bytes: 0 };
+        let mut points = Vec::new();
+        for (index, id) in ids.iter().enumerate() {
+            if filling.is_full() {
+                return Ok(FoundPoints { points, next: Some(index) });
+            }
+            let point = match snapshot.find(id)? {
+                None => None,
+                Some(location) => {
+                    let point = snapshot.point(location, self.config().fields.keys(), include)?;
+                    Some(filling.add(point)?)
+                }
+            };
+            points.push(point);
+        }
+        Ok(FoundPoints { points, next: None })
+    }
+
+    /// As [`Self::scroll_where`], as far as there is room.
+    ///
+    /// # Errors
+    /// As [`Self::scroll_where`], and [`crate::Error::Exhausted`].
+    pub fn scroll_within(
+        &self,
+        filter: Option<&Filter>,
+        after: Option<&PointId>,
+        limit: usize,
+        include: Include,
+        room: &PageRoom,
+    ) -> Result<ScrollPage> {
+        check_range("limit", 1, limits::MAX_SCROLL_LIMIT, limit)?;
+        let condition = filter.map(|filter| filter.resolve(self.config())).transpose()?;
+        self.snapshot().whole(|snapshot| {
+            let page = snapshot.page(after, limit + 1, condition.as_ref())?;
+            self.filled(snapshot, &page, limit, include, room)
+        })
+    }
+
+    /// The first `limit` points of a page that may have one more, as far as there is room.
+    fn filled(
+        &self,
+        snapshot: &Snapshot,
+        page: &[(PointId, Location)],
+        limit: usize,
+        include: Include,
+        room: &PageRoom,
+    ) -> Result<ScrollPage> {
+        let mut filling = Filling { room, bytes: 0 };
+        let mut points = Vec::<Point>::new();
+        for &(_, location) in page {
+            if points.len() == limit || filling.is_full() {
+                let next = points.last().map(|point| point.id.clone());
+                return Ok(ScrollPage { points, next });
+            }
+            let point = snapshot.point(location, self.config().fields.keys(), include)?;
+            points.push(filling.add(point)?);
+        }
+        Ok(ScrollPage { points, next: None })
+    }
+
+    /// Deletes the points that match a filter when this is called. The journal gets their ids, so
+    /// that a replay deletes the same points. A point that another thread replaces in between is
+    /// deleted, too.
+    ///
+    /// Many points are deleted by several writes of 100,000 each: if one fails, those before it
+    /// have deleted theirs. The receipt is that of the last one, with the sum of what they deleted.
+    ///
+    /// # Errors
+    /// As [`Self::upsert_batch`], and [`crate::Error::Invalid`] if the filter does not fit the
+    /// collection.
+    pub fn delete_where(&self, filter: &Filter, durability: Durability) -> Result<WriteReceipt> {
+        let condition = filter.resolve(&self.0.config)?;
+        let snapshot = self.snapshot();
+        let matching = snapshot.whole(|snapshot| snapshot.matching(&condition))?;
+        let rows = snapshot.views.iter().zip(&matching);
+        let mut rows = rows.flat_map(|(view, rows)| rows.iter().map(|row| view.reader.id(row)));
+        let mut receipt = WriteReceipt { sequence: snapshot.sequence, affected: 0, durability };
+        loop {
+            let next = rows.by_ref().take(limits::MAX_BATCH_POINTS);
+            let ids: Vec<PointId> = snapshot.whole(|_| next.collect())?;
+            if ids.is_empty() {
+                return Ok(receipt);
+            }
+            let written = self.0.write(Operation::Delete(ids), durability)?;
+            receipt = WriteReceipt { affected: receipt.affected + written.affected, ..written };
+        }
+    }
+}

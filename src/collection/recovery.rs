@@ -1,0 +1,203 @@
+//! From the files, the manifest and the journal to what queries see: when a collection is opened,
+//! and again after a commit has failed.
+//!
+//! What is found must be all that was promised; otherwise nothing is touched. Folders that the
+//! manifest does not name are removed only if an earlier manifest replaced them or they were never
+//! finished. Everything else that is there may be somebody's data, and is moved to `lost/`.
+
+use std::sync::Arc;
+
+use lanner_storage::{Directory, Manifest, Promise, SegmentEntry, StorageError};
+use roaring::RoaringBitmap;
+
+use super::Inner;
+use super::record::Operation;
+use super::state::{SealedSlot, Segments};
+use super::writer::{State, Stop};
+use crate::error::{Error, Result};
+use crate::segment::SealedSegment;
+
+/// Where folders go that nobody knows.
+pub(crate) const LOST: &str = "lost";
+
+impl Inner {
+    /// Opens what is there. If nothing can be written now, reads work and later writes try again.
+    pub(super) fn recover(&self) -> Result<()> {
+        let mut state = self.lock();
+        let mut segments = self.load()?;
+        match self.store.catalog.read_only() {
+            Some(why) => state.stopped = Some(Stop::Failed(why)),
+            None => {
+                if let Err(error) = self.sweep(&mut segments.manifest) {
+                    tracing::warn!(collection = %self.name, %error, "leftovers stay");
+                }
+            }
+        }
+        self.restore_recent_queries(&segments.manifest.recent_queries);
+        state.segments = segments;
+        self.publish(&state);
+        Ok(())
+    }
+
+    /// Tries to write again after a commit failed: what is on the disk is read anew, since it may
+    /// be with or without that commit. Queries go on with what they had. `false` if writing is not
+    /// possible yet.
+    pub(super) fn revive(&self, state: &mut State) -> bool {
+        let opened = self.store.catalog.reopen().map_err(Error::from);
+        match opened.and_then(|()| self.load()) {
+            Ok(mut segments) => {
+                // Numbers may be in use by builds that have begun.
+                let manifest = &mut segments.manifest;
+                manifest.next_segment =
+                    manifest.next_segment.max(state.segments.manifest.next_segment);
+                self.remove_doubtful(state, &segments.manifest);
+                state.segments = segments;
+                state.epoch += 1;
+                state.stopped = None;
+                state.work.error = None;
+                self.publish(state);
+                self.changed.notify_all();
+                tracing::info!(collection = %self.name, "writing goes on");
+                true
+            }
+            Err(error) => {
+                tracing::warn!(collection = %self.name, %error, "nothing can be written yet");
+                state.stopped = Some(Stop::Failed(error.to_string()));
+                false
+            }
+        }
+    }
+
+    /// Removes folders whose commit failed and which the manifest does not name after all, or which
+    /// it has replaced after all.
+    fn remove_doubtful(&self, state: &mut State, manifest: &Manifest) {
+        manifest.retired.iter().for_each(|&number| self.remove_folder(number));
+        for number in std::mem::take(&mut state.doubtful) {
+            if manifest.folders().all(|known| known != number) {
+                self.remove_folder(number);
+            }
+        }
+    }
+
+    /// Removes a folder that nothing needs. If that fails it is done when the collection is opened
+    /// again.
+    pub(super) fn remove_folder(&self, number: u64) {
+        if let Err(error) = self.store.directory.remove_folder(&self.segment_folder(number)) {
+            tracing::warn!(collection = %self.name, %error, "a leftover stays until reopening");
+        }
+    }
+
+    /// Reads manifest, segments, tombstones and journal, and checks that nothing is missing.
+    fn load(&self) -> Result<Segments> {
+        let catalog = &self.store.catalog;
+        let mut manifest = catalog.manifest(self.id)?;
+        let mut segments = Segments::default();
+        for entry in &manifest.segments {
+            let segment = self.open_segment(entry.clone(), &segments.sealed)?;
+            let deleted = match catalog.tombstones(self.id, entry.number)? {
+                Some(bytes) => tombstones(entry, &bytes)?,
+                None => RoaringBitmap::new(),
+            };
+            let (segment, deleted) = (Arc::new(segment), Arc::new(deleted));
+            segments.sealed.push(SealedSlot { segment, deleted, dirty: false });
+        }
+        let named: Vec<u64> = manifest.folders().collect();
+        self.open_indexes(&segments.sealed, &mut manifest);
+        // Damaged indexes are built again: their folders may go.
+        let left: Vec<u64> = manifest.folders().collect();
+        manifest.retired.extend(named.into_iter().filter(|number| !left.contains(number)));
+        let (after, version) = (manifest.sealed_through, manifest.version);
+        segments.sequence = after;
+        segments.manifest = manifest;
+        catalog.replay_journal(self.id, after, |sequence, record| {
+            let operation = Operation::decode(&self.config, sequence, record)?;
+            segments.apply(sequence, operation).map(drop)
+        })?;
+        catalog.check_promise(self.id, Promise { sequence: segments.sequence, version })?;
+        if segments.active.segment.size_bytes() >= self.options.seal_bytes {
+            segments.freeze();
+        }
+        Ok(segments)
+    }
+
+    /// Opens a segment; codecs that it has in common with the others are in memory once.
+    pub(super) fn open_segment(
+        &self,
+        entry: SegmentEntry,
+        others: &[SealedSlot],
+    ) -> Result<SealedSegment> {
+        let (directory, folder) = (&*self.store.directory, self.segment_folder(entry.number));
+        let mut segment = SealedSegment::open(directory, &folder, &self.config, entry)?;
+        others.iter().for_each(|slot| segment.share_codecs(&slot.segment));
+        Ok(segment)
+    }
+
+    /// Clears up what the manifest does not name. The next number is that of no folder there is.
+    fn sweep(&self, manifest: &mut Manifest) -> Result<()> {
+        let directory = &*self.store.directory;
+        let known: Vec<u64> = manifest.folders().collect();
+        for name in directory.list(&self.folder())? {
+            let path = format!("{}/{name}", self.folder());
+            if is_unfinished(&name) {
+                directory.remove_folder(&path)?;
+            }
+            let Some(number) = number(&name) else { continue };
+            manifest.next_segment = manifest.next_segment.max(number.saturating_add(1));
+            if known.contains(&number) {
+                continue;
+            }
+            if manifest.retired.contains(&number) {
+                tracing::info!(collection = %self.name, folder = %name, "leftover removed");
+                directory.remove_folder(&path)?;
+            } else {
+                move_to_lost(directory, &path, &format!("{}-{name}", self.id))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The number of a folder, if that is what its name is.
+pub(crate) fn number(name: &str) -> Option<u64> {
+    name.parse().ok().filter(|number: &u64| number.to_string() == name)
+}
+
+/// Whether a folder of a collection has a name that Lanner gives.
+pub(crate) fn is_ours(name: &str) -> bool {
+    let name = name.strip_suffix(".tmp").unwrap_or(name);
+    number(name.strip_prefix("manifest-").unwrap_or(name)).is_some()
+}
+
+/// Whether a folder of a collection has a name that Lanner gives to what is not finished.
+fn is_unfinished(name: &str) -> bool {
+    name.ends_with(".tmp") && is_ours(name)
+}
+
+/// Moves a folder that the catalog does not know out of the way.
+pub(crate) fn move_to_lost(directory: &dyn Directory, path: &str, name: &str) -> Result<()> {
+    directory.create_folder(LOST)?;
+    let taken = directory.list(LOST)?;
+    let mut names = (1_u32..).map(|count| match count {
+        1 => name.to_owned(),
+        count => format!("{name}-{count}"),
+    });
+    let free = names.find(|name| !taken.contains(name)).unwrap_or_else(|| name.to_owned());
+    tracing::error!(folder = %path, lost = %free, "the catalog does not know it: moved to `lost`");
+    Ok(directory.rename(path, &format!("{LOST}/{free}"))?)
+}
+
+pub(crate) fn tombstones(entry: &SegmentEntry, bytes: &[u8]) -> Result<RoaringBitmap> {
+    let corrupted = |detail: String| {
+        Error::from(StorageError::Corrupted {
+            path: "catalog".into(),
+            section: "tombstones".into(),
+            detail: format!("segment {}: {detail}", entry.number),
+        })
+    };
+    let deleted =
+        RoaringBitmap::deserialize_from(bytes).map_err(|error| corrupted(error.to_string()))?;
+    match deleted.max() {
+        Some(row) if row >= entry.rows => Err(corrupted(format!("row {row} of {}", entry.rows))),
+        _ => Ok(deleted),
+    }
+}

@@ -1,0 +1,105 @@
+//! Reads all sealed files now and then, a little at a time, and compares them with their checksums:
+//! what is read rarely must not be found damaged when the other copies are gone.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::Slot;
+use crate::collection::Collection;
+use crate::error::{Error, Result};
+
+/// How often and how fast files are checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ScrubOptions {
+    /// From the end of one round to the next, and from opening to the first.
+    pub pause: Duration,
+    /// Bytes read in a second, at most; 0 switches it off.
+    pub bytes_per_second: u64,
+}
+
+impl Default for ScrubOptions {
+    fn default() -> Self {
+        Self { pause: Duration::from_secs(24 * 3600), bytes_per_second: 16 << 20 }
+    }
+}
+
+/// The thread that does so; it ends when this is dropped.
+pub(super) struct Scrubber {
+    stop: Arc<Stop>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Stop {
+    stopped: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Stop {
+    /// Waits; `false` if it is to stop.
+    fn pause(&self, time: Duration) -> bool {
+        let end = Instant::now() + time;
+        let mut stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        while !*stopped {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            let woken = self.changed.wait_timeout(stopped, left);
+            stopped = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        false
+    }
+}
+
+impl Scrubber {
+    /// Starts the thread, unless it is switched off.
+    pub fn start(
+        options: ScrubOptions,
+        collections: Arc<RwLock<BTreeMap<String, Slot>>>,
+    ) -> Result<Option<Self>> {
+        if options.bytes_per_second == 0 {
+            return Ok(None);
+        }
+        let stop = Arc::new(Stop::default());
+        let stopped = stop.clone();
+        let work = move || {
+            while stopped.pause(options.pause) {
+                for collection in open(&collections) {
+                    collection.scrub(&mut |bytes| stopped.pause(pace(bytes, options)));
+                }
+            }
+        };
+        let thread = std::thread::Builder::new()
+            .name("lanner-scrubber".into())
+            .spawn(work)
+            .map_err(|error| Error::Internal(format!("cannot start a thread: {error}")))?;
+        Ok(Some(Self { stop, thread: Some(thread) }))
+    }
+}
+
+impl Drop for Scrubber {
+    fn drop(&mut self) {
+        *self.stop.stopped.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.stop.changed.notify_all();
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the scrubber panicked");
+        }
+    }
+}
+
+fn open(collections: &RwLock<BTreeMap<String, Slot>>) -> Vec<Collection> {
+    let collections = collections.read().unwrap_or_else(PoisonError::into_inner);
+    let open = |slot: &Slot| match slot {
+        Slot::Open(collection) => Some(collection.clone()),
+        Slot::Unusable(_) => None,
+    };
+    collections.values().filter_map(open).collect()
+}
+
+/// How long reading so many bytes is to take.
+fn pace(bytes: u64, options: ScrubOptions) -> Duration {
+    Duration::from_secs_f64(bytes as f64 / options.bytes_per_second as f64)
+}

@@ -1,0 +1,159 @@
+//! Budgets of memory: bytes are counted before they are allocated.
+//!
+//! A request has a budget that is part of a total, so that neither one request nor all of them
+//! together can take more memory than was planned for.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number of bytes that some work may hold at a time. Bytes of a part count in the whole, too.
+#[derive(Debug)]
+pub struct MemoryBudget {
+    scope: &'static str,
+    limit: u64,
+    used: AtomicU64,
+    whole: Option<Arc<MemoryBudget>>,
+}
+
+/// A budget that does not suffice.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{what}: expected at most {limit} bytes of memory for {scope}, got {needed} beside {used} in use"
+)]
+pub struct Exhausted {
+    /// What the bytes are for.
+    pub what: &'static str,
+    /// Whose budget it is.
+    pub scope: &'static str,
+    /// The budget, in bytes.
+    pub limit: u64,
+    /// Bytes of it that were in use.
+    pub used: u64,
+    /// Bytes that were needed beside them.
+    pub needed: u64,
+    /// Whether the same may fit later, when other work is done.
+    pub may_pass: bool,
+}
+
+impl MemoryBudget {
+    /// A budget of its own; `scope` names who shares it in errors.
+    pub fn new(scope: &'static str, limit: u64) -> Arc<Self> {
+        Arc::new(Self { scope, limit, used: AtomicU64::new(0), whole: None })
+    }
+
+    /// A budget that always suffices.
+    pub fn unlimited() -> Arc<Self> {
+        Self::new("all requests together", u64::MAX)
+    }
+
+    /// A budget that is part of this one. What it has spent returns when it is dropped.
+    pub fn part(self: &Arc<Self>, scope: &'static str, limit: u64) -> Arc<Self> {
+        Arc::new(Self { scope, limit, used: AtomicU64::new(0), whole: Some(self.clone()) })
+    }
+
+    /// Counts bytes until they are released, or this is dropped.
+    ///
+    /// # Errors
+    /// [`Exhausted`]; then nothing is counted.
+    pub fn spend(&self, what: &'static str, bytes: u64) -> Result<(), Exhausted> {
+        let more = |used: u64| used.checked_add(bytes).filter(|&sum| sum <= self.limit);
+        // Relaxed: the numbers order nothing else.
+        let spent = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        spent.map_err(|used| Exhausted {
+            what,
+            scope: self.scope,
+            limit: self.limit,
+            used,
+            needed: bytes,
+            may_pass: self.whole.is_none() && bytes <= self.limit,
+        })?;
+        let whole = self.whole.as_ref().map_or(Ok(()), |whole| whole.spend(what, bytes));
+        if whole.is_err() {
+            self.used.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        whole
+    }
+
+    /// Returns bytes that were spent.
+    pub fn release(&self, bytes: u64) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.release(bytes);
+        }
+    }
+
+    /// Counts bytes as long as the result lives.
+    ///
+    /// # Errors
+    /// [`Exhausted`].
+    pub fn reserve(
+        self: &Arc<Self>,
+        what: &'static str,
+        bytes: u64,
+    ) -> Result<Reserved, Exhausted> {
+        self.spend(what, bytes)?;
+        Ok(Reserved { budget: self.clone(), bytes })
+    }
+
+    /// Bytes in use.
+    pub fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// The most bytes that can be in use.
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+}
+
+impl Drop for MemoryBudget {
+    fn drop(&mut self) {
+        if let Some(whole) = &self.whole {
+            whole.release(*self.used.get_mut());
+        }
+    }
+}
+
+/// Bytes of a budget, returned on drop.
+#[derive(Debug)]
+pub struct Reserved {
+    budget: Arc<MemoryBudget>,
+    bytes: u64,
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.budget.release(self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_bounded_by_its_own_limit_and_by_the_whole() {
+        let whole = MemoryBudget::new("all", 100);
+        let (one, other) = (whole.part("one", 60), whole.part("other", 60));
+        one.spend("x", 60).unwrap();
+        let own = one.spend("x", 1).unwrap_err();
+        assert_eq!((own.scope, own.used, own.may_pass), ("one", 60, false));
+        let error = other.spend("candidates", 41).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "candidates: expected at most 100 bytes of memory for all, got 41 beside 60 in use"
+        );
+        assert!(error.may_pass && !whole.spend("x", 101).unwrap_err().may_pass);
+        // A refusal by the whole leaves nothing behind in the part.
+        assert_eq!((other.used(), whole.used()), (0, 60));
+
+        let reserved = other.reserve("x", 40).unwrap();
+        assert_eq!((other.used(), whole.used()), (40, 100));
+        drop(reserved);
+        one.release(20);
+        assert_eq!((one.used(), other.used(), whole.used()), (40, 0, 40));
+        drop(one);
+        assert_eq!(whole.used(), 0);
+        assert!(MemoryBudget::unlimited().spend("x", u64::MAX).is_ok());
+    }
+}

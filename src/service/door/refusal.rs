@@ -1,0 +1,41 @@
+//! Requests that do not get past the door.
+
+use http::{HeaderValue, Response, StatusCode, header};
+use tonic::body::Body;
+use tonic::{Code, Status};
+
+/// Why a request is refused, as gRPC and as HTTP say it.
+#[derive(Debug)]
+pub struct Refusal {
+    pub code: Code,
+    status: StatusCode,
+    message: String,
+}
+
+impl Refusal {
+    pub fn new(code: Code, status: StatusCode, message: impl Into<String>) -> Self {
+        Self { code, status, message: message.into() }
+    }
+
+    /// The same whether there is no key or a wrong one.
+    pub fn unauthenticated() -> Self {
+        let message = "UNAUTHENTICATED: expected the header `authorization: Bearer <API key>`";
+        Self::new(Code::Unauthenticated, StatusCode::UNAUTHORIZED, message)
+    }
+
+    /// The answer, for a client that speaks gRPC or one that does not.
+    pub fn into_response(self, grpc: bool) -> Response<Body> {
+        if grpc {
+            return Status::new(self.code, self.message).into_http();
+        }
+        let mut response = Response::new(Body::new(self.message + "\n"));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        let text = HeaderValue::from_static("text/plain; charset=utf-8");
+        headers.insert(header::CONTENT_TYPE, text);
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}

@@ -1,0 +1,129 @@
+//! A copy of what the catalog knows of a collection, beside its segments.
+//!
+//! Each version of a manifest is written once into a folder of its own,
+//! `collections/<id>/manifest-<version>`, after the catalog has it; older ones are then removed. The
+//! catalog alone is read as long as it is sound: the copies are for repairs.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::manifest::encode;
+use super::{Batch, Manifest};
+use crate::directory::{Directory, write_folder};
+use crate::error::{Result, StorageError};
+use crate::section_file::{SectionFile, SectionWriter};
+
+const FILE: &str = "manifest.sec";
+const COLLECTION: &str = "collection";
+const MANIFEST: &str = "manifest";
+const TOMBSTONES: &str = "tombstones.";
+const PREFIX: &str = "manifest-";
+
+/// What the catalog knows of a collection, but for the journal.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CollectionCopy<C> {
+    /// Its name.
+    pub name: String,
+    /// Its number.
+    pub id: u32,
+    /// Its configuration.
+    pub config: C,
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// The tombstones of segments, by their numbers; of those that have any.
+    pub tombstones: BTreeMap<u64, Vec<u8>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Named<C> {
+    name: String,
+    id: u32,
+    config: C,
+}
+
+impl<C: Serialize + Clone> CollectionCopy<C> {
+    /// Adds all of it to a batch.
+    ///
+    /// # Errors
+    /// If a value cannot be encoded.
+    pub fn restore(&self, batch: &mut Batch, next_collection: u32) -> Result<()> {
+        let (config, manifest) = (&self.config, &self.manifest);
+        batch.restore_collection(self.id, &self.name, config, manifest, next_collection)?;
+        for (segment, bytes) in &self.tombstones {
+            batch.put_tombstones(self.id, *segment, bytes.clone());
+        }
+        Ok(())
+    }
+}
+
+/// Writes a copy into the folder of a collection, and removes older ones.
+///
+/// # Errors
+/// If it cannot be written; earlier ones are then still there.
+pub fn write_collection_copy<C: Serialize + Clone>(
+    directory: &dyn Directory,
+    folder: &str,
+    copy: &CollectionCopy<C>,
+) -> Result<()> {
+    let version = copy.manifest.version;
+    let path = format!("{folder}/{PREFIX}{version}");
+    write_folder(directory, &path, |temporary| {
+        let mut writer = SectionWriter::create(directory, &format!("{temporary}/{FILE}"))?;
+        let (name, config) = (copy.name.clone(), copy.config.clone());
+        writer.write_section(COLLECTION, &encode(&Named { name, id: copy.id, config })?)?;
+        writer.write_section(MANIFEST, &encode(&copy.manifest)?)?;
+        for (segment, bytes) in &copy.tombstones {
+            writer.write_section(&format!("{TOMBSTONES}{segment}"), bytes)?;
+        }
+        writer.finish().map(drop)
+    })?;
+    for older in versions(directory, folder)?.into_iter().filter(|found| *found < version) {
+        directory.remove_folder(&format!("{folder}/{PREFIX}{older}"))?;
+    }
+    Ok(())
+}
+
+/// The newest copy in the folder of a collection that is sound; and what is wrong with newer ones.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub fn read_collection_copy<C: DeserializeOwned>(
+    directory: &dyn Directory,
+    folder: &str,
+) -> Result<(Option<CollectionCopy<C>>, Vec<StorageError>)> {
+    let mut damage = Vec::new();
+    for version in versions(directory, folder)?.into_iter().rev() {
+        match read(directory, &format!("{folder}/{PREFIX}{version}/{FILE}")) {
+            Ok(copy) => return Ok((Some(copy), damage)),
+            Err(error) => damage.push(error),
+        }
+    }
+    Ok((None, damage))
+}
+
+fn read<C: DeserializeOwned>(directory: &dyn Directory, path: &str) -> Result<CollectionCopy<C>> {
+    let file = SectionFile::open(directory, path)?;
+    file.verify()?;
+    let decoded = |error: serde_json::Error| file.corrupted(COLLECTION, error.to_string());
+    let named = serde_json::from_slice(file.section(COLLECTION)?).map_err(decoded)?;
+    let Named { name, id, config } = named;
+    let manifest = serde_json::from_slice(file.section(MANIFEST)?).map_err(decoded)?;
+    let numbered = |name: &str| name.strip_prefix(TOMBSTONES)?.parse::<u64>().ok();
+    let mut tombstones = BTreeMap::new();
+    for info in file.sections() {
+        if let Some(segment) = numbered(&info.name) {
+            tombstones.insert(segment, file.section(&info.name)?.to_vec());
+        }
+    }
+    Ok(CollectionCopy { name, id, config, manifest, tombstones })
+}
+
+/// The versions of which there are copies, in their order.
+fn versions(directory: &dyn Directory, folder: &str) -> Result<Vec<u64>> {
+    let names = directory.list(folder)?;
+    let version = |name: &String| name.strip_prefix(PREFIX)?.parse().ok();
+    let mut versions: Vec<u64> = names.iter().filter_map(version).collect();
+    versions.sort_unstable();
+    Ok(versions)
+}

@@ -1,0 +1,99 @@
+//! Commits that fail on purpose, for tests.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::error::{Result, StorageError};
+
+/// How a commit fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommitFault {
+    /// Nothing was written.
+    Before,
+    /// All was written, though it seems that it was not.
+    After,
+}
+
+/// A fuse for the commits of a [`super::Catalog`]. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct CommitFaults(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    fuse: Mutex<Fuse>,
+    /// Held by commits for reading.
+    gate: RwLock<()>,
+}
+
+#[derive(Debug, Default)]
+struct Fuse {
+    commits: u64,
+    fails: Option<(std::ops::Range<u64>, CommitFault)>,
+    /// Whether the catalog cannot be opened for writing.
+    full: bool,
+}
+
+impl CommitFaults {
+    /// Number of commits so far.
+    pub fn commits(&self) -> u64 {
+        self.fuse().commits
+    }
+
+    /// Fails `count` commits from now on, after `skip` that do not fail.
+    pub fn fail(&self, skip: u64, count: u64, fault: CommitFault) {
+        let mut fuse = self.fuse();
+        let first = fuse.commits + skip;
+        fuse.fails = Some((first..first + count, fault));
+    }
+
+    /// Says whether the disk is full: no commit succeeds, and the catalog opens for reading only.
+    pub fn set_full(&self, full: bool) {
+        self.fuse().full = full;
+    }
+
+    /// Lets no commit begin or go on until the guard is dropped, so that the files can be copied.
+    pub fn hold(&self) -> RwLockWriteGuard<'_, ()> {
+        self.0.gate.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn pass(&self) -> RwLockReadGuard<'_, ()> {
+        self.0.gate.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.fuse().full
+    }
+
+    /// Counts a commit and says how it is to fail, if it is.
+    pub(super) fn next(&self) -> Option<CommitFault> {
+        let mut fuse = self.fuse();
+        let number = fuse.commits;
+        fuse.commits += 1;
+        if fuse.full {
+            return Some(CommitFault::Before);
+        }
+        fuse.fails.clone().filter(|(range, _)| range.contains(&number)).map(|(_, fault)| fault)
+    }
+
+    fn fuse(&self) -> MutexGuard<'_, Fuse> {
+        self.0.fuse.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The error of a commit that failed on purpose: what a full disk says.
+pub(super) fn injected(op: &'static str) -> StorageError {
+    let source = io::Error::new(io::ErrorKind::StorageFull, "injected fault: no space left");
+    StorageError::Io { op, path: PathBuf::from("catalog"), source }
+}
+
+pub(super) fn run(fault: Option<CommitFault>, commit: impl FnOnce() -> Result<()>) -> Result<()> {
+    match fault {
+        None => commit(),
+        Some(CommitFault::Before) => Err(injected("commit")),
+        Some(CommitFault::After) => {
+            commit()?;
+            Err(injected("commit"))
+        }
+    }
+}

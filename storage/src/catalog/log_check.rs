@@ -1,0 +1,307 @@
+//! Reads RocksDB's logs before RocksDB does: every record but one that the end of a file cuts
+//! short must be what was written.
+//!
+//! RocksDB's write-ahead logs and its `MANIFEST` are of one form: blocks of 32 KiB, and in them
+//! pieces of records, each with a checksum (CRC-32C), a length and a type ("Log File Format" in
+//! RocksDB's wiki). Its own reader is lenient where we must not be: a length that leads out of the
+//! last block, or the type of a recycled log in the first record, is taken for the end of the log;
+//! zeros hide the rest of a block; and a recycled type in a later record is read again for ever.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use crate::directory::local::failed;
+use crate::error::{Result, StorageError};
+use crate::private;
+
+const BLOCK_BYTES: usize = 32 << 10;
+const HEADER_BYTES: usize = 7;
+
+/// The place of a piece in its record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Piece {
+    Full,
+    First,
+    Middle,
+    Last,
+}
+
+/// Checks all logs in a folder of RocksDB; none if there is no folder.
+///
+/// # Errors
+/// [`StorageError::Corrupted`] naming the file and the place of the first damage, and I/O errors.
+pub(super) fn check_logs(folder: &Path) -> Result<()> {
+    logs(folder)?.iter().try_for_each(|log| read_log(log, &mut |_| {}))
+}
+
+/// Writes a copy of a log with the sound records alone, and returns what was damaged.
+///
+/// # Errors
+/// If a file cannot be read or written.
+pub(super) fn copy_sound_records(from: &Path, to: &Path) -> Result<Option<StorageError>> {
+    let (mut records, mut damage) = (Vec::new(), None);
+    let mut start = 0;
+    let bytes = fs::read(from).map_err(failed("read", from))?;
+    while start < bytes.len() {
+        let mut reader = LogReader::new(&bytes[start..], start as u64);
+        loop {
+            match reader.next_record() {
+                Ok(Some(record)) => records.push(record),
+                Ok(None) => {
+                    start = bytes.len();
+                    break;
+                }
+                Err((at, detail)) => {
+                    damage.get_or_insert_with(|| corrupted(from, at, detail));
+                    // Pieces begin anew with each block.
+                    start = (at as usize / BLOCK_BYTES + 1) * BLOCK_BYTES;
+                    break;
+                }
+            }
+        }
+    }
+    let file = private::file().write(true).create_new(true).open(to);
+    file.and_then(|mut file| file.write_all(&frame(&records))).map_err(failed("write", to))?;
+    Ok(damage)
+}
+
+/// The logs of a folder, and the manifest in use.
+pub(super) fn logs(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed("list", folder)(error)),
+    };
+    let current = fs::read_to_string(folder.join("CURRENT")).unwrap_or_default();
+    let mut logs = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(failed("list", folder))?.file_name();
+        let name = name.to_string_lossy();
+        let number = name.strip_suffix(".log").unwrap_or_default();
+        let is_log = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        if is_log || (name.starts_with("MANIFEST-") && current.trim_end() == name) {
+            logs.push(folder.join(&*name));
+        }
+    }
+    logs.sort();
+    Ok(logs)
+}
+
+fn read_log(path: &Path, visit: &mut dyn FnMut(Vec<u8>)) -> Result<()> {
+    let file = File::open(path).map_err(failed("open", path))?;
+    let mut reader = LogReader::new(file, 0);
+    loop {
+        match reader.next_record() {
+            Ok(Some(record)) => visit(record),
+            Ok(None) => return Ok(()),
+            Err((at, detail)) => match reader.failed {
+                Some(error) => return Err(failed("read", path)(error)),
+                None => return Err(corrupted(path, at, detail)),
+            },
+        }
+    }
+}
+
+fn corrupted(path: &Path, at: u64, detail: &str) -> StorageError {
+    let (path, section) = (path.to_owned(), "log".to_owned());
+    StorageError::Corrupted { path, section, detail: format!("at byte {at}: {detail}") }
+}
+
+/// Where in the file something is wrong, and what.
+type Damage = (u64, &'static str);
+
+struct LogReader<R> {
+    source: R,
+    /// What is left of the block.
+    block: Vec<u8>,
+    position: usize,
+    /// Where the block starts in the file.
+    block_start: u64,
+    at_end: bool,
+    failed: Option<io::Error>,
+}
+
+impl<R: Read> LogReader<R> {
+    fn new(source: R, start: u64) -> Self {
+        let (block, failed) = (Vec::new(), None);
+        Self { source, block, position: 0, block_start: start, at_end: false, failed }
+    }
+
+    /// The next record; `None` at the end, also if that cuts a record short.
+    fn next_record(&mut self) -> std::result::Result<Option<Vec<u8>>, Damage> {
+        let mut record: Option<Vec<u8>> = None;
+        loop {
+            let at = self.block_start + self.position as u64;
+            let Some((piece, bytes)) = self.next_piece()? else { return Ok(None) };
+            match (piece, record.as_mut()) {
+                (Piece::Full, None) => return Ok(Some(bytes)),
+                (Piece::First, None) => record = Some(bytes),
+                (Piece::Middle, Some(record)) => record.extend(bytes),
+                (Piece::Last, Some(begun)) => {
+                    begun.extend(bytes);
+                    return Ok(record);
+                }
+                (Piece::Full | Piece::First, Some(_)) => return Err((at, "a record has no end")),
+                (Piece::Middle | Piece::Last, None) => return Err((at, "a record has no start")),
+            }
+        }
+    }
+
+    fn next_piece(&mut self) -> std::result::Result<Option<(Piece, Vec<u8>)>, Damage> {
+        // Less than a header at the end of a block is filled with zeros.
+        if self.block.len() - self.position < HEADER_BYTES && !self.next_block()? {
+            return Ok(None);
+        }
+        let at = self.block_start + self.position as u64;
+        let rest = &self.block[self.position..];
+        let Some(header) = rest.first_chunk::<HEADER_BYTES>() else { return Ok(None) };
+        let [c0, c1, c2, c3, l0, l1, kind] = *header;
+        let len = usize::from(u16::from_le_bytes([l0, l1]));
+        let piece = match kind {
+            1 => Piece::Full,
+            2 => Piece::First,
+            3 => Piece::Middle,
+            4 => Piece::Last,
+            // A file system may have made the file longer before the power went.
+            0 if self.at_end && rest.iter().all(|&byte| byte == 0) => return Ok(None),
+            _ => return Err((at, "a record has no known type")),
+        };
+        let Some(bytes) = rest.get(HEADER_BYTES..HEADER_BYTES + len) else {
+            // Only the last block may be shorter than a record says.
+            let cut_short = self.at_end && self.block.len() < BLOCK_BYTES;
+            return if cut_short { Ok(None) } else { Err((at, "a record is too long")) };
+        };
+        let sum = crc32c::crc32c(&rest[6..HEADER_BYTES + len]);
+        if mask(sum) != u32::from_le_bytes([c0, c1, c2, c3]) {
+            return Err((at, "the checksum does not match"));
+        }
+        let bytes = bytes.to_vec();
+        self.position += HEADER_BYTES + len;
+        Ok(Some((piece, bytes)))
+    }
+
+    /// Reads the next block; `false` at the end.
+    fn next_block(&mut self) -> std::result::Result<bool, Damage> {
+        let at = self.block_start + self.block.len() as u64;
+        self.block.clear();
+        self.position = 0;
+        self.block_start = at;
+        if self.at_end {
+            return Ok(false);
+        }
+        let read = self.source.by_ref().take(BLOCK_BYTES as u64).read_to_end(&mut self.block);
+        if let Err(error) = read {
+            self.failed = Some(error);
+            return Err((at, "cannot be read"));
+        }
+        self.at_end = self.block.len() < BLOCK_BYTES;
+        Ok(!self.block.is_empty())
+    }
+}
+
+/// Writes records as RocksDB does.
+fn frame(records: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes: Vec<u8> = Vec::new();
+    for record in records {
+        let (mut rest, mut first) = (&record[..], true);
+        loop {
+            let left = BLOCK_BYTES - bytes.len() % BLOCK_BYTES;
+            if left < HEADER_BYTES {
+                bytes.resize(bytes.len() + left, 0);
+                continue;
+            }
+            let (piece, after) = rest.split_at(rest.len().min(left - HEADER_BYTES));
+            let kind = match (first, after.is_empty()) {
+                (true, true) => 1,
+                (true, false) => 2,
+                (false, false) => 3,
+                (false, true) => 4,
+            };
+            let sum = crc32c::crc32c_append(crc32c::crc32c(&[kind]), piece);
+            bytes.extend(mask(sum).to_le_bytes());
+            bytes.extend((piece.len() as u16).to_le_bytes());
+            bytes.push(kind);
+            bytes.extend(piece);
+            (rest, first) = (after, false);
+            if rest.is_empty() {
+                break;
+            }
+        }
+    }
+    bytes
+}
+
+/// RocksDB does not store the CRC of bytes that may hold CRCs as it is.
+fn mask(sum: u32) -> u32 {
+    sum.rotate_right(15).wrapping_add(0xa282_ead8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn records() -> Vec<Vec<u8>> {
+        [3, 0, 40_000, 100, 32_754, 70_000, 9].map(|len| vec![len as u8; len]).into()
+    }
+
+    fn read(bytes: &[u8]) -> Result<Vec<Vec<u8>>> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("000001.log");
+        fs::write(&path, bytes).unwrap();
+        let mut records = Vec::new();
+        read_log(&path, &mut |record| records.push(record))?;
+        Ok(records)
+    }
+
+    #[test]
+    fn records_come_back_and_a_cut_takes_whole_ones_from_the_end() {
+        let (records, bytes) = (records(), frame(&records()));
+        assert_eq!(read(&bytes).unwrap(), records);
+        for len in (0..bytes.len()).step_by(97).chain(bytes.len() - 20..bytes.len()) {
+            let found = read(&bytes[..len]).unwrap();
+            assert_eq!(found, records[..found.len()], "cut at {len}");
+            assert!(found.len() < records.len());
+        }
+        let padded = [&bytes[..], &[0; 100]].concat();
+        assert_eq!(read(&padded).unwrap(), records, "zeros after the end");
+    }
+
+    #[test]
+    fn a_flipped_bit_is_named_or_looks_like_a_cut() {
+        let (records, bytes) = (records(), frame(&records()));
+        let mut named = 0;
+        for at in (0..bytes.len()).step_by(61).chain([4, 5, 6, 14, 15, 16]) {
+            for bit in 0..8 {
+                let mut damaged = bytes.clone();
+                damaged[at] ^= 1 << bit;
+                match read(&damaged) {
+                    Err(error) => {
+                        let text = error.to_string();
+                        assert!(text.contains("000001.log` is corrupted"), "{text}");
+                        named += 1;
+                    }
+                    // A length in the last block that leads out of the file, or the filling.
+                    Ok(found) => assert_eq!(found, records[..found.len()], "byte {at} bit {bit}"),
+                }
+            }
+        }
+        assert!(named > 15_000, "{named}");
+    }
+
+    #[test]
+    fn a_copy_has_what_is_sound() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("1.log"), folder.path().join("2.log"));
+        let mut bytes = frame(&records());
+        // In the first of the three blocks of the record of 70,000 bytes.
+        let at = 3 * BLOCK_BYTES + 100;
+        bytes[at] ^= 1;
+        fs::write(&from, &bytes).unwrap();
+        let damage = copy_sound_records(&from, &to).unwrap().unwrap();
+        assert!(damage.to_string().contains("1.log"), "{damage}");
+        let found = read(&fs::read(&to).unwrap()).unwrap();
+        assert!(found.len() < records().len() && found.contains(&vec![3; 3]), "{}", found.len());
+        assert!(found.iter().all(|record| records().contains(record)));
+    }
+}

@@ -1,0 +1,198 @@
+//! What was promised: for each collection the last write and the last manifest that are durable.
+//!
+//! RocksDB cannot tell the end of its log from the place where the rest of it was lost. So after
+//! each synced commit a few bytes beside the catalog, in `committed/<collection>`, say what must be
+//! found when the collection is opened again. They are written in place and not forced to the
+//! disk: the death of the process does not lose them, and after a loss of power they are at most
+//! too old, which promises less than was kept. Bytes that are damaged promise nothing.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::checksum::checksum;
+use crate::directory::local::{failed, sync};
+use crate::error::Result;
+use crate::private;
+
+const MAGIC: &[u8; 8] = b"LANNERCM";
+const BYTES: usize = 32;
+
+/// What must be found of a collection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Promise {
+    /// The last write that was forced to the disk.
+    pub sequence: u64,
+    /// The version of the last manifest.
+    pub version: u64,
+}
+
+impl Promise {
+    pub(super) fn and(self, other: Self) -> Self {
+        Self {
+            sequence: self.sequence.max(other.sequence),
+            version: self.version.max(other.version),
+        }
+    }
+
+    fn encode(self) -> [u8; BYTES] {
+        let mut bytes = [0; BYTES];
+        bytes[..8].copy_from_slice(MAGIC);
+        bytes[8..16].copy_from_slice(&self.sequence.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.version.to_le_bytes());
+        let sum = checksum(&bytes[..24]);
+        bytes[24..].copy_from_slice(&sum.to_le_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let bytes: &[u8; BYTES] = bytes.try_into().ok()?;
+        let number = |at: usize| {
+            let mut number = [0; 8];
+            number.copy_from_slice(&bytes[at..at + 8]);
+            u64::from_le_bytes(number)
+        };
+        let sound = &bytes[..8] == MAGIC && checksum(&bytes[..24]) == number(24);
+        sound.then(|| Self { sequence: number(8), version: number(16) })
+    }
+}
+
+/// The promises of all collections of a database.
+#[derive(Debug)]
+pub(super) struct Promises {
+    folder: PathBuf,
+    open: Mutex<BTreeMap<u32, (File, Promise)>>,
+}
+
+impl Promises {
+    pub fn new(root: &Path) -> Self {
+        Self { folder: root.join("committed"), open: Mutex::default() }
+    }
+
+    /// The collections that were promised anything.
+    pub fn collections(&self) -> Result<Vec<u32>> {
+        let entries = match fs::read_dir(&self.folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(failed("list", &self.folder)(error)),
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(failed("list", &self.folder))?.file_name();
+            found.extend(name.to_str().and_then(|name| name.parse::<u32>().ok()));
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    /// What was promised of a collection; nothing if that is missing or damaged.
+    pub fn read(&self, collection: u32) -> Promise {
+        let bytes = fs::read(self.path(collection)).unwrap_or_default();
+        Promise::decode(&bytes).unwrap_or_default()
+    }
+
+    /// Keeps a promise on top of what was promised before. If it cannot be written, less is
+    /// promised than is kept, which loses nothing.
+    pub fn keep(&self, collection: u32, promise: Promise) -> Result<()> {
+        let mut open = self.open();
+        let (file, kept) = match open.entry(collection) {
+            std::collections::btree_map::Entry::Occupied(found) => found.into_mut(),
+            std::collections::btree_map::Entry::Vacant(place) => {
+                place.insert((self.create(collection)?, self.read(collection)))
+            }
+        };
+        let next = kept.and(promise);
+        if next != *kept {
+            let path = self.path(collection);
+            file.write_all_at(&next.encode(), 0).map_err(failed("write", &path))?;
+            *kept = next;
+        }
+        Ok(())
+    }
+
+    /// Replaces what was promised by what is there, after a repair.
+    pub fn replace(&self, collection: u32, promise: Promise) -> Result<()> {
+        self.forget(collection)?;
+        self.keep(collection, promise)
+    }
+
+    /// Forgets a collection that was deleted.
+    pub fn forget(&self, collection: u32) -> Result<()> {
+        self.open().remove(&collection);
+        let path = self.path(collection);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(failed("remove", &path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Opens the file of a collection, making it with a promise of nothing. Its name is durable.
+    fn create(&self, collection: u32) -> Result<File> {
+        let path = self.path(collection);
+        let open = |create| private::file().write(true).create_new(create).open(&path);
+        match open(false) {
+            Ok(file) => return Ok(file),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed("open", &path)(error));
+            }
+            Err(_) => {}
+        }
+        private::create_folders(&self.folder).map_err(failed("create folder", &self.folder))?;
+        let file = open(true).map_err(failed("create", &path))?;
+        file.write_all_at(&Promise::default().encode(), 0)
+            .and_then(|()| file.sync_all())
+            .map_err(failed("write", &path))?;
+        sync(&self.folder)?;
+        self.folder.parent().map_or(Ok(()), sync)?;
+        Ok(file)
+    }
+
+    fn path(&self, collection: u32) -> PathBuf {
+        self.folder.join(collection.to_string())
+    }
+
+    fn open(&self) -> MutexGuard<'_, BTreeMap<u32, (File, Promise)>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn promises_only_grow_and_damage_promises_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let promises = Promises::new(folder.path());
+        assert!(promises.collections().unwrap().is_empty());
+        promises.keep(7, Promise { sequence: 5, version: 1 }).unwrap();
+        promises.keep(7, Promise { sequence: 3, version: 2 }).unwrap();
+        let kept = Promise { sequence: 5, version: 2 };
+        assert_eq!(Promises::new(folder.path()).read(7), kept);
+        let path = folder.path().join("committed/7");
+        let sound = fs::read(&path).unwrap();
+        for at in 0..BYTES {
+            let mut bytes = sound.clone();
+            bytes[at] ^= 4;
+            fs::write(&path, &bytes).unwrap();
+            assert_eq!(promises.read(7), Promise::default(), "byte {at}");
+            fs::write(&path, &sound[..at]).unwrap();
+            assert_eq!(promises.read(7), Promise::default(), "cut at {at}");
+        }
+        fs::write(&path, &sound).unwrap();
+        assert_eq!(promises.collections().unwrap(), [7]);
+        // A second process, or this one after reopening, goes on where the first stopped.
+        let again = Promises::new(folder.path());
+        again.keep(7, Promise { sequence: 6, version: 0 }).unwrap();
+        assert_eq!(again.read(7), Promise { sequence: 6, version: 2 });
+        again.replace(7, Promise { sequence: 1, version: 1 }).unwrap();
+        assert_eq!(again.read(7), Promise { sequence: 1, version: 1 });
+        again.forget(7).unwrap();
+        assert!(again.collections().unwrap().is_empty());
+    }
+}

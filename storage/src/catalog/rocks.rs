@@ -1,0 +1,200 @@
+//! RocksDB behind the few operations that the catalog needs. The only file that names it.
+//!
+//! RocksDB finds damage inside of its tables by their checksums. Its logs are read by us first
+//! (`log_check`): its own reader takes some damaged headers for the end of a log, and one kind of
+//! them keeps it from ever returning.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rocksdb::{
+    ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, IteratorMode, Options,
+    ReadOptions, WriteBatch, WriteOptions,
+};
+
+use super::{Change, Space, Sync, log_check};
+use crate::directory::local::failed;
+use crate::error::{Result, StorageError};
+use crate::private;
+
+const META: &str = "meta";
+const JOURNAL: &str = "journal";
+
+/// Memory one journal table may take before RocksDB writes it out, in bytes.
+const JOURNAL_BUFFER_BYTES: usize = 64 << 20;
+const META_BUFFER_BYTES: usize = 8 << 20;
+
+/// How a folder is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// It is made if it is missing.
+    Create,
+    /// It must be there.
+    Existing,
+    /// It must be there, and nothing is written.
+    ReadOnly,
+}
+
+/// An open RocksDB database.
+#[derive(Debug)]
+pub(super) struct Rocks {
+    folder: PathBuf,
+    db: DB,
+}
+
+impl Rocks {
+    pub fn open(folder: &Path, mode: Mode) -> Result<Self> {
+        if mode == Mode::Create {
+            // RocksDB would let everybody read it.
+            private::create_folders(folder).map_err(failed("create folder", folder))?;
+        }
+        log_check::check_logs(folder)?;
+        let mut options = Options::default();
+        options.create_if_missing(mode == Mode::Create);
+        options.create_missing_column_families(mode == Mode::Create);
+        options.set_keep_log_file_num(4);
+        options.set_max_total_wal_size(4 * JOURNAL_BUFFER_BYTES as u64);
+        // A log may end in a record that was cut short; anything else is an error, and not the
+        // moment at which history ends, as it is by default.
+        options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+        options.set_track_and_verify_wals_in_manifest(true);
+        options.set_paranoid_checks(true);
+        let families = [
+            ColumnFamilyDescriptor::new(META, meta_options()),
+            ColumnFamilyDescriptor::new(JOURNAL, journal_options()),
+        ];
+        let opened = match mode {
+            Mode::ReadOnly => DB::open_cf_descriptors_read_only(&options, folder, families, false),
+            Mode::Create | Mode::Existing => DB::open_cf_descriptors(&options, folder, families),
+        };
+        let db = opened.map_err(|error| explain(folder, "open", error))?;
+        Ok(Self { folder: folder.to_owned(), db })
+    }
+
+    /// Puts a folder together from the tables and logs in it, as far as they are sound.
+    pub fn repair(folder: &Path) -> Result<()> {
+        let mut options = Options::default();
+        options.set_paranoid_checks(false);
+        DB::repair(&options, folder).map_err(|error| explain(folder, "repair", error))
+    }
+
+    pub fn write(&self, changes: Vec<Change>, sync: Sync) -> Result<()> {
+        let mut write = WriteBatch::default();
+        for change in changes {
+            match change {
+                Change::Put(space, key, value) => write.put_cf(self.family(space)?, key, value),
+                Change::Delete(space, key) => write.delete_cf(self.family(space)?, key),
+                Change::DeleteRange(space, from, to) => {
+                    write.delete_range_cf(self.family(space)?, from, to);
+                }
+            }
+        }
+        let mut options = WriteOptions::default();
+        options.set_sync(sync == Sync::Yes);
+        self.db.write_opt(write, &options).map_err(self.failed("commit"))
+    }
+
+    pub fn sync(&self) -> Result<()> {
+        self.db.flush_wal(true).map_err(self.failed("sync"))
+    }
+
+    pub fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.db.get_cf(self.family(space)?, key).map_err(self.failed("read"))
+    }
+
+    pub fn scan<E: From<StorageError>>(
+        &self,
+        space: Space,
+        from: &[u8],
+        to: &[u8],
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut options = ReadOptions::default();
+        options.set_iterate_lower_bound(from);
+        options.set_iterate_upper_bound(to);
+        for entry in self.db.iterator_cf_opt(self.family(space)?, options, IteratorMode::Start) {
+            let (key, value) = entry.map_err(self.failed("read"))?;
+            visit(&key, &value)?;
+        }
+        Ok(())
+    }
+
+    /// Reads everything once.
+    pub fn check(&self) -> Result<()> {
+        for space in [Space::Meta, Space::Journal] {
+            // No key is as large.
+            self.scan(space, &[], &[0xff; 64], |_, _| Ok::<_, StorageError>(()))?;
+        }
+        Ok(())
+    }
+
+    /// Drops whole files of a range that was deleted.
+    pub fn reclaim(&self, space: Space, from: &[u8], to: &[u8]) -> Result<()> {
+        let family = self.family(space)?;
+        self.db.delete_file_in_range_cf(family, from, to).map_err(self.failed("reclaim"))
+    }
+
+    fn family(&self, space: Space) -> Result<&rocksdb::ColumnFamily> {
+        let name = match space {
+            Space::Meta => META,
+            Space::Journal => JOURNAL,
+        };
+        self.db.cf_handle(name).ok_or_else(|| StorageError::Catalog {
+            op: "open",
+            detail: format!("column family `{name}` is missing"),
+        })
+    }
+
+    fn failed(&self, op: &'static str) -> impl Fn(rocksdb::Error) -> StorageError + '_ {
+        move |error| explain(&self.folder, op, error)
+    }
+}
+
+fn meta_options() -> Options {
+    let mut meta = Options::default();
+    meta.set_write_buffer_size(META_BUFFER_BYTES);
+    meta.set_compression_type(DBCompressionType::Lz4);
+    meta
+}
+
+fn journal_options() -> Options {
+    // Journal entries are large, incompressible and soon deleted as a range.
+    let mut journal = Options::default();
+    journal.set_write_buffer_size(JOURNAL_BUFFER_BYTES);
+    journal.set_compression_type(DBCompressionType::None);
+    journal
+}
+
+/// Tells damage and failures of the disk from everything else that RocksDB may say.
+fn explain(folder: &Path, op: &'static str, error: rocksdb::Error) -> StorageError {
+    let (kind, path, detail) = (error.kind(), folder.to_owned(), error.into_string());
+    // Of a catalog that is opened, a file or a column family that is missing is damage.
+    let missing = op == "open" && io_kind(&detail) == io::ErrorKind::NotFound;
+    let incomplete = op == "open" && kind == rocksdb::ErrorKind::InvalidArgument;
+    match kind {
+        rocksdb::ErrorKind::Corruption => {
+            StorageError::Corrupted { path, section: "records".into(), detail }
+        }
+        _ if missing || incomplete => {
+            StorageError::Corrupted { path, section: "files".into(), detail }
+        }
+        rocksdb::ErrorKind::IOError => {
+            let source = io::Error::new(io_kind(&detail), detail);
+            StorageError::Io { op, path, source }
+        }
+        _ => StorageError::Catalog { op, detail },
+    }
+}
+
+/// RocksDB passes on what the system says as text alone.
+fn io_kind(text: &str) -> io::ErrorKind {
+    const TEXTS: [(&str, io::ErrorKind); 5] = [
+        ("No space left on device", io::ErrorKind::StorageFull),
+        ("Disk quota exceeded", io::ErrorKind::QuotaExceeded),
+        ("Read-only file system", io::ErrorKind::ReadOnlyFilesystem),
+        ("Permission denied", io::ErrorKind::PermissionDenied),
+        ("No such file or directory", io::ErrorKind::NotFound),
+    ];
+    let found = TEXTS.iter().find(|(part, _)| text.contains(part));
+    found.map_or(io::ErrorKind::Other, |(_, kind)| *kind)
+}

@@ -1,0 +1,231 @@
+//! Damage to RocksDB's files is named, or makes no difference: nothing is lost in silence, and no
+//! segment is deleted because the catalog has lost it.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use common::Random;
+use common::images::{crash_image, files, flip, log, points, read, truncate};
+use lanner::{Collection, CollectionConfig, Database, ErrorKind, Metric, Point, VectorField};
+
+const DIMENSION: usize = 64;
+
+fn config() -> CollectionConfig {
+    let field = VectorField::single(DIMENSION, Metric::Dot).compressed("none".parse().unwrap());
+    CollectionConfig::new().with_field("v", field)
+}
+
+fn write(collection: &Collection, random: &mut Random, batches: std::ops::Range<u64>) {
+    for batch in batches {
+        let point =
+            |index| Point::new(batch * 20 + index).with_vector("v", random.vector(DIMENSION));
+        collection.upsert((0..20).map(point)).unwrap();
+    }
+}
+
+/// A database as it is after a kill: unsealed writes, or a sealed segment before them.
+fn image(sealed: bool) -> (tempfile::TempDir, Vec<Point>) {
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::open(folder.path()).unwrap();
+    let collection = database.create_collection("c", config()).unwrap();
+    let mut random = Random::new(1);
+    write(&collection, &mut random, 0..20);
+    if sealed {
+        collection.flush().unwrap();
+        write(&collection, &mut random, 20..24);
+    }
+    (crash_image(folder.path()), points(&collection).unwrap())
+}
+
+/// The segments of the collection, wherever they are.
+fn segments(root: &Path) -> usize {
+    files(root).iter().filter(|path| path.ends_with("points.sec")).count()
+}
+
+/// Damage that was done is an error that names a file of the catalog, or makes no difference.
+fn check(root: &Path, expected: &[Point], what: &str) -> bool {
+    match read(root, "c") {
+        Ok(found) => {
+            assert_eq!(found.len(), expected.len(), "{what}");
+            assert!(found == expected, "{what}: other points");
+            false
+        }
+        Err(error) => {
+            let text = error.to_string();
+            assert!(text.contains("catalog"), "{what}: {text}");
+            assert_eq!(error.kind(), ErrorKind::Corrupted, "{what}: {text}");
+            true
+        }
+    }
+}
+
+#[test]
+fn a_flipped_bit_of_the_log_is_named() {
+    for sealed in [false, true] {
+        let (image, expected) = image(sealed);
+        let path = log(image.path());
+        let sound = fs::read(&path).unwrap();
+        let mut random = Random::new(2);
+        // The case of the issue, the first header, and the rest at random.
+        let places = [sound.len() / 2, sound.len() * 3 / 10, 4, 5, 6].into_iter();
+        let places: Vec<usize> = places.chain((0..40).map(|_| random.below(sound.len()))).collect();
+        for at in places {
+            let damaged = crash_image(image.path());
+            let bit = (random.next() % 8) as u8;
+            flip(&log(damaged.path()), at, bit);
+            assert!(check(damaged.path(), &expected, &format!("byte {at} bit {bit}")));
+            assert_eq!(segments(damaged.path()), usize::from(sealed), "no segment is deleted");
+        }
+    }
+}
+
+#[test]
+fn a_log_that_lost_its_end_is_not_a_shorter_one() {
+    for sealed in [false, true] {
+        let (image, expected) = image(sealed);
+        let len = fs::metadata(log(image.path())).unwrap().len();
+        for cut in [1, 7, 100, 10_000, len / 2, len - 1, len] {
+            let damaged = crash_image(image.path());
+            truncate(&log(damaged.path()), len - cut);
+            assert!(check(damaged.path(), &expected, &format!("{cut} bytes less")));
+            assert_eq!(segments(damaged.path()), usize::from(sealed));
+        }
+        let damaged = crash_image(image.path());
+        fs::remove_file(log(damaged.path())).unwrap();
+        assert!(check(damaged.path(), &expected, "no log"));
+    }
+}
+
+#[test]
+fn a_write_that_was_never_acknowledged_may_be_cut_short() {
+    let (image, expected) = image(false);
+    let path = log(image.path());
+    let bytes = fs::read(&path).unwrap();
+    // The start of a record, as a kill in the middle of a write leaves it.
+    let half = crash_image(image.path());
+    fs::write(log(half.path()), [&bytes[..], &bytes[..20]].concat()).unwrap();
+    assert!(!check(half.path(), &expected, "twenty bytes of a record"));
+}
+
+#[test]
+fn a_catalog_that_is_missing_is_not_an_empty_one() {
+    let (image, expected) = image(true);
+    let moved = image.path().join("elsewhere");
+    fs::rename(image.path().join("catalog"), &moved).unwrap();
+    let error = Database::open(image.path()).map(drop).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupted);
+    assert!(error.to_string().contains("the catalog is missing"), "{error}");
+    assert_eq!(segments(image.path()), 1);
+    fs::rename(moved, image.path().join("catalog")).unwrap();
+    assert_eq!(read(image.path(), "c").unwrap(), expected);
+}
+
+#[test]
+fn every_file_of_the_catalog_may_be_cut_short() {
+    let (image, expected) = image(true);
+    for path in files(&image.path().join("catalog")) {
+        let name = path.strip_prefix(image.path()).unwrap();
+        let len = fs::metadata(&path).unwrap().len();
+        for left in [len.saturating_sub(1), len / 2, 0] {
+            let damaged = crash_image(image.path());
+            truncate(&damaged.path().join(name), left);
+            check(damaged.path(), &expected, &format!("{} of {len} bytes: {left}", name.display()));
+            assert_eq!(segments(damaged.path()), 1);
+        }
+        let damaged = crash_image(image.path());
+        fs::remove_file(damaged.path().join(name)).unwrap();
+        check(damaged.path(), &expected, &format!("{} is missing", name.display()));
+        assert_eq!(segments(damaged.path()), 1);
+    }
+}
+
+#[test]
+fn repair_keeps_what_is_sound_and_says_what_is_missing() {
+    let (image, expected) = image(true);
+    let sound = crash_image(image.path());
+    assert_eq!(Database::repair(sound.path()).unwrap(), Default::default());
+    assert_eq!(read(sound.path(), "c").unwrap(), expected);
+
+    // The middle of the log: some writes before the segment, which are in it, or behind it.
+    let len = fs::metadata(log(image.path())).unwrap().len() as usize;
+    for at in [len / 10, len / 2, len * 95 / 100] {
+        let damaged = crash_image(image.path());
+        flip(&log(damaged.path()), at, 3);
+        assert!(check(damaged.path(), &expected, "flipped"));
+        let report = Database::repair(damaged.path()).unwrap();
+        assert!(report.catalog[0].contains(".log"), "{report:?}");
+        let found = read(damaged.path(), "c").unwrap();
+        assert!(found.len() >= 400 && found.iter().all(|point| expected.contains(point)));
+        let missing = expected.len() - found.len();
+        let told = report.collections.iter().any(|repaired| !repaired.missing.is_empty());
+        assert_eq!(told, missing > 0, "{missing} points are missing: {report:?}");
+        assert!(damaged.path().join("lost/catalog-1").exists());
+        assert_eq!(Database::repair(damaged.path()).unwrap(), Default::default());
+    }
+
+    // No catalog at all: what was sealed comes back by the copy of the manifest.
+    let damaged = crash_image(image.path());
+    fs::remove_dir_all(damaged.path().join("catalog")).unwrap();
+    let report = Database::repair(damaged.path()).unwrap();
+    assert_eq!(report.collections[0].name, "c");
+    assert_eq!(report.collections[0].missing, ["writes 21 to 24"]);
+    assert_eq!(read(damaged.path(), "c").unwrap(), expected[..400]);
+    let database = Database::open(damaged.path()).unwrap();
+    write(&database.collection("c").unwrap(), &mut Random::new(5), 30..31);
+    assert_eq!(database.collection("c").unwrap().count(), 420);
+    database.create_collection("d", config()).unwrap();
+}
+
+#[test]
+fn repair_takes_damaged_segments_out() {
+    let (image, expected) = image(true);
+    let ids = files(image.path()).into_iter().find(|path| path.ends_with("points.sec")).unwrap();
+    flip(&ids, 70, 0);
+    let report = Database::repair(image.path()).unwrap();
+    let missing = &report.collections[0].missing;
+    assert!(missing.len() == 1 && missing[0].starts_with("a segment of 400 rows"), "{report:?}");
+    assert!(missing[0].contains("points.sec"), "{report:?}");
+    assert_eq!(read(image.path(), "c").unwrap(), expected[400..]);
+    assert_eq!(segments(&image.path().join("lost")), 1, "it is kept");
+}
+
+#[test]
+fn nothing_that_lanner_did_not_write_is_touched() {
+    let (image, expected) = image(true);
+    let root = image.path();
+    let elsewhere = tempfile::tempdir().unwrap();
+    fs::write(elsewhere.path().join("precious"), "mine").unwrap();
+    fs::create_dir(root.join("collections/lost+found")).unwrap();
+    fs::write(root.join("collections/notes.txt"), "mine").unwrap();
+    fs::write(root.join("collections/1/README"), "mine").unwrap();
+    fs::create_dir(root.join("collections/1/07")).unwrap();
+    std::os::unix::fs::symlink(elsewhere.path(), root.join("collections/1/9.tmp")).unwrap();
+    std::os::unix::fs::symlink(elsewhere.path(), root.join("collections/5")).unwrap();
+    assert_eq!(read(root, "c").unwrap(), expected);
+    for kept in ["lost+found", "notes.txt", "1/README", "1/07"] {
+        assert!(root.join("collections").join(kept).exists(), "{kept}");
+    }
+    let database = Database::open(root).unwrap();
+    database.delete_collection("c").unwrap();
+    assert!(root.join("collections/1/README").exists() && segments(root) == 0);
+    assert_eq!(fs::read_to_string(elsewhere.path().join("precious")).unwrap(), "mine");
+}
+
+#[test]
+fn a_collection_with_settings_of_a_newer_version_is_unusable_alone() {
+    let (image, expected) = image(true);
+    {
+        let catalog = lanner_storage::Catalog::open(image.path()).unwrap();
+        let mut batch = lanner_storage::Batch::new();
+        let newer: std::collections::BTreeMap<&str, &str> = [("invented", "later")].into();
+        batch.create_collection(2, "newer", &newer).unwrap();
+        catalog.commit(batch, lanner_storage::Sync::Yes).unwrap();
+    }
+    let database = Database::open(image.path()).unwrap();
+    let error = database.collection("newer").map(drop).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("invented"), "{error}");
+    assert_eq!(points(&database.collection("c").unwrap()).unwrap(), expected);
+}
