@@ -390,7 +390,7 @@ async fn connections_end_whose_clients_are_silent_or_do_not_read() {
     // An answer of 2 MB, of which 64 kB fit into the window and are never read.
     let collection = server.database.collection("secret").unwrap();
     let point =
-        |id: u64| Point::new(id).with_vector("v", vec![1.0]).with_payload(payload(1000_000));
+        |id: u64| Point::new(id).with_vector("v", vec![1.0]).with_payload(payload(1_000_000));
     collection.upsert([point(1), point(2)]).unwrap();
     let connection = Connection::open(server.address).await;
     let request = proto::ScrollPointsRequest {

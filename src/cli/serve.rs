@@ -155,10 +155,12 @@ impl Serve {
                 return refuse("a certificate", give, "--insecure-without-tls");
             }
         }
-        let mut limits = ServerLimits::default();
-        limits.received_bytes = self.max_received_mib << 20;
-        limits.work_bytes = self.max_work_mib << 20;
-        limits.connections = self.max_connections as usize;
+        let limits = ServerLimits {
+            received_bytes: self.max_received_mib << 20,
+            work_bytes: self.max_work_mib << 20,
+            connections: self.max_connections as usize,
+            ..ServerLimits::default()
+        };
         Ok(ServerConfig {
             max_message_bytes: (self.max_message_mib as usize) << 20,
             keys: keys.map(Arc::new),
