@@ -90,10 +90,11 @@ impl Backend for Embedded {
 
     fn train(&self, name: &str, field: &str, queries: Option<&TrainingQueries>) -> Result<()> {
         let collection = self.0.collection(name)?;
-        Ok(match queries {
+        match queries {
             Some(queries) => collection.train(field, queries.clone())?,
             None => collection.train_on_recent(field)?,
-        })
+        }
+        Ok(())
     }
 
     fn optimize(&self, name: &str) -> Result<()> {

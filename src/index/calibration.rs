@@ -482,7 +482,7 @@ mod tests {
     #[test]
     fn half_of_the_queries_chooses_and_half_reports() {
         let found = |index: usize| Measured {
-            recall: if index % 2 == 0 { 1.0 } else { 0.9 },
+            recall: if index.is_multiple_of(2) { 1.0 } else { 0.9 },
             groups: [index / 2 % 2, 0],
             counts: true,
         };

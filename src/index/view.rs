@@ -303,7 +303,7 @@ mod tests {
                 let mut sum = 0.0;
                 for number in 0..40 {
                     let query = fixture.query(number);
-                    let accept = |row: u32| (row / 3) % 5 == 0;
+                    let accept = |row: u32| (row / 3).is_multiple_of(5);
                     let ask = Ask {
                         codes: fixture.scores(&query),
                         depth: Depth { window, rerank: 20 },

@@ -154,6 +154,7 @@ pub fn sample_rows(dimension: usize) -> u64 {
 
 /// What came of a training.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum Training {
     /// A codec.
     Codec(TrainedCodec),
@@ -318,6 +319,7 @@ struct Trained {
 }
 
 /// What came of a climb of the ladder.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 enum Climb {
     Reached(Trained),
     NothingHolds(Vec<Rung>),

@@ -169,9 +169,8 @@ impl<'a> Case<'a> {
         let target = self.target.unwrap_or(DEFAULT_TARGET_RECALL);
         let scans = self.gathered || self.selects || index.report().kind == IndexKind::Flat;
         let calibration = index.calibration();
-        let choice = safely(target, |target| {
-            calibration.depth_outside(self.hits, target, nearness, scans)
-        })?;
+        let choice =
+            safely(target, |target| calibration.depth_outside(self.hits, target, nearness, scans))?;
         let budget = choice.depth.rerank.max(self.hits);
         let depth = Depth { rerank: budget, ..choice.depth };
         self.will_do(choice).then(|| Way {

@@ -124,7 +124,7 @@ impl Lists<'_> {
             effort.expanded += 1;
             effort.scanned += u64::from(end - first);
             self.scan(codes, first as usize..end as usize, &mut |position, row, score| {
-                let counts = goal.accepted > 0 && position as u64 % SAMPLED_ROWS == 0;
+                let counts = goal.accepted > 0 && (position as u64).is_multiple_of(SAMPLED_ROWS);
                 if !counts && score < beam.threshold() {
                     return;
                 }
