@@ -175,14 +175,15 @@ fn segments_share_a_codec_until_the_data_drifts() {
     collection.optimize().unwrap();
     assert_eq!(losses(&collection), shared[..1], "more of the same does not train anew");
 
-    // Vectors whose last elements are the large ones: sealed with the old codec, merged with a
-    // new one.
+    // Vectors whose last elements are the large ones: sealed with a codec of their own, and merged
+    // with a new one.
     let reversed = |random: &mut Random| vector(random).into_iter().rev().collect::<Vec<f32>>();
     let points =
         (4000..6000).map(|id| Point::new(id as u64).with_vector("v", reversed(&mut random)));
     collection.upsert(points).unwrap();
     collection.flush().unwrap();
-    assert_eq!(losses(&collection)[1], shared[0]);
+    let own = losses(&collection);
+    assert!(own[0] == shared[0] && own[1] != shared[0], "{own:?}");
     collection.optimize().unwrap();
     let report = &collection.info().segments[0].codecs["v"];
     assert!(report.loss != shared[0] && report.trained_rows > 4000, "{report:?}");
@@ -235,24 +236,24 @@ fn training_queries_are_kept_and_teach_the_codec() {
         collection.train("v", &queries).unwrap();
         let trained = report(&collection);
         assert_eq!(trained.reduction, Some(ReductionMethod::Sphering), "{trained:?}");
-        assert_eq!(trained.trained_queries, 300);
+        assert_eq!(trained.trained_queries, 200, "a third judges");
         assert!(trained.ladder[0].query_recall.is_some());
     }
     let database = open();
     let collection = database.collection("c").unwrap();
-    assert_eq!(report(&collection).trained_queries, 300);
+    assert_eq!(report(&collection).trained_queries, 200);
     // A later training has them still.
     fill(&collection, 2000..20_000, &mut random);
     collection.optimize().unwrap();
     let grown = report(&collection);
-    assert!(grown.trained_rows > 10_000 && grown.trained_queries == 300, "{grown:?}");
+    assert!(grown.trained_rows > 10_000 && grown.trained_queries == 200, "{grown:?}");
 
     let with_queries = [("v".to_owned(), queries.into())].into();
     let config = config(Metric::Dot, "lvq8:8");
     let second = database.create_collection_with("d", config, &with_queries).unwrap();
     fill(&second, 0..2000, &mut random);
     second.flush().unwrap();
-    assert_eq!(report(&second).trained_queries, 300);
+    assert_eq!(report(&second).trained_queries, 200);
 }
 
 #[test]
@@ -328,9 +329,16 @@ fn degenerate_vectors_are_searched_correctly() {
                     vectors.iter().enumerate().filter(|(_, v)| v.iter().any(|&x| x != 0.0));
                 let points =
                     points.map(|(id, v)| Point::new(id as u64).with_vector("v", v.clone()));
-                collection.upsert(points).unwrap();
+                let written = collection.upsert(points);
+                if name == "huge values" && metric != Metric::Cosine {
+                    let error = written.unwrap_err().to_string();
+                    assert!(error.contains("length up to 1e18"), "{error}");
+                    continue;
+                }
+                written.unwrap();
                 collection.flush().unwrap();
-                assert!(!collection.info().segments[0].codecs.is_empty(), "{name}");
+                let coded = !collection.info().segments[0].codecs.is_empty();
+                assert!(coded || *compression == "auto", "{name}: only `auto` may find none");
                 let query = QueryRequest::new("v", vectors[500].clone()).limit(5).rerank(1100);
                 let coded = collection.query(&query).unwrap();
                 let exact = collection.query(&query.exact()).unwrap();

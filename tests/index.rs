@@ -137,7 +137,7 @@ fn every_kind_finds_the_neighbours_at_its_defaults() {
         assert!(exact.iter().all(|answer| answer.estimated_recall == Some(1.0)));
         let estimates: Vec<f32> =
             found.iter().filter_map(|answer| answer.estimated_recall).collect();
-        assert!(estimates.len() == 100 && estimates.iter().all(|e| (0.9..1.0).contains(e)));
+        assert!(estimates.len() == 100 && estimates.iter().all(|e| (0.85..=1.0).contains(e)));
         let mean = estimates.iter().map(|&e| f64::from(e)).sum::<f64>() / 100.0;
         assert!(mean <= share + 0.03, "{name}: {mean} is expected of {share}");
         // The index was used, and `exact` leaves it out.
@@ -293,8 +293,10 @@ fn merges_take_the_indexes_of_their_inputs_away() {
     }
     let info = collection.info();
     assert_eq!((info.segments.len(), kinds(&collection)), (1, vec![IndexKind::Graph]));
-    let folders = fs::read_dir(folder.path().join("collections/1")).unwrap().count();
-    assert_eq!(folders, 2, "one segment and its index");
+    let folders = fs::read_dir(folder.path().join("collections/1")).unwrap();
+    let names = folders.map(|folder| folder.unwrap().file_name().into_string().unwrap());
+    let numbered = names.filter(|name| name.parse::<u64>().is_ok());
+    assert_eq!(numbered.count(), 2, "one segment and its index");
 }
 
 #[test]
@@ -331,9 +333,11 @@ fn only_what_is_large_and_compressed_is_indexed() {
         other => panic!("{other:?}"),
     };
     let indexes = &collection.info().segments[0].indexes;
-    assert_eq!(indexes.keys().collect::<Vec<_>>(), ["tokens", "usual"]);
-    // Encodings are scanned, and calibrated all the same.
-    assert_eq!(kind(&indexes["tokens"]), IndexKind::Flat);
+    assert_eq!(indexes.keys().collect::<Vec<_>>(), ["flat", "rare", "tokens", "usual"]);
+    // What is scanned is calibrated all the same.
+    for scanned in ["flat", "rare", "tokens"] {
+        assert_eq!(kind(&indexes[scanned]), IndexKind::Flat, "{scanned}");
+    }
     assert_ne!(kind(&indexes["usual"]), IndexKind::Flat);
 }
 

@@ -14,6 +14,7 @@ mod promise {
     pub mod cell;
     pub mod data;
     pub mod grid;
+    pub mod misses;
     pub mod oracle;
     pub mod real;
     pub mod report;

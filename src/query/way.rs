@@ -130,6 +130,7 @@ struct Case<'a> {
     index: Option<&'a FieldIndex>,
     gathered: bool,
     selects: bool,
+    filtered: bool,
     /// The share of rows that may be found.
     share: f64,
 }
@@ -151,6 +152,7 @@ impl<'a> Case<'a> {
             gathered: filter.is_some_and(|filter| filter.gathered.is_some()),
             // Rows that go with the query may be missing.
             selects: filter.is_some() || !view.deleted.is_empty(),
+            filtered: filter.is_some(),
             share: matching.max(1) as f64 / rows.max(1) as f64 * view.live_rows().max(1) as f64
                 / rows.max(1) as f64,
         })
@@ -159,7 +161,11 @@ impl<'a> Case<'a> {
     /// The nearness of the worst hit below which a query is not like what was measured. Among fewer
     /// rows the same number of hits is farther away.
     fn outside_below(&self) -> Option<f32> {
-        self.index?.calibration().outside_below(self.hits as f64 / self.share)
+        // What a filter leaves may be anywhere: scans of what is far were measured for that.
+        self.index
+            .filter(|_| !self.filtered)?
+            .calibration()
+            .outside_below(self.hits as f64 / self.share)
     }
 
     /// As others took whose nearest rows were no nearer; `None` if nothing like it was measured to
