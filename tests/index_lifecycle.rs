@@ -298,7 +298,9 @@ fn a_damaged_index_never_harms_and_is_built_again() {
             collection.optimize().unwrap();
         }
         let sound = fs::read(index_file(folder.path())).unwrap();
-        let sections = sections(&sound);
+        // Checksums of blocks are damaged in tests/damage.rs.
+        let mut sections = sections(&sound);
+        sections.retain(|(name, ..)| name != "block_checksums");
         assert_eq!(sections.len(), if index == "ivf" { 5 } else { 2 }, "{sections:?}");
         let frame =
             [("header", 3, 8), ("table", sound.len() - 100, 8), ("trailer", sound.len() - 9, 4)];

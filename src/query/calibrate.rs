@@ -17,7 +17,9 @@ use super::plan::Plan;
 use super::rescore::{exact_score, rescore_rows};
 use super::scorer::Scorer;
 use super::search::best_distinct;
-use super::truth::{Nearest, far_by_scores, nearest_by_tokens, nearest_by_vectors};
+use super::truth::{
+    Nearest, far_by_scores, nearest_by_scores, nearest_by_tokens, nearest_by_vectors,
+};
 use crate::error::Result;
 use crate::index::{
     Ask, Calibration, CalibrationPoint, Copies, Depth, Effort, IndexView, Measured, Outside,
@@ -159,6 +161,12 @@ impl<'a> Subject<'a> {
             Some(tokens) => {
                 let find = |(scorer, hidden): (&Scorer, Vec<u32>)| {
                     nearest_by_tokens(&*reader, field, tokens, scorer, hidden)
+                };
+                scorers.par_iter().zip(hidden).map(find).collect()
+            }
+            None if codes.is_encoded() => {
+                let find = |(scorer, hidden): (&Scorer, Vec<u32>)| {
+                    nearest_by_scores(&*reader, field, scorer, hidden)
                 };
                 scorers.par_iter().zip(hidden).map(find).collect()
             }

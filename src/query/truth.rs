@@ -172,6 +172,19 @@ pub fn nearest_by_tokens(
     Nearest { hidden, ..of_tokens(reader, field, scorer, &best) }
 }
 
+/// The same by the vectors of all rows, where these have no codes.
+pub fn nearest_by_scores(
+    reader: &dyn SegmentReader,
+    field: usize,
+    scorer: &Scorer,
+    hidden: Vec<u32>,
+) -> Nearest {
+    let absent = |row: u32| reader.absent(field).is_some_and(|absent| absent.contains(row));
+    let rows = (0..reader.rows()).filter(|row| !hidden.contains(row) && !absent(*row));
+    let scores = rows.filter_map(|row| exact_score(reader, field, row, scorer)).collect();
+    Nearest { scores: best_first(scores, most()), exact: None, hidden }
+}
+
 fn by_tokens(
     tokens: &TokenStore,
     scorer: &Scorer,
