@@ -56,7 +56,7 @@ impl Task<'_> {
     }
 }
 
-/// Is told the field and the vectors of each query that is answered by codes.
+/// Is told the field and the vectors of each query that does not ask for an exact answer.
 pub(crate) type Note<'n> = &'n dyn Fn(usize, &[f32]);
 
 /// Answers queries from a snapshot, in their order; if they are part of a batch, `first` is the
@@ -118,7 +118,8 @@ fn execute_all(
     view_filter::prepare(snapshot, &mut plans)?;
     for plan in &mut plans {
         plan.choose_ways(snapshot);
-        if !plan.is_exact() {
+        // Also where vectors are scored because nothing that was measured will do.
+        if !plan.request.params.exact {
             note(plan.field, plan.scorer.query());
         }
     }
