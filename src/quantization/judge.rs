@@ -12,6 +12,7 @@ use rayon::prelude::*;
 
 use super::codec::Codec;
 use super::leanvec::map_rows;
+use super::spread::centred;
 use crate::kernels;
 use crate::kernels::codes::CodeKernel;
 use crate::model::Metric;
@@ -77,12 +78,12 @@ impl<'a> Judge<'a> {
         if queries.is_empty() {
             return judge;
         }
-        judge.centred = subtract(rows, center);
+        judge.centred = centred(rows, center);
         // Products with a query all change alike when the rows are centred; distances do not
         // change when both sides are.
         judge.centred_queries = match metric {
             Metric::Dot | Metric::Cosine => queries.to_vec(),
-            Metric::L2 => subtract(queries, center),
+            Metric::L2 => centred(queries, center),
         };
         judge.truths = judge.truths();
         judge
@@ -230,17 +231,8 @@ fn best_distinct(scores: &[f32], out: &[usize], most: usize) -> Vec<(usize, usiz
     }
 }
 
-fn subtract(rows: &[f32], center: &[f32]) -> Vec<f32> {
-    let mut centred = rows.to_vec();
-    for row in centred.chunks_exact_mut(center.len()) {
-        for (value, center) in row.iter_mut().zip(center) {
-            *value -= center;
-        }
-    }
-    centred
-}
-
-fn digest(values: &[f32]) -> u64 {
+/// Of the bits of a vector: vectors of the same digest are taken to be equal.
+pub fn digest(values: &[f32]) -> u64 {
     let mut hasher = DefaultHasher::new();
     bytemuck::cast_slice::<f32, u8>(values).hash(&mut hasher);
     hasher.finish()

@@ -22,10 +22,12 @@ mod training;
 
 pub use codec::{Codec, CodecSettings, PrimaryQuery};
 pub use fit::fits;
+pub(crate) use judge::digest;
 pub(crate) use leanvec::map_rows as products;
 pub(crate) use random::{hash, stratified};
 pub use row_distances::{RowDistances, RowQuery};
 pub use secondary::SecondaryQuery;
+pub(crate) use spread::centred;
 pub use training::{
     CodecReport, Rung, TrainedCodec, Training, TrainingSample, is_held_out, sample_rows, train,
 };

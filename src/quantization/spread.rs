@@ -51,6 +51,11 @@ impl Spread {
     }
 }
 
+/// Rows, shape [n, dimension], less a centre of that dimension.
+pub fn centred(rows: &[f32], center: &[f32]) -> Vec<f32> {
+    rows.iter().zip(center.iter().cycle()).map(|(value, center)| value - center).collect()
+}
+
 fn inliers<'r>(
     rows: &'r [f32],
     inside: &[bool],

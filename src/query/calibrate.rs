@@ -86,6 +86,8 @@ impl Points {
 /// queries show, and the exact ones.
 struct Probe {
     query: usize,
+    /// The row that its search must not see: that of the index which stands for it.
+    hidden: Option<u32>,
     scores: HashMap<u32, (Score, Score)>,
 }
 
@@ -152,10 +154,15 @@ impl<'a> Subject<'a> {
         let deleted = Arc::default();
         let snapshot =
             Snapshot { sequence: 0, views: vec![View { reader: reader.clone(), deleted }] };
-        let plan = |request| Plan::new(&snapshot, config, request).map(|plan| plan.scorer);
-        let scorers: Vec<Scorer> = sample.requests.iter().map(plan).collect::<Result<_>>()?;
-        let query = |scorer: &Scorer| codes.query(scorer.query());
-        let queries: Vec<PrimaryQuery> = scorers.iter().map(query).collect::<Result<_>>()?;
+        let (mut scorers, mut queries) = (Vec::new(), Vec::new());
+        for request in &sample.requests {
+            let mut plan = Plan::new(&snapshot, config, request)?;
+            queries.push(match plan.codes.pop().flatten() {
+                Some(query) => query,
+                None => codes.query(plan.scorer.query())?,
+            });
+            scorers.push(plan.scorer);
+        }
         let hidden = sample.copies_of_hidden(codes);
         let nearest = match codes.tokens() {
             Some(tokens) => {
@@ -189,7 +196,12 @@ impl<'a> Subject<'a> {
         codes: &FieldCodes,
         index: Option<(&IndexView<'_>, Copies<'_>)>,
     ) -> Calibration {
-        let probe = |query| Probe { query, scores: HashMap::new() };
+        let first_of = |row| index.map_or(row, |(_, copies)| copies.first_of(row));
+        let probe = |query: usize| Probe {
+            query,
+            hidden: self.sample.hidden[query].map(first_of),
+            scores: HashMap::new(),
+        };
         let mut probes: Vec<Probe> = (0..self.scorers.len()).map(probe).collect();
         let scan_cost = self.reader.rows() as f32 * codes.row_bytes() as f32;
         let mut measured = Points::default();
@@ -260,12 +272,11 @@ impl<'a> Subject<'a> {
         let limit = limit.saturating_mul(CANDIDATES_OF_WINDOW);
         let rerank = self.most_reranked(limit);
         let search = |probe: &mut Probe| {
-            let hidden = self.sample.hidden[probe.query];
             let ask: Ask<'_, fn(u32) -> bool> = Ask {
                 codes: codes.scores(&self.queries[probe.query]),
                 depth: Depth { window, rerank },
                 selection: None::<Selection<_>>,
-                hidden: hidden.map(|row| copies.first_of(row)),
+                hidden: probe.hidden,
             };
             let mut found = Vec::new();
             let search = |scratch: &mut _| index.search(&ask, copies, scratch, &mut found);

@@ -2,14 +2,13 @@
 //! that came, and rows of the segment.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::request::{Query, QueryRequest};
 use crate::error::Result;
 use crate::model::{
     Metric, MultiVector, PreparedQueries, Vector, VectorField, VectorKind, prepare_vector,
 };
-use crate::quantization::{hash, is_held_out, stratified};
+use crate::quantization::{digest, hash, is_held_out, stratified};
 use crate::segment::{FieldCodes, SegmentReader};
 
 /// Queries of the user and queries that came, at most; fewer of many vectors each.
@@ -245,12 +244,6 @@ fn clusters(points: &[Vec<f32>], count: usize) -> Vec<usize> {
         }
     }
     groups
-}
-
-fn digest(values: &[f32]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    bytemuck::cast_slice::<f32, u8>(values).hash(&mut hasher);
-    hasher.finish()
 }
 
 fn directed(values: &[f32]) -> Vec<f32> {

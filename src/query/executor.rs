@@ -74,24 +74,30 @@ pub(crate) fn execute(
     pool: &ThreadPool,
     first: Option<usize>,
 ) -> Result<Vec<QueryResponse>> {
-    let blocks: Vec<Option<Vec<QueryRequest>>> = requests.iter().map(paging::blocks).collect();
-    if blocks.iter().all(Option::is_none) {
+    if !requests.iter().any(paging::is_paged) {
         return execute_all(snapshot, config, (requests, note), deadline, pool, first);
     }
-    let mut answers = Vec::with_capacity(requests.len());
-    for (index, (request, blocks)) in requests.iter().zip(blocks).enumerate() {
-        let blocks = blocks.unwrap_or_else(|| vec![request.clone()]);
-        let paged = blocks.len() > 1;
-        // What is wrong with a request is said of it, not of a block.
-        Plan::new(snapshot, config, request).map_err(|error| match first {
+    let mut blocks: Vec<Vec<QueryRequest>> = Vec::with_capacity(requests.len());
+    for (index, request) in requests.iter().enumerate() {
+        // What is wrong with a request is said of it, and it is noted once, not for each block.
+        let plan = Plan::new(snapshot, config, request).map_err(|error| match first {
             None if requests.len() == 1 => error,
             _ => error.within(format!("queries[{}]", first.unwrap_or(0) + index)),
         })?;
-        let mut found = execute_all(snapshot, config, (&blocks, note), deadline, pool, first)?;
-        let answer = if paged { paging::page(request, found) } else { found.pop() };
-        answers.push(answer.ok_or_else(|| Error::Internal("a page has no answer".into()))?);
+        if !request.params.exact {
+            note(plan.field, plan.scorer.query());
+        }
+        blocks.push(paging::blocks(request).unwrap_or_else(|| vec![request.clone()]));
     }
-    Ok(answers)
+    let (all, noted) = (blocks.concat(), |_: usize, _: &[f32]| ());
+    let found = execute_all(snapshot, config, (&all, &noted), deadline, pool, first)?;
+    let mut found = found.into_iter();
+    let answer = |(request, blocks): (&QueryRequest, Vec<QueryRequest>)| {
+        let mut found: Vec<QueryResponse> = found.by_ref().take(blocks.len()).collect();
+        let answer = if blocks.len() > 1 { paging::page(request, found) } else { found.pop() };
+        answer.ok_or_else(|| Error::Internal("a page has no answer".into()))
+    };
+    requests.iter().zip(blocks).map(answer).collect()
 }
 
 /// As [`execute`], for requests that are no later pages.

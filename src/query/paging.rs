@@ -12,7 +12,7 @@ use super::request::{QueryRequest, QueryResponse};
 use crate::model::PointId;
 
 /// Whether the hits of a request depend on how far its search goes, and it asks for a later page.
-fn is_paged(request: &QueryRequest) -> bool {
+pub fn is_paged(request: &QueryRequest) -> bool {
     // A second stage ranks the same candidates on every page.
     request.offset > 0 && !request.params.exact && request.rescore.is_none()
 }

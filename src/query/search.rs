@@ -8,6 +8,7 @@ use roaring::RoaringBitmap;
 
 use super::Deadline;
 use super::plan::Plan;
+use super::top_k::MOST_TIED;
 use crate::error::{Error, Result};
 use crate::index::{Ask, Effort, Scores, Selection, with_scratch};
 use crate::quantization::PrimaryQuery;
@@ -113,9 +114,6 @@ fn search_view(view: &View, number: usize, field: usize, plan: &Plan<'_>) -> Res
     }
     Ok(found)
 }
-
-/// Rows beyond as many different scores as were asked for, at most.
-const MOST_TIED: usize = 8192;
 
 /// The rows of the `count` best different scores by codes among those that are listed, best first.
 pub(super) fn best_distinct(

@@ -78,7 +78,7 @@ impl Bar {
 
 /// Candidates that are kept beyond as many different scores as were asked for, at most: copies of one
 /// passage, or of one damaged row.
-const MOST_TIED: usize = 8192;
+pub const MOST_TIED: usize = 8192;
 
 /// The k best candidates.
 ///

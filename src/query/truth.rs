@@ -10,7 +10,7 @@ use super::scorer::Scorer;
 use crate::kernels;
 use crate::model::{ElementsRef, Metric, Score};
 use crate::multivector::TokenScorer;
-use crate::quantization::products;
+use crate::quantization::{centred, products};
 use crate::segment::{FieldCodes, SegmentReader, TokenStore};
 
 /// Rows whose products with all queries are computed at once.
@@ -64,7 +64,7 @@ pub fn nearest_by_vectors(
         .iter()
         .flat_map(|scorer| match metric {
             Metric::Dot | Metric::Cosine => scorer.query().to_vec(),
-            Metric::L2 => subtracted(scorer.query(), center),
+            Metric::L2 => centred(scorer.query(), center),
         })
         .collect();
     let near = NEAR * most();
@@ -114,10 +114,6 @@ pub fn nearest_by_vectors(
 
 fn extend_centred(out: &mut Vec<f32>, row: &[f32], center: &[f32]) {
     out.extend(row.iter().zip(center).map(|(value, center)| value - center));
-}
-
-fn subtracted(row: &[f32], center: &[f32]) -> Vec<f32> {
-    row.iter().zip(center).map(|(value, center)| value - center).collect()
 }
 
 /// The rows of the best products so far.

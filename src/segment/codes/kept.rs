@@ -5,7 +5,6 @@
 //! segments whose vectors were dropped loses something of what these kept.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -16,7 +15,7 @@ use crate::index::lower_bound;
 use crate::kernels;
 use crate::model::{Metric, VectorField, VectorKind};
 use crate::multivector::{TokenCodec, TokenScorer, max_sim};
-use crate::quantization::{Codec, products, stratified};
+use crate::quantization::{Codec, centred, digest, products, stratified};
 use crate::segment::builder::BuildSource;
 
 /// Nearest rows that are looked for.
@@ -134,10 +133,7 @@ impl KeptMeter {
             },
         );
         // Distances do not change when both sides are centred, products only all alike.
-        let centred = |values: &[f32]| -> Vec<f32> {
-            let center = codec.center().iter().cycle();
-            values.iter().zip(center).map(|(value, center)| value - center).collect()
-        };
+        let centred = |values: &[f32]| centred(values, codec.center());
         let (exact, shown) = (centred(block.values()), centred(&decoded));
         let queries: Vec<f32> = self
             .probes
@@ -242,12 +238,6 @@ impl KeptMeter {
         })?;
         Ok(Some(json))
     }
-}
-
-fn digest(values: &[f32]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    bytemuck::cast_slice::<f32, u8>(values).hash(&mut hasher);
-    hasher.finish()
 }
 
 #[cfg(test)]
