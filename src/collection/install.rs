@@ -6,7 +6,9 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use lanner_storage::{Batch, CollectionCopy, Sync, write_collection_copy};
+use lanner_storage::{
+    Batch, CollectionCopy, Sync, copied_versions, remove_older_copies, write_collection_copy,
+};
 
 use super::Inner;
 use super::state::Segments;
@@ -124,6 +126,23 @@ impl Inner {
         let directory = &*self.store.directory;
         if let Err(error) = write_collection_copy(directory, &self.folder(), copy) {
             tracing::warn!(collection = %self.name, %error, "the manifest has no copy");
+        }
+    }
+
+    /// Sees to it that there is a copy of what was opened, and no other: the last that was due may
+    /// have failed, or those before it may have stayed.
+    pub(super) fn renew_copy(&self, segments: &Segments) {
+        let (directory, folder) = (&*self.store.directory, self.folder());
+        let version = segments.manifest.version;
+        let kept = match copied_versions(directory, &folder) {
+            Ok(copies) if !copies.contains(&version) => {
+                return self.write_copy(&self.copy(segments));
+            }
+            Ok(_) => remove_older_copies(directory, &folder, version),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = kept {
+            tracing::warn!(collection = %self.name, %error, "old copies of the manifest stay");
         }
     }
 

@@ -31,6 +31,7 @@ impl Inner {
                 if let Err(error) = self.sweep(&mut segments.manifest) {
                     tracing::warn!(collection = %self.name, %error, "leftovers stay");
                 }
+                self.renew_copy(&segments);
             }
         }
         self.restore_recent_queries(&segments.manifest.recent_queries);

@@ -5,11 +5,31 @@ use std::path::{Path, PathBuf};
 
 use lanner::{Collection, Database, Include, Point};
 
-/// The folder as it is on the disk now, as if the process that owns it were killed.
+/// The folder as it is on the disk at one moment, as if the process that owns it were killed.
+///
+/// RocksDB compacts in its own threads: a copy during which files came or went holds a list of tables
+/// of before it and tables of after it, which no kill leaves. Such a copy is taken anew.
 pub fn crash_image(root: &Path) -> tempfile::TempDir {
-    let image = tempfile::tempdir().unwrap();
-    copy_folder(root, image.path());
-    image
+    loop {
+        let before = lengths(root);
+        let image = tempfile::tempdir().unwrap();
+        copy_folder(root, image.path());
+        if lengths(root) == before {
+            return image;
+        }
+    }
+}
+
+/// How long each file is. RocksDB's own notes are left out: it writes them at any time, and reads
+/// none.
+fn lengths(root: &Path) -> Vec<(PathBuf, Option<u64>)> {
+    let is_note = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"LOG"))
+    };
+    let files = files(root).into_iter().filter(|path| !is_note(path));
+    // A file that is gone by now has no length.
+    let length = |path: &Path| fs::metadata(path).ok().map(|file| file.len());
+    files.map(|path| (path.clone(), length(&path))).collect()
 }
 
 pub fn copy_folder(from: &Path, to: &Path) {

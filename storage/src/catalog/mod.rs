@@ -21,7 +21,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
-pub use self::copy::{CollectionCopy, read_collection_copy, write_collection_copy};
+pub use self::copy::{
+    CollectionCopy, copied_versions, read_collection_copy, remove_older_copies,
+    write_collection_copy,
+};
 pub use self::faults::{CommitFault, CommitFaults};
 pub use self::manifest::{
     CalibrationEntry, FileEntry, IndexEntry, Listed, Manifest, QueriesEntry, SegmentEntry,

@@ -27,6 +27,8 @@ pub struct FaultyDirectory {
 struct Faults {
     operations: u64,
     fail_from: Option<u64>,
+    /// Paths of the operations that failed.
+    refused: Vec<String>,
     /// Files and folders whose names are not durable yet, by path.
     unnamed: BTreeSet<String>,
     /// Files whose last bytes are not durable yet: how many bytes are.
@@ -47,6 +49,11 @@ impl FaultyDirectory {
     /// Fails the operation of this number, counted from 0, and all that follow.
     pub fn fail_from(&self, operation: u64) {
         self.faults().fail_from = Some(operation);
+    }
+
+    /// The paths of the operations that failed, in their order.
+    pub fn refused(&self) -> Vec<String> {
+        self.faults().refused.clone()
     }
 
     /// Removes what was not durable. Of unsynced bytes as many survive as `survives` says, given
@@ -85,6 +92,7 @@ impl FaultyDirectory {
         faults.operations += 1;
         match faults.fail_from {
             Some(from) if number >= from => {
+                faults.refused.push(path.to_owned());
                 Err(failed(op, &PathBuf::from(path))(io::Error::other("injected fault")))
             }
             _ => Ok(()),
