@@ -69,7 +69,8 @@ fn pages_over_duplicates_hold_every_point_once() {
     for (state, index) in [(State::Sealed, IndexKind::Flat), (State::Indexed, IndexKind::Graph)] {
         let setting = Setting { metric: Metric::Cosine, compression: "auto", index, state };
         let folder = tempfile::tempdir().unwrap();
-        let (_database, collection) = run::build(&data, &recipe, &setting, folder.path()).unwrap();
+        let (_database, collection) =
+            run::build(&data, &recipe, &setting, true, folder.path()).unwrap();
         for query in 0..3 {
             let query = data.questions[0].rows.vector(query, data.kind);
             let mut seen = BTreeSet::<PointId>::new();

@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 pub const DEFAULT_TARGET_RECALL: f32 = 0.98;
 /// How much less than the target a group of like queries may get.
 const GROUP_SLACK: f32 = 0.03;
+/// The same for the rows beside the queries, all together.
+const ROWS_SLACK: f32 = 0.01;
 /// Standard errors below the mean that a bound is: one-sided 97.7% confidence.
 const CONFIDENCE: f32 = 2.0;
 /// How alike the neighbours of one query are in being missed (the intraclass correlation) where
@@ -53,6 +55,10 @@ pub struct CalibrationPoint {
     pub error: f32,
     /// What the group of like queries comes to that finds least.
     pub worst: f32,
+    /// What the rows beside the queries find: nobody says that the queries that come next are like
+    /// those that came. 1 if there are none.
+    #[serde(default = "all")]
+    pub rows: f32,
     /// Lower confidence bound of the recall, by the half of the queries that reports.
     pub expected: f32,
     /// Bytes that were read for it, scattered ones counting more: what searches are compared by.
@@ -63,8 +69,14 @@ impl CalibrationPoint {
     /// A mean counts less its standard error, so that a lucky sample does not promise too much, and
     /// no kind of query may get much less.
     fn reaches(&self, target: f32) -> bool {
-        self.recall - self.error >= target && self.worst + GROUP_SLACK >= target
+        self.recall - self.error >= target
+            && self.worst + GROUP_SLACK >= target
+            && self.rows + ROWS_SLACK >= target
     }
+}
+
+fn all() -> f32 {
+    1.0
 }
 
 /// The share of k that one query of a sample found.
@@ -88,6 +100,8 @@ pub struct Summary {
     pub error: f32,
     /// See [`CalibrationPoint::worst`].
     pub worst: f32,
+    /// See [`CalibrationPoint::rows`].
+    pub rows: f32,
     /// See [`CalibrationPoint::expected`].
     pub expected: f32,
 }
@@ -110,7 +124,10 @@ impl Summary {
         let reporting = if reporting.is_empty() { &choosing } else { &reporting };
         let worst = [0, 1].map(|level| worst_group(found, level));
         let worst = worst[0].min(worst[1]);
-        Self { recall, error, worst, expected: lower_bound(reporting, k) }
+        let rows = found.iter().filter(|measured| !measured.counts);
+        let rows: Vec<f32> = rows.map(|measured| measured.recall).collect();
+        let rows = if rows.is_empty() { 1.0 } else { mean_and_error(&rows).0 };
+        Self { recall, error, worst, rows, expected: lower_bound(reporting, k) }
     }
 }
 
@@ -329,6 +346,7 @@ fn unbeaten(mut measured: Vec<CalibrationPoint>) -> Vec<CalibrationPoint> {
             last.k != point.k
                 || point.recall - point.error > last.recall - last.error
                 || point.worst > last.worst
+                || point.rows > last.rows
         });
         if better {
             points.push(point);
@@ -383,9 +401,9 @@ mod tests {
     use super::*;
 
     fn point(k: usize, window: usize, rerank: usize, recall: f32, cost: f32) -> CalibrationPoint {
-        let (error, worst, expected) = (0.004, 1.0, recall - 0.01);
+        let (error, worst, rows, expected) = (0.004, 1.0, 1.0, recall - 0.01);
         let depth = Depth { window, rerank };
-        CalibrationPoint { k, depth, recall, error, worst, expected, cost }
+        CalibrationPoint { k, depth, recall, error, worst, rows, expected, cost }
     }
 
     fn calibration(points: Vec<CalibrationPoint>) -> Calibration {
@@ -474,9 +492,11 @@ mod tests {
     fn a_kind_of_queries_that_finds_less_counts() {
         let mut weak = point(10, 8, 20, 0.97, 1.0);
         weak.worst = 0.81;
-        let calibration = calibration(vec![weak, point(10, 16, 20, 0.98, 2.0)]);
-        assert_eq!(calibration.depth(10, 0.8).unwrap().depth.window, 8);
-        assert_eq!(calibration.depth(10, 0.95).unwrap().depth.window, 16);
+        let mut few_rows = point(10, 12, 20, 0.97, 1.5);
+        few_rows.rows = 0.9;
+        let calibration = calibration(vec![weak, few_rows, point(10, 16, 20, 0.98, 2.0)]);
+        let window = |target| calibration.depth(10, target).unwrap().depth.window;
+        assert_eq!([window(0.8), window(0.9), window(0.95)], [8, 12, 16]);
     }
 
     #[test]
@@ -495,7 +515,7 @@ mod tests {
         rows.iter_mut().skip(200).for_each(|row| (row.counts, row.recall) = (false, 0.0));
         let summary = Summary::of(&rows, 10);
         assert_eq!(summary.recall, 1.0, "they do not count");
-        assert!(summary.worst < 0.6, "but are not forgotten");
+        assert!(summary.worst < 0.6 && summary.rows == 0.0, "but are not forgotten: {summary:?}");
         let few = Summary::of(&found[..3], 10);
         assert!(few.worst == 1.0 && few.expected < 0.8, "{few:?}");
     }

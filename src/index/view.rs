@@ -328,6 +328,29 @@ mod tests {
     }
 
     #[test]
+    fn more_rows_than_the_window_are_found_also_where_one_is_missing() {
+        let fixture = Fixture::clustered(Metric::L2);
+        for index in &indexes(&fixture) {
+            let depth = Depth { window: 10, rerank: 100 };
+            let (mut among_all, mut among_others) = (0.0, 0.0);
+            for number in 0..40 {
+                let query = fixture.query(number);
+                let codes = fixture.scores(&query);
+                let exact = fixture.exact(&query, 100, |row| row > 0);
+                let selection = None::<Selection<fn(u32) -> bool>>;
+                let ask = Ask { codes, depth, selection, hidden: None };
+                among_all += recall(&find(index, Copies::default(), &ask).0, &exact) / 40.0;
+                let others = Selection { accept: |row| row > 0, share: 1.0, most_scored: u64::MAX };
+                let Ask { codes, depth, .. } = ask;
+                let ask = Ask { codes, depth, selection: Some(others), hidden: None };
+                among_others += recall(&find(index, Copies::default(), &ask).0, &exact) / 40.0;
+            }
+            let kind = index.kind();
+            assert!(among_others > among_all - 0.01, "{kind:?}: {among_others}, {among_all}");
+        }
+    }
+
+    #[test]
     fn no_row_is_asked_about_twice() {
         let fixture = Fixture::clustered(Metric::L2);
         let query = fixture.query(5);

@@ -343,11 +343,11 @@ impl<'a> Subject<'a> {
                     counts: all || self.sample.counts[query],
                 };
                 let found: Vec<Measured> = of.iter().map(measured).collect();
-                let Summary { recall, error, worst, expected } = Summary::of(&found, k);
+                let Summary { recall, error, worst, rows, expected } = Summary::of(&found, k);
                 let worst = if all { 1.0 } else { worst };
                 let cost = cost + rerank as f32 * SCATTERED * rerank_bytes(codes);
                 let depth = Depth { window, rerank };
-                CalibrationPoint { k, depth, recall, error, worst, expected, cost }
+                CalibrationPoint { k, depth, recall, error, worst, rows, expected, cost }
             };
         let of = |wanted: &dyn Fn(usize) -> bool| -> Vec<(usize, &Recalls)> {
             let of = measured.iter().filter(|(query, _)| wanted(*query));

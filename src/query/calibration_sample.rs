@@ -24,10 +24,14 @@ const MULTI_FAR: u64 = 64;
 const ADDED: [f32; 4] = [0.5, 1.0, 2.0, 16.0];
 /// Rows beside enough queries: they do not count, but are not to be lost.
 const ROWS_BESIDE: u64 = 192;
-/// Vectors of a row of a multi field that stand for a query.
+/// Vectors of a row of a multi field that stand for a query; of one row in so many a single one does:
+/// short queries are harder to find for by encodings, and are a group of their own.
 const QUERY_VECTORS: u64 = 4;
+const SHORT: usize = 4;
 /// Groups of like queries, few and many; each has to reach a target.
 const GROUPS: [usize; 2] = [3, 8];
+/// Groups of rows are numbered from here on; no others are so many.
+const BEHIND: usize = 64;
 /// Rounds in which groups are formed.
 const ROUNDS: usize = 6;
 const SEED: u64 = 7;
@@ -103,7 +107,11 @@ impl CalibrationSample {
                 continue;
             }
             vectors.push(match vector {
-                Vector::Multi(vectors) => some_vectors(&vectors)?.into(),
+                Vector::Multi(vectors) => {
+                    let short = !enough && sample.hidden.len().is_multiple_of(SHORT);
+                    let count = if short { 1 } else { QUERY_VECTORS };
+                    some_vectors(&vectors, count)?.into()
+                }
                 single => single,
             });
             sample.hidden.push(Some(row));
@@ -165,7 +173,7 @@ fn far_query(
     let (values, dimension) = match row {
         Vector::Single(values) => (values.clone(), values.len()),
         Vector::Multi(vectors) => {
-            let some = some_vectors(vectors)?;
+            let some = some_vectors(vectors, QUERY_VECTORS)?;
             (some.values().to_vec(), some.dimension())
         }
     };
@@ -198,30 +206,38 @@ fn far_query(
     Ok(prepare_vector(field, far.as_ref()).is_ok().then_some(far))
 }
 
-fn some_vectors(vectors: &MultiVector) -> Result<MultiVector> {
-    let chosen = stratified(vectors.rows().len() as u64, QUERY_VECTORS, SEED);
+fn some_vectors(vectors: &MultiVector, count: u64) -> Result<MultiVector> {
+    let chosen = stratified(vectors.rows().len() as u64, count, SEED);
     let row = |index: u64| &vectors.values()[index as usize * vectors.dimension()..];
     let row = |index: u64| row(index)[..vectors.dimension()].iter().copied();
     let values = chosen.into_iter().flat_map(row).collect();
     Ok(MultiVector::from_flat(vectors.dimension(), values)?)
 }
 
-/// Groups of like vectors (k-means, Lloyd, by directions); the rows behind the `queries` have groups of
-/// their own. All multi-vectors are of one group.
+/// Groups of like vectors: single ones by directions (k-means, Lloyd), multi-vectors by their number of
+/// vectors. The rows behind the `queries` have groups of their own.
 fn group(vectors: &[Vector], queries: usize, groups: usize) -> Vec<usize> {
-    let single = |vector: &Vector| match vector {
-        Vector::Single(values) => Some(directed(values)),
-        Vector::Multi(_) => None,
-    };
     let (queries, rows) = vectors.split_at(queries);
     let of = |vectors: &[Vector]| {
         // A few vectors are of one kind.
         let groups = if vectors.len() < LEAST_QUERIES { 1 } else { groups };
+        let single = |vector: &Vector| match vector {
+            Vector::Single(values) => Some(directed(values)),
+            Vector::Multi(_) => None,
+        };
         let points: Option<Vec<Vec<f32>>> = vectors.iter().map(single).collect();
-        points.map_or(vec![0; vectors.len()], |points| clusters(&points, groups))
+        points.map_or_else(|| vectors.iter().map(length_group).collect(), |p| clusters(&p, groups))
     };
-    let of_rows = of(rows).into_iter().map(|group| groups + group);
+    let of_rows = of(rows).into_iter().map(|group| BEHIND + group);
     of(queries).into_iter().chain(of_rows).collect()
+}
+
+/// Lengths that are alike: within a factor of two.
+fn length_group(vector: &Vector) -> usize {
+    match vector {
+        Vector::Single(_) => 0,
+        Vector::Multi(vectors) => vectors.rows().len().max(1).ilog2() as usize,
+    }
 }
 
 fn clusters(points: &[Vec<f32>], count: usize) -> Vec<usize> {

@@ -19,6 +19,9 @@ const ENCODED_RERANK: (usize, usize) = (20, 500);
 const TRAINED_RERANK: (usize, usize) = (10, 50);
 /// No more candidates are re-ranked because of what training says; by default, and for a target.
 const MOST_UNMEASURED: (usize, usize) = (1_000, 10_000);
+/// A scan re-ranks one candidate more for so many hits than it has to, at least: that costs little, and
+/// nobody says that queries are like rows.
+const SPARE: usize = 4;
 /// Where what may be found lies far from the query, so many times as many candidates are re-ranked
 /// if no scan was measured.
 const FAR_FACTOR: usize = 4;
@@ -194,7 +197,7 @@ impl<'a> Case<'a> {
         let scan = scan.or_else(|| calibration.scan(self.hits, target, false));
         if self.gathered || index.report().kind == IndexKind::Flat {
             let Some(scan) = scan else { return self.unmeasured() };
-            let budget = scan.depth.rerank.max(self.hits);
+            let budget = scan.depth.rerank.max(self.hits + self.hits.div_ceil(SPARE));
             return self.will_do(scan).then(|| Way::scan(budget, self.promised(scan)));
         }
         let depth = |target| calibration.depth(self.hits, target);

@@ -87,6 +87,7 @@ fn ready(report: &IndexReport, size_bytes: u64) -> proto::IndexReady {
         recall: point.recall,
         error: point.error,
         worst: point.worst,
+        rows: point.rows,
         expected: point.expected,
         cost: point.cost,
     };
@@ -146,6 +147,7 @@ fn to_report(ready: proto::IndexReady) -> Result<IndexReport> {
         recall: point.recall,
         error: point.error,
         worst: point.worst,
+        rows: point.rows,
         expected: point.expected,
         cost: point.cost,
     };
@@ -204,6 +206,7 @@ mod tests {
             recall: 0.98,
             error: 0.003,
             worst: 0.97,
+            rows: 0.99,
             expected: 0.975,
             cost: 7.0,
         };

@@ -8,8 +8,20 @@ use std::time::Instant;
 use super::axes;
 use super::cell::{Ask, Outcome, Setting};
 use super::data::{Data, Recipe};
-use super::run::{Bench, Cell, Plan};
+use super::run::{Bench, Cell, Plan, Rehearsal};
 use super::sets;
+
+/// Data sets of the coarse grid whose queries change: those of the first kind come and are learned
+/// from, and then others come, too.
+const CHANGES: [&str; 7] = [
+    "drift-plane",
+    "drift-shift",
+    "duplicates-near",
+    "low-rank",
+    "low-rank-cone",
+    "multi-drift",
+    "multi-foreign",
+];
 
 /// Which cells to run: those whose name holds the text in `LANNER_PROMISE`.
 pub struct Filter(Option<String>);
@@ -32,20 +44,21 @@ impl Filter {
 pub fn plan(
     recipe: &Recipe,
     data: &Data,
-    setting: Setting,
+    (setting, rehearsal): (Setting, Rehearsal),
     asks: &[(usize, Ask)],
     filter: &Filter,
 ) -> Plan {
     let mut cells = Vec::new();
     for (questions, of) in data.questions.iter().enumerate() {
         for &(k, ask) in asks {
-            let name = format!("{}/{} {setting} k={k} {ask}", recipe.name, of.name);
+            let after = if rehearsal == Rehearsal::First { " after-first" } else { "" };
+            let name = format!("{}/{} {setting} k={k} {ask}{after}", recipe.name, of.name);
             if filter.holds(&name) {
                 cells.push(Cell { questions, k, ask, name });
             }
         }
     }
-    Plan { setting, is_rehearsed: false, cells }
+    Plan { setting, rehearsal, cells }
 }
 
 /// What came of a data set.
@@ -62,9 +75,16 @@ fn run(recipe: &Recipe, position: usize, long: bool, filter: &Filter) -> Option<
     let started = Instant::now();
     let mut bench = Bench::new(recipe, recipe.data(long));
     let settings = axes::settings(recipe, position, long);
+    let changes = bench.data.questions.len() > 1 && (long || CHANGES.contains(&recipe.name));
+    let changed = settings.iter().filter(|_| changes).take(if long { settings.len() } else { 1 });
+    let (asks, asks_of_changed) = (axes::asks(long), [(1, Ask::Default), (10, Ask::Default)]);
+    let of = |setting: &Setting, rehearsal, asks: &[(usize, Ask)]| {
+        plan(recipe, &bench.data, (*setting, rehearsal), asks, filter)
+    };
     let plans: Vec<Plan> = settings
-        .into_iter()
-        .map(|setting| plan(recipe, &bench.data, setting, &axes::asks(long), filter))
+        .iter()
+        .map(|setting| of(setting, Rehearsal::None, &asks))
+        .chain(changed.map(|setting| of(setting, Rehearsal::First, &asks_of_changed)))
         .filter(|plan| !plan.cells.is_empty())
         .collect();
     let outcomes: Vec<Outcome> = plans.iter().flat_map(|plan| bench.run(plan)).collect();

@@ -9,7 +9,7 @@ use super::cell::{Ask, Outcome, Setting, State};
 use super::data::{Data, Facts, Keep, Questions, Recipe, Rows, Write};
 use super::grid::{Filter, plan};
 use super::oracle::MOST;
-use super::run::{Bench, Plan};
+use super::run::{Bench, Rehearsal};
 use crate::common::shared_data;
 use crate::common::texts::Texts;
 
@@ -114,7 +114,8 @@ pub fn outcomes(filter: &Filter) -> Vec<Outcome> {
         for (compression, places) in compressions.iter().zip([5, 2, 2]) {
             for &(state, index) in &PLACES[..places] {
                 let setting = Setting { metric, compression, index, state };
-                let plan = plan(bench.recipe, &bench.data, setting, &asks(), filter);
+                let plan =
+                    plan(bench.recipe, &bench.data, (setting, Rehearsal::None), &asks(), filter);
                 if !plan.cells.is_empty() {
                     outcomes.extend(bench.run(&plan));
                 }
@@ -131,9 +132,6 @@ pub fn rehearsed(filter: &Filter) -> Vec<Outcome> {
     let (state, index) = PLACES[0];
     let setting = Setting { metric: Metric::Cosine, compression: "auto", index, state };
     let asks = [0.9, 0.95, 0.99].map(|target| (10, Ask::Target(target)));
-    let plan = plan(&recipe, &bench.data, setting, &asks, filter);
-    if plan.cells.is_empty() {
-        return Vec::new();
-    }
-    bench.run(&Plan { is_rehearsed: true, ..plan })
+    let plan = plan(&recipe, &bench.data, (setting, Rehearsal::All), &asks, filter);
+    if plan.cells.is_empty() { Vec::new() } else { bench.run(&plan) }
 }

@@ -16,12 +16,32 @@ pub const FIELD: &str = "v";
 /// Segments of so many rows have an index.
 const INDEX_ROWS: u32 = 1_024;
 
+/// Which queries come before the cells are measured, so that what can be learned from them is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rehearsal {
+    /// None, and those that are measured are not learned from either: a cell does not depend on
+    /// those before it, nor on what the background has done between the two.
+    None,
+    /// All, once.
+    All,
+    /// Those of the first kind, so often that nothing is learned again while cells are measured.
+    First,
+}
+
+impl Rehearsal {
+    fn times(self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::All => 1,
+            Self::First => 24,
+        }
+    }
+}
+
 /// Cells of one collection.
 pub struct Plan {
     pub setting: Setting,
-    /// Whether all queries come once before the cells are measured, and what can be learned from
-    /// them is learned.
-    pub is_rehearsed: bool,
+    pub rehearsal: Rehearsal,
     pub cells: Vec<Cell>,
 }
 
@@ -67,7 +87,8 @@ impl<'a> Bench<'a> {
     /// Builds a collection and measures its cells.
     pub fn run(&mut self, plan: &Plan) -> Vec<Outcome> {
         let folder = tempfile::tempdir().unwrap();
-        let built = build(&self.data, self.recipe, &plan.setting, folder.path())
+        let learns = plan.rehearsal != Rehearsal::None;
+        let built = build(&self.data, self.recipe, &plan.setting, learns, folder.path())
             .and_then(|built| self.rehearse(plan, &built.1).map(|()| built));
         let mut outcomes = Vec::new();
         for cell in &plan.cells {
@@ -87,16 +108,19 @@ impl<'a> Bench<'a> {
         outcomes
     }
 
-    /// Asks everything once.
     fn rehearse(&self, plan: &Plan, collection: &Collection) -> Result<(), String> {
-        if !plan.is_rehearsed {
-            return Ok(());
-        }
-        for questions in &self.data.questions {
+        let kinds = match plan.rehearsal {
+            Rehearsal::None => return Ok(()),
+            Rehearsal::All => &self.data.questions[..],
+            Rehearsal::First => &self.data.questions[..1],
+        };
+        for questions in kinds {
             let query =
                 |query| QueryRequest::new(FIELD, questions.rows.vector(query, self.data.kind));
             let requests: Vec<QueryRequest> = (0..questions.rows.len()).map(query).collect();
-            ask(collection, &requests)?;
+            for _ in 0..plan.rehearsal.times() {
+                ask(collection, &requests)?;
+            }
         }
         // Waits for the work in the background.
         collection.optimize().map_err(|error| format!("optimize: {error}"))
@@ -163,7 +187,7 @@ impl<'a> Bench<'a> {
 
 fn demand(plan: &Plan, cell: &Cell, is_easy: bool) -> Demand {
     match Demand::of(&plan.setting, cell.ask, is_easy) {
-        Demand::Recall(target) if plan.is_rehearsed => Demand::CloseRecall(target),
+        Demand::Recall(target) if plan.rehearsal == Rehearsal::All => Demand::CloseRecall(target),
         demand => demand,
     }
 }
@@ -180,7 +204,7 @@ fn sources(answer: &QueryResponse) -> impl Iterator<Item = String> {
     read.filter_map(|stage| stage.source.split(' ').next().map(str::to_owned))
 }
 
-fn config(data: &Data, setting: &Setting) -> CollectionConfig {
+fn config(data: &Data, setting: &Setting, learns: bool) -> CollectionConfig {
     let dimension = data.dimension();
     let field = if data.kind == VectorKind::Single {
         VectorField::single(dimension, setting.metric)
@@ -192,7 +216,10 @@ fn config(data: &Data, setting: &Setting) -> CollectionConfig {
         VectorField::multi(dimension, setting.metric).encoded(encoding)
     };
     let field = field.compressed(setting.compression.parse().unwrap());
-    let field = field.indexed(setting.index.as_str().parse().unwrap());
+    let mut field = field.indexed(setting.index.as_str().parse().unwrap());
+    if !learns {
+        field.recent_queries = 0;
+    }
     CollectionConfig::new()
         .with_field(FIELD, field)
         .with_payload("cluster", PayloadType::Integer)
@@ -208,16 +235,19 @@ fn options(state: State) -> DatabaseOptions {
     }
 }
 
-/// Writes a data set into a new collection and brings it to the state of the setting.
+/// Writes a data set into a new collection, which may learn from the queries that come, and brings
+/// it to the state of the setting.
 pub fn build(
     data: &Data,
     recipe: &Recipe,
     setting: &Setting,
+    learns: bool,
     folder: &Path,
 ) -> Result<(Database, Collection), String> {
     let failed = |error: lanner::Error| format!("building {}: {error}", recipe.name);
     let database = options(setting.state).open(folder).map_err(failed)?;
-    let collection = database.create_collection("c", config(data, setting)).map_err(failed)?;
+    let collection =
+        database.create_collection("c", config(data, setting, learns)).map_err(failed)?;
     let has_seals = data.before.iter().any(|write| matches!(write, Write::Seal));
     let half = data.before.len().div_ceil(2);
     let parts: Vec<&[Write]> = match setting.state {

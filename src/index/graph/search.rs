@@ -108,13 +108,14 @@ pub fn search_accepted(
         scores.score(rows, values);
         outcome.effort.scored += rows.len() as u64;
         for (&row, &score) in rows.iter().zip(&*values) {
-            if score < beam.window_threshold() {
-                continue;
+            let is_near = score >= beam.window_threshold();
+            if is_near {
+                open.push(!crate::index::beam::entry(score, row));
             }
-            open.push(!crate::index::beam::entry(score, row));
-            if accept(row) {
+            // What is kept may be more than what is expanded.
+            if score >= beam.threshold() && accept(row) {
                 beam.push(score, row);
-            } else {
+            } else if is_near {
                 rejected.push(score);
             }
         }
