@@ -222,7 +222,9 @@ impl Experiment {
     fn build(&self, compression: Compression, index: IndexSettings) -> Result<(TempDir, Duration)> {
         let folder = scratch()?;
         let field = VectorField::single(self.dimension, self.arguments.metric);
-        let field = field.compressed(compression).indexed(index);
+        let mut field = field.compressed(compression).indexed(index);
+        // What is measured by is not learned from, and no calibration runs beside a measurement.
+        field.recent_queries = 0;
         let config = CollectionConfig::new().with_field(FIELD, field);
         let database = self.open(folder.path(), self.cores)?;
         let queries = self.training.iter().filter(|_| compression.primary != Primary::None);

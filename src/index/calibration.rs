@@ -129,6 +129,14 @@ impl Summary {
         let rows = if rows.is_empty() { 1.0 } else { mean_and_error(&rows).0 };
         Self { recall, error, worst, rows, expected: lower_bound(reporting, k) }
     }
+
+    /// The same of a few queries that are all alike: halves of them would say too little, so that all
+    /// choose and all report.
+    pub fn of_few(found: &[Measured], k: usize) -> Self {
+        let recalls: Vec<f32> = found.iter().map(|measured| measured.recall).collect();
+        let (recall, error) = mean_and_error(&recalls);
+        Self { recall, error, worst: 1.0, rows: 1.0, expected: lower_bound(&recalls, k) }
+    }
 }
 
 /// The recall of the group that finds least, with the standard error that may be an accident.
@@ -518,6 +526,9 @@ mod tests {
         assert!(summary.worst < 0.6 && summary.rows == 0.0, "but are not forgotten: {summary:?}");
         let few = Summary::of(&found[..3], 10);
         assert!(few.worst == 1.0 && few.expected < 0.8, "{few:?}");
+        let few = Summary::of_few(&found[..40], 10);
+        assert!((few.recall - 0.95).abs() < 1e-6 && (0.007..0.009).contains(&few.error), "{few:?}");
+        assert!(few.expected < 0.94, "{few:?}");
     }
 
     #[test]

@@ -336,15 +336,15 @@ impl<'a> Subject<'a> {
         measured: &[(usize, Recalls)],
     ) -> Points {
         let point =
-            |(at, &(k, rerank)): (usize, &(usize, usize)), of: &[(usize, &Recalls)], all| {
+            |(at, &(k, rerank)): (usize, &(usize, usize)), of: &[(usize, &Recalls)], few| {
                 let measured = |&(query, recalls): &(usize, &Recalls)| Measured {
                     recall: recalls[at],
                     groups: self.sample.groups[query],
-                    counts: all || self.sample.counts[query],
+                    counts: self.sample.counts[query],
                 };
                 let found: Vec<Measured> = of.iter().map(measured).collect();
-                let Summary { recall, error, worst, rows, expected } = Summary::of(&found, k);
-                let worst = if all { 1.0 } else { worst };
+                let summary = if few { Summary::of_few(&found, k) } else { Summary::of(&found, k) };
+                let Summary { recall, error, worst, rows, expected } = summary;
                 let cost = cost + rerank as f32 * SCATTERED * rerank_bytes(codes);
                 let depth = Depth { window, rerank };
                 CalibrationPoint { k, depth, recall, error, worst, rows, expected, cost }
