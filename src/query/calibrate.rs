@@ -58,7 +58,7 @@ const SCANNED_BYTES: u64 = 8 << 30;
 const LEAST_SCANS: usize = 64;
 /// The share of sample queries that are as far from the rows as those which are said to be outside; and
 /// the zones that these are divided into, by how far they are.
-const OUTSIDE_SHARE: f64 = 0.01;
+const OUTSIDE_SHARE: f64 = 0.0075;
 const ZONES: usize = 4;
 const LEAST_OF_ZONE: usize = 12;
 /// Queries that are asked with a filter that has to do with them.
