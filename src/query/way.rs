@@ -26,6 +26,9 @@ const SPARE: usize = 4;
 /// if no scan was measured.
 const FAR_FACTOR: usize = 4;
 
+/// How much less than the target will do for a query that is outside: the few that were measured cannot
+/// show more, and all vectors would be scored for it.
+const OUTSIDE_SLACK: f32 = 0.01;
 /// Without a target, what comes so near to the default one will do; otherwise vectors are scored.
 const NEAR_DEFAULT: f32 = 0.965;
 /// No answer promises more than so much above the recall that was asked for.
@@ -175,7 +178,7 @@ impl<'a> Case<'a> {
     /// reach the target.
     fn outside(&self, nearness: f32) -> Option<Way> {
         let index = self.index?;
-        let target = self.target.unwrap_or(DEFAULT_TARGET_RECALL);
+        let target = self.target.unwrap_or(DEFAULT_TARGET_RECALL) - OUTSIDE_SLACK;
         let scans = self.gathered || self.selects || index.report().kind == IndexKind::Flat;
         let calibration = index.calibration();
         let choice =

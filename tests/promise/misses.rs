@@ -4,6 +4,8 @@
 /// Their names.
 pub const KNOWN: &[&str] = &[
     "duplicates-near/other dot auto auto reopened k=100 default",
+    // Its estimate holds.
+    "decaying/other-plane l2 auto auto merged k=1 default",
     // Sixteen different queries of one token each.
     "multi-foreign/one-hot cosine auto flat sealed k=1 default after-first",
 ];
