@@ -232,7 +232,6 @@ impl Database {
         batch.create_collection(id, name, &config)?;
         self.store.catalog.commit(batch, Sync::Yes)?;
         let collection = self.open_collection(name.to_owned(), id, config)?;
-        collection.write_first_copy();
         self.write().insert(name.to_owned(), Slot::Open(collection.clone()));
         Ok(collection)
     }

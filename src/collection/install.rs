@@ -129,8 +129,8 @@ impl Inner {
         }
     }
 
-    /// Sees to it that there is a copy of what was opened, and no other: the last that was due may
-    /// have failed, or those before it may have stayed.
+    /// Sees to it that there is a copy of what was opened, and no other: it may be new, the last copy
+    /// that was due may have failed, or those before it may have stayed.
     pub(super) fn renew_copy(&self, segments: &Segments) {
         let (directory, folder) = (&*self.store.directory, self.folder());
         let version = segments.manifest.version;
@@ -144,11 +144,5 @@ impl Inner {
         if let Err(error) = kept {
             tracing::warn!(collection = %self.name, %error, "old copies of the manifest stay");
         }
-    }
-
-    /// Writes the copy of a collection that was just created.
-    pub(super) fn write_first_copy(&self) {
-        let copy = self.copy(&self.lock().segments);
-        self.write_copy(&copy);
     }
 }

@@ -490,11 +490,6 @@ impl Collection {
         self.0.stop(Stop::Dropped);
         Ok(())
     }
-
-    /// Writes the copy of the manifest that a repair reads.
-    pub(crate) fn write_first_copy(&self) {
-        self.0.write_first_copy();
-    }
 }
 
 impl Inner {

@@ -156,7 +156,7 @@ pub struct FusionResponse {
 /// Fuses the rankings of queries, which `execute` answers as a batch from the same ground.
 ///
 /// # Errors
-/// [`Error::Invalid`], or as `execute`.
+/// [`crate::Error::Invalid`], or as `execute`.
 pub(crate) fn fuse(
     ground: &Ground<'_>,
     request: &FusionRequest,

@@ -39,7 +39,7 @@ pub struct GraphSettings {
     pub seed: u64,
 }
 
-/// Builds a graph of the listed rows, of which no two are [equal](crate::index::copies): the edges as
+/// Builds a graph of the listed rows, of which no two are equal (`crate::index::copies`): the edges as
 /// [`Adjacency`] reads them, and the entry. `None` if it was cancelled. Rows that are not listed have
 /// no edges and are never found.
 pub fn build(
