@@ -211,7 +211,7 @@ fn indexes_are_published_whole_whatever_operation_fails() {
             assert!(!refused.is_empty(), "{index}, fault {fault}");
             let must_fail = !refused.iter().all(is_of_a_copy);
             assert_eq!(published.is_err(), must_fail, "{index}, fault {fault}: {refused:?}");
-            (whole, halted) = (whole + u64::from(!must_fail), halted + u64::from(must_fail));
+            *if must_fail { &mut halted } else { &mut whole } += 1;
             drop(database);
             directory.lose_power(|unsynced| unsynced * (fault % 3) / 2).unwrap();
             check_indexed(folder.path());

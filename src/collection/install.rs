@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use lanner_storage::{
-    Batch, CollectionCopy, Sync, copied_versions, remove_older_copies, write_collection_copy,
+    Batch, CollectionCopy, Sync, settle_collection_copies, write_collection_copy,
 };
 
 use super::Inner;
@@ -132,17 +132,13 @@ impl Inner {
     /// Sees to it that there is a copy of what was opened, and no other: it may be new, the last copy
     /// that was due may have failed, or those before it may have stayed.
     pub(super) fn renew_copy(&self, segments: &Segments) {
-        let (directory, folder) = (&*self.store.directory, self.folder());
-        let version = segments.manifest.version;
-        let kept = match copied_versions(directory, &folder) {
-            Ok(copies) if !copies.contains(&version) => {
-                return self.write_copy(&self.copy(segments));
+        let (directory, version) = (&*self.store.directory, segments.manifest.version);
+        match settle_collection_copies(directory, &self.folder(), version) {
+            Ok(true) => {}
+            Ok(false) => self.write_copy(&self.copy(segments)),
+            Err(error) => {
+                tracing::warn!(collection = %self.name, %error, "old copies of the manifest stay");
             }
-            Ok(_) => remove_older_copies(directory, &folder, version),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = kept {
-            tracing::warn!(collection = %self.name, %error, "old copies of the manifest stay");
         }
     }
 }

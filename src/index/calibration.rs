@@ -118,8 +118,7 @@ impl Summary {
             of_half.map(|(_, measured)| measured.recall).collect::<Vec<f32>>()
         };
         let choosing = half(0);
-        let (recall, _) = mean_and_error(&choosing);
-        let error = (recall - wilson(&choosing, k, 1.0)).max(0.0);
+        let (recall, error) = mean_and_shortfall(&choosing, k);
         let reporting = half(1);
         let reporting = if reporting.is_empty() { &choosing } else { &reporting };
         let worst = [0, 1].map(|level| worst_group(found, level));
@@ -134,8 +133,7 @@ impl Summary {
     /// choose and all report.
     pub fn of_few(found: &[Measured], k: usize) -> Self {
         let recalls: Vec<f32> = found.iter().map(|measured| measured.recall).collect();
-        let (recall, _) = mean_and_error(&recalls);
-        let error = (recall - wilson(&recalls, k, 1.0)).max(0.0);
+        let (recall, error) = mean_and_shortfall(&recalls, k);
         Self { recall, error, worst: 1.0, rows: 1.0, expected: lower_bound(&recalls, k) }
     }
 }
@@ -152,6 +150,12 @@ fn worst_group(found: &[Measured], level: usize) -> f32 {
         mean + error
     };
     groups.map(of_group).fold(1.0, f32::min)
+}
+
+/// By how much the lower end of the interval of one standard error is below the mean, beside it.
+fn mean_and_shortfall(recalls: &[f32], k: usize) -> (f32, f32) {
+    let (mean, _) = mean_and_error(recalls);
+    (mean, (mean - wilson(recalls, k, 1.0)).max(0.0))
 }
 
 fn mean_and_error(values: &[f32]) -> (f32, f32) {

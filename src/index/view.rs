@@ -80,8 +80,12 @@ impl Accepted {
     /// Whether rows near the query are accepted much more rarely than others: what is accepted then
     /// lies far away, where no search was calibrated.
     pub fn lies_away(&self, share: f64, rarer: f64) -> bool {
-        let seen = (self.accepted + self.rejected).max(1) as f64;
-        (self.accepted as f64 / seen) < share * rarer
+        self.share() < share * rarer
+    }
+
+    /// The share of rows near the query that were accepted.
+    pub fn share(&self) -> f64 {
+        self.accepted as f64 / (self.accepted + self.rejected).max(1) as f64
     }
 }
 

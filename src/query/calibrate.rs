@@ -17,9 +17,7 @@ use super::plan::Plan;
 use super::rescore::{exact_score, rescore_rows};
 use super::scorer::Scorer;
 use super::search::best_distinct;
-use super::truth::{
-    Nearest, far_by_scores, nearest_by_scores, nearest_by_tokens, nearest_by_vectors,
-};
+use super::truth::{Nearest, far_by_scores, nearest_by_tokens, nearest_by_vectors};
 use crate::error::Result;
 use crate::index::{
     Ask, Calibration, CalibrationPoint, Copies, Depth, Effort, IndexView, Measured, Outside,
@@ -164,20 +162,13 @@ impl<'a> Subject<'a> {
             scorers.push(plan.scorer);
         }
         let hidden = sample.copies_of_hidden(codes);
-        let nearest = match codes.tokens() {
-            Some(tokens) => {
-                let find = |(scorer, hidden): (&Scorer, Vec<u32>)| {
-                    nearest_by_tokens(&*reader, field, tokens, scorer, hidden)
-                };
-                scorers.par_iter().zip(hidden).map(find).collect()
-            }
-            None if codes.is_encoded() => {
-                let find = |(scorer, hidden): (&Scorer, Vec<u32>)| {
-                    nearest_by_scores(&*reader, field, scorer, hidden)
-                };
-                scorers.par_iter().zip(hidden).map(find).collect()
-            }
-            None => nearest_by_vectors(&*reader, (field, codes), &scorers, hidden),
+        let nearest = if codes.is_encoded() {
+            let find = |(scorer, hidden): (&Scorer, Vec<u32>)| {
+                nearest_by_tokens(&*reader, field, codes.tokens(), scorer, hidden)
+            };
+            scorers.par_iter().zip(hidden).map(find).collect()
+        } else {
+            nearest_by_vectors(&*reader, (field, codes), &scorers, hidden)
         };
         let settings = settings(codes);
         let far = |k| {

@@ -77,7 +77,7 @@ pub(crate) fn execute(
     if !requests.iter().any(paging::is_paged) {
         return execute_all(snapshot, config, (requests, note), deadline, pool, first);
     }
-    let mut blocks: Vec<Vec<QueryRequest>> = Vec::with_capacity(requests.len());
+    let (mut blocks, mut counts) = (Vec::new(), Vec::with_capacity(requests.len()));
     for (index, request) in requests.iter().enumerate() {
         // What is wrong with a request is said of it, and it is noted once, not for each block.
         let plan = Plan::new(snapshot, config, request).map_err(|error| match first {
@@ -87,17 +87,19 @@ pub(crate) fn execute(
         if !request.params.exact {
             note(plan.field, plan.scorer.query());
         }
-        blocks.push(paging::blocks(request).unwrap_or_else(|| vec![request.clone()]));
+        let of_request = paging::blocks(request).unwrap_or_else(|| vec![request.clone()]);
+        counts.push(of_request.len());
+        blocks.extend(of_request);
     }
-    let (all, noted) = (blocks.concat(), |_: usize, _: &[f32]| ());
-    let found = execute_all(snapshot, config, (&all, &noted), deadline, pool, first)?;
+    let noted = |_: usize, _: &[f32]| ();
+    let found = execute_all(snapshot, config, (&blocks, &noted), deadline, pool, first)?;
     let mut found = found.into_iter();
-    let answer = |(request, blocks): (&QueryRequest, Vec<QueryRequest>)| {
-        let mut found: Vec<QueryResponse> = found.by_ref().take(blocks.len()).collect();
-        let answer = if blocks.len() > 1 { paging::page(request, found) } else { found.pop() };
+    let answer = |(request, count): (&QueryRequest, usize)| {
+        let mut found: Vec<QueryResponse> = found.by_ref().take(count).collect();
+        let answer = if count > 1 { paging::page(request, found) } else { found.pop() };
         answer.ok_or_else(|| Error::Internal("a page has no answer".into()))
     };
-    requests.iter().zip(blocks).map(answer).collect()
+    requests.iter().zip(counts).map(answer).collect()
 }
 
 /// As [`execute`], for requests that are no later pages.

@@ -153,32 +153,23 @@ impl Best {
 }
 
 /// The rows nearest to the query of a multi field: of those that are best by the codes of their
-/// vectors, many times as many as count, the best by the vectors themselves. `hidden` rows do not
-/// count.
+/// vectors, many times as many as count, the best by the vectors themselves; of all rows where these
+/// have no codes. `hidden` rows do not count.
 pub fn nearest_by_tokens(
     reader: &dyn SegmentReader,
     field: usize,
-    tokens: &TokenStore,
+    tokens: Option<&TokenStore>,
     scorer: &Scorer,
     hidden: Vec<u32>,
 ) -> Nearest {
     let absent = |row: u32| reader.absent(field).is_some_and(|absent| absent.contains(row));
     let rows = (0..reader.rows()).filter(|row| !hidden.contains(row) && !absent(*row));
+    let Some(tokens) = tokens else {
+        let scores = rows.filter_map(|row| exact_score(reader, field, row, scorer)).collect();
+        return Nearest { scores: best_first(scores, most()), exact: None, hidden };
+    };
     let best = by_tokens(tokens, scorer, rows);
     Nearest { hidden, ..of_tokens(reader, field, scorer, &best) }
-}
-
-/// The same by the vectors of all rows, where these have no codes.
-pub fn nearest_by_scores(
-    reader: &dyn SegmentReader,
-    field: usize,
-    scorer: &Scorer,
-    hidden: Vec<u32>,
-) -> Nearest {
-    let absent = |row: u32| reader.absent(field).is_some_and(|absent| absent.contains(row));
-    let rows = (0..reader.rows()).filter(|row| !hidden.contains(row) && !absent(*row));
-    let scores = rows.filter_map(|row| exact_score(reader, field, row, scorer)).collect();
-    Nearest { scores: best_first(scores, most()), exact: None, hidden }
 }
 
 fn by_tokens(

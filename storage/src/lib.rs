@@ -24,8 +24,8 @@ mod section_file;
 
 pub use catalog::{
     Batch, CalibrationEntry, Catalog, CollectionCopy, CommitFault, CommitFaults, FileEntry,
-    IndexEntry, Listed, Manifest, Promise, QueriesEntry, SegmentEntry, Sync, copied_versions,
-    read_collection_copy, remove_older_copies, salvage, write_collection_copy,
+    IndexEntry, Listed, Manifest, Promise, QueriesEntry, SegmentEntry, Sync, read_collection_copy,
+    salvage, settle_collection_copies, write_collection_copy,
 };
 pub use directory::{
     Directory, FaultyDirectory, LocalDirectory, WriteFile, check_path, write_folder,

@@ -76,7 +76,11 @@ fn run(recipe: &Recipe, position: usize, long: bool, filter: &Filter) -> Option<
     let mut bench = Bench::new(recipe, recipe.data(long));
     let settings = axes::settings(recipe, position, long);
     let changes = bench.data.questions.len() > 1 && (long || CHANGES.contains(&recipe.name));
-    let changed = settings.iter().filter(|_| changes).take(if long { settings.len() } else { 1 });
+    let changed = match (changes, long) {
+        (false, _) => &[],
+        (true, false) => &settings[..1],
+        (true, true) => &settings[..],
+    };
     let (asks, asks_of_changed) = (axes::asks(long), [(1, Ask::Default), (10, Ask::Default)]);
     let of = |setting: &Setting, rehearsal, asks: &[(usize, Ask)]| {
         plan(recipe, &bench.data, (*setting, rehearsal), asks, filter)
@@ -84,7 +88,7 @@ fn run(recipe: &Recipe, position: usize, long: bool, filter: &Filter) -> Option<
     let plans: Vec<Plan> = settings
         .iter()
         .map(|setting| of(setting, Rehearsal::None, &asks))
-        .chain(changed.map(|setting| of(setting, Rehearsal::First, &asks_of_changed)))
+        .chain(changed.iter().map(|setting| of(setting, Rehearsal::First, &asks_of_changed)))
         .filter(|plan| !plan.cells.is_empty())
         .collect();
     let outcomes: Vec<Outcome> = plans.iter().flat_map(|plan| bench.run(plan)).collect();

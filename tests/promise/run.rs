@@ -28,16 +28,6 @@ pub enum Rehearsal {
     First,
 }
 
-impl Rehearsal {
-    fn times(self) -> usize {
-        match self {
-            Self::None => 0,
-            Self::All => 1,
-            Self::First => 24,
-        }
-    }
-}
-
 /// Cells of one collection.
 pub struct Plan {
     pub setting: Setting,
@@ -109,16 +99,17 @@ impl<'a> Bench<'a> {
     }
 
     fn rehearse(&self, plan: &Plan, collection: &Collection) -> Result<(), String> {
-        let kinds = match plan.rehearsal {
+        let kinds = &self.data.questions[..];
+        let (kinds, times) = match plan.rehearsal {
             Rehearsal::None => return Ok(()),
-            Rehearsal::All => &self.data.questions[..],
-            Rehearsal::First => &self.data.questions[..1],
+            Rehearsal::All => (kinds, 1),
+            Rehearsal::First => (&kinds[..1], 24),
         };
         for questions in kinds {
             let query =
                 |query| QueryRequest::new(FIELD, questions.rows.vector(query, self.data.kind));
             let requests: Vec<QueryRequest> = (0..questions.rows.len()).map(query).collect();
-            for _ in 0..plan.rehearsal.times() {
+            for _ in 0..times {
                 ask(collection, &requests)?;
             }
         }

@@ -141,11 +141,12 @@ impl Lists<'_> {
                 }
             });
         }
+        let all = (asked, accepted);
+        let of =
+            |(asked, accepted)| Accepted { effort, accepted, rejected: asked - accepted, complete };
         // Matches may lie away from the query in either.
-        let (near, all) = (nearest.unwrap_or((asked, accepted)), (asked, accepted));
-        let share = |(asked, accepted): (u64, u64)| accepted as f64 / asked.max(1) as f64;
-        let (asked, accepted) = if share(near) < share(all) { near } else { all };
-        Accepted { effort, accepted, rejected: asked - accepted, complete }
+        let (near, all) = (of(nearest.unwrap_or(all)), of(all));
+        if near.share() < all.share() { near } else { all }
     }
 
     fn scan(

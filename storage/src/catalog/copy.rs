@@ -78,18 +78,26 @@ pub fn write_collection_copy<C: Serialize + Clone>(
         }
         writer.finish().map(drop)
     })?;
-    remove_older_copies(directory, folder, version)
+    settle_collection_copies(directory, folder, version).map(drop)
 }
 
-/// Removes the copies of manifests before `version`.
+/// Whether there is a copy of the manifest of this version; those before it are then removed.
 ///
 /// # Errors
 /// If the folder cannot be read or a copy cannot be removed.
-pub fn remove_older_copies(directory: &dyn Directory, folder: &str, version: u64) -> Result<()> {
-    for older in copied_versions(directory, folder)?.into_iter().filter(|found| *found < version) {
+pub fn settle_collection_copies(
+    directory: &dyn Directory,
+    folder: &str,
+    version: u64,
+) -> Result<bool> {
+    let versions = versions(directory, folder)?;
+    if !versions.contains(&version) {
+        return Ok(false);
+    }
+    for older in versions.into_iter().filter(|found| *found < version) {
         directory.remove_folder(&format!("{folder}/{PREFIX}{older}"))?;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// The newest copy in the folder of a collection that is sound; and what is wrong with newer ones.
@@ -101,7 +109,7 @@ pub fn read_collection_copy<C: DeserializeOwned>(
     folder: &str,
 ) -> Result<(Option<CollectionCopy<C>>, Vec<StorageError>)> {
     let mut damage = Vec::new();
-    for version in copied_versions(directory, folder)?.into_iter().rev() {
+    for version in versions(directory, folder)?.into_iter().rev() {
         match read(directory, &format!("{folder}/{PREFIX}{version}/{FILE}")) {
             Ok(copy) => return Ok((Some(copy), damage)),
             Err(error) => damage.push(error),
@@ -127,11 +135,8 @@ fn read<C: DeserializeOwned>(directory: &dyn Directory, path: &str) -> Result<Co
     Ok(CollectionCopy { name, id, config, manifest, tombstones })
 }
 
-/// The versions of manifests of which there are copies, in their order.
-///
-/// # Errors
-/// If the folder cannot be read.
-pub fn copied_versions(directory: &dyn Directory, folder: &str) -> Result<Vec<u64>> {
+/// The versions of which there are copies, in their order.
+fn versions(directory: &dyn Directory, folder: &str) -> Result<Vec<u64>> {
     let names = directory.list(folder)?;
     let version = |name: &String| name.strip_prefix(PREFIX)?.parse().ok();
     let mut versions: Vec<u64> = names.iter().filter_map(version).collect();

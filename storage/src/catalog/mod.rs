@@ -22,8 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 pub use self::copy::{
-    CollectionCopy, copied_versions, read_collection_copy, remove_older_copies,
-    write_collection_copy,
+    CollectionCopy, read_collection_copy, settle_collection_copies, write_collection_copy,
 };
 pub use self::faults::{CommitFault, CommitFaults};
 pub use self::manifest::{
