@@ -59,9 +59,12 @@ impl Reservoir {
     /// Notes a query; `true` if so many came that it is time to recalibrate. Drops the query rather
     /// than wait for another thread.
     pub fn note(&self, query: &[f32]) -> bool {
+        if self.capacity == 0 {
+            return false;
+        }
         // Relaxed: it does not matter which of two queries came first.
         let seen = self.seen.fetch_add(1, Ordering::Relaxed);
-        if self.capacity == 0 || (seen >= self.capacity as u64 && !seen.is_multiple_of(REPLACED)) {
+        if seen >= self.capacity as u64 && !seen.is_multiple_of(REPLACED) {
             return false;
         }
         let Ok(mut kept) = self.kept.try_lock() else { return false };

@@ -241,6 +241,11 @@ impl Zone {
         let all = points.into_iter().chain(scans.iter().copied()).collect();
         Self { at_least, points: unbeaten(all), scans: unbeaten(scans) }
     }
+
+    /// As [`Calibration::depth`], or where `scans` alone count as [`Calibration::scan`].
+    pub fn depth(&self, hits: usize, target: f32, scans: bool) -> Option<Choice> {
+        choose(if scans { &self.scans } else { &self.points }, hits, target)
+    }
 }
 
 /// What a calibration says about a target.
@@ -287,20 +292,14 @@ impl Calibration {
         Some(a.below + (b.below - a.below) * part.max(0.0) as f32)
     }
 
-    /// As [`Self::depth`], or where `scans` alone count as [`Self::scan`], for a query that is outside,
-    /// its nearest rows being so near. `None` if nothing like it was measured.
-    pub fn depth_outside(
-        &self,
-        hits: usize,
-        target: f32,
-        nearness: f32,
-        scans: bool,
-    ) -> Option<Choice> {
+    /// The zone of a query that is outside, its nearest rows being so near, and whether it is the nearest
+    /// of the zones. `None` if nothing like it was measured.
+    pub fn zone(&self, hits: usize, nearness: f32) -> Option<(&Zone, bool)> {
         // Of fewer hits than were measured, those of the next k are farther: the zones of that k.
         let outside =
             self.outside.iter().find(|outside| outside.k >= hits).or(self.outside.last())?;
-        let zone = outside.zones.iter().find(|zone| nearness >= zone.at_least)?;
-        choose(if scans { &zone.scans } else { &zone.points }, hits, target)
+        let at = outside.zones.iter().position(|zone| nearness >= zone.at_least)?;
+        Some((&outside.zones[at], at == 0))
     }
 
     /// The least work that reaches a recall for `hits` nearest rows; the most that was measured if
@@ -442,12 +441,13 @@ mod tests {
             Zone::new(0.1, vec![point(10, 64, 40, 0.5, 9.0)], vec![scan]),
         ];
         let depth = |nearness, scans| {
-            let choice = calibration.depth_outside(10, 0.95, nearness, scans);
-            choice.map(|choice| (choice.depth.window, choice.reached))
+            let (zone, is_nearest) = calibration.zone(10, nearness)?;
+            let choice = zone.depth(10, 0.95, scans)?;
+            Some((choice.depth.window, choice.reached, is_nearest))
         };
-        assert_eq!(depth(0.45, false), Some((16, true)));
-        assert_eq!(depth(0.45, true), Some((Depth::SCAN, true)));
-        assert_eq!(depth(0.2, false), Some((Depth::SCAN, true)));
+        assert_eq!(depth(0.45, false), Some((16, true, true)));
+        assert_eq!(depth(0.45, true), Some((Depth::SCAN, true, true)));
+        assert_eq!(depth(0.2, false), Some((Depth::SCAN, true, false)));
         assert_eq!(depth(0.05, false), None, "nothing like it was measured");
     }
 

@@ -443,8 +443,9 @@ fn answer(
     let (mut best, candidates) = rerank(snapshot, plan, pools);
     // What is found is at most as near as what there is.
     let worst = best.get(plan.hits().saturating_sub(1)).map(|worst| worst.score);
-    if let Some(wider) = worst.and_then(|worst| plan.widened(snapshot, worst)) {
-        let answers = answer_group(snapshot, config, plan.field, &[&wider], deadline)?;
+    let wider = worst.and_then(|worst| plan.widened(snapshot, worst));
+    if let Some(wider) = wider.as_ref().filter(|wider| wider.goes_beyond(plan)) {
+        let answers = answer_group(snapshot, config, plan.field, &[wider], deadline)?;
         let lost = || Error::Internal("a wider search has no answer".into());
         return answers.into_iter().next().ok_or_else(lost);
     }
@@ -471,7 +472,12 @@ fn answer(
         let point = snapshot.point(location, config.fields.keys(), plan.request.include)?;
         hits.push(Hit { score: score.0, point });
     }
-    let (sequence, estimated_recall) = (snapshot.sequence, expected(plan, searched));
+    let mut estimated_recall = expected(plan, searched);
+    if let Some(wider) = &wider {
+        // It was searched far enough, but is not like what was measured for that.
+        estimated_recall = estimated_recall.zip(expected(wider, &[])).map(|(a, b)| a.min(b));
+    }
+    let sequence = snapshot.sequence;
     Ok(QueryResponse { hits, sequence, estimated_recall, explanation })
 }
 

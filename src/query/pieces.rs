@@ -133,14 +133,20 @@ impl Ground<'_> {
         let window = request.params.search_window.unwrap_or(0) as u64;
         let views = &self.snapshot.views;
         let rows = views.iter().fold(0, |sum, view| sum + u64::from(view.reader.rows()));
-        let accumulators = ACCUMULATORS * self.pool.current_num_threads() as u64;
-        // A row is a candidate once, in one of the accumulators, which hold up to twice as many
-        // candidates as they keep, in vectors that grow to twice what they hold.
-        let candidates = rows.min(kept.saturating_mul(2 * accumulators));
         let Ok((field, settings)) = self.config.field(&request.field) else {
             // Refused, once it is planned.
             return Cost::default();
         };
+        let exact = request.params.exact;
+        let scored_bytes = self.scored_bytes(field, exact);
+        let accumulators = match scored_bytes {
+            // What an index finds is collected once.
+            0 => 1,
+            _ => ACCUMULATORS * self.pool.current_num_threads() as u64,
+        };
+        // A row is a candidate once, in one of the accumulators, which hold up to twice as many
+        // candidates as they keep, in vectors that grow to twice what they hold.
+        let candidates = rows.min(kept.saturating_mul(2 * accumulators));
         let mut bytes = 2 * CANDIDATE_BYTES * candidates + 4 * CANDIDATE_BYTES * rows.min(window);
         bytes += HIT_BYTES * rows.min(wanted as u64);
         bytes += self.query_bytes(field, settings, &request.query);
@@ -149,8 +155,6 @@ impl Ground<'_> {
         {
             bytes += self.query_bytes(field, settings, &rescore.query);
         }
-        let exact = request.params.exact;
-        let scored_bytes = self.scored_bytes(field, exact);
         Cost { candidates: rows.min(kept), bytes, scored_bytes }
     }
 

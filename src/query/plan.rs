@@ -93,9 +93,9 @@ impl<'r> Plan<'r> {
         }
     }
 
-    /// The same query searched further, if its worst hit is farther away than those of nearly all
-    /// queries that were measured: what was measured says nothing about it then. `None` if it is not,
-    /// or was searched further already.
+    /// The same query as it has to be searched if its worst hit is farther away than those of nearly
+    /// all queries that were measured: what was measured says nothing about it then. `None` if it is
+    /// not, or was searched so already.
     pub fn widened(&self, snapshot: &Snapshot, worst: Score) -> Option<Self> {
         let nearness = self.scorer.nearness(worst);
         let is_outside = |way: &Way| way.outside_below.is_some_and(|below| nearness < below);
@@ -113,6 +113,11 @@ impl<'r> Plan<'r> {
             }
         }
         Some(wider)
+    }
+
+    /// Whether any view is searched further than by another plan of the same query.
+    pub fn goes_beyond(&self, other: &Self) -> bool {
+        self.ways.iter().zip(&other.ways).any(|(way, other)| way.goes_beyond(other))
     }
 
     /// Hits needed so that enough are left after offset and exclusion, or for the second stage.

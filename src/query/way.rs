@@ -27,8 +27,10 @@ const SPARE: usize = 4;
 const FAR_FACTOR: usize = 4;
 
 /// How much less than the target will do for a query that is outside: the few that were measured cannot
-/// show more, and all vectors would be scored for it.
+/// show more, and all vectors would be scored for it. Still less will do in the nearest zone, where most
+/// of them are: they are hardly unlike the others, and few beside these.
 const OUTSIDE_SLACK: f32 = 0.01;
+const NEAREST_ZONE_SLACK: f32 = 0.03;
 /// Without a target, what comes so near to the default one will do; otherwise vectors are scored.
 const NEAR_DEFAULT: f32 = 0.965;
 /// No answer promises more than so much above the recall that was asked for.
@@ -80,6 +82,14 @@ impl Way {
             far_expected: expected,
             outside_below: None,
         }
+    }
+
+    /// Whether this looks further than another way does.
+    pub fn goes_beyond(&self, other: &Self) -> bool {
+        let window = |way: &Self| way.depth.map_or(Depth::SCAN, |depth| depth.window);
+        (self.scores_vectors && !other.scores_vectors)
+            || window(self) > window(other)
+            || self.budget > other.budget
     }
 
     /// What is expected is a share of what the secondary codes keep of the ranking.
@@ -178,11 +188,15 @@ impl<'a> Case<'a> {
     /// reach the target.
     fn outside(&self, nearness: f32) -> Option<Way> {
         let index = self.index?;
-        let target = self.target.unwrap_or(DEFAULT_TARGET_RECALL) - OUTSIDE_SLACK;
+        let target = self.target.unwrap_or(DEFAULT_TARGET_RECALL);
         let scans = self.gathered || self.selects || index.report().kind == IndexKind::Flat;
         let calibration = index.calibration();
-        let choice =
-            safely(target, |target| calibration.depth_outside(self.hits, target, nearness, scans))?;
+        let (zone, is_nearest) = calibration.zone(self.hits, nearness)?;
+        let depth = |target| zone.depth(self.hits, target, scans);
+        let choice = match is_nearest {
+            true => depth(target - NEAREST_ZONE_SLACK)?,
+            false => safely(target - OUTSIDE_SLACK, depth)?,
+        };
         let budget = choice.depth.rerank.max(self.hits);
         let depth = Depth { rerank: budget, ..choice.depth };
         self.will_do(choice).then(|| Way {
@@ -196,10 +210,12 @@ impl<'a> Case<'a> {
         let Some(index) = self.index else { return self.unmeasured() };
         let calibration = index.calibration();
         let target = self.target.unwrap_or(DEFAULT_TARGET_RECALL);
-        let scan = safely(target, |target| calibration.scan(self.hits, target, self.selects));
-        let scan = scan.or_else(|| calibration.scan(self.hits, target, false));
+        let scan = || {
+            let scan = safely(target, |target| calibration.scan(self.hits, target, self.selects));
+            scan.or_else(|| calibration.scan(self.hits, target, false))
+        };
         if self.gathered || index.report().kind == IndexKind::Flat {
-            let Some(scan) = scan else { return self.unmeasured() };
+            let Some(scan) = scan() else { return self.unmeasured() };
             let budget = scan.depth.rerank.max(self.hits + self.hits.div_ceil(SPARE));
             return self.will_do(scan).then(|| Way::scan(budget, self.promised(scan)));
         }
@@ -213,7 +229,9 @@ impl<'a> Case<'a> {
             return None;
         }
         let budget = choice.depth.rerank.max(self.hits);
-        let (far_budget, far_expected) = match scan {
+        let (far_budget, far_expected) = match self.selects.then(scan).flatten() {
+            // Nothing is missing, so that nothing is looked for elsewhere.
+            _ if !self.selects => (budget, None),
             // Nothing else reaches the target there: everything that may be found is re-ranked.
             Some(far) if !self.will_do(far) => (self.rows as usize, Some(1.0)),
             Some(far) => (far.depth.rerank.max(self.hits), self.promised(far)),
