@@ -79,7 +79,7 @@ fn check(root: &Path, text: &str) -> Result<u32> {
         (Some(FIRST_LINE), Some(format)) => format.parse().ok(),
         _ => None,
     };
-    let (path, supported) = (root.to_owned(), FORMAT);
+    let (path, supported) = (root.join(FILE), FORMAT);
     match format {
         Some(FORMAT) => Ok(FORMAT),
         Some(found) if found > FORMAT => {
@@ -124,7 +124,7 @@ mod tests {
         write(b"lanner database\nformat 3\n");
         let error = open_or_create(folder.path()).unwrap_err();
         let newer = matches!(error, StorageError::UnsupportedFormat { found: 3, supported: 2, .. });
-        assert!(newer, "{error}");
+        assert!(newer && error.to_string().contains(FILE), "{error}");
         write(b"lanner database\nformat 1\n");
         let error = open_or_create(folder.path()).unwrap_err();
         assert!(matches!(error, StorageError::OldFormat { found: 1, .. }), "{error}");
