@@ -6,7 +6,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=proto");
     let mut compiler = protox::Compiler::new(["proto"])?;
     compiler.include_imports(true).include_source_info(true).open_files(
-        ["collections", "filter", "points", "query"].map(|name| format!("lanner/v1/{name}.proto")),
+        ["collections", "filter", "jobs", "points", "query"]
+            .map(|name| format!("lanner/v1/{name}.proto")),
     )?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("lanner_descriptor.bin"), compiler.encode_file_descriptor_set())?;

@@ -18,8 +18,10 @@ pub use self::repair::{CollectionRepair, RepairReport};
 use self::scrubber::{ScrubOptions, Scrubber};
 use crate::collection::codecs::prepare_queries;
 use crate::collection::recovery::{is_ours, move_to_lost, number};
-use crate::collection::{Collection, SegmentOptions, Store, collection_folder};
+use crate::collection::unsealed::Unsealed;
+use crate::collection::{Collection, SegmentOptions, Shared, Store, collection_folder};
 use crate::error::{Error, ErrorKind, Result};
+use crate::jobs::{Job, Scheduler};
 use crate::model::{CollectionConfig, TrainingQueries, validate_name};
 
 /// Settings of an open database.
@@ -43,10 +45,18 @@ impl DatabaseOptions {
         Self { threads, ..self }
     }
 
-    /// Size of the vectors and payloads in memory at which they are sealed, in bytes.
+    /// Size of the points in memory, or of their journal, at which they are sealed, in bytes.
     #[must_use]
     pub fn seal_bytes(mut self, seal_bytes: u64) -> Self {
         self.segments.seal_bytes = seal_bytes.max(1);
+        self
+    }
+
+    /// Size of the points in memory of all collections together at which those of the collection with
+    /// most are sealed, in bytes (256 MiB). Writers wait at twice this size.
+    #[must_use]
+    pub fn unsealed_bytes(mut self, unsealed_bytes: u64) -> Self {
+        self.segments.unsealed_bytes = unsealed_bytes.max(1);
         self
     }
 
@@ -116,9 +126,14 @@ impl DatabaseOptions {
         let collections = Arc::<RwLock<BTreeMap<String, Slot>>>::default();
         let mut database = Database {
             root: root.to_owned(),
-            store,
-            pool: Arc::new(pool),
-            options: self.segments,
+            shared: Shared {
+                store,
+                pool: Arc::new(pool),
+                unsealed: Arc::new(Unsealed::new(self.segments.unsealed_bytes)),
+                options: self.segments,
+                scheduler: Arc::new(Scheduler::start()?),
+                jobs: Arc::default(),
+            },
             collections: collections.clone(),
             changing: Mutex::default(),
             scrubber: None,
@@ -149,9 +164,7 @@ impl DatabaseOptions {
 /// ```
 pub struct Database {
     root: PathBuf,
-    store: Arc<Store>,
-    pool: Arc<rayon::ThreadPool>,
-    options: SegmentOptions,
+    shared: Shared,
     collections: Arc<RwLock<BTreeMap<String, Slot>>>,
     /// Held while a collection is created or deleted.
     changing: Mutex<()>,
@@ -227,10 +240,10 @@ impl Database {
             return Err(Error::CollectionExists { name: name.to_owned() });
         }
         let id = self.next_id()?;
-        self.store.directory.create_folder(&collection_folder(id))?;
+        self.shared.store.directory.create_folder(&collection_folder(id))?;
         let mut batch = Batch::new();
         batch.create_collection(id, name, &config)?;
-        self.store.catalog.commit(batch, Sync::Yes)?;
+        self.shared.store.catalog.commit(batch, Sync::Yes)?;
         let collection = self.open_collection(name.to_owned(), id, config)?;
         self.write().insert(name.to_owned(), Slot::Open(collection.clone()));
         Ok(collection)
@@ -296,7 +309,7 @@ impl Database {
     /// Why nothing can be written, if so: the disk is full or read-only. Reading works, and each
     /// write tries whether it is possible again.
     pub fn read_only(&self) -> Option<String> {
-        self.store.catalog.read_only()
+        self.shared.store.catalog.read_only()
     }
 
     /// The names of all collections, and each collection or why it is unusable.
@@ -304,23 +317,41 @@ impl Database {
         self.read().iter().map(|(name, slot)| (name.clone(), slot.collection(name))).collect()
     }
 
+    /// The job of this number, of any collection.
+    ///
+    /// # Errors
+    /// [`Error::JobNotFound`] if there is none, or it ended so long ago that it is forgotten.
+    pub fn job(&self, id: u64) -> Result<Job> {
+        self.shared.jobs.get(id).ok_or(Error::JobNotFound { id })
+    }
+
+    /// The jobs of all collections, oldest first: those that have not ended, and the last that have.
+    pub fn jobs(&self) -> Vec<Job> {
+        self.shared.jobs.all()
+    }
+
     /// Deletes a collection with all its points, also one that is unusable. Works on a full disk.
     ///
     /// # Errors
     /// [`Error::CollectionNotFound`], and I/O errors; then the collection is still there.
     pub fn delete_collection(&self, name: &str) -> Result<()> {
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let (id, open) = match self.read().get(name) {
             None => return Err(Error::CollectionNotFound { name: name.to_owned() }),
             Some(Slot::Unusable(unusable)) => (unusable.id, None),
             Some(Slot::Open(collection)) => (collection.id(), Some(collection.clone())),
         };
-        let drop = || self.drop_from_catalog(id, name);
-        match open {
-            Some(collection) => collection.drop_by(drop)?,
-            None => drop()?,
+        let delete = || self.drop_from_catalog(id, name);
+        match &open {
+            Some(collection) => collection.drop_by(delete)?,
+            None => delete()?,
         }
         self.write().remove(name);
+        // Others are created and deleted while the work on this one ends.
+        drop(changing);
+        if let Some(collection) = open {
+            collection.end_dropped();
+        }
         if let Err(error) = self.remove_dropped(id) {
             tracing::warn!(collection = name, %error, "files stay until reopening");
         }
@@ -328,7 +359,7 @@ impl Database {
     }
 
     fn drop_from_catalog(&self, id: u32, name: &str) -> Result<()> {
-        let catalog = &self.store.catalog;
+        let catalog = &self.shared.store.catalog;
         let drop = || -> Result<()> {
             catalog.reopen()?;
             // It may be that a commit which seemed to fail did not.
@@ -344,7 +375,7 @@ impl Database {
 
     /// Removes the files of a collection that was dropped, and the folder if nothing else is in it.
     fn remove_dropped(&self, id: u32) -> Result<()> {
-        let (directory, folder) = (&*self.store.directory, collection_folder(id));
+        let (directory, folder) = (&*self.shared.store.directory, collection_folder(id));
         for name in directory.list(&folder)? {
             if is_ours(&name) {
                 directory.remove_folder(&format!("{folder}/{name}"))?;
@@ -353,14 +384,14 @@ impl Database {
         if directory.list(&folder)?.is_empty() {
             directory.remove_folder(&folder)?;
         }
-        self.store.catalog.forget(id)?;
+        self.shared.store.catalog.forget(id)?;
         let mut batch = Batch::new();
         batch.forget_dropped(id);
-        Ok(self.store.catalog.commit(batch, Sync::No)?)
+        Ok(self.shared.store.catalog.commit(batch, Sync::No)?)
     }
 
     fn open_collections(&self) -> Result<()> {
-        let catalog = &self.store.catalog;
+        let catalog = &self.shared.store.catalog;
         let listed = catalog.collections::<CollectionConfig>()?;
         let known: Vec<u32> = listed.iter().map(|listed| listed.id).collect();
         let dropped = catalog.dropped()?;
@@ -400,7 +431,7 @@ impl Database {
     /// A collection that the catalog does not know any more, though it has kept something for it.
     fn missing_slot(&self, id: u32) -> (String, Slot) {
         let folder = collection_folder(id);
-        let copy = read_collection_copy::<CollectionConfig>(&*self.store.directory, &folder);
+        let copy = read_collection_copy::<CollectionConfig>(&*self.shared.store.directory, &folder);
         let named = copy.ok().and_then(|(copy, _)| Some(copy?.name));
         let name = named.filter(|name| !self.read().contains_key(name));
         let error = Error::from(StorageError::Corrupted {
@@ -414,10 +445,10 @@ impl Database {
 
     /// A number that no collection has had, also if the catalog has lost some.
     fn next_id(&self) -> Result<u32> {
-        let mut next = self.store.catalog.next_collection()?;
-        let names = self.store.directory.list("collections")?;
+        let mut next = self.shared.store.catalog.next_collection()?;
+        let names = self.shared.store.directory.list("collections")?;
         let folders = names.iter().filter_map(|name| u32::try_from(number(name)?).ok());
-        for id in folders.chain(self.store.catalog.promised()?) {
+        for id in folders.chain(self.shared.store.catalog.promised()?) {
             next = next.max(id.saturating_add(1));
         }
         Ok(next)
@@ -429,14 +460,13 @@ impl Database {
         id: u32,
         config: CollectionConfig,
     ) -> Result<Collection> {
-        let (store, pool) = (self.store.clone(), self.pool.clone());
-        Collection::open(store, pool, self.options.clone(), name, id, config)
+        Collection::open(self.shared.clone(), name, id, config)
     }
 
     /// Removes what deletions and creations cut short have left. A folder with anything in it that
     /// the catalog does not know is moved to `lost/`, and what has no number is left alone.
     fn sweep(&self, known: &[u32], dropped: &[u32]) -> Result<()> {
-        let directory = &*self.store.directory;
+        let directory = &*self.shared.store.directory;
         dropped.iter().try_for_each(|&id| self.remove_dropped(id))?;
         for name in directory.list("collections")? {
             let Some(id) = number(&name) else { continue };
@@ -465,13 +495,17 @@ impl Database {
 impl Drop for Database {
     fn drop(&mut self) {
         self.scrubber = None;
-        for (_, slot) in std::mem::take(&mut *self.write()) {
-            if let Slot::Open(collection) = slot {
-                collection.close();
-            }
-        }
+        let slots = std::mem::take(&mut *self.write()).into_values();
+        let open = slots.filter_map(|slot| match slot {
+            Slot::Open(collection) => Some(collection),
+            Slot::Unusable(_) => None,
+        });
+        let open: Vec<Collection> = open.collect();
+        open.iter().for_each(Collection::halt);
+        open.iter().for_each(Collection::close);
+        self.shared.scheduler.end();
         // Buffered writes of a database that closes in order are durable, too.
-        if let Err(error) = self.store.catalog.sync() {
+        if let Err(error) = self.shared.store.catalog.sync() {
             tracing::error!(%error, "the last writes may not be durable");
         }
     }

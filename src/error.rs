@@ -63,6 +63,32 @@ pub enum Error {
         /// The failure.
         reason: String,
     },
+    /// Segments could not be merged; they stay as they are, and it is tried again later.
+    #[error("segments could not be merged: {reason}")]
+    MergeFailed {
+        /// The failure.
+        reason: String,
+    },
+    /// Work that several waited for failed.
+    #[error("{reason}")]
+    Shared {
+        /// What kind of failure it was.
+        kind: ErrorKind,
+        /// The failure.
+        reason: String,
+    },
+    /// A job was cancelled; what it had done by then stays.
+    #[error("job {id} was cancelled")]
+    JobCancelled {
+        /// Its number.
+        id: u64,
+    },
+    /// There is no such job, or it ended long ago.
+    #[error("job {id} does not exist, or it ended long ago")]
+    JobNotFound {
+        /// The number asked for.
+        id: u64,
+    },
     /// Some segments were not merged, because their files are damaged; the others were.
     #[error("segments are damaged and were not merged: {reason}")]
     SegmentsDamaged {
@@ -113,6 +139,8 @@ pub enum ErrorKind {
     Unavailable,
     /// Allow more time.
     DeadlineExceeded,
+    /// Ask again, if it is wanted after all.
+    Cancelled,
     /// Use a version that knows this format.
     Unsupported,
     /// Restore from a backup: files are damaged.
@@ -133,15 +161,34 @@ impl Error {
         }
     }
 
+    /// The same for one more who waits for the same work; causes become words.
+    pub(crate) fn share(&self) -> Self {
+        match self {
+            Self::CollectionNotFound { name } => Self::CollectionNotFound { name: name.clone() },
+            Self::WritesStopped { reason } => Self::WritesStopped { reason: reason.clone() },
+            Self::SealFailed { reason } => Self::SealFailed { reason: reason.clone() },
+            Self::MergeFailed { reason } => Self::MergeFailed { reason: reason.clone() },
+            Self::SegmentsDamaged { reason } => Self::SegmentsDamaged { reason: reason.clone() },
+            Self::IndexesMissing { reason } => Self::IndexesMissing { reason: reason.clone() },
+            Self::Closing => Self::Closing,
+            other => Self::Shared { kind: other.kind(), reason: other.to_string() },
+        }
+    }
+
     /// What a caller can do about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Invalid(_) => ErrorKind::InvalidArgument,
-            Self::CollectionNotFound { .. } | Self::PointNotFound { .. } => ErrorKind::NotFound,
+            Self::CollectionNotFound { .. }
+            | Self::PointNotFound { .. }
+            | Self::JobNotFound { .. } => ErrorKind::NotFound,
+            Self::Shared { kind, .. } => *kind,
+            Self::JobCancelled { .. } => ErrorKind::Cancelled,
             Self::CollectionExists { .. } => ErrorKind::AlreadyExists,
             Self::CollectionUnusable { kind, .. } => *kind,
             Self::WritesStopped { .. }
             | Self::SealFailed { .. }
+            | Self::MergeFailed { .. }
             | Self::IndexesMissing { .. }
             | Self::Closing => ErrorKind::Unavailable,
             Self::DiskFull { .. } => ErrorKind::ResourceExhausted,

@@ -42,7 +42,8 @@
 //! # Rooms
 //! [`model`] is what users speak: points, vectors, configurations, and what is wrong with input.
 //! [`kernels`] and [`multivector`] compute similarities. [`segment`] stores rows, [`collection`]
-//! writes and merges them, [`query`] searches them, and [`database`] holds it all together.
+//! writes and merges them with the help of [`jobs`], [`query`] searches them, and [`database`] holds it
+//! all together.
 //! [`evaluation`] judges retrieval the BEIR way. [`service`] is gRPC; [`cli`] is the program.
 
 // Nothing that comes from a user, a file or the network may panic.
@@ -57,6 +58,7 @@ pub mod database;
 mod error;
 pub mod evaluation;
 pub mod index;
+pub mod jobs;
 pub mod kernels;
 pub mod model;
 pub mod multivector;
@@ -71,6 +73,7 @@ pub use collection::{
 };
 pub use database::{CollectionRepair, Database, DatabaseOptions, RepairReport};
 pub use error::{Error, ErrorKind, Result};
+pub use jobs::{Job, JobInfo, JobKind, JobState};
 pub use model::{
     Bounds, CodeSettings, CollectionConfig, Compression, ElementType, Encoding, FdeSettings,
     Filter, FilterValue, Include, IndexKind, IndexSettings, InvalidInput, LvqCode, Memory, Metric,

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 const MAX_FILE_LINES: usize = 800;
 
 /// What each room may use beside itself. `error` is the public error and its kinds.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("kernels", &[]),
     ("model", &["kernels"]),
     ("error", &["model"]),
+    ("jobs", &["error"]),
     ("multivector", &["kernels", "model", "quantization"]),
     ("quantization", &["kernels", "model"]),
     ("index", &["kernels", "model", "quantization"]),
@@ -19,11 +20,21 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("query", &["error", "index", "kernels", "model", "multivector", "quantization", "segment"]),
     (
         "collection",
-        &["error", "index", "kernels", "model", "multivector", "quantization", "query", "segment"],
+        &[
+            "error",
+            "index",
+            "jobs",
+            "kernels",
+            "model",
+            "multivector",
+            "quantization",
+            "query",
+            "segment",
+        ],
     ),
-    ("database", &["collection", "error", "model", "segment"]),
+    ("database", &["collection", "error", "jobs", "model", "segment"]),
     ("evaluation", &[]),
-    ("service", &["collection", "database", "error", "index", "model", "query", "segment"]),
+    ("service", &["collection", "database", "error", "index", "jobs", "model", "query", "segment"]),
 ];
 
 /// Foreign crates that belong to some places only.

@@ -237,6 +237,17 @@ fn the_tour_on_a_server() {
     tour(&files, ["--server", server.address()]);
     let locked = refused(&["list", "--data", folder.path().to_str().unwrap()]);
     assert!(locked.contains(&format!("is locked by process {}", server.id())), "{locked}");
+    let target = ["--server", server.address()];
+    ok(&[&["create", "jobs", "--field", "v:single:2:dot"], &target[..]].concat());
+    let begun = ok(&[&["optimize", "jobs", "--no-wait"], &target[..]].concat());
+    let id = begun.split([' ', ':']).nth(1).unwrap();
+    ok(&[&["jobs", "--wait", id], &target[..]].concat());
+    let listed = ok(&[&["jobs"], &target[..]].concat());
+    let line = listed.lines().last().unwrap();
+    assert!(line.starts_with(&format!("{id}  optimize  jobs  ")) && line.ends_with("done"));
+    let error = refused(&[&["jobs", "--cancel", "999"], &target[..]].concat());
+    assert!(error.contains("job 999 does not exist"), "{error}");
+    ok(&[&["drop", "jobs"], &target[..]].concat());
     assert_eq!(server.terminate(), Some(0), "SIGTERM ends it in order");
 }
 

@@ -4,9 +4,9 @@
 mod common;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use common::filters::matches;
+use lanner::index::BuildProgress;
 use lanner::model::PointBatchBuilder;
 use lanner::segment::{
     BuildPlan, BuildSource, MutableReader, MutableSegment, SealedSegment, SegmentReader,
@@ -170,7 +170,7 @@ impl Segment {
             config: &config(),
             codecs: &[],
             pool: &rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap(),
-            cancelled: &AtomicBool::new(false),
+            progress: &BuildProgress::default(),
         };
         let entry = build_segment(&plan, &sources).unwrap();
         let segment = SealedSegment::open(&directory, &name, &config(), entry).unwrap();

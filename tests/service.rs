@@ -401,7 +401,8 @@ async fn collections_are_listed_described_and_deleted() {
     let flush = proto::FlushCollectionRequest { name: "c".into() };
     server.collections().flush_collection(flush).await.unwrap();
     let optimize = proto::OptimizeCollectionRequest { name: "c".into() };
-    server.collections().optimize_collection(optimize).await.unwrap();
+    let begun = server.collections().optimize_collection(optimize).await.unwrap();
+    server.ended(begun.into_inner().job).await;
     let list = server.collections().list_collections(proto::ListCollectionsRequest {}).await;
     let list = list.unwrap().into_inner().collections;
     let names: Vec<(&str, u64)> = list.iter().map(|c| (c.name.as_str(), c.points)).collect();
@@ -414,6 +415,37 @@ async fn collections_are_listed_described_and_deleted() {
     server.collections().delete_collection(delete.clone()).await.unwrap();
     let again = server.collections().delete_collection(delete).await.unwrap_err();
     assert_eq!(again.code(), Code::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_are_begun_listed_watched_and_cancelled() {
+    let server = Server::start().await;
+    server.upsert(vec![message(1, &[1.0, 0.0, 0.0])]).await.unwrap();
+    let optimize = proto::OptimizeCollectionRequest { name: "c".into() };
+    let begun = server.collections().optimize_collection(optimize).await.unwrap().into_inner();
+    let job = begun.job.unwrap();
+    assert_eq!((job.id, job.kind(), &*job.collection), (1, proto::JobKind::Optimize, "c"));
+    server.ended(Some(job)).await;
+    let listed = server.jobs().list_jobs(proto::ListJobsRequest {}).await.unwrap().into_inner();
+    assert_eq!(listed.jobs.len(), 1);
+    let got = server.jobs().get_job(proto::GetJobRequest { id: 1 }).await.unwrap().into_inner();
+    let ended = got.job.unwrap();
+    assert_eq!((ended.state(), &*ended.phase), (proto::JobState::Done, "ended"));
+    // What has ended is not cancelled any more.
+    server.jobs().cancel_job(proto::CancelJobRequest { id: 1 }).await.unwrap();
+    let got = server.jobs().get_job(proto::GetJobRequest { id: 1 }).await.unwrap().into_inner();
+    assert_eq!(got.job.unwrap().state(), proto::JobState::Done);
+    for status in [
+        server.jobs().get_job(proto::GetJobRequest { id: 7 }).await.unwrap_err(),
+        server.jobs().cancel_job(proto::CancelJobRequest { id: 7 }).await.unwrap_err(),
+        server.jobs().watch_job(proto::WatchJobRequest { id: 7 }).await.unwrap_err(),
+    ] {
+        let message = "job 7 does not exist, or it ended long ago";
+        assert_eq!((status.code(), status.message()), (Code::NotFound, message));
+    }
+    let optimize = proto::OptimizeCollectionRequest { name: "nope".into() };
+    let status = server.collections().optimize_collection(optimize).await.unwrap_err();
+    assert_eq!(status.code(), Code::NotFound);
 }
 
 #[tokio::test(flavor = "multi_thread")]

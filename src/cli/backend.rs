@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::error::Result;
 use crate::{
-    CollectionConfig, CollectionInfo, Durability, Filter, Include, Point, PointId, QueryRequest,
-    QueryResponse, TrainingQueries, WriteReceipt,
+    CollectionConfig, CollectionInfo, Durability, Filter, Include, JobInfo, Point, PointId,
+    QueryRequest, QueryResponse, TrainingQueries, WriteReceipt,
 };
 
 /// A database in a folder or behind a server.
@@ -52,11 +52,20 @@ pub trait Backend {
     /// Moves everything into sealed segments.
     fn flush(&self, name: &str) -> Result<()>;
 
-    /// Trains the compression of a field on queries, or else on those that came to it lately.
-    fn train(&self, name: &str, field: &str, queries: Option<&TrainingQueries>) -> Result<()>;
+    /// Begins to train the compression of a field on queries, or else on those that came to it lately.
+    fn train(&self, name: &str, field: &str, queries: Option<&TrainingQueries>) -> Result<JobInfo>;
 
-    /// Merges segments.
-    fn optimize(&self, name: &str) -> Result<()>;
+    /// Begins to merge segments.
+    fn optimize(&self, name: &str) -> Result<JobInfo>;
+
+    /// Waits for a job, and tells how far it is now and then.
+    fn wait_for(&self, job: &JobInfo, on_progress: &mut dyn FnMut(&JobInfo)) -> Result<()>;
+
+    /// The jobs that have not ended, and the last that have.
+    fn jobs(&self) -> Result<Vec<JobInfo>>;
+
+    /// Asks a job to end.
+    fn cancel(&self, id: u64) -> Result<()>;
 }
 
 /// Writes batches of points.

@@ -13,6 +13,7 @@ use super::error::{CliError, Result};
 use super::fields;
 use super::ingest::ingest;
 use super::input::{Arrays, Column};
+use super::jobs;
 use super::output::{scratch, write_json};
 use super::progress;
 use super::query::ParamArguments;
@@ -298,7 +299,7 @@ impl Experiment {
         backend.create(&self.collection, &config, &BTreeMap::new())?;
         ingest(backend, &self.collection, &mut source, 1000, Durability::Synced)?;
         if self.optimize {
-            backend.optimize(&self.collection)?;
+            jobs::wait(backend, &backend.optimize(&self.collection)?)?;
         }
         Ok(())
     }

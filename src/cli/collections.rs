@@ -8,10 +8,10 @@ use serde_json::json;
 
 use super::error::{CliError, Result};
 use super::fields::{FieldArgument, word};
-use super::index;
 use super::progress;
 use super::target::Target;
 use super::train::{self, ForField};
+use super::{index, jobs};
 use crate::{
     CodecReport, CollectionConfig, CollectionInfo, Compression, Encoding, IndexSettings, Memory,
     PayloadType, SegmentInfo, VectorKind,
@@ -171,18 +171,24 @@ impl Flush {
     }
 }
 
-/// Merge segments into as few as the size limit allows and drop deleted rows.
+/// Merge segments into as few as the size limit allows, drop deleted rows, and build what indexes
+/// are missing.
 #[derive(Args)]
 pub struct Optimize {
     /// Collection to optimize
     name: String,
     #[command(flatten)]
     target: Target,
+    /// Do not wait: the server goes on by itself (see `lanner jobs`)
+    #[arg(long, requires = "server")]
+    no_wait: bool,
 }
 
 impl Optimize {
     pub fn run(self) -> Result<()> {
-        self.target.open()?.optimize(&self.name)
+        let backend = self.target.open()?;
+        let job = backend.optimize(&self.name)?;
+        jobs::wait_or_name(&*backend, &job, !self.no_wait)
     }
 }
 

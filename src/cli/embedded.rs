@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use super::backend::{Backend, Writer};
 use super::error::Result;
 use crate::{
-    Collection, CollectionConfig, CollectionInfo, Database, Durability, Filter, Include, Point,
-    PointId, QueryRequest, QueryResponse, TrainingQueries, WriteReceipt,
+    Collection, CollectionConfig, CollectionInfo, Database, Durability, Filter, Include, Job,
+    JobInfo, Point, PointId, QueryRequest, QueryResponse, TrainingQueries, WriteReceipt,
 };
+
+/// How often a job that is waited for is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// A database folder.
 pub struct Embedded(Database);
@@ -88,17 +92,34 @@ impl Backend for Embedded {
         Ok(self.0.collection(name)?.flush()?)
     }
 
-    fn train(&self, name: &str, field: &str, queries: Option<&TrainingQueries>) -> Result<()> {
+    fn train(&self, name: &str, field: &str, queries: Option<&TrainingQueries>) -> Result<JobInfo> {
         let collection = self.0.collection(name)?;
-        match queries {
-            Some(queries) => collection.train(field, queries.clone())?,
-            None => collection.train_on_recent(field)?,
-        }
-        Ok(())
+        let job = match queries {
+            Some(queries) => collection.start_train(field, queries.clone())?,
+            None => collection.start_train_on_recent(field)?,
+        };
+        Ok(job.info())
     }
 
-    fn optimize(&self, name: &str) -> Result<()> {
-        Ok(self.0.collection(name)?.optimize()?)
+    fn optimize(&self, name: &str) -> Result<JobInfo> {
+        Ok(self.0.collection(name)?.start_optimize()?.info())
+    }
+
+    fn wait_for(&self, job: &JobInfo, on_progress: &mut dyn FnMut(&JobInfo)) -> Result<()> {
+        let job = self.0.job(job.id)?;
+        while !job.wait_for(LOOK_EVERY) {
+            on_progress(&job.info());
+        }
+        Ok(job.wait()?)
+    }
+
+    fn jobs(&self) -> Result<Vec<JobInfo>> {
+        Ok(self.0.jobs().iter().map(Job::info).collect())
+    }
+
+    fn cancel(&self, id: u64) -> Result<()> {
+        self.0.job(id)?.cancel();
+        Ok(())
     }
 }
 

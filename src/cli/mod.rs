@@ -15,6 +15,7 @@ mod fields;
 mod index;
 mod ingest;
 mod input;
+mod jobs;
 mod key;
 mod load;
 mod output;
@@ -77,6 +78,8 @@ enum Command {
     Optimize(collections::Optimize),
     /// Train the compression of a field on queries of the kind that will come
     Train(train::Train),
+    /// List the work that was asked for, wait for it, or cancel it
+    Jobs(jobs::Jobs),
     /// Make a database that does not open usable again, and say what is missing
     Repair(repair::Repair),
     /// Measure retrieval quality and speed on a BEIR data set
@@ -119,6 +122,7 @@ pub fn run() -> ExitCode {
         Command::Flush(command) => command.run(),
         Command::Optimize(command) => command.run(),
         Command::Train(command) => command.run(),
+        Command::Jobs(command) => command.run(),
         Command::Repair(command) => command.run(),
         Command::Beir(command) => command.run(),
         Command::Bench(command) => command.run(),

@@ -26,6 +26,13 @@ pub fn bytes(what: &'static str, total: u64) -> ProgressBar {
     styled(what, total, template)
 }
 
+/// A bar for steps of which nothing is known yet: with a message, and a length once there is one.
+pub fn steps() -> ProgressBar {
+    let bar = styled("", 0, "{msg} {bar:30} {percent}%  {eta} to go");
+    bar.enable_steady_tick(std::time::Duration::from_millis(100));
+    bar
+}
+
 /// A sign of life for work whose length is not known.
 pub fn spinner(what: String) -> ProgressBar {
     if !std::io::stderr().is_terminal() {

@@ -12,12 +12,13 @@ use super::credentials::{Authorization, Credentials};
 use super::error::{CliError, Result};
 use crate::segment::SegmentFile;
 use crate::service::proto::collection_service_client::CollectionServiceClient;
+use crate::service::proto::job_service_client::JobServiceClient;
 use crate::service::proto::point_service_client::PointServiceClient;
 use crate::service::proto::query_service_client::QueryServiceClient;
-use crate::service::{compression, from_model, index, memory, proto, to_model};
+use crate::service::{compression, from_model, index, jobs, memory, proto, to_model};
 use crate::{
-    CollectionConfig, CollectionInfo, Durability, Filter, Include, Point, PointId, QueryRequest,
-    QueryResponse, SegmentInfo, TrainingQueries, WriteReceipt,
+    CollectionConfig, CollectionInfo, Durability, Filter, Include, JobInfo, JobState, Point,
+    PointId, QueryRequest, QueryResponse, SegmentInfo, TrainingQueries, WriteReceipt,
 };
 
 /// Bytes of vectors and payloads in one message; servers read up to 64 MiB by default.
@@ -80,6 +81,10 @@ impl Remote {
 
     fn collections(&self) -> CollectionServiceClient<Authorized> {
         CollectionServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES)
+    }
+
+    fn jobs_of(&self) -> JobServiceClient<Authorized> {
+        JobServiceClient::new(self.channel.clone())
     }
 
     fn points(&self) -> PointServiceClient<Authorized> {
@@ -194,18 +199,47 @@ impl Backend for Remote {
         self.wait(self.collections().flush_collection(request)).map(drop)
     }
 
-    fn train(&self, name: &str, field: &str, queries: Option<&TrainingQueries>) -> Result<()> {
+    fn train(&self, name: &str, field: &str, queries: Option<&TrainingQueries>) -> Result<JobInfo> {
         let request = proto::TrainCollectionRequest {
             name: name.to_owned(),
             field: field.to_owned(),
             queries: queries.map(from_model::training_queries),
         };
-        self.wait(self.collections().train_collection(request)).map(drop)
+        let begun = self.wait(self.collections().train_collection(request))?;
+        Ok(jobs::to_info(begun.job.unwrap_or_default())?)
     }
 
-    fn optimize(&self, name: &str) -> Result<()> {
+    fn optimize(&self, name: &str) -> Result<JobInfo> {
         let request = proto::OptimizeCollectionRequest { name: name.to_owned() };
-        self.wait(self.collections().optimize_collection(request)).map(drop)
+        let begun = self.wait(self.collections().optimize_collection(request))?;
+        Ok(jobs::to_info(begun.job.unwrap_or_default())?)
+    }
+
+    fn wait_for(&self, job: &JobInfo, on_progress: &mut dyn FnMut(&JobInfo)) -> Result<()> {
+        let id = job.id;
+        let mut stream = self.wait(self.jobs_of().watch_job(proto::WatchJobRequest { id }))?;
+        while let Some(answer) = self.runtime.block_on(stream.message())? {
+            let info = jobs::to_info(answer.job.unwrap_or_default())?;
+            match info.state {
+                JobState::Running => on_progress(&info),
+                JobState::Done => return Ok(()),
+                JobState::Failed { kind, reason } => {
+                    return Err(crate::Error::Shared { kind, reason }.into());
+                }
+                JobState::Cancelled => return Err(crate::Error::JobCancelled { id }.into()),
+            }
+        }
+        let detail = format!("the server stopped before job {id} had ended");
+        Err(CliError::Usage(detail))
+    }
+
+    fn jobs(&self) -> Result<Vec<JobInfo>> {
+        let answer = self.wait(self.jobs_of().list_jobs(proto::ListJobsRequest {}))?;
+        Ok(answer.jobs.into_iter().map(jobs::to_info).collect::<crate::Result<_>>()?)
+    }
+
+    fn cancel(&self, id: u64) -> Result<()> {
+        self.wait(self.jobs_of().cancel_job(proto::CancelJobRequest { id })).map(drop)
     }
 }
 

@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::error::{CliError, Result};
 use super::input::Column;
-use super::progress;
+use super::jobs;
 use super::target::Target;
 use crate::evaluation::NpyMatrix;
 use crate::model::{limits, validate_name};
@@ -36,15 +36,20 @@ pub struct Train {
     /// Without it, the queries that came to the field lately
     #[arg(long, value_name = "FILE[,OFFSETS]")]
     queries: Option<PathBuf>,
+    /// Do not wait: the server goes on by itself (see `lanner jobs`)
+    #[arg(long, requires = "server")]
+    no_wait: bool,
 }
 
 impl Train {
     pub fn run(self) -> Result<()> {
         let queries = self.queries.as_deref().map(read_training_queries).transpose()?;
         let backend = self.target.open()?;
-        let spinner = progress::spinner(format!("training {} and rewriting segments", self.field));
-        backend.train(&self.name, &self.field, queries.as_ref())?;
-        spinner.finish_and_clear();
+        let job = backend.train(&self.name, &self.field, queries.as_ref())?;
+        jobs::wait_or_name(&*backend, &job, !self.no_wait)?;
+        if self.no_wait {
+            return Ok(());
+        }
         match queries {
             Some(queries) => println!("trained {} on {} queries", self.field, queries.len()),
             None => println!("trained {} on queries that came lately", self.field),

@@ -6,6 +6,7 @@
 //! the codec saw few rows at its time.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use lanner_storage::{FileEntry, QueriesEntry, SectionFile, SectionWriter, write_folder};
 
@@ -16,8 +17,10 @@ use crate::error::{Error, Result};
 use crate::model::{
     CollectionConfig, InvalidInput, PreparedQueries, TrainingQueries, VectorField, VectorKind,
 };
+use crate::quantization::leanvec::LeanVecError;
 use crate::quantization::{
-    TrainedCodec, Training, TrainingSample, fits, is_held_out, sample_rows, stratified, train,
+    TrainedCodec, Training, TrainingSample, fits, is_held_out, sample_rows, stratified,
+    train_unless,
 };
 use crate::segment::{
     BuildSource, CodedSample, FieldEncoder, SegmentReader, check_offsets, finish, sample_vectors,
@@ -66,6 +69,13 @@ pub(super) type Codecs = Vec<Option<Arc<TrainedCodec>>>;
 /// For each field the codecs in use, the newest first.
 pub(super) type CurrentCodecs = Vec<Vec<Arc<TrainedCodec>>>;
 
+/// When codecs are trained anew, and whether that is to end.
+#[derive(Clone, Copy)]
+pub(super) struct Wish<'w> {
+    pub retrain: Retrain,
+    pub cancelled: &'w AtomicBool,
+}
+
 /// When a codec is trained anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Retrain {
@@ -106,12 +116,12 @@ impl Inner {
         (0..self.config.fields.len()).map(in_use).collect()
     }
 
-    /// What compresses a segment of these rows.
+    /// What compresses a segment of these rows. Runs on the rayon pool it is called in.
     pub(super) fn choose_codecs(
         &self,
         sources: &[BuildSource],
         current: CurrentCodecs,
-        retrain: Retrain,
+        wish: Wish<'_>,
         queries: &[QueriesEntry],
     ) -> Result<Codecs> {
         let rows: u64 = sources.iter().map(BuildSource::live_rows).sum();
@@ -124,7 +134,7 @@ impl Inner {
             }
             let queries = queries.iter().find(|entry| entry.field == *name);
             let subject = Subject { index, name, field, queries };
-            codecs.push(self.pool.install(|| self.fit(subject, sources, &current, retrain))?);
+            codecs.push(self.fit(subject, sources, &current, wish)?);
         }
         Ok(codecs)
     }
@@ -134,9 +144,9 @@ impl Inner {
         subject: Subject<'_>,
         sources: &[BuildSource],
         current: &[Arc<TrainedCodec>],
-        retrain: Retrain,
+        wish: Wish<'_>,
     ) -> Result<Option<Arc<TrainedCodec>>> {
-        let Subject { index, field, .. } = subject;
+        let (Subject { index, field, .. }, retrain) = (subject, wish.retrain);
         let dimension = field.coded_dimension();
         let total: u64 = sources.iter().map(BuildSource::live_rows).sum();
         let sampled = total.min(sample_rows(dimension));
@@ -156,7 +166,7 @@ impl Inner {
         if ((sample.rows.len() / dimension.max(1)) as u64) < MIN_ROWS {
             return Ok(None);
         }
-        self.train_codec(subject, &sample, current.first(), retrain)
+        self.train_codec(subject, &sample, current.first(), wish)
     }
 
     fn train_codec(
@@ -164,7 +174,7 @@ impl Inner {
         subject: Subject<'_>,
         sample: &CodedSample,
         current: Option<&Arc<TrainedCodec>>,
-        retrain: Retrain,
+        wish: Wish<'_>,
     ) -> Result<Option<Arc<TrainedCodec>>> {
         let Subject { index, name, field, queries } = subject;
         let queries = match queries {
@@ -184,9 +194,10 @@ impl Inner {
             held_out_queries: &held_out_queries,
             seed: SEED,
         };
-        let trained = match train(&field.coded(), sample) {
+        let trained = match train_unless(wish.cancelled, &field.coded(), sample) {
             Ok(trained) => trained,
-            Err(error) if retrain == Retrain::Always => {
+            Err(LeanVecError::Cancelled) => return Err(Error::Closing),
+            Err(error) if wish.retrain == Retrain::Always => {
                 return Err(Error::Internal(format!("a codec cannot be trained: {error}")));
             }
             // Nobody asked for it now, and the points have to be sealed.

@@ -1,5 +1,5 @@
-//! Builds the indexes of sealed segments, one after the other, on a thread of its own: sealing and
-//! merging never wait for it, and queries scan codes until an index is there.
+//! Builds the indexes of sealed segments, one after the other: sealing and merging never wait for it,
+//! and queries scan codes until an index is there.
 //!
 //! An index is written into a folder of its own and appears with the commit of the manifest that
 //! names it: a crash leaves nothing or a folder that is swept at open. A merge takes the indexes of
@@ -14,7 +14,7 @@ use lanner_storage::{IndexEntry, Manifest, StorageError};
 
 use super::index_work::IndexOf;
 use super::install::NewFolder;
-use super::optimizer::WorkerGuard;
+use super::optimizer::Run;
 use super::state::SealedSlot;
 use super::writer::State;
 use super::{IndexStatus, Inner};
@@ -22,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::index::graph::{self, GraphSettings};
 use crate::index::ivf::{self, IvfSettings};
 use crate::index::{BuildProgress, BuiltIndex, Calibration, Copies, MAX_ROWS, distinct};
+use crate::jobs::Next;
 use crate::kernels::codes::CodeKernel;
 use crate::model::{IndexKind, IndexSettings, VectorField};
 use crate::query::Subject;
@@ -35,19 +36,19 @@ const SEED: u64 = 42;
 const COMPARED: (usize, f32) = (10, 0.95);
 
 enum Task {
-    Build(Arc<Job>),
+    Build(Arc<Build>),
     /// Measure an index by the queries that came.
-    Recalibrate(Arc<Job>),
+    Recalibrate(Arc<Build>),
     /// Drop a damaged index.
     Drop(IndexOf),
 }
 
 /// The build of an index.
 #[derive(Debug)]
-pub(super) struct Job {
+pub(super) struct Build {
     pub(super) segment: Arc<SealedSegment>,
     pub(super) field: usize,
-    pub(super) progress: BuildProgress,
+    pub(super) progress: Arc<BuildProgress>,
     pub(super) started: Instant,
 }
 
@@ -66,10 +67,10 @@ pub(super) fn present(segment: &SealedSegment, field: usize) -> Vec<u32> {
     (0..segment.rows()).filter(present).collect()
 }
 
-impl Job {
+impl Build {
     /// A job that begins now.
     pub(super) fn new(segment: Arc<SealedSegment>, field: usize) -> Self {
-        let (progress, started) = (BuildProgress::default(), Instant::now());
+        let (progress, started) = (Arc::default(), Instant::now());
         Self { segment, field, progress, started }
     }
 
@@ -79,89 +80,79 @@ impl Job {
 }
 
 impl Inner {
-    /// The indexer's thread: drops what is damaged and builds what is missing until the collection
-    /// closes.
-    pub(super) fn build_indexes(&self) {
-        let _guard = WorkerGuard(self);
-        while let Some(task) = self.next_index() {
-            match task {
-                Task::Build(job) => {
-                    let built = self.build_index(&job);
-                    self.note_build(&job, built);
-                }
-                Task::Recalibrate(job) => {
-                    let measured = self.recalibrate(&job);
-                    self.lock().work.indexing.running = None;
-                    if let Err(error) = measured {
-                        let number = job.number();
-                        tracing::warn!(collection = %self.name, number, %error, "not recalibrated");
-                    }
-                }
-                Task::Drop(index) => {
-                    let dropped = self.drop_index(index);
-                    let mut state = self.lock();
-                    state.work.indexing.damaged.remove(&index);
-                    if let Err(error) = dropped {
-                        tracing::error!(collection = %self.name, %error, "an index stays damaged");
-                        state.work.damaged.insert(index.0, error.to_string());
-                    }
+    /// Drops a damaged index, builds one that is missing, or measures one anew.
+    pub(super) fn index_next(&self) -> Next {
+        let task = match self.next_index() {
+            Ok(task) => task,
+            Err(next) => return next,
+        };
+        match task {
+            Task::Build(build) => {
+                let built = self.build_index(&build);
+                self.note_build(&build, built);
+            }
+            Task::Recalibrate(build) => {
+                let measured = self.recalibrate(&build);
+                self.lock().work.indexing.running = None;
+                if let Err(error) = measured {
+                    let number = build.number();
+                    tracing::warn!(collection = %self.name, number, %error, "not recalibrated");
                 }
             }
-            self.changed.notify_all();
+            Task::Drop(index) => {
+                let dropped = self.drop_index(index);
+                let mut state = self.lock();
+                state.work.indexing.damaged.remove(&index);
+                if let Err(error) = dropped {
+                    tracing::error!(collection = %self.name, %error, "an index stays damaged");
+                    state.work.damaged.insert(index.0, error.to_string());
+                }
+            }
         }
+        Next::Now
     }
 
-    fn note_build(&self, job: &Job, built: Result<()>) {
-        let (mut state, index) = (self.lock(), (job.number(), job.field));
+    fn note_build(&self, build: &Build, built: Result<()>) {
+        let (mut state, index) = (self.lock(), (build.number(), build.field));
         let there = state.segments.sealed.iter().any(|slot| slot.segment.entry().number == index.0);
         state.work.indexing.running = None;
         match built {
-            Ok(()) => state.work.indexing.succeed(index),
+            Ok(()) => drop(state.work.indexing.failures.succeed(&index)),
             Err(error) => {
                 tracing::error!(collection = %self.name, %error, "an index could not be built");
                 if there {
-                    state.work.indexing.fail(index, error.to_string(), Instant::now());
+                    let failures = &mut state.work.indexing.failures;
+                    failures.fail(index, error.to_string(), Instant::now());
                 }
             }
         }
     }
 
-    fn next_index(&self) -> Option<Task> {
+    /// The next thing to do, or when to ask again.
+    fn next_index(&self) -> Result<Task, Next> {
         let mut state = self.lock();
-        loop {
-            if state.is_over() {
-                return None;
-            }
-            if state.stopped.is_some() {
-                state = self.wait(state);
-                continue;
-            }
-            // Merges make new segments of those there are: what they take apart is not indexed.
-            let merging = self.merge_candidates(&state).unwrap_or_default();
-            let optimizing = state.work.optimize_done < state.work.optimize_asked;
-            let damaged = state.work.indexing.damaged.first().copied();
-            if let Some(index) = damaged.filter(|_| !optimizing) {
-                return Some(Task::Drop(index));
-            }
-            let now = Instant::now();
-            let found = self
-                .missing_indexes(&state, now)
-                .find(|(slot, _)| !merging.contains(&slot.segment.entry().number))
-                .filter(|_| !optimizing);
-            if let Some((slot, field)) = found {
-                let job = Arc::new(Job::new(slot.segment.clone(), field));
-                state.work.indexing.running = Some(job.clone());
-                return Some(Task::Build(job));
-            }
-            if let Some(job) = self.next_recalibration(&mut state).filter(|_| !optimizing) {
-                state.work.indexing.running = Some(job.clone());
-                return Some(Task::Recalibrate(job));
-            }
-            state = match state.work.indexing.next_retry(now) {
-                Some(at) => self.wait_for(state, at - now),
-                None => self.wait(state),
-            };
+        if state.stopped.is_some() || state.work.is_optimizing() {
+            return Err(Next::WhenAsked);
         }
+        if let Some(index) = state.work.indexing.damaged.first().copied() {
+            return Ok(Task::Drop(index));
+        }
+        // Merges make new segments of those there are: what they take apart is not indexed.
+        let merging = self.merge_candidates(&state).unwrap_or_default();
+        let now = Instant::now();
+        let found = self
+            .missing_indexes(&state, now)
+            .find(|(slot, _)| !merging.contains(&slot.segment.entry().number));
+        if let Some((slot, field)) = found {
+            let build = Arc::new(Build::new(slot.segment.clone(), field));
+            state.work.indexing.running = Some(build.clone());
+            return Ok(Task::Build(build));
+        }
+        if let Some(build) = self.next_recalibration(&mut state) {
+            state.work.indexing.running = Some(build.clone());
+            return Ok(Task::Recalibrate(build));
+        }
+        Err(state.work.indexing.failures.next_retry(now).map_or(Next::WhenAsked, Next::At))
     }
 
     /// The fields of segments that should have an index by now and have none.
@@ -179,7 +170,8 @@ impl Inner {
             .filter(|(slot, field)| self.wants_index(&slot.segment, *field))
             .filter(move |(slot, field)| {
                 let key = (slot.segment.entry().number, *field);
-                !state.work.indexing.is_paused(key, now) && !state.work.damaged.contains_key(&key.0)
+                let paused = state.work.indexing.failures.paused_until(&key, now).is_some();
+                !paused && !state.work.damaged.contains_key(&key.0)
             })
     }
 
@@ -224,31 +216,26 @@ impl Inner {
         let mut state = self.lock();
         state.work.indexing.forget(segments);
         let running = state.work.indexing.running.as_ref();
-        if let Some(job) = running.filter(|job| segments.contains(&job.number())) {
-            job.progress.cancelled.store(true, Ordering::Relaxed);
+        if let Some(build) = running.filter(|build| segments.contains(&build.number())) {
+            build.progress.cancelled.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Stops the build of an index.
-    pub(super) fn cancel_index(&self) {
-        if let Some(job) = &self.lock().work.indexing.running {
-            job.progress.cancelled.store(true, Ordering::Relaxed);
-        }
-    }
-
-    fn build_index(&self, job: &Job) -> Result<()> {
-        let Some((name, field)) = self.config.fields.iter().nth(job.field) else { return Ok(()) };
-        let Some(codes) = job.segment.codes(job.field) else { return Ok(()) };
-        if !self.is_sound(&job.segment, |segment, go_on| segment.field_damage(job.field, go_on))? {
+    fn build_index(&self, build: &Build) -> Result<()> {
+        let Some((name, field)) = self.config.fields.iter().nth(build.field) else { return Ok(()) };
+        let Some(codes) = build.segment.codes(build.field) else { return Ok(()) };
+        if !self
+            .is_sound(&build.segment, |segment, go_on| segment.field_damage(build.field, go_on))?
+        {
             return Ok(());
         }
-        let rows = present(&job.segment, job.field);
-        let build = || self.best_index(job, name, field, codes, &rows);
-        let Some(best) = self.pool.install(build)? else { return Ok(()) };
-        job.segment.check_pages()?;
+        let rows = present(&build.segment, build.field);
+        let find = || self.best_index(build, name, field, codes, &rows);
+        let Some(best) = self.scheduler.urgent_pool().install(find)? else { return Ok(()) };
+        build.segment.check_pages()?;
         let new = self.new_folder(&mut self.lock());
-        let (opened, entry) = self.write_best(&new, job, (name, field), &best)?;
-        let segment = job.number();
+        let (opened, entry) = self.write_best(&new, build, (name, field), &best)?;
+        let segment = build.number();
         let mut published = false;
         self.install(&[new], |segments, _| {
             let there = |slot: &SealedSlot| slot.segment.entry().number == segment;
@@ -256,7 +243,7 @@ impl Inner {
             segments.manifest.indexes.extend(published.then_some(entry));
         })?;
         if let Some(opened) = opened.filter(|_| published) {
-            job.segment.attach_index(job.field, opened);
+            build.segment.attach_index(build.field, opened);
         }
         tracing::info!(
             collection = %self.name,
@@ -264,7 +251,7 @@ impl Inner {
             field = name,
             kind = best.report.kind.as_str(),
             rows = rows.len(),
-            seconds = job.started.elapsed().as_secs_f64(),
+            seconds = build.started.elapsed().as_secs_f64(),
             published,
             "index built"
         );
@@ -275,7 +262,7 @@ impl Inner {
     fn write_best(
         &self,
         new: &NewFolder<'_>,
-        job: &Job,
+        build: &Build,
         (name, field): (&str, &VectorField),
         best: &BestIndex,
     ) -> Result<(Option<FieldIndex>, IndexEntry)> {
@@ -283,52 +270,67 @@ impl Inner {
         let index = (&best.index, &*best.copies);
         let file = write_index(directory, &new.path, index, &best.report, field.memory)?;
         let entry = IndexEntry {
-            segment: job.number(),
+            segment: build.number(),
             field: name.to_owned(),
             number: new.number,
             file,
             calibration: None,
         };
-        Ok((job.segment.open_index(directory, &new.path, job.field, &entry)?, entry))
+        Ok((build.segment.open_index(directory, &new.path, build.field, &entry)?, entry))
     }
 
     /// Calibrates the scans of a segment that was just written and is too small for indexes, so that
-    /// it promises what was measured from its first query on. Returns the folders, and what the
-    /// manifest has to name. What fails is tried again like an index.
-    pub(super) fn calibrate_scans(
+    /// it promises what was measured from its first query on; or builds its indexes, if that is what
+    /// is wished. Returns the folders, and what the manifest has to name. What fails is tried again
+    /// later.
+    ///
+    /// # Errors
+    /// [`Error::Closing`] if it was cancelled.
+    pub(super) fn index_new(
         &self,
         segment: Option<&Arc<SealedSegment>>,
-    ) -> (Vec<NewFolder<'_>>, Vec<IndexEntry>) {
-        let fields = 0..self.config.fields.len();
-        let of_segment = |segment| fields.clone().map(move |field| (segment, field));
-        let calibrated = segment.into_iter().flat_map(of_segment);
-        let calibrated = calibrated.map(|(segment, field)| self.calibrate_scan(segment, field));
-        let note = |calibrated: Result<Option<_>>| {
-            calibrated.unwrap_or_else(|error| {
-                tracing::warn!(collection = %self.name, %error, "scans are calibrated later");
-                None
-            })
+        run: &Run<'_>,
+    ) -> Result<(Vec<NewFolder<'_>>, Vec<IndexEntry>)> {
+        let (mut folders, mut entries) = (Vec::new(), Vec::new());
+        let large = segment.is_some_and(|segment| segment.rows() >= self.options.index_rows);
+        let Some(segment) = segment.filter(|_| run.indexes || !large) else {
+            return Ok((folders, entries));
         };
-        calibrated.filter_map(note).unzip()
+        for field in 0..self.config.fields.len() {
+            let found = self.index_field(segment, field, run);
+            if run.is_cancelled() {
+                return Err(Error::Closing);
+            }
+            match found {
+                Ok(Some((folder, entry))) => {
+                    folders.push(folder);
+                    entries.push(entry);
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::warn!(collection = %self.name, %error, "indexed or calibrated later");
+                }
+            }
+        }
+        Ok((folders, entries))
     }
 
-    fn calibrate_scan(
+    fn index_field(
         &self,
         segment: &Arc<SealedSegment>,
         index: usize,
+        run: &Run<'_>,
     ) -> Result<Option<(NewFolder<'_>, IndexEntry)>> {
         let Some((name, field)) = self.config.fields.iter().nth(index) else { return Ok(None) };
-        if !self.wants_index(segment, index) || segment.rows() >= self.options.index_rows {
-            return Ok(None);
-        }
-        let Some(codes) = segment.codes(index) else { return Ok(None) };
+        let codes = segment.codes(index).filter(|_| self.wants_index(segment, index));
+        let Some(codes) = codes else { return Ok(None) };
         let rows = present(segment, index);
-        let job = Job::new(segment.clone(), index);
-        let build = || self.best_index(&job, name, field, codes, &rows);
-        let Some(best) = self.pool.install(build)? else { return Ok(None) };
+        let build = Build { progress: run.progress.clone(), ..Build::new(segment.clone(), index) };
+        let find = || self.best_index(&build, name, field, codes, &rows);
+        let Some(best) = run.pool.install(find)? else { return Ok(None) };
         segment.check_pages()?;
         let new = self.new_folder(&mut self.lock());
-        let (opened, entry) = self.write_best(&new, &job, (name, field), &best)?;
+        let (opened, entry) = self.write_best(&new, &build, (name, field), &best)?;
         let Some(opened) = opened else { return Ok(None) };
         segment.attach_index(index, opened);
         Ok(Some((new, entry)))
@@ -381,21 +383,21 @@ impl Inner {
             tracing::error!(collection = %self.name, %error, "an index is built again");
             self.lock().work.indexing.damaged.insert((segment, *field));
         }
-        self.changed.notify_all();
+        self.wake();
     }
 
     /// The index that the settings ask for, calibrated; of several the one of the least work.
     /// `None` if the build was cancelled.
     fn best_index(
         &self,
-        job: &Job,
+        build: &Build,
         name: &str,
         field: &VectorField,
         codes: &FieldCodes,
         rows: &[u32],
     ) -> Result<Option<BestIndex>> {
         let kinds = self.index_kinds(field, rows.len() as u64);
-        let sample = self.calibration_sample(job, (name, field), rows)?;
+        let sample = self.calibration_sample(build, (name, field), rows)?;
         // One of equal rows stands for all of them in an index; a scan meets them anyway.
         let (different, copies) = match kinds {
             [IndexKind::Flat] => (Vec::new(), Vec::new()),
@@ -403,17 +405,21 @@ impl Inner {
         };
         let mut built = Vec::new();
         for &kind in kinds {
-            let index = build(kind, codes, &different, field.index, &job.progress);
+            let index = build_kind(kind, codes, &different, field.index, &build.progress);
             let Some(index) = index else { return Ok(None) };
             built.push(index);
         }
-        let reader: Arc<dyn SegmentReader> = job.segment.clone();
-        let subject = Subject::new(reader, &self.config, job.field, codes, &sample)?;
+        let reader: Arc<dyn SegmentReader> = build.segment.clone();
+        let subject = Subject::new(reader, &self.config, build.field, codes, &sample)?;
         let calibrate = |index: &BuiltIndex| {
             let view = index.view();
-            subject.calibrate(codes, view.as_ref().map(|view| (view, Copies::new(&copies))))
+            let index = view.as_ref().map(|view| (view, Copies::new(&copies)));
+            subject.calibrate(codes, index, &build.progress.cancelled)
         };
         let measured: Vec<Calibration> = built.iter().map(calibrate).collect();
+        if build.progress.cancelled.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
         let (k, target) = COMPARED;
         let costs: Vec<(IndexKind, f32)> = kinds
             .iter()
@@ -464,20 +470,20 @@ impl Inner {
         let number = segment.entry().number;
         let running = state.work.indexing.running.as_ref();
         let status = |(field, name): (usize, &String)| {
-            let job = running.filter(|job| job.number() == number && job.field == field);
-            let status = match (segment.index(field), job) {
+            let build = running.filter(|build| build.number() == number && build.field == field);
+            let status = match (segment.index(field), build) {
                 (Some(index), _) => {
                     let calibration = Calibration::clone(&index.calibration());
                     let report = IndexReport { calibration, ..index.report().clone() };
                     IndexStatus::Ready { report, size_bytes: index.size_bytes() }
                 }
-                (None, Some(job)) => IndexStatus::Building {
-                    done: job.progress.done.load(Ordering::Relaxed),
-                    total: job.progress.total.load(Ordering::Relaxed),
-                    seconds: job.started.elapsed().as_secs_f64(),
+                (None, Some(build)) => IndexStatus::Building {
+                    done: build.progress.done.load(Ordering::Relaxed),
+                    total: build.progress.total.load(Ordering::Relaxed),
+                    seconds: build.started.elapsed().as_secs_f64(),
                 },
                 (None, None) if self.wants_index(segment, field) => {
-                    match state.work.indexing.failure((number, field)) {
+                    match state.work.indexing.failures.reason(&(number, field)) {
                         Some(reason) => IndexStatus::Failed { reason: reason.to_owned() },
                         None => IndexStatus::Waiting,
                     }
@@ -490,7 +496,7 @@ impl Inner {
     }
 }
 
-fn build(
+fn build_kind(
     kind: IndexKind,
     codes: &FieldCodes,
     rows: &[u32],

@@ -119,7 +119,7 @@ impl Collection {
             segments: sealed.chain(memory.filter(|segment| segment.rows > 0)).collect(),
             background_error: state
                 .failure()
-                .or_else(|| state.work.error.clone())
+                .or_else(|| state.work.failure())
                 .or_else(|| state.work.damage()),
             training_failures: state.work.trainings.clone(),
         }

@@ -1,8 +1,8 @@
 //! A collection: its points, from the write to what a query sees.
 //!
 //! [`Collection`] is the handle. Writes go through `writer` (journal, apply, publish) into
-//! `state` (segments and tombstones), `optimizer` seals and merges in the background, and reads
-//! take the current `snapshot` and never wait for either.
+//! `state` (segments and tombstones). In the background `work` says what is next, `optimizer` seals and
+//! merges and `indexer` builds indexes; reads take the current `snapshot` and never wait for any.
 
 pub(crate) mod codecs;
 mod index_work;
@@ -17,27 +17,29 @@ pub(crate) mod recovery;
 mod reservoir;
 mod state;
 mod statistics;
+pub(crate) mod unsealed;
+mod work;
 mod writer;
 
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
 use lanner_storage::{Catalog, DatabaseLock, Directory, StorageError};
 use roaring::RoaringBitmap;
 
-use self::codecs::Retrain;
 pub use self::info::{CollectionInfo, IndexStatus, SegmentInfo};
 pub use self::pages::{FoundPoints, PageRoom};
 use self::record::Operation;
 use self::reservoir::Reservoir;
 use self::statistics::QueryCounters;
 pub use self::statistics::QueryStatistics;
+use self::unsealed::Unsealed;
 pub use self::writer::{Durability, WriteReceipt};
 use self::writer::{Pending, State, Stop};
 use crate::error::{Error, Result};
+use crate::index::BuildProgress;
+use crate::jobs::{Job, JobKind, Jobs, Scheduler, Work};
 use crate::model::{
     CollectionConfig, Filter, Include, InvalidInput, MemoryBudget, Point, PointBatch,
     PointBatchBuilder, PointId, Problem, TrainingQueries, check_range, limits,
@@ -50,8 +52,11 @@ use crate::segment::{SealedSegment, Snapshot, read_entry};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SegmentOptions {
-    /// A segment in memory is sealed when its vectors and payloads reach this size, in bytes.
+    /// A segment in memory is sealed when it or its journal reaches this size, in bytes.
     pub seal_bytes: u64,
+    /// When the segments in memory of all collections together reach this size, in bytes, the largest
+    /// is sealed.
+    pub unsealed_bytes: u64,
     /// Merges do not make segments larger than this, in bytes.
     pub segment_bytes: u64,
     /// So many segments may wait to be sealed before writers have to wait.
@@ -66,6 +71,7 @@ impl Default for SegmentOptions {
     fn default() -> Self {
         Self {
             seal_bytes: 64 << 20,
+            unsealed_bytes: 256 << 20,
             segment_bytes: 4 << 30,
             frozen_segments: 2,
             index_rows: 10_000,
@@ -102,9 +108,25 @@ struct Inner {
     queries: QueryCounters,
     /// For each field, some of the queries that came.
     reservoirs: Vec<Reservoir>,
+    scheduler: Arc<Scheduler>,
+    jobs: Arc<Jobs>,
+    unsealed: Arc<Unsealed>,
+    /// Whether background work is to end.
     cancelled: AtomicBool,
-    /// The threads that seal and merge, and that build indexes.
-    workers: Mutex<Vec<JoinHandle<()>>>,
+    /// The same for seals, whose rows are counted here.
+    sealing: Arc<BuildProgress>,
+}
+
+/// What the collections of a database share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub store: Arc<Store>,
+    /// Queries run here.
+    pub pool: Arc<rayon::ThreadPool>,
+    pub options: SegmentOptions,
+    pub scheduler: Arc<Scheduler>,
+    pub jobs: Arc<Jobs>,
+    pub unsealed: Arc<Unsealed>,
 }
 
 /// One page of a scroll.
@@ -122,15 +144,14 @@ impl Collection {
     /// # Errors
     /// If a file is damaged or the catalog cannot be read.
     pub(crate) fn open(
-        store: Arc<Store>,
-        pool: Arc<rayon::ThreadPool>,
-        options: SegmentOptions,
+        shared: Shared,
         name: String,
         id: u32,
         config: CollectionConfig,
     ) -> Result<Self> {
         let reservoirs = config.fields.values().map(|field| Reservoir::new(field.recent_queries));
         let reservoirs = reservoirs.collect();
+        let Shared { store, pool, options, scheduler, jobs, unsealed } = shared;
         let inner = Arc::new(Inner {
             name,
             id,
@@ -144,12 +165,21 @@ impl Collection {
             snapshot: ArcSwap::default(),
             queries: QueryCounters::default(),
             reservoirs,
+            scheduler,
+            jobs,
+            unsealed,
             cancelled: AtomicBool::new(false),
-            workers: Mutex::default(),
+            sealing: Arc::default(),
         });
-        inner.recover()?;
-        inner.start("optimizer", Inner::work)?;
-        inner.start("indexer", Inner::build_indexes)?;
+        inner.unsealed.join(id, Arc::downgrade(&inner));
+        if let Err(error) = inner.recover() {
+            inner.unsealed.leave(id);
+            return Err(error);
+        }
+        let unsealed = inner.lock().segments.unsealed_bytes();
+        inner.make_room(unsealed);
+        let weak: Weak<dyn Work> = Arc::downgrade(&(inner.clone() as Arc<dyn Work>));
+        inner.scheduler.join(id, weak);
         Ok(Self(inner))
     }
 
@@ -284,7 +314,9 @@ impl Collection {
         deadline: Deadline,
     ) -> Result<Vec<QueryResponse>> {
         let answers = ground.snapshot.whole(|_| ground.answer(requests, deadline))?;
-        self.0.queries.count(&answers);
+        if self.0.queries.count(&answers) {
+            self.0.seal_early();
+        }
         Ok(answers)
     }
 
@@ -374,7 +406,16 @@ impl Collection {
     /// If the files cannot be written; [`Error::SegmentsDamaged`] if some could not be merged;
     /// [`Error::IndexesMissing`] if some index could not be built. All else is done then.
     pub fn optimize(&self) -> Result<()> {
-        self.0.optimize(Retrain::IfDrifted)
+        self.start_optimize()?.wait()
+    }
+
+    /// As [`Self::optimize`], without waiting. Who asks while a job of the same kind has not begun
+    /// gets that one.
+    ///
+    /// # Errors
+    /// If nothing can be written.
+    pub fn start_optimize(&self) -> Result<Job> {
+        self.0.begin(JobKind::Optimize)
     }
 
     /// Trains the compression of a field on queries of the kind that will come, rewrites the
@@ -385,8 +426,16 @@ impl Collection {
     /// [`Error::Invalid`] if the field is unknown or not compressed, if there are no queries or too
     /// many, or one does not fit the field; and if the files cannot be written.
     pub fn train(&self, field: &str, queries: impl Into<TrainingQueries>) -> Result<()> {
+        self.start_train(field, queries)?.wait()
+    }
+
+    /// As [`Self::train`], without waiting: the queries are kept when this returns.
+    ///
+    /// # Errors
+    /// As [`Self::set_training_queries`].
+    pub fn start_train(&self, field: &str, queries: impl Into<TrainingQueries>) -> Result<Job> {
         self.set_training_queries(field, queries)?;
-        self.0.optimize(Retrain::Always)
+        self.0.begin(JobKind::Train)
     }
 
     /// As [`Self::train`], on queries that came to the field lately
@@ -395,13 +444,22 @@ impl Collection {
     /// # Errors
     /// As [`Self::train`], and [`Error::Invalid`] if fewer than 128 queries came.
     pub fn train_on_recent(&self, field: &str) -> Result<()> {
+        self.start_train_on_recent(field)?.wait()
+    }
+
+    /// As [`Self::train_on_recent`], without waiting.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the field is unknown or not compressed, or if fewer than 128 queries
+    /// came.
+    pub fn start_train_on_recent(&self, field: &str) -> Result<Job> {
         let (index, settings) = self.0.config.field(field)?;
         let queries = self.0.recent_queries(index, settings.dimension);
         let expected = "queries, or 128 that came to the field lately";
         let missing = || InvalidInput::new("queries", Problem::Missing { expected });
         let queries = queries.filter(|_| settings.is_compressed()).ok_or_else(missing)?;
         self.0.store_queries(field, &queries)?;
-        self.0.optimize(Retrain::Always)
+        self.0.begin(JobKind::Train)
     }
 
     /// Keeps queries of the kind that will come for when the compression of a field is trained,
@@ -475,34 +533,31 @@ impl Collection {
         self.0.id
     }
 
+    /// Begins to stop because the database closes: each collection is told before one is waited for.
+    pub(crate) fn halt(&self) {
+        self.0.halt(Stop::Closing);
+    }
+
     /// Stops writes and background work because the database closes.
     pub(crate) fn close(&self) {
         self.0.stop(Stop::Closing);
     }
 
-    /// Stops writes and background work if the collection was deleted by `delete`, during which
-    /// nothing else is committed.
+    /// Stops writes if the collection was deleted by `delete`, during which nothing else is committed.
     pub(crate) fn drop_by(&self, delete: impl FnOnce() -> Result<()>) -> Result<()> {
         let mut state = self.0.lock();
         delete()?;
         state.stopped = Some(Stop::Dropped);
-        drop(state);
-        self.0.stop(Stop::Dropped);
         Ok(())
+    }
+
+    /// Ends the background work of a collection that was deleted.
+    pub(crate) fn end_dropped(&self) {
+        self.0.stop(Stop::Dropped);
     }
 }
 
 impl Inner {
-    fn start(self: &Arc<Self>, role: &str, work: fn(&Self)) -> Result<()> {
-        let inner = self.clone();
-        let spawned = std::thread::Builder::new()
-            .name(format!("lanner-{role}-{}", self.id))
-            .spawn(move || work(&inner))
-            .map_err(|error| Error::Internal(format!("cannot start a thread: {error}")))?;
-        self.workers.lock().unwrap_or_else(PoisonError::into_inner).push(spawned);
-        Ok(())
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         // A writer that panicked may have left operations half-applied in memory: refuse writes,
         // but let `close` and reads of the state go on.
@@ -517,15 +572,6 @@ impl Inner {
 
     fn wait<'s>(&self, state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
         self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wait_for<'s>(
-        &self,
-        state: MutexGuard<'s, State>,
-        timeout: Duration,
-    ) -> MutexGuard<'s, State> {
-        let woken = self.changed.wait_timeout(state, timeout);
-        woken.unwrap_or_else(PoisonError::into_inner).0
     }
 
     /// Whether a segment is in use, so that its files must be there.

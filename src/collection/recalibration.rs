@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use lanner_storage::{CalibrationEntry, QueriesEntry};
 
 use super::Inner;
-use super::indexer::{Job, present};
+use super::indexer::{Build, present};
 use super::writer::State;
 use crate::error::Result;
 use crate::model::{PreparedQueries, VectorField};
@@ -33,16 +33,16 @@ impl Inner {
             .collect();
         state.work.indexing.recalibrate.extend(numbers.into_iter().map(|number| (number, field)));
         drop(state);
-        self.changed.notify_all();
+        self.wake();
     }
 
     /// The next index to be measured again.
-    pub(super) fn next_recalibration(&self, state: &mut State) -> Option<Arc<Job>> {
+    pub(super) fn next_recalibration(&self, state: &mut State) -> Option<Arc<Build>> {
         while let Some((number, field)) = state.work.indexing.recalibrate.pop_first() {
             let slots = &mut state.segments.sealed.iter();
             let slot = slots.find(|slot| slot.segment.entry().number == number);
             if let Some(slot) = slot.filter(|slot| slot.segment.index(field).is_some()) {
-                return Some(Arc::new(Job::new(slot.segment.clone(), field)));
+                return Some(Arc::new(Build::new(slot.segment.clone(), field)));
             }
         }
         None
@@ -57,7 +57,7 @@ impl Inner {
     /// What an index is calibrated by.
     pub(super) fn calibration_sample(
         &self,
-        job: &Job,
+        build: &Build,
         (name, field): (&str, &VectorField),
         rows: &[u32],
     ) -> Result<CalibrationSample> {
@@ -66,39 +66,40 @@ impl Inner {
             Some(entry) => Some(self.read_queries(entry, field)?),
             None => None,
         };
-        let recent = self.recent_queries(job.field, field.dimension);
-        let of_segment = (&*job.segment as &dyn SegmentReader, rows);
+        let recent = self.recent_queries(build.field, field.dimension);
+        let of_segment = (&*build.segment as &dyn SegmentReader, rows);
         CalibrationSample::new(
             name,
-            (job.field, field),
+            (build.field, field),
             of_segment,
             &KnownQueries { given, recent },
         )
     }
 
     /// Measures an index by the queries that came, and keeps these and what was measured.
-    pub(super) fn recalibrate(&self, job: &Job) -> Result<()> {
-        let Some((name, field)) = self.config.fields.iter().nth(job.field) else { return Ok(()) };
-        let segment = &job.segment;
-        let (Some(codes), Some(index)) = (segment.codes(job.field), segment.index(job.field))
+    pub(super) fn recalibrate(&self, build: &Build) -> Result<()> {
+        let Some((name, field)) = self.config.fields.iter().nth(build.field) else { return Ok(()) };
+        let segment = &build.segment;
+        let (Some(codes), Some(index)) = (segment.codes(build.field), segment.index(build.field))
         else {
             return Ok(());
         };
-        let rows = present(segment, job.field);
-        let sample = self.calibration_sample(job, (name, field), &rows)?;
+        let rows = present(segment, build.field);
+        let sample = self.calibration_sample(build, (name, field), &rows)?;
         let reader: Arc<dyn SegmentReader> = segment.clone();
         let measure = || -> Result<_> {
-            let subject = Subject::new(reader, &self.config, job.field, codes, &sample)?;
+            let subject = Subject::new(reader, &self.config, build.field, codes, &sample)?;
             let searched = index.searched();
-            Ok(subject.calibrate(codes, searched.as_ref().map(|(view, copies)| (view, *copies))))
+            let index = searched.as_ref().map(|(view, copies)| (view, *copies));
+            Ok(subject.calibrate(codes, index, &build.progress.cancelled))
         };
-        let calibration = self.pool.install(measure);
+        let calibration = self.scheduler.pool().install(measure);
         segment.check_pages()?;
         let calibration = calibration?;
-        if job.progress.cancelled.load(Ordering::Relaxed) {
+        if build.progress.cancelled.load(Ordering::Relaxed) {
             return Ok(());
         }
-        self.store_recent_queries(name, (job.field, field))?;
+        self.store_recent_queries(name, (build.field, field))?;
         let new = self.new_folder(&mut self.lock());
         let file = write_calibration(&*self.store.directory, &new.path, &calibration)?;
         let entry = CalibrationEntry { number: new.number, file };
@@ -115,9 +116,9 @@ impl Inner {
         }
         tracing::info!(
             collection = %self.name,
-            segment = job.number(),
+            segment = build.number(),
             field = name,
-            seconds = job.started.elapsed().as_secs_f64(),
+            seconds = build.started.elapsed().as_secs_f64(),
             "recalibrated by the queries that came"
         );
         Ok(())

@@ -55,9 +55,9 @@ impl Inner {
                 state.segments = segments;
                 state.epoch += 1;
                 state.stopped = None;
-                state.work.error = None;
+                state.work.failures.try_again();
                 self.publish(state);
-                self.changed.notify_all();
+                self.wake();
                 tracing::info!(collection = %self.name, "writing goes on");
                 true
             }
@@ -112,10 +112,11 @@ impl Inner {
         segments.manifest = manifest;
         catalog.replay_journal(self.id, after, |sequence, record| {
             let operation = Operation::decode(&self.config, sequence, record)?;
+            segments.active.journal_bytes += record.len() as u64;
             segments.apply(sequence, operation).map(drop)
         })?;
         catalog.check_promise(self.id, Promise { sequence: segments.sequence, version })?;
-        if segments.active.segment.size_bytes() >= self.options.seal_bytes {
+        if segments.active.is_full(self.options.seal_bytes) {
             segments.freeze();
         }
         Ok(segments)

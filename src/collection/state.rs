@@ -4,17 +4,23 @@
 //! applied, so that no query has to compare versions.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use lanner_storage::{Batch, Manifest};
 use roaring::RoaringBitmap;
 
-use super::optimizer::REWRITE_DELETED_SHARE;
 use super::record::Operation;
 use crate::error::{Error, Result};
+use crate::jobs::REWRITE_DELETED_SHARE;
 use crate::model::{PointBatch, PointId};
 use crate::segment::{
     BuildSource, MutableReader, MutableSegment, SealedSegment, SegmentReader, Snapshot, View,
 };
+
+/// A segment in memory that is large enough for an index is sealed early when queries have read so many
+/// bytes of it and so much time has passed.
+const DEAR_BYTES: u64 = 16 << 30;
+const DEAR_AFTER: Duration = Duration::from_secs(10);
 
 /// A sealed segment and its tombstones.
 #[derive(Debug, Clone)]
@@ -48,9 +54,27 @@ pub struct MemorySlot {
     pub deleted: Arc<RoaringBitmap>,
     /// Sequence number of the last operation applied while this was the newest segment.
     pub last_sequence: u64,
+    /// Bytes of the journal that are not needed any more once this is sealed.
+    pub journal_bytes: u64,
+    /// When its first operation was applied, and how many queries the collection had answered by then.
+    pub begun: Option<(Instant, u64)>,
 }
 
 impl MemorySlot {
+    /// Whether it is time to seal it.
+    pub fn is_full(&self, seal_bytes: u64) -> bool {
+        self.segment.size_bytes().max(self.journal_bytes) >= seal_bytes
+    }
+
+    /// Whether queries have scanned it so often that it is time to seal it early, `answered` being all
+    /// queries of the collection.
+    pub fn is_dear(&self, index_rows: u32, answered: u64, now: Instant) -> bool {
+        let Some((begun, before)) = self.begun else { return false };
+        let live = u64::from(self.segment.rows()) - self.deleted.len();
+        let scanned = answered.saturating_sub(before).saturating_mul(self.segment.size_bytes());
+        live >= u64::from(index_rows) && scanned >= DEAR_BYTES && now - begun >= DEAR_AFTER
+    }
+
     fn view(&self) -> View {
         View { reader: Arc::new(self.reader()), deleted: self.deleted.clone() }
     }
@@ -143,6 +167,12 @@ impl Segments {
         }
     }
 
+    /// Bytes in memory: of what takes new points, and of what waits to be sealed.
+    pub fn unsealed_bytes(&self) -> (u64, u64) {
+        let of = |slot: &MemorySlot| slot.segment.size_bytes();
+        (of(&self.active), self.frozen.iter().map(of).sum())
+    }
+
     /// Whether a sealed segment has so many deleted rows that it is worth rewriting.
     pub fn is_worn(&self) -> bool {
         self.sealed.iter().any(|slot| slot.deleted_share() >= REWRITE_DELETED_SHARE)
@@ -199,4 +229,34 @@ pub fn translate(sources: &[BuildSource], now: &[Arc<RoaringBitmap>]) -> Roaring
         base += source.live_rows() as u32;
     }
     translated
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{CollectionConfig, Metric, Point, PointBatchBuilder, VectorField};
+
+    #[test]
+    fn when_a_segment_in_memory_is_sealed() {
+        let config = CollectionConfig::new().with_field("v", VectorField::single(4, Metric::Dot));
+        let mut builder = PointBatchBuilder::new(&config);
+        for id in 0..100_u64 {
+            builder.push(Point::new(id).with_vector("v", vec![1.0; 4])).unwrap();
+        }
+        let mut slot = MemorySlot::default();
+        slot.segment.append(builder.finish());
+        let bytes = slot.segment.size_bytes();
+        assert!(slot.is_full(bytes) && !slot.is_full(bytes + 1));
+        slot.journal_bytes = bytes + 1;
+        assert!(slot.is_full(bytes + 1), "a journal of deletions");
+        let begun = Instant::now();
+        let (later, often) = (begun + DEAR_AFTER, DEAR_BYTES / bytes + 1);
+        assert!(!slot.is_dear(100, often, later), "no query was counted");
+        slot.begun = Some((begun, 5));
+        assert!(slot.is_dear(100, often + 5, later));
+        assert!(!slot.is_dear(100, often, later), "too few queries since");
+        assert!(!slot.is_dear(100, often + 5, begun), "just begun");
+        Arc::make_mut(&mut slot.deleted).insert(3);
+        assert!(!slot.is_dear(100, often + 5, later), "too few rows for an index");
+    }
 }

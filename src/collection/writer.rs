@@ -6,14 +6,16 @@
 
 use std::sync::mpsc;
 use std::sync::{MutexGuard, PoisonError};
+use std::time::Instant;
 
 use lanner_storage::{Batch, Sync};
 
 use super::Inner;
-use super::optimizer::Work;
 use super::record::Operation;
 use super::state::Segments;
+use super::work::Work;
 use crate::error::{Error, Result};
+use crate::jobs::Lane;
 
 /// When a write is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -98,6 +100,10 @@ impl Inner {
     ) -> Result<WriteReceipt> {
         if matches!(operation, Operation::Upsert(_)) {
             self.check_room()?;
+            if !self.unsealed.wait_for_room() {
+                let reason = "the points of all collections in memory are being sealed too slowly";
+                return Err(Error::SealFailed { reason: reason.into() });
+            }
         }
         let record = operation.encode()?;
         let (reply, answer) = mpsc::channel();
@@ -125,11 +131,14 @@ impl Inner {
 
     fn commit_group(&self, mut state: MutexGuard<'_, State>, mut group: Vec<Pending>) {
         let first = state.segments.sequence + 1;
+        let bytes: u64 = group.iter().map(|pending| pending.record.len() as u64).sum();
         if let Err(error) = self.commit(first, &mut group) {
             let stop = Stop::Failed(error.to_string());
             state.stopped = Some(stop.clone());
+            self.settle(&mut state);
             return self.refuse(group, &stop);
         }
+        state.segments.active.journal_bytes += bytes;
         let mut answers = Vec::with_capacity(group.len());
         for (sequence, pending) in (first..).zip(group) {
             let applied = state.segments.apply(sequence, pending.operation);
@@ -140,18 +149,21 @@ impl Inner {
             let receipt = applied.map(|affected| WriteReceipt { sequence, affected, durability });
             answers.push((pending.reply, receipt));
         }
-        if state.segments.active.segment.size_bytes() >= self.options.seal_bytes {
+        if state.segments.active.is_full(self.options.seal_bytes) || self.is_dear(&mut state) {
             state.segments.freeze();
-            self.changed.notify_all();
+            self.wake();
         } else if state.segments.is_worn() {
             // Some segment has become worth rewriting.
-            self.changed.notify_all();
+            self.scheduler.ask(self.id, &[Lane::Merge]);
         }
         self.publish(&state);
         // Only now: whoever has an answer finds its write in the next query.
         for (reply, answer) in answers {
             let _ = reply.send(answer);
         }
+        let unsealed = state.segments.unsealed_bytes();
+        drop(state);
+        self.make_room(unsealed);
     }
 
     fn commit(&self, first: u64, group: &mut [Pending]) -> Result<()> {
@@ -164,6 +176,29 @@ impl Inner {
             }
         }
         Ok(self.store.catalog.commit(batch, sync)?)
+    }
+
+    /// Whether queries have scanned the active segment so often that it is time to seal it.
+    fn is_dear(&self, state: &mut State) -> bool {
+        let (answered, now) = (self.queries.answered(), Instant::now());
+        let active = &mut state.segments.active;
+        active.last_sequence > 0 && {
+            active.begun.get_or_insert((now, answered));
+            active.is_dear(self.options.index_rows, answered, now)
+        }
+    }
+
+    /// Seals the active segment if queries have scanned it too often. Does not wait for writers: there
+    /// will be another query.
+    pub(super) fn seal_early(&self) {
+        let Ok(mut state) = self.state.try_lock() else { return };
+        let room = state.segments.frozen.len() < self.options.frozen_segments;
+        if state.stopped.is_none() && room && self.is_dear(&mut state) {
+            state.segments.freeze();
+            self.publish(&state);
+            drop(state);
+            self.wake();
+        }
     }
 
     /// Waits while too many segments wait to be sealed; the second part says why writing cannot
@@ -183,11 +218,27 @@ impl Inner {
             if state.segments.frozen.len() < self.options.frozen_segments {
                 return (state, None);
             }
-            if let Some(reason) = state.work.error.take() {
-                self.changed.notify_all();
+            if let Some(reason) = state.work.failures.succeed(&Lane::Seal) {
+                self.wake();
                 return (state, Some(Stop::NoRoom(reason)));
             }
             state = self.wait(state);
+        }
+    }
+
+    /// Notes what is in memory, and has the collection sealed that holds most if all hold too much.
+    pub(super) fn make_room(&self, (active, frozen): (u64, u64)) {
+        let largest = self.unsealed.note(self.id, active, frozen);
+        // Without any lock: it may be another collection, whose writer looks at this one.
+        let Some(largest) = largest.and_then(|largest| largest.upgrade()) else { return };
+        let mut state = largest.lock();
+        if state.stopped.is_none() {
+            state.segments.freeze();
+            largest.publish(&state);
+            let (active, frozen) = state.segments.unsealed_bytes();
+            drop(state);
+            largest.unsealed.note(largest.id, active, frozen);
+            largest.wake();
         }
     }
 

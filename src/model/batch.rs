@@ -121,14 +121,21 @@ impl PointBatch {
         self.ids.is_empty()
     }
 
-    /// Memory held by the vectors and payloads, in bytes.
+    /// Memory held, in bytes.
     pub fn size_bytes(&self) -> usize {
+        let lists = |field: &FieldColumn| field.offsets.as_ref().map_or(0, |list| 8 * list.len());
+        let offsets: usize = self.fields.iter().map(lists).sum();
+        let texts: usize = self.ids.iter().map(PointId::text_bytes).sum();
         let vectors: usize =
             self.fields.iter().map(|column| column.elements.as_ref().as_bytes().len()).sum();
         let payloads: usize =
             self.payloads.iter().flatten().map(|payload| payload.as_str().len()).sum();
         let paths: usize = self.paths.iter().map(PayloadColumn::size_bytes).sum();
-        vectors + payloads + paths + self.ids.len() * size_of::<PointId>()
+        let rows = self.ids.len() * size_of::<PointId>()
+            + self.payloads.len() * size_of::<Option<Payload>>();
+        let columns = self.fields.len() * size_of::<FieldColumn>()
+            + self.paths.len() * size_of::<PayloadColumn>();
+        vectors + offsets + payloads + paths + rows + texts + columns + size_of::<Self>()
     }
 }
 

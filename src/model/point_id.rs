@@ -19,6 +19,14 @@ pub enum PointId {
 }
 
 impl PointId {
+    /// Memory held beside the value itself, in bytes.
+    pub(crate) fn text_bytes(&self) -> usize {
+        match self {
+            Self::Number(_) => 0,
+            Self::Text(text) => text.len(),
+        }
+    }
+
     /// A borrowed view.
     pub fn as_ref(&self) -> PointIdRef<'_> {
         match self {

@@ -30,4 +30,5 @@ pub use secondary::SecondaryQuery;
 pub(crate) use spread::centred;
 pub use training::{
     CodecReport, Rung, TrainedCodec, Training, TrainingSample, is_held_out, sample_rows, train,
+    train_unless,
 };

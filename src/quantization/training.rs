@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 
@@ -170,6 +171,18 @@ pub enum Training {
 /// # Errors
 /// If an eigenvalue iteration does not converge.
 pub fn train(field: &VectorField, sample: TrainingSample<'_>) -> Result<Training, LeanVecError> {
+    train_unless(&AtomicBool::new(false), field, sample)
+}
+
+/// As [`train`], until it is cancelled.
+///
+/// # Errors
+/// As [`train`], and [`LeanVecError::Cancelled`], which may take as long as one step of the ladder.
+pub fn train_unless(
+    cancelled: &AtomicBool,
+    field: &VectorField,
+    sample: TrainingSample<'_>,
+) -> Result<Training, LeanVecError> {
     if field.compression.primary == Primary::None {
         return Ok(Training::NoCodes { ladder: Vec::new() });
     }
@@ -179,7 +192,7 @@ pub fn train(field: &VectorField, sample: TrainingSample<'_>) -> Result<Training
         Primary::Codes(settings) => {
             Ok(Training::Codec(trainer.explicit(settings)?.finish(&material)))
         }
-        _ => match trainer.climb()? {
+        _ => match trainer.climb(cancelled)? {
             Climb::Reached(trained) => Ok(Training::Codec(trained.finish(&material))),
             Climb::NothingHolds(ladder) => Ok(Training::NoCodes { ladder }),
         },
@@ -346,10 +359,13 @@ impl<'m> Trainer<'m> {
 
     /// The codec of the fewest bytes that holds the floor; the most precise if none does, unless
     /// that is of no use either.
-    fn climb(&self) -> Result<Climb, LeanVecError> {
+    fn climb(&self, cancelled: &AtomicBool) -> Result<Climb, LeanVecError> {
         let mut ladder: Vec<Rung> = Vec::new();
         let mut last = None;
         for settings in self.steps() {
+            if cancelled.load(Ordering::Relaxed) {
+                return Err(LeanVecError::Cancelled);
+            }
             let (settings, codec, rung) = self.best(settings)?;
             let holds = rung.holds_floor();
             ladder.push(rung);

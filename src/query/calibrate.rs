@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
@@ -181,11 +182,12 @@ impl<'a> Subject<'a> {
     }
 
     /// Measures an index of the segment, or scans of its codes without one. Runs on the rayon pool
-    /// it is called in.
+    /// it is called in. What comes of it when it is cancelled is of no use.
     pub fn calibrate(
         &self,
         codes: &FieldCodes,
         index: Option<(&IndexView<'_>, Copies<'_>)>,
+        cancelled: &AtomicBool,
     ) -> Calibration {
         let first_of = |row| index.map_or(row, |(_, copies)| copies.first_of(row));
         let probe = |query: usize| Probe {
@@ -198,6 +200,9 @@ impl<'a> Subject<'a> {
         let mut measured = Points::default();
         for window in WINDOWS.into_iter() {
             let Some((view, copies)) = index else { break };
+            if cancelled.load(Ordering::Relaxed) {
+                break;
+            }
             let new = self.measure(codes, view, copies, window, &mut probes);
             let best = |k: usize| {
                 let of = new.usual.iter().filter(move |point| point.k == k);

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use lanner_storage::{
     Directory, FileEntry, SectionFile, SectionWriter, SegmentEntry, write_folder,
@@ -16,6 +16,7 @@ use super::codes::write_codes;
 use super::payload_index::write_payload_index;
 use super::{SegmentReader, sections};
 use crate::error::{Error, Result};
+use crate::index::BuildProgress;
 use crate::model::{CollectionConfig, Memory, PointId, VectorField, VectorKind};
 use crate::quantization::TrainedCodec;
 
@@ -75,8 +76,8 @@ pub struct BuildPlan<'a> {
     pub codecs: &'a [Option<Arc<TrainedCodec>>],
     /// Encoding runs here.
     pub pool: &'a rayon::ThreadPool,
-    /// Looked at now and then: whether to stop.
-    pub cancelled: &'a AtomicBool,
+    /// Counts rows of fields and of codes as they are written, and says whether to stop.
+    pub progress: &'a BuildProgress,
 }
 
 impl BuildPlan<'_> {
@@ -94,9 +95,14 @@ impl BuildPlan<'_> {
         Ok(writer)
     }
 
-    /// The error that ends a build that was cancelled.
-    pub(super) fn check_cancelled(&self) -> Result<()> {
-        if self.cancelled.load(Ordering::Relaxed) { Err(Error::Closing) } else { Ok(()) }
+    /// Counts rows that are about to be written.
+    ///
+    /// # Errors
+    /// [`Error::Closing`] if the build was cancelled.
+    pub(super) fn advance(&self, rows: u64) -> Result<()> {
+        // Relaxed: the numbers order nothing else.
+        self.progress.done.fetch_add(rows, Ordering::Relaxed);
+        if self.progress.cancelled.load(Ordering::Relaxed) { Err(Error::Closing) } else { Ok(()) }
     }
 }
 
@@ -236,7 +242,7 @@ fn write_field(
     writer.begin_section(sections::VECTORS)?;
     for source in sources {
         for range in source.live_ranges() {
-            plan.check_cancelled()?;
+            plan.advance(u64::from(range.end - range.start))?;
             let mut result = Ok(());
             source.reader.read_ahead(index, range.clone());
             source.reader.visit_vectors(index, range, &mut |_, view, rows| {

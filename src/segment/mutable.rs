@@ -13,9 +13,14 @@ use roaring::RoaringBitmap;
 use super::row_filter::Node;
 use super::{RowFilter, SegmentReader};
 use crate::error::Result;
-use crate::model::{ColumnTest, Condition, Payload, PointBatch, PointId, Scalar, VectorsView};
+use crate::model::{
+    ColumnTest, Condition, FieldColumn, Payload, PointBatch, PointId, Scalar, VectorsView,
+};
 
 const NO_ROW: u32 = u32::MAX;
+/// Bytes of an id in the map of the newest rows, beside its text: nodes of the tree are about two
+/// thirds full.
+const ENTRY_BYTES: usize = (size_of::<PointId>() + size_of::<u32>()) * 3 / 2;
 
 /// Append-only rows in memory.
 #[derive(Debug, Default)]
@@ -31,10 +36,13 @@ struct Appended {
     points: PointBatch,
     /// For each row the row that held the same id before, or [`NO_ROW`].
     previous: Vec<u32>,
+    /// Bytes of the vectors of each field, up to the end of this batch: readers ask often, and there may
+    /// be as many batches as rows.
+    vector_bytes: Box<[u64]>,
 }
 
 impl MutableSegment {
-    /// Memory held by vectors and payloads, in bytes.
+    /// Memory held, in bytes.
     pub fn size_bytes(&self) -> u64 {
         self.size_bytes.load(Ordering::Relaxed)
     }
@@ -57,9 +65,17 @@ impl MutableSegment {
             .zip(&points.ids)
             .map(|(row, id)| newest.insert(id.clone(), row).unwrap_or(NO_ROW))
             .collect();
-        self.size_bytes.fetch_add(points.size_bytes() as u64, Ordering::Relaxed);
+        let texts: usize = points.ids.iter().map(PointId::text_bytes).sum();
+        let per_row = points.len() * (ENTRY_BYTES + size_of::<u32>());
+        let bytes = points.size_bytes() + texts + per_row + size_of::<Appended>();
+        self.size_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        let before = self.batches.count().checked_sub(1).and_then(|last| self.batches.get(last));
+        let before = |field: usize| before.map_or(0, |before| before.vector_bytes[field]);
+        let fields = points.fields.iter().enumerate();
+        let bytes_of = |column: &FieldColumn| column.view().elements.as_bytes().len() as u64;
+        let vector_bytes = fields.map(|(field, column)| before(field) + bytes_of(column)).collect();
         // Under the lock: whoever finds a row in `newest` also finds its batch.
-        self.batches.push(Appended { first_row, points, previous });
+        self.batches.push(Appended { first_row, points, previous, vector_bytes });
         rows
     }
 
@@ -232,11 +248,8 @@ impl SegmentReader for MutableReader {
     }
 
     fn vector_bytes(&self, field: usize) -> u64 {
-        let mut bytes = 0;
-        self.visit_vectors(field, 0..self.rows, &mut |_, view, _| {
-            bytes += view.elements.as_bytes().len() as u64;
-        });
-        bytes
+        let last = self.rows.checked_sub(1).and_then(|last| self.segment.batch_of(last));
+        last.map_or(0, |last| last.vector_bytes[field])
     }
 }
 

@@ -14,7 +14,7 @@ use super::proto::{
     OptimizeCollectionRequest, OptimizeCollectionResponse, TrainCollectionRequest,
     TrainCollectionResponse, VerifyCollectionRequest, VerifyCollectionResponse,
 };
-use super::{blocking, on_collection};
+use super::{blocking, jobs, on_collection};
 use crate::{Collection, Database, TrainingQueries, VectorField};
 
 /// The service on a database.
@@ -29,6 +29,7 @@ impl CollectionService for Collections {
         let caller = Caller::of(&request)?;
         let (database, request) = (self.0.clone(), request.into_inner());
         caller.access().check_collection(&request.name)?;
+        let _turn = caller.turn().await?;
         blocking(move || {
             let config = to_model::config(request.config)?;
             let queries = to_model::training_queries(request.training_queries)?;
@@ -72,6 +73,7 @@ impl CollectionService for Collections {
         let caller = Caller::of(&request)?;
         let (database, name) = (self.0.clone(), request.into_inner().name);
         caller.access().check_collection(&name)?;
+        let _turn = caller.turn().await?;
         blocking(move || database.delete_collection(&name)).await?;
         Ok(Response::new(DeleteCollectionResponse {}))
     }
@@ -92,8 +94,9 @@ impl CollectionService for Collections {
     ) -> Result<Response<OptimizeCollectionResponse>, Status> {
         let caller = Caller::of(&request)?;
         let name = request.into_inner().name;
-        on_collection(&self.0, &caller, name, |collection| collection.optimize()).await?;
-        Ok(Response::new(OptimizeCollectionResponse {}))
+        let begun = on_collection(&self.0, &caller, name, |collection| collection.start_optimize());
+        let job = Some(jobs::from_info(begun.await?.info()));
+        Ok(Response::new(OptimizeCollectionResponse { job }))
     }
 
     async fn train_collection(
@@ -103,18 +106,18 @@ impl CollectionService for Collections {
         let caller = Caller::of(&request)?;
         let TrainCollectionRequest { name, field, queries } = request.into_inner();
         let work = caller.work().clone();
-        on_collection(&self.0, &caller, name, move |collection| {
-            let Some(queries) = queries else { return collection.train_on_recent(&field) };
-            let queries = to_model::training_queries([(field.clone(), queries)])?;
-            for queries in queries.into_values() {
-                let _held = work
-                    .reserve("training queries", training_bytes(&collection, &field, &queries))?;
-                collection.train(&field, queries)?;
-            }
-            Ok(())
-        })
-        .await?;
-        Ok(Response::new(TrainCollectionResponse {}))
+        let begun = on_collection(&self.0, &caller, name, move |collection| {
+            let queries = queries.map(|queries| [(field.clone(), queries)]).into_iter().flatten();
+            let mut queries = to_model::training_queries(queries)?;
+            let Some(queries) = queries.remove(&field) else {
+                return collection.start_train_on_recent(&field);
+            };
+            let bytes = training_bytes(&collection, &field, &queries);
+            let _held = work.reserve("training queries", bytes)?;
+            collection.start_train(&field, queries)
+        });
+        let job = Some(jobs::from_info(begun.await?.info()));
+        Ok(Response::new(TrainCollectionResponse { job }))
     }
 
     async fn verify_collection(

@@ -84,6 +84,7 @@ pub fn text(database: &Database, rules: &Rules) -> String {
     let mut text = String::new();
     write_collections(database, &mut text);
     rules.traffic.write(&mut text);
+    write_jobs(database, &mut text);
     write_server(rules, &mut text);
     text
 }
@@ -102,6 +103,13 @@ fn write_collections(database: &Database, text: &mut String) {
             }
         }
     }
+}
+
+fn write_jobs(database: &Database, text: &mut String) {
+    let name = "lanner_jobs_running";
+    write_head(text, name, "gauge", "Jobs that have not ended.");
+    let running = database.jobs().iter().filter(|job| !job.has_ended()).count();
+    let _ = writeln!(text, "{name} {running}");
 }
 
 fn write_server(rules: &Rules, text: &mut String) {

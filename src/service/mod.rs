@@ -2,7 +2,7 @@
 //!
 //! Every request comes by the `door`, which checks who and what it is, and `codec` reads it.
 //! `convert` turns messages into the engine's types and back, `status` turns its errors into gRPC
-//! codes, and `collections`, `points` and `query` are one service each. The engine is synchronous
+//! codes, and `collections`, `jobs`, `points` and `query` are one service each. The engine is synchronous
 //! and its work is heavy, so every call runs off tokio's worker threads.
 
 mod codec;
@@ -14,6 +14,7 @@ mod encoding;
 mod filter;
 mod fusion;
 pub(crate) mod index;
+pub(crate) mod jobs;
 pub(crate) mod memory;
 mod metrics;
 mod plain;
@@ -74,6 +75,6 @@ async fn on_collection<T: Send + 'static>(
     work: impl FnOnce(Collection) -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Status> {
     caller.access().check_collection(&name)?;
-    let database = database.clone();
+    let (database, _turn) = (database.clone(), caller.turn().await?);
     blocking(move || work(database.collection(&name)?)).await
 }

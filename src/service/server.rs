@@ -12,10 +12,12 @@ use tower::util::MapResponseLayer;
 
 use super::collections::Collections;
 use super::door::{DoorLayer, KeyRing, Rules, ServerLimits, Tls, incoming, reload};
+use super::jobs::JobsOf;
 use super::plain::{self, State};
 use super::points::Points;
 use super::proto::FILE_DESCRIPTOR_SET;
 use super::proto::collection_service_server::CollectionServiceServer;
+use super::proto::job_service_server::JobServiceServer;
 use super::proto::point_service_server::PointServiceServer;
 use super::proto::query_service_server::QueryServiceServer;
 use super::query::Queries;
@@ -84,6 +86,7 @@ pub async fn serve(
     let (stop, stopping) = watch::channel(false);
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<CollectionServiceServer<Collections>>().await;
+    health.set_serving::<JobServiceServer<JobsOf>>().await;
     health.set_serving::<PointServiceServer<Points>>().await;
     health.set_serving::<QueryServiceServer<Queries>>().await;
 
@@ -91,6 +94,7 @@ pub async fn serve(
     let limit = config.max_message_bytes;
     let page_bytes = rules.limits.page_bytes;
     let points = Points { database: database.clone(), stopping: stopping.clone(), page_bytes };
+    let jobs = JobsOf { database: database.clone(), stopping: stopping.clone() };
     let queries = Queries { database: database.clone(), slow: config.slow_query };
     let reflection = || {
         tonic_reflection::server::Builder::configure()
@@ -104,6 +108,7 @@ pub async fn serve(
             CollectionServiceServer::new(Collections(database.clone()))
                 .max_decoding_message_size(limit),
         )
+        .add_service(JobServiceServer::new(jobs))
         .add_service(PointServiceServer::new(points).max_decoding_message_size(limit))
         .add_service(QueryServiceServer::new(queries).max_decoding_message_size(limit));
     let state = State { database, rules: rules.clone(), stopping: stopping.clone() };

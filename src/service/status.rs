@@ -34,7 +34,14 @@ pub fn from_error(error: &Error) -> Status {
     }
 }
 
-fn code(kind: ErrorKind) -> Code {
+/// What may work when it is tried again.
+pub fn busy(message: String) -> Status {
+    let details = ErrorDetails::with_retry_info(Some(RETRY_AFTER));
+    Status::with_error_details(Code::ResourceExhausted, message, details)
+}
+
+/// The code of a kind of error.
+pub fn code(kind: ErrorKind) -> Code {
     match kind {
         ErrorKind::InvalidArgument => Code::InvalidArgument,
         ErrorKind::NotFound => Code::NotFound,
@@ -43,6 +50,7 @@ fn code(kind: ErrorKind) -> Code {
         ErrorKind::ResourceExhausted => Code::ResourceExhausted,
         ErrorKind::Unavailable => Code::Unavailable,
         ErrorKind::DeadlineExceeded => Code::DeadlineExceeded,
+        ErrorKind::Cancelled => Code::Cancelled,
         ErrorKind::Unsupported => Code::Unimplemented,
         ErrorKind::Corrupted => Code::DataLoss,
         ErrorKind::Internal => Code::Internal,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use lanner::service::proto::collection_service_client::CollectionServiceClient;
+use lanner::service::proto::job_service_client::JobServiceClient;
 use lanner::service::proto::point_service_client::PointServiceClient;
 use lanner::service::proto::query_service_client::QueryServiceClient;
 use lanner::service::{ServerConfig, from_model, proto, serve};
@@ -53,6 +54,22 @@ impl Server {
 
     pub fn collections(&self) -> CollectionServiceClient<Channel> {
         CollectionServiceClient::new(self.channel.clone())
+    }
+
+    pub fn jobs(&self) -> JobServiceClient<Channel> {
+        JobServiceClient::new(self.channel.clone())
+    }
+
+    /// Waits until a job is done.
+    pub async fn ended(&self, job: Option<proto::Job>) {
+        let id = job.unwrap().id;
+        let watch = self.jobs().watch_job(proto::WatchJobRequest { id }).await;
+        let (mut answers, mut last) = (watch.unwrap().into_inner(), None);
+        while let Some(answer) = answers.message().await.unwrap() {
+            last = answer.job;
+        }
+        let last = last.unwrap();
+        assert_eq!(last.state(), proto::JobState::Done, "{last:?}");
     }
 
     pub fn points(&self) -> PointServiceClient<Channel> {

@@ -46,6 +46,9 @@ pub enum LeanVecError {
         /// Rows of the matrix.
         dimension: usize,
     },
+    /// Nobody wants them any more.
+    #[error("the training was cancelled")]
+    Cancelled,
     /// The maps have more dimensions than the subspace they are learned in.
     #[error("expected at most {rank} dimensions, got {reduced}")]
     BeyondSubspace {

@@ -150,12 +150,12 @@ pub fn write_codes(
     let mut kept = drops.then(|| KeptMeter::new((index, field), sources));
     for source in sources {
         for range in source.live_ranges().flat_map(|range| blocks(range, encoder.is_some())) {
+            plan.advance(u64::from(range.end - range.start))?;
             let mut block = CodedBlock::default();
             source.reader.read_ahead(index, range.clone());
             source.reader.visit_vectors(index, range, &mut |_, view, range| {
                 range.for_each(|row| block.push(view.row(row)));
             });
-            plan.check_cancelled()?;
             plan.pool.install(|| -> Result<()> {
                 let coded = block.coded(encoder.as_ref())?;
                 second.encode(&trained.codec, &block, &coded, &mut primary, &mut secondary);

@@ -39,7 +39,7 @@ fn write(folder: &std::path::Path) -> SectionFile {
         config: &config,
         codecs: &[],
         pool: &rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap(),
-        cancelled: &std::sync::atomic::AtomicBool::new(false),
+        progress: &crate::index::BuildProgress::default(),
     };
     std::fs::create_dir(folder.join("s")).unwrap();
     let source = BuildSource { reader, deleted: std::sync::Arc::default() };

@@ -23,7 +23,7 @@ pub(in crate::segment) fn write_payload_index(
         .map_err(|error| Error::Internal(format!("cannot encode payload paths: {error}")))?;
     writer.write_section(sections::PATHS, &paths)?;
     for (index, payload_type) in plan.config.payload.values().enumerate() {
-        plan.check_cancelled()?;
+        plan.advance(0)?;
         let column = Collected::from_sources(index, *payload_type, sources)?;
         PathWriter { writer: &mut writer, index }.write(column)?;
     }

@@ -3,14 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tonic::{Request, Status};
 
 use super::access::Access;
+use super::turns::{Class, Turns};
 use crate::model::MemoryBudget;
-
-/// Messages that are being written at a time, in KiB.
-pub(super) const WRITING_KIB: usize = 64 << 10;
 
 /// The caller of a request; handlers find it with [`Caller::of`]. What it has spent returns when
 /// the answer is gone.
@@ -24,8 +22,8 @@ struct Inner {
     received: Arc<MemoryBudget>,
     /// Bytes of candidates and answers.
     work: Arc<MemoryBudget>,
-    /// Room for messages that are being written, in KiB.
-    writes: Arc<Semaphore>,
+    turns: Arc<Turns>,
+    class: Class,
     /// Messages of a stream that were handled.
     handled: AtomicU64,
     _place: Option<OwnedSemaphorePermit>,
@@ -36,11 +34,11 @@ impl Caller {
         access: Access,
         received: Arc<MemoryBudget>,
         work: Arc<MemoryBudget>,
-        writes: Arc<Semaphore>,
+        (turns, class): (Arc<Turns>, Class),
         place: OwnedSemaphorePermit,
     ) -> Self {
         let (handled, place) = (AtomicU64::new(0), Some(place));
-        Self(Arc::new(Inner { access, received, work, writes, handled, _place: place }))
+        Self(Arc::new(Inner { access, received, work, turns, class, handled, _place: place }))
     }
 
     /// A caller without bounds, for tests of handlers.
@@ -48,8 +46,8 @@ impl Caller {
     pub fn unbounded() -> Self {
         let (received, work) = (MemoryBudget::unlimited(), MemoryBudget::unlimited());
         let (access, handled) = (Access::FULL, AtomicU64::new(0));
-        let writes = Arc::new(Semaphore::new(WRITING_KIB));
-        Self(Arc::new(Inner { access, received, work, writes, handled, _place: None }))
+        let (turns, class) = (Arc::default(), Class::Read);
+        Self(Arc::new(Inner { access, received, work, turns, class, handled, _place: None }))
     }
 
     /// The caller of a request.
@@ -79,12 +77,15 @@ impl Caller {
     /// Waits until what was received can be written: points are in memory several times until they
     /// are, so that few large messages are written at a time. Small ones do not wait.
     pub async fn turn_to_write(&self) -> Option<OwnedSemaphorePermit> {
-        let kib = (self.0.received.used() >> 10).min(WRITING_KIB as u64) as u32;
-        if kib == 0 {
-            return None;
-        }
-        // An error means that there are no turns any more, which is never.
-        self.0.writes.clone().acquire_many_owned(kib).await.ok()
+        self.0.turns.write(self.0.received.used()).await
+    }
+
+    /// Waits for a thread among those for requests of its kind.
+    ///
+    /// # Errors
+    /// `RESOURCE_EXHAUSTED` if too many wait already.
+    pub async fn turn(&self) -> Result<Option<OwnedSemaphorePermit>, Status> {
+        self.0.turns.take(self.0.class).await
     }
 
     /// Messages of a stream that were handled.

@@ -1,6 +1,7 @@
 //! What can be called, and what a key needs for it.
 
 use super::access::Role;
+use super::turns::Class;
 
 /// A path of the server.
 #[derive(Debug, PartialEq, Eq)]
@@ -9,36 +10,46 @@ pub struct Method {
     pub path: &'static str,
     /// What a key has to allow.
     pub needs: Role,
+    /// What it waits for.
+    pub class: Class,
     /// Whether it is plain HTTP: all else is gRPC.
     pub plain: bool,
 }
 
 const fn read(path: &'static str) -> Method {
-    Method { path, needs: Role::ReadOnly, plain: false }
+    Method { path, needs: Role::ReadOnly, class: Class::Read, plain: false }
 }
 
 const fn write(path: &'static str) -> Method {
-    Method { path, needs: Role::ReadWrite, plain: false }
+    Method { path, needs: Role::ReadWrite, class: Class::Write, plain: false }
+}
+
+const fn administer(path: &'static str) -> Method {
+    Method { path, needs: Role::ReadWrite, class: Class::Administer, plain: false }
 }
 
 const fn plain(path: &'static str) -> Method {
-    Method { path, needs: Role::ReadOnly, plain: true }
+    Method { path, needs: Role::ReadOnly, class: Class::Read, plain: true }
 }
 
 /// All that is not in [`METHODS`]: there is nothing there, and a reader need not know.
 pub const OTHER: Method = write("other");
 
 /// Every method, and after them [`OTHER`].
-pub static METHODS: [Method; 24] = [
-    write("/lanner.v1.CollectionService/CreateCollection"),
-    write("/lanner.v1.CollectionService/DeleteCollection"),
-    write("/lanner.v1.CollectionService/FlushCollection"),
-    write("/lanner.v1.CollectionService/OptimizeCollection"),
-    write("/lanner.v1.CollectionService/TrainCollection"),
+pub static METHODS: [Method; 28] = [
+    administer("/lanner.v1.CollectionService/CreateCollection"),
+    administer("/lanner.v1.CollectionService/DeleteCollection"),
+    administer("/lanner.v1.CollectionService/FlushCollection"),
+    administer("/lanner.v1.CollectionService/OptimizeCollection"),
+    administer("/lanner.v1.CollectionService/TrainCollection"),
     // Reads every byte and drops damaged indexes.
-    write("/lanner.v1.CollectionService/VerifyCollection"),
+    administer("/lanner.v1.CollectionService/VerifyCollection"),
     read("/lanner.v1.CollectionService/GetCollection"),
     read("/lanner.v1.CollectionService/ListCollections"),
+    administer("/lanner.v1.JobService/CancelJob"),
+    read("/lanner.v1.JobService/GetJob"),
+    read("/lanner.v1.JobService/ListJobs"),
+    read("/lanner.v1.JobService/WatchJob"),
     write("/lanner.v1.PointService/UpsertPoints"),
     write("/lanner.v1.PointService/StreamUpsertPoints"),
     write("/lanner.v1.PointService/DeletePoints"),

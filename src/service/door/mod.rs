@@ -17,6 +17,7 @@ mod refusal;
 mod reload;
 mod shape;
 mod tls;
+mod turns;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -43,6 +44,7 @@ use self::body::{Answer, Received};
 use self::connection::Connection;
 use self::method::Method;
 use self::refusal::Refusal;
+use self::turns::Turns;
 use super::codec;
 use super::traffic::Traffic;
 use crate::model::MemoryBudget;
@@ -58,7 +60,7 @@ pub struct Rules {
     /// Bytes of candidates and answers.
     pub work: Arc<MemoryBudget>,
     places: Arc<Semaphore>,
-    writes: Arc<Semaphore>,
+    turns: Arc<Turns>,
     pub traffic: Traffic,
 }
 
@@ -71,7 +73,7 @@ impl Rules {
             received: MemoryBudget::new("all requests together", limits.received_bytes),
             work: MemoryBudget::new("all requests together", limits.work_bytes),
             places: Arc::new(Semaphore::new(limits.requests)),
-            writes: Arc::new(Semaphore::new(caller::WRITING_KIB)),
+            turns: Arc::default(),
             limits: Arc::new(limits),
             traffic: Traffic::default(),
         }
@@ -110,7 +112,7 @@ impl Rules {
         };
         let received = connection.received.part("one request", self.limits.connection_bytes);
         let work = self.work.part("one request", self.limits.request_bytes);
-        Ok(Caller::new(access, received, work, self.writes.clone(), place))
+        Ok(Caller::new(access, received, work, (self.turns.clone(), method.class), place))
     }
 
     async fn pass<S>(&self, inner: &mut S, mut request: Request<Body>) -> Response<Body>

@@ -1,0 +1,464 @@
+//! The background work of a collection: what its lanes do next, what failed, and the jobs that
+//! somebody waits for.
+//!
+//! A job is a ticket. It ends when everything that was written before it is sealed, a merge of all
+//! segments that began after it is through, and the indexes are there; or when any of that fails.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, MutexGuard, Weak};
+use std::time::{Duration, Instant};
+
+use super::Inner;
+use super::codecs::{MIN_ROWS, Retrain};
+use super::index_work::IndexWork;
+use super::optimizer::number;
+use super::state::SealedSlot;
+use super::writer::{State, Stop};
+use crate::error::{Error, Result};
+use crate::index::BuildProgress;
+use crate::jobs::{
+    Backoff, Job, JobKind, Lane, MergePolicy, Next, Progress, SegmentSize, Work as LaneWork, Worker,
+};
+use crate::segment::SegmentReader;
+
+/// Pauses after a seal or a merge that failed, from the first to the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
+
+/// What the background was asked for, and how it went.
+#[derive(Debug)]
+pub(super) struct Work {
+    /// Seals and merges that failed.
+    pub failures: Backoff<Lane>,
+    /// Jobs that have not ended.
+    wanted: Vec<Wanted>,
+    /// Tickets of jobs: handed out, taken up, and done but for the indexes.
+    asked: u64,
+    begun: u64,
+    done: u64,
+    /// The merge in progress.
+    merging: Option<Arc<BuildProgress>>,
+    /// Segments that were found damaged when they were to be merged, by number, and how. They
+    /// stay as they are until the collection is reopened.
+    pub damaged: BTreeMap<u64, String>,
+    /// Why fields have no newly trained codec, by name.
+    pub trainings: BTreeMap<String, String>,
+    /// What the indexer does.
+    pub indexing: IndexWork,
+}
+
+impl Default for Work {
+    fn default() -> Self {
+        Self {
+            failures: Backoff::new(PAUSES.0, PAUSES.1),
+            wanted: Vec::new(),
+            asked: 0,
+            begun: 0,
+            done: 0,
+            merging: None,
+            damaged: BTreeMap::new(),
+            trainings: BTreeMap::new(),
+            indexing: IndexWork::default(),
+        }
+    }
+}
+
+/// A job that has not ended.
+#[derive(Debug)]
+struct Wanted {
+    job: Job,
+    ticket: u64,
+    /// The last operation that it is about.
+    through: u64,
+}
+
+impl Work {
+    /// What keeps segments from being merged, if anything does.
+    pub fn damage(&self) -> Option<String> {
+        let reasons: Vec<&str> = self.damaged.values().map(String::as_str).collect();
+        (!reasons.is_empty()).then(|| reasons.join("; "))
+    }
+
+    /// Why the last seal or merge failed, if it was not done since.
+    pub fn failure(&self) -> Option<String> {
+        self.failures.iter().next().map(|(_, reason)| reason.to_owned())
+    }
+
+    /// The jobs whose merges are still to come.
+    fn waiting(&self) -> impl Iterator<Item = &Wanted> {
+        self.wanted.iter().filter(|wanted| wanted.ticket > self.done)
+    }
+
+    /// Whether all segments are merged, or soon will be.
+    pub fn is_optimizing(&self) -> bool {
+        self.waiting().next().is_some()
+    }
+}
+
+/// Does the jobs of a collection.
+struct OfCollection(Weak<Inner>);
+
+impl Worker for OfCollection {
+    fn progress(&self) -> Progress {
+        let waiting = Progress { phase: "waiting", done: 0, total: 0 };
+        self.0.upgrade().map_or(waiting, |inner| inner.progress())
+    }
+
+    fn cancelled(&self) {
+        if let Some(inner) = self.0.upgrade() {
+            inner.settle(&mut inner.lock());
+            inner.wake();
+        }
+    }
+}
+
+/// What the merging lane does next.
+enum Task {
+    /// Merges these segments.
+    Merge(Vec<u64>),
+    /// Merges all segments, for the jobs up to a ticket.
+    Optimize(u64, Retrain),
+}
+
+impl LaneWork for Inner {
+    fn run(&self, lane: Lane) -> Next {
+        let next = match lane {
+            Lane::Seal => self.seal_next(),
+            Lane::Merge => self.merge_next(),
+            Lane::Index => self.index_next(),
+        };
+        if next == Next::Now {
+            let mut state = self.lock();
+            self.settle(&mut state);
+            let unsealed = state.segments.unsealed_bytes();
+            drop(state);
+            self.make_room(unsealed);
+            self.wake();
+        }
+        next
+    }
+
+    fn panicked(&self, lane: Lane) {
+        let (mut state, now) = (self.lock(), Instant::now());
+        let reason = "a background thread panicked; the log says where".to_owned();
+        match (lane, state.work.indexing.running.take()) {
+            (Lane::Index, Some(build)) => {
+                state.work.indexing.failures.fail((build.number(), build.field), reason, now);
+            }
+            (lane, running) => {
+                state.work.indexing.running = running;
+                state.work.failures.fail(lane, reason, now);
+            }
+        }
+        state.work.merging = None;
+        self.settle(&mut state);
+        drop(state);
+        self.wake();
+    }
+}
+
+impl Inner {
+    /// Says that something has changed: to those who wait, and to the background.
+    pub(super) fn wake(&self) {
+        self.changed.notify_all();
+        self.scheduler.ask(self.id, &Lane::ALL);
+    }
+
+    fn seal_next(&self) -> Next {
+        let epoch = {
+            let state = self.lock();
+            if state.stopped.is_some() || state.segments.frozen.is_empty() {
+                return Next::WhenAsked;
+            }
+            if let Some(at) = state.work.failures.paused_until(&Lane::Seal, Instant::now()) {
+                return Next::At(at);
+            }
+            state.epoch
+        };
+        let sealed = self.seal();
+        self.note_outcome(Lane::Seal, epoch, sealed)
+    }
+
+    fn merge_next(&self) -> Next {
+        let (task, epoch, progress) = {
+            let mut state = self.lock();
+            if state.stopped.is_some() {
+                return Next::WhenAsked;
+            }
+            if let Some(at) = state.work.failures.paused_until(&Lane::Merge, Instant::now()) {
+                return Next::At(at);
+            }
+            let sealed = state.segments.manifest.sealed_through;
+            let is_ready = |wanted: &&Wanted| wanted.through <= sealed;
+            let ticket = state.work.waiting().filter(is_ready).map(|wanted| wanted.ticket).max();
+            let task = match ticket {
+                // What it is about is still in memory.
+                None if state.work.is_optimizing() => return Next::WhenAsked,
+                Some(ticket) => {
+                    state.work.begun = ticket;
+                    let trains = |wanted: &Wanted| {
+                        wanted.ticket <= ticket && wanted.job.kind() == JobKind::Train
+                    };
+                    let retrain = match state.work.waiting().any(trains) {
+                        true => Retrain::Always,
+                        false => Retrain::IfDrifted,
+                    };
+                    Task::Optimize(ticket, retrain)
+                }
+                None => match self.merge_candidates(&state) {
+                    Some(numbers) => Task::Merge(numbers),
+                    None => return Next::WhenAsked,
+                },
+            };
+            let progress = Arc::new(BuildProgress::default());
+            state.work.merging = Some(progress.clone());
+            (task, state.epoch, progress)
+        };
+        let merged = match task {
+            Task::Merge(numbers) => match self.all_sound(&numbers) {
+                Ok(true) => self.merge(&numbers, Retrain::IfDrifted, &progress),
+                checked => checked.map(drop),
+            },
+            Task::Optimize(ticket, retrain) => self.optimize_all(ticket, retrain, &progress),
+        };
+        self.lock().work.merging = None;
+        match merged {
+            // Nobody wants it any more.
+            Err(_) if progress.cancelled.load(Ordering::Relaxed) => Next::Now,
+            merged => self.note_outcome(Lane::Merge, epoch, merged),
+        }
+    }
+
+    /// Notes how a seal or a merge went that is about the segments of an epoch.
+    fn note_outcome(&self, lane: Lane, epoch: u64, outcome: Result<()>) -> Next {
+        let mut state = self.lock();
+        match outcome {
+            Ok(()) => drop(state.work.failures.succeed(&lane)),
+            Err(error) => {
+                tracing::error!(collection = %self.name, ?lane, %error, "background work failed");
+                // What failed because the segments were read again is simply done again.
+                if state.epoch == epoch {
+                    state.work.failures.fail(lane, error.to_string(), Instant::now());
+                }
+            }
+        }
+        Next::Now
+    }
+
+    fn optimize_all(
+        &self,
+        ticket: u64,
+        retrain: Retrain,
+        progress: &Arc<BuildProgress>,
+    ) -> Result<()> {
+        let groups = loop {
+            let groups = self.optimize_groups(&self.lock(), retrain);
+            // Otherwise in groups without what is known to be damaged by now.
+            if self.all_sound(&groups.concat())? {
+                break groups;
+            }
+        };
+        progress.total.store(self.rows_to_write(&groups.concat()), Ordering::Relaxed);
+        for numbers in groups {
+            self.merge(&numbers, retrain, progress)?;
+        }
+        self.check_indexes()?;
+        self.lock().work.done = ticket;
+        Ok(())
+    }
+
+    /// Rows that a merge of these segments writes, once for each field and once for its codes.
+    fn rows_to_write(&self, numbers: &[u64]) -> u64 {
+        let coded = self.config.fields.values().filter(|field| field.is_compressed()).count();
+        let state = self.lock();
+        let members = state.segments.sealed.iter().filter(|slot| numbers.contains(&number(slot)));
+        let live = members.map(|slot| u64::from(slot.segment.rows()) - slot.deleted.len());
+        live.sum::<u64>() * (self.config.fields.len() + coded) as u64
+    }
+
+    /// Segments worth merging in the background.
+    pub(super) fn merge_candidates(&self, state: &State) -> Option<Vec<u64>> {
+        self.merge_policy().next(&mergeable(state).map(size).collect::<Vec<_>>())
+    }
+
+    fn merge_policy(&self) -> MergePolicy {
+        let (seal_bytes, segment_bytes) = (self.options.seal_bytes, self.options.segment_bytes);
+        MergePolicy { seal_bytes, segment_bytes }
+    }
+
+    /// The merges that leave as few segments as the size limit allows, and no deleted row; all
+    /// that may be compressed if codecs are trained anew.
+    fn optimize_groups(&self, state: &State, retrain: Retrain) -> Vec<Vec<u64>> {
+        let slots: Vec<&SealedSlot> = mergeable(state).collect();
+        let mut groups =
+            self.merge_policy().fewest(&slots.iter().map(|slot| size(slot)).collect::<Vec<_>>());
+        let changes = |slot: &&&SealedSlot| {
+            let trains = retrain == Retrain::Always && u64::from(slot.segment.rows()) >= MIN_ROWS;
+            !slot.deleted.is_empty() || trains
+        };
+        let changing: Vec<u64> = slots.iter().filter(changes).map(|slot| number(slot)).collect();
+        groups.retain(|group| group.len() > 1 || group.iter().any(|one| changing.contains(one)));
+        groups
+    }
+
+    /// Locks a collection that can be written, after trying to if it could not.
+    fn lock_to_write(&self) -> Result<MutexGuard<'_, State>> {
+        let mut state = self.lock();
+        while let Some(stop) = state.stopped.clone() {
+            if state.is_over() || !self.revive(&mut state) {
+                return Err(self.stopped(state.stopped.as_ref().unwrap_or(&stop)));
+            }
+        }
+        Ok(state)
+    }
+
+    /// Seals everything written before the call.
+    pub(super) fn flush(&self) -> Result<()> {
+        let mut state = self.lock_to_write()?;
+        state.segments.freeze();
+        self.publish(&state);
+        let through = state.segments.sequence;
+        // An old failure is no reason to give up: the call is a new try.
+        state.work.failures.succeed(&Lane::Seal);
+        self.wake();
+        loop {
+            if state.segments.manifest.sealed_through >= through {
+                return Ok(());
+            }
+            if let Some(stop) = &state.stopped {
+                return Err(self.stopped(stop));
+            }
+            if let Some(reason) = state.work.failures.reason(&Lane::Seal) {
+                return Err(Error::SealFailed { reason: reason.to_owned() });
+            }
+            state = self.wait(state);
+        }
+    }
+
+    /// Begins to seal everything, to merge segments as far as the size limit allows, and to drop
+    /// deleted rows; to train, too, and rewrite all of them with new codecs. A job that has not been
+    /// taken up yet does for all who ask for the same.
+    pub(super) fn begin(self: &Arc<Self>, kind: JobKind) -> Result<Job> {
+        let mut state = self.lock_to_write()?;
+        state.segments.freeze();
+        self.publish(&state);
+        let through = state.segments.sequence;
+        // A new try.
+        state.work.failures.try_again();
+        state.work.indexing.failures.try_again();
+        let begun = state.work.begun;
+        let same = state.work.wanted.iter_mut().find(|wanted| {
+            wanted.ticket > begun && wanted.job.kind() == kind && !wanted.job.is_cancelled()
+        });
+        let job = match same {
+            Some(wanted) => {
+                wanted.through = through;
+                wanted.job.clone()
+            }
+            None => {
+                state.work.asked += 1;
+                let ticket = state.work.asked;
+                let worker = Box::new(OfCollection(Arc::downgrade(self)));
+                let job = self.jobs.begin(kind, &self.name, worker);
+                state.work.wanted.push(Wanted { job: job.clone(), ticket, through });
+                job
+            }
+        };
+        drop(state);
+        self.wake();
+        Ok(job)
+    }
+
+    /// Ends the jobs that are done, cannot be done, or are not wanted any more, and what is only
+    /// done for these.
+    pub(super) fn settle(&self, state: &mut State) {
+        for wanted in std::mem::take(&mut state.work.wanted) {
+            match self.outcome(state, &wanted) {
+                Some(outcome) => wanted.job.end(outcome),
+                None => state.work.wanted.push(wanted),
+            }
+        }
+        let work = &state.work;
+        if let Some(merging) = &work.merging
+            && work.begun > work.done
+            && !work.waiting().any(|wanted| wanted.ticket <= work.begun)
+        {
+            merging.cancelled.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// How a job has ended, if it has; `Ok(false)` if it was cancelled.
+    fn outcome(&self, state: &State, wanted: &Wanted) -> Option<Result<bool>> {
+        let work = &state.work;
+        if wanted.job.is_cancelled() {
+            return Some(Ok(false));
+        }
+        if let Some(stop) = &state.stopped {
+            return Some(Err(self.stopped(stop)));
+        }
+        if let Some(reason) = work.failures.reason(&Lane::Seal) {
+            return Some(Err(Error::SealFailed { reason: reason.to_owned() }));
+        }
+        if let Some(reason) = work.failures.reason(&Lane::Merge) {
+            return Some(Err(Error::MergeFailed { reason: reason.to_owned() }));
+        }
+        let sealed = state.segments.manifest.sealed_through >= wanted.through;
+        if !sealed || work.done < wanted.ticket || self.has_index_work(state) {
+            return None;
+        }
+        Some(match (work.damage(), work.indexing.failed()) {
+            (Some(reason), _) => Err(Error::SegmentsDamaged { reason }),
+            (None, Some(reason)) => Err(Error::IndexesMissing { reason }),
+            (None, None) => Ok(true),
+        })
+    }
+
+    /// What is done for jobs now.
+    fn progress(&self) -> Progress {
+        let state = self.lock();
+        let of = |phase, progress: &BuildProgress| Progress {
+            phase,
+            done: progress.done.load(Ordering::Relaxed),
+            total: progress.total.load(Ordering::Relaxed),
+        };
+        match (&state.work.merging, &state.work.indexing.running) {
+            _ if !state.segments.frozen.is_empty() => of("sealing", &BuildProgress::default()),
+            (Some(merging), _) => of("merging", merging),
+            (None, Some(build)) => of("indexing", &build.progress),
+            (None, None) => of("waiting", &BuildProgress::default()),
+        }
+    }
+
+    /// Refuses writes, and has what is being done given up.
+    pub(super) fn halt(&self, stop: Stop) {
+        let mut state = self.lock();
+        state.stopped = Some(stop);
+        let give_up = |cancelled: &AtomicBool| cancelled.store(true, Ordering::Relaxed);
+        give_up(&self.cancelled);
+        give_up(&self.sealing.cancelled);
+        state.work.merging.iter().for_each(|merging| give_up(&merging.cancelled));
+        state.work.indexing.running.iter().for_each(|build| give_up(&build.progress.cancelled));
+        self.settle(&mut state);
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// As [`Self::halt`], and waits for what is being done.
+    pub(super) fn stop(&self, stop: Stop) {
+        self.halt(stop);
+        self.scheduler.leave(self.id);
+        self.unsealed.leave(self.id);
+    }
+}
+
+/// The sealed segments that are not known to be damaged.
+fn mergeable(state: &State) -> impl Iterator<Item = &SealedSlot> {
+    let sound = |slot: &&SealedSlot| !state.work.damaged.contains_key(&number(slot));
+    state.segments.sealed.iter().filter(sound)
+}
+
+fn size(slot: &SealedSlot) -> SegmentSize {
+    let deleted_share = slot.deleted_share();
+    let live_bytes = (slot.segment.size_bytes() as f64 * (1.0 - deleted_share)) as u64;
+    SegmentSize { number: number(slot), live_bytes, deleted_share }
+}

@@ -1,0 +1,103 @@
+//! What failed, and when it is tried again.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// Pieces of work that failed. Each is tried again after a pause, which doubles with each failure.
+#[derive(Debug)]
+pub struct Backoff<K> {
+    first: Duration,
+    longest: Duration,
+    failures: BTreeMap<K, Failure>,
+}
+
+#[derive(Debug)]
+struct Failure {
+    reason: String,
+    attempts: u32,
+    retry_at: Instant,
+}
+
+impl<K: Ord> Backoff<K> {
+    /// Pauses from `first` to `longest`.
+    pub fn new(first: Duration, longest: Duration) -> Self {
+        Self { first, longest, failures: BTreeMap::new() }
+    }
+
+    /// Notes a failure: it is not tried again for a while.
+    pub fn fail(&mut self, key: K, reason: String, now: Instant) {
+        let attempts = self.failures.get(&key).map_or(0, |failure| failure.attempts) + 1;
+        let doublings = (attempts - 1).min(16);
+        let retry_at = now + (self.first * (1 << doublings)).min(self.longest);
+        self.failures.insert(key, Failure { reason, attempts, retry_at });
+    }
+
+    /// Notes that it was done; what failed before is returned.
+    pub fn succeed(&mut self, key: &K) -> Option<String> {
+        self.failures.remove(key).map(|failure| failure.reason)
+    }
+
+    /// When a failed piece is to be tried again, if that is still to come.
+    pub fn paused_until(&self, key: &K, now: Instant) -> Option<Instant> {
+        self.failures.get(key).map(|failure| failure.retry_at).filter(|&at| at > now)
+    }
+
+    /// When the next failed piece is to be tried again.
+    pub fn next_retry(&self, now: Instant) -> Option<Instant> {
+        let times = self.failures.values().map(|failure| failure.retry_at);
+        times.filter(|&at| at > now).min()
+    }
+
+    /// Ends all pauses and forgets the failures.
+    pub fn try_again(&mut self) {
+        self.failures.clear();
+    }
+
+    /// Forgets what is not to be kept.
+    pub fn retain(&mut self, keep: impl Fn(&K) -> bool) {
+        self.failures.retain(|key, _| keep(key));
+    }
+
+    /// Why it failed the last time, if it did.
+    pub fn reason(&self, key: &K) -> Option<&str> {
+        self.failures.get(key).map(|failure| failure.reason.as_str())
+    }
+
+    /// All that failed, and why.
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &str)> {
+        self.failures.iter().map(|(key, failure)| (key, failure.reason.as_str()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_and_end() {
+        let start = Instant::now();
+        let minutes = |count: u64| start + Duration::from_secs(60 * count);
+        let mut work = Backoff::new(Duration::from_secs(60), Duration::from_secs(3600));
+        for key in [1, 2] {
+            work.fail(key, "no space".into(), start);
+        }
+        assert_eq!(work.paused_until(&1, start), Some(minutes(1)));
+        assert_eq!(work.paused_until(&3, start), None);
+        assert_eq!(work.next_retry(start), Some(minutes(1)));
+        assert_eq!(work.paused_until(&1, minutes(1)), None);
+        assert_eq!(work.reason(&1), Some("no space"), "until it is done");
+        work.fail(1, "no room".into(), minutes(1));
+        assert_eq!(work.paused_until(&1, minutes(2)), Some(minutes(3)));
+        assert_eq!(work.next_retry(minutes(1)), Some(minutes(3)));
+        assert_eq!(work.iter().collect::<Vec<_>>(), [(&1, "no room"), (&2, "no space")]);
+        work.retain(|&key| key != 2);
+        assert_eq!(work.succeed(&1), Some("no room".into()));
+        assert_eq!(work.iter().count(), 0);
+        for _ in 0..50 {
+            work.fail(1, "again".into(), start);
+        }
+        assert_eq!(work.next_retry(start), Some(minutes(60)), "no pause is longer");
+        work.try_again();
+        assert_eq!(work.next_retry(start), None);
+    }
+}

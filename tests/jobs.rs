@@ -1,0 +1,352 @@
+//! Background work: nobody waits for what is not theirs, and who waits learns how it went.
+
+mod common;
+
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex};
+
+use common::Random;
+use common::clusters::{Clusters, fill};
+use lanner::{
+    Collection, CollectionConfig, Database, DatabaseOptions, Durability, Error, ErrorKind,
+    IndexStatus, JobKind, JobState, Metric, Point, QueryRequest, VectorField,
+};
+use lanner_storage::{Directory, LocalDirectory, MappedFile, StorageError, WriteFile};
+
+const DIMENSION: usize = 8;
+
+/// What happens when a file is created.
+#[derive(Debug, Clone, Default)]
+enum Fate {
+    #[default]
+    Created,
+    /// It waits until its fate changes.
+    Held(&'static str),
+    Refused(&'static str),
+    Panics(&'static str),
+}
+
+/// A directory whose files meet a fate if their path has some part. Clones share it.
+#[derive(Debug, Clone)]
+struct Fates {
+    inner: LocalDirectory,
+    fate: Arc<(Mutex<(Fate, usize)>, Condvar)>,
+}
+
+impl Fates {
+    fn new(root: &Path) -> Self {
+        Self { inner: LocalDirectory::new(root), fate: Arc::default() }
+    }
+
+    fn set(&self, fate: Fate) {
+        *self.fate.0.lock().unwrap() = (fate, 0);
+        self.fate.1.notify_all();
+    }
+
+    /// Waits until somebody is held.
+    fn wait_until_held(&self) {
+        let held = self.fate.1.wait_while(self.fate.0.lock().unwrap(), |(_, held)| *held == 0);
+        drop(held.unwrap());
+    }
+}
+
+impl Directory for Fates {
+    fn create_folder(&self, path: &str) -> lanner_storage::Result<()> {
+        self.inner.create_folder(path)
+    }
+
+    fn create_file(&self, path: &str) -> lanner_storage::Result<Box<dyn WriteFile>> {
+        let mut fate = self.fate.0.lock().unwrap();
+        while matches!(fate.0, Fate::Held(part) if path.contains(part)) {
+            fate.1 += 1;
+            self.fate.1.notify_all();
+            fate = self.fate.1.wait(fate).unwrap();
+        }
+        let now = fate.0.clone();
+        drop(fate);
+        match now {
+            Fate::Refused(part) if path.contains(part) => {
+                let source = std::io::ErrorKind::StorageFull.into();
+                Err(StorageError::Io { op: "write", path: path.into(), source })
+            }
+            Fate::Panics(part) if path.contains(part) => panic!("on purpose, at {path}"),
+            _ => self.inner.create_file(path),
+        }
+    }
+
+    fn open(&self, path: &str) -> lanner_storage::Result<MappedFile> {
+        self.inner.open(path)
+    }
+
+    fn sync_folder(&self, path: &str) -> lanner_storage::Result<()> {
+        self.inner.sync_folder(path)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> lanner_storage::Result<()> {
+        self.inner.rename(from, to)
+    }
+
+    fn remove_folder(&self, path: &str) -> lanner_storage::Result<()> {
+        self.inner.remove_folder(path)
+    }
+
+    fn list(&self, path: &str) -> lanner_storage::Result<Vec<String>> {
+        self.inner.list(path)
+    }
+}
+
+struct World {
+    _folder: tempfile::TempDir,
+    files: Fates,
+    database: Database,
+    random: Random,
+    clusters: Clusters,
+}
+
+impl World {
+    fn new(options: DatabaseOptions) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Fates::new(folder.path());
+        let database = options.open_with(folder.path(), Arc::new(files.clone())).unwrap();
+        let mut random = Random::new(7);
+        let clusters = Clusters::new(&mut random, 20, DIMENSION);
+        Self { _folder: folder, files, database, random, clusters }
+    }
+
+    fn create(&self, name: &str) -> Collection {
+        let field = VectorField::single(DIMENSION, Metric::L2);
+        let config = CollectionConfig::new().with_field("v", field);
+        self.database.create_collection(name, config).unwrap()
+    }
+
+    fn fill(&mut self, collection: &Collection, ids: std::ops::Range<u64>) {
+        fill(collection, &self.clusters.points(&mut self.random, ids));
+    }
+
+    /// Two segments of so many points each.
+    fn two_segments(&mut self, name: &str, points: u64) -> Collection {
+        let collection = self.create(name);
+        for first in [0, points] {
+            self.fill(&collection, first..first + points);
+            collection.flush().unwrap();
+        }
+        collection
+    }
+}
+
+fn sealed(collection: &Collection) -> usize {
+    collection.info().segments.iter().filter(|segment| segment.number.is_some()).count()
+}
+
+#[test]
+fn what_is_asked_for_again_before_it_began_is_done_once() {
+    let mut world = World::new(DatabaseOptions::new());
+    let collection = world.two_segments("c", 300);
+    world.files.set(Fate::Held("collections/1/3"));
+    let first = collection.start_optimize().unwrap();
+    world.files.wait_until_held();
+    world.fill(&collection, 600..700);
+    let later: Vec<u64> = (0..600).map(|_| collection.start_optimize().unwrap().id()).collect();
+    assert!(later.iter().all(|&id| id == later[0] && id != first.id()), "one for all of them");
+    assert_eq!(world.database.jobs().len(), 2);
+    let info = first.info();
+    assert_eq!((info.state, info.kind), (JobState::Running, JobKind::Optimize));
+    assert!(info.collection == "c" && ["sealing", "merging"].contains(&info.phase.as_str()));
+    assert!(world.database.job(later[0]).unwrap().info().state == JobState::Running);
+    world.files.set(Fate::Created);
+    first.wait().unwrap();
+    world.database.job(later[0]).unwrap().wait().unwrap();
+    assert_eq!((sealed(&collection), collection.count()), (1, 700));
+    assert_eq!(first.info().phase, "ended");
+    assert!(matches!(world.database.job(99), Err(Error::JobNotFound { id: 99 })));
+}
+
+#[test]
+fn collections_do_not_wait_for_one_another() {
+    let mut world = World::new(DatabaseOptions::new());
+    let one = world.two_segments("one", 300);
+    // Its merge does not end.
+    world.files.set(Fate::Held("collections/1/"));
+    let job = one.start_optimize().unwrap();
+    world.files.wait_until_held();
+    assert_eq!(job.info().phase, "merging");
+    let two = world.two_segments("two", 300);
+    two.optimize().unwrap();
+    assert_eq!(sealed(&two), 1);
+    world.database.delete_collection("two").unwrap();
+    world.create("two");
+    // Nor does its seal.
+    world.fill(&one, 600..700);
+    std::thread::scope(|scope| {
+        let flushed = scope.spawn(|| one.flush());
+        let three = world.two_segments("three", 300);
+        three.optimize().unwrap();
+        assert_eq!(job.info().state, JobState::Running);
+        world.files.set(Fate::Created);
+        flushed.join().unwrap().unwrap();
+    });
+    job.wait().unwrap();
+    assert_eq!(one.count(), 700);
+}
+
+#[test]
+fn a_merge_that_fails_is_reported_as_that_and_refuses_no_write() {
+    let mut world = World::new(DatabaseOptions::new().seal_bytes(20_000));
+    let collection = world.two_segments("c", 100);
+    // Segments 1 and 2 are sealed; a seal would write points, and so does the merge into 3.
+    world.files.set(Fate::Refused("collections/1/3"));
+    let error = collection.optimize().unwrap_err();
+    assert!(matches!(error, Error::MergeFailed { .. }), "{error:?}");
+    assert!(error.to_string().starts_with("segments could not be merged: cannot write"), "{error}");
+    let why = collection.info().background_error.unwrap();
+    assert!(why.contains("collections/1/3"), "{why}");
+    let segments = sealed(&collection);
+    for first in (1000..9000).step_by(1000) {
+        world.fill(&collection, first..first + 1000);
+    }
+    collection.flush().unwrap();
+    assert!(sealed(&collection) > segments, "sealing goes on");
+    world.files.set(Fate::Created);
+    collection.optimize().unwrap();
+    assert_eq!((sealed(&collection), collection.count()), (1, 8200));
+    assert_eq!(collection.info().background_error, None);
+}
+
+/// Segments on disk, and those of them that have a graph or lists.
+fn indexed(collection: &Collection) -> (usize, usize) {
+    let info = collection.info();
+    let is_ready = |status: &IndexStatus| matches!(status, IndexStatus::Ready { .. });
+    let ready = info.segments.iter().filter(|segment| segment.indexes.values().any(is_ready));
+    (sealed(collection), ready.count())
+}
+
+#[test]
+fn merged_segments_serve_queries_until_the_new_one_has_its_index() {
+    let mut world = World::new(DatabaseOptions::new().index_rows(500));
+    let collection = world.create("c");
+    for first in [0, 2000] {
+        world.fill(&collection, first..first + 2000);
+        collection.flush().unwrap();
+        while indexed(&collection).0 != indexed(&collection).1 {
+            std::thread::yield_now();
+        }
+    }
+    assert_eq!(indexed(&collection), (2, 2));
+    world.files.set(Fate::Held("index.sec"));
+    let job = collection.start_optimize().unwrap();
+    world.files.wait_until_held();
+    assert_eq!(indexed(&collection), (2, 2));
+    // Deleted meanwhile: not found in the new segment either.
+    collection.delete(vec![7.into()], Durability::Buffered).unwrap();
+    world.files.set(Fate::Created);
+    job.wait().unwrap();
+    assert_eq!((indexed(&collection), collection.count()), ((1, 1), 3999));
+}
+
+#[test]
+fn what_panics_is_a_failure_and_not_the_end() {
+    let mut world = World::new(DatabaseOptions::new().index_rows(200));
+    let collection = world.create("c");
+    world.fill(&collection, 0..2000);
+    world.files.set(Fate::Panics("index.sec"));
+    collection.flush().unwrap();
+    let error = collection.optimize().unwrap_err();
+    assert!(matches!(&error, Error::IndexesMissing { reason } if reason.contains("panicked")));
+    world.files.set(Fate::Panics("points.sec"));
+    world.fill(&collection, 2000..2100);
+    let error = collection.flush().unwrap_err();
+    assert!(matches!(&error, Error::SealFailed { reason } if reason.contains("panicked")));
+    world.files.set(Fate::Created);
+    collection.optimize().unwrap();
+    assert_eq!((sealed(&collection), collection.count()), (1, 2100));
+    let info = collection.info();
+    assert!(matches!(info.segments[0].indexes["v"], IndexStatus::Ready { .. }));
+}
+
+#[test]
+fn a_cancelled_job_ends_and_leaves_everything_as_sound() {
+    let mut world = World::new(DatabaseOptions::new());
+    let collection = world.two_segments("c", 2000);
+    world.files.set(Fate::Held("collections/1/"));
+    let queries = lanner::MultiVector::from_flat(DIMENSION, vec![0.5; DIMENSION * 4]).unwrap();
+    let job = collection.start_optimize().unwrap();
+    world.files.wait_until_held();
+    let training = std::thread::scope(|scope| {
+        // The queries are written first.
+        let asked = scope.spawn(|| collection.start_train("v", queries));
+        job.cancel();
+        assert!(matches!(job.wait(), Err(Error::JobCancelled { .. })));
+        assert_eq!(job.info().state, JobState::Cancelled);
+        world.files.set(Fate::Created);
+        asked.join().unwrap()
+    });
+    let training = training.unwrap();
+    assert_eq!(training.kind(), JobKind::Train);
+    training.wait().unwrap();
+    assert_eq!((sealed(&collection), collection.count()), (1, 4000));
+    // Nothing was left of what was cancelled.
+    let numbers: Vec<Option<u64>> =
+        collection.info().segments.iter().map(|segment| segment.number).collect();
+    let query = world.clusters.vector(&mut world.random);
+    assert_eq!(collection.query(&QueryRequest::new("v", query)).unwrap().hits.len(), 10);
+    let folders = world.files.list("collections/1").unwrap();
+    let segment = numbers[0].unwrap().to_string();
+    assert!(folders.contains(&segment), "{folders:?}");
+    let id = |number| Point::new(number).with_vector("v", vec![0.0; DIMENSION]);
+    collection.upsert([id(9999_u64)]).unwrap();
+    assert!(collection.verify(|_| {}).is_empty());
+}
+
+#[test]
+fn jobs_end_when_the_collection_or_the_database_does() {
+    let mut world = World::new(DatabaseOptions::new());
+    let (one, two) = (world.two_segments("one", 300), world.two_segments("two", 300));
+    world.files.set(Fate::Held("collections/"));
+    let jobs = [one.start_optimize().unwrap(), two.start_optimize().unwrap()];
+    world.files.wait_until_held();
+    std::thread::scope(|scope| {
+        scope.spawn(|| world.database.delete_collection("one"));
+        let error = jobs[0].wait().unwrap_err();
+        assert!(matches!(error, Error::CollectionNotFound { .. }), "{error:?}");
+        world.files.set(Fate::Created);
+    });
+    let World { _folder, database, .. } = world;
+    drop(database);
+    let ended = jobs[1].info().state;
+    let closed = |kind: &ErrorKind| *kind == ErrorKind::Unavailable;
+    assert!(
+        matches!(&ended, JobState::Done)
+            || matches!(&ended, JobState::Failed { kind, .. } if closed(kind)),
+        "{ended:?}"
+    );
+    let refused = two.delete(vec![1.into()], Durability::Synced);
+    assert!(matches!(refused, Err(Error::Closing)));
+    assert!(matches!(two.start_optimize(), Err(Error::Closing)));
+}
+
+#[test]
+fn the_memory_of_all_collections_is_bounded_and_the_largest_is_sealed() {
+    let limit = 400_000;
+    let options = DatabaseOptions::new().seal_bytes(1 << 30).unsealed_bytes(limit);
+    let mut world = World::new(options);
+    let collections: Vec<Collection> =
+        (0..6).map(|number| world.create(&format!("c{number}"))).collect();
+    let in_memory = |collection: &Collection| {
+        let segments = collection.info().segments.into_iter();
+        let memory = segments.filter(|segment| segment.number.is_none());
+        memory.map(|segment| segment.size_bytes).sum::<u64>()
+    };
+    for round in 0..20_u64 {
+        for (number, collection) in collections.iter().enumerate() {
+            // The first has three times as many points as others.
+            let points = if number == 0 { 300 } else { 100 };
+            world.fill(collection, round * 1000..round * 1000 + points);
+            let all: u64 = collections.iter().map(in_memory).sum();
+            assert!(all <= 2 * limit + 100_000, "{all} bytes in memory");
+        }
+    }
+    assert!(sealed(&collections[0]) > 0);
+    assert_eq!(collections[0].count(), 20 * 300);
+    let all: u64 = collections.iter().map(Collection::count).sum();
+    assert_eq!(all, 20 * 800);
+}
