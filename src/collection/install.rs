@@ -73,6 +73,7 @@ impl Inner {
         if let Err(error) = self.store.catalog.commit(batch, Sync::Yes) {
             state.stopped = Some(Stop::Failed(error.to_string()));
             state.doubtful.extend(new.iter().map(|new| new.number));
+            self.settle(&mut state);
             return Err(error.into());
         }
         for new in new {

@@ -37,7 +37,7 @@ pub(super) struct Work {
     begun: u64,
     done: u64,
     /// The merge in progress.
-    merging: Option<Arc<BuildProgress>>,
+    merging: Option<Merging>,
     /// Segments that were found damaged when they were to be merged, by number, and how. They
     /// stay as they are until the collection is reopened.
     pub damaged: BTreeMap<u64, String>,
@@ -61,6 +61,14 @@ impl Default for Work {
             indexing: IndexWork::default(),
         }
     }
+}
+
+/// A merge in progress.
+#[derive(Debug)]
+struct Merging {
+    progress: Arc<BuildProgress>,
+    /// If it is done for jobs, the last of their tickets.
+    ticket: Option<u64>,
 }
 
 /// A job that has not ended.
@@ -127,9 +135,9 @@ impl LaneWork for Inner {
             Lane::Merge => self.merge_next(),
             Lane::Index => self.index_next(),
         };
+        let mut state = self.lock();
+        self.settle(&mut state);
         if next == Next::Now {
-            let mut state = self.lock();
-            self.settle(&mut state);
             let unsealed = state.segments.unsealed_bytes();
             drop(state);
             self.make_room(unsealed);
@@ -211,7 +219,7 @@ impl Inner {
                 },
             };
             let progress = Arc::new(BuildProgress::default());
-            state.work.merging = Some(progress.clone());
+            state.work.merging = Some(Merging { progress: progress.clone(), ticket });
             (task, state.epoch, progress)
         };
         let merged = match task {
@@ -379,11 +387,11 @@ impl Inner {
             }
         }
         let work = &state.work;
-        if let Some(merging) = &work.merging
-            && work.begun > work.done
-            && !work.waiting().any(|wanted| wanted.ticket <= work.begun)
+        if let Some(Merging { progress, ticket: Some(ticket) }) = &work.merging
+            && !work.waiting().any(|wanted| wanted.ticket <= *ticket)
+            && work.done < *ticket
         {
-            merging.cancelled.store(true, Ordering::Relaxed);
+            progress.cancelled.store(true, Ordering::Relaxed);
         }
     }
 
@@ -396,14 +404,14 @@ impl Inner {
         if let Some(stop) = &state.stopped {
             return Some(Err(self.stopped(stop)));
         }
-        if let Some(reason) = work.failures.reason(&Lane::Seal) {
-            return Some(Err(Error::SealFailed { reason: reason.to_owned() }));
+        let reason = |lane| work.failures.reason(&lane).map(str::to_owned);
+        if state.segments.manifest.sealed_through < wanted.through {
+            return reason(Lane::Seal).map(|reason| Err(Error::SealFailed { reason }));
         }
-        if let Some(reason) = work.failures.reason(&Lane::Merge) {
-            return Some(Err(Error::MergeFailed { reason: reason.to_owned() }));
+        if work.done < wanted.ticket {
+            return reason(Lane::Merge).map(|reason| Err(Error::MergeFailed { reason }));
         }
-        let sealed = state.segments.manifest.sealed_through >= wanted.through;
-        if !sealed || work.done < wanted.ticket || self.has_index_work(state) {
+        if self.has_index_work(state) {
             return None;
         }
         Some(match (work.damage(), work.indexing.failed()) {
@@ -423,7 +431,7 @@ impl Inner {
         };
         match (&state.work.merging, &state.work.indexing.running) {
             _ if !state.segments.frozen.is_empty() => of("sealing", &BuildProgress::default()),
-            (Some(merging), _) => of("merging", merging),
+            (Some(merging), _) => of("merging", &merging.progress),
             (None, Some(build)) => of("indexing", &build.progress),
             (None, None) => of("waiting", &BuildProgress::default()),
         }
@@ -436,7 +444,7 @@ impl Inner {
         let give_up = |cancelled: &AtomicBool| cancelled.store(true, Ordering::Relaxed);
         give_up(&self.cancelled);
         give_up(&self.sealing.cancelled);
-        state.work.merging.iter().for_each(|merging| give_up(&merging.cancelled));
+        state.work.merging.iter().for_each(|merging| give_up(&merging.progress.cancelled));
         state.work.indexing.running.iter().for_each(|build| give_up(&build.progress.cancelled));
         self.settle(&mut state);
         drop(state);

@@ -144,6 +144,7 @@ impl Inner {
             let applied = state.segments.apply(sequence, pending.operation);
             if let Err(error) = &applied {
                 state.stopped = Some(Stop::Failed(error.to_string()));
+                self.settle(&mut state);
             }
             let durability = pending.durability;
             let receipt = applied.map(|affected| WriteReceipt { sequence, affected, durability });
