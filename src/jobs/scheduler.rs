@@ -356,6 +356,9 @@ mod tests {
         assert_eq!(events.recv(), Ok((2, Lane::Seal)));
         std::thread::scope(|scope| {
             let left = scope.spawn(|| scheduler.leave(2));
+            while !scheduler.shared.lock().members[&2].is_leaving {
+                std::thread::yield_now();
+            }
             for _ in 0..2 {
                 next_of_two.send(Next::Now).unwrap();
             }
