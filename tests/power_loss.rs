@@ -152,10 +152,11 @@ fn publish(database: &Database, index: &str, first: impl FnOnce()) -> lanner::Re
     Ok(())
 }
 
-/// Whether an operation serves the copy of the manifest: it is written after the catalog has said
-/// what there is, so that what fails there undoes nothing.
+/// Whether an operation comes after the catalog has said what there is, so that what fails there undoes
+/// nothing: it serves the copy of the manifest, or removes a folder that was replaced.
 fn is_of_a_copy(path: &String) -> bool {
-    path == "collections/1" || path.starts_with("collections/1/manifest-")
+    let replaced = ["collections/1/2", "collections/1/3"].contains(&path.as_str());
+    path == "collections/1" || path.starts_with("collections/1/manifest-") || replaced
 }
 
 fn has_index(collection: &Collection) -> bool {
