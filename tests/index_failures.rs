@@ -3,59 +3,16 @@
 mod common;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::Random;
 use common::clusters::{Clusters, fill};
+use common::disk::Disk;
 use lanner::{
     Collection, CollectionConfig, DatabaseOptions, Durability, Error, ErrorKind, IndexStatus,
     Metric, QueryRequest, VectorField,
 };
-use lanner_storage::{Directory, LocalDirectory, MappedFile, WriteFile};
 
 const DIMENSION: usize = 16;
-
-/// A directory in which indexes cannot be written as long as it is told so.
-#[derive(Debug)]
-struct NoIndexes {
-    inner: LocalDirectory,
-    refuses: Arc<AtomicBool>,
-}
-
-impl Directory for NoIndexes {
-    fn create_folder(&self, path: &str) -> lanner_storage::Result<()> {
-        self.inner.create_folder(path)
-    }
-
-    fn create_file(&self, path: &str) -> lanner_storage::Result<Box<dyn WriteFile>> {
-        if path.ends_with("index.sec") && self.refuses.load(Ordering::Relaxed) {
-            // Leaves a file and fails, as a full disk does.
-            self.inner.create_file(path)?;
-            return self.inner.create_file(path);
-        }
-        self.inner.create_file(path)
-    }
-
-    fn open(&self, path: &str) -> lanner_storage::Result<MappedFile> {
-        self.inner.open(path)
-    }
-
-    fn sync_folder(&self, path: &str) -> lanner_storage::Result<()> {
-        self.inner.sync_folder(path)
-    }
-
-    fn rename(&self, from: &str, to: &str) -> lanner_storage::Result<()> {
-        self.inner.rename(from, to)
-    }
-
-    fn remove_folder(&self, path: &str) -> lanner_storage::Result<()> {
-        self.inner.remove_folder(path)
-    }
-
-    fn list(&self, path: &str) -> lanner_storage::Result<Vec<String>> {
-        self.inner.list(path)
-    }
-}
 
 fn statuses(collection: &Collection) -> Vec<(u64, IndexStatus)> {
     let segments = collection.info().segments.into_iter();
@@ -83,11 +40,10 @@ fn a_failed_build_is_reported_and_tried_again_and_holds_nothing_up() {
     let mut random = Random::new(1);
     let clusters = Clusters::new(&mut random, 30, DIMENSION);
     let folder = tempfile::tempdir().unwrap();
-    let refuses = Arc::new(AtomicBool::new(true));
-    let directory =
-        NoIndexes { inner: LocalDirectory::new(folder.path()), refuses: refuses.clone() };
+    let disk = Disk::new(folder.path());
+    disk.refuse(Some("index.sec"));
     let options = DatabaseOptions::new().index_rows(1000).threads(1);
-    let database = options.open_with(folder.path(), Arc::new(directory)).unwrap();
+    let database = options.open_with(folder.path(), Arc::new(disk.clone())).unwrap();
     let field = VectorField::single(DIMENSION, Metric::L2).indexed("ivf".parse().unwrap());
     let config = CollectionConfig::new().with_field("v", field);
     let collection = database.create_collection("c", config).unwrap();
@@ -122,7 +78,7 @@ fn a_failed_build_is_reported_and_tried_again_and_holds_nothing_up() {
     let folders = std::fs::read_dir(folder.path().join("collections/1")).unwrap().count();
     assert_eq!(folders, 2, "a segment and the copy of the manifest: nothing is left of the rest");
 
-    refuses.store(false, Ordering::Relaxed);
+    disk.refuse(None);
     collection.optimize().unwrap();
     assert!(
         matches!(statuses(&collection)[..], [(number, IndexStatus::Ready { .. })] if number == third)

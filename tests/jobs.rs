@@ -2,102 +2,22 @@
 
 mod common;
 
-use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Arc;
 
 use common::Random;
 use common::clusters::{Clusters, fill};
+use common::disk::{Disk, Fate};
 use lanner::{
     Collection, CollectionConfig, Database, DatabaseOptions, Durability, Error, ErrorKind,
     IndexStatus, JobKind, JobState, Metric, Point, QueryRequest, VectorField,
 };
-use lanner_storage::{Directory, LocalDirectory, MappedFile, StorageError, WriteFile};
+use lanner_storage::Directory;
 
 const DIMENSION: usize = 8;
 
-/// What happens when a file is created.
-#[derive(Debug, Clone, Default)]
-enum Fate {
-    #[default]
-    Created,
-    /// It waits until its fate changes.
-    Held(&'static str),
-    Refused(&'static str),
-    Panics(&'static str),
-}
-
-/// A directory whose files meet a fate if their path has some part. Clones share it.
-#[derive(Debug, Clone)]
-struct Fates {
-    inner: LocalDirectory,
-    fate: Arc<(Mutex<(Fate, usize)>, Condvar)>,
-}
-
-impl Fates {
-    fn new(root: &Path) -> Self {
-        Self { inner: LocalDirectory::new(root), fate: Arc::default() }
-    }
-
-    fn set(&self, fate: Fate) {
-        *self.fate.0.lock().unwrap() = (fate, 0);
-        self.fate.1.notify_all();
-    }
-
-    /// Waits until somebody is held.
-    fn wait_until_held(&self) {
-        let held = self.fate.1.wait_while(self.fate.0.lock().unwrap(), |(_, held)| *held == 0);
-        drop(held.unwrap());
-    }
-}
-
-impl Directory for Fates {
-    fn create_folder(&self, path: &str) -> lanner_storage::Result<()> {
-        self.inner.create_folder(path)
-    }
-
-    fn create_file(&self, path: &str) -> lanner_storage::Result<Box<dyn WriteFile>> {
-        let mut fate = self.fate.0.lock().unwrap();
-        while matches!(fate.0, Fate::Held(part) if path.contains(part)) {
-            fate.1 += 1;
-            self.fate.1.notify_all();
-            fate = self.fate.1.wait(fate).unwrap();
-        }
-        let now = fate.0.clone();
-        drop(fate);
-        match now {
-            Fate::Refused(part) if path.contains(part) => {
-                let source = std::io::ErrorKind::StorageFull.into();
-                Err(StorageError::Io { op: "write", path: path.into(), source })
-            }
-            Fate::Panics(part) if path.contains(part) => panic!("on purpose, at {path}"),
-            _ => self.inner.create_file(path),
-        }
-    }
-
-    fn open(&self, path: &str) -> lanner_storage::Result<MappedFile> {
-        self.inner.open(path)
-    }
-
-    fn sync_folder(&self, path: &str) -> lanner_storage::Result<()> {
-        self.inner.sync_folder(path)
-    }
-
-    fn rename(&self, from: &str, to: &str) -> lanner_storage::Result<()> {
-        self.inner.rename(from, to)
-    }
-
-    fn remove_folder(&self, path: &str) -> lanner_storage::Result<()> {
-        self.inner.remove_folder(path)
-    }
-
-    fn list(&self, path: &str) -> lanner_storage::Result<Vec<String>> {
-        self.inner.list(path)
-    }
-}
-
 struct World {
     _folder: tempfile::TempDir,
-    files: Fates,
+    files: Disk,
     database: Database,
     random: Random,
     clusters: Clusters,
@@ -106,7 +26,7 @@ struct World {
 impl World {
     fn new(options: DatabaseOptions) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let files = Fates::new(folder.path());
+        let files = Disk::new(folder.path());
         let database = options.open_with(folder.path(), Arc::new(files.clone())).unwrap();
         let mut random = Random::new(7);
         let clusters = Clusters::new(&mut random, 20, DIMENSION);
@@ -142,7 +62,7 @@ fn sealed(collection: &Collection) -> usize {
 fn what_is_asked_for_again_before_it_began_is_done_once() {
     let mut world = World::new(DatabaseOptions::new());
     let collection = world.two_segments("c", 300);
-    world.files.set(Fate::Held("collections/1/3"));
+    world.files.set(Fate::Held("collections/1/3".into()));
     let first = collection.start_optimize().unwrap();
     world.files.wait_until_held();
     world.fill(&collection, 600..700);
@@ -166,7 +86,7 @@ fn collections_do_not_wait_for_one_another() {
     let mut world = World::new(DatabaseOptions::new());
     let one = world.two_segments("one", 300);
     // Its merge does not end.
-    world.files.set(Fate::Held("collections/1/"));
+    world.files.set(Fate::Held("collections/1/".into()));
     let job = one.start_optimize().unwrap();
     world.files.wait_until_held();
     assert_eq!(job.info().phase, "merging");
@@ -194,7 +114,7 @@ fn a_merge_that_fails_is_reported_as_that_and_refuses_no_write() {
     let mut world = World::new(DatabaseOptions::new().seal_bytes(20_000));
     let collection = world.two_segments("c", 100);
     // Segments 1 and 2 are sealed; a seal would write points, and so does the merge into 3.
-    world.files.set(Fate::Refused("collections/1/3"));
+    world.files.set(Fate::Refused("collections/1/3".into()));
     let error = collection.optimize().unwrap_err();
     assert!(matches!(error, Error::MergeFailed { .. }), "{error:?}");
     assert!(error.to_string().starts_with("segments could not be merged: cannot write"), "{error}");
@@ -232,7 +152,7 @@ fn merged_segments_serve_queries_until_the_new_one_has_its_index() {
         }
     }
     assert_eq!(indexed(&collection), (2, 2));
-    world.files.set(Fate::Held("index.sec"));
+    world.files.set(Fate::Held("index.sec".into()));
     let job = collection.start_optimize().unwrap();
     world.files.wait_until_held();
     assert_eq!(indexed(&collection), (2, 2));
@@ -248,11 +168,11 @@ fn what_panics_is_a_failure_and_not_the_end() {
     let mut world = World::new(DatabaseOptions::new().index_rows(200));
     let collection = world.create("c");
     world.fill(&collection, 0..2000);
-    world.files.set(Fate::Panics("index.sec"));
+    world.files.set(Fate::Panics("index.sec".into()));
     collection.flush().unwrap();
     let error = collection.optimize().unwrap_err();
     assert!(matches!(&error, Error::IndexesMissing { reason } if reason.contains("panicked")));
-    world.files.set(Fate::Panics("points.sec"));
+    world.files.set(Fate::Panics("points.sec".into()));
     world.fill(&collection, 2000..2100);
     let error = collection.flush().unwrap_err();
     assert!(matches!(&error, Error::SealFailed { reason } if reason.contains("panicked")));
@@ -267,7 +187,7 @@ fn what_panics_is_a_failure_and_not_the_end() {
 fn a_cancelled_job_ends_and_leaves_everything_as_sound() {
     let mut world = World::new(DatabaseOptions::new());
     let collection = world.two_segments("c", 2000);
-    world.files.set(Fate::Held("collections/1/"));
+    world.files.set(Fate::Held("collections/1/".into()));
     let queries = lanner::MultiVector::from_flat(DIMENSION, vec![0.5; DIMENSION * 4]).unwrap();
     let job = collection.start_optimize().unwrap();
     world.files.wait_until_held();
@@ -306,7 +226,7 @@ fn a_cancelled_job_ends_and_leaves_everything_as_sound() {
 fn jobs_end_when_the_collection_or_the_database_does() {
     let mut world = World::new(DatabaseOptions::new());
     let (one, two) = (world.two_segments("one", 300), world.two_segments("two", 300));
-    world.files.set(Fate::Held("collections/"));
+    world.files.set(Fate::Held("collections/".into()));
     let jobs = [one.start_optimize().unwrap(), two.start_optimize().unwrap()];
     world.files.wait_until_held();
     std::thread::scope(|scope| {

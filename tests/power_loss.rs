@@ -154,7 +154,7 @@ fn publish(database: &Database, index: &str, first: impl FnOnce()) -> lanner::Re
 
 /// Whether an operation comes after the catalog has said what there is, so that what fails there undoes
 /// nothing: it serves the copy of the manifest, or removes a folder that was replaced.
-fn is_of_a_copy(path: &String) -> bool {
+fn undoes_nothing(path: &String) -> bool {
     let replaced = ["collections/1/2", "collections/1/3"].contains(&path.as_str());
     path == "collections/1" || path.starts_with("collections/1/manifest-") || replaced
 }
@@ -210,7 +210,7 @@ fn indexes_are_published_whole_whatever_operation_fails() {
             let published = publish(&database, index, || {});
             let refused = directory.refused();
             assert!(!refused.is_empty(), "{index}, fault {fault}");
-            let must_fail = !refused.iter().all(is_of_a_copy);
+            let must_fail = !refused.iter().all(undoes_nothing);
             assert_eq!(published.is_err(), must_fail, "{index}, fault {fault}: {refused:?}");
             *if must_fail { &mut halted } else { &mut whole } += 1;
             drop(database);

@@ -51,3 +51,27 @@ impl IndexWork {
         (!reasons.is_empty()).then(|| reasons.join("; "))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn failures_name_their_segments_and_go_with_them() {
+        let (mut work, now) = (IndexWork::default(), Instant::now());
+        for (index, reason) in [((1, 0), "no room"), ((2, 0), "no space")] {
+            work.failures.fail(index, reason.into(), now);
+            work.damaged.insert(index);
+            work.recalibrate.insert(index);
+        }
+        assert_eq!(work.failures.next_retry(now), Some(now + PAUSES.0));
+        assert_eq!(work.failed().unwrap(), "segment 1: no room; segment 2: no space");
+        work.forget(&[2]);
+        assert_eq!(work.failed().unwrap(), "segment 1: no room");
+        assert_eq!((work.damaged.len(), work.recalibrate.len()), (1, 1));
+        work.failures.succeed(&(1, 0));
+        assert_eq!(work.failed(), None);
+    }
+}

@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use lanner_storage::{IndexEntry, Manifest, StorageError};
+use rayon::ThreadPool;
 
 use super::index_work::IndexOf;
 use super::install::NewFolder;
@@ -50,6 +51,16 @@ pub(super) struct Build {
     pub(super) field: usize,
     pub(super) progress: Arc<BuildProgress>,
     pub(super) started: Instant,
+}
+
+/// An index in a folder of its own that no manifest names yet.
+struct NewIndex<'i> {
+    folder: NewFolder<'i>,
+    entry: IndexEntry,
+    opened: Option<FieldIndex>,
+    kind: IndexKind,
+    /// Number of rows with a vector.
+    rows: usize,
 }
 
 /// An index, calibrated.
@@ -229,15 +240,11 @@ impl Inner {
         {
             return Ok(());
         }
-        let rows = present(&build.segment, build.field);
-        let find = || self.best_index(build, name, field, codes, &rows);
-        let Some(best) = self.scheduler.urgent_pool().install(find)? else { return Ok(()) };
-        build.segment.check_pages()?;
-        let new = self.new_folder(&mut self.lock());
-        let (opened, entry) = self.write_best(&new, build, (name, field), &best)?;
+        let found = self.find_index(build, (name, field), codes, self.scheduler.urgent_pool())?;
+        let Some(NewIndex { folder, entry, opened, kind, rows }) = found else { return Ok(()) };
         let segment = build.number();
         let mut published = false;
-        self.install(&[new], |segments, _| {
+        self.install(&[folder], |segments, _| {
             let there = |slot: &SealedSlot| slot.segment.entry().number == segment;
             published = segments.sealed.iter().any(there);
             segments.manifest.indexes.extend(published.then_some(entry));
@@ -249,13 +256,32 @@ impl Inner {
             collection = %self.name,
             segment,
             field = name,
-            kind = best.report.kind.as_str(),
-            rows = rows.len(),
+            kind = kind.as_str(),
+            rows,
             seconds = build.started.elapsed().as_secs_f64(),
             published,
             "index built"
         );
         Ok(())
+    }
+
+    /// Builds the best index of a field and writes it into a folder of its own. `None` if it was
+    /// cancelled.
+    fn find_index(
+        &self,
+        build: &Build,
+        (name, field): (&str, &VectorField),
+        codes: &FieldCodes,
+        pool: &ThreadPool,
+    ) -> Result<Option<NewIndex<'_>>> {
+        let rows = present(&build.segment, build.field);
+        let find = || self.best_index(build, name, field, codes, &rows);
+        let Some(best) = pool.install(find)? else { return Ok(None) };
+        build.segment.check_pages()?;
+        let folder = self.new_folder(&mut self.lock());
+        let (opened, entry) = self.write_best(&folder, build, (name, field), &best)?;
+        let (kind, rows) = (best.report.kind, rows.len());
+        Ok(Some(NewIndex { folder, entry, opened, kind, rows }))
     }
 
     /// Writes an index into its folder, and opens it.
@@ -324,16 +350,13 @@ impl Inner {
         let Some((name, field)) = self.config.fields.iter().nth(index) else { return Ok(None) };
         let codes = segment.codes(index).filter(|_| self.wants_index(segment, index));
         let Some(codes) = codes else { return Ok(None) };
-        let rows = present(segment, index);
         let build = Build { progress: run.progress.clone(), ..Build::new(segment.clone(), index) };
-        let find = || self.best_index(&build, name, field, codes, &rows);
-        let Some(best) = run.pool.install(find)? else { return Ok(None) };
-        segment.check_pages()?;
-        let new = self.new_folder(&mut self.lock());
-        let (opened, entry) = self.write_best(&new, &build, (name, field), &best)?;
-        let Some(opened) = opened else { return Ok(None) };
+        let found = self.find_index(&build, (name, field), codes, run.pool)?;
+        let Some(NewIndex { folder, entry, opened: Some(opened), .. }) = found else {
+            return Ok(None);
+        };
         segment.attach_index(index, opened);
-        Ok(Some((new, entry)))
+        Ok(Some((folder, entry)))
     }
 
     /// Drops a damaged index. The segment is opened once more without it, so that queries which

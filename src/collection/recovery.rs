@@ -41,9 +41,8 @@ impl Inner {
     }
 
     /// Tries to write again after a commit failed: what is on the disk is read anew, since it may
-    /// be with or without that commit. Queries go on with what they had. `false` if writing is not
-    /// possible yet.
-    pub(super) fn revive(&self, state: &mut State) -> bool {
+    /// be with or without that commit. Queries go on with what they had.
+    pub(super) fn revive(&self, state: &mut State) {
         let opened = self.store.catalog.reopen().map_err(Error::from);
         match opened.and_then(|()| self.load()) {
             Ok(mut segments) => {
@@ -59,12 +58,10 @@ impl Inner {
                 self.publish(state);
                 self.wake();
                 tracing::info!(collection = %self.name, "writing goes on");
-                true
             }
             Err(error) => {
                 tracing::warn!(collection = %self.name, %error, "nothing can be written yet");
                 state.stopped = Some(Stop::Failed(error.to_string()));
-                false
             }
         }
     }

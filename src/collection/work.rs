@@ -309,23 +309,21 @@ impl Inner {
         groups
     }
 
-    /// Locks a collection that can be written, after trying to if it could not.
-    fn lock_to_write(&self) -> Result<MutexGuard<'_, State>> {
+    /// Sets all that was written aside to be sealed. Returns the state, and the last operation.
+    fn set_aside(&self) -> Result<(MutexGuard<'_, State>, u64)> {
         let mut state = self.lock();
-        while let Some(stop) = state.stopped.clone() {
-            if state.is_over() || !self.revive(&mut state) {
-                return Err(self.stopped(state.stopped.as_ref().unwrap_or(&stop)));
-            }
+        if let Some(stop) = self.still_stopped(&mut state) {
+            return Err(self.stopped(&stop));
         }
-        Ok(state)
+        state.segments.freeze();
+        self.publish(&state);
+        let through = state.segments.sequence;
+        Ok((state, through))
     }
 
     /// Seals everything written before the call.
     pub(super) fn flush(&self) -> Result<()> {
-        let mut state = self.lock_to_write()?;
-        state.segments.freeze();
-        self.publish(&state);
-        let through = state.segments.sequence;
+        let (mut state, through) = self.set_aside()?;
         // An old failure is no reason to give up: the call is a new try.
         state.work.failures.succeed(&Lane::Seal);
         self.wake();
@@ -347,10 +345,7 @@ impl Inner {
     /// deleted rows; to train, too, and rewrite all of them with new codecs. A job that has not been
     /// taken up yet does for all who ask for the same.
     pub(super) fn begin(self: &Arc<Self>, kind: JobKind) -> Result<Job> {
-        let mut state = self.lock_to_write()?;
-        state.segments.freeze();
-        self.publish(&state);
-        let through = state.segments.sequence;
+        let (mut state, through) = self.set_aside()?;
         // A new try.
         state.work.failures.try_again();
         state.work.indexing.failures.try_again();

@@ -202,6 +202,14 @@ impl Inner {
         }
     }
 
+    /// Why nothing can be written, after trying to if there is a chance.
+    pub(super) fn still_stopped(&self, state: &mut State) -> Option<Stop> {
+        if state.stopped.is_some() && !state.is_over() {
+            self.revive(state);
+        }
+        state.stopped.clone()
+    }
+
     /// Waits while too many segments wait to be sealed; the second part says why writing cannot
     /// go on.
     pub(super) fn wait_for_room<'s>(
@@ -209,11 +217,7 @@ impl Inner {
         mut state: MutexGuard<'s, State>,
     ) -> (MutexGuard<'s, State>, Option<Stop>) {
         loop {
-            if let Some(stop) = state.stopped.clone() {
-                if !state.is_over() && self.revive(&mut state) {
-                    continue;
-                }
-                let stop = state.stopped.clone().unwrap_or(stop);
+            if let Some(stop) = self.still_stopped(&mut state) {
                 return (state, Some(stop));
             }
             if state.segments.frozen.len() < self.options.frozen_segments {

@@ -1,15 +1,28 @@
 //! A disk that is told what it refuses.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Condvar, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use lanner_storage::{Directory, LocalDirectory, MappedFile, Result, StorageError, WriteFile};
 
-/// A directory that refuses to create files as long as it is told so. Clones share that.
+/// What becomes of files that are created, if their path contains some part.
+#[derive(Debug, Clone, Default)]
+pub enum Fate {
+    #[default]
+    Created,
+    /// They wait until the fate changes.
+    Held(String),
+    /// A file is left, and it fails, as on a full disk.
+    Refused(String),
+    Panics(String),
+}
+
+/// A directory whose new files meet a fate. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Disk {
     inner: LocalDirectory,
-    refuses: Arc<Mutex<Option<String>>>,
+    /// The fate, and how often something was held since it was set.
+    fate: Arc<(Mutex<(Fate, usize)>, Condvar)>,
     free_bytes: Arc<AtomicU64>,
     out_of_descriptors: Arc<AtomicBool>,
     gate: Arc<RwLock<()>>,
@@ -17,10 +30,10 @@ pub struct Disk {
 
 impl Disk {
     pub fn new(root: &std::path::Path) -> Self {
-        let (refuses, free_bytes) = (Arc::default(), Arc::new(AtomicU64::new(u64::MAX)));
+        let (fate, free_bytes) = (Arc::default(), Arc::new(AtomicU64::new(u64::MAX)));
         let inner = LocalDirectory::new(root);
         let (out_of_descriptors, gate) = (Arc::default(), Arc::default());
-        Self { inner, refuses, free_bytes, out_of_descriptors, gate }
+        Self { inner, fate, free_bytes, out_of_descriptors, gate }
     }
 
     /// Lets nothing happen until the guard is dropped, so that the files can be copied.
@@ -39,7 +52,30 @@ impl Disk {
 
     /// Refuses files whose path contains this; `None` to refuse nothing.
     pub fn refuse(&self, part: Option<&str>) {
-        *self.refuses.lock().unwrap() = part.map(str::to_owned);
+        self.set(part.map_or(Fate::Created, |part| Fate::Refused(part.to_owned())));
+    }
+
+    /// Says what becomes of new files.
+    pub fn set(&self, fate: Fate) {
+        *self.fate.0.lock().unwrap() = (fate, 0);
+        self.fate.1.notify_all();
+    }
+
+    /// Waits until somebody is held.
+    pub fn wait_until_held(&self) {
+        let held = self.fate.1.wait_while(self.fate.0.lock().unwrap(), |(_, held)| *held == 0);
+        drop(held.unwrap());
+    }
+
+    /// The fate of a file, once it is not held any more.
+    fn fate_of(&self, path: &str) -> Fate {
+        let mut fate = self.fate.0.lock().unwrap();
+        while matches!(&fate.0, Fate::Held(part) if path.contains(part)) {
+            fate.1 += 1;
+            self.fate.1.notify_all();
+            fate = self.fate.1.wait(fate).unwrap();
+        }
+        fate.0.clone()
     }
 
     pub fn set_free_bytes(&self, free_bytes: u64) {
@@ -54,15 +90,17 @@ impl Directory for Disk {
     }
 
     fn create_file(&self, path: &str) -> Result<Box<dyn WriteFile>> {
+        let fate = self.fate_of(path);
         let _passed = self.pass();
         let file = self.inner.create_file(path)?;
-        let refuses = self.refuses.lock().unwrap();
-        if refuses.as_ref().is_some_and(|part| path.contains(part)) {
-            // Leaves a file and fails, as a full disk does.
-            let source = std::io::ErrorKind::StorageFull.into();
-            return Err(StorageError::Io { op: "write", path: path.into(), source });
+        match fate {
+            Fate::Refused(part) if path.contains(&part) => {
+                let source = std::io::ErrorKind::StorageFull.into();
+                Err(StorageError::Io { op: "write", path: path.into(), source })
+            }
+            Fate::Panics(part) if path.contains(&part) => panic!("on purpose, at {path}"),
+            _ => Ok(file),
         }
-        Ok(file)
     }
 
     fn open(&self, path: &str) -> Result<MappedFile> {
