@@ -107,6 +107,9 @@ pub enum Error {
     /// The work needs more memory than it may use; nothing was applied.
     #[error(transparent)]
     Exhausted(#[from] Exhausted),
+    /// Whoever asked waits for the answer no more.
+    #[error("the query was cancelled before it was answered")]
+    QueryCancelled,
     /// The work was not done by its deadline.
     #[error("the deadline passed before the work was done")]
     DeadlineExceeded,
@@ -183,7 +186,7 @@ impl Error {
             | Self::PointNotFound { .. }
             | Self::JobNotFound { .. } => ErrorKind::NotFound,
             Self::Shared { kind, .. } => *kind,
-            Self::JobCancelled { .. } => ErrorKind::Cancelled,
+            Self::JobCancelled { .. } | Self::QueryCancelled => ErrorKind::Cancelled,
             Self::CollectionExists { .. } => ErrorKind::AlreadyExists,
             Self::CollectionUnusable { kind, .. } => *kind,
             Self::WritesStopped { .. }

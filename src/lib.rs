@@ -82,6 +82,6 @@ pub use model::{
 };
 pub use quantization::{CodecReport, Rung};
 pub use query::{
-    Deadline, Explanation, FusionRequest, FusionResponse, Hit, Query, QueryParams, QueryRequest,
-    QueryResponse, Rescore, Stage,
+    CancelToken, Deadline, Explanation, FusionRequest, FusionResponse, Hit, Query, QueryParams,
+    QueryRequest, QueryResponse, Rescore, Stage,
 };

@@ -283,7 +283,8 @@ impl Collection {
     /// Answers several queries from one snapshot, reading each vector once for all of them.
     ///
     /// # Errors
-    /// As [`Self::query`], as `queries[i]`, and [`Error::DeadlineExceeded`]; then none is answered.
+    /// As [`Self::query`], as `queries[i]`, [`Error::DeadlineExceeded`] and [`Error::QueryCancelled`];
+    /// then none is answered.
     pub fn query_batch(
         &self,
         requests: &[QueryRequest],
@@ -304,14 +305,14 @@ impl Collection {
     ) -> Result<Vec<QueryResponse>> {
         let snapshot = self.snapshot();
         let note = |field: usize, query: &[f32]| self.0.note_query(field, query);
-        self.answer(&self.ground(&snapshot, memory, &note), requests, deadline)
+        self.answer(&self.ground(&snapshot, memory, &note), requests, &deadline)
     }
 
     fn answer(
         &self,
         ground: &query::Ground<'_>,
         requests: &[QueryRequest],
-        deadline: Deadline,
+        deadline: &Deadline,
     ) -> Result<Vec<QueryResponse>> {
         let answers = ground.snapshot.whole(|_| ground.answer(requests, deadline))?;
         if self.0.queries.count(&answers) {
@@ -349,7 +350,7 @@ impl Collection {
     /// As [`Self::fuse`], if it takes no longer than until the deadline.
     ///
     /// # Errors
-    /// As [`Self::fuse`], and [`Error::DeadlineExceeded`].
+    /// As [`Self::fuse`], [`Error::DeadlineExceeded`] and [`Error::QueryCancelled`].
     pub fn fuse_before(
         &self,
         request: &FusionRequest,
@@ -371,7 +372,7 @@ impl Collection {
         let snapshot = self.snapshot();
         let note = |field: usize, query: &[f32]| self.0.note_query(field, query);
         let ground = self.ground(&snapshot, memory, &note);
-        query::fuse(&ground, request, |queries| self.answer(&ground, queries, deadline))
+        query::fuse(&ground, request, |queries| self.answer(&ground, queries, &deadline))
     }
 
     /// Number of points.

@@ -62,6 +62,16 @@ impl FieldColumn {
         }
     }
 
+    /// Appends the rows of another column of the field, this one having `rows`.
+    fn append(&mut self, rows: u32, other: &Self) {
+        if let (Some(offsets), Some(other)) = (&mut self.offsets, &other.offsets) {
+            let last = offsets[offsets.len() - 1];
+            offsets.extend(other[1..].iter().map(|offset| last + offset));
+        }
+        self.elements.extend(&other.elements);
+        self.absent.extend(other.absent.iter().map(|row| rows + row));
+    }
+
     fn push(&mut self, row: u32, values: Option<&[f32]>) {
         match (values, &mut self.offsets) {
             (Some(values), Some(offsets)) => {
@@ -109,6 +119,27 @@ impl PointBatch {
             paths.iter_mut().zip(row).for_each(|(path, values)| path.push(values));
         }
         Ok(Self { ids, payloads, fields, paths })
+    }
+
+    /// The points of several batches of one collection, in their order; `None` without batches.
+    pub(crate) fn concat(batches: &[&Self]) -> Option<Self> {
+        let (first, others) = batches.split_first()?;
+        let mut all = Self::clone(first);
+        for other in others {
+            let rows = all.len() as u32;
+            all.ids.extend_from_slice(&other.ids);
+            all.payloads.extend_from_slice(&other.payloads);
+            for (column, other) in all.fields.iter_mut().zip(&other.fields) {
+                column.append(rows, other);
+            }
+            for (path, other) in all.paths.iter_mut().zip(&other.paths) {
+                path.append(other);
+            }
+        }
+        all.ids.shrink_to_fit();
+        all.payloads.shrink_to_fit();
+        all.fields.iter_mut().for_each(|column| column.elements.shrink_to_fit());
+        Some(all)
     }
 
     /// Number of points.

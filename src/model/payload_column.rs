@@ -172,6 +172,14 @@ impl PayloadColumn {
         self.offsets.push(self.values.len() as u32);
     }
 
+    /// Appends the rows of another column of the path.
+    pub(crate) fn append(&mut self, other: &Self) {
+        let (rows, values) = (self.rows() as u32, self.values.len() as u32);
+        self.nulls.extend(other.nulls.iter().map(|row| rows + row));
+        self.values.append(other.values.clone());
+        self.offsets.extend(other.offsets[1..].iter().map(|offset| values + offset));
+    }
+
     /// Number of rows.
     pub fn rows(&self) -> usize {
         self.offsets.len() - 1

@@ -190,6 +190,24 @@ impl Elements {
         }
     }
 
+    /// Gives back memory that was reserved for more.
+    pub(super) fn shrink_to_fit(&mut self) {
+        match self {
+            Self::F32(elements) => elements.shrink_to_fit(),
+            Self::F16(elements) => elements.shrink_to_fit(),
+        }
+    }
+
+    /// Appends elements of the same type.
+    pub(super) fn extend(&mut self, other: &Self) {
+        match (self, other) {
+            (Self::F32(elements), Self::F32(other)) => elements.extend_from_slice(other),
+            (Self::F16(elements), Self::F16(other)) => elements.extend_from_slice(other),
+            // A field has one type of elements.
+            _ => {}
+        }
+    }
+
     /// A borrowed view.
     pub fn as_ref(&self) -> ElementsRef<'_> {
         match self {

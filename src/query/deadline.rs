@@ -1,23 +1,85 @@
 //! When an answer is no longer wanted.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// The moment after which work stops, if there is one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Deadline(Option<Instant>);
+use crate::error::{Error, Result};
+
+/// Until when work goes on: to a moment, if there is one, and as long as whoever waits for it does.
+#[derive(Debug, Clone)]
+pub struct Deadline {
+    at: Option<Instant>,
+    cancelled: Option<CancelToken>,
+}
 
 impl Deadline {
     /// Work takes as long as it takes.
-    pub const NEVER: Self = Self(None);
+    pub const NEVER: Self = Self { at: None, cancelled: None };
 
     /// So much time from now.
     pub fn after(timeout: Duration) -> Self {
         // A time beyond what the clock can represent is no deadline.
-        Self(Instant::now().checked_add(timeout))
+        Self { at: Instant::now().checked_add(timeout), cancelled: None }
     }
 
-    /// Whether the time is over.
-    pub fn passed(self) -> bool {
-        self.0.is_some_and(|at| Instant::now() >= at)
+    /// The same, or when the token is cancelled, if that is earlier.
+    #[must_use]
+    pub fn or_cancelled(self, token: &CancelToken) -> Self {
+        Self { cancelled: Some(token.clone()), ..self }
+    }
+
+    /// Fails once the answer is no longer wanted.
+    ///
+    /// # Errors
+    /// [`Error::DeadlineExceeded`] and [`Error::QueryCancelled`].
+    pub fn check(&self) -> Result<()> {
+        if self.cancelled.as_ref().is_some_and(CancelToken::is_cancelled) {
+            return Err(Error::QueryCancelled);
+        }
+        match self.at {
+            Some(at) if Instant::now() >= at => Err(Error::DeadlineExceeded),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Says to work that is under way that nobody waits for it any more. Clones are one token.
+#[derive(Debug, Clone, Default)]
+pub struct CancelToken(Arc<AtomicBool>);
+
+impl CancelToken {
+    /// A token that is not cancelled.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Stops the work within milliseconds; it ends with [`Error::QueryCancelled`].
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whichever_comes_first_ends_the_work() {
+        let token = CancelToken::new();
+        let (never, late) = (Deadline::NEVER, Deadline::after(Duration::MAX));
+        for deadline in [never.clone(), late, never.or_cancelled(&token)] {
+            assert!(deadline.check().is_ok(), "{deadline:?}");
+        }
+        let passed = Deadline::after(Duration::ZERO);
+        assert!(matches!(passed.check(), Err(Error::DeadlineExceeded)));
+        token.clone().cancel();
+        let cancelled = Deadline::after(Duration::MAX).or_cancelled(&token);
+        assert!(matches!(cancelled.check(), Err(Error::QueryCancelled)));
     }
 }

@@ -65,12 +65,12 @@ pub(crate) type Note<'n> = &'n dyn Fn(usize, &[f32]);
 ///
 /// # Errors
 /// [`Error::Invalid`] or [`Error::PointNotFound`] for the first refused query, as `queries[i]` of a
-/// batch; [`Error::DeadlineExceeded`].
+/// batch; as [`Deadline::check`].
 pub(crate) fn execute(
     snapshot: &Snapshot,
     config: &CollectionConfig,
     (requests, note): (&[QueryRequest], Note<'_>),
-    deadline: Deadline,
+    deadline: &Deadline,
     pool: &ThreadPool,
     first: Option<usize>,
 ) -> Result<Vec<QueryResponse>> {
@@ -107,7 +107,7 @@ fn execute_all(
     snapshot: &Snapshot,
     config: &CollectionConfig,
     (requests, note): (&[QueryRequest], Note<'_>),
-    deadline: Deadline,
+    deadline: &Deadline,
     pool: &ThreadPool,
     first: Option<usize>,
 ) -> Result<Vec<QueryResponse>> {
@@ -152,7 +152,7 @@ pub(super) fn answer_plans(
     snapshot: &Snapshot,
     config: &CollectionConfig,
     plans: &[Plan<'_>],
-    deadline: Deadline,
+    deadline: &Deadline,
 ) -> Result<Vec<QueryResponse>> {
     if let [plan] = plans {
         return answer_group(snapshot, config, plan.field, &[plan], deadline);
@@ -179,7 +179,7 @@ fn answer_group(
     config: &CollectionConfig,
     field: usize,
     group: &[&Plan<'_>],
-    deadline: Deadline,
+    deadline: &Deadline,
 ) -> Result<Vec<QueryResponse>> {
     let started = Instant::now();
     let mut searched = search(snapshot, field, group, deadline)?;
@@ -236,7 +236,7 @@ fn scan<'s>(
     snapshot: &'s Snapshot,
     field: usize,
     (plans, limits, bars): (&[&Plan<'_>], &[Vec<usize>], &'s [Vec<Bar>]),
-    deadline: Deadline,
+    deadline: &Deadline,
 ) -> Result<Vec<Pools<'s>>> {
     let pools = |(limits, bars): (&Vec<usize>, &'s Vec<Bar>)| -> Pools<'s> {
         let pool = |(pool, (&limit, bar)): (usize, (&usize, &'s Bar))| {
@@ -253,9 +253,7 @@ fn scan<'s>(
         left.into_iter().zip(right).map(|(left, right)| join(left, right)).collect()
     };
     let work = |mut pools: Vec<Pools<'s>>, task: Task<'s>| {
-        if deadline.passed() {
-            return Err(Error::DeadlineExceeded);
-        }
+        deadline.check()?;
         let view = task.index as usize;
         let scanned = |(plan, _): &(&&Plan<'_>, &mut Pools<'_>)| plan.ways[view].depth.is_none();
         for (plan, pools) in plans.iter().zip(&mut pools).filter(scanned) {
@@ -436,8 +434,9 @@ fn answer(
     pools: Pools<'_>,
     searched: &[Found],
     times: Times,
-    deadline: Deadline,
+    deadline: &Deadline,
 ) -> Result<QueryResponse> {
+    deadline.check()?;
     let started = Instant::now();
     let reranks = !plan.is_exact();
     let (mut best, candidates) = rerank(snapshot, plan, pools);

@@ -26,7 +26,7 @@ mod way;
 
 pub(crate) use calibrate::Subject;
 pub(crate) use calibration_sample::{CalibrationSample, KnownQueries};
-pub use deadline::Deadline;
+pub use deadline::{CancelToken, Deadline};
 pub(crate) use executor::Note;
 pub(crate) use fusion::fuse;
 pub use fusion::{FusionRequest, FusionResponse};

@@ -58,7 +58,7 @@ impl Ground<'_> {
     pub fn answer(
         &self,
         requests: &[QueryRequest],
-        deadline: Deadline,
+        deadline: &Deadline,
     ) -> Result<Vec<QueryResponse>> {
         check_range("queries", 1, limits::MAX_BATCH_QUERIES, requests.len())?;
         let costs: Vec<Cost> = requests.iter().map(|request| self.cost(request)).collect();
@@ -81,7 +81,7 @@ impl Ground<'_> {
         &self,
         requests: &[QueryRequest],
         piece: Range<usize>,
-        deadline: Deadline,
+        deadline: &Deadline,
         answers: &mut Vec<QueryResponse>,
     ) -> Result<()> {
         let (first, several) = (piece.start, requests.len() > 1);

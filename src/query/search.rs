@@ -9,7 +9,7 @@ use roaring::RoaringBitmap;
 use super::Deadline;
 use super::plan::Plan;
 use super::top_k::MOST_TIED;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::index::{Ask, Effort, Scores, Selection, with_scratch};
 use crate::quantization::PrimaryQuery;
 use crate::segment::{FieldCodes, Snapshot, View};
@@ -33,21 +33,19 @@ pub struct Found {
 /// Searches all indexes for all queries.
 ///
 /// # Errors
-/// [`Error::DeadlineExceeded`].
+/// As [`Deadline::check`].
 pub fn search(
     snapshot: &Snapshot,
     field: usize,
     plans: &[&Plan<'_>],
-    deadline: Deadline,
+    deadline: &Deadline,
 ) -> Result<Vec<Found>> {
     let jobs: Vec<(usize, usize)> = (0..plans.len())
         .flat_map(|plan| (0..snapshot.views.len()).map(move |view| (plan, view)))
         .filter(|&(plan, view)| plans[plan].ways[view].depth.is_some())
         .collect();
     let run = |&(plan, view): &(usize, usize)| -> Result<Found> {
-        if deadline.passed() {
-            return Err(Error::DeadlineExceeded);
-        }
+        deadline.check()?;
         let found = search_view(&snapshot.views[view], view, field, plans[plan])?;
         Ok(Found { plan, view, ..found })
     };

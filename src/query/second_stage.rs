@@ -15,7 +15,7 @@ use super::request::{QueryRequest, Stage};
 use super::rescore::{rescore_rows, widen};
 use super::scorer::Scorer;
 use super::top_k::{Candidate, TopK};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::{CollectionConfig, Score};
 use crate::segment::{Location, SegmentReader, Snapshot, View};
 
@@ -71,21 +71,19 @@ impl SecondStage {
     /// that is much work. Returns the hits that `request` needs, best first, and what was read.
     ///
     /// # Errors
-    /// [`Error::DeadlineExceeded`].
+    /// As [`Deadline::check`].
     pub fn rescore<'s>(
         &self,
         snapshot: &'s Snapshot,
         request: &QueryRequest,
         found: Vec<Candidate<'s>>,
-        deadline: Deadline,
+        deadline: &Deadline,
     ) -> Result<(Vec<Candidate<'s>>, Vec<Stage>)> {
         let started = Instant::now();
         let locations = found.iter().take(self.candidates).map(|found| found.location);
         let tasks = self.tasks(snapshot, locations.collect());
         let score = |task: &Task| -> Result<Vec<(u32, Score)>> {
-            if deadline.passed() {
-                return Err(Error::DeadlineExceeded);
-            }
+            deadline.check()?;
             Ok(self.score(&*snapshot.views[task.view].reader, &task.rows))
         };
         let scored: Vec<Vec<(u32, Score)>> = match self.is_light(snapshot) {
@@ -186,6 +184,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::error::Error;
     use crate::model::{Metric, MultiVector, Point, PointBatchBuilder, VectorField};
     use crate::segment::{MutableReader, MutableSegment};
 
@@ -238,7 +237,8 @@ mod tests {
             let rows: Vec<u32> = cut.into_iter().flat_map(|task| task.rows).collect();
             assert_eq!(rows, (0..POINTS as u32).collect::<Vec<_>>());
 
-            let ask = |deadline| stage.rescore(&snapshot, &request, all(&snapshot), deadline);
+            let ask =
+                |deadline: Deadline| stage.rescore(&snapshot, &request, all(&snapshot), &deadline);
             let (best, stages) = ask(Deadline::NEVER).unwrap();
             let rows: Vec<u32> = best.iter().map(|candidate| candidate.location.row).collect();
             assert_eq!((rows, stages[0].rows), (vec![598, 596, 594], POINTS / 2));

@@ -1,13 +1,16 @@
 //! The mutable segment: points that are journaled but not yet sealed, in memory.
 //!
 //! One writer appends whole batches; readers never wait for it. Batches are immutable once
-//! appended, so a reader is no more than the segment and the number of rows it may see.
+//! appended, so a reader is no more than a list of them and the number of rows it may see. Points
+//! often come one by one: small batches are combined into larger ones as they gather, so that a
+//! scan reads rows one behind the other.
 
 use std::collections::BTreeMap;
 use std::ops::{Bound, Range};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use arc_swap::ArcSwap;
 use roaring::RoaringBitmap;
 
 use super::row_filter::Node;
@@ -22,13 +25,21 @@ const NO_ROW: u32 = u32::MAX;
 /// thirds full.
 const ENTRY_BYTES: usize = (size_of::<PointId>() + size_of::<u32>()) * 3 / 2;
 
+/// How many batches of about one size are combined.
+const COMBINED_BATCHES: usize = 8;
+/// Batches of this size class are long enough: 256 KiB and more.
+const LARGE_CLASS: u32 = size_class(256 << 10);
+
 /// Append-only rows in memory.
 #[derive(Debug, Default)]
 pub struct MutableSegment {
-    batches: boxcar::Vec<Appended>,
+    batches: ArcSwap<Batches>,
     newest: RwLock<BTreeMap<PointId, u32>>,
     size_bytes: AtomicU64,
 }
+
+/// Batches in the order of their rows.
+type Batches = Vec<Arc<Appended>>;
 
 #[derive(Debug)]
 struct Appended {
@@ -36,9 +47,76 @@ struct Appended {
     points: PointBatch,
     /// For each row the row that held the same id before, or [`NO_ROW`].
     previous: Vec<u32>,
-    /// Bytes of the vectors of each field, up to the end of this batch: readers ask often, and there may
-    /// be as many batches as rows.
+    /// Bytes of the vectors of each field, up to the end of this batch: readers ask often.
     vector_bytes: Box<[u64]>,
+    /// Memory held, in bytes.
+    size_bytes: usize,
+}
+
+impl Appended {
+    fn new(
+        first_row: u32,
+        points: PointBatch,
+        previous: Vec<u32>,
+        vector_bytes: Box<[u64]>,
+    ) -> Self {
+        let texts: usize = points.ids.iter().map(PointId::text_bytes).sum();
+        let per_row = points.len() * (ENTRY_BYTES + size_of::<u32>());
+        let size_bytes = points.size_bytes() + texts + per_row + size_of::<Self>();
+        Self { first_row, points, previous, vector_bytes, size_bytes }
+    }
+
+    /// The rows of consecutive batches as one; `None` without batches.
+    fn combined(batches: &[Arc<Self>]) -> Option<Self> {
+        let (first, last) = (batches.first()?, batches.last()?);
+        let points: Vec<&PointBatch> = batches.iter().map(|batch| &batch.points).collect();
+        let previous = batches.iter().flat_map(|batch| &batch.previous).copied().collect();
+        let points = PointBatch::concat(&points)?;
+        Some(Self::new(first.first_row, points, previous, last.vector_bytes.clone()))
+    }
+
+    fn end_row(&self) -> u32 {
+        self.first_row + self.points.len() as u32
+    }
+
+    fn size_class(&self) -> u32 {
+        size_class(self.size_bytes)
+    }
+}
+
+/// Each class is eight times as large as the one before.
+const fn size_class(bytes: usize) -> u32 {
+    (bytes | 1).ilog2() / COMBINED_BATCHES.ilog2()
+}
+
+/// Combines the last batches while enough of them are no larger than the newest, so that a row is
+/// copied a few times at most. Returns the bytes that this saved.
+fn combine_small(batches: &mut Batches) -> usize {
+    let mut saved = 0;
+    while let Some(class) = batches.last().map(|last| last.size_class())
+        && class < LARGE_CLASS
+    {
+        let small = batches.iter().rev().take_while(|batch| batch.size_class() <= class).count();
+        let tail = batches.len() - small;
+        if small < COMBINED_BATCHES {
+            break;
+        }
+        let Some(combined) = Appended::combined(&batches[tail..]) else { break };
+        let before: usize = batches[tail..].iter().map(|batch| batch.size_bytes).sum();
+        saved += before.saturating_sub(combined.size_bytes);
+        batches.truncate(tail);
+        batches.push(Arc::new(combined));
+    }
+    saved
+}
+
+/// Index of the batch that holds `row`, by binary search over first rows.
+fn batch_index(batches: &[Arc<Appended>], row: u32) -> usize {
+    batches.partition_point(|batch| batch.first_row <= row).saturating_sub(1)
+}
+
+fn batch_of(batches: &[Arc<Appended>], row: u32) -> Option<&Appended> {
+    batches.get(batch_index(batches, row)).map(|batch| &**batch)
 }
 
 impl MutableSegment {
@@ -49,33 +127,34 @@ impl MutableSegment {
 
     /// Number of rows appended so far.
     pub fn rows(&self) -> u32 {
-        let last = self.batches.count().checked_sub(1).and_then(|last| self.batches.get(last));
-        last.map_or(0, |last| last.first_row + last.points.len() as u32)
+        self.batches.load().last().map_or(0, |last| last.end_row())
     }
 
     /// Appends a batch and returns its rows. Only one thread may append.
     ///
     /// A reader sees the rows once it is made with their number; see [`MutableReader::new`].
     pub fn append(&self, points: PointBatch) -> Range<u32> {
-        let first_row = self.rows();
+        let mut batches = Batches::clone(&self.batches.load());
+        let before = batches.last();
+        let first_row = before.map_or(0, |before| before.end_row());
         let rows = first_row..first_row + points.len() as u32;
+        let before = |field: usize| before.map_or(0, |before| before.vector_bytes[field]);
+        let fields = points.fields.iter().enumerate();
+        let bytes_of = |column: &FieldColumn| column.view().elements.as_bytes().len() as u64;
+        let vector_bytes = fields.map(|(field, column)| before(field) + bytes_of(column)).collect();
         let mut newest = self.newest_mut();
         let previous = rows
             .clone()
             .zip(&points.ids)
             .map(|(row, id)| newest.insert(id.clone(), row).unwrap_or(NO_ROW))
             .collect();
-        let texts: usize = points.ids.iter().map(PointId::text_bytes).sum();
-        let per_row = points.len() * (ENTRY_BYTES + size_of::<u32>());
-        let bytes = points.size_bytes() + texts + per_row + size_of::<Appended>();
-        self.size_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-        let before = self.batches.count().checked_sub(1).and_then(|last| self.batches.get(last));
-        let before = |field: usize| before.map_or(0, |before| before.vector_bytes[field]);
-        let fields = points.fields.iter().enumerate();
-        let bytes_of = |column: &FieldColumn| column.view().elements.as_bytes().len() as u64;
-        let vector_bytes = fields.map(|(field, column)| before(field) + bytes_of(column)).collect();
+        let appended = Appended::new(first_row, points, previous, vector_bytes);
+        self.size_bytes.fetch_add(appended.size_bytes as u64, Ordering::Relaxed);
+        batches.push(Arc::new(appended));
+        let saved = combine_small(&mut batches);
+        self.size_bytes.fetch_sub(saved as u64, Ordering::Relaxed);
         // Under the lock: whoever finds a row in `newest` also finds its batch.
-        self.batches.push(Appended { first_row, points, previous, vector_bytes });
+        self.batches.store(Arc::new(batches));
         rows
     }
 
@@ -86,7 +165,8 @@ impl MutableSegment {
 
     /// The row that held the id of `row` before it, if any.
     pub fn previous(&self, row: u32) -> Option<u32> {
-        let batch = self.batch_of(row)?;
+        let batches = self.batches.load();
+        let batch = batch_of(&batches, row)?;
         Some(batch.previous[(row - batch.first_row) as usize]).filter(|&row| row != NO_ROW)
     }
 
@@ -97,24 +177,6 @@ impl MutableSegment {
             row = self.previous(row)?;
         }
         Some(row)
-    }
-
-    fn batch_of(&self, row: u32) -> Option<&Appended> {
-        let index = self.batch_index(row);
-        self.batches.get(index)
-    }
-
-    /// Index of the batch that holds `row`, by binary search over first rows.
-    fn batch_index(&self, row: u32) -> usize {
-        let (mut low, mut high) = (0, self.batches.count());
-        while low + 1 < high {
-            let middle = low.midpoint(high);
-            match self.batches.get(middle) {
-                Some(batch) if batch.first_row <= row => low = middle,
-                _ => high = middle,
-            }
-        }
-        low
     }
 
     // A panic while the lock is held cannot leave the map half-changed in a way that matters:
@@ -132,25 +194,26 @@ impl MutableSegment {
 #[derive(Debug, Clone)]
 pub struct MutableReader {
     segment: Arc<MutableSegment>,
+    batches: Arc<Batches>,
     rows: u32,
 }
 
 impl MutableReader {
     /// A view of the first `rows` rows.
     pub fn new(segment: Arc<MutableSegment>, rows: u32) -> Self {
-        Self { segment, rows }
+        let batches = segment.batches.load_full();
+        Self { segment, batches, rows }
     }
 
     fn point(&self, row: u32) -> Option<(&PointBatch, usize)> {
-        let batch = self.segment.batch_of(row)?;
+        let batch = batch_of(&self.batches, row)?;
         Some((&batch.points, (row - batch.first_row) as usize))
     }
 
     /// The batches with rows that may be seen, and how many of these they have.
     fn batches(&self) -> impl Iterator<Item = (&Appended, usize)> {
-        let all = (0..).map_while(|index| self.segment.batches.get(index));
-        let seen = all.take_while(|batch| batch.first_row < self.rows);
-        seen.map(|batch| (batch, batch.points.len().min((self.rows - batch.first_row) as usize)))
+        let seen = self.batches.iter().take_while(|batch| batch.first_row < self.rows);
+        seen.map(|batch| (&**batch, (batch.end_row().min(self.rows) - batch.first_row) as usize))
     }
 
     fn select(&self, column: usize, test: &ColumnTest) -> RoaringBitmap {
@@ -233,14 +296,10 @@ impl SegmentReader for MutableReader {
         visit: &mut dyn FnMut(u32, VectorsView<'_>, Range<usize>),
     ) {
         let end = range.end.min(self.rows);
-        let first = self.segment.batch_index(range.start);
-        for index in first..self.segment.batches.count() {
-            let Some(batch) = self.segment.batches.get(index) else { break };
-            if batch.first_row >= end {
-                break;
-            }
+        let first = batch_index(&self.batches, range.start);
+        for batch in self.batches[first..].iter().take_while(|batch| batch.first_row < end) {
             let from = range.start.saturating_sub(batch.first_row) as usize;
-            let to = ((end - batch.first_row) as usize).min(batch.points.len());
+            let to = (end.min(batch.end_row()) - batch.first_row) as usize;
             if from < to {
                 visit(batch.first_row, batch.points.fields[field].view(), from..to);
             }
@@ -248,7 +307,7 @@ impl SegmentReader for MutableReader {
     }
 
     fn vector_bytes(&self, field: usize) -> u64 {
-        let last = self.rows.checked_sub(1).and_then(|last| self.segment.batch_of(last));
+        let last = self.rows.checked_sub(1).and_then(|last| batch_of(&self.batches, last));
         last.map_or(0, |last| last.vector_bytes[field])
     }
 }
@@ -331,6 +390,93 @@ mod tests {
         assert_eq!(page, [(3.into(), 1), (9.into(), 0)]);
         assert_eq!(reader.page(Some(&3.into()), &deleted, 10).unwrap(), [(9.into(), 0)]);
         assert_eq!(reader.page(None, &deleted, 1).unwrap(), [(3.into(), 1)]);
+    }
+
+    /// All that a reader says of its rows.
+    fn rows_of(reader: &MutableReader) -> Vec<(PointId, Option<Payload>, Option<Vector>)> {
+        let row =
+            |row| (reader.id(row).unwrap(), reader.payload(row).unwrap(), reader.vector(1, row));
+        (0..reader.rows()).map(row).collect()
+    }
+
+    #[test]
+    fn small_batches_are_combined_and_say_the_same() {
+        let config = CollectionConfig::new()
+            .with_field("a", VectorField::multi(2, Metric::Dot))
+            .with_field("b", VectorField::single(2, Metric::Dot).half_precision())
+            .with_payload("n", crate::model::PayloadType::Integer)
+            .with_payload("t", crate::model::PayloadType::Keyword);
+        let segment = Arc::new(MutableSegment::default());
+        let mut alone = Vec::new();
+        for round in 0..300_u32 {
+            let mut builder = PointBatchBuilder::new(&config);
+            for id in 0..1 + u64::from(round % 50 / 49 * 400) {
+                let value = (round as f32) + id as f32 / 500.0;
+                let mut point = Point::new(u64::from(round) * 7 % 90 + id);
+                if round % 3 > 0 {
+                    let tokens = vec![value; 2 * (1 + round as usize % 4)];
+                    let tokens = crate::model::MultiVector::from_flat(2, tokens).unwrap();
+                    point = point.with_vector("a", tokens);
+                }
+                if round % 3 < 2 {
+                    point = point.with_vector("b", vec![value, 1.0]);
+                }
+                if round % 5 > 0 {
+                    let n = if round % 7 == 0 { "null".into() } else { format!("[{round}, {id}]") };
+                    let text = format!("{{\"n\": {n}, \"t\": \"t{}\"}}", round % 6);
+                    point = point.with_payload(Payload::parse(&text).unwrap());
+                }
+                builder.push(point).unwrap();
+            }
+            let points = builder.finish();
+            alone.push(points.clone());
+            segment.append(points);
+        }
+        let batches = segment.batches.load_full();
+        let most = (LARGE_CLASS as usize + 1) * COMBINED_BATCHES;
+        assert!(batches.len() <= most, "{} batches of {}", batches.len(), alone.len());
+        let held: usize = batches.iter().map(|batch| batch.size_bytes).sum();
+        assert_eq!(segment.size_bytes(), held as u64);
+
+        // The same points in one batch, and a reader that ends within a combined batch.
+        let whole = Arc::new(MutableSegment::default());
+        whole.append(PointBatch::concat(&alone.iter().collect::<Vec<_>>()).unwrap());
+        let rows = whole.rows();
+        assert_eq!(segment.rows(), rows);
+        for rows in [rows, rows - 5, 1000, 3] {
+            let combined = MutableReader::new(segment.clone(), rows);
+            let whole = MutableReader::new(whole.clone(), rows);
+            assert_eq!(rows_of(&combined), rows_of(&whole));
+            for filter in [
+                crate::model::Filter::eq("n", 7),
+                crate::model::Filter::eq("t", "t3"),
+                crate::model::Filter::is_null("n"),
+            ] {
+                let condition = filter.resolve(&config).unwrap();
+                let matching =
+                    |reader: &MutableReader| reader.filter(&condition).unwrap().bitmap().unwrap();
+                assert_eq!(matching(&combined), matching(&whole), "{filter:?}");
+            }
+            for id in 0..500_u64 {
+                assert_eq!(combined.find(&id.into()).unwrap(), whole.find(&id.into()).unwrap());
+            }
+        }
+        // The points as they were, too: `concat` is what both have in common.
+        let mut row = 0;
+        let reader = MutableReader::new(segment, rows);
+        for points in &alone {
+            for local in 0..points.len() {
+                assert_eq!(reader.id(row).unwrap(), points.ids[local]);
+                assert_eq!(reader.payload(row).unwrap(), points.payloads[local]);
+                for field in 0..2 {
+                    assert_eq!(
+                        reader.vector(field, row),
+                        points.fields[field].view().vector(local)
+                    );
+                }
+                row += 1;
+            }
+        }
     }
 
     #[test]

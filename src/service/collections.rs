@@ -14,7 +14,7 @@ use super::proto::{
     OptimizeCollectionRequest, OptimizeCollectionResponse, TrainCollectionRequest,
     TrainCollectionResponse, VerifyCollectionRequest, VerifyCollectionResponse,
 };
-use super::{blocking, jobs, on_collection};
+use super::{in_turn, jobs, on_collection};
 use crate::{Collection, Database, TrainingQueries, VectorField};
 
 /// The service on a database.
@@ -29,8 +29,7 @@ impl CollectionService for Collections {
         let caller = Caller::of(&request)?;
         let (database, request) = (self.0.clone(), request.into_inner());
         caller.access().check_collection(&request.name)?;
-        let _turn = caller.turn().await?;
-        blocking(move || {
+        in_turn(&caller, move || {
             let config = to_model::config(request.config)?;
             let queries = to_model::training_queries(request.training_queries)?;
             database.create_collection_with(&request.name, config, &queries)
@@ -73,8 +72,7 @@ impl CollectionService for Collections {
         let caller = Caller::of(&request)?;
         let (database, name) = (self.0.clone(), request.into_inner().name);
         caller.access().check_collection(&name)?;
-        let _turn = caller.turn().await?;
-        blocking(move || database.delete_collection(&name)).await?;
+        in_turn(&caller, move || database.delete_collection(&name)).await?;
         Ok(Response::new(DeleteCollectionResponse {}))
     }
 

@@ -67,7 +67,21 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
-/// Runs engine work on a collection that the caller reaches, off tokio's worker threads.
+/// Runs engine work off tokio's worker threads when it is the caller's turn. The turn is over when
+/// the work is, also if the client is gone before.
+async fn in_turn<T: Send + 'static>(
+    caller: &Caller,
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Status> {
+    let turn = caller.turn().await?;
+    blocking(move || {
+        let _turn = turn;
+        work()
+    })
+    .await
+}
+
+/// Runs engine work on a collection that the caller reaches, in a turn.
 async fn on_collection<T: Send + 'static>(
     database: &Arc<Database>,
     caller: &Caller,
@@ -75,6 +89,6 @@ async fn on_collection<T: Send + 'static>(
     work: impl FnOnce(Collection) -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Status> {
     caller.access().check_collection(&name)?;
-    let (database, _turn) = (database.clone(), caller.turn().await?);
-    blocking(move || work(database.collection(&name)?)).await
+    let database = database.clone();
+    in_turn(caller, move || work(database.collection(&name)?)).await
 }

@@ -16,7 +16,7 @@ use super::proto::{
 };
 use super::slow;
 use crate::model::Problem;
-use crate::{Database, Deadline, Error, FusionRequest, InvalidInput};
+use crate::{CancelToken, Database, Deadline, Error, FusionRequest, InvalidInput};
 
 /// The service on a database.
 pub struct Queries {
@@ -32,7 +32,7 @@ impl QueryService for Queries {
         request: Request<QueryRequest>,
     ) -> Result<Response<QueryResponse>, Status> {
         let caller = Caller::of(&request)?;
-        let deadline = deadline(request.metadata());
+        let (deadline, _waiting) = deadline(request.metadata());
         let QueryRequest { collection, search } = request.into_inner();
         let (slow, memory) = (self.slow, caller.work().clone());
         let result = on_collection(&self.database, &caller, collection, move |collection| {
@@ -54,7 +54,7 @@ impl QueryService for Queries {
         request: Request<BatchQueryRequest>,
     ) -> Result<Response<BatchQueryResponse>, Status> {
         let caller = Caller::of(&request)?;
-        let deadline = deadline(request.metadata());
+        let (deadline, _waiting) = deadline(request.metadata());
         let BatchQueryRequest { collection, searches } = request.into_inner();
         let (slow, memory) = (self.slow, caller.work().clone());
         let results = on_collection(&self.database, &caller, collection, move |collection| {
@@ -70,7 +70,7 @@ impl QueryService for Queries {
 
     async fn fuse(&self, request: Request<FuseRequest>) -> Result<Response<FuseResponse>, Status> {
         let caller = Caller::of(&request)?;
-        let deadline = deadline(request.metadata());
+        let (deadline, _waiting) = deadline(request.metadata());
         let mut request = request.into_inner();
         let collection = std::mem::take(&mut request.collection);
         let (slow, memory) = (self.slow, caller.work().clone());
@@ -102,13 +102,24 @@ fn batch(searches: Vec<SearchRequest>) -> Result<Vec<crate::QueryRequest>, Inval
     searches.into_iter().enumerate().map(convert).collect()
 }
 
-/// The deadline of a request, from its `grpc-timeout` header: up to eight digits and a unit.
+/// The deadline of a request: from its `grpc-timeout` header, up to eight digits and a unit, and when
+/// what comes with it is dropped, as all of a call is when its client is gone.
 ///
 /// A header that does not follow the protocol is no deadline, as for tonic itself.
-fn deadline(metadata: &MetadataMap) -> Deadline {
+fn deadline(metadata: &MetadataMap) -> (Deadline, Waiting) {
     let timeout =
         metadata.get("grpc-timeout").and_then(|value| parse_timeout(value.to_str().ok()?));
-    timeout.map_or(Deadline::NEVER, Deadline::after)
+    let waiting = Waiting(CancelToken::new());
+    (timeout.map_or(Deadline::NEVER, Deadline::after).or_cancelled(&waiting.0), waiting)
+}
+
+/// As long as it lives, somebody waits for the answer.
+struct Waiting(CancelToken);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
 }
 
 fn parse_timeout(text: &str) -> Option<Duration> {
@@ -164,6 +175,48 @@ mod tests {
         assert_eq!(ask(Some("1n")).await.unwrap_err().code(), tonic::Code::DeadlineExceeded);
         assert!(ask(Some("1H")).await.is_ok());
         assert!(ask(None).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn nothing_is_worked_out_for_a_client_that_is_gone() {
+        const DIMENSION: usize = 64;
+        let folder = tempfile::tempdir().unwrap();
+        let database = Arc::new(Database::open(folder.path()).unwrap());
+        let field = VectorField::single(DIMENSION, Metric::Dot);
+        let config = CollectionConfig::new().with_field("v", field);
+        let collection = database.create_collection("c", config).unwrap();
+        let point = |id: u64| Point::new(id).with_vector("v", vec![1.0 + id as f32; DIMENSION]);
+        collection.upsert((0..20_000).map(point)).unwrap();
+        let values = bytemuck::cast_slice(&[1.0_f32; DIMENSION]).to_vec();
+        let vector = Vector { values: Some(Values::F32(values.into())), ..Vector::default() };
+        let search = SearchRequest {
+            field: "v".into(),
+            limit: 10,
+            query: Some(Query::Vector(vector)),
+            ..Default::default()
+        };
+        // Seconds of work.
+        let request = BatchQueryRequest { collection: "c".into(), searches: vec![search; 4096] };
+        let mut request = Request::new(request);
+        request.extensions_mut().insert(Caller::unbounded());
+        let queries = Queries { database: database.clone(), slow: None };
+        let held = Arc::strong_count(&database);
+        {
+            let answer = std::pin::pin!(queries.batch_query(request));
+            assert!(is_pending(answer).await, "the work has begun");
+        }
+        while Arc::strong_count(&database) > held {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(collection.statistics().answered, 0, "answered for nobody");
+    }
+
+    /// Whether a future is still pending after a poll.
+    async fn is_pending(mut future: std::pin::Pin<&mut impl Future>) -> bool {
+        std::future::poll_fn(|context| {
+            std::task::Poll::Ready(future.as_mut().poll(context).is_pending())
+        })
+        .await
     }
 
     #[test]
