@@ -206,19 +206,19 @@ pub struct Calibration {
     /// have to do with it.
     #[serde(default)]
     pub far_scans: Vec<CalibrationPoint>,
-    /// What queries take that are farther from the rows than the sample queries are, for each k.
+    /// What queries take that are farther from the rows than most of the sample are, for each k.
     #[serde(default)]
     pub outside: Vec<Outside>,
 }
 
-/// What queries take whose k nearest rows are farther away than those of nearly all sample queries: by
-/// how far they are.
+/// What queries take whose k nearest rows are farther away than those of most sample queries: by how far
+/// they are. A mean over the sample says little about queries of which most are like its farthest.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Outside {
     /// Nearest rows.
     pub k: usize,
-    /// Queries whose k-th nearest row is no nearer than this are outside. In units of the query's
-    /// length, see [`Self::zones`]; higher is nearer.
+    /// Queries whose k-th nearest row is less near than this belong to a zone. In units of the query's
+    /// length; higher is nearer.
     pub below: f32,
     /// From near to far. Beyond the last, nothing was measured.
     pub zones: Vec<Zone>,
@@ -229,6 +229,10 @@ pub struct Outside {
 pub struct Zone {
     /// The nearness of the k-th nearest row, at least.
     pub at_least: f32,
+    /// Whether it was measured by queries of the sample. If not, queries were made up that are farther
+    /// from the rows than nearly all of these.
+    #[serde(default)]
+    pub usual: bool,
     /// Searches and scans.
     pub points: Vec<CalibrationPoint>,
     /// Scans alone.
@@ -237,14 +241,28 @@ pub struct Zone {
 
 impl Zone {
     /// Of what was measured.
-    pub fn new(at_least: f32, points: Vec<CalibrationPoint>, scans: Vec<CalibrationPoint>) -> Self {
-        let all = points.into_iter().chain(scans.iter().copied()).collect();
-        Self { at_least, points: unbeaten(all), scans: unbeaten(scans) }
+    pub fn new(
+        (at_least, usual): (f32, bool),
+        points: Vec<CalibrationPoint>,
+        scans: Vec<CalibrationPoint>,
+    ) -> Self {
+        // A part of the sample is there so that it does not get much less than all of it: its mean is
+        // enough for that, and what is promised is a bound.
+        let of_part = |point| CalibrationPoint { error: 0.0, ..point };
+        let of_zone = |point| if usual { of_part(point) } else { point };
+        let scans: Vec<CalibrationPoint> = scans.into_iter().map(of_zone).collect();
+        let all = points.into_iter().map(of_zone).chain(scans.iter().copied()).collect();
+        Self { at_least, usual, points: unbeaten(all), scans: unbeaten(scans) }
     }
 
     /// As [`Calibration::depth`], or where `scans` alone count as [`Calibration::scan`].
     pub fn depth(&self, hits: usize, target: f32, scans: bool) -> Option<Choice> {
         choose(if scans { &self.scans } else { &self.points }, hits, target)
+    }
+
+    /// As [`Calibration::expected`].
+    pub fn expected(&self, hits: usize, depth: Depth) -> Option<f32> {
+        expected(if depth.is_scan() { &self.scans } else { &self.points }, hits, depth)
     }
 }
 
@@ -275,8 +293,7 @@ impl Calibration {
         Self { queries, from_user, points, scans, far_scans, outside: Vec::new() }
     }
 
-    /// The nearness of the `rank`-th nearest row below which a query is outside of what was measured:
-    /// between the measured k by the logarithm of the rank, and on as they fall. `None` if that was
+    /// The nearness of the `rank`-th nearest row below which a query belongs to a zone: between the measured k by the logarithm of the rank, and on as they fall. `None` if that was
     /// not measured.
     pub fn outside_below(&self, rank: f64) -> Option<f32> {
         let at = self.outside.partition_point(|outside| (outside.k as f64) < rank);
@@ -292,14 +309,14 @@ impl Calibration {
         Some(a.below + (b.below - a.below) * part.max(0.0) as f32)
     }
 
-    /// The zone of a query that is outside, its nearest rows being so near, and whether it is the nearest
-    /// of the zones. `None` if nothing like it was measured.
-    pub fn zone(&self, hits: usize, nearness: f32) -> Option<(&Zone, bool)> {
+    /// The zones of a query whose nearest rows are so near, from near to far: the last is its own, and
+    /// those before it are nearer. Empty if nothing like it was measured.
+    pub fn zones(&self, hits: usize, nearness: f32) -> &[Zone] {
         // Of fewer hits than were measured, those of the next k are farther: the zones of that k.
-        let outside =
-            self.outside.iter().find(|outside| outside.k >= hits).or(self.outside.last())?;
-        let at = outside.zones.iter().position(|zone| nearness >= zone.at_least)?;
-        Some((&outside.zones[at], at == 0))
+        let outside = self.outside.iter().find(|outside| outside.k >= hits);
+        let zones = outside.or(self.outside.last()).map_or(&[][..], |outside| &outside.zones);
+        let own = zones.iter().position(|zone| nearness >= zone.at_least);
+        own.map_or(&[], |own| &zones[..=own])
     }
 
     /// The least work that reaches a recall for `hits` nearest rows; the most that was measured if
@@ -327,17 +344,7 @@ impl Calibration {
     /// The recall that is expected of the widest search that was measured and goes no further than
     /// this one, or that of the group which finds least; `None` if none was measured.
     pub fn expected(&self, hits: usize, depth: Depth) -> Option<f32> {
-        let points = if depth.is_scan() { &self.scans } else { &self.points };
-        let k = nearest_k(points, hits);
-        let scale = (hits as f64 / k as f64).max(1.0);
-        let reach = |count: usize| count as f64 * scale;
-        let within = |point: &&CalibrationPoint| {
-            reach(point.depth.window.min(depth.window)) <= depth.window as f64
-                && point.depth.window <= depth.window
-                && reach(point.depth.rerank) <= depth.rerank as f64
-        };
-        let honest = |point: &CalibrationPoint| point.expected.min(point.worst);
-        of(points, k).iter().filter(within).map(honest).reduce(f32::max)
+        expected(if depth.is_scan() { &self.scans } else { &self.points }, hits, depth)
     }
 
     /// The work that a target takes, for comparing indexes; infinite if it is not reached.
@@ -345,6 +352,19 @@ impl Calibration {
         let reaches = |point: &&CalibrationPoint| point.recall >= target;
         of(&self.points, k).iter().find(reaches).map_or(f32::INFINITY, |point| point.cost)
     }
+}
+
+fn expected(points: &[CalibrationPoint], hits: usize, depth: Depth) -> Option<f32> {
+    let k = nearest_k(points, hits);
+    let scale = (hits as f64 / k as f64).max(1.0);
+    let reach = |count: usize| count as f64 * scale;
+    let within = |point: &&CalibrationPoint| {
+        reach(point.depth.window.min(depth.window)) <= depth.window as f64
+            && point.depth.window <= depth.window
+            && reach(point.depth.rerank) <= depth.rerank as f64
+    };
+    let honest = |point: &CalibrationPoint| point.expected.min(point.worst);
+    of(points, k).iter().filter(within).map(honest).reduce(f32::max)
 }
 
 /// The points that no other one of the same k beats, from little work to much.
@@ -437,17 +457,20 @@ mod tests {
         }
         let scan = point(10, Depth::SCAN, 300, 0.99, 90.0);
         calibration.outside[1].zones = vec![
-            Zone::new(0.4, vec![point(10, 16, 40, 0.97, 3.0)], vec![scan]),
-            Zone::new(0.1, vec![point(10, 64, 40, 0.5, 9.0)], vec![scan]),
+            Zone::new((0.5, true), vec![point(10, 8, 20, 0.93, 1.0)], vec![]),
+            Zone::new((0.4, false), vec![point(10, 16, 40, 0.97, 3.0)], vec![scan]),
+            Zone::new((0.1, false), vec![point(10, 64, 40, 0.5, 9.0)], vec![scan]),
         ];
         let depth = |nearness, scans| {
-            let (zone, is_nearest) = calibration.zone(10, nearness)?;
-            let choice = zone.depth(10, 0.95, scans)?;
-            Some((choice.depth.window, choice.reached, is_nearest))
+            let zones = calibration.zones(10, nearness);
+            let choice = zones.last()?.depth(10, 0.95, scans)?;
+            Some((choice.depth.window, choice.reached, zones.len()))
         };
-        assert_eq!(depth(0.45, false), Some((16, true, true)));
-        assert_eq!(depth(0.45, true), Some((Depth::SCAN, true, true)));
-        assert_eq!(depth(0.2, false), Some((Depth::SCAN, true, false)));
+        assert_eq!(depth(0.55, false), Some((8, false, 1)), "of the sample");
+        assert_eq!(depth(0.55, true), None, "no scans of these were measured");
+        assert_eq!(depth(0.45, false), Some((16, true, 2)));
+        assert_eq!(depth(0.45, true), Some((Depth::SCAN, true, 2)));
+        assert_eq!(depth(0.2, false), Some((Depth::SCAN, true, 3)));
         assert_eq!(depth(0.05, false), None, "nothing like it was measured");
     }
 

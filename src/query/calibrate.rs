@@ -55,9 +55,11 @@ const SCATTERED: f32 = 2.2;
 /// Bytes of codes that all scans of a calibration read, about; and queries that scan, at least.
 const SCANNED_BYTES: u64 = 8 << 30;
 const LEAST_SCANS: usize = 64;
-/// The share of sample queries that are as far from the rows as those which are said to be outside; and
-/// the zones that these are divided into, by how far they are.
+/// The shares of sample queries that are farthest from the rows, each measured by itself; and of those
+/// beyond which queries are outside of the sample.
+const FARTHEST: [f64; 2] = [0.25, 0.08];
 const OUTSIDE_SHARE: f64 = 0.0075;
+/// Zones that queries are divided into which are outside, by how far they are.
 const ZONES: usize = 4;
 const LEAST_OF_ZONE: usize = 12;
 /// Queries that are asked with a filter that has to do with them.
@@ -109,32 +111,60 @@ pub struct Subject<'a> {
 /// Queries that are far from the rows for one k, by how far.
 struct Far {
     k: usize,
-    /// The nearness below which queries are outside.
+    /// The nearness below which queries are in a zone.
     below: f32,
-    /// From near to far: the nearness that queries of the zone have at least, and which they are.
-    zones: Vec<(f32, Vec<usize>)>,
+    /// From near to far.
+    zones: Vec<Members>,
+}
+
+/// Queries of a zone.
+struct Members {
+    /// The nearness that they have at least.
+    at_least: f32,
+    /// Whether they are of the sample, not made up.
+    usual: bool,
+    queries: Vec<usize>,
 }
 
 impl Far {
     /// Of queries whose k-th nearest rows are so near; those before `far` are like what comes, as
     /// far as they count.
     fn new(k: usize, nearness: &[f32], counts: &[bool], far: usize) -> Self {
-        let of_counting = nearness.iter().zip(counts).filter(|(_, counts)| **counts);
-        // Queries that have no neighbours are neither near nor far.
-        let of_counting = of_counting.map(|(&nearness, _)| nearness).filter(|n| n.is_finite());
-        let mut usual: Vec<f32> = of_counting.collect();
-        usual.sort_unstable_by(f32::total_cmp);
-        let below = (usual.len() as f64 * OUTSIDE_SHARE) as usize;
-        let below = usual.get(below).copied().unwrap_or(f32::MIN);
-        let is_outside = |&query: &usize| nearness[query].is_finite() && nearness[query] < below;
-        let mut outside: Vec<usize> = (far..nearness.len()).filter(is_outside).collect();
-        outside.sort_unstable_by(|&a, &b| nearness[b].total_cmp(&nearness[a]));
-        let size = outside.len().div_ceil(ZONES).max(LEAST_OF_ZONE);
-        let zone = |queries: &[usize]| {
-            let farthest = queries.last().map_or(below, |&query| nearness[query]);
-            (queries.len() >= LEAST_OF_ZONE).then(|| (farthest, queries.to_vec()))
+        let by_nearness = |queries: &mut Vec<usize>| {
+            // Queries that have no neighbours are neither near nor far.
+            queries.retain(|&query| nearness[query].is_finite());
+            queries.sort_unstable_by(|&a, &b| nearness[b].total_cmp(&nearness[a]));
         };
-        Self { k, below, zones: outside.chunks(size).filter_map(zone).collect() }
+        let mut usual: Vec<usize> = (0..far).filter(|&query| counts[query]).collect();
+        by_nearness(&mut usual);
+        let start = |share: f64| usual.len() - (usual.len() as f64 * share) as usize;
+        let nearness_from = |at: usize| {
+            let last = usual.get(at.saturating_sub(1)).or(usual.last());
+            last.map_or(f32::MIN, |&query| nearness[query])
+        };
+        let zone = |queries: &[usize], at_least, usual| {
+            let enough = queries.len() >= LEAST_OF_ZONE;
+            enough.then(|| Members { at_least, usual, queries: queries.to_vec() })
+        };
+        let outside_below = nearness_from(start(OUTSIDE_SHARE));
+        let [far_from, farthest_from] = FARTHEST.map(start);
+        let mut zones: Vec<Members> = [
+            zone(&usual[far_from..farthest_from], nearness_from(farthest_from), true),
+            zone(&usual[farthest_from..], outside_below, true),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        let mut outside: Vec<usize> = (far..nearness.len()).collect();
+        by_nearness(&mut outside);
+        outside.retain(|&query| nearness[query] < outside_below);
+        let size = outside.len().div_ceil(ZONES).max(LEAST_OF_ZONE);
+        zones.extend(outside.chunks(size).filter_map(|queries| {
+            zone(queries, queries.last().map_or(f32::MIN, |&query| nearness[query]), false)
+        }));
+        let any_usual = zones.first().is_some_and(|zone| zone.usual);
+        let below = if any_usual { nearness_from(far_from) } else { outside_below };
+        Self { k, below, zones }
     }
 }
 
@@ -241,9 +271,9 @@ impl<'a> Subject<'a> {
             (of(&mut searches), of(&mut scans))
         };
         let outside = |(at, far): (usize, &Far)| {
-            let zone = |(number, (at_least, _)): (usize, &(f32, Vec<usize>))| {
+            let zone = |(number, members): (usize, &Members)| {
                 let (points, scans) = take(at, number);
-                Zone::new(*at_least, points, scans)
+                Zone::new((members.at_least, members.usual), points, scans)
             };
             let zones = far.zones.iter().enumerate().map(zone).collect();
             Outside { k: far.k, below: far.below, zones }
@@ -356,12 +386,13 @@ impl<'a> Subject<'a> {
             points.usual = settings.map(|setting| point(setting, &usual, false)).collect();
         }
         for (number, far) in self.outside.iter().enumerate() {
-            for (zone, (_, members)) in far.zones.iter().enumerate() {
-                let members = of(&|query| members.contains(&query));
+            for (zone, of_zone) in far.zones.iter().enumerate() {
+                let members = of(&|query| of_zone.queries.contains(&query));
+                let least = if of_zone.usual { LEAST_OF_ZONE } else { 1 };
                 let settings = self.settings_within(limit).filter(|(_, (k, _))| *k == far.k);
                 points.outside.extend(
                     settings
-                        .filter(|_| !members.is_empty())
+                        .filter(|_| members.len() >= least)
                         .map(|setting| (number, zone, point(setting, &members, true))),
                 );
             }

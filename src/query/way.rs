@@ -6,7 +6,7 @@
 //! codec says are enough, or else by all vectors, and what to expect is then not known.
 
 use super::plan::Plan;
-use crate::index::{Choice, DEFAULT_TARGET_RECALL, Depth};
+use crate::index::{Choice, DEFAULT_TARGET_RECALL, Depth, Zone};
 use crate::model::{IndexKind, limits};
 use crate::segment::{FieldCodes, FieldIndex, View};
 
@@ -31,6 +31,10 @@ const FAR_FACTOR: usize = 4;
 /// of them are: they are hardly unlike the others, and few beside these.
 const OUTSIDE_SLACK: f32 = 0.01;
 const NEAREST_ZONE_SLACK: f32 = 0.03;
+/// The same for those of the sample that are far from the rows, and for the farthest of these: its mean
+/// counts them, but what comes may be like them.
+const FAR_SLACK: f32 = 0.01;
+const FARTHEST_SLACK: f32 = 0.005;
 /// Without a target, what comes so near to the default one will do; otherwise vectors are scored.
 const NEAR_DEFAULT: f32 = 0.965;
 /// No answer promises more than so much above the recall that was asked for.
@@ -55,6 +59,11 @@ pub struct Way {
     /// If the worst hit turns out to be less near than this, nothing of the above holds; see
     /// [`widen`].
     pub outside_below: Option<f32>,
+}
+
+/// How far a way looks.
+fn depth_of(way: &Way) -> Depth {
+    Depth { window: way.depth.map_or(Depth::SCAN, |depth| depth.window), rerank: way.budget }
 }
 
 impl Way {
@@ -86,10 +95,19 @@ impl Way {
 
     /// Whether this looks further than another way does.
     pub fn goes_beyond(&self, other: &Self) -> bool {
-        let window = |way: &Self| way.depth.map_or(Depth::SCAN, |depth| depth.window);
+        let (this, other_depth) = (depth_of(self), depth_of(other));
         (self.scores_vectors && !other.scores_vectors)
-            || window(self) > window(other)
-            || self.budget > other.budget
+            || this.window > other_depth.window
+            || this.rerank > other_depth.rerank
+    }
+
+    /// What looks as far as both do, of which the least is expected.
+    fn and(&self, other: &Self) -> Self {
+        let (a, b) = (depth_of(self), depth_of(other));
+        let (window, rerank) = (a.window.max(b.window), a.rerank.max(b.rerank));
+        let depth = Depth { window, rerank };
+        let expected = self.expected.zip(other.expected).map(|(a, b)| a.min(b));
+        Self { depth: (!depth.is_scan()).then_some(depth), ..Self::scan(rerank, expected) }
     }
 
     /// What is expected is a share of what the secondary codes keep of the ranking.
@@ -125,8 +143,8 @@ pub fn widen(plan: &Plan<'_>, number: usize, view: &View, nearness: f32) -> Way 
     if params.search_window.is_some() || params.rerank.is_some() {
         return Way { expected: None, far_expected: None, outside_below: None, ..way };
     }
-    let wider = Case::of(plan, number, view).and_then(|case| case.outside(nearness));
-    wider.map_or(Way::vectors(kept), |way| way.of_kept(kept))
+    let wider = Case::of(plan, number, view).and_then(|case| case.outside(nearness, &way, kept));
+    wider.unwrap_or(Way::vectors(kept))
 }
 
 /// What misses half as much as the target allows, or else what just reaches it: where queries differ more
@@ -184,25 +202,67 @@ impl<'a> Case<'a> {
             .outside_below(self.hits as f64 / self.share)
     }
 
-    /// As others took whose nearest rows were no nearer; `None` if nothing like it was measured to
-    /// reach the target.
-    fn outside(&self, nearness: f32) -> Option<Way> {
-        let index = self.index?;
+    /// As others took whose nearest rows were no nearer, or as it was searched if that will do; `None` if
+    /// nothing like it was measured to reach the target.
+    fn outside(&self, nearness: f32, way: &Way, kept: Option<f32>) -> Option<Way> {
+        let calibration = self.index?.calibration();
+        let zones = calibration.zones(self.hits, nearness);
+        let (own, nearer) = zones.split_last()?;
+        let of_sample = zones.iter().rposition(|zone| zone.usual);
+        let like_sample = of_sample.map(|at| {
+            let slack = if at == 0 { FAR_SLACK } else { FARTHEST_SLACK };
+            self.of_sample(&zones[at], slack, way)
+        });
+        if own.usual {
+            return like_sample?.map(|way| way.of_kept(kept));
+        }
+        let is_nearest = nearer.last().is_none_or(|zone| zone.usual);
+        let beyond = self.beyond(own, is_nearest)?;
+        // Made-up queries are no reason to look less far than at what is nearer.
+        let wider = match like_sample.flatten() {
+            Some(like) => like.and(&beyond),
+            None => beyond,
+        };
+        Some(wider.of_kept(kept))
+    }
+
+    /// As far as queries of the sample took that are as far away; `None` if none of it will do.
+    fn of_sample(&self, zone: &Zone, slack: f32, way: &Way) -> Option<Way> {
         let target = self.target.unwrap_or(DEFAULT_TARGET_RECALL);
-        let scans = self.gathered || self.selects || index.report().kind == IndexKind::Flat;
-        let calibration = index.calibration();
-        let (zone, is_nearest) = calibration.zone(self.hits, nearness)?;
+        let used = depth_of(way);
+        let Some(choice) = zone.depth(self.hits, target - slack, used.is_scan()) else {
+            // Few of the sample are scanned for where that takes long.
+            return Some(Way { outside_below: None, ..*way });
+        };
+        let wider = self.way_of(choice);
+        if !self.will_do(choice) || wider.goes_beyond(way) {
+            return self.will_do(choice).then_some(wider);
+        }
+        let expected = zone.expected(self.hits, used).unwrap_or(0.0).max(choice.expected);
+        let expected = self.promised(Choice { expected, ..choice });
+        Some(Way { expected, outside_below: None, ..*way })
+    }
+
+    /// As far as made-up queries took that are as far away; `None` if none of it will do.
+    fn beyond(&self, zone: &Zone, is_nearest: bool) -> Option<Way> {
+        let target = self.target.unwrap_or(DEFAULT_TARGET_RECALL);
+        let is_flat = self.index.is_some_and(|index| index.report().kind == IndexKind::Flat);
+        let scans = self.gathered || self.selects || is_flat;
         let depth = |target| zone.depth(self.hits, target, scans);
         let choice = match is_nearest {
             true => depth(target - NEAREST_ZONE_SLACK)?,
             false => safely(target - OUTSIDE_SLACK, depth)?,
         };
+        self.will_do(choice).then(|| self.way_of(choice))
+    }
+
+    fn way_of(&self, choice: Choice) -> Way {
         let budget = choice.depth.rerank.max(self.hits);
         let depth = Depth { rerank: budget, ..choice.depth };
-        self.will_do(choice).then(|| Way {
+        Way {
             depth: (!depth.is_scan()).then_some(depth),
             ..Way::scan(budget, self.promised(choice))
-        })
+        }
     }
 
     /// As calibration says; `None` if all vectors have to be scored.

@@ -94,6 +94,7 @@ fn ready(report: &IndexReport, size_bytes: u64) -> proto::IndexReady {
     let points = |points: &[CalibrationPoint]| points.iter().map(point).collect();
     let zone = |zone: &Zone| proto::CalibrationZone {
         at_least: zone.at_least,
+        usual: zone.usual,
         points: points(&zone.points),
         scans: points(&zone.scans),
     };
@@ -154,6 +155,7 @@ fn to_report(ready: proto::IndexReady) -> Result<IndexReport> {
     let points = |points: Vec<proto::CalibrationPoint>| points.into_iter().map(point).collect();
     let zone = |zone: proto::CalibrationZone| Zone {
         at_least: zone.at_least,
+        usual: zone.usual,
         points: points(zone.points),
         scans: points(zone.scans),
     };
@@ -224,7 +226,7 @@ mod tests {
                 outside: vec![Outside {
                     k: 10,
                     below: 0.5,
-                    zones: vec![Zone::new(0.25, vec![point], vec![])],
+                    zones: vec![Zone::new((0.25, true), vec![point], vec![])],
                 }],
             },
             costs: vec![(IndexKind::Ivf, 9.0), (IndexKind::Graph, 7.0)],

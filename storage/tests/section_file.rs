@@ -158,13 +158,19 @@ fn a_cold_file_is_written_like_any_other() {
 }
 
 #[test]
-fn a_newer_format_is_not_taken_for_damage() {
+fn a_newer_format_is_not_taken_for_damage_nor_damage_for_a_newer_format() {
     let folder = tempfile::tempdir().unwrap();
     let directory = LocalDirectory::new(folder.path());
     write(&directory, "a.sec", &example(), 64);
     let path = folder.path().join("a.sec");
     let mut bytes = fs::read(&path).unwrap();
     bytes[8] = 9;
+    fs::write(&path, &bytes).unwrap();
+    let error = check(&directory, "a.sec").unwrap_err();
+    assert!(matches!(error, StorageError::Corrupted { .. }), "{error}");
+
+    let sum = xxhash_rust::xxh3::xxh3_64(&bytes[..56]);
+    bytes[56..64].copy_from_slice(&sum.to_le_bytes());
     fs::write(&path, bytes).unwrap();
     let error = check(&directory, "a.sec").unwrap_err();
     assert!(matches!(error, StorageError::UnsupportedFormat { found: 9, .. }), "{error}");
