@@ -31,10 +31,6 @@ const FAR_FACTOR: usize = 4;
 /// of them are: they are hardly unlike the others, and few beside these.
 const OUTSIDE_SLACK: f32 = 0.01;
 const NEAREST_ZONE_SLACK: f32 = 0.03;
-/// The same for those of the sample that are far from the rows, and for the farthest of these: its mean
-/// counts them, but what comes may be like them.
-const FAR_SLACK: f32 = 0.01;
-const FARTHEST_SLACK: f32 = 0.005;
 /// Without a target, what comes so near to the default one will do; otherwise vectors are scored.
 const NEAR_DEFAULT: f32 = 0.965;
 /// No answer promises more than so much above the recall that was asked for.
@@ -134,16 +130,19 @@ pub fn choose(plan: &Plan<'_>, number: usize, view: &View) -> Way {
 }
 
 /// How a view is searched for a query whose nearest rows turned out to be so much less near than those of
-/// the queries which were measured: as far as it took for others that are as far away, or by all
-/// vectors. What is set by hand stays, and nothing is known of it.
+/// most queries which were measured: as far as it took for others that are as far away, or by all
+/// vectors. What is set by hand stays.
 pub fn widen(plan: &Plan<'_>, number: usize, view: &View, nearness: f32) -> Way {
     let kept = view.reader.kept(plan.field, plan.hits());
     let params = &plan.request.params;
     let way = plan.ways[number];
+    let case = Case::of(plan, number, view);
     if params.search_window.is_some() || params.rerank.is_some() {
-        return Way { expected: None, far_expected: None, outside_below: None, ..way };
+        let expected = way.expected.and(case.and_then(|case| case.like_zone(nearness, &way)));
+        let by_hand = Way { expected, far_expected: None, outside_below: None, ..way };
+        return by_hand.of_kept(kept);
     }
-    let wider = Case::of(plan, number, view).and_then(|case| case.outside(nearness, &way, kept));
+    let wider = case.and_then(|case| case.outside(nearness, &way, kept));
     wider.unwrap_or(Way::vectors(kept))
 }
 
@@ -209,10 +208,7 @@ impl<'a> Case<'a> {
         let zones = calibration.zones(self.hits, nearness);
         let (own, nearer) = zones.split_last()?;
         let of_sample = zones.iter().rposition(|zone| zone.usual);
-        let like_sample = of_sample.map(|at| {
-            let slack = if at == 0 { FAR_SLACK } else { FARTHEST_SLACK };
-            self.of_sample(&zones[at], slack, way)
-        });
+        let like_sample = of_sample.map(|at| self.of_sample(&zones[at], at > 0, way));
         if own.usual {
             return like_sample?.map(|way| way.of_kept(kept));
         }
@@ -226,11 +222,21 @@ impl<'a> Case<'a> {
         Some(wider.of_kept(kept))
     }
 
+    /// What is expected of a way for queries of the sample that are as far away; `None` if there are none.
+    fn like_zone(&self, nearness: f32, way: &Way) -> Option<f32> {
+        let calibration = self.index?.calibration();
+        let zone = calibration.zones(self.hits, nearness).last()?;
+        zone.usual.then(|| zone.expected(self.hits, depth_of(way)))?
+    }
+
     /// As far as queries of the sample took that are as far away; `None` if none of it will do.
-    fn of_sample(&self, zone: &Zone, slack: f32, way: &Way) -> Option<Way> {
+    /// What comes may be harder than the `farthest` of the sample, which are searched safely.
+    fn of_sample(&self, zone: &Zone, farthest: bool, way: &Way) -> Option<Way> {
         let target = self.target.unwrap_or(DEFAULT_TARGET_RECALL);
         let used = depth_of(way);
-        let Some(choice) = zone.depth(self.hits, target - slack, used.is_scan()) else {
+        let depth = |target| zone.depth(self.hits, target, used.is_scan());
+        let choice = if farthest { safely(target, depth) } else { depth(target) };
+        let Some(choice) = choice else {
             // Few of the sample are scanned for where that takes long.
             return Some(Way { outside_below: None, ..*way });
         };
