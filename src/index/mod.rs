@@ -12,6 +12,7 @@ mod copies;
 mod fixture;
 pub mod graph;
 pub mod ivf;
+mod lately;
 mod scratch;
 mod view;
 
@@ -23,6 +24,7 @@ pub use calibration::{
     Summary, Zone, lower_bound,
 };
 pub use copies::{Copies, distinct};
+pub use lately::{FARTHEST_SHARE, Lately};
 pub use scratch::{Scratch, Seen, with_scratch};
 pub use view::{Accepted, Ask, BuiltIndex, IndexView, Outcome, Selection};
 

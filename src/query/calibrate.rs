@@ -21,8 +21,8 @@ use super::search::best_distinct;
 use super::truth::{Nearest, far_by_scores, nearest_by_tokens, nearest_by_vectors};
 use crate::error::Result;
 use crate::index::{
-    Ask, Calibration, CalibrationPoint, Copies, Depth, Effort, IndexView, Measured, Outside,
-    Selection, Summary, Zone, with_scratch,
+    Ask, Calibration, CalibrationPoint, Copies, Depth, Effort, FARTHEST_SHARE, IndexView, Measured,
+    Outside, Selection, Summary, Zone, with_scratch,
 };
 use crate::model::{CollectionConfig, IndexKind, Score};
 use crate::quantization::PrimaryQuery;
@@ -57,7 +57,7 @@ const SCANNED_BYTES: u64 = 8 << 30;
 const LEAST_SCANS: usize = 64;
 /// The shares of sample queries that are farthest from the rows, each measured by itself; and of those
 /// beyond which queries are outside of the sample.
-const FARTHEST: [f64; 2] = [0.25, 0.08];
+const FARTHEST: [f64; 2] = [0.25, FARTHEST_SHARE];
 const OUTSIDE_SHARE: f64 = 0.0075;
 /// Zones that queries are divided into which are outside, by how far they are.
 const ZONES: usize = 4;

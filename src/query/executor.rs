@@ -442,9 +442,9 @@ fn answer(
     let (mut best, candidates) = rerank(snapshot, plan, pools);
     // What is found is at most as near as what there is.
     let worst = best.get(plan.hits().saturating_sub(1)).map(|worst| worst.score);
-    let wider = worst.and_then(|worst| plan.widened(snapshot, worst));
-    if let Some(wider) = wider.as_ref().filter(|wider| wider.goes_beyond(plan)) {
-        let answers = answer_group(snapshot, config, plan.field, &[wider], deadline)?;
+    let wider = worst.and_then(|worst| plan.wider_ways(snapshot, worst));
+    if let Some(wider) = wider.as_ref().and_then(|ways| plan.widened(ways)) {
+        let answers = answer_group(snapshot, config, plan.field, &[&wider], deadline)?;
         let lost = || Error::Internal("a wider search has no answer".into());
         return answers.into_iter().next().ok_or_else(lost);
     }
@@ -471,7 +471,7 @@ fn answer(
         let point = snapshot.point(location, config.fields.keys(), plan.request.include)?;
         hits.push(Hit { score: score.0, point });
     }
-    let mut estimated_recall = expected(plan, searched);
+    let mut estimated_recall = expected(&plan.ways, searched);
     if let Some(wider) = &wider {
         // It was searched far enough, but is not like what was measured for that.
         estimated_recall = estimated_recall.zip(expected(wider, &[])).map(|(a, b)| a.min(b));
@@ -482,12 +482,12 @@ fn answer(
 
 /// What is expected of an answer: as much as of the view where that is least; `None` if it is not
 /// known of one.
-fn expected(plan: &Plan<'_>, searched: &[Found]) -> Option<f32> {
+fn expected(ways: &[Way], searched: &[Found]) -> Option<f32> {
     let of_way = |(view, way): (usize, &Way)| {
         let found = searched.iter().find(|found| found.view == view);
         found.map_or(way.expected, |found| found.expected)
     };
-    let mut views = plan.ways.iter().enumerate().map(of_way);
+    let mut views = ways.iter().enumerate().map(of_way);
     views.try_fold(1.0_f32, |least, expected| Some(least.min(expected?)))
 }
 

@@ -8,13 +8,13 @@ use super::request::{Query, QueryRequest};
 use super::scorer::Scorer;
 use super::second_stage::SecondStage;
 use super::view_filter::{SnapshotFilter, ViewFilter};
-use super::way::{Way, choose, widen};
+use super::way::{Way, choose, note, widen};
 use crate::error::Result;
 use crate::model::{
     CollectionConfig, Condition, InvalidInput, Problem, Score, VectorRef, check_range, limits,
 };
 use crate::quantization::PrimaryQuery;
-use crate::segment::{FieldCodes, Location, Snapshot};
+use crate::segment::{FieldCodes, Location, Snapshot, View};
 
 /// A validated query.
 #[derive(Clone)]
@@ -93,31 +93,42 @@ impl<'r> Plan<'r> {
         }
     }
 
-    /// The same query as it has to be searched if its worst hit is farther away than those of nearly
-    /// all queries that were measured: what was measured says nothing about it then. `None` if it is
-    /// not, or was searched so already.
-    pub fn widened(&self, snapshot: &Snapshot, worst: Score) -> Option<Self> {
+    /// How the query has to be searched, and what is expected of that, if its worst hit is farther away
+    /// than those of most queries that were measured: their mean says little about it then. `None` if it
+    /// is not, or was searched so already.
+    pub fn wider_ways(&self, snapshot: &Snapshot, worst: Score) -> Option<Vec<Way>> {
         let nearness = self.scorer.nearness(worst);
-        let is_outside = |way: &Way| way.outside_below.is_some_and(|below| nearness < below);
-        if !self.ways.iter().any(is_outside) {
+        let of_view = |(number, view): (usize, &View)| {
+            let way = self.ways[number];
+            let Some(below) = way.outside_below else { return (way, false) };
+            // Pages of one ranking are all searched alike.
+            if self.request.offset == 0 {
+                note(self, view, nearness);
+            }
+            if nearness < below {
+                (widen(self, number, view, nearness), true)
+            } else {
+                (way, false)
+            }
+        };
+        let ways: Vec<(Way, bool)> = snapshot.views.iter().enumerate().map(of_view).collect();
+        let any = ways.iter().any(|(_, is_outside)| *is_outside);
+        any.then(|| ways.into_iter().map(|(way, _)| way).collect())
+    }
+
+    /// The same query, searched in other ways; `None` if none of these looks further.
+    pub fn widened(&self, ways: &[Way]) -> Option<Self> {
+        if !ways.iter().zip(&self.ways).any(|(way, own)| way.goes_beyond(own)) {
             return None;
         }
-        let mut wider = self.clone();
-        for (number, view) in snapshot.views.iter().enumerate() {
-            if is_outside(&self.ways[number]) {
-                wider.ways[number] = widen(self, number, view, nearness);
-            }
-            if wider.ways[number].scores_vectors {
+        let mut wider = Self { ways: ways.to_vec(), ..self.clone() };
+        for (number, way) in ways.iter().enumerate() {
+            if way.scores_vectors {
                 wider.codes[number] = None;
                 wider.pools[number] = 0;
             }
         }
         Some(wider)
-    }
-
-    /// Whether any view is searched further than by another plan of the same query.
-    pub fn goes_beyond(&self, other: &Self) -> bool {
-        self.ways.iter().zip(&other.ways).any(|(way, other)| way.goes_beyond(other))
     }
 
     /// Hits needed so that enough are left after offset and exclusion, or for the second stage.

@@ -129,6 +129,19 @@ pub fn choose(plan: &Plan<'_>, number: usize, view: &View) -> Way {
     }
 }
 
+/// Counts a query among those of late.
+pub fn note(plan: &Plan<'_>, view: &View, nearness: f32) {
+    let Some(index) = view.reader.index(plan.field) else { return };
+    let calibration = index.calibration();
+    let zones = calibration.zones(plan.hits(), nearness);
+    index.lately().note(is_farthest(zones));
+}
+
+/// Whether zones, from near to far, end with the farthest of the sample or beyond it.
+fn is_farthest(zones: &[Zone]) -> bool {
+    zones.len() > 1 || zones.last().is_some_and(|zone| !zone.usual)
+}
+
 /// How a view is searched for a query whose nearest rows turned out to be so much less near than those of
 /// most queries which were measured: as far as it took for others that are as far away, or by all
 /// vectors. What is set by hand stays.
@@ -208,7 +221,11 @@ impl<'a> Case<'a> {
         let zones = calibration.zones(self.hits, nearness);
         let (own, nearer) = zones.split_last()?;
         let of_sample = zones.iter().rposition(|zone| zone.usual);
-        let like_sample = of_sample.map(|at| self.of_sample(&zones[at], at > 0, way));
+        let like_sample = of_sample.map(|at| match self.index?.lately().are_far() {
+            true => self.of_sample(&zones[at], at > 0, way),
+            // Among others its part of the mean is enough.
+            false => Some(self.as_searched(&zones[at], way)),
+        });
         if own.usual {
             return like_sample?.map(|way| way.of_kept(kept));
         }
@@ -244,9 +261,14 @@ impl<'a> Case<'a> {
         if !self.will_do(choice) || wider.goes_beyond(way) {
             return self.will_do(choice).then_some(wider);
         }
-        let expected = zone.expected(self.hits, used).unwrap_or(0.0).max(choice.expected);
-        let expected = self.promised(Choice { expected, ..choice });
-        Some(Way { expected, outside_below: None, ..*way })
+        Some(self.as_searched(zone, way))
+    }
+
+    /// The same way, with what is expected of it for queries of a zone.
+    fn as_searched(&self, zone: &Zone, way: &Way) -> Way {
+        let expected = zone.expected(self.hits, depth_of(way)).or(way.expected);
+        let least = expected.zip(way.expected).map(|(zone, all)| zone.min(all));
+        Way { expected: least, outside_below: None, ..*way }
     }
 
     /// As far as made-up queries took that are as far away; `None` if none of it will do.

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::index::graph::Adjacency;
 use crate::index::ivf::Lists;
 use crate::index::{
-    Ask, BuiltIndex, Calibration, CodeScores, Copies, Effort, IndexView, Outcome, Scratch,
+    Ask, BuiltIndex, Calibration, CodeScores, Copies, Effort, IndexView, Lately, Outcome, Scratch,
 };
 use crate::model::{IndexKind, Memory};
 use crate::quantization::PrimaryQuery;
@@ -47,6 +47,7 @@ pub struct FieldIndex {
     report: IndexReport,
     /// What was measured last.
     calibration: ArcSwap<Calibration>,
+    lately: Lately,
     rows: u32,
     /// Whether some of the rows equal others, so that these are not in the index.
     has_copies: bool,
@@ -122,7 +123,8 @@ impl FieldIndex {
         }
         let memory = place(&file, memory, FileRole::Candidates);
         let (number, calibration) = (entry.number, ArcSwap::from_pointee(calibration));
-        Ok(Self { file, number, report, calibration, rows, has_copies, memory })
+        let lately = Lately::default();
+        Ok(Self { file, number, report, calibration, lately, rows, has_copies, memory })
     }
 
     /// Its file, for reports.
@@ -159,6 +161,11 @@ impl FieldIndex {
     /// What was measured last.
     pub fn calibration(&self) -> Guard<Arc<Calibration>> {
         self.calibration.load()
+    }
+
+    /// What the queries of late are like.
+    pub fn lately(&self) -> &Lately {
+        &self.lately
     }
 
     /// Queries rely on this from now on.
