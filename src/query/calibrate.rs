@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rayon::prelude::*;
 
 use super::calibration_sample::CalibrationSample;
+use super::calibration_zones::{Far, LEAST_OF_ZONE, Members};
 use super::plan::Plan;
 use super::rescore::{exact_score, rescore_rows};
 use super::scorer::Scorer;
@@ -21,8 +22,8 @@ use super::search::best_distinct;
 use super::truth::{Nearest, far_by_scores, nearest_by_tokens, nearest_by_vectors};
 use crate::error::Result;
 use crate::index::{
-    Ask, Calibration, CalibrationPoint, Copies, Depth, Effort, FARTHEST_SHARE, IndexView, Measured,
-    Outside, Selection, Summary, Zone, with_scratch,
+    Ask, Calibration, CalibrationPoint, Copies, Depth, Effort, IndexView, Measured, Outside,
+    Selection, Summary, Zone, with_scratch,
 };
 use crate::model::{CollectionConfig, IndexKind, Score};
 use crate::quantization::PrimaryQuery;
@@ -55,13 +56,6 @@ const SCATTERED: f32 = 2.2;
 /// Bytes of codes that all scans of a calibration read, about; and queries that scan, at least.
 const SCANNED_BYTES: u64 = 8 << 30;
 const LEAST_SCANS: usize = 64;
-/// The shares of sample queries that are farthest from the rows, each measured by itself; and of those
-/// beyond which queries are outside of the sample.
-const FARTHEST: [f64; 2] = [0.25, FARTHEST_SHARE];
-const OUTSIDE_SHARE: f64 = 0.0075;
-/// Zones that queries are divided into which are outside, by how far they are.
-const ZONES: usize = 4;
-const LEAST_OF_ZONE: usize = 12;
 /// Queries that are asked with a filter that has to do with them.
 const FAR_QUERIES: usize = 96;
 
@@ -106,66 +100,6 @@ pub struct Subject<'a> {
     settings: Vec<(usize, usize)>,
     /// For each k, which queries are far from the rows.
     outside: Vec<Far>,
-}
-
-/// Queries that are far from the rows for one k, by how far.
-struct Far {
-    k: usize,
-    /// The nearness below which queries are in a zone.
-    below: f32,
-    /// From near to far.
-    zones: Vec<Members>,
-}
-
-/// Queries of a zone.
-struct Members {
-    /// The nearness that they have at least.
-    at_least: f32,
-    /// Whether they are of the sample, not made up.
-    usual: bool,
-    queries: Vec<usize>,
-}
-
-impl Far {
-    /// Of queries whose k-th nearest rows are so near; those before `far` are like what comes, as
-    /// far as they count.
-    fn new(k: usize, nearness: &[f32], counts: &[bool], far: usize) -> Self {
-        let by_nearness = |queries: &mut Vec<usize>| {
-            // Queries that have no neighbours are neither near nor far.
-            queries.retain(|&query| nearness[query].is_finite());
-            queries.sort_unstable_by(|&a, &b| nearness[b].total_cmp(&nearness[a]));
-        };
-        let mut usual: Vec<usize> = (0..far).filter(|&query| counts[query]).collect();
-        by_nearness(&mut usual);
-        let start = |share: f64| usual.len() - (usual.len() as f64 * share) as usize;
-        let nearness_from = |at: usize| {
-            let last = usual.get(at.saturating_sub(1)).or(usual.last());
-            last.map_or(f32::MIN, |&query| nearness[query])
-        };
-        let zone = |queries: &[usize], at_least, usual| {
-            let enough = queries.len() >= LEAST_OF_ZONE;
-            enough.then(|| Members { at_least, usual, queries: queries.to_vec() })
-        };
-        let outside_below = nearness_from(start(OUTSIDE_SHARE));
-        let [far_from, farthest_from] = FARTHEST.map(start);
-        let mut zones: Vec<Members> = [
-            zone(&usual[far_from..farthest_from], nearness_from(farthest_from), true),
-            zone(&usual[farthest_from..], outside_below, true),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
-        let mut outside: Vec<usize> = (far..nearness.len()).collect();
-        by_nearness(&mut outside);
-        outside.retain(|&query| nearness[query] < outside_below);
-        let size = outside.len().div_ceil(ZONES).max(LEAST_OF_ZONE);
-        zones.extend(outside.chunks(size).filter_map(|queries| {
-            zone(queries, queries.last().map_or(f32::MIN, |&query| nearness[query]), false)
-        }));
-        let any_usual = zones.first().is_some_and(|zone| zone.usual);
-        let below = if any_usual { nearness_from(far_from) } else { outside_below };
-        Self { k, below, zones }
-    }
 }
 
 impl<'a> Subject<'a> {

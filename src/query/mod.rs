@@ -7,6 +7,7 @@
 
 mod calibrate;
 mod calibration_sample;
+mod calibration_zones;
 mod deadline;
 mod examples;
 mod executor;

@@ -399,6 +399,31 @@ mod tests {
         (0..reader.rows()).map(row).collect()
     }
 
+    /// One point, or at times 401 of them, of which some lack a field or the payload.
+    fn mixed(config: &CollectionConfig, round: u32) -> PointBatch {
+        let mut builder = PointBatchBuilder::new(config);
+        for id in 0..1 + u64::from(round % 50 / 49 * 400) {
+            let value = round as f32 + id as f32 / 500.0;
+            let mut point = Point::new(u64::from(round) * 7 % 90 + id);
+            if !round.is_multiple_of(3) {
+                let tokens = vec![value; 2 * (1 + round as usize % 4)];
+                let tokens = crate::model::MultiVector::from_flat(2, tokens).unwrap();
+                point = point.with_vector("a", tokens);
+            }
+            if round % 3 < 2 {
+                point = point.with_vector("b", vec![value, 1.0]);
+            }
+            if !round.is_multiple_of(5) {
+                let null = round.is_multiple_of(7);
+                let n = if null { "null".into() } else { format!("[{round}, {id}]") };
+                let text = format!("{{\"n\": {n}, \"t\": \"t{}\"}}", round % 6);
+                point = point.with_payload(Payload::parse(&text).unwrap());
+            }
+            builder.push(point).unwrap();
+        }
+        builder.finish()
+    }
+
     #[test]
     fn small_batches_are_combined_and_say_the_same() {
         let config = CollectionConfig::new()
@@ -407,30 +432,9 @@ mod tests {
             .with_payload("n", crate::model::PayloadType::Integer)
             .with_payload("t", crate::model::PayloadType::Keyword);
         let segment = Arc::new(MutableSegment::default());
-        let mut alone = Vec::new();
-        for round in 0..300_u32 {
-            let mut builder = PointBatchBuilder::new(&config);
-            for id in 0..1 + u64::from(round % 50 / 49 * 400) {
-                let value = (round as f32) + id as f32 / 500.0;
-                let mut point = Point::new(u64::from(round) * 7 % 90 + id);
-                if round % 3 > 0 {
-                    let tokens = vec![value; 2 * (1 + round as usize % 4)];
-                    let tokens = crate::model::MultiVector::from_flat(2, tokens).unwrap();
-                    point = point.with_vector("a", tokens);
-                }
-                if round % 3 < 2 {
-                    point = point.with_vector("b", vec![value, 1.0]);
-                }
-                if round % 5 > 0 {
-                    let n = if round % 7 == 0 { "null".into() } else { format!("[{round}, {id}]") };
-                    let text = format!("{{\"n\": {n}, \"t\": \"t{}\"}}", round % 6);
-                    point = point.with_payload(Payload::parse(&text).unwrap());
-                }
-                builder.push(point).unwrap();
-            }
-            let points = builder.finish();
-            alone.push(points.clone());
-            segment.append(points);
+        let alone: Vec<PointBatch> = (0..300).map(|round| mixed(&config, round)).collect();
+        for points in &alone {
+            segment.append(points.clone());
         }
         let batches = segment.batches.load_full();
         let most = (LARGE_CLASS as usize + 1) * COMBINED_BATCHES;
