@@ -3,8 +3,9 @@
 mod common;
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use common::server::ServerProcess;
 use common::{Random, shared_data};
@@ -222,6 +223,63 @@ fn bad_input(files: &Files, run: &dyn Fn(&[&str]) -> String, fail: &dyn Fn(&[&st
     assert!(fail(&["query", "c", "--vector", "[1]"]).contains("give --field"));
     let zero = fail(&["query", "c", "--field", "v", "--vector", "[1,0]", "--limit", "0"]);
     assert!(zero.contains("limit: expected 1 to 10000, got 0"), "{zero}");
+}
+
+/// Runs `lanner` with something on its standard input.
+fn piped(arguments: &[&str], input: &[u8]) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_lanner"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It may have refused the input already.
+    child.stdin.take().unwrap().write_all(input).ok();
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn points_come_from_pipes_and_compressed_files_and_no_points_are_no_success() {
+    let (files, folder) = (Files::new(), tempfile::tempdir().unwrap());
+    let db = folder.path().join("db").display().to_string();
+    ok(&["create", "c", "--data", &db, "--field", "v:single:2:dot"]);
+    let count = || ok(&["count", "c", "--data", &db]);
+    let ingest = ["ingest", "c", "--data", &db];
+    let line = |id: u64| format!("{{\"id\": {id}, \"vectors\": {{\"v\": [1, {id}]}}}}\n");
+    for (id, path) in [(1, "-"), (2, "/dev/stdin")] {
+        let done = piped(&[&ingest[..], &["--jsonl", path]].concat(), line(id).as_bytes());
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        assert_eq!(count(), format!("{id}\n"));
+    }
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(format!("\u{feff}{}{}\n\n", line(3), line(4)).as_bytes()).unwrap();
+    fs::write(files.path("packed"), packed.finish().unwrap()).unwrap();
+    ok(&[&ingest[..], &["--jsonl", &files.arg("packed")]].concat());
+    assert_eq!(count(), "4\n");
+
+    for input in ["", "\n\n"] {
+        let done = piped(&[&ingest[..], &["--jsonl", "-"]].concat(), input.as_bytes());
+        let error = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(!done.status.success() && error.contains("holds no points"), "{error}");
+    }
+    let latin = b"{\"id\": \"caf\xe9\", \"vectors\": {\"v\": [1, 2]}}\n";
+    let done = piped(&[&ingest[..], &["--jsonl", "-"]].concat(), latin);
+    let error = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(error.contains("-:1: expected utf-8") && error.contains("iconv"), "{error}");
+
+    // Payloads from a pipe are compared as they come.
+    let vectors = format!("v={}", files.arg("v.npy"));
+    let arrays = [&ingest[..], &["--vectors", &vectors, "--payloads", "-"]].concat();
+    for (payloads, expected) in
+        [("{}\n", "fewer payloads than 3"), ("{}\n{}\n{}\n{}\n", "got more")]
+    {
+        let done = piped(&arrays, payloads.as_bytes());
+        let error = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(!done.status.success() && error.contains(expected), "{error}");
+    }
+    assert_eq!(count(), "4\n");
+    assert!(piped(&arrays, b"{}\n{}\n{}\n\n").status.success());
 }
 
 #[test]

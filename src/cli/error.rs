@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::evaluation::{DatasetError, IdsError, NpyError, RunError, TrecError};
+use crate::evaluation::{DatasetError, IdsError, LineError, NpyError, RunError, TrecError};
 use crate::model::InvalidInput;
 
 /// A failed command.
@@ -22,7 +22,10 @@ pub enum CliError {
     File { op: &'static str, path: PathBuf, source: std::io::Error },
     /// A line of a JSONL file is malformed.
     #[error("`{}` line {line}: {detail}", path.display())]
-    Line { path: PathBuf, line: usize, detail: String },
+    Line { path: PathBuf, line: u64, detail: String },
+    /// A text file could not be read.
+    #[error(transparent)]
+    Text(#[from] LineError),
     /// An array file is malformed.
     #[error(transparent)]
     Npy(#[from] NpyError),
@@ -45,8 +48,8 @@ pub enum CliError {
     #[error("{}", .0.join("\nerror: "))]
     Damaged(Vec<String>),
     /// An ingest that stopped on the way.
-    #[error("{source} ({stored} of {total} points were stored before)")]
-    Stopped { stored: u64, total: u64, source: Box<CliError> },
+    #[error("{source} ({} were stored before)", how_many(*.stored, *.total))]
+    Stopped { stored: u64, total: Option<u64>, source: Box<CliError> },
 }
 
 impl From<InvalidInput> for CliError {
@@ -65,6 +68,13 @@ impl CliError {
     /// A file that could not be read or written.
     pub fn file(op: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::File { op, path: path.to_owned(), source }
+    }
+}
+
+fn how_many(stored: u64, total: Option<u64>) -> String {
+    match total {
+        Some(total) => format!("{stored} of {total} points"),
+        None => format!("{stored} points"),
     }
 }
 

@@ -19,8 +19,10 @@ Examples:
   lanner ingest docs --data db --vectors text=corpus.npy --ids corpus.ids --payloads corpus.jsonl
   lanner ingest docs --server 127.0.0.1:7700 --tokens tokens=tokens.npy,offsets.npy --ids corpus.ids
   lanner ingest docs --data db --jsonl points.jsonl
+  zcat points.jsonl.gz | lanner ingest docs --data db --jsonl -
 
-Arrays are little-endian, in C order, of f32, f16, f64 or i8 (which stands for value/127). Offsets
+Texts may be pipes, compressed by gzip or zstd; - is the standard input.
+Arrays are of f32, f16, f64, i8 (which stands for value/127) or other integers, in any order. Offsets
 are n + 1 integers from 0: point i has the rows offsets[i]..offsets[i + 1]. A line of JSONL is
 {\"id\": 7, \"vectors\": {\"text\": [0.1, 0.2], \"tokens\": [[1, 0], [0, 1]]}, \"payload\": {\"a\": 1}}")]
 pub struct Ingest {
@@ -62,6 +64,9 @@ impl Ingest {
         let started = Instant::now();
         let stored =
             ingest(&*backend, &self.collection, &mut *source, self.batch as usize, durability)?;
+        if stored == 0 {
+            return Err(CliError::Usage("the input holds no points: nothing was stored".into()));
+        }
         let seconds = started.elapsed().as_secs_f64();
         println!("{stored} points in {seconds:.1} s ({:.0} points/s)", stored as f64 / seconds);
         Ok(())
@@ -105,7 +110,10 @@ pub fn ingest(
 ) -> Result<u64> {
     let total = source.total();
     let mut writer = backend.writer(collection, durability)?;
-    let bar = progress::bar("ingesting", total);
+    let bar = match total {
+        Some(total) => progress::bar("ingesting", total),
+        None => progress::count("ingesting"),
+    };
     loop {
         let written = source.next(batch).and_then(|points| match points.len() {
             0 => Ok(0),

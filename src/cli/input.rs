@@ -1,10 +1,8 @@
 //! Points from files: arrays with ids and payloads beside them, or JSON lines.
 //!
 //! All lengths are compared before the first point is read, so that files that do not belong
-//! together are refused before anything is written.
+//! together are refused before anything is written. Only what comes from a pipe is compared as it comes.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -13,13 +11,13 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::error::{CliError, Result};
-use crate::evaluation::{IdList, NpyMatrix, read_offsets};
+use crate::evaluation::{IdList, Lines, NpyMatrix, read_offsets};
 use crate::{MultiVector, Payload, Point, PointId, Vector, VectorKind};
 
 /// Points that come in order.
 pub trait Source {
-    /// How many there are.
-    fn total(&self) -> u64;
+    /// How many there are, if that is known before they are read.
+    fn total(&self) -> Option<u64>;
 
     /// The next points, at most `count`; none at the end.
     fn next(&mut self, count: usize) -> Result<Vec<Point>>;
@@ -107,7 +105,7 @@ impl Column {
 pub struct Arrays {
     columns: Vec<Column>,
     ids: Option<Vec<PointId>>,
-    payloads: Option<Lines>,
+    payloads: Option<Records>,
     rows: usize,
     position: usize,
 }
@@ -137,19 +135,20 @@ impl Arrays {
         {
             return Err(differ(path, ids.len()));
         }
-        let payloads = payloads.map(Lines::open).transpose()?;
-        if let Some(lines) = &payloads
-            && lines.total != rows
-        {
-            return Err(differ(&lines.path, lines.total));
+        if let Some(path) = payloads.filter(|path| path.is_file()) {
+            let total = count_lines(path)?;
+            if total != rows {
+                return Err(differ(path, total));
+            }
         }
+        let payloads = payloads.map(Records::open).transpose()?;
         Ok(Self { columns, ids: ids.map(|(_, ids)| ids), payloads, rows, position: 0 })
     }
 }
 
 impl Source for Arrays {
-    fn total(&self) -> u64 {
-        self.rows as u64
+    fn total(&self) -> Option<u64> {
+        Some(self.rows as u64)
     }
 
     fn next(&mut self, count: usize) -> Result<Vec<Point>> {
@@ -169,9 +168,15 @@ impl Source for Arrays {
         }
         if let Some(lines) = &mut self.payloads {
             for point in &mut points {
-                let text = lines.next()?.unwrap_or_default();
+                let rows = self.rows;
+                let missing = || CliError::Usage(format!("there are fewer payloads than {rows}"));
+                let text = lines.next()?.ok_or_else(missing)?;
                 let payload = Payload::parse(&text).map_err(|error| lines.error(error))?;
                 point.payload = Some(payload);
+            }
+            if self.position == self.rows && lines.next()?.is_some() {
+                let rows = self.rows;
+                return Err(lines.error(format!("expected {rows} payloads, got more")));
             }
         }
         Ok(points)
@@ -187,7 +192,7 @@ pub fn read_ids(path: &Path, numeric: bool) -> Result<Vec<PointId>> {
     let number = |(index, id): (usize, String)| {
         id.parse::<u64>().map(PointId::from).map_err(|_| CliError::Line {
             path: path.to_owned(),
-            line: index + 1,
+            line: index as u64 + 1,
             detail: format!("expected an unsigned number, got {id:?}"),
         })
     };
@@ -195,12 +200,12 @@ pub fn read_ids(path: &Path, numeric: bool) -> Result<Vec<PointId>> {
 }
 
 /// Points from JSON lines: `{"id": 1, "vectors": {"text": [0.1, …]}, "payload": {…}}`.
-pub struct JsonLines(Lines);
+pub struct JsonLines(Records);
 
 impl JsonLines {
-    /// Opens the file and counts its lines.
+    /// Opens the file.
     pub fn open(path: &Path) -> Result<Self> {
-        Ok(Self(Lines::open(path)?))
+        Ok(Self(Records::open(path)?))
     }
 
     fn parse(&self, text: &str) -> Result<Point> {
@@ -226,8 +231,8 @@ impl JsonLines {
 }
 
 impl Source for JsonLines {
-    fn total(&self) -> u64 {
-        self.0.total as u64
+    fn total(&self) -> Option<u64> {
+        None
     }
 
     fn next(&mut self, count: usize) -> Result<Vec<Point>> {
@@ -272,42 +277,35 @@ fn numbers(value: &Value) -> Result<Vec<f32>, String> {
     array.iter().map(number).collect()
 }
 
-/// The lines of a file, counted before they are read.
-struct Lines {
-    path: PathBuf,
-    reader: BufReader<File>,
-    total: usize,
-    line: usize,
+/// The lines of a file, and the number of the last one.
+struct Records {
+    lines: Lines,
+    line: u64,
 }
 
-impl Lines {
+impl Records {
     fn open(path: &Path) -> Result<Self> {
-        let open = || File::open(path).map(BufReader::new).map_err(CliError::file("open", path));
-        let mut total = 0;
-        let (mut counted, mut buffer) = (open()?, Vec::new());
-        loop {
-            buffer.clear();
-            let read = counted.read_until(b'\n', &mut buffer);
-            if read.map_err(CliError::file("read", path))? == 0 {
-                break;
-            }
-            total += 1;
-        }
-        Ok(Self { path: path.to_owned(), reader: open()?, total, line: 0 })
+        Ok(Self { lines: Lines::open(path)?, line: 0 })
     }
 
     fn next(&mut self) -> Result<Option<String>> {
-        let mut text = String::new();
-        self.line += 1;
-        match self.reader.read_line(&mut text) {
-            Ok(0) => Ok(None),
-            Ok(_) => Ok(Some(text)),
-            Err(error) => Err(CliError::file("read", &self.path)(error)),
+        let line = self.lines.next_line()?;
+        if let Some(line) = line {
+            self.line = line.number;
         }
+        Ok(line.map(|line| line.text.to_owned()))
     }
 
     fn error(&self, detail: impl ToString) -> CliError {
-        let (path, line) = (self.path.clone(), self.line);
+        let (path, line) = (self.lines.path().to_owned(), self.line);
         CliError::Line { path, line, detail: detail.to_string() }
     }
+}
+
+fn count_lines(path: &Path) -> Result<usize> {
+    let (mut lines, mut total) = (Lines::open(path)?, 0);
+    while lines.next_line()?.is_some() {
+        total += 1;
+    }
+    Ok(total)
 }

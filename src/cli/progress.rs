@@ -9,6 +9,11 @@ pub fn bar(what: &'static str, total: u64) -> ProgressBar {
     styled(what, total, "{msg} {bar:30} {human_pos}/{human_len}  {per_sec}  {eta} to go")
 }
 
+/// A count of items of which nobody knows how many will come.
+pub fn count(what: &'static str) -> ProgressBar {
+    styled(what, 0, "{msg} {human_pos}  {per_sec}  {elapsed}")
+}
+
 fn styled(what: &'static str, total: u64, template: &str) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();

@@ -1,14 +1,22 @@
-//! Numbered lines of a text file: the one reader under every text format of this module.
+//! Numbered lines of a text file: the one reader under every text format.
 //!
-//! A benchmark that silently skips a bad line reports a wrong number, so every format here refuses
+//! A benchmark that silently skips a bad line reports a wrong number, so every format refuses
 //! what it does not understand and says where. Reading lines in one place makes that "where" (the
-//! path and the line number, from 1) the same everywhere. Both `\n` and `\r\n` end a line.
+//! path and the line number, from 1) the same everywhere, and so is what may be read: `-` is the
+//! standard input, files may be pipes, compressed by gzip or zstd, and start with a byte order mark.
+//! Both `\n` and `\r\n` end a line. Empty lines at the end are no lines.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::fmt;
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
+
+use super::unpacked::unpacked;
+
+/// No line is longer: a file without line ends is none of ours.
+const MAX_LINE_BYTES: u64 = 256 << 20;
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A text file could not be opened, read or decoded.
 #[derive(Debug, Error)]
@@ -32,7 +40,10 @@ pub enum LineError {
         source: io::Error,
     },
     /// The line holds bytes that are not UTF-8.
-    #[error("{path}:{line}: expected utf-8, got an invalid byte after {valid_bytes} valid bytes")]
+    #[error(
+        "{path}:{line}: expected utf-8, got an invalid byte after {valid_bytes} valid bytes; \
+         convert the file first, such as by `iconv -f LATIN1 -t UTF-8`"
+    )]
     NotUtf8 {
         /// File being read.
         path: PathBuf,
@@ -41,55 +52,79 @@ pub enum LineError {
         /// Length in bytes of the valid start of the line.
         valid_bytes: usize,
     },
+    /// The line does not end.
+    #[error("{path}:{line}: expected lines of at most {most} bytes")]
+    TooLong {
+        /// File being read.
+        path: PathBuf,
+        /// Offending line, from 1.
+        line: u64,
+        /// The limit.
+        most: u64,
+    },
 }
 
 /// One line without its line ending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Line<'a> {
+pub(crate) struct Line<'a> {
     /// Number of the line, from 1.
-    pub(super) number: u64,
+    pub(crate) number: u64,
     /// Text of the line.
-    pub(super) text: &'a str,
+    pub(crate) text: &'a str,
 }
 
-/// Streaming reader of one text file; holds a single line in memory.
-#[derive(Debug)]
-pub(super) struct Lines {
+/// Streaming reader of one text file; holds a line or two in memory.
+pub(crate) struct Lines {
     path: PathBuf,
-    reader: BufReader<File>,
+    reader: Box<dyn BufRead>,
     number: u64,
     buffer: Vec<u8>,
+    /// The line after empty ones, and its number.
+    ahead: Option<(u64, Vec<u8>)>,
+    most: u64,
+}
+
+impl fmt::Debug for Lines {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Lines({}:{})", self.path.display(), self.number)
+    }
 }
 
 impl Lines {
-    /// Opens the file at `path`.
-    pub(super) fn open(path: &Path) -> Result<Self, LineError> {
-        let file = File::open(path)
-            .map_err(|source| LineError::Open { path: path.to_path_buf(), source })?;
-        Ok(Self {
-            path: path.to_path_buf(),
-            reader: BufReader::new(file),
-            number: 0,
-            buffer: Vec::new(),
-        })
+    /// Opens the file at `path`, or the standard input if that is `-`.
+    pub(crate) fn open(path: &Path) -> Result<Self, LineError> {
+        let reader =
+            unpacked(path).map_err(|source| LineError::Open { path: path.to_owned(), source })?;
+        let (number, buffer, ahead) = (0, Vec::new(), None);
+        let reader = Box::new(BufReader::new(reader));
+        Ok(Self { path: path.to_owned(), reader, number, buffer, ahead, most: MAX_LINE_BYTES })
     }
 
     /// The file being read.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// The next line, or `None` at the end of the file.
-    pub(super) fn next_line(&mut self) -> Result<Option<Line<'_>>, LineError> {
-        self.buffer.clear();
-        let read = self.reader.read_until(b'\n', &mut self.buffer);
-        let line = self.number + 1;
-        let bytes =
-            read.map_err(|source| LineError::Read { path: self.path.clone(), line, source })?;
-        if bytes == 0 {
+    pub(crate) fn next_line(&mut self) -> Result<Option<Line<'_>>, LineError> {
+        if let Some((number, line)) = self.ahead.take() {
+            (self.number, self.buffer) = (number, line);
+        } else if !self.read()? {
             return Ok(None);
+        } else if is_blank(&self.buffer) {
+            let (number, blank) = (self.number, std::mem::take(&mut self.buffer));
+            loop {
+                if !self.read()? {
+                    return Ok(None);
+                }
+                if !is_blank(&self.buffer) {
+                    break;
+                }
+            }
+            self.ahead = Some((self.number, std::mem::replace(&mut self.buffer, blank)));
+            self.number = number;
         }
-        self.number = line;
+        let line = self.number;
         match str::from_utf8(without_ending(&self.buffer)) {
             Ok(text) => Ok(Some(Line { number: line, text })),
             Err(error) => Err(LineError::NotUtf8 {
@@ -99,6 +134,31 @@ impl Lines {
             }),
         }
     }
+
+    /// Reads a line into the buffer; `false` at the end.
+    fn read(&mut self) -> Result<bool, LineError> {
+        self.buffer.clear();
+        let line = self.number + 1;
+        let mut limited = (&mut self.reader).take(self.most + 1);
+        let read = limited.read_until(b'\n', &mut self.buffer);
+        let bytes =
+            read.map_err(|source| LineError::Read { path: self.path.clone(), line, source })?;
+        if bytes as u64 > self.most {
+            return Err(LineError::TooLong { path: self.path.clone(), line, most: self.most });
+        }
+        if line == 1 && self.buffer.starts_with(BYTE_ORDER_MARK) {
+            self.buffer.drain(..BYTE_ORDER_MARK.len());
+            if self.buffer.is_empty() {
+                return Ok(false);
+            }
+        }
+        self.number = line;
+        Ok(bytes > 0)
+    }
+}
+
+fn is_blank(line: &[u8]) -> bool {
+    line.trim_ascii().is_empty()
 }
 
 fn without_ending(line: &[u8]) -> &[u8] {
@@ -128,6 +188,26 @@ mod tests {
         let expected = [(1, "a"), (2, ""), (3, "b\rc"), (4, "last")];
         assert_eq!(lines, expected.map(|(n, text)| (n, text.to_owned())));
         assert!(lines_of(b"").expect("empty file").is_empty());
+    }
+
+    #[test]
+    fn empty_last_lines_and_a_byte_order_mark_are_no_text() {
+        let lines = lines_of(b"\xef\xbb\xbfa\n\n \nb\n\r\n\n  ").expect("lines");
+        let expected = [(1, "a"), (2, ""), (4, "b")];
+        assert_eq!(lines, expected.map(|(n, text)| (n, text.to_owned())));
+        assert!(lines_of(b"\n\n").expect("empty lines").is_empty());
+        assert!(lines_of(b"\xef\xbb\xbf").expect("a mark").is_empty());
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_refused_at_a_bound() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let path = directory.path().join("text");
+        std::fs::write(&path, "12345\n123456789").expect("write");
+        let mut lines = Lines { most: 6, ..Lines::open(&path).expect("open") };
+        assert_eq!(lines.next_line().expect("a line").map(|line| line.text), Some("12345"));
+        let error = lines.next_line().expect_err("too long");
+        assert!(matches!(error, LineError::TooLong { line: 2, most: 6, .. }), "{error}");
     }
 
     #[test]

@@ -32,11 +32,13 @@ mod run;
 mod sweep;
 mod table;
 mod trec;
+mod unpacked;
 
 pub use beir::{BeirDataset, DatasetError, Document, Documents, Query};
 pub use ids::{IdList, IdsError};
 pub use latency::{LatencyPercentiles, LatencyRecorder};
 pub use lines::LineError;
+pub(crate) use lines::Lines;
 pub use metrics::{JudgedRanking, Metrics, evaluate};
 pub use npy::{Neighbours, NpyError, NpyMatrix, NpyType, read_neighbours, read_offsets};
 pub use plot::{PlotError, recall_qps_svg};

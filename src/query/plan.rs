@@ -101,10 +101,7 @@ impl<'r> Plan<'r> {
         let of_view = |(number, view): (usize, &View)| {
             let way = self.ways[number];
             let Some(below) = way.outside_below else { return (way, false) };
-            // Pages of one ranking are all searched alike.
-            if self.request.offset == 0 {
-                note(self, view, nearness);
-            }
+            note(self, view, nearness);
             if nearness < below {
                 (widen(self, number, view, nearness), true)
             } else {

@@ -129,8 +129,13 @@ pub fn choose(plan: &Plan<'_>, number: usize, view: &View) -> Way {
     }
 }
 
-/// Counts a query among those of late.
+/// Counts a query among those of late, if it asked for a recall: pages of one ranking are all searched
+/// alike, and a depth that is set by hand may find what is far.
 pub fn note(plan: &Plan<'_>, view: &View, nearness: f32) {
+    let params = &plan.request.params;
+    if plan.request.offset > 0 || params.search_window.is_some() || params.rerank.is_some() {
+        return;
+    }
     let Some(index) = view.reader.index(plan.field) else { return };
     let calibration = index.calibration();
     let zones = calibration.zones(plan.hits(), nearness);
@@ -246,8 +251,8 @@ impl<'a> Case<'a> {
         zone.usual.then(|| zone.expected(self.hits, depth_of(way)))?
     }
 
-    /// As far as queries of the sample took that are as far away; `None` if none of it will do.
-    /// What comes may be harder than the `farthest` of the sample, which are searched safely.
+    /// As far as queries of the sample took that are as far away; `None` if none of it will do. What comes
+    /// may be harder than the `farthest` of the sample, which are searched safely.
     fn of_sample(&self, zone: &Zone, farthest: bool, way: &Way) -> Option<Way> {
         let target = self.target.unwrap_or(DEFAULT_TARGET_RECALL);
         let used = depth_of(way);

@@ -74,6 +74,14 @@ pub enum NpyError {
         /// File being read.
         path: PathBuf,
     },
+    /// Each row of the matrix is empty.
+    #[error("{path}: expected vectors of at least one value, got shape ({rows}, 0)")]
+    NoColumns {
+        /// File being read.
+        path: PathBuf,
+        /// Number of rows.
+        rows: u64,
+    },
     /// The array has a wrong number of dimensions.
     #[error("{path}: expected {expected} dimensions, got {got}")]
     Dimensions {

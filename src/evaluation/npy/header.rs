@@ -6,7 +6,7 @@
 //! levels of brackets, and plain decimal numbers whose product fits 64 bits.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 use npyz::{DType, Endianness, NpyHeader, Order, TypeChar};
@@ -29,11 +29,32 @@ pub(super) struct ArrayFile<T> {
     pub(super) dtype: T,
     /// Length of each dimension; the product times the element size is the length of the data.
     pub(super) shape: Vec<u64>,
+    /// Whether the columns of a matrix are stored one after the other, not its rows.
+    pub(super) by_columns: bool,
+    /// Size of the elements in bytes, if these come in the order of big-endian machines.
+    swapped: Option<usize>,
+}
+
+impl<T> ArrayFile<T> {
+    /// Reads whole elements, as little-endian bytes.
+    pub(super) fn read_exact(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact(bytes)?;
+        if let Some(size) = self.swapped {
+            bytes.chunks_exact_mut(size).for_each(<[u8]>::reverse);
+        }
+        Ok(())
+    }
+
+    /// Bytes of all elements.
+    pub(super) fn data_bytes(&self, element_bytes: usize) -> usize {
+        // `open` has checked that this is what follows the header.
+        self.shape.iter().product::<u64>() as usize * element_bytes
+    }
 }
 
 /// What the caller accepts.
 pub(super) struct Accepted<T: 'static> {
-    /// Kinds and sizes in bytes of elements (little-endian), each with the caller's name for it.
+    /// Kinds and sizes in bytes of elements (of either endianness), each with the caller's name for it.
     pub(super) elements: &'static [(TypeChar, u64, T)],
     /// The same for the error message.
     pub(super) elements_text: &'static str,
@@ -41,6 +62,8 @@ pub(super) struct Accepted<T: 'static> {
     pub(super) max_dimensions: usize,
     /// The same for the error message.
     pub(super) dimensions_text: &'static str,
+    /// Whether a matrix may be stored by columns.
+    pub(super) by_columns: bool,
 }
 
 /// Opens `path` and checks type, order, number of dimensions and length of the file.
@@ -51,11 +74,13 @@ pub(super) fn open<T: Copy>(path: &Path, accepted: &Accepted<T>) -> Result<Array
     let bytes = read_header_bytes(path, &mut file, file_bytes)?;
     let data_start = bytes.len() as u64;
     let header = parse(path, &bytes)?;
-    let (element_bytes, dtype) = check_element(path, &header.dtype(), accepted)?;
-    if header.order() != Order::C {
+    let (element_bytes, dtype, is_big) = check_element(path, &header.dtype(), accepted)?;
+    let shape = header.shape().to_vec();
+    // Both orders are the same but of matrices.
+    let by_columns = header.order() != Order::C && shape.len() > 1;
+    if by_columns && !accepted.by_columns {
         return Err(NpyError::FortranOrder { path: path.to_path_buf() });
     }
-    let shape = header.shape().to_vec();
     if shape.is_empty() || shape.len() > accepted.max_dimensions {
         return Err(NpyError::Dimensions {
             path: path.to_path_buf(),
@@ -64,7 +89,8 @@ pub(super) fn open<T: Copy>(path: &Path, accepted: &Accepted<T>) -> Result<Array
         });
     }
     check_length(path, &bytes, &shape, element_bytes, file_bytes)?;
-    Ok(ArrayFile { file, data_start, dtype, shape })
+    let swapped = is_big.then_some(element_bytes as usize);
+    Ok(ArrayFile { file, data_start, dtype, shape, by_columns, swapped })
 }
 
 /// Reads magic, version, length and dictionary: everything before the data.
@@ -165,19 +191,17 @@ fn number_product(text: &str) -> Option<u64> {
         })
 }
 
-/// Size of the elements in bytes, and what the caller calls their type.
+/// Size of the elements in bytes, what the caller calls their type, and whether they are big-endian.
 fn check_element<T: Copy>(
     path: &Path,
     dtype: &DType,
     accepted: &Accepted<T>,
-) -> Result<(u64, T), NpyError> {
-    if let DType::Plain(plain) = dtype
-        && plain.endianness() != Endianness::Big
-    {
+) -> Result<(u64, T, bool), NpyError> {
+    if let DType::Plain(plain) = dtype {
         let found = (plain.type_char(), plain.size_field());
         let mut elements = accepted.elements.iter();
         if let Some(&(_, bytes, dtype)) = elements.find(|e| (e.0, e.1) == found) {
-            return Ok((bytes, dtype));
+            return Ok((bytes, dtype, plain.endianness() == Endianness::Big));
         }
     }
     Err(NpyError::UnsupportedType {

@@ -3,7 +3,6 @@
 //! Offsets say which rows of a token matrix belong to which document: entry `i` of `n + 1` is the first row of document `i`, the last entry is the number of rows. A
 //! wrong offset silently mixes the tokens of two documents, hence the checks.
 
-use std::io::Read;
 use std::path::Path;
 
 use npyz::TypeChar;
@@ -28,6 +27,7 @@ const fn accepted(max_dimensions: usize, dimensions_text: &'static str) -> Accep
         elements_text: "'<i4', '<i8' or '<u8'",
         max_dimensions,
         dimensions_text,
+        by_columns: false,
     }
 }
 
@@ -114,10 +114,13 @@ pub fn read_offsets(path: &Path) -> Result<Vec<u64>, NpyError> {
 }
 
 fn read_values(path: &Path, array: &mut ArrayFile<OffsetType>) -> Result<Vec<u64>, NpyError> {
-    let mut bytes = Vec::new();
+    let size = match array.dtype {
+        OffsetType::I32 => 4,
+        OffsetType::I64 | OffsetType::U64 => 8,
+    };
+    let mut bytes = vec![0; array.data_bytes(size)];
     array
-        .file
-        .read_to_end(&mut bytes)
+        .read_exact(&mut bytes)
         .map_err(|source| NpyError::Io { path: path.to_path_buf(), source })?;
     let signed = |(index, value): (usize, i64)| {
         u64::try_from(value).map_err(|_| NpyError::NegativeOffset {
@@ -184,6 +187,12 @@ mod tests {
     }
 
     #[test]
+    fn big_endian_integers_are_read() {
+        let data: Vec<u8> = [0_i64, 2, 300].iter().flat_map(|v| v.to_be_bytes()).collect();
+        assert_eq!(read(">i8", data, 3).expect("offsets"), [0, 2, 300]);
+    }
+
+    #[test]
     fn neighbours_are_read_line_by_line() {
         let data: Vec<u8> = [3_i32, 1, 4, 1, 5, 9].iter().flat_map(|v| v.to_le_bytes()).collect();
         let file = TempFile::new(&array("<i4", "(2, 3)", &data));
@@ -206,6 +215,10 @@ mod tests {
                 .contains("expected elements of type '<i4', '<i8' or '<u8', got '<f4'"),
             "{error}"
         );
+        let fortran = "{'descr': '<i4', 'fortran_order': True, 'shape': (1, 1)}";
+        let file = TempFile::new(&super::super::fixture::with_header(fortran, &[0; 4]));
+        let error = read_neighbours(&file.path).expect_err("order").to_string();
+        assert!(error.ends_with("got fortran order"), "{error}");
         let file = TempFile::new(&array("<i8", "(1, 1)", &[0; 8]));
         let error = read_offsets(&file.path).expect_err("matrix");
         assert!(error.to_string().ends_with("expected 1 dimensions, got 2"), "{error}");

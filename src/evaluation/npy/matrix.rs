@@ -2,9 +2,10 @@
 //!
 //! One open file and a small buffer: reading a range seeks to it and converts as it goes, so a
 //! matrix larger than memory can be indexed in blocks. Signed bytes follow the convention of
-//! quantised token vectors, stored as round(127·x): a stored value `v` means `v / 127`.
+//! quantised token vectors, stored as round(127·x): a stored value `v` means `v / 127`. Other integers
+//! mean themselves.
 
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -23,10 +24,15 @@ const ACCEPTED: Accepted<NpyType> = Accepted {
         (TypeChar::Float, 4, NpyType::F32),
         (TypeChar::Float, 8, NpyType::F64),
         (TypeChar::Int, 1, NpyType::I8),
+        (TypeChar::Int, 2, NpyType::I16),
+        (TypeChar::Int, 4, NpyType::I32),
+        (TypeChar::Int, 8, NpyType::I64),
+        (TypeChar::Uint, 1, NpyType::U8),
     ],
-    elements_text: "'<f2', '<f4', '<f8' or '|i1'",
+    elements_text: "'<f2', '<f4', '<f8', '|i1', '|u1', '<i2', '<i4' or '<i8'",
     max_dimensions: 2,
     dimensions_text: "1 or 2",
+    by_columns: true,
 };
 
 /// Element type of a matrix file.
@@ -40,22 +46,40 @@ pub enum NpyType {
     F64,
     /// `|i1`: signed byte `v`, read as `v / 127`.
     I8,
+    /// `|u1`: unsigned byte.
+    U8,
+    /// `<i2`: integer.
+    I16,
+    /// `<i4`: integer, rounded to the nearest `f32`.
+    I32,
+    /// `<i8`: integer, rounded to the nearest `f32`.
+    I64,
 }
 
 impl NpyType {
     /// Size of one element in the file, in bytes.
     pub fn size_bytes(self) -> usize {
         match self {
-            Self::I8 => 1,
-            Self::F16 => 2,
-            Self::F32 => 4,
-            Self::F64 => 8,
+            Self::I8 | Self::U8 => 1,
+            Self::F16 | Self::I16 => 2,
+            Self::F32 | Self::I32 => 4,
+            Self::F64 | Self::I64 => 8,
         }
     }
 
     fn extend(self, bytes: &[u8], out: &mut Vec<f32>) {
         match self {
             Self::I8 => out.extend(bytes.iter().map(|&b| f32::from(b.cast_signed()) / 127.0)),
+            Self::U8 => out.extend(bytes.iter().map(|&b| f32::from(b))),
+            Self::I16 => {
+                out.extend(bytes.as_chunks().0.iter().map(|&b| f32::from(i16::from_le_bytes(b))))
+            }
+            Self::I32 => {
+                out.extend(bytes.as_chunks().0.iter().map(|&b| i32::from_le_bytes(b) as f32))
+            }
+            Self::I64 => {
+                out.extend(bytes.as_chunks().0.iter().map(|&b| i64::from_le_bytes(b) as f32))
+            }
             Self::F16 => {
                 out.extend(bytes.as_chunks().0.iter().map(|&b| f16::from_le_bytes(b).to_f32()))
             }
@@ -83,8 +107,8 @@ impl NpyMatrix {
     /// A one-dimensional array of length n is a matrix of n rows and one column.
     ///
     /// # Errors
-    /// [`NpyError`] when the file is not a complete one- or two-dimensional array, in C order, of
-    /// one of the types of [`NpyType`].
+    /// [`NpyError`] when the file is not a complete one- or two-dimensional array of one of the types of
+    /// [`NpyType`], of either endianness and order, or its rows are empty.
     pub fn open(path: &Path) -> Result<Self, NpyError> {
         let array = header::open(path, &ACCEPTED)?;
         let length = |dimension: usize| {
@@ -95,6 +119,9 @@ impl NpyMatrix {
             })
         };
         let (rows, cols) = (length(0)?, length(1)?);
+        if cols == 0 {
+            return Err(NpyError::NoColumns { path: path.to_path_buf(), rows: rows as u64 });
+        }
         Ok(Self { path: path.to_path_buf(), array, rows, cols, buffer: vec![0; BUFFER_BYTES] })
     }
 
@@ -132,11 +159,30 @@ impl NpyMatrix {
         }
         out.clear();
         // No overflow below: `open` has checked that rows * cols * size is the length of the data.
-        let row_bytes = self.cols * self.dtype().size_bytes();
+        let size = self.dtype().size_bytes();
         out.reserve_exact(range.len() * self.cols);
-        let start = self.array.data_start + (range.start * row_bytes) as u64;
-        self.convert(start, range.len() * row_bytes, out)
-            .map_err(|source| NpyError::Io { path: self.path.clone(), source })
+        let read = if self.array.by_columns {
+            self.transpose(range, out)
+        } else {
+            let (start, bytes) = (range.start * self.cols * size, range.len() * self.cols * size);
+            self.convert(self.array.data_start + start as u64, bytes, out)
+        };
+        read.map_err(|source| NpyError::Io { path: self.path.clone(), source })
+    }
+
+    /// Rows of a matrix that is stored by columns.
+    fn transpose(&mut self, range: Range<usize>, out: &mut Vec<f32>) -> std::io::Result<()> {
+        let size = self.dtype().size_bytes();
+        let mut column = Vec::with_capacity(range.len());
+        out.resize(range.len() * self.cols, 0.0);
+        for number in 0..self.cols {
+            column.clear();
+            let start = (number * self.rows + range.start) * size;
+            self.convert(self.array.data_start + start as u64, range.len() * size, &mut column)?;
+            let places = out.iter_mut().skip(number).step_by(self.cols);
+            places.zip(&column).for_each(|(place, &value)| *place = value);
+        }
+        Ok(())
     }
 
     fn convert(&mut self, start: u64, bytes: usize, out: &mut Vec<f32>) -> std::io::Result<()> {
@@ -145,7 +191,7 @@ impl NpyMatrix {
         let mut left = bytes;
         while left > 0 {
             let part = &mut self.buffer[..left.min(BUFFER_BYTES)];
-            self.array.file.read_exact(part)?;
+            self.array.read_exact(part)?;
             dtype.extend(part, out);
             left -= part.len();
         }
@@ -209,8 +255,39 @@ mod tests {
         assert_eq!((matrix.rows(), matrix.cols(), out), (2, 1, vec![0.0, 1.0]));
         let (matrix, out) = read_all(&array("<f4", "(0, 384)", &[]));
         assert_eq!((matrix.rows(), matrix.cols(), out), (0, 384, vec![]));
-        let (matrix, out) = read_all(&array("<f4", "(1000000000000, 0)", &[]));
-        assert_eq!((matrix.rows(), matrix.cols(), out), (1_000_000_000_000, 0, vec![]));
+        for shape in ["(1000000000000, 0)", "(0, 0)"] {
+            let file = TempFile::new(&array("<f4", shape, &[]));
+            let error = NpyMatrix::open(&file.path).expect_err("empty rows").to_string();
+            assert!(error.ends_with(&format!("at least one value, got shape {shape}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn integers_mean_themselves_and_either_endianness_is_read() {
+        let short: Vec<u8> = [1_i16, -2, 300, 4].iter().flat_map(|v| v.to_le_bytes()).collect();
+        let int: Vec<u8> = [1_i32, -2, 300, 4].iter().flat_map(|v| v.to_be_bytes()).collect();
+        let long: Vec<u8> = [1_i64, -2, 300, 4].iter().flat_map(|v| v.to_be_bytes()).collect();
+        let float: Vec<u8> = [1.0_f32, -2.0, 300.0, 4.0].map(f32::to_be_bytes).concat();
+        for (descr, data) in [("<i2", short), (">i4", int), (">i8", long), (">f4", float)] {
+            let (_, out) = read_all(&array(descr, "(2, 2)", &data));
+            assert_eq!(out, [1.0, -2.0, 300.0, 4.0], "{descr}");
+        }
+        assert_eq!(read_all(&array("|u1", "(1, 2)", &[0, 255])).1, [0.0, 255.0]);
+    }
+
+    #[test]
+    fn columns_become_rows() {
+        let (rows, cols) = (7, 3);
+        let data: Vec<u8> = (0..rows * cols).flat_map(|i| (i as f32).to_be_bytes()).collect();
+        let text = "{'descr': '>f4', 'fortran_order': True, 'shape': (7, 3), }\n";
+        let file = TempFile::new(&super::super::fixture::with_header(text, &data));
+        let mut matrix = NpyMatrix::open(&file.path).expect("matrix");
+        let mut out = Vec::new();
+        for range in [0..7, 2..5, 6..7, 3..3] {
+            matrix.read_rows(range.clone(), &mut out).expect("rows");
+            let row = |row: usize| (0..cols).map(move |column| (column * rows + row) as f32);
+            assert_eq!(out, range.flat_map(row).collect::<Vec<f32>>());
+        }
     }
 
     #[test]
