@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn an_empty_line_is_named() {
-        for content in ["a\n\nb\n", "a\n\r\nb\n", "a\n\n"] {
+        for content in ["a\n\nb\n", "a\n\r\nb\n", "a\n\n\nb"] {
             let error = ids_of(content).expect_err("empty line");
             assert!(matches!(error, IdsError::Empty { line: 2, .. }), "{error}");
         }

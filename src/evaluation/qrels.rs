@@ -201,7 +201,7 @@ mod tests {
         for (bad, message) in [
             ("q d 1", ":2: expected 3 columns separated by tabs, got 1"),
             ("q\t0\td\t1", ":2: expected 3 columns separated by tabs, got 4"),
-            ("", ":2: expected 3 columns separated by tabs, got 1"),
+            ("\nq\te\t1", ":2: expected 3 columns separated by tabs, got 1"),
             ("q\te\t1.0", ":2: expected an integer judgement, got \"1.0\""),
             ("q\te\tscore", ":2: expected an integer judgement, got \"score\""),
             ("q\te\t3000000000", ":2: expected an integer judgement, got \"3000000000\""),

@@ -266,7 +266,7 @@ mod tests {
     fn malformed_lines_are_named() {
         for (bad, message) in [
             ("q Q0 e 2 1.0", ":2: expected 6 columns (query Q0 document rank score tag), got 5"),
-            ("", ":2: expected 6 columns (query Q0 document rank score tag), got 0"),
+            ("\nq Q0 e 2 1 t", ":2: expected 6 columns (query Q0 document rank score tag), got 0"),
             ("q Q0 e f 1 t", ":2: expected an integer rank, got \"f\""),
             ("q Q0 e 2 nan t", ":2: expected a finite score, got \"nan\""),
             ("q Q0 e 2 1e99 t", ":2: expected a finite score, got \"1e99\""),
