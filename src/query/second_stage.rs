@@ -42,7 +42,7 @@ impl SecondStage {
     /// made from are added to `exclude`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] inside of `rescore`, or [`Error::PointNotFound`].
+    /// [`crate::Error::Invalid`] inside of `rescore`, or [`crate::Error::PointNotFound`].
     pub fn new(
         snapshot: &Snapshot,
         config: &CollectionConfig,
