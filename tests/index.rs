@@ -137,9 +137,10 @@ fn every_kind_finds_the_neighbours_at_its_defaults() {
         assert!(exact.iter().all(|answer| answer.estimated_recall == Some(1.0)));
         let estimates: Vec<f32> =
             found.iter().filter_map(|answer| answer.estimated_recall).collect();
-        assert!(estimates.len() == 100 && estimates.iter().all(|e| (0.85..=1.0).contains(e)));
+        // What few of the sample are as far from the rows as may be less certain.
+        assert!(estimates.len() == 100 && estimates.iter().all(|e| (0.6..=1.0).contains(e)));
         let mean = estimates.iter().map(|&e| f64::from(e)).sum::<f64>() / 100.0;
-        assert!(mean <= share + 0.03, "{name}: {mean} is expected of {share}");
+        assert!((0.9..=share + 0.03).contains(&mean), "{name}: {mean} is expected of {share}");
         // The index was used, and `exact` leaves it out.
         let of_index = stages(&collection, &requests[0]);
         assert_eq!(of_index[0].0, "search", "{of_index:?}");

@@ -101,7 +101,7 @@ impl<'r> Plan<'r> {
         let of_view = |(number, view): (usize, &View)| {
             let way = self.ways[number];
             let Some(below) = way.outside_below else { return (way, false) };
-            note(self, view, nearness);
+            note(self, number, view, nearness);
             if nearness < below {
                 (widen(self, number, view, nearness), true)
             } else {

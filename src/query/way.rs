@@ -6,7 +6,7 @@
 //! codec says are enough, or else by all vectors, and what to expect is then not known.
 
 use super::plan::Plan;
-use crate::index::{Choice, DEFAULT_TARGET_RECALL, Depth, Zone};
+use crate::index::{Calibration, Choice, DEFAULT_TARGET_RECALL, Depth, Zone};
 use crate::model::{IndexKind, limits};
 use crate::segment::{FieldCodes, FieldIndex, View};
 
@@ -131,14 +131,15 @@ pub fn choose(plan: &Plan<'_>, number: usize, view: &View) -> Way {
 
 /// Counts a query among those of late, if it asked for a recall: pages of one ranking are all searched
 /// alike, and a depth that is set by hand may find what is far.
-pub fn note(plan: &Plan<'_>, view: &View, nearness: f32) {
+pub fn note(plan: &Plan<'_>, number: usize, view: &View, nearness: f32) {
     let params = &plan.request.params;
     if plan.request.offset > 0 || params.search_window.is_some() || params.rerank.is_some() {
         return;
     }
-    let Some(index) = view.reader.index(plan.field) else { return };
+    let Some(case) = Case::of(plan, number, view) else { return };
+    let Some(index) = case.index else { return };
     let calibration = index.calibration();
-    let zones = calibration.zones(plan.hits(), nearness);
+    let zones = calibration.zones(case.hits, case.among_all(&calibration, nearness));
     index.lately().note(is_farthest(zones));
 }
 
@@ -219,11 +220,21 @@ impl<'a> Case<'a> {
             .outside_below(self.hits as f64 / self.share)
     }
 
+    /// What the nearness of the worst hit would be if no rows were missing, about: calibrations measure
+    /// among all of them.
+    fn among_all(&self, calibration: &Calibration, nearness: f32) -> f32 {
+        let below = |rank| calibration.outside_below(rank);
+        let hits = self.hits as f64;
+        below(hits)
+            .zip(below(hits / self.share))
+            .map_or(nearness, |(all, some)| nearness + all - some)
+    }
+
     /// As others took whose nearest rows were no nearer, or as it was searched if that will do; `None` if
     /// nothing like it was measured to reach the target.
     fn outside(&self, nearness: f32, way: &Way, kept: Option<f32>) -> Option<Way> {
         let calibration = self.index?.calibration();
-        let zones = calibration.zones(self.hits, nearness);
+        let zones = calibration.zones(self.hits, self.among_all(&calibration, nearness));
         let (own, nearer) = zones.split_last()?;
         let of_sample = zones.iter().rposition(|zone| zone.usual);
         let like_sample = of_sample.map(|at| match self.index?.lately().are_far() {
@@ -247,6 +258,7 @@ impl<'a> Case<'a> {
     /// What is expected of a way for queries of the sample that are as far away; `None` if there are none.
     fn like_zone(&self, nearness: f32, way: &Way) -> Option<f32> {
         let calibration = self.index?.calibration();
+        let nearness = self.among_all(&calibration, nearness);
         let zone = calibration.zones(self.hits, nearness).last()?;
         zone.usual.then(|| zone.expected(self.hits, depth_of(way)))?
     }
