@@ -167,15 +167,14 @@ impl Source for Arrays {
             }
         }
         if let Some(lines) = &mut self.payloads {
+            let rows = self.rows;
             for point in &mut points {
-                let rows = self.rows;
                 let missing = || CliError::Usage(format!("there are fewer payloads than {rows}"));
                 let text = lines.next()?.ok_or_else(missing)?;
                 let payload = Payload::parse(&text).map_err(|error| lines.error(error))?;
                 point.payload = Some(payload);
             }
-            if self.position == self.rows && lines.next()?.is_some() {
-                let rows = self.rows;
+            if self.position == rows && lines.next()?.is_some() {
                 return Err(lines.error(format!("expected {rows} payloads, got more")));
             }
         }
@@ -277,27 +276,20 @@ fn numbers(value: &Value) -> Result<Vec<f32>, String> {
     array.iter().map(number).collect()
 }
 
-/// The lines of a file, and the number of the last one.
-struct Records {
-    lines: Lines,
-    line: u64,
-}
+/// The lines of a file, of which each is a record.
+struct Records(Lines);
 
 impl Records {
     fn open(path: &Path) -> Result<Self> {
-        Ok(Self { lines: Lines::open(path)?, line: 0 })
+        Ok(Self(Lines::open(path)?))
     }
 
     fn next(&mut self) -> Result<Option<String>> {
-        let line = self.lines.next_line()?;
-        if let Some(line) = line {
-            self.line = line.number;
-        }
-        Ok(line.map(|line| line.text.to_owned()))
+        Ok(self.0.next_line()?.map(|line| line.text.to_owned()))
     }
 
     fn error(&self, detail: impl ToString) -> CliError {
-        let (path, line) = (self.lines.path().to_owned(), self.line);
+        let (path, line) = (self.0.path().to_owned(), self.0.number());
         CliError::Line { path, line, detail: detail.to_string() }
     }
 }

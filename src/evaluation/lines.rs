@@ -105,6 +105,11 @@ impl Lines {
         &self.path
     }
 
+    /// Number of the last line that was read, from 1.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// The next line, or `None` at the end of the file.
     pub(crate) fn next_line(&mut self) -> Result<Option<Line<'_>>, LineError> {
         if let Some((number, line)) = self.ahead.take() {

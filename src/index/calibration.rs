@@ -293,8 +293,8 @@ impl Calibration {
         Self { queries, from_user, points, scans, far_scans, outside: Vec::new() }
     }
 
-    /// The nearness of the `rank`-th nearest row below which a query belongs to a zone: between the measured k by the logarithm of the rank, and on as they fall. `None` if that was
-    /// not measured.
+    /// The nearness of the `rank`-th nearest row below which a query belongs to a zone: between the
+    /// measured k by the logarithm of the rank, and on as they fall. `None` if that was not measured.
     pub fn outside_below(&self, rank: f64) -> Option<f32> {
         let at = self.outside.partition_point(|outside| (outside.k as f64) < rank);
         let (a, b) = match self.outside.len() {

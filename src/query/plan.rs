@@ -98,19 +98,16 @@ impl<'r> Plan<'r> {
     /// is not, or was searched so already.
     pub fn wider_ways(&self, snapshot: &Snapshot, worst: Score) -> Option<Vec<Way>> {
         let nearness = self.scorer.nearness(worst);
-        let of_view = |(number, view): (usize, &View)| {
-            let way = self.ways[number];
-            let Some(below) = way.outside_below else { return (way, false) };
-            note(self, number, view, nearness);
-            if nearness < below {
-                (widen(self, number, view, nearness), true)
-            } else {
-                (way, false)
-            }
+        let is_outside = |way: &Way| way.outside_below.is_some_and(|below| nearness < below);
+        let views = || snapshot.views.iter().zip(&self.ways).enumerate();
+        for (number, (view, way)) in views().filter(|(_, (_, way))| way.outside_below.is_some()) {
+            note(self, number, view, is_outside(way).then_some(nearness));
+        }
+        let wider = |(number, (view, way)): (usize, (&View, &Way))| match is_outside(way) {
+            true => widen(self, number, view, nearness),
+            false => *way,
         };
-        let ways: Vec<(Way, bool)> = snapshot.views.iter().enumerate().map(of_view).collect();
-        let any = ways.iter().any(|(_, is_outside)| *is_outside);
-        any.then(|| ways.into_iter().map(|(way, _)| way).collect())
+        self.ways.iter().any(is_outside).then(|| views().map(wider).collect())
     }
 
     /// The same query, searched in other ways; `None` if none of these looks further.

@@ -57,11 +57,6 @@ pub struct Way {
     pub outside_below: Option<f32>,
 }
 
-/// How far a way looks.
-fn depth_of(way: &Way) -> Depth {
-    Depth { window: way.depth.map_or(Depth::SCAN, |depth| depth.window), rerank: way.budget }
-}
-
 impl Way {
     /// All vectors are scored.
     fn vectors(expected: Option<f32>) -> Self {
@@ -89,17 +84,20 @@ impl Way {
         }
     }
 
+    /// How far it looks.
+    fn reach(&self) -> Depth {
+        Depth { window: self.depth.map_or(Depth::SCAN, |depth| depth.window), rerank: self.budget }
+    }
+
     /// Whether this looks further than another way does.
     pub fn goes_beyond(&self, other: &Self) -> bool {
-        let (this, other_depth) = (depth_of(self), depth_of(other));
-        (self.scores_vectors && !other.scores_vectors)
-            || this.window > other_depth.window
-            || this.rerank > other_depth.rerank
+        let (a, b) = (self.reach(), other.reach());
+        (self.scores_vectors && !other.scores_vectors) || a.window > b.window || a.rerank > b.rerank
     }
 
     /// What looks as far as both do, of which the least is expected.
     fn and(&self, other: &Self) -> Self {
-        let (a, b) = (depth_of(self), depth_of(other));
+        let (a, b) = (self.reach(), other.reach());
         let (window, rerank) = (a.window.max(b.window), a.rerank.max(b.rerank));
         let depth = Depth { window, rerank };
         let expected = self.expected.zip(other.expected).map(|(a, b)| a.min(b));
@@ -130,22 +128,18 @@ pub fn choose(plan: &Plan<'_>, number: usize, view: &View) -> Way {
 }
 
 /// Counts a query among those of late, if it asked for a recall: pages of one ranking are all searched
-/// alike, and a depth that is set by hand may find what is far.
-pub fn note(plan: &Plan<'_>, number: usize, view: &View, nearness: f32) {
+/// alike, and a depth that is set by hand may find what is far. Its nearness says which zone it belongs
+/// to; not set, it belongs to none.
+pub fn note(plan: &Plan<'_>, number: usize, view: &View, nearness: Option<f32>) {
     let params = &plan.request.params;
     if plan.request.offset > 0 || params.search_window.is_some() || params.rerank.is_some() {
         return;
     }
-    let Some(case) = Case::of(plan, number, view) else { return };
-    let Some(index) = case.index else { return };
-    let calibration = index.calibration();
-    let zones = calibration.zones(case.hits, case.among_all(&calibration, nearness));
-    index.lately().note(is_farthest(zones));
-}
-
-/// Whether zones, from near to far, end with the farthest of the sample or beyond it.
-fn is_farthest(zones: &[Zone]) -> bool {
-    zones.len() > 1 || zones.last().is_some_and(|zone| !zone.usual)
+    let Some(index) = view.reader.index(plan.field) else { return };
+    let is_far = |nearness| {
+        Case::of(plan, number, view).is_some_and(|case| case.is_farthest(index, nearness))
+    };
+    index.lately().note(nearness.is_some_and(is_far));
 }
 
 /// How a view is searched for a query whose nearest rows turned out to be so much less near than those of
@@ -220,6 +214,13 @@ impl<'a> Case<'a> {
             .outside_below(self.hits as f64 / self.share)
     }
 
+    /// Whether a query belongs to the farthest of the sample, or is beyond it.
+    fn is_farthest(&self, index: &FieldIndex, nearness: f32) -> bool {
+        let calibration = index.calibration();
+        let zones = calibration.zones(self.hits, self.among_all(&calibration, nearness));
+        zones.len() > 1 || zones.last().is_some_and(|zone| !zone.usual)
+    }
+
     /// What the nearness of the worst hit would be if no rows were missing, about: calibrations measure
     /// among all of them.
     fn among_all(&self, calibration: &Calibration, nearness: f32) -> f32 {
@@ -260,30 +261,25 @@ impl<'a> Case<'a> {
         let calibration = self.index?.calibration();
         let nearness = self.among_all(&calibration, nearness);
         let zone = calibration.zones(self.hits, nearness).last()?;
-        zone.usual.then(|| zone.expected(self.hits, depth_of(way)))?
+        zone.usual.then(|| zone.expected(self.hits, way.reach()))?
     }
 
     /// As far as queries of the sample took that are as far away; `None` if none of it will do. What comes
     /// may be harder than the `farthest` of the sample, which are searched safely.
     fn of_sample(&self, zone: &Zone, farthest: bool, way: &Way) -> Option<Way> {
         let target = self.target.unwrap_or(DEFAULT_TARGET_RECALL);
-        let used = depth_of(way);
-        let depth = |target| zone.depth(self.hits, target, used.is_scan());
+        let depth = |target| zone.depth(self.hits, target, way.reach().is_scan());
         let choice = if farthest { safely(target, depth) } else { depth(target) };
-        let Some(choice) = choice else {
-            // Few of the sample are scanned for where that takes long.
-            return Some(Way { outside_below: None, ..*way });
-        };
+        // Few of the sample are scanned for where that takes long: nothing is known then.
+        let Some(choice) = choice else { return Some(self.as_searched(zone, way)) };
         let wider = self.way_of(choice);
-        if !self.will_do(choice) || wider.goes_beyond(way) {
-            return self.will_do(choice).then_some(wider);
-        }
-        Some(self.as_searched(zone, way))
+        let enough = || if wider.goes_beyond(way) { wider } else { self.as_searched(zone, way) };
+        self.will_do(choice).then(enough)
     }
 
     /// The same way, with what is expected of it for queries of a zone.
     fn as_searched(&self, zone: &Zone, way: &Way) -> Way {
-        let expected = zone.expected(self.hits, depth_of(way)).or(way.expected);
+        let expected = zone.expected(self.hits, way.reach()).or(way.expected);
         let least = expected.zip(way.expected).map(|(zone, all)| zone.min(all));
         Way { expected: least, outside_below: None, ..*way }
     }

@@ -31,24 +31,25 @@ pub(super) struct ArrayFile<T> {
     pub(super) shape: Vec<u64>,
     /// Whether the columns of a matrix are stored one after the other, not its rows.
     pub(super) by_columns: bool,
-    /// Size of the elements in bytes, if these come in the order of big-endian machines.
-    swapped: Option<usize>,
+    /// Size of the elements in bytes.
+    element_bytes: usize,
+    big_endian: bool,
 }
 
 impl<T> ArrayFile<T> {
     /// Reads whole elements, as little-endian bytes.
     pub(super) fn read_exact(&mut self, bytes: &mut [u8]) -> io::Result<()> {
         self.file.read_exact(bytes)?;
-        if let Some(size) = self.swapped {
-            bytes.chunks_exact_mut(size).for_each(<[u8]>::reverse);
+        if self.big_endian {
+            bytes.chunks_exact_mut(self.element_bytes).for_each(<[u8]>::reverse);
         }
         Ok(())
     }
 
     /// Bytes of all elements.
-    pub(super) fn data_bytes(&self, element_bytes: usize) -> usize {
+    pub(super) fn data_bytes(&self) -> usize {
         // `open` has checked that this is what follows the header.
-        self.shape.iter().product::<u64>() as usize * element_bytes
+        self.shape.iter().product::<u64>() as usize * self.element_bytes
     }
 }
 
@@ -74,7 +75,7 @@ pub(super) fn open<T: Copy>(path: &Path, accepted: &Accepted<T>) -> Result<Array
     let bytes = read_header_bytes(path, &mut file, file_bytes)?;
     let data_start = bytes.len() as u64;
     let header = parse(path, &bytes)?;
-    let (element_bytes, dtype, is_big) = check_element(path, &header.dtype(), accepted)?;
+    let (element_bytes, dtype, big_endian) = check_element(path, &header.dtype(), accepted)?;
     let shape = header.shape().to_vec();
     // Both orders are the same but of matrices.
     let by_columns = header.order() != Order::C && shape.len() > 1;
@@ -89,8 +90,8 @@ pub(super) fn open<T: Copy>(path: &Path, accepted: &Accepted<T>) -> Result<Array
         });
     }
     check_length(path, &bytes, &shape, element_bytes, file_bytes)?;
-    let swapped = is_big.then_some(element_bytes as usize);
-    Ok(ArrayFile { file, data_start, dtype, shape, by_columns, swapped })
+    let element_bytes = element_bytes as usize;
+    Ok(ArrayFile { file, data_start, dtype, shape, by_columns, element_bytes, big_endian })
 }
 
 /// Reads magic, version, length and dictionary: everything before the data.

@@ -114,11 +114,7 @@ pub fn read_offsets(path: &Path) -> Result<Vec<u64>, NpyError> {
 }
 
 fn read_values(path: &Path, array: &mut ArrayFile<OffsetType>) -> Result<Vec<u64>, NpyError> {
-    let size = match array.dtype {
-        OffsetType::I32 => 4,
-        OffsetType::I64 | OffsetType::U64 => 8,
-    };
-    let mut bytes = vec![0; array.data_bytes(size)];
+    let mut bytes = vec![0; array.data_bytes()];
     array
         .read_exact(&mut bytes)
         .map_err(|source| NpyError::Io { path: path.to_path_buf(), source })?;
