@@ -23,6 +23,7 @@ test: setup ## Format check, lints, all tests, documentation
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy $(BUILD) --all-targets -- -D warnings
 	$(CARGO) build $(BUILD) --all-targets
+	@.ci/embedded
 	@skipped=$$(mktemp); trap 'rm -f $$skipped' EXIT; \
 	LANNER_SKIPPED=$$skipped $(CARGO) test $(BUILD) || exit 1; \
 	echo "tests skipped for lack of ../shared/data: $$(wc -l < $$skipped)"

@@ -6,11 +6,11 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use lanner::evaluation::{NpyMatrix, read_offsets};
 use lanner::{
     Collection, CollectionConfig, Compression, Database, Deadline, Durability, Metric, MultiVector,
     PointId, QueryRequest, VectorField,
 };
+use lanner_eval::{NpyMatrix, read_offsets};
 use rayon::prelude::*;
 
 const DIMENSION: usize = 384;
@@ -20,7 +20,7 @@ const ROUNDS: usize = 15;
 fn main() {
     let points = std::env::args().filter_map(|arg| arg.parse().ok()).next().unwrap_or(400_000);
     println!("{points} points of {DIMENSION} dimensions, {} cores", rayon::current_num_threads());
-    println!("instruction sets: {}", lanner::kernels::instruction_sets().join(", "));
+    println!("instruction sets: {}", lanner::internals::kernels::instruction_sets().join(", "));
     for durability in [Durability::Synced, Durability::Buffered] {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let database = Database::open(folder.path()).expect("a database");
@@ -45,7 +45,7 @@ fn ingest(collection: &Collection, points: usize, durability: Durability) -> f64
         for id in first..(first + BATCH).min(points) {
             // Another window for each id, so that no two vectors are equal.
             let start = (id * 7) % (DIMENSION * BATCH);
-            let vector = lanner::model::VectorRef::Single(&block[start..start + DIMENSION]);
+            let vector = lanner::VectorRef::Single(&block[start..start + DIMENSION]);
             batch.push_parts(PointId::from(id as u64), [("v", vector)], None).expect("a point");
         }
         collection.upsert_batch(batch.finish(), durability).expect("a write");

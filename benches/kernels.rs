@@ -5,9 +5,9 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use half::f16;
-use lanner::kernels;
-use lanner::kernels::codes::{CodeBits, CodeKernel, CodeLayout, CodeQuery};
-use lanner::multivector::max_sim;
+use lanner::internals::kernels;
+use lanner::internals::kernels::codes::{CodeBits, CodeKernel, CodeLayout, CodeQuery};
+use lanner::internals::max_sim;
 
 fn values(len: usize, step: f32) -> Vec<f32> {
     (0..len).map(|i| (i as f32 * step).sin()).collect()

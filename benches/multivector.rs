@@ -4,12 +4,12 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use lanner::kernels;
-use lanner::kernels::codes::CodeBits;
-use lanner::kernels::max_sim::{MaxSimKernel, MaxSimQuery, TokenLayout};
-use lanner::kernels::products::{Panels, ProductKernel};
-use lanner::multivector::encoding::fde::{FdeEncoder, FdeSettings};
-use lanner::multivector::{TokenCode, TokenCodec, TokenScorer, max_sim, pool_tokens};
+use lanner::internals::fde::{FdeEncoder, FdeSettings};
+use lanner::internals::kernels;
+use lanner::internals::kernels::codes::CodeBits;
+use lanner::internals::kernels::max_sim::{MaxSimKernel, MaxSimQuery, TokenLayout};
+use lanner::internals::kernels::products::{Panels, ProductKernel};
+use lanner::internals::{TokenCode, TokenCodec, TokenScorer, max_sim, pool_tokens};
 
 const DIMENSION: usize = 128;
 const DOCUMENT_TOKENS: usize = 96;

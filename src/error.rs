@@ -126,7 +126,6 @@ pub enum Error {
 
 /// What a caller can do about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum ErrorKind {
     /// Correct the request.
     InvalidArgument,

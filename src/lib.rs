@@ -2,8 +2,8 @@
 //!
 //! Points have named vectors and a JSON payload, and live in collections of a [`Database`], a
 //! folder that one process owns. Writes are durable when they return and visible to the next
-//! query. This crate is the engine, the gRPC service and the `lanner` program in one; embedded
-//! use needs nothing but [`Database::open`].
+//! query. This crate is the engine; `lanner-server` puts it behind gRPC, and `lanner-client` has one
+//! interface for a database of this process and one behind a server.
 //!
 //! ```
 //! use lanner::{CollectionConfig, Database, Metric, MultiVector, Payload, Point, QueryRequest};
@@ -39,12 +39,13 @@
 //! # }
 //! ```
 //!
-//! # Rooms
-//! [`model`] is what users speak: points, vectors, configurations, and what is wrong with input.
-//! [`kernels`] and [`multivector`] compute similarities. [`segment`] stores rows, [`collection`]
-//! writes and merges them with the help of [`jobs`], [`query`] searches them, and [`database`] holds it
-//! all together.
-//! [`evaluation`] judges retrieval the BEIR way. [`service`] is gRPC; [`cli`] is the program.
+//! # Tasks
+//! - **Create**: [`DatabaseOptions`], [`Database::create_collection`], [`CollectionConfig`], [`VectorField`].
+//! - **Write**: [`Collection::upsert`], [`Collection::batch`], [`Collection::delete`]; [`Durability`].
+//! - **Query**: [`Collection::query`], [`QueryRequest`], [`FusionRequest`], [`Filter`].
+//! - **Tune**: [`Compression`], [`IndexSettings`], [`Collection::start_train`],
+//!   [`Collection::start_optimize`]; [`Collection::info`] says what came of it.
+//! - **Mend**: [`Collection::verify`], [`Database::repair`].
 
 // Nothing that comes from a user, a file or the network may panic.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
@@ -52,36 +53,56 @@
 #[cfg(target_endian = "big")]
 compile_error!("Lanner's files are little-endian and mapped as they are");
 
-pub mod cli;
-pub mod collection;
-pub mod database;
+mod collection;
+mod database;
 mod error;
-pub mod evaluation;
-pub mod index;
-pub mod jobs;
-pub mod kernels;
-pub mod model;
-pub mod multivector;
-pub mod quantization;
-pub mod query;
-pub mod segment;
-pub mod service;
+mod index;
+mod jobs;
+mod kernels;
+mod model;
+mod multivector;
+mod quantization;
+mod query;
+mod segment;
 
 pub use collection::{
-    Collection, CollectionInfo, Durability, IndexStatus, QueryStatistics, ScrollPage, SegmentInfo,
-    SegmentOptions, WriteReceipt,
+    Collection, CollectionInfo, Durability, IndexStatus, PageRoom, QueryStatistics, ScrollPage,
+    SegmentInfo, SegmentOptions, WriteReceipt,
 };
 pub use database::{CollectionRepair, Database, DatabaseOptions, RepairReport};
 pub use error::{Error, ErrorKind, Result};
+pub use index::{Calibration, CalibrationPoint, Choice, Depth, Outside, Zone};
 pub use jobs::{Job, JobInfo, JobKind, JobState};
 pub use model::{
     Bounds, CodeSettings, CollectionConfig, Compression, ElementType, Encoding, FdeSettings,
-    Filter, FilterValue, Include, IndexKind, IndexSettings, InvalidInput, LvqCode, Memory, Metric,
-    MultiVector, Payload, PayloadType, Point, PointId, Primary, ReductionMethod, Secondary,
-    TrainingQueries, Vector, VectorField, VectorKind,
+    Filter, FilterValue, Generator, Include, IndexKind, IndexSettings, InvalidInput, LvqCode,
+    Memory, MemoryBudget, Metric, MultiVector, Payload, PayloadType, Point, PointBatch,
+    PointBatchBuilder, PointId, Primary, Problem, ReductionMethod, Secondary, TrainingQueries,
+    Vector, VectorField, VectorKind, VectorRef, limits, validate_name,
 };
 pub use quantization::{CodecReport, Rung};
 pub use query::{
     CancelToken, Deadline, Explanation, FusionRequest, FusionResponse, Hit, Query, QueryParams,
     QueryRequest, QueryResponse, Rescore, Stage,
 };
+pub use segment::{FileMemory, IndexReport, SegmentFile};
+
+/// Parts of the engine for this repository's own tests and benchmarks. They change without notice.
+#[doc(hidden)]
+pub mod internals {
+    pub mod kernels {
+        //! Arithmetic on slices.
+        pub use crate::kernels::*;
+    }
+
+    pub use crate::index::BuildProgress;
+    pub use crate::multivector::encoding::fde;
+    pub use crate::multivector::max_sim;
+    pub use crate::multivector::{TokenCode, TokenCodec, TokenScorer, pool_tokens};
+    pub use crate::quantization::leanvec;
+    pub use crate::quantization::{Codec, Training, TrainingSample, train};
+    pub use crate::segment::{
+        BuildPlan, BuildSource, MutableReader, MutableSegment, SealedSegment, SegmentReader,
+        build_segment,
+    };
+}

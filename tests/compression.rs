@@ -4,12 +4,12 @@
 mod common;
 
 use common::{Random, shared_data};
-use lanner::evaluation::{NpyMatrix, read_neighbours};
 use lanner::{
     Collection, CollectionConfig, Compression, Database, DatabaseOptions, Durability, ElementType,
     ErrorKind, Include, IndexKind, IndexSettings, Metric, MultiVector, Point, PointId,
     QueryRequest, QueryResponse, ReductionMethod, VectorField,
 };
+use lanner_eval::{NpyMatrix, read_neighbours};
 
 const METRICS: [Metric; 3] = [Metric::Dot, Metric::Cosine, Metric::L2];
 const DIMENSION: usize = 24;

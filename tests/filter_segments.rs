@@ -6,9 +6,9 @@ mod common;
 use std::sync::Arc;
 
 use common::filters::matches;
-use lanner::index::BuildProgress;
-use lanner::model::PointBatchBuilder;
-use lanner::segment::{
+use lanner::PointBatchBuilder;
+use lanner::internals::BuildProgress;
+use lanner::internals::{
     BuildPlan, BuildSource, MutableReader, MutableSegment, SealedSegment, SegmentReader,
     build_segment,
 };

@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use common::{Random, exact_top_k, shared_data};
-use lanner::evaluation::{NpyMatrix, read_neighbours, recall_at};
 use lanner::{
     Bounds, Collection, CollectionConfig, Database, DatabaseOptions, Deadline, Durability, Filter,
     IndexKind, IndexSettings, IndexStatus, Metric, MultiVector, Payload, PayloadType, Point,
     PointId, QueryRequest, QueryResponse, Vector, VectorField,
 };
+use lanner_eval::{NpyMatrix, read_neighbours, recall_at};
 
 const DIMENSION: usize = 48;
 const CLUSTERS: usize = 60;

@@ -5,7 +5,7 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::Random;
-use lanner::segment::FileMemory;
+use lanner::FileMemory;
 use lanner::{
     Collection, CollectionConfig, Compression, Database, Memory, Metric, Point, QueryRequest,
     VectorField,
@@ -41,7 +41,7 @@ fn placements(collection: &Collection) -> BTreeMap<(String, String), FileMemory>
     let info = collection.info();
     let fields: Vec<String> = info.config.fields.keys().cloned().collect();
     let files = info.segments[0].files.iter();
-    let place = |file: &lanner::segment::SegmentFile| {
+    let place = |file: &lanner::SegmentFile| {
         let (kind, number) = file.name.trim_end_matches(".sec").split_once('-')?;
         let field: usize = number.parse().unwrap();
         Some(((fields[field].clone(), kind.to_owned()), file.memory))

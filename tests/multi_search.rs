@@ -10,12 +10,12 @@ use std::time::Instant;
 
 use common::texts::{DIMENSION, Texts};
 use common::{Random, exact_top_k, shared_data};
-use lanner::evaluation::{BeirDataset, IdList, Neighbours, Qrels, Run, evaluate, read_neighbours};
 use lanner::{
     Collection, CollectionConfig, Database, DatabaseOptions, Deadline, Durability, ErrorKind,
     Filter, FilterValue, Include, Metric, MultiVector, Payload, PayloadType, Point, PointId,
     QueryRequest, TrainingQueries, Vector, VectorField,
 };
+use lanner_eval::{BeirDataset, IdList, Neighbours, Qrels, Run, evaluate, read_neighbours};
 
 fn ingest(collection: &Collection, documents: &Texts) {
     for first in (0..documents.len()).step_by(500) {
@@ -313,7 +313,7 @@ fn returned(collection: &Collection, expected: &BTreeMap<PointId, Point>, tolera
         let mut tokens = tokens.as_ref().values().to_vec();
         if collection.config().fields["tokens"].metric == Metric::Cosine {
             tokens.chunks_exact_mut(SMALL).for_each(|token| {
-                lanner::kernels::normalize(token);
+                lanner::internals::kernels::normalize(token);
             });
         }
         let got = got.vectors["tokens"].as_ref().values().to_vec();

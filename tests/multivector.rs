@@ -8,13 +8,13 @@ use std::time::Instant;
 
 use common::shared_data;
 use common::texts::{DIMENSION, Texts};
-use lanner::evaluation::{BeirDataset, IdList, Neighbours, Qrels, Run, evaluate, read_neighbours};
-use lanner::kernels::codes::CodeKernel;
-use lanner::kernels::products::{Panels, ProductKernel};
-use lanner::multivector::encoding::fde::{FdeEncoder, FdeSettings, SparseFde};
-use lanner::multivector::{TokenCode, TokenCodec, TokenScorer, pool_tokens};
+use lanner::internals::fde::{FdeEncoder, FdeSettings, SparseFde};
+use lanner::internals::kernels::codes::CodeKernel;
+use lanner::internals::kernels::products::{Panels, ProductKernel};
+use lanner::internals::{TokenCode, TokenCodec, TokenScorer, pool_tokens};
+use lanner_eval::{BeirDataset, IdList, Neighbours, Qrels, Run, evaluate, read_neighbours};
 
-use lanner::quantization::{Codec, Training, TrainingSample, train};
+use lanner::internals::{Codec, Training, TrainingSample, train};
 use lanner::{Metric, VectorField};
 use rayon::prelude::*;
 

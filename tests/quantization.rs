@@ -6,11 +6,12 @@ mod common;
 use std::path::Path;
 
 use common::shared_data;
-use lanner::evaluation::{NpyMatrix, read_neighbours};
-use lanner::kernels::codes::CodeKernel;
-use lanner::quantization::leanvec::{Method, Moments, Reduction};
-use lanner::quantization::{Codec, CodecReport, Training, TrainingSample, train};
+use lanner::CodecReport;
+use lanner::internals::kernels::codes::CodeKernel;
+use lanner::internals::leanvec::{Method, Moments, Reduction};
+use lanner::internals::{Codec, Training, TrainingSample, train};
 use lanner::{Metric, VectorField};
+use lanner_eval::{NpyMatrix, read_neighbours};
 
 const DIMENSION: usize = 384;
 
@@ -26,7 +27,7 @@ fn unit_rows(path: &Path) -> Vec<f32> {
     let (dimension, mut values) = read(path);
     assert_eq!(dimension, DIMENSION);
     for row in values.chunks_exact_mut(DIMENSION) {
-        assert!(lanner::kernels::normalize(row));
+        assert!(lanner::internals::kernels::normalize(row));
     }
     values
 }

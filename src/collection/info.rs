@@ -48,7 +48,6 @@ pub struct SegmentInfo {
 
 /// How far the index of a field of a segment is.
 #[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
 pub enum IndexStatus {
     /// It will be built; queries scan codes.
     Waiting,

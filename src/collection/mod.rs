@@ -29,7 +29,7 @@ use lanner_storage::{Catalog, DatabaseLock, Directory, StorageError};
 use roaring::RoaringBitmap;
 
 pub use self::info::{CollectionInfo, IndexStatus, SegmentInfo};
-pub use self::pages::{FoundPoints, PageRoom};
+pub use self::pages::PageRoom;
 use self::record::Operation;
 use self::reservoir::Reservoir;
 use self::statistics::QueryCounters;

@@ -19,7 +19,6 @@ use crate::jobs::Lane;
 
 /// When a write is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
 pub enum Durability {
     /// After it was forced to the disk: it survives power loss.
     #[default]

@@ -18,15 +18,15 @@ mod view;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-pub use beam::{Beam, MAX_ROWS};
+pub use beam::MAX_ROWS;
 pub use calibration::{
     Calibration, CalibrationPoint, Choice, DEFAULT_TARGET_RECALL, Depth, Measured, Outside,
     Summary, Zone, lower_bound,
 };
 pub use copies::{Copies, distinct};
 pub use lately::{FARTHEST_SHARE, Lately};
-pub use scratch::{Scratch, Seen, with_scratch};
-pub use view::{Accepted, Ask, BuiltIndex, IndexView, Outcome, Selection};
+pub use scratch::{Scratch, with_scratch};
+pub use view::{Ask, BuiltIndex, IndexView, Outcome, Selection};
 
 use crate::kernels;
 use crate::kernels::codes::CodeKernel;

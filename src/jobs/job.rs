@@ -12,7 +12,6 @@ const REMEMBERED: usize = 100;
 
 /// What a job does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum JobKind {
     /// Seals, merges and indexes everything.
     Optimize,
@@ -32,7 +31,6 @@ impl JobKind {
 
 /// How far a job is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum JobState {
     /// It waits or works.
     Running,
@@ -200,7 +198,8 @@ impl Job {
         self.0.cancelled.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn has_ended(&self) -> bool {
+    /// Whether it is done, failed or cancelled.
+    pub fn has_ended(&self) -> bool {
         self.lock().is_some()
     }
 

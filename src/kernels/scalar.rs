@@ -2,6 +2,7 @@
 //!
 //! Sums run in double precision, so that these are the oracle and not one more rounding.
 
+#[cfg(test)]
 use half::f16;
 
 /// Dot product Σ aᵢ·bᵢ over the shorter length.
@@ -15,6 +16,7 @@ pub fn l2_squared(a: &[f32], b: &[f32]) -> f32 {
 }
 
 /// Each value widened to single precision.
+#[cfg(test)]
 pub fn widen(values: &[f16]) -> Vec<f32> {
     values.iter().map(|value| value.to_f32()).collect()
 }

@@ -43,7 +43,6 @@ fn keep() -> bool {
 /// The codes that are scanned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[non_exhaustive]
 pub enum Primary {
     /// None: every query is an exact scan.
     None,
@@ -72,7 +71,6 @@ pub struct CodeSettings {
 /// Scalar quantization with a range for each vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[non_exhaustive]
 pub enum LvqCode {
     /// 8 bits a dimension.
     Lvq8,
@@ -87,7 +85,6 @@ pub enum LvqCode {
 /// How a reduction to fewer dimensions is learned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[non_exhaustive]
 pub enum ReductionMethod {
     /// Principal components of the vectors; needs no queries.
     Pca,
@@ -102,7 +99,6 @@ pub enum ReductionMethod {
 /// What re-ranks the candidates of a scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[non_exhaustive]
 pub enum Secondary {
     /// The second level of a two-level code; otherwise the vectors, if they are kept, or LVQ8. For
     /// the tokens of a multi field LVQ8.

@@ -14,7 +14,6 @@ use super::{
 /// How two vectors are compared. Scores are higher-is-better for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[non_exhaustive]
 pub enum Metric {
     /// The dot product ⟨q, x⟩.
     Dot,
@@ -27,7 +26,6 @@ pub enum Metric {
 /// One vector or many vectors a point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[non_exhaustive]
 pub enum VectorKind {
     /// One vector a point.
     Single,

@@ -25,7 +25,6 @@ const BLOCK_DIMENSION: usize = 16;
 /// ```
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[non_exhaustive]
 pub enum Encoding {
     /// Fixed-dimensional encodings of 20 repetitions of 2⁵ cells of 16 dimensions, or of as many as
     /// the tokens have if these are fewer.

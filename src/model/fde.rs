@@ -23,7 +23,6 @@ const MAX_SIGNS: usize = 1 << 28;
 /// numbers get another variant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[non_exhaustive]
 pub enum Generator {
     /// The paper's construction: dense random signs scaled by 1/√d as projections, cells in the
     /// order of their bits.

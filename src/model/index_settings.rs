@@ -42,7 +42,6 @@ pub struct IndexSettings {
 /// What finds candidates in a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[non_exhaustive]
 pub enum IndexKind {
     /// What calibration finds to be the least work: a graph or lists.
     #[default]

@@ -10,7 +10,6 @@ use super::{InvalidInput, Problem};
 /// How the sealed bytes of a field, which are mapped, use memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[non_exhaustive]
 pub enum Memory {
     /// What queries look for candidates in (codes, or vectors where there are no codes) is locked
     /// in memory when a segment is opened, as far as the system's limit allows.

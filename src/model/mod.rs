@@ -25,8 +25,8 @@ mod training_queries;
 mod vector;
 
 pub(crate) use batch::{FieldColumn, prepare_vector};
-pub use batch::{PointBatch, PointBatchBuilder, Pool};
-pub use budget::{Exhausted, MemoryBudget, Reserved};
+pub use batch::{PointBatch, PointBatchBuilder};
+pub use budget::{Exhausted, MemoryBudget};
 pub use compression::{CodeSettings, Compression, LvqCode, Primary, ReductionMethod, Secondary};
 pub use config::{CollectionConfig, Metric, VectorField, VectorKind, validate_name};
 pub use encoding::Encoding;

@@ -15,7 +15,6 @@ use super::{InvalidInput, Problem, limits};
 /// The type of the values at a declared payload path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[non_exhaustive]
 pub enum PayloadType {
     /// A text that is compared as a whole.
     Keyword,

@@ -10,7 +10,6 @@ use super::{InvalidInput, Problem, VectorKind};
 /// How one vector element is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[non_exhaustive]
 pub enum ElementType {
     /// Single precision, 4 bytes.
     #[default]

@@ -14,5 +14,5 @@ mod pooling;
 mod token_codec;
 
 pub use max_sim::max_sim;
-pub use pooling::{MAX_POOLED_TOKENS, pool_field, pool_tokens};
+pub use pooling::{pool_field, pool_tokens};
 pub use token_codec::{TokenCode, TokenCodec, TokenQuery, TokenScorer};

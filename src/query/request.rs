@@ -71,7 +71,6 @@ pub struct QueryParams {
 
 /// What to search for.
 #[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
 pub enum Query {
     /// This vector or multi-vector.
     Vector(Vector),

@@ -23,7 +23,6 @@ pub enum FileRole {
 
 /// How a file uses memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
 pub enum FileMemory {
     /// The system keeps what is used, and reads ahead.
     #[default]

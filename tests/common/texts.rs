@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use lanner::MultiVector;
-use lanner::evaluation::{NpyMatrix, read_offsets};
+use lanner_eval::{NpyMatrix, read_offsets};
 
 pub const DIMENSION: usize = 128;
 

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use lanner::evaluation::{Neighbours, NpyMatrix, read_neighbours};
 use lanner::{IndexKind, Metric, VectorKind};
+use lanner_eval::{Neighbours, NpyMatrix, read_neighbours};
 
 use super::cell::{Ask, Outcome, Setting, State};
 use super::data::{Data, Facts, Keep, Questions, Recipe, Rows, Write};

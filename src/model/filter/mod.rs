@@ -34,7 +34,6 @@ use super::PointId;
 /// # Ok::<(), lanner::InvalidInput>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
 pub enum Filter {
     /// Points that match all of these; all points if there is none.
     And(Vec<Filter>),
@@ -79,7 +78,6 @@ pub enum Filter {
 
 /// A value that is compared with those of payloads.
 #[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
 pub enum FilterValue {
     /// For keywords and datetimes.
     Text(String),

@@ -1,0 +1,350 @@
+//! `lanner create`, `list`, `drop`, `inspect`, `flush`, `optimize`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use indicatif::{HumanBytes, HumanCount};
+use serde_json::json;
+
+use super::error::{CliError, Result};
+use super::fields::{FieldArgument, word};
+use super::progress;
+use super::target::Target;
+use super::train::{self, ForField};
+use super::{index, jobs};
+use lanner::{
+    CodecReport, CollectionConfig, CollectionInfo, Compression, Encoding, IndexSettings, Memory,
+    PayloadType, SegmentInfo, VectorKind,
+};
+
+/// Create a collection.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  lanner create docs --data db --field text:single:384:cosine
+  lanner create docs --server 127.0.0.1:7700 --field text:single:384:cosine --field tokens:multi:128:dot:f16
+
+  lanner create docs --data db --field text:single:384:cosine --compression auto/lvq8/drop-raw
+  lanner create docs --data db --field text:single:384:cosine --payload lang=keyword,meta.year=integer
+
+Kinds: single (one vector a point), multi (many, scored by MaxSim). Metrics: dot, cosine, l2.
+Elements: f32 (default), f16.
+
+Payload types: keyword, integer, float, boolean, datetime. Points with a value of another type at a
+declared path are refused; filters work on declared paths alone.
+
+Encoding, of multi fields: auto (default), or fde (MUVERA) with repetitions=20, planes=5, block=16,
+final=N, seed=N, carve=COSINE, empty, google after colons, as in fde:repetitions=10:block=8.
+
+Compression: auto (default: the smallest codes that keep the neighbours,
+as measured), none, or a code (lvq8, lvq4, lvq4x4, lvq4x8); lvq8 and lvq4 with [:dimension
+[:reduction]], reductions being pca, eigen_search, frank_wolfe and sphering. After slashes: what
+re-ranks (raw, lvq8, lvq4, f16), and drop-raw to keep the codes alone. For a multi field, which is
+compressed like this only if it is named, the code is that of its encodings, and what re-ranks are
+its vectors: tokens=lvq8:632/lvq4/drop-raw.
+
+Index, of compressed fields, in segments of 10,000 rows and more: auto (default: what calibration
+finds to be the least work), graph, ivf, or flat. After colons, for a graph degree=64, window=100,
+alpha=1.2, prune=56; for ivf lists=N.
+
+Memory: pinned (what queries look for candidates in is locked in memory), cached (default: the
+system keeps what is used), cold (nothing is read ahead).")]
+pub struct Create {
+    /// Name, [a-z0-9_-]{1,64}
+    name: String,
+    #[command(flatten)]
+    target: Target,
+    /// A vector field; repeat for more
+    #[arg(long, value_name = "NAME:KIND:DIM:METRIC[:ELEMENT]", required = true)]
+    field: Vec<FieldArgument>,
+    /// Payload paths that filters may use, separated by commas, as in lang=keyword,meta.year=integer
+    #[arg(long, value_name = "PATH=TYPE", value_delimiter = ',', value_parser = payload_path)]
+    payload: Vec<(String, PayloadType)>,
+    /// How fields are compressed; without FIELD= all single-vector fields
+    #[arg(long, value_name = "[FIELD=]COMPRESSION")]
+    compression: Vec<ForField<Compression>>,
+    /// What stays in memory: pinned, cached or cold; without FIELD= of all fields
+    #[arg(long, value_name = "[FIELD=]MEMORY")]
+    memory: Vec<ForField<Memory>>,
+    /// How the vectors of multi fields become the one that candidates are found by
+    #[arg(long, value_name = "[FIELD=]ENCODING")]
+    encoding: Vec<ForField<Encoding>>,
+    /// Multi fields: so many similar vectors of a point are replaced by their mean
+    #[arg(long, value_name = "[FIELD=]N")]
+    token_pooling: Vec<ForField<usize>>,
+    /// Queries that come are kept to calibrate searches by them: so many at most, 0 keeps none
+    /// [default: 1024]
+    #[arg(long, value_name = "[FIELD=]N")]
+    recent_queries: Vec<ForField<usize>>,
+    /// How fields are indexed; without FIELD= all
+    #[arg(long, value_name = "[FIELD=]INDEX")]
+    index: Vec<ForField<IndexSettings>>,
+    /// Queries of the kind that will come, to train compression and to calibrate indexes on: a .npy
+    /// matrix, a query a row; for a multi field all vectors, and the .npy offsets of queries
+    #[arg(long, value_name = "[FIELD=]FILE[,OFFSETS]")]
+    training_queries: Vec<ForField<PathBuf>>,
+}
+
+impl Create {
+    pub fn run(self) -> Result<()> {
+        let mut config = CollectionConfig::new();
+        for argument in self.field {
+            config = config.with_field(argument.name, argument.field);
+        }
+        config.payload.extend(self.payload);
+        let (single, multi) = (Some(VectorKind::Single), Some(VectorKind::Multi));
+        train::apply(&mut config, &self.encoding, multi, |field, value| field.encoding = value)?;
+        train::apply(&mut config, &self.token_pooling, multi, |f, n| f.token_pooling = n)?;
+        train::apply(&mut config, &self.recent_queries, None, |f, n| f.recent_queries = n)?;
+        train::apply(&mut config, &self.compression, single, |field, value| {
+            field.compression = value
+        })?;
+        train::apply(&mut config, &self.index, None, |field, value| field.index = value)?;
+        train::apply(&mut config, &self.memory, None, |field, value| field.memory = value)?;
+        let queries = train::training_queries(&config, &self.training_queries)?;
+        // Before a folder is made a database for nothing.
+        lanner::validate_name("name", &self.name)?;
+        config.validate()?;
+        self.target.open_or_create()?.create(&self.name, &config, &queries)?;
+        println!("created {}", self.name);
+        Ok(())
+    }
+}
+
+/// Reads `path=type`.
+fn payload_path(text: &str) -> Result<(String, PayloadType), String> {
+    let (path, payload_type) = text
+        .rsplit_once('=')
+        .ok_or_else(|| format!("expected path=type, as in lang=keyword, got {text:?}"))?;
+    let expected = "keyword, integer, float, boolean or datetime";
+    Ok((path.to_owned(), word("type", expected, payload_type)?))
+}
+
+/// List the collections.
+#[derive(Args)]
+pub struct List {
+    #[command(flatten)]
+    target: Target,
+}
+
+impl List {
+    pub fn run(self) -> Result<()> {
+        for (name, found) in self.target.open()?.list()? {
+            match found {
+                Ok(points) => println!("{name}  {} points", HumanCount(points)),
+                Err(reason) => println!("{name}  unusable: {reason}"),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Delete a collection with all its points.
+#[derive(Args)]
+pub struct Drop {
+    /// Collection to delete
+    name: String,
+    #[command(flatten)]
+    target: Target,
+}
+
+impl Drop {
+    pub fn run(self) -> Result<()> {
+        self.target.open()?.drop_collection(&self.name)?;
+        println!("deleted {}", self.name);
+        Ok(())
+    }
+}
+
+/// Move everything written so far into sealed segments.
+#[derive(Args)]
+pub struct Flush {
+    /// Collection to flush
+    name: String,
+    #[command(flatten)]
+    target: Target,
+}
+
+impl Flush {
+    pub fn run(self) -> Result<()> {
+        Ok(self.target.open()?.flush(&self.name)?)
+    }
+}
+
+/// Merge segments into as few as the size limit allows, drop deleted rows, and build what indexes
+/// are missing.
+#[derive(Args)]
+pub struct Optimize {
+    /// Collection to optimize
+    name: String,
+    #[command(flatten)]
+    target: Target,
+    /// Do not wait: the server goes on by itself (see `lanner jobs`)
+    #[arg(long, requires = "server")]
+    no_wait: bool,
+}
+
+impl Optimize {
+    pub fn run(self) -> Result<()> {
+        let backend = self.target.open()?;
+        let job = backend.optimize(&self.name)?;
+        jobs::wait_or_name(&*backend, &job, !self.no_wait)
+    }
+}
+
+/// Show what a collection consists of: configuration, segments, files, sections.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  lanner inspect docs --data db
+  lanner inspect docs --data db --verify
+
+--verify reads all files and fails if a section is not what was written. Opening a collection
+checks everything but vectors, codes and payloads.")]
+pub struct Inspect {
+    /// Collection to describe
+    name: String,
+    #[command(flatten)]
+    target: Target,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Compare everything in the files with its checksum
+    #[arg(long)]
+    verify: bool,
+}
+
+impl Inspect {
+    pub fn run(self) -> Result<()> {
+        let backend = self.target.open()?;
+        let info = backend.info(&self.name)?;
+        if self.json {
+            println!("{:#}", as_json(&info));
+        } else {
+            print(&info);
+        }
+        if !self.verify {
+            return Ok(());
+        }
+        let files = info.segments.iter().flat_map(|segment| &segment.files);
+        let size_bytes = files.map(|file| file.size_bytes).sum();
+        let bar = progress::bytes("verifying", size_bytes);
+        let damage = backend.verify(&self.name, &mut |bytes| bar.inc(bytes))?;
+        bar.finish_and_clear();
+        if !damage.is_empty() {
+            return Err(CliError::Damaged(damage));
+        }
+        eprintln!("verified {}: no damage", HumanBytes(size_bytes));
+        Ok(())
+    }
+}
+
+fn print(info: &CollectionInfo) {
+    println!("{}: {} points, {} writes", info.name, HumanCount(info.points), info.sequence);
+    for (name, field) in &info.config.fields {
+        let settings = json!(field);
+        let word = |key: &str| settings[key].as_str().unwrap_or("?").to_owned();
+        println!(
+            "  field {name}: {} vectors of {} dimensions, {}, {}, compression {}, index {}, {}",
+            word("kind"),
+            field.dimension,
+            word("metric"),
+            word("element"),
+            field.compression,
+            field.index,
+            field.memory
+        );
+        if field.kind == VectorKind::Multi {
+            println!("    encoding {}, token pooling {}", field.encoding, field.token_pooling);
+        }
+    }
+    for (path, payload_type) in &info.config.payload {
+        println!("  payload {path}: {}", payload_type.as_str());
+    }
+    for segment in &info.segments {
+        let title = match segment.number {
+            Some(number) => format!("segment {number}"),
+            None => "in memory".to_owned(),
+        };
+        println!(
+            "  {title}: {} rows, {} deleted, {}",
+            HumanCount(segment.rows),
+            HumanCount(segment.deleted),
+            HumanBytes(segment.size_bytes)
+        );
+        for (name, report) in &segment.codecs {
+            print_codec(name, report);
+        }
+        for (name, status) in &segment.indexes {
+            index::print(name, status);
+        }
+        for file in &segment.files {
+            let size = HumanBytes(file.size_bytes).to_string();
+            println!("    {:<14} {size:>12}  {}", file.name, file.memory.as_str());
+            for (section, size) in &file.sections {
+                println!("      {section:<16} {:>8}", HumanBytes(*size).to_string());
+            }
+        }
+    }
+    if let Some(error) = &info.background_error {
+        println!("  background work failed: {error}");
+    }
+    for (field, failure) in &info.training_failures {
+        println!("  training of {field}: {failure}");
+    }
+}
+
+/// What was chosen, and the codes that were tried before it.
+fn print_codec(field: &str, report: &CodecReport) {
+    println!(
+        "    {field}: trained on {} rows and {} queries, loses {:.2}% of the variance",
+        HumanCount(report.trained_rows as u64),
+        HumanCount(report.trained_queries as u64),
+        100.0 * report.loss
+    );
+    println!("      {:<24} {:>6}   top 10 among 20 / 50 candidates", "code", "bytes");
+    for (index, rung) in report.ladder.iter().enumerate() {
+        let recall = |recall: Option<[f32; 2]>| {
+            recall.map(|[first, second]| format!("{first:.4} / {second:.4}"))
+        };
+        let rows = recall(rung.recall).unwrap_or_else(|| "not measured".into());
+        let queries = recall(rung.query_recall).map(|text| format!(", of training queries {text}"));
+        let mark = if index + 1 == report.ladder.len() { "←" } else { "" };
+        let queries = queries.unwrap_or_default();
+        println!("      {:<24} {:>6}   {rows}{queries} {mark}", rung.code, rung.bytes);
+    }
+}
+
+fn as_json(info: &CollectionInfo) -> serde_json::Value {
+    let segment = |segment: &SegmentInfo| {
+        let files: Vec<_> = segment
+            .files
+            .iter()
+            .map(|file| {
+                let sections: serde_json::Map<_, _> =
+                    file.sections.iter().map(|(name, size)| (name.clone(), json!(size))).collect();
+                let memory = file.memory.as_str();
+                json!({"name": file.name, "size_bytes": file.size_bytes, "memory": memory,
+                       "sections": sections})
+            })
+            .collect();
+        json!({
+            "number": segment.number,
+            "rows": segment.rows,
+            "deleted": segment.deleted,
+            "size_bytes": segment.size_bytes,
+            "codecs": segment.codecs,
+            "indexes": index::as_json(&segment.indexes),
+            "files": files,
+        })
+    };
+    json!({
+        "name": info.name,
+        "config": info.config,
+        "points": info.points,
+        "sequence": info.sequence,
+        "segments": info.segments.iter().map(segment).collect::<Vec<_>>(),
+        "background_error": info.background_error,
+        "training_failures": info.training_failures,
+    })
+}

@@ -1,0 +1,80 @@
+//! What a command can fail with: the message that follows `error: `.
+
+use std::path::{Path, PathBuf};
+
+use lanner::InvalidInput;
+use lanner_client::ClientError;
+use lanner_eval::{DatasetError, IdsError, LineError, NpyError, RunError, TrecError};
+
+/// A failed command.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The engine refused or failed.
+    #[error(transparent)]
+    Engine(#[from] lanner::Error),
+    /// A call to the database failed.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// A file could not be read or written.
+    #[error("cannot {op} `{}`: {source}", path.display())]
+    File { op: &'static str, path: PathBuf, source: std::io::Error },
+    /// A line of a JSONL file is malformed.
+    #[error("`{}` line {line}: {detail}", path.display())]
+    Line { path: PathBuf, line: u64, detail: String },
+    /// A text file could not be read.
+    #[error(transparent)]
+    Text(#[from] LineError),
+    /// An array file is malformed.
+    #[error(transparent)]
+    Npy(#[from] NpyError),
+    /// An ids file is malformed.
+    #[error(transparent)]
+    Ids(#[from] IdsError),
+    /// A BEIR folder is malformed.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// The results of a query cannot be judged.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// A run file cannot be written.
+    #[error(transparent)]
+    Trec(#[from] TrecError),
+    /// The arguments do not fit each other or their files.
+    #[error("{0}")]
+    Usage(String),
+    /// Files of a collection are not what was written.
+    #[error("{}", .0.join("\nerror: "))]
+    Damaged(Vec<String>),
+    /// An ingest that stopped on the way.
+    #[error("{source} ({} were stored before)", how_many(*.stored, *.total))]
+    Stopped { stored: u64, total: Option<u64>, source: Box<CliError> },
+}
+
+impl From<InvalidInput> for CliError {
+    fn from(error: InvalidInput) -> Self {
+        Self::Engine(error.into())
+    }
+}
+
+impl From<tonic::Status> for CliError {
+    fn from(status: tonic::Status) -> Self {
+        Self::Client(status.into())
+    }
+}
+
+impl CliError {
+    /// A file that could not be read or written.
+    pub fn file(op: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::File { op, path: path.to_owned(), source }
+    }
+}
+
+fn how_many(stored: u64, total: Option<u64>) -> String {
+    match total {
+        Some(total) => format!("{stored} of {total} points"),
+        None => format!("{stored} points"),
+    }
+}
+
+/// What commands return.
+pub type Result<T, E = CliError> = std::result::Result<T, E>;

@@ -1,0 +1,80 @@
+//! Indexes in `lanner inspect`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use indicatif::{HumanBytes, HumanDuration};
+use serde_json::{Value, json};
+
+use lanner::{Calibration, Choice};
+use lanner::{IndexKind, IndexStatus};
+
+/// Recalls whose depth is shown.
+const TARGETS: [f32; 4] = [0.9, 0.95, 0.98, 0.99];
+
+/// Prints how far the index of a field is, or what it is.
+pub fn print(field: &str, status: &IndexStatus) {
+    match status {
+        IndexStatus::Waiting => println!("    {field}: an index will be built"),
+        IndexStatus::Building { done, total, .. } => {
+            let share = 100.0 * *done as f64 / (*total).max(1) as f64;
+            let left = status.remaining_seconds().map(|seconds| {
+                format!(", {} left", HumanDuration(Duration::from_secs_f64(seconds)))
+            });
+            let left = left.unwrap_or_default();
+            println!("    {field}: an index is being built: {share:.0}%{left}");
+        }
+        IndexStatus::Failed { reason } => {
+            println!("    {field}: an index could not be built: {reason}");
+            println!("      it will be tried again, at once by `lanner optimize`");
+        }
+        IndexStatus::Ready { report, size_bytes } => {
+            let shape = match report.kind {
+                IndexKind::Flat => "a scan of all codes".to_owned(),
+                IndexKind::Ivf => format!("{} lists", report.lists),
+                _ => format!("graph of degree {}", report.degree),
+            };
+            let Calibration { queries, from_user, .. } = report.calibration;
+            let sample = if from_user { "sample queries" } else { "rows held out" };
+            println!(
+                "    {field}: {shape}, {}, calibrated by {queries} {sample}",
+                HumanBytes(*size_bytes)
+            );
+            println!(
+                "      {:<14} {:>13} {:>7}   expected",
+                "target recall", "search window", "rerank"
+            );
+            for target in TARGETS {
+                let Some(choice) = report.calibration.depth(10, target) else { continue };
+                let Choice { depth, expected, reached } = choice;
+                let window = match (depth.is_scan(), reached) {
+                    (_, false) => "all vectors".to_owned(),
+                    (true, true) => "scan".to_owned(),
+                    (false, true) => depth.window.to_string(),
+                };
+                let rerank = if reached { depth.rerank.to_string() } else { String::new() };
+                let expected = if reached { expected } else { 1.0 };
+                println!("      {target:<14} {window:>13} {rerank:>7}   {expected:.4}");
+            }
+        }
+    }
+}
+
+/// The indexes of a segment, by field.
+pub fn as_json(indexes: &BTreeMap<String, IndexStatus>) -> Value {
+    let status = |status: &IndexStatus| match status {
+        IndexStatus::Waiting => json!({"status": "waiting"}),
+        IndexStatus::Building { done, total, seconds } => json!({
+            "status": "building",
+            "done": done,
+            "total": total,
+            "seconds": seconds,
+            "remaining_seconds": status.remaining_seconds(),
+        }),
+        IndexStatus::Failed { reason } => json!({"status": "failed", "reason": reason}),
+        IndexStatus::Ready { report, size_bytes } => {
+            json!({"status": "ready", "size_bytes": size_bytes, "report": report})
+        }
+    };
+    indexes.iter().map(|(name, index)| (name.clone(), status(index))).collect()
+}

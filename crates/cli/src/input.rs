@@ -1,0 +1,303 @@
+//! Points from files: arrays with ids and payloads beside them, or JSON lines.
+//!
+//! All lengths are compared before the first point is read, so that files that do not belong
+//! together are refused before anything is written. Only what comes from a pipe is compared as it comes.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::error::{CliError, Result};
+use lanner::{MultiVector, Payload, Point, PointId, Vector, VectorKind};
+use lanner_eval::{IdList, Lines, NpyMatrix, read_offsets};
+
+/// Points that come in order.
+pub trait Source {
+    /// How many there are, if that is known before they are read.
+    fn total(&self) -> Option<u64>;
+
+    /// The next points, at most `count`; none at the end.
+    fn next(&mut self, count: usize) -> Result<Vec<Point>>;
+}
+
+/// The vectors of one field: one row a point, or rows `offsets[i]..offsets[i + 1]` a point.
+pub struct Column {
+    field: String,
+    path: PathBuf,
+    matrix: NpyMatrix,
+    offsets: Option<Vec<u64>>,
+}
+
+impl Column {
+    /// One vector a point.
+    pub fn single(field: &str, path: &Path) -> Result<Self> {
+        let matrix = NpyMatrix::open(path)?;
+        Ok(Self { field: field.to_owned(), path: path.to_owned(), matrix, offsets: None })
+    }
+
+    /// Many vectors a point.
+    pub fn multi(field: &str, path: &Path, offsets_path: &Path) -> Result<Self> {
+        let matrix = NpyMatrix::open(path)?;
+        let offsets = read_offsets(offsets_path)?;
+        let end = offsets.last().copied().unwrap_or(0);
+        if end != matrix.rows() as u64 {
+            return Err(CliError::Usage(format!(
+                "`{}` ends at {end}, but `{}` has {} rows",
+                offsets_path.display(),
+                path.display(),
+                matrix.rows()
+            )));
+        }
+        let offsets = Some(offsets);
+        Ok(Self { field: field.to_owned(), path: path.to_owned(), matrix, offsets })
+    }
+
+    /// The same files, opened once more.
+    pub fn reopen(&self) -> Result<Self> {
+        let matrix = NpyMatrix::open(&self.path)?;
+        let (field, path, offsets) = (self.field.clone(), self.path.clone(), self.offsets.clone());
+        Ok(Self { field, path, matrix, offsets })
+    }
+
+    /// One or many vectors a point.
+    pub fn kind(&self) -> VectorKind {
+        if self.offsets.is_some() { VectorKind::Multi } else { VectorKind::Single }
+    }
+
+    /// Length of each vector.
+    pub fn dimension(&self) -> usize {
+        self.matrix.cols()
+    }
+
+    /// Number of points.
+    pub fn rows(&self) -> usize {
+        self.offsets.as_ref().map_or(self.matrix.rows(), |offsets| offsets.len() - 1)
+    }
+
+    /// The file, for messages.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The vectors of these points.
+    pub fn read(&mut self, rows: Range<usize>) -> Result<Vec<Vector>> {
+        let dimension = self.dimension();
+        let mut values = Vec::new();
+        let Some(offsets) = &self.offsets else {
+            self.matrix.read_rows(rows, &mut values)?;
+            return Ok(values.chunks_exact(dimension).map(|row| row.to_vec().into()).collect());
+        };
+        let first = offsets[rows.start] as usize;
+        self.matrix.read_rows(first..offsets[rows.end] as usize, &mut values)?;
+        let cut = |row: usize| -> Result<Vector> {
+            let range = offsets[row] as usize - first..offsets[row + 1] as usize - first;
+            let tokens = &values[range.start * dimension..range.end * dimension];
+            Ok(MultiVector::from_flat(dimension, tokens.to_vec())?.into())
+        };
+        rows.map(cut).collect()
+    }
+}
+
+/// Points from arrays.
+pub struct Arrays {
+    columns: Vec<Column>,
+    ids: Option<Vec<PointId>>,
+    payloads: Option<Records>,
+    rows: usize,
+    position: usize,
+}
+
+impl Arrays {
+    /// Puts columns, ids (else row numbers) and payloads together.
+    pub fn new(
+        columns: Vec<Column>,
+        ids: Option<(PathBuf, Vec<PointId>)>,
+        payloads: Option<&Path>,
+    ) -> Result<Self> {
+        let Some(first) = columns.first() else {
+            return Err(CliError::Usage("give at least one of --vectors and --tokens".into()));
+        };
+        let rows = first.rows();
+        let differ = |path: &Path, got: usize| {
+            let (path, first) = (path.display(), first.path.display());
+            CliError::Usage(format!("`{path}` has {got} entries, but `{first}` has {rows}"))
+        };
+        for column in &columns {
+            if column.rows() != rows {
+                return Err(differ(&column.path, column.rows()));
+            }
+        }
+        if let Some((path, ids)) = &ids
+            && ids.len() != rows
+        {
+            return Err(differ(path, ids.len()));
+        }
+        if let Some(path) = payloads.filter(|path| path.is_file()) {
+            let total = count_lines(path)?;
+            if total != rows {
+                return Err(differ(path, total));
+            }
+        }
+        let payloads = payloads.map(Records::open).transpose()?;
+        Ok(Self { columns, ids: ids.map(|(_, ids)| ids), payloads, rows, position: 0 })
+    }
+}
+
+impl Source for Arrays {
+    fn total(&self) -> Option<u64> {
+        Some(self.rows as u64)
+    }
+
+    fn next(&mut self, count: usize) -> Result<Vec<Point>> {
+        let range = self.position..self.rows.min(self.position + count);
+        self.position = range.end;
+        let mut points: Vec<Point> = range
+            .clone()
+            .map(|row| match &self.ids {
+                Some(ids) => Point::new(ids[row].clone()),
+                None => Point::new(row as u64),
+            })
+            .collect();
+        for column in &mut self.columns {
+            for (point, vector) in points.iter_mut().zip(column.read(range.clone())?) {
+                point.vectors.insert(column.field.clone(), vector);
+            }
+        }
+        if let Some(lines) = &mut self.payloads {
+            let rows = self.rows;
+            for point in &mut points {
+                let missing = || CliError::Usage(format!("there are fewer payloads than {rows}"));
+                let text = lines.next()?.ok_or_else(missing)?;
+                let payload = Payload::parse(&text).map_err(|error| lines.error(error))?;
+                point.payload = Some(payload);
+            }
+            if self.position == rows && lines.next()?.is_some() {
+                return Err(lines.error(format!("expected {rows} payloads, got more")));
+            }
+        }
+        Ok(points)
+    }
+}
+
+/// Ids from a file, one a line; numbers if `numeric`.
+pub fn read_ids(path: &Path, numeric: bool) -> Result<Vec<PointId>> {
+    let ids = IdList::open(path)?.into_vec();
+    if !numeric {
+        return Ok(ids.into_iter().map(PointId::from).collect());
+    }
+    let number = |(index, id): (usize, String)| {
+        id.parse::<u64>().map(PointId::from).map_err(|_| CliError::Line {
+            path: path.to_owned(),
+            line: index as u64 + 1,
+            detail: format!("expected an unsigned number, got {id:?}"),
+        })
+    };
+    ids.into_iter().enumerate().map(number).collect()
+}
+
+/// Points from JSON lines: `{"id": 1, "vectors": {"text": [0.1, …]}, "payload": {…}}`.
+pub struct JsonLines(Records);
+
+impl JsonLines {
+    /// Opens the file.
+    pub fn open(path: &Path) -> Result<Self> {
+        Ok(Self(Records::open(path)?))
+    }
+
+    fn parse(&self, text: &str) -> Result<Point> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Line<'l> {
+            id: Value,
+            vectors: std::collections::BTreeMap<String, Value>,
+            #[serde(borrow)]
+            payload: Option<&'l RawValue>,
+        }
+        let line: Line<'_> = serde_json::from_str(text).map_err(|error| self.0.error(error))?;
+        let mut point = Point::new(id(&line.id).map_err(|detail| self.0.error(detail))?);
+        for (name, value) in line.vectors {
+            let vector = vector(&value)
+                .map_err(|detail| self.0.error(format!("vectors.{name}: {detail}")))?;
+            point.vectors.insert(name, vector);
+        }
+        let payload = line.payload.map(|payload| Payload::parse(payload.get())).transpose();
+        point.payload = payload.map_err(|error| self.0.error(error))?;
+        Ok(point)
+    }
+}
+
+impl Source for JsonLines {
+    fn total(&self) -> Option<u64> {
+        None
+    }
+
+    fn next(&mut self, count: usize) -> Result<Vec<Point>> {
+        let mut points = Vec::new();
+        while points.len() < count
+            && let Some(text) = self.0.next()?
+        {
+            points.push(self.parse(&text)?);
+        }
+        Ok(points)
+    }
+}
+
+/// An id as JSON.
+fn id(value: &Value) -> Result<PointId, String> {
+    match value {
+        Value::String(text) => Ok(text.as_str().into()),
+        other => other
+            .as_u64()
+            .map(PointId::from)
+            .ok_or_else(|| format!("id: expected an unsigned number or a text, got {other}")),
+    }
+}
+
+/// An array of numbers, or of arrays of numbers, as JSON.
+pub fn vector(value: &Value) -> Result<Vector, String> {
+    let array = value.as_array().ok_or("expected an array of numbers or of arrays of numbers")?;
+    if array.first().is_some_and(Value::is_array) {
+        let rows = array.iter().map(numbers).collect::<Result<Vec<_>, _>>()?;
+        return MultiVector::from_rows(&rows)
+            .map(Vector::from)
+            .map_err(|error| error.problem.to_string());
+    }
+    numbers(value).map(Vector::from)
+}
+
+fn numbers(value: &Value) -> Result<Vec<f32>, String> {
+    let array = value.as_array().ok_or_else(|| format!("expected an array, got {value}"))?;
+    let number = |value: &Value| {
+        value.as_f64().map(|x| x as f32).ok_or_else(|| format!("expected a number, got {value}"))
+    };
+    array.iter().map(number).collect()
+}
+
+/// The lines of a file, of which each is a record.
+struct Records(Lines);
+
+impl Records {
+    fn open(path: &Path) -> Result<Self> {
+        Ok(Self(Lines::open(path)?))
+    }
+
+    fn next(&mut self) -> Result<Option<String>> {
+        Ok(self.0.next_line()?.map(|line| line.text.to_owned()))
+    }
+
+    fn error(&self, detail: impl ToString) -> CliError {
+        let (path, line) = (self.0.path().to_owned(), self.0.number());
+        CliError::Line { path, line, detail: detail.to_string() }
+    }
+}
+
+fn count_lines(path: &Path) -> Result<usize> {
+    let (mut lines, mut total) = (Lines::open(path)?, 0);
+    while lines.next_line()?.is_some() {
+        total += 1;
+    }
+    Ok(total)
+}

@@ -1,0 +1,137 @@
+//! The program `lanner`: one file a subcommand.
+//!
+//! Every data command works on a folder (`--data`, embedded) and against a server (`--server`)
+//! through `lanner_client::Backend`. Results go to stdout, progress and errors to stderr.
+
+// Nothing that comes from a user, a file or the network may panic.
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod beir;
+mod bench;
+mod collections;
+mod credentials;
+mod demo;
+mod error;
+mod fields;
+mod index;
+mod ingest;
+mod input;
+mod jobs;
+mod key;
+mod load;
+mod output;
+mod points;
+mod progress;
+mod query;
+mod repair;
+mod serve;
+mod target;
+mod train;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Vector search for single- and multi-vector embeddings.
+#[derive(Parser)]
+#[command(
+    name = "lanner",
+    version,
+    about,
+    max_term_width = 100,
+    after_help = "\
+Data commands take --data DIR (a database folder of this machine, opened by this process) or
+--server HOST:PORT (a running `lanner serve`). Start with `lanner demo`."
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve a database folder over gRPC
+    Serve(serve::Serve),
+    /// Make an API key
+    Key(key::Key),
+    /// Create a collection
+    Create(collections::Create),
+    /// List the collections
+    List(collections::List),
+    /// Delete a collection with all its points
+    Drop(collections::Drop),
+    /// Write points from .npy or JSONL files
+    Ingest(ingest::Ingest),
+    /// Find the points most similar to a vector or to a point
+    Query(query::Query),
+    /// Print points by id
+    Get(points::Get),
+    /// Delete points by id or filter
+    Delete(points::Delete),
+    /// Count the points of a collection
+    Count(points::Count),
+    /// Show what a collection consists of: configuration, segments, files, sections
+    Inspect(collections::Inspect),
+    /// Move everything written so far into sealed segments
+    Flush(collections::Flush),
+    /// Merge segments and drop deleted rows
+    Optimize(collections::Optimize),
+    /// Train the compression of a field on queries of the kind that will come
+    Train(train::Train),
+    /// List the work that was asked for, wait for it, or cancel it
+    Jobs(jobs::Jobs),
+    /// Make a database that does not open usable again, and say what is missing
+    Repair(repair::Repair),
+    /// Measure retrieval quality and speed on a BEIR data set
+    Beir(beir::Beir),
+    /// Measure recall and speed of compressions on given vectors
+    Bench(bench::Bench),
+    /// See Lanner at work on a small collection that ships with it
+    Demo(demo::Demo),
+}
+
+/// Ends the program quietly where printing panics because the reader is gone (`lanner … | head`).
+/// Only the message tells that panic from others.
+fn leave_when_nobody_reads() {
+    let others = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let message = panic.payload_as_str().unwrap_or_default();
+        if message.starts_with("failed printing to stdout") && message.contains("Broken pipe") {
+            std::process::exit(0);
+        }
+        others(panic);
+    }));
+}
+
+fn main() -> ExitCode {
+    leave_when_nobody_reads();
+    let arguments = Arguments::parse();
+    let done = match arguments.command {
+        Command::Serve(command) => command.run(),
+        Command::Key(command) => command.run(),
+        Command::Create(command) => command.run(),
+        Command::List(command) => command.run(),
+        Command::Drop(command) => command.run(),
+        Command::Ingest(command) => command.run(),
+        Command::Query(command) => command.run(),
+        Command::Get(command) => command.run(),
+        Command::Delete(command) => command.run(),
+        Command::Count(command) => command.run(),
+        Command::Inspect(command) => command.run(),
+        Command::Flush(command) => command.run(),
+        Command::Optimize(command) => command.run(),
+        Command::Train(command) => command.run(),
+        Command::Jobs(command) => command.run(),
+        Command::Repair(command) => command.run(),
+        Command::Beir(command) => command.run(),
+        Command::Bench(command) => command.run(),
+        Command::Demo(command) => command.run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

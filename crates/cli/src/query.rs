@@ -1,0 +1,286 @@
+//! `lanner query`.
+
+use std::ops::Range;
+use std::path::PathBuf;
+
+use clap::Args;
+use indicatif::{HumanBytes, HumanCount};
+use serde_json::json;
+
+use super::error::{CliError, Result};
+use super::input;
+use super::points;
+use super::target::Target;
+use lanner::{
+    CollectionConfig, Filter, MultiVector, PointId, Query as Search, QueryParams, QueryRequest,
+    Rescore, VectorKind,
+};
+use lanner_eval::NpyMatrix;
+
+/// Find the points most similar to a vector, a point or several points. Higher scores are better.
+#[derive(Args)]
+#[command(after_help = r#"Examples:
+  lanner query docs --data db --vector '[0.1, 0.2, 0.3]'
+  lanner query docs --data db --field tokens --vector '[[1, 0], [0, 1]]' --limit 3
+  lanner query docs --server 127.0.0.1:7700 --field text --npy queries.npy --row 4
+  lanner query docs --data db --field text --point MED-10
+  lanner query docs --data db --field text --positive MED-10,MED-14 --negative MED-301
+  lanner query docs --data db --field text --npy queries.npy --row 4 \
+      --rescore-field tokens --rescore-npy query_tokens.npy --rescore-row 20..31 --candidates 200
+  lanner query docs --data db --vector '[0.1, 0.2, 0.3]' \
+      --filter '{"and": [{"field": "lang", "eq": "en"}, {"field": "meta.year", "gte": 2000}]}'
+
+Filters, on declared payload paths: {"field": F, …} with eq, in, gt, gte, lt, lte, exists or null;
+{"and": […]}, {"or": […]}, {"not": {…}}, {"ids": […]}."#)]
+pub struct Query {
+    /// Collection to search
+    collection: String,
+    #[command(flatten)]
+    target: Target,
+    /// Vector field; may be left out if the collection has one only
+    #[arg(long)]
+    field: Option<String>,
+    #[command(flatten)]
+    query: QueryArguments,
+    /// Number of hits
+    #[arg(long, default_value_t = 10)]
+    limit: usize,
+    /// Number of best hits to leave out
+    #[arg(long, default_value_t = 0)]
+    offset: usize,
+    /// Find only points that match, as in '{"field": "year", "gte": 2000}'
+    #[arg(long, value_name = "JSON", value_parser = filter)]
+    filter: Option<Filter>,
+    /// Print only hits that score so much or more (in the field of --rescore-field, if given)
+    #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
+    score_threshold: Option<f32>,
+    #[command(flatten)]
+    params: ParamArguments,
+    #[command(flatten)]
+    rescore: RescoreArguments,
+    /// Say on stderr what was read and how long it took
+    #[arg(long)]
+    explain: bool,
+    /// Print hits as JSON lines
+    #[arg(long)]
+    json: bool,
+    /// Leave payloads out
+    #[arg(long)]
+    no_payload: bool,
+}
+
+/// How to search a compressed field.
+#[derive(Args, Debug, Clone, Copy)]
+pub struct ParamArguments {
+    /// Compare with every vector itself, not with codes
+    #[arg(long, conflicts_with = "rerank")]
+    exact: bool,
+    /// Candidates of a scan or an index that are compared with something better [default: what
+    /// the target recall takes; of a scan four times the hits, at least 50]
+    #[arg(long, value_name = "N")]
+    rerank: Option<usize>,
+    /// How far an index is searched: rows of a graph, or lists [default: as far as the target
+    /// recall takes]
+    #[arg(long, value_name = "N", conflicts_with = "exact")]
+    search_window: Option<usize>,
+    /// Share of the exact nearest points that an index has to find, 0.5 to 0.999 [default: 0.98]
+    #[arg(long, value_name = "SHARE", conflicts_with_all = ["exact", "search_window"])]
+    target_recall: Option<f32>,
+}
+
+impl ParamArguments {
+    pub fn params(self) -> QueryParams {
+        let Self { exact, rerank, search_window, target_recall } = self;
+        QueryParams { exact, rerank, search_window, target_recall }
+    }
+}
+
+#[derive(Args)]
+struct QueryArguments {
+    /// A JSON array of numbers, or of arrays of numbers for a multi field
+    #[arg(long, value_name = "JSON", required_unless_present_any = ["npy", "point", "positive"],
+          conflicts_with_all = ["npy", "point", "positive"])]
+    vector: Option<String>,
+    /// A .npy matrix with the vector; with all vectors for a multi field
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["point", "positive"])]
+    npy: Option<PathBuf>,
+    /// Row of the matrix; for a multi field the rows, as in 3..8
+    #[arg(long, value_name = "N", requires = "npy", value_parser = rows)]
+    row: Option<Range<usize>>,
+    /// Id of a point whose vector to search with
+    #[arg(long, value_name = "ID", value_parser = points::id, conflicts_with = "positive")]
+    point: Option<PointId>,
+    /// Ids of points that hits should be like, in a single-vector field
+    #[arg(long, value_name = "ID,ID…", value_parser = points::id, value_delimiter = ',')]
+    positive: Vec<PointId>,
+    /// Ids of points that hits should be unlike
+    #[arg(long, value_name = "ID,ID…", value_parser = points::id, value_delimiter = ',',
+          requires = "positive")]
+    negative: Vec<PointId>,
+}
+
+impl Query {
+    pub fn run(self) -> Result<()> {
+        let backend = self.target.open()?;
+        let config = backend.info(&self.collection)?.config;
+        let field = field(&config, self.field.as_deref())?;
+        let request = QueryRequest {
+            query: self.query.resolve(&config, &field)?,
+            field,
+            filter: self.filter,
+            limit: self.limit,
+            offset: self.offset,
+            score_threshold: self.score_threshold,
+            include: lanner::Include { payload: !self.no_payload, vectors: false },
+            params: self.params.params(),
+            rescore: self.rescore.resolve(&config)?,
+            explain: self.explain,
+        };
+        let answer = backend.query(&self.collection, &request)?;
+        for (rank, hit) in answer.hits.iter().enumerate() {
+            if self.json {
+                let mut line = points::as_json(&hit.point);
+                line["score"] = json!(hit.score);
+                println!("{line}");
+            } else {
+                let payload = hit.point.payload.as_ref().map_or("", |payload| payload.as_str());
+                println!("{:>3}  {:>10.5}  {}  {payload}", rank + 1, hit.score, hit.point.id);
+            }
+        }
+        for stage in answer.explanation.iter().flat_map(|explanation| &explanation.stages) {
+            eprintln!(
+                "{:<7} {} rows of {}, {}, {} µs",
+                stage.name,
+                HumanCount(stage.rows),
+                stage.source,
+                HumanBytes(stage.bytes),
+                HumanCount(stage.micros)
+            );
+        }
+        Ok(())
+    }
+}
+
+fn field(config: &CollectionConfig, name: Option<&str>) -> Result<String> {
+    match name {
+        Some(name) => Ok(name.to_owned()),
+        None if config.fields.len() == 1 => Ok(config.fields.keys().cloned().collect()),
+        None => {
+            let names = config.fields.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+            Err(CliError::Usage(format!("give --field; the collection has: {names}")))
+        }
+    }
+}
+
+impl QueryArguments {
+    fn resolve(self, config: &CollectionConfig, field: &str) -> Result<Search> {
+        if let Some(id) = self.point {
+            return Ok(Search::Point(id));
+        }
+        if !self.positive.is_empty() {
+            let Self { positive, negative, .. } = self;
+            return Ok(Search::Recommend { positive, negative });
+        }
+        let Self { vector, npy, row, .. } = self;
+        VectorSource { vector, npy, row, prefix: "--" }.read(config, field)
+    }
+}
+
+/// Order the candidates of the query by another field.
+#[derive(Args)]
+#[command(next_help_heading = "Second stage")]
+struct RescoreArguments {
+    /// Field that the candidates are scored in again; hits are the best by that score
+    #[arg(long, value_name = "FIELD", requires_all = ["candidates", "rescore"])]
+    rescore_field: Option<String>,
+    /// What they are scored with: a JSON array of numbers, or of arrays for a multi field
+    #[arg(long, value_name = "JSON", group = "rescore", requires = "rescore_field")]
+    rescore_vector: Option<String>,
+    /// A .npy matrix with that vector; with all vectors for a multi field
+    #[arg(long, value_name = "FILE", group = "rescore", requires = "rescore_field")]
+    rescore_npy: Option<PathBuf>,
+    /// Row of the matrix; for a multi field the rows, as in 3..8
+    #[arg(long, value_name = "N", requires = "rescore_npy", value_parser = rows)]
+    rescore_row: Option<Range<usize>>,
+    /// Id of a point whose vector is used; it is left out of the hits
+    #[arg(long, value_name = "ID", value_parser = points::id, group = "rescore",
+          requires = "rescore_field")]
+    rescore_point: Option<PointId>,
+    /// Number of candidates
+    #[arg(long, value_name = "N", requires = "rescore_field")]
+    candidates: Option<usize>,
+}
+
+impl RescoreArguments {
+    fn resolve(self, config: &CollectionConfig) -> Result<Option<Rescore>> {
+        let (Some(field), Some(candidates)) = (self.rescore_field, self.candidates) else {
+            return Ok(None);
+        };
+        let query = match self.rescore_point {
+            Some(id) => Search::Point(id),
+            None => {
+                let (vector, npy, row) = (self.rescore_vector, self.rescore_npy, self.rescore_row);
+                VectorSource { vector, npy, row, prefix: "--rescore-" }.read(config, &field)?
+            }
+        };
+        Ok(Some(Rescore { field, query, candidates }))
+    }
+}
+
+/// Where a vector is read from.
+struct VectorSource {
+    /// JSON.
+    vector: Option<String>,
+    npy: Option<PathBuf>,
+    row: Option<Range<usize>>,
+    /// How the flags begin that say so.
+    prefix: &'static str,
+}
+
+impl VectorSource {
+    fn read(self, config: &CollectionConfig, field: &str) -> Result<Search> {
+        let prefix = self.prefix;
+        if let Some(text) = self.vector {
+            let value = serde_json::from_str(&text).map_err(|error| error.to_string());
+            let vector = value.and_then(|value| input::vector(&value));
+            return vector
+                .map(Search::Vector)
+                .map_err(|detail| CliError::Usage(format!("{prefix}vector: {detail}")));
+        }
+        let path = self.npy.unwrap_or_default();
+        let mut matrix = NpyMatrix::open(&path)?;
+        let kind = config.field(field)?.1.kind;
+        let range = self.row.unwrap_or(match kind {
+            VectorKind::Single => 0..1,
+            VectorKind::Multi => 0..matrix.rows(),
+        });
+        if range.end > matrix.rows() || range.is_empty() {
+            let (path, rows) = (path.display(), matrix.rows());
+            let asked = format!("{}..{}", range.start, range.end);
+            let problem = format!("{prefix}row: `{path}` has {rows} rows, got {asked}");
+            return Err(CliError::Usage(problem));
+        }
+        let mut values = Vec::new();
+        matrix.read_rows(range, &mut values)?;
+        Ok(match kind {
+            VectorKind::Single => values.into(),
+            VectorKind::Multi => MultiVector::from_flat(matrix.cols(), values)?.into(),
+        })
+    }
+}
+
+/// Reads a filter as JSON.
+pub fn filter(text: &str) -> Result<Filter, String> {
+    Filter::parse(text).map_err(|error| error.to_string())
+}
+
+fn rows(text: &str) -> Result<Range<usize>, String> {
+    let number = |text: &str| {
+        text.parse::<usize>()
+            .map_err(|_| format!("expected a row or a range like 3..8, got {text:?}"))
+    };
+    match text.split_once("..") {
+        Some((start, end)) => Ok(number(start)?..number(end)?),
+        None => number(text).map(|row| row..row.saturating_add(1)),
+    }
+}

@@ -1,0 +1,797 @@
+//! The program, run as a user would: on a folder and against a server.
+
+#[path = "../../../tests/common/mod.rs"]
+mod common;
+mod support;
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use common::{Random, shared_data};
+use support::server::ServerProcess;
+
+/// Runs `lanner` in the root of the repository.
+fn lanner(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_lanner"))
+        .args(arguments)
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+        .output()
+        .unwrap()
+}
+
+/// What a command prints; it must succeed.
+fn ok(arguments: &[&str]) -> String {
+    let output = lanner(arguments);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {error}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What a command complains; it must fail.
+fn refused(arguments: &[&str]) -> String {
+    let output = lanner(arguments);
+    assert!(!output.status.success(), "{arguments:?} should fail");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+/// A version 1 `.npy` file.
+fn npy(path: &Path, descr: &str, shape: &str, data: &[u8]) {
+    let mut header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}");
+    header.push_str(&" ".repeat(63 - (10 + header.len()) % 64));
+    header.push('\n');
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((header.len() as u16).to_le_bytes());
+    bytes.extend(header.as_bytes());
+    bytes.extend(data);
+    fs::write(path, bytes).unwrap();
+}
+
+fn f32_bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+/// Three points of two dimensions, and what belongs to them.
+struct Files {
+    folder: tempfile::TempDir,
+}
+
+impl Files {
+    fn new() -> Self {
+        let files = Self { folder: tempfile::tempdir().unwrap() };
+        npy(&files.path("v.npy"), "<f4", "(3, 2)", &f32_bytes(&[1.0, 0.0, 0.0, 1.0, 0.6, 0.8]));
+        npy(&files.path("t.npy"), "|i1", "(4, 2)", &[127, 0, 0, 127, 127, 127, 0, 127]);
+        let offsets: Vec<u8> = [0_i64, 2, 3, 4].iter().flat_map(|x| x.to_le_bytes()).collect();
+        npy(&files.path("o.npy"), "<i8", "(4,)", &offsets);
+        fs::write(files.path("v.ids"), "a\nb\nc\n").unwrap();
+        fs::write(files.path("p.jsonl"), "{\"n\":1}\n{\"n\":2}\n{\"n\":3}\n").unwrap();
+        files
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn arg(&self, name: &str) -> String {
+        self.path(name).display().to_string()
+    }
+}
+
+/// The tour of all data commands on `target`, which is `--data DIR` or `--server ADDRESS`.
+fn tour(files: &Files, target: [&str; 2]) {
+    let run = |arguments: &[&str]| ok(&[arguments, &target].concat());
+    let fail = |arguments: &[&str]| refused(&[arguments, &target].concat());
+    let create = ["create", "c", "--field", "v:single:2:cosine", "--field", "t:multi:2:dot:f16"];
+    assert!(fail(&[&create[..], &["--memory", "hot"]].concat()).contains("pinned cached cold"));
+    assert!(fail(&[&create[..], &["--memory", "x=cold"]].concat()).contains("has: t, v"));
+    run(&[&create[..], &["--memory", "pinned", "--memory", "t=cold"]].concat());
+    assert!(fail(&["create", "c", "--field", "v:single:2:dot"]).contains("`c` exists already"));
+    assert!(fail(&["create", "C", "--field", "v:single:2:dot"]).contains("[a-z0-9_-]{1,64}"));
+
+    let vectors = format!("v={}", files.arg("v.npy"));
+    let tokens = format!("t={},{}", files.arg("t.npy"), files.arg("o.npy"));
+    let (ids, payloads) = (files.arg("v.ids"), files.arg("p.jsonl"));
+    let ingest = ["ingest", "c", "--vectors", &vectors, "--tokens", &tokens, "--ids", &ids];
+    let done = run(&[&ingest[..], &["--payloads", &payloads, "--batch", "2"]].concat());
+    assert!(done.starts_with("3 points in"), "{done}");
+    let line = "{\"id\": 7, \"vectors\": {\"v\": [0, -1], \"t\": [[1, 0], [0, 1]]}, \"payload\": {\"big\": 9007199254740993}}";
+    fs::write(files.path("more.jsonl"), line).unwrap();
+    run(&["ingest", "c", "--jsonl", &files.arg("more.jsonl"), "--buffered"]);
+    assert_eq!(run(&["count", "c"]), "4\n");
+
+    let hits = run(&["query", "c", "--field", "v", "--vector", "[0, 2]", "--limit", "2"]);
+    let order: Vec<&str> = hits.lines().filter_map(|line| line.split('"').nth(1)).collect();
+    assert_eq!(order, ["b", "c"], "{hits}");
+    assert!(hits.contains("{\"n\":2}"), "{hits}");
+    let hits = run(&["query", "c", "--field", "t", "--vector", "[[1,0],[0,1]]", "--json"]);
+    assert_eq!(hits.lines().count(), 4);
+    let by_file = run(&["query", "c", "--field", "v", "--npy", &files.arg("v.npy"), "--row", "1"]);
+    assert!(by_file.lines().next().unwrap().contains("\"b\""), "{by_file}");
+    let by_point = run(&["query", "c", "--field", "v", "--point", "b", "--limit", "1"]);
+    assert!(by_point.contains("\"c\"") && !by_point.contains("\"b\""), "{by_point}");
+
+    let query = ["query", "c", "--field", "v", "--vector", "[0, 2]", "--limit", "9"];
+    let above = run(&[&query[..], &["--score-threshold", "0.7"]].concat());
+    assert_eq!(above.lines().count(), 2, "{above}");
+    assert_eq!(run(&[&query[..], &["--score-threshold", "-0.5"]].concat()).lines().count(), 3);
+    let like = run(&["query", "c", "--field", "v", "--positive", "b,c", "--negative", "7"]);
+    assert!(like.contains("\"a\"") && like.lines().count() == 1, "{like}");
+    let refused = fail(&["query", "c", "--field", "t", "--positive", "b"]);
+    assert!(refused.contains("got a multi field"), "{refused}");
+    assert!(fail(&["query", "c", "--field", "v", "--negative", "7"]).contains("--positive"));
+    two_stages(files, target);
+
+    let point = run(&["get", "c", "7", "--with-vectors"]);
+    assert!(point.contains("9007199254740993") && point.contains("[0.0,-1.0]"), "{point}");
+    assert!(fail(&["get", "c", "\"7\""]).contains("point \"7\" does not exist"));
+    run(&["flush", "c"]);
+    assert_eq!(run(&["delete", "c", "a", "nothing"]), "deleted 1\n");
+    run(&["optimize", "c"]);
+    let info = run(&["inspect", "c"]);
+    assert!(info.contains("3 points") && info.contains("vector_offsets"), "{info}");
+    assert!(info.contains("auto, pinned") && info.contains("read on demand"), "{info}");
+    let info: serde_json::Value = serde_json::from_str(&run(&["inspect", "c", "--json"])).unwrap();
+    assert_eq!(info["segments"][0]["rows"], 3);
+    let verified = lanner(&[&["inspect", "c", "--verify"], &target[..]].concat());
+    assert!(verified.status.success());
+    assert!(String::from_utf8_lossy(&verified.stderr).contains("no damage"));
+    assert_eq!(run(&["list"]), "c  3 points\n");
+
+    bad_input(files, &run, &fail);
+    run(&["drop", "c"]);
+    assert!(fail(&["count", "c"]).contains("`c` does not exist"));
+}
+
+/// Queries that find in one field and order by another, on the four points of the tour.
+fn two_stages(files: &Files, target: [&str; 2]) {
+    let by_v = ["query", "c", "--field", "v", "--vector", "[0, 2]"];
+    let run = |arguments: &[&str]| ok(&[&by_v[..], arguments, &target].concat());
+    let fail = |arguments: &[&str]| refused(&[&by_v[..], arguments, &target].concat());
+    let scores = |arguments: &[&str]| -> Vec<(String, f64)> {
+        let hits = run(&[arguments, &["--json"]].concat());
+        let hit = |line: &str| -> (String, f64) {
+            let hit: serde_json::Value = serde_json::from_str(line).unwrap();
+            (hit["id"].to_string(), hit["score"].as_f64().unwrap())
+        };
+        hits.lines().map(hit).collect()
+    };
+    // By `v`: b, c, a, 7. The tokens of a and 7 are [1, 0] and [0, 1], of b [1, 1], of c [0, 1].
+    let tokens = ["--rescore-field", "t", "--rescore-vector", "[[1, 0]]", "--candidates"];
+    let pairs = |pairs: &[(&str, f64)]| -> Vec<(String, f64)> {
+        pairs.iter().map(|&(id, score)| (id.to_owned(), score)).collect()
+    };
+    let found = scores(&[&tokens[..], &["2", "--limit", "2"]].concat());
+    assert_eq!(found, pairs(&[("\"b\"", 1.0), ("\"c\"", 0.0)]));
+    let file = files.arg("t.npy");
+    let by_file = ["--rescore-field", "t", "--rescore-npy", &file, "--rescore-row", "0..2"];
+    let found = scores(&[&by_file[..], &["--candidates", "9", "--limit", "9"]].concat());
+    assert_eq!(found, pairs(&[("7", 2.0), ("\"a\"", 2.0), ("\"b\"", 2.0), ("\"c\"", 1.0)]));
+    let above = [&by_file[..], &["--candidates", "10", "--score-threshold", "1.5"]].concat();
+    assert_eq!(scores(&above), found[..3]);
+    let by_point = ["--rescore-field", "t", "--rescore-point", "b", "--candidates", "2"];
+    let found = scores(&[&by_point[..], &["--limit", "2"]].concat());
+    assert_eq!(found, pairs(&[("\"a\"", 1.0), ("\"c\"", 1.0)]), "without b itself");
+
+    let explained =
+        lanner(&[&by_v[..], &tokens, &["2", "--limit", "1", "--explain"], &target].concat());
+    let stages = String::from_utf8(explained.stderr).unwrap();
+    assert!(stages.contains("rescore 2 rows of vectors"), "{stages}");
+    let few = fail(&[&tokens[..], &["2"]].concat());
+    assert!(few.contains("rescore.candidates: expected 10 to 100000, got 2"), "{few}");
+    assert!(fail(&tokens[..4]).contains("--candidates"), "how many is needed");
+    assert!(fail(&["--candidates", "20"]).contains("--rescore-field"));
+    let bad = ["--rescore-field", "t", "--rescore-npy", &file, "--rescore-row", "3..9"];
+    let error = fail(&[&bad[..], &["--candidates", "20"]].concat());
+    assert!(error.contains("--rescore-row: `") && error.contains("has 4 rows"), "{error}");
+}
+
+/// Each refusal names the file or field, and nothing is written.
+fn bad_input(files: &Files, run: &dyn Fn(&[&str]) -> String, fail: &dyn Fn(&[&str]) -> String) {
+    let write = |name: &str, shape: &str, data: &[u8]| npy(&files.path(name), "<f4", shape, data);
+    write("wide.npy", "(1, 3)", &f32_bytes(&[1.0, 2.0, 3.0]));
+    write("nan.npy", "(1, 2)", &f32_bytes(&[1.0, f32::NAN]));
+    write("short.npy", "(3, 2)", &f32_bytes(&[1.0; 5]));
+    fs::write(files.path("garbage.npy"), "no array").unwrap();
+    fs::write(files.path("two.ids"), "a\nb\n").unwrap();
+    let jsonl = |name: &str, text: &str| fs::write(files.path(name), text).unwrap();
+    jsonl("ragged.jsonl", "{\"id\":9,\"vectors\":{\"t\":[[1,0],[1]]}}");
+    jsonl("payload.jsonl", "{\"id\":9,\"vectors\":{\"v\":[1,0]},\"payload\":[1]}");
+    jsonl("broken.jsonl", "{\"id\":9,");
+    let vectors = |name: &str| format!("v={}", files.arg(name));
+    let cases: [(Vec<String>, &str); 8] = [
+        (vec!["--vectors".into(), vectors("wide.npy")], "expected 2 dimensions, got 3"),
+        (vec!["--vectors".into(), vectors("nan.npy")], "got NaN at position 1"),
+        (vec!["--vectors".into(), vectors("short.npy")], "short.npy"),
+        (vec!["--vectors".into(), vectors("garbage.npy")], "garbage.npy"),
+        (
+            vec!["--vectors".into(), vectors("v.npy"), "--ids".into(), files.arg("two.ids")],
+            "two.ids` has 2 entries",
+        ),
+        (
+            vec!["--jsonl".into(), files.arg("ragged.jsonl")],
+            "line 1: vectors.t: expected vectors of equal",
+        ),
+        (vec!["--jsonl".into(), files.arg("payload.jsonl")], "payload: expected a JSON object"),
+        (vec!["--jsonl".into(), files.arg("broken.jsonl")], "broken.jsonl` line 1"),
+    ];
+    for (arguments, expected) in cases {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let error = fail(&[&["ingest", "c"], &arguments[..]].concat());
+        assert!(error.contains(expected), "{error} / {expected}");
+        assert_eq!(run(&["count", "c"]), "3\n");
+    }
+    assert!(fail(&["query", "c", "--field", "x", "--vector", "[1]"]).contains("has: t, v"));
+    assert!(fail(&["query", "c", "--vector", "[1]"]).contains("give --field"));
+    let zero = fail(&["query", "c", "--field", "v", "--vector", "[1,0]", "--limit", "0"]);
+    assert!(zero.contains("limit: expected 1 to 10000, got 0"), "{zero}");
+}
+
+/// Runs `lanner` with something on its standard input.
+fn piped(arguments: &[&str], input: &[u8]) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_lanner"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It may have refused the input already.
+    child.stdin.take().unwrap().write_all(input).ok();
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn points_come_from_pipes_and_compressed_files_and_no_points_are_no_success() {
+    let (files, folder) = (Files::new(), tempfile::tempdir().unwrap());
+    let db = folder.path().join("db").display().to_string();
+    ok(&["create", "c", "--data", &db, "--field", "v:single:2:dot"]);
+    let count = || ok(&["count", "c", "--data", &db]);
+    let ingest = ["ingest", "c", "--data", &db];
+    let line = |id: u64| format!("{{\"id\": {id}, \"vectors\": {{\"v\": [1, {id}]}}}}\n");
+    for (id, path) in [(1, "-"), (2, "/dev/stdin")] {
+        let done = piped(&[&ingest[..], &["--jsonl", path]].concat(), line(id).as_bytes());
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        assert_eq!(count(), format!("{id}\n"));
+    }
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(format!("\u{feff}{}{}\n\n", line(3), line(4)).as_bytes()).unwrap();
+    fs::write(files.path("packed"), packed.finish().unwrap()).unwrap();
+    ok(&[&ingest[..], &["--jsonl", &files.arg("packed")]].concat());
+    assert_eq!(count(), "4\n");
+
+    for input in ["", "\n\n"] {
+        let done = piped(&[&ingest[..], &["--jsonl", "-"]].concat(), input.as_bytes());
+        let error = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(!done.status.success() && error.contains("holds no points"), "{error}");
+    }
+    let latin = b"{\"id\": \"caf\xe9\", \"vectors\": {\"v\": [1, 2]}}\n";
+    let done = piped(&[&ingest[..], &["--jsonl", "-"]].concat(), latin);
+    let error = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(error.contains("-:1: expected utf-8") && error.contains("iconv"), "{error}");
+
+    // Payloads from a pipe are compared as they come.
+    let vectors = format!("v={}", files.arg("v.npy"));
+    let arrays = [&ingest[..], &["--vectors", &vectors, "--payloads", "-"]].concat();
+    for (payloads, expected) in
+        [("{}\n", "fewer payloads than 3"), ("{}\n{}\n{}\n{}\n", "got more")]
+    {
+        let done = piped(&arrays, payloads.as_bytes());
+        let error = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(!done.status.success() && error.contains(expected), "{error}");
+    }
+    assert_eq!(count(), "4\n");
+    assert!(piped(&arrays, b"{}\n{}\n{}\n\n").status.success());
+}
+
+#[test]
+fn the_tour_on_a_folder() {
+    let (files, folder) = (Files::new(), tempfile::tempdir().unwrap());
+    tour(&files, ["--data", folder.path().join("db").to_str().unwrap()]);
+}
+
+#[test]
+fn the_tour_on_a_server() {
+    let (files, folder) = (Files::new(), tempfile::tempdir().unwrap());
+    let server = ServerProcess::start(folder.path(), &[]);
+    tour(&files, ["--server", server.address()]);
+    let locked = refused(&["list", "--data", folder.path().to_str().unwrap()]);
+    assert!(locked.contains(&format!("is locked by process {}", server.id())), "{locked}");
+    let target = ["--server", server.address()];
+    ok(&[&["create", "jobs", "--field", "v:single:2:dot"], &target[..]].concat());
+    let begun = ok(&[&["optimize", "jobs", "--no-wait"], &target[..]].concat());
+    let id = begun.split([' ', ':']).nth(1).unwrap();
+    ok(&[&["jobs", "--wait", id], &target[..]].concat());
+    let listed = ok(&[&["jobs"], &target[..]].concat());
+    let line = listed.lines().last().unwrap();
+    assert!(line.starts_with(&format!("{id}  optimize  jobs  ")) && line.ends_with("done"));
+    let error = refused(&[&["jobs", "--cancel", "999"], &target[..]].concat());
+    assert!(error.contains("job 999 does not exist"), "{error}");
+    ok(&[&["drop", "jobs"], &target[..]].concat());
+    assert_eq!(server.terminate(), Some(0), "SIGTERM ends it in order");
+}
+
+#[test]
+fn inspect_verify_names_what_is_damaged_and_fails() {
+    let (files, folder) = (Files::new(), tempfile::tempdir().unwrap());
+    let data = folder.path().join("db");
+    let target = ["--data", data.to_str().unwrap()];
+    ok(&[&["create", "c", "--field", "v:single:2:dot"], &target[..]].concat());
+    let vectors = format!("v={}", files.arg("v.npy"));
+    ok(&[&["ingest", "c", "--vectors", &vectors], &target[..]].concat());
+    ok(&[&["flush", "c"], &target[..]].concat());
+    let file = data.join("collections/1/1/field-0.sec");
+    let sound = fs::read(&file).unwrap();
+    let values = f32_bytes(&[1.0, 0.0, 0.0, 1.0, 0.6, 0.8]);
+    let at = sound.windows(values.len()).position(|window| window == values).unwrap();
+    let mut spoilt = sound.clone();
+    spoilt[at + 3] ^= 1;
+    fs::write(&file, spoilt).unwrap();
+    ok(&[&["query", "c", "--vector", "[1, 0]"], &target[..]].concat());
+    let error = refused(&[&["inspect", "c", "--verify"], &target[..]].concat());
+    assert!(error.contains("field-0.sec` is corrupted in section `vectors`"), "{error}");
+    fs::write(&file, sound).unwrap();
+    ok(&[&["inspect", "c", "--verify"], &target[..]].concat());
+}
+
+/// 1,200 vectors of eight dimensions, and queries.
+fn many_vectors(files: &Files) {
+    let mut random = Random::new(11);
+    for (name, rows) in [("base.npy", 1200), ("queries.npy", 40)] {
+        let values = random.vector(8 * rows);
+        npy(&files.path(name), "<f4", &format!("({rows}, 8)"), &f32_bytes(&values));
+    }
+}
+
+/// Compression on `target`, from its creation to its training.
+fn compressed_tour(target: [&str; 2]) {
+    let files = Files::new();
+    many_vectors(&files);
+    let run = |arguments: &[&str]| ok(&[arguments, &target].concat());
+    let fail = |arguments: &[&str]| refused(&[arguments, &target].concat());
+    let create = ["create", "z", "--field", "v:single:8:dot", "--compression"];
+    assert!(fail(&[&create[..], &["lvq2"]].concat()).contains("lvq8, lvq4, lvq4x4, lvq4x8"));
+    assert!(fail(&[&create[..], &["v=lvq8:9"]].concat()).contains("expected 1 to 8, got 9"));
+    assert!(fail(&[&create[..], &["w=lvq8"]].concat()).contains("no such vector field"));
+    let short = files.arg("v.npy");
+    let error = fail(&[&create[..], &["auto", "--training-queries", &short]].concat());
+    assert!(error.contains("expected 8 dimensions, got 2"), "{error}");
+    assert_eq!(run(&["list"]), "", "nothing was created");
+
+    let queries = files.arg("queries.npy");
+    let rest = ["lvq8:4:sphering/lvq8/drop-raw", "--training-queries", &queries];
+    run(&[&create[..], &rest].concat());
+    run(&["ingest", "z", "--vectors", &format!("v={}", files.arg("base.npy"))]);
+    run(&["optimize", "z"]);
+    let info = run(&["inspect", "z"]);
+    assert!(info.contains("compression lvq8:4:sphering/lvq8/drop-raw"), "{info}");
+    assert!(info.contains("1,200 rows, 0 deleted") && info.contains("27 queries"), "{info}");
+    let json: serde_json::Value = serde_json::from_str(&run(&["inspect", "z", "--json"])).unwrap();
+    assert_eq!(json["segments"][0]["codecs"]["v"]["ladder"][0]["code"], "lvq8:4:sphering");
+    assert_eq!(json["config"]["fields"]["v"]["compression"]["keep_raw"], false);
+    assert!(run(&["get", "z", "7", "--with-vectors"]).contains("\"reconstructed\":[\"v\"]"));
+
+    let query = ["query", "z", "--npy", &queries, "--row", "0", "--limit", "3"];
+    let coded = run(&[&query[..], &["--rerank", "1200"]].concat());
+    assert_eq!(coded, run(&[&query[..], &["--exact"]].concat()));
+    let explained = lanner(&[&query[..], &["--explain", "--rerank", "20"], &target].concat());
+    let stages = String::from_utf8(explained.stderr).unwrap();
+    assert!(stages.contains("scan    1,200 rows of codes lvq8:4:sphering"), "{stages}");
+    assert!(stages.contains("rerank  20 rows of secondary codes"), "{stages}");
+    assert!(fail(&[&query[..], &["--rerank", "2"]].concat()).contains("expected 3 to 100000"));
+
+    let trained = run(&["train", "z", "--field", "v", "--queries", &files.arg("base.npy")]);
+    assert_eq!(trained, "trained v on 1200 queries\n");
+    // A third of them judges and calibrates.
+    assert!(run(&["inspect", "z"]).contains("800 queries"));
+    let error = fail(&["train", "z", "--field", "v", "--queries", &short]);
+    assert!(error.contains("queries[0]: expected 8 dimensions, got 2"), "{error}");
+}
+
+#[test]
+fn compression_on_a_folder_and_on_a_server() {
+    let folder = tempfile::tempdir().unwrap();
+    compressed_tour(["--data", folder.path().join("a").to_str().unwrap()]);
+    let server = ServerProcess::start(&folder.path().join("b"), &[]);
+    compressed_tour(["--server", server.address()]);
+}
+
+/// A multi field on `target`, from its creation to a search by encodings.
+fn encoded_tour(target: [&str; 2]) {
+    let files = Files::new();
+    // As many as a segment with codes has, of one and two tokens.
+    let values = Random::new(13).vector(4 * 1800);
+    npy(&files.path("tokens.npy"), "<f4", "(1800, 4)", &f32_bytes(&values));
+    let starts = (0..=1200_i64).map(|row| row + row / 2);
+    let starts: Vec<u8> = starts.flat_map(|start| start.to_le_bytes()).collect();
+    npy(&files.path("starts.npy"), "<i8", "(1201,)", &starts);
+    let run = |arguments: &[&str]| ok(&[arguments, &target].concat());
+    let fail = |arguments: &[&str]| refused(&[arguments, &target].concat());
+    let create = ["create", "m", "--field", "t:multi:4:dot", "--encoding"];
+    assert!(fail(&[&create[..], &["fde:planes=x"]].concat()).contains("expected auto, or fde"));
+    let error = fail(&[&create[..], &["fde:block=5"]].concat());
+    assert!(error.contains("encoding.inner_projection: expected 1 to 4, got 5"), "{error}");
+    let tokens = format!("{},{}", files.arg("tokens.npy"), files.arg("starts.npy"));
+    let sample = format!("t={tokens}");
+    let encoding = "t=fde:repetitions=4:planes=2:block=0";
+    let more = [encoding, "--compression", "t=lvq8:32/lvq4", "--training-queries", &sample];
+    run(&[&create[..], &more].concat());
+    run(&["ingest", "m", "--tokens", &sample]);
+    run(&["optimize", "m"]);
+    run(&["train", "m", "--field", "t", "--queries", &tokens]);
+    let info = run(&["inspect", "m"]);
+    for expected in [
+        "compression lvq8:32/lvq4",
+        "encoding fde:repetitions=4:planes=2:block=0, token pooling 1",
+        "t: a scan of all codes",
+        "192 sample queries",
+        "token_offsets",
+    ] {
+        assert!(info.contains(expected), "{expected}: {info}");
+    }
+    let npy = files.arg("tokens.npy");
+    let query = ["query", "m", "--npy", &npy, "--row", "3..5", "--explain", "--rerank", "300"];
+    let output = lanner(&[&query[..], &target].concat());
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (hits, stages) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(hits.lines().count(), 10);
+    assert!(stages.contains("rows of encodings lvq8:32"), "{stages}");
+    assert!(stages.contains("300 rows of secondary codes"), "{stages}");
+    let wrong = ["train", "m", "--field", "t", "--queries", &npy];
+    assert!(fail(&wrong).contains("the number of vectors of each query"));
+}
+
+#[test]
+fn encodings_on_a_folder_and_on_a_server() {
+    let folder = tempfile::tempdir().unwrap();
+    encoded_tour(["--data", folder.path().join("a").to_str().unwrap()]);
+    let server = ServerProcess::start(&folder.path().join("b"), &[]);
+    encoded_tour(["--server", server.address()]);
+}
+
+/// An index on `target`, from its creation to a search for a recall.
+fn indexed_tour(target: [&str; 2]) {
+    let files = Files::new();
+    // As many as a segment with an index has.
+    let values = Random::new(12).vector(4 * 10_000);
+    npy(&files.path("many.npy"), "<f4", "(10000, 4)", &f32_bytes(&values));
+    let run = |arguments: &[&str]| ok(&[arguments, &target].concat());
+    let fail = |arguments: &[&str]| refused(&[arguments, &target].concat());
+    let create = ["create", "i", "--field", "v:single:4:l2", "--index"];
+    assert!(fail(&[&create[..], &["hnsw"]].concat()).contains("expected auto, graph, ivf or flat"));
+    assert!(fail(&[&create[..], &["w=graph"]].concat()).contains("no such vector field"));
+    let error = fail(&[&create[..], &["graph:degree=7"]].concat());
+    assert!(error.contains("expected 8 to 256, got 7"), "{error}");
+    run(&[&create[..], &["graph:degree=16"]].concat());
+    run(&["ingest", "i", "--vectors", &format!("v={}", files.arg("many.npy"))]);
+    run(&["optimize", "i"]);
+    let info = run(&["inspect", "i"]);
+    assert!(info.contains("index graph:degree=16"), "{info}");
+    assert!(info.contains("v: graph of degree 16") && info.contains("768 rows held out"), "{info}");
+    assert!(info.contains("target recall"), "{info}");
+    let json: serde_json::Value = serde_json::from_str(&run(&["inspect", "i", "--json"])).unwrap();
+    let index = &json["segments"][0]["indexes"]["v"];
+    assert_eq!((&index["status"], &index["report"]["degree"]), (&"ready".into(), &16.into()));
+
+    let query = ["query", "i", "--npy", &files.arg("many.npy"), "--row", "7", "--explain"];
+    let ask = |more: &[&str]| {
+        let output = lanner(&[&query[..], more, &target].concat());
+        assert!(output.status.success());
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (text(output.stdout), text(output.stderr))
+    };
+    let (exact, _) = ask(&["--exact"]);
+    let (found, stages) = ask(&["--target-recall", "0.999"]);
+    assert_eq!(found.lines().next(), exact.lines().next(), "the vector itself");
+    assert!(stages.contains("rows of graph "), "{stages}");
+    let (_, stages) = ask(&["--search-window", "5"]);
+    assert!(stages.contains(", window 5"), "{stages}");
+    let error = fail(&[&query[..], &["--target-recall", "1.5"]].concat());
+    assert!(error.contains("target_recall: expected 0.5 to 0.999, got 1.5"), "{error}");
+    let error = fail(&[&query[..], &["--target-recall", "0.9", "--search-window", "5"]].concat());
+    assert!(error.contains("cannot be used with"), "{error}");
+}
+
+#[test]
+fn indexes_on_a_folder_and_on_a_server() {
+    let folder = tempfile::tempdir().unwrap();
+    indexed_tour(["--data", folder.path().join("a").to_str().unwrap()]);
+    let server = ServerProcess::start(&folder.path().join("b"), &[]);
+    indexed_tour(["--server", server.address()]);
+}
+
+/// Filters on `target`, from the declaration of paths to queries.
+fn filtered_tour(target: [&str; 2]) {
+    let files = Files::new();
+    let run = |arguments: &[&str]| ok(&[arguments, &target].concat());
+    let fail = |arguments: &[&str]| refused(&[arguments, &target].concat());
+    let create = ["create", "f", "--field", "v:single:2:dot", "--payload"];
+    let error = fail(&[&create[..], &["n=number"]].concat());
+    assert!(error.contains("expected keyword, integer, float, boolean or datetime"), "{error}");
+    assert!(fail(&[&create[..], &["n"]].concat()).contains("expected path=type"));
+    run(&[&create[..], &["n=integer,meta.lang=keyword"]].concat());
+    let lines = [
+        "{\"id\": 1, \"vectors\": {\"v\": [1, 0]}, \"payload\": {\"n\": 1, \"meta\": {\"lang\": \"en\"}}}",
+        "{\"id\": 2, \"vectors\": {\"v\": [2, 0]}, \"payload\": {\"n\": 2, \"meta\": {\"lang\": \"de\"}}}",
+        "{\"id\": 3, \"vectors\": {\"v\": [3, 0]}, \"payload\": {\"n\": 3}}",
+    ];
+    fs::write(files.path("f.jsonl"), lines.join("\n")).unwrap();
+    run(&["ingest", "f", "--jsonl", &files.arg("f.jsonl")]);
+    fs::write(
+        files.path("g.jsonl"),
+        "{\"id\": 4, \"vectors\": {\"v\": [1, 0]}, \"payload\": {\"n\": \"x\"}}",
+    )
+    .unwrap();
+    let error = fail(&["ingest", "f", "--jsonl", &files.arg("g.jsonl")]);
+    assert!(error.contains("payload.n: expected an integer"), "{error}");
+
+    let query = ["query", "f", "--vector", "[1, 0]", "--json", "--filter"];
+    for _ in 0..2 {
+        let hits = run(&[&query[..], &["{\"field\": \"n\", \"lte\": 2}"]].concat());
+        let ids: Vec<String> = hits
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["id"].to_string())
+            .collect();
+        assert_eq!(ids, ["2", "1"]);
+        let none = "{\"not\": {\"field\": \"meta.lang\", \"exists\": true}}";
+        assert_eq!(run(&["count", "f", "--filter", none]), "1\n");
+        run(&["flush", "f"]);
+    }
+    let wrong = fail(&[&query[..], &["{\"and\": [{\"field\": \"n\", \"is\": 2}]}"]].concat());
+    assert!(wrong.contains("filter.and[0].n: expected one of `eq`"), "{wrong}");
+    let undeclared = fail(&[&query[..], &["{\"field\": \"lang\", \"eq\": \"en\"}"]].concat());
+    assert!(undeclared.contains("declares: meta.lang (keyword), n (integer)"), "{undeclared}");
+    let old = "{\"field\": \"n\", \"lt\": 2}";
+    assert!(fail(&["delete", "f", "1", "--filter", old]).contains("cannot be used with"));
+    assert_eq!(run(&["delete", "f", "--filter", old]), "deleted 1\n");
+    let info = run(&["inspect", "f"]);
+    assert!(info.contains("payload meta.lang: keyword") && info.contains("0.bitmaps"), "{info}");
+}
+
+#[test]
+fn filters_on_a_folder_and_on_a_server() {
+    let folder = tempfile::tempdir().unwrap();
+    filtered_tour(["--data", folder.path().join("a").to_str().unwrap()]);
+    let server = ServerProcess::start(&folder.path().join("b"), &[]);
+    filtered_tour(["--server", server.address()]);
+}
+
+#[test]
+fn bench_measures_compressions_and_writes_what_it_found() {
+    let files = Files::new();
+    many_vectors(&files);
+    let [base, queries, json, markdown, svg] =
+        ["base.npy", "queries.npy", "o.json", "o.md", "o.svg"].map(|name| files.arg(name));
+    let bench = ["bench", "--base", &base, "--queries", &queries, "--runs", "1"];
+    let settings = ["--compression", "none", "--compression", "lvq8:6", "--rerank", "10,40"];
+    let outputs = ["--json", &json, "--markdown", &markdown, "--svg", &svg];
+    let table = ok(&[&bench[..], &settings, &outputs].concat());
+    // Scans are calibrated, too: four targets instead of two budgets.
+    assert_eq!(table.trim_end().lines().count(), 2 + 1 + 4, "{table}");
+    let points: Vec<lanner_eval::SweepPoint> =
+        serde_json::from_str(&fs::read_to_string(&json).unwrap()).unwrap();
+    let recall: Vec<f64> = points.iter().map(|point| point.recall).collect();
+    assert_eq!(recall[0], 1.0, "exact");
+    assert!(recall[1] > 0.87 && recall[4] > 0.96 && recall[4] >= recall[1] - 0.01, "{recall:?}");
+    assert!(points.iter().all(|point| point.qps_single > 0.0 && point.qps_all > 0.0));
+    assert_eq!(points[1].code_bytes, 16.0);
+    assert!(fs::read_to_string(&markdown).unwrap().starts_with("| index"));
+    assert!(fs::read_to_string(&svg).unwrap().contains("lvq8:6"));
+
+    let fail = |more: &[&str]| refused(&[&bench[..], more].concat());
+    assert!(fail(&["--k", "25"]).contains("no rerank below it"));
+    assert!(fail(&["--compression", "lvq8:9"]).contains("expected 1 to 8, got 9"));
+    npy(&files.path("gt.npy"), "<i4", "(2, 1)", &[0; 8]);
+    let error = fail(&["--ground-truth", &files.arg("gt.npy")]);
+    assert!(error.contains("at least 10 neighbours for 40 queries"), "{error}");
+}
+
+#[test]
+fn targets_that_cannot_be_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    assert!(refused(&["count", "c"]).contains("--data"));
+    assert!(
+        refused(&["count", "c", "--data", path, "--server", "x:1"]).contains("cannot be used with")
+    );
+    assert!(refused(&["count", "c", "--data", path]).contains("holds no database"));
+    assert!(
+        refused(&["count", "c", "--server", "127.0.0.1:1"])
+            .contains("cannot connect to 127.0.0.1:1")
+    );
+    fs::write(folder.path().join("photo.jpg"), "x").unwrap();
+    let foreign = refused(&["create", "c", "--field", "v:single:2:dot", "--data", path]);
+    assert!(foreign.contains("is not a Lanner database"), "{foreign}");
+    fs::write(folder.path().join("LANNER"), "lanner database\nformat 7\n").unwrap();
+    assert!(refused(&["list", "--data", path]).contains("has format 7"));
+    let open = refused(&["serve", "--data", path, "--address", "0.0.0.0:0"]);
+    assert!(open.contains("--insecure"), "{open}");
+}
+
+#[test]
+fn the_demo_runs_and_embedded_and_served_answers_agree() {
+    let text = ok(&["demo"]);
+    assert!(text.contains("Both gave the same 80 rankings."), "{text}");
+    let scores: Vec<f64> = text
+        .lines()
+        .find_map(|line| line.strip_prefix("nDCG@10"))
+        .unwrap()
+        .split_whitespace()
+        .map(|score| score.parse().unwrap())
+        .collect();
+    assert_eq!(scores.len(), 4);
+    // Exact search on files that do not change: only rounding can move these.
+    assert!((scores[0] - 0.594).abs() < 0.005 && (scores[1] - 0.636).abs() < 0.005, "{scores:?}");
+    assert_eq!(scores[..2], scores[2..]);
+}
+
+/// Runs `lanner beir` on NFCorpus and returns its report and run files.
+fn nfcorpus(data: &Path, out: &Path, target: &[&str]) -> (serde_json::Value, [String; 2]) {
+    let file = |name: &str| data.join(name).display().to_string();
+    let pair = |name: &str, element: &str| {
+        format!(
+            "{},{}",
+            file(&format!("{name}.{element}.npy")),
+            file(&format!("{name}_offsets.i64.npy"))
+        )
+    };
+    let (run, report) = (out.join("run"), out.join("report.json"));
+    let arguments = [
+        "beir",
+        "--dataset",
+        data.to_str().unwrap(),
+        "--corpus-vectors",
+        &file("corpus.f32.npy"),
+        "--query-vectors",
+        &file("queries.f32.npy"),
+        "--tokens",
+        &pair("corpus_tokens", "i8"),
+        "--query-tokens",
+        &pair("queries_tokens", "f32"),
+        "--run",
+        run.to_str().unwrap(),
+        "--json-report",
+        report.to_str().unwrap(),
+        // Which segments are compressed by when the queries come depends on time.
+        "--exact",
+    ];
+    ok(&[&arguments[..], target].concat());
+    let report = serde_json::from_str(&fs::read_to_string(report).unwrap()).unwrap();
+    let runs = ["single", "multi"]
+        .map(|mode| fs::read_to_string(out.join(format!("run.{mode}"))).unwrap());
+    (report, runs)
+}
+
+/// Document and score at each rank, by query.
+fn rankings(run: &str) -> std::collections::BTreeMap<String, Vec<(String, f32)>> {
+    let mut rankings = std::collections::BTreeMap::<String, Vec<(String, f32)>>::new();
+    for line in run.lines() {
+        let columns: Vec<&str> = line.split(' ').collect();
+        let hit = (columns[2].to_owned(), columns[4].parse().unwrap());
+        rankings.entry(columns[0].to_owned()).or_default().push(hit);
+    }
+    rankings
+}
+
+#[test]
+fn nfcorpus_is_judged_as_published_embedded_and_served() {
+    let Some(data) = shared_data("nfcorpus") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (embedded, served) = (folder.path().join("a"), folder.path().join("b"));
+    fs::create_dir(&embedded).unwrap();
+    fs::create_dir(&served).unwrap();
+    let (report, runs) = nfcorpus(&data, &embedded, &[]);
+    let ndcg = |mode: usize| report[mode]["ndcg_10"].as_f64().unwrap();
+    assert!((ndcg(0) - 0.316).abs() <= 0.002, "single: {}", ndcg(0));
+    assert!((ndcg(1) - 0.330).abs() <= 0.002, "multi: {}", ndcg(1));
+    // pytrec_eval's numbers for these runs, made once.
+    let golden =
+        [[0.3159, 0.1424, 0.5040, 0.1550, 0.3115], [0.3292, 0.1553, 0.5415, 0.1565, 0.2909]];
+    let keys = ["ndcg_10", "map_100", "mrr_10", "recall_10", "recall_100"];
+    for (mode, golden) in golden.iter().enumerate() {
+        for (key, golden) in keys.iter().zip(golden) {
+            let got = report[mode][key].as_f64().unwrap();
+            assert!((got - golden).abs() < 1e-4, "{key} of {mode}: {got}, expected {golden}");
+        }
+    }
+    exact_maxsim(&data, &rankings(&runs[1]));
+
+    let server = ServerProcess::start(&folder.path().join("db"), &[]);
+    let (_, over_grpc) = nfcorpus(&data, &served, &["--server", server.address()]);
+    assert!(runs == over_grpc, "the run files are the same, byte for byte");
+}
+
+#[test]
+fn nfcorpus_through_codes_is_judged_as_exact() {
+    let Some(data) = shared_data("nfcorpus") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| data.join(name).to_str().unwrap().to_owned();
+    let database = folder.path().join("db").to_str().unwrap().to_owned();
+    let report = folder.path().join("report.json").to_str().unwrap().to_owned();
+    let beir = |more: &[&str]| {
+        let [dataset, corpus, queries] = ["", "corpus.f32.npy", "queries.f32.npy"].map(path);
+        let arguments = [
+            "beir --collection nf --data",
+            &database,
+            "--dataset",
+            &dataset,
+            "--corpus-vectors",
+            &corpus,
+            "--query-vectors",
+            &queries,
+            "--json-report",
+            &report,
+        ];
+        let arguments: Vec<&str> =
+            arguments[0].split(' ').chain(arguments[1..].iter().copied()).collect();
+        ok(&[&arguments, more].concat());
+        let report: serde_json::Value =
+            serde_json::from_str(&fs::read_to_string(&report).unwrap()).unwrap();
+        report["ndcg_10"].as_f64().unwrap()
+    };
+    let coded = beir(&["--optimize", "--compression", "auto/lvq8/drop-raw"]);
+    let reconstructed = beir(&["--reuse", "--exact"]);
+    for (name, ndcg) in [("coded", coded), ("reconstructed", reconstructed)] {
+        assert!((ndcg - 0.3159).abs() <= 0.002, "{name}: {ndcg}");
+    }
+
+    // Codes were used, and the vectors themselves are gone.
+    let info: serde_json::Value =
+        serde_json::from_str(&ok(&["inspect", "nf", "--data", &database, "--json"])).unwrap();
+    let segment = &info["segments"][0];
+    let tried = segment["codecs"]["text"]["ladder"].as_array().unwrap();
+    assert!(!tried.is_empty());
+    let bytes_per_point = segment["size_bytes"].as_f64().unwrap() / 3633.0;
+    assert!(bytes_per_point <= 600.0, "{bytes_per_point} bytes a point");
+    let text = ok(&["inspect", "nf", "--data", &database]);
+    assert!(text.contains("top 10 among 20 / 50 candidates") && text.contains('←'), "{text}");
+}
+
+/// Compares rankings with the given exact ones: the same document at each rank, unless scores are
+/// so close that rounding decides.
+fn exact_maxsim(data: &Path, rankings: &std::collections::BTreeMap<String, Vec<(String, f32)>>) {
+    let lines = |name: &str| {
+        let text = fs::read_to_string(data.join(name)).unwrap();
+        text.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (corpus, queries) = (lines("corpus.ids"), lines("queries.ids"));
+    let bytes = fs::read(data.join("groundtruth_maxsim_top100.i32.npy")).unwrap();
+    let rows = &bytes[bytes.len() - 4 * 100 * queries.len()..];
+    let truth: Vec<usize> =
+        rows.chunks_exact(4).map(|b| i32::from_le_bytes(b.try_into().unwrap()) as usize).collect();
+    for (query, truth) in queries.iter().zip(truth.chunks_exact(100)) {
+        let got = &rankings[query];
+        assert_eq!(got.len(), 100);
+        for (rank, &row) in truth.iter().enumerate() {
+            let (document, score) = &got[rank];
+            if *document == corpus[row] {
+                continue;
+            }
+            // Where is it then? At a score that differs by rounding only, or just below the cut.
+            let other =
+                got.iter().find(|(found, _)| *found == corpus[row]).map_or(got[99].1, |f| f.1);
+            let close = (other - score).abs() <= 1e-5 * score.abs().max(1.0);
+            assert!(
+                close,
+                "query {query}, rank {rank}: {document} {score}, not {} {other}",
+                corpus[row]
+            );
+        }
+    }
+}
+
+#[test]
+fn a_reader_that_goes_is_no_error() {
+    let files = Files::new();
+    let data = files.arg("db");
+    ok(&["create", "c", "--field", "v:single:2:dot", "--data", &data]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let program = Command::new(env!("CARGO_BIN_EXE_lanner"))
+        .args(["inspect", "c", "--data", &data])
+        .stdout(writer)
+        .output()
+        .unwrap();
+    assert!(program.status.success(), "{program:?}");
+    assert_eq!(String::from_utf8_lossy(&program.stderr), "");
+}

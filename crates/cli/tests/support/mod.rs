@@ -1,0 +1,4 @@
+//! What the tests of the program share.
+#![allow(dead_code, reason = "each test file uses a part of this")]
+
+pub mod server;

@@ -1,0 +1,78 @@
+//! What programs need from a database, wherever it is.
+
+use std::collections::BTreeMap;
+
+use crate::error::Result;
+use lanner::{
+    CollectionConfig, CollectionInfo, Durability, Filter, Include, JobInfo, Point, PointId,
+    QueryRequest, QueryResponse, TrainingQueries, WriteReceipt,
+};
+
+/// A database in a folder or behind a server.
+pub trait Backend {
+    /// Creates a collection, with queries to train its compression on by field.
+    fn create(
+        &self,
+        name: &str,
+        config: &CollectionConfig,
+        training_queries: &BTreeMap<String, TrainingQueries>,
+    ) -> Result<()>;
+
+    /// Deletes a collection.
+    fn drop_collection(&self, name: &str) -> Result<()>;
+
+    /// All collections by name, with their number of points or why they are unusable.
+    fn list(&self) -> Result<Vec<(String, Result<u64, String>)>>;
+
+    /// Describes a collection.
+    fn info(&self, name: &str) -> Result<CollectionInfo>;
+
+    /// Opens a collection for writing batch after batch.
+    fn writer<'b>(&'b self, name: &str, durability: Durability) -> Result<Box<dyn Writer + 'b>>;
+
+    /// Deletes points.
+    fn delete(&self, name: &str, ids: Vec<PointId>) -> Result<WriteReceipt>;
+
+    /// Deletes the points that match a filter.
+    fn delete_where(&self, name: &str, filter: &Filter) -> Result<WriteReceipt>;
+
+    /// The points of these ids that exist, in their order.
+    fn get(&self, name: &str, ids: &[PointId], include: Include) -> Result<Vec<Point>>;
+
+    /// Number of points, or of those that match a filter.
+    fn count(&self, name: &str, filter: Option<&Filter>) -> Result<u64>;
+
+    /// Answers a query.
+    fn query(&self, name: &str, request: &QueryRequest) -> Result<QueryResponse>;
+
+    /// Compares all files of a collection with their checksums and says what is damaged.
+    /// `on_bytes` is told what was read since it was told last, if this process reads.
+    fn verify(&self, name: &str, on_bytes: &mut dyn FnMut(u64)) -> Result<Vec<String>>;
+
+    /// Moves everything into sealed segments.
+    fn flush(&self, name: &str) -> Result<()>;
+
+    /// Begins to train the compression of a field on queries, or else on those that came to it lately.
+    fn train(&self, name: &str, field: &str, queries: Option<&TrainingQueries>) -> Result<JobInfo>;
+
+    /// Begins to merge segments.
+    fn optimize(&self, name: &str) -> Result<JobInfo>;
+
+    /// Waits for a job, and tells how far it is now and then.
+    fn wait_for(&self, job: &JobInfo, on_progress: &mut dyn FnMut(&JobInfo)) -> Result<()>;
+
+    /// The jobs that have not ended, and the last that have.
+    fn jobs(&self) -> Result<Vec<JobInfo>>;
+
+    /// Asks a job to end.
+    fn cancel(&self, id: u64) -> Result<()>;
+}
+
+/// Writes batches of points.
+pub trait Writer {
+    /// Writes a batch and waits until it is acknowledged.
+    fn write(&mut self, points: Vec<Point>) -> Result<()>;
+
+    /// Points acknowledged so far.
+    fn stored(&self) -> u64;
+}

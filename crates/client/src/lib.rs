@@ -1,0 +1,38 @@
+//! One interface to a Lanner database, in this process or behind a server.
+//!
+//! [`Backend`] is what programs need of a database wherever it is: [`Embedded`] opens a folder,
+//! [`Remote`] talks to a server. Programs that speak gRPC themselves use the generated clients in
+//! [`proto`], and [`from_model`] and [`to_model`] between messages and the engine's types.
+
+// Nothing that comes from a user, a file or the network may panic.
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod backend;
+pub mod codec;
+mod credentials;
+mod embedded;
+mod error;
+pub mod messages;
+mod remote;
+pub mod status;
+
+pub use backend::{Backend, Writer};
+pub use credentials::Credentials;
+pub use embedded::Embedded;
+pub use error::{ClientError, Result};
+pub use messages::{from_model, to_model};
+pub use remote::Remote;
+
+/// Messages, clients and servers generated from `proto/lanner/v1`.
+#[allow(
+    missing_docs,
+    clippy::all,
+    clippy::too_many_lines,
+    reason = "generated; the documentation is in the .proto files"
+)]
+pub mod proto {
+    tonic::include_proto!("lanner.v1");
+
+    /// The compiled definition, for reflection.
+    pub const FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("lanner_descriptor");
+}

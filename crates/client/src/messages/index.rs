@@ -1,0 +1,246 @@
+//! Messages ↔ the engine's types, for indexes and what is reported about them.
+
+use crate::proto;
+use lanner::IndexReport;
+use lanner::Problem;
+use lanner::{Calibration, CalibrationPoint, Depth, Outside, Zone};
+use lanner::{IndexKind, IndexSettings, IndexStatus, InvalidInput};
+
+type Result<T> = std::result::Result<T, InvalidInput>;
+
+/// How a field is indexed; automatic if it is not set.
+///
+/// # Errors
+/// If the kind is an unknown number.
+pub fn to_model(message: Option<proto::IndexSettings>) -> Result<IndexSettings> {
+    let Some(message) = message else { return Ok(IndexSettings::default()) };
+    let count = |value: Option<u32>| value.map(|value| value as usize);
+    Ok(IndexSettings {
+        kind: kind(message.kind)?,
+        graph_max_degree: count(message.graph_max_degree),
+        window_size: count(message.window_size),
+        alpha: message.alpha,
+        prune_to: count(message.prune_to),
+        lists: count(message.lists),
+    })
+}
+
+fn kind(number: i32) -> Result<IndexKind> {
+    match proto::IndexKind::try_from(number) {
+        Ok(proto::IndexKind::Unspecified | proto::IndexKind::Auto) => Ok(IndexKind::Auto),
+        Ok(proto::IndexKind::Graph) => Ok(IndexKind::Graph),
+        Ok(proto::IndexKind::Ivf) => Ok(IndexKind::Ivf),
+        Ok(proto::IndexKind::Flat) => Ok(IndexKind::Flat),
+        Err(_) => {
+            let problem =
+                Problem::Mismatch { expected: "auto, graph, ivf or flat", got: number.to_string() };
+            Err(InvalidInput::new("index.kind", problem))
+        }
+    }
+}
+
+fn kind_number(kind: IndexKind) -> i32 {
+    match kind {
+        IndexKind::Auto => proto::IndexKind::Auto,
+        IndexKind::Graph => proto::IndexKind::Graph,
+        IndexKind::Ivf => proto::IndexKind::Ivf,
+        IndexKind::Flat => proto::IndexKind::Flat,
+    }
+    .into()
+}
+
+/// How a field is indexed.
+pub fn from_model(settings: &IndexSettings) -> proto::IndexSettings {
+    let count = |value: Option<usize>| value.map(|value| value as u32);
+    proto::IndexSettings {
+        kind: kind_number(settings.kind),
+        graph_max_degree: count(settings.graph_max_degree),
+        window_size: count(settings.window_size),
+        alpha: settings.alpha,
+        prune_to: count(settings.prune_to),
+        lists: count(settings.lists),
+    }
+}
+
+/// How far the index of a field is.
+pub fn from_status(status: &IndexStatus) -> proto::FieldIndex {
+    use proto::field_index::Status;
+    let remaining_seconds = status.remaining_seconds();
+    let status = match status {
+        IndexStatus::Waiting => Status::Waiting(proto::IndexWaiting {}),
+        &IndexStatus::Building { done, total, seconds } => {
+            Status::Building(proto::IndexBuilding { done, total, seconds, remaining_seconds })
+        }
+        IndexStatus::Failed { reason } => {
+            Status::Failed(proto::IndexFailed { reason: reason.clone() })
+        }
+        IndexStatus::Ready { report, size_bytes } => Status::Ready(ready(report, *size_bytes)),
+    };
+    proto::FieldIndex { status: Some(status) }
+}
+
+fn ready(report: &IndexReport, size_bytes: u64) -> proto::IndexReady {
+    let point = |point: &CalibrationPoint| proto::CalibrationPoint {
+        k: point.k as u32,
+        search_window: point.depth.window as u32,
+        rerank: point.depth.rerank as u32,
+        recall: point.recall,
+        error: point.error,
+        worst: point.worst,
+        rows: point.rows,
+        expected: point.expected,
+        cost: point.cost,
+    };
+    let points = |points: &[CalibrationPoint]| points.iter().map(point).collect();
+    let zone = |zone: &Zone| proto::CalibrationZone {
+        at_least: zone.at_least,
+        usual: zone.usual,
+        points: points(&zone.points),
+        scans: points(&zone.scans),
+    };
+    let outside = |outside: &Outside| proto::OutsideCalibration {
+        k: outside.k as u32,
+        below: outside.below,
+        zones: outside.zones.iter().map(zone).collect(),
+    };
+    let cost =
+        |&(kind, cost): &(IndexKind, f32)| proto::IndexCost { kind: kind_number(kind), cost };
+    proto::IndexReady {
+        kind: kind_number(report.kind),
+        size_bytes,
+        degree: report.degree as u32,
+        entry: report.entry,
+        lists: report.lists as u32,
+        calibration_queries: report.calibration.queries as u64,
+        calibrated_by_user: report.calibration.from_user,
+        calibration: points(&report.calibration.points),
+        scans: points(&report.calibration.scans),
+        far_scans: points(&report.calibration.far_scans),
+        outside: report.calibration.outside.iter().map(outside).collect(),
+        costs: report.costs.iter().map(cost).collect(),
+    }
+}
+
+/// How far the index of a field is.
+///
+/// # Errors
+/// If it is not set, or a kind is an unknown number.
+pub fn to_status(message: proto::FieldIndex) -> Result<IndexStatus> {
+    use proto::field_index::Status;
+    match message.status {
+        Some(Status::Waiting(_)) => Ok(IndexStatus::Waiting),
+        Some(Status::Building(proto::IndexBuilding { done, total, seconds, .. })) => {
+            Ok(IndexStatus::Building { done, total, seconds })
+        }
+        Some(Status::Failed(failed)) => Ok(IndexStatus::Failed { reason: failed.reason }),
+        Some(Status::Ready(ready)) => {
+            let size_bytes = ready.size_bytes;
+            Ok(IndexStatus::Ready { report: to_report(ready)?, size_bytes })
+        }
+        None => Err(InvalidInput::new("indexes", Problem::Missing { expected: "a status" })),
+    }
+}
+
+fn to_report(ready: proto::IndexReady) -> Result<IndexReport> {
+    let point = |point: proto::CalibrationPoint| CalibrationPoint {
+        k: point.k as usize,
+        depth: Depth { window: point.search_window as usize, rerank: point.rerank as usize },
+        recall: point.recall,
+        error: point.error,
+        worst: point.worst,
+        rows: point.rows,
+        expected: point.expected,
+        cost: point.cost,
+    };
+    let points = |points: Vec<proto::CalibrationPoint>| points.into_iter().map(point).collect();
+    let zone = |zone: proto::CalibrationZone| Zone {
+        at_least: zone.at_least,
+        usual: zone.usual,
+        points: points(zone.points),
+        scans: points(zone.scans),
+    };
+    let outside = |outside: proto::OutsideCalibration| Outside {
+        k: outside.k as usize,
+        below: outside.below,
+        zones: outside.zones.into_iter().map(zone).collect(),
+    };
+    let calibration = Calibration {
+        queries: ready.calibration_queries as usize,
+        from_user: ready.calibrated_by_user,
+        points: points(ready.calibration),
+        scans: points(ready.scans),
+        far_scans: points(ready.far_scans),
+        outside: ready.outside.into_iter().map(outside).collect(),
+    };
+    let cost = |cost: proto::IndexCost| Ok((kind(cost.kind)?, cost.cost));
+    Ok(IndexReport {
+        kind: kind(ready.kind)?,
+        degree: ready.degree as usize,
+        entry: ready.entry,
+        lists: ready.lists as usize,
+        calibration,
+        costs: ready.costs.into_iter().map(cost).collect::<Result<_>>()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_survive_the_way_there_and_back() {
+        for text in ["auto", "flat", "ivf:lists=7", "graph:degree=64:window=99:prune=60:alpha=1.5"]
+        {
+            let settings: IndexSettings = text.parse().unwrap();
+            assert_eq!(to_model(Some(from_model(&settings))).unwrap(), settings);
+        }
+        assert_eq!(to_model(None).unwrap(), IndexSettings::default());
+        let message = proto::IndexSettings { kind: 9, ..Default::default() };
+        assert_eq!(to_model(Some(message)).unwrap_err().path, "index.kind");
+    }
+
+    #[test]
+    fn statuses_survive_the_way_there_and_back() {
+        let depth = Depth { window: 16, rerank: 30 };
+        let point = CalibrationPoint {
+            k: 10,
+            depth,
+            recall: 0.98,
+            error: 0.003,
+            worst: 0.97,
+            rows: 0.99,
+            expected: 0.975,
+            cost: 7.0,
+        };
+        let report = IndexReport {
+            kind: IndexKind::Graph,
+            degree: 32,
+            entry: 5,
+            lists: 0,
+            calibration: Calibration {
+                queries: 9,
+                from_user: true,
+                points: vec![point],
+                scans: vec![CalibrationPoint { k: 1, ..point }],
+                far_scans: vec![CalibrationPoint { k: 100, ..point }],
+                outside: vec![Outside {
+                    k: 10,
+                    below: 0.5,
+                    zones: vec![Zone::new((0.25, true), vec![point], vec![])],
+                }],
+            },
+            costs: vec![(IndexKind::Ivf, 9.0), (IndexKind::Graph, 7.0)],
+        };
+        for status in [
+            IndexStatus::Waiting,
+            IndexStatus::Building { done: 3, total: 12, seconds: 1.5 },
+            IndexStatus::Failed { reason: "no space".into() },
+            IndexStatus::Ready { report, size_bytes: 77 },
+        ] {
+            assert_eq!(to_status(from_status(&status)).unwrap(), status);
+        }
+        let building = IndexStatus::Building { done: 3, total: 12, seconds: 1.5 };
+        assert_eq!(building.remaining_seconds(), Some(4.5));
+        assert!(to_status(proto::FieldIndex { status: None }).is_err());
+    }
+}

@@ -1,0 +1,221 @@
+//! `PointService`.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::door::Caller;
+use super::{ANSWER_COPIES, on_collection, status};
+use lanner::PageRoom;
+use lanner::{Collection, Database};
+use lanner::{InvalidInput, Problem};
+use lanner_client::codec;
+use lanner_client::messages::search::count;
+use lanner_client::proto::point_service_server::PointService;
+use lanner_client::proto::{
+    CountPointsRequest, CountPointsResponse, DeletePointsRequest, DeletePointsResponse,
+    GetPointsRequest, GetPointsResponse, PointError, ScrollPointsRequest, ScrollPointsResponse,
+    StreamUpsertPointsRequest, StreamUpsertPointsResponse, UpsertPointsRequest,
+    UpsertPointsResponse,
+};
+use lanner_client::{from_model, to_model};
+
+/// Page of a scroll that does not say how many points it wants.
+const SCROLL_LIMIT: usize = 100;
+/// Answers of a stream that may wait for the client before the server stops reading.
+const STREAM_ANSWERS: usize = 4;
+
+/// The service on a database.
+pub struct Points {
+    pub database: Arc<Database>,
+    /// Turns true when open streams should end.
+    pub stopping: watch::Receiver<bool>,
+    /// Size at which an answer ends, in bytes of its points.
+    pub page_bytes: u64,
+}
+
+#[tonic::async_trait]
+impl PointService for Points {
+    async fn upsert_points(
+        &self,
+        request: Request<UpsertPointsRequest>,
+    ) -> Result<Response<UpsertPointsResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let UpsertPointsRequest { collection, points, durability } = request.into_inner();
+        let _turn = caller.turn_to_write().await;
+        let receipt = on_collection(&self.database, &caller, collection, move |collection| {
+            let durability = to_model::durability(durability)?;
+            let mut builder = collection.batch();
+            for (index, point) in points.into_iter().enumerate() {
+                to_model::push_point(&mut builder, point)
+                    .map_err(|error| error.within(format!("points[{index}]")))?;
+            }
+            collection.upsert_batch(builder.finish(), durability)
+        })
+        .await?;
+        let receipt = Some(from_model::receipt(&receipt));
+        Ok(Response::new(UpsertPointsResponse { receipt }))
+    }
+
+    type StreamUpsertPointsStream = ReceiverStream<Result<StreamUpsertPointsResponse, Status>>;
+
+    async fn stream_upsert_points(
+        &self,
+        request: Request<Streaming<StreamUpsertPointsRequest>>,
+    ) -> Result<Response<Self::StreamUpsertPointsStream>, Status> {
+        let caller = Caller::of(&request)?;
+        let (answers, stream) = mpsc::channel(STREAM_ANSWERS);
+        let (database, stopping) = (self.database.clone(), self.stopping.clone());
+        let requests = request.into_inner();
+        tokio::spawn(codec::counted(caller.received().clone(), async move {
+            let upsert = stream_upsert(&database, &caller, requests, stopping, &answers);
+            if let Err(status) = upsert.await {
+                // A client that is gone needs no answer.
+                let _ = answers.send(Err(status)).await;
+            }
+        }));
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn get_points(
+        &self,
+        request: Request<GetPointsRequest>,
+    ) -> Result<Response<GetPointsResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let GetPointsRequest { collection, ids, include } = request.into_inner();
+        let room = self.room(&caller);
+        let found = on_collection(&self.database, &caller, collection, move |collection| {
+            collection.get_within(&to_model::point_ids(ids)?, to_model::include(include), &room)
+        })
+        .await?;
+        let points = found.points.iter().flatten().map(from_model::point).collect();
+        let next = found.next.map(count);
+        Ok(Response::new(GetPointsResponse { points, next }))
+    }
+
+    async fn delete_points(
+        &self,
+        request: Request<DeletePointsRequest>,
+    ) -> Result<Response<DeletePointsResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let DeletePointsRequest { collection, ids, durability, filter } = request.into_inner();
+        let receipt = on_collection(&self.database, &caller, collection, move |collection| {
+            let durability = to_model::durability(durability)?;
+            match filter {
+                None => collection.delete(to_model::point_ids(ids)?, durability),
+                Some(filter) if ids.is_empty() => {
+                    collection.delete_where(&to_model::filter(filter)?, durability)
+                }
+                Some(_) => {
+                    let (expected, got) = ("no ids beside a filter", format!("{}", ids.len()));
+                    Err(InvalidInput::new("ids", Problem::Mismatch { expected, got }).into())
+                }
+            }
+        })
+        .await?;
+        let receipt = Some(from_model::receipt(&receipt));
+        Ok(Response::new(DeletePointsResponse { receipt }))
+    }
+
+    async fn scroll_points(
+        &self,
+        request: Request<ScrollPointsRequest>,
+    ) -> Result<Response<ScrollPointsResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let ScrollPointsRequest { collection, after, limit, include, filter } =
+            request.into_inner();
+        let room = self.room(&caller);
+        let page = on_collection(&self.database, &caller, collection, move |collection| {
+            let after = after.map(|id| to_model::point_id(Some(id), "after")).transpose()?;
+            let limit = if limit == 0 { SCROLL_LIMIT } else { limit as usize };
+            let filter = filter.map(to_model::filter).transpose()?;
+            let include = to_model::include(include);
+            collection.scroll_within(filter.as_ref(), after.as_ref(), limit, include, &room)
+        })
+        .await?;
+        let points = page.points.iter().map(from_model::point).collect();
+        let next = page.next.as_ref().map(from_model::point_id);
+        Ok(Response::new(ScrollPointsResponse { points, next }))
+    }
+
+    async fn count_points(
+        &self,
+        request: Request<CountPointsRequest>,
+    ) -> Result<Response<CountPointsResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let CountPointsRequest { collection, filter } = request.into_inner();
+        let count = on_collection(&self.database, &caller, collection, |collection| match filter {
+            Some(filter) => collection.count_where(&to_model::filter(filter)?),
+            None => Ok(collection.count()),
+        })
+        .await?;
+        Ok(Response::new(CountPointsResponse { count }))
+    }
+}
+
+impl Points {
+    /// The room for the points of an answer: once each as points, messages and bytes.
+    fn room(&self, caller: &Caller) -> PageRoom {
+        PageRoom { bytes: self.page_bytes, copies: ANSWER_COPIES, memory: caller.work().clone() }
+    }
+}
+
+/// Reads, writes and answers one request after the other, until the client or the server ends
+/// the stream. HTTP/2 holds the client back while a write or an answer is under way.
+async fn stream_upsert(
+    database: &Arc<Database>,
+    caller: &Caller,
+    mut requests: Streaming<StreamUpsertPointsRequest>,
+    mut stopping: watch::Receiver<bool>,
+    answers: &mpsc::Sender<Result<StreamUpsertPointsResponse, Status>>,
+) -> Result<(), Status> {
+    let mut name = String::new();
+    for request_index in 0.. {
+        let request = tokio::select! {
+            request = requests.message() => request.map_err(status::oversized)?,
+            _ = stopping.wait_for(|stopping| *stopping) => None,
+        };
+        let Some(request) = request else { return Ok(()) };
+        if !request.collection.is_empty() {
+            name.clone_from(&request.collection);
+        }
+        let turn = caller.turn_to_write().await;
+        let write = move |collection| write(&collection, request_index, request);
+        let answer = on_collection(database, caller, name.clone(), write).await?;
+        drop(turn);
+        caller.message_handled();
+        if answers.send(Ok(answer)).await.is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Writes the valid points of a request and reports the others.
+fn write(
+    collection: &Collection,
+    request_index: u64,
+    request: StreamUpsertPointsRequest,
+) -> lanner::Result<StreamUpsertPointsResponse> {
+    let durability = to_model::durability(request.durability)?;
+    if request.points.is_empty() {
+        let problem = Problem::Missing { expected: "at least one point" };
+        return Err(InvalidInput::new("points", problem).into());
+    }
+    let mut builder = collection.batch();
+    let mut errors = Vec::new();
+    for (index, point) in (0..).zip(request.points) {
+        let id = point.id.clone();
+        if let Err(error) = to_model::push_point(&mut builder, point) {
+            errors.push(PointError { index, id, message: error.to_string() });
+        }
+    }
+    let receipt = if builder.is_empty() {
+        None
+    } else {
+        Some(from_model::receipt(&collection.upsert_batch(builder.finish(), durability)?))
+    };
+    Ok(StreamUpsertPointsResponse { request_index, receipt, errors })
+}
