@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use lanner_storage::{
-    Batch, Catalog, CommitFaults, DatabaseLock, Directory, Listed, LocalDirectory, StorageError,
-    Sync, identity, read_collection_copy,
+    Batch, Catalog, CommitFaults, DatabaseLock, Directory, Listed, LocalDirectory, Promise,
+    StorageError, Sync, identity, read_collection_copy,
 };
 
 pub use self::repair::{CollectionRepair, RepairReport};
@@ -139,7 +139,7 @@ impl DatabaseOptions {
             scrubber: None,
         };
         database.open_collections()?;
-        database.scrubber = Scrubber::start(self.scrub, collections)?;
+        database.scrubber = Some(Scrubber::start(self.scrub, collections)?);
         Ok(database)
     }
 }
@@ -306,6 +306,29 @@ impl Database {
         opened
     }
 
+    /// What is wrong, for whoever watches: nothing or no points can be written, a collection is unusable,
+    /// work in the background failed, or something is damaged.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems: Vec<String> = self.read_only().into_iter().collect();
+        let needed = self.shared.options.free_bytes;
+        if let Some(free) = self.free_bytes().filter(|&free| free < needed) {
+            problems.push(format!("{free} bytes are free, and points need {needed}"));
+        }
+        for (name, slot) in &*self.read() {
+            let problem = match slot {
+                Slot::Open(collection) => collection.problem(),
+                Slot::Unusable(unusable) => Some(format!("unusable: {}", unusable.reason)),
+            };
+            problems.extend(problem.map(|problem| format!("collection `{name}`: {problem}")));
+        }
+        problems
+    }
+
+    /// Bytes that can still be written to the disk; `None` if that is not known.
+    pub fn free_bytes(&self) -> Option<u64> {
+        self.shared.store.directory.free_bytes()
+    }
+
     /// Why nothing can be written, if so: the disk is full or read-only. Reading works, and each
     /// write tries whether it is possible again.
     pub fn read_only(&self) -> Option<String> {
@@ -376,7 +399,7 @@ impl Database {
     /// Removes the files of a collection that was dropped, and the folder if nothing else is in it.
     fn remove_dropped(&self, id: u32) -> Result<()> {
         let (directory, folder) = (&*self.shared.store.directory, collection_folder(id));
-        for name in directory.list(&folder)? {
+        for name in directory.folders(&folder)? {
             if is_ours(&name) {
                 directory.remove_folder(&format!("{folder}/{name}"))?;
             }
@@ -384,7 +407,7 @@ impl Database {
         if directory.list(&folder)?.is_empty() {
             directory.remove_folder(&folder)?;
         }
-        self.shared.store.catalog.forget(id)?;
+        // That it was deleted stays promised until the catalog is opened again, and with it out of the log.
         let mut batch = Batch::new();
         batch.forget_dropped(id);
         Ok(self.shared.store.catalog.commit(batch, Sync::No)?)
@@ -400,6 +423,11 @@ impl Database {
             .into_iter()
             .filter(|id| !known.contains(id) && !dropped.contains(id))
             .collect();
+        let (deleted, missing): (Vec<u32>, Vec<u32>) =
+            missing.into_iter().partition(|&id| catalog.promise(id) == Promise::DELETED);
+        if catalog.read_only().is_none() {
+            deleted.into_iter().try_for_each(|id| catalog.forget(id))?;
+        }
         if catalog.read_only().is_none()
             && let Err(error) = self.sweep(&[&known[..], &missing].concat(), &dropped)
         {
@@ -468,7 +496,7 @@ impl Database {
     fn sweep(&self, known: &[u32], dropped: &[u32]) -> Result<()> {
         let directory = &*self.shared.store.directory;
         dropped.iter().try_for_each(|&id| self.remove_dropped(id))?;
-        for name in directory.list("collections")? {
+        for name in directory.folders("collections")? {
             let Some(id) = number(&name) else { continue };
             let path = format!("collections/{name}");
             if known.iter().any(|&known| u64::from(known) == id) {

@@ -6,6 +6,7 @@ mod common;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use common::disk::Disk;
 use common::images::{crash_image, points};
@@ -188,6 +189,53 @@ fn builds_that_fail_leave_nothing_behind() {
     collection.optimize().unwrap();
     assert_eq!(collection.count(), 4000);
     assert_eq!(collection.info().segments.len(), 1);
+}
+
+#[test]
+fn a_disk_that_has_room_again_is_written_without_a_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let faults = CommitFaults::default();
+    write(&open(folder.path(), &faults).create_collection("c", config()).unwrap(), 0..10).unwrap();
+    faults.set_full(true);
+    let options = DatabaseOptions::new().commit_faults(faults.clone());
+    // It looks as often as it scrubs.
+    let database = options.scrub(Duration::from_millis(1), 1 << 20).open(folder.path()).unwrap();
+    let problems = database.problems();
+    assert!(problems.len() == 2 && problems[1].starts_with("collection `c`: "), "{problems:?}");
+    faults.set_full(false);
+    let started = Instant::now();
+    while !database.problems().is_empty() {
+        assert!(started.elapsed() < Duration::from_secs(60), "{:?}", database.problems());
+        std::thread::yield_now();
+    }
+    assert_eq!(hits(&database.collection("c").unwrap()), 10);
+}
+
+#[test]
+fn points_can_be_deleted_when_none_can_be_sealed() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Disk::new(folder.path());
+    let options = DatabaseOptions::new().seal_bytes(700);
+    let database = options.open_with(folder.path(), Arc::new(disk.clone())).unwrap();
+    let collection = database.create_collection("c", config()).unwrap();
+    disk.refuse(Some("points.sec"));
+    let mut written = 0;
+    let error = loop {
+        match write(&collection, written..written + 10) {
+            Ok(()) => written += 10,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, Error::SealFailed { .. }) && written > 0, "{error}");
+    for id in 0..written / 2 {
+        collection.delete(vec![id.into()], Durability::Synced).unwrap();
+    }
+    assert_eq!(collection.count(), written - written / 2);
+    assert!(collection.problem().unwrap().contains("points.sec"));
+    disk.refuse(None);
+    collection.flush().unwrap();
+    write(&collection, 0..10).unwrap();
+    assert_eq!(collection.problem(), None);
 }
 
 #[test]

@@ -109,6 +109,111 @@ fn a_write_that_was_never_acknowledged_may_be_cut_short() {
     assert!(!check(half.path(), &expected, "twenty bytes of a record"));
 }
 
+/// Where the pieces of records start in a log of RocksDB.
+fn pieces(log: &[u8]) -> Vec<usize> {
+    let (mut starts, mut at) = (Vec::new(), 0);
+    while at + 7 <= log.len() {
+        let left = (32 << 10) - at % (32 << 10);
+        if left < 7 {
+            at += left;
+            continue;
+        }
+        starts.push(at);
+        at += 7 + usize::from(u16::from_le_bytes([log[at + 4], log[at + 5]]));
+    }
+    starts
+}
+
+#[test]
+fn a_damaged_length_does_not_end_the_log() {
+    let (image, expected) = image(false);
+    let sound = fs::read(log(image.path())).unwrap();
+    let starts = pieces(&sound);
+    assert!(starts.len() > 20);
+    for &start in &starts {
+        for bit in [6, 7] {
+            let damaged = crash_image(image.path());
+            flip(&log(damaged.path()), start + 5, bit);
+            let bytes = fs::read(log(damaged.path())).unwrap();
+            assert!(check(damaged.path(), &expected, &format!("byte {} bit {bit}", start + 5)));
+            assert_eq!(fs::read(log(damaged.path())).unwrap(), bytes, "nothing was changed");
+        }
+    }
+    // Only the write with the damaged length is missing then.
+    let damaged = crash_image(image.path());
+    flip(&log(damaged.path()), starts[starts.len() - 3] + 5, 6);
+    let report = Database::repair(damaged.path()).unwrap();
+    assert_eq!(read(damaged.path(), "c").unwrap().len(), expected.len() - 20, "{report:?}");
+    assert!(report.collections[0].missing[0].starts_with("writes "), "{report:?}");
+}
+
+#[test]
+fn a_manifest_that_is_cut_short_takes_no_table_with_it() {
+    let (image, expected) = image(false);
+    for reopened in 0..3 {
+        let tables = |root: &Path| {
+            let files = files(&root.join("catalog")).into_iter();
+            files.filter(|path| path.extension().is_some_and(|e| e == "sst")).count()
+        };
+        let name = fs::read_to_string(image.path().join("catalog/CURRENT")).unwrap();
+        let manifest = Path::new("catalog").join(name.trim_end());
+        let len = fs::metadata(image.path().join(&manifest)).unwrap().len();
+        for cut in [1, 5, 40, 80, 120] {
+            let damaged = crash_image(image.path());
+            truncate(&damaged.path().join(&manifest), len - cut);
+            let before = tables(damaged.path());
+            if check(damaged.path(), &expected, &format!("reopened {reopened}, {cut} bytes less")) {
+                assert_eq!(tables(damaged.path()), before, "reopened {reopened}, {cut} bytes less");
+            }
+            let report = Database::repair(damaged.path()).unwrap();
+            assert!(read(damaged.path(), "c").unwrap() == expected, "cut {cut}: {report:?}");
+        }
+        drop(Database::open(image.path()).unwrap());
+    }
+}
+
+#[test]
+fn what_was_deleted_does_not_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::open(folder.path()).unwrap();
+    for name in ["gone", "kept"] {
+        let collection = database.create_collection(name, config()).unwrap();
+        write(&collection, &mut Random::new(7), 0..5);
+    }
+    let before = fs::metadata(log(folder.path())).unwrap().len();
+    database.delete_collection("gone").unwrap();
+    let image = crash_image(folder.path());
+    let after = fs::metadata(log(image.path())).unwrap().len();
+    // The record of the deletion is cut off, cut short, damaged, or gone with all of the log.
+    for what in ["cut off", "cut short", "damaged", "missing"] {
+        let damaged = crash_image(image.path());
+        let path = log(damaged.path());
+        match what {
+            "cut off" => truncate(&path, before),
+            "cut short" => truncate(&path, after - 1),
+            "damaged" => flip(&path, before as usize + 20, 1),
+            _ => fs::remove_file(&path).unwrap(),
+        }
+        assert!(read(damaged.path(), "gone").is_err(), "{what}");
+        Database::repair(damaged.path()).unwrap();
+        let database = Database::open(damaged.path()).unwrap();
+        assert!(database.collection("gone").is_err(), "{what}, after a repair");
+        database.delete_collection("gone").ok();
+        drop(database);
+        assert!(read(damaged.path(), "gone").unwrap_err().kind() == ErrorKind::NotFound);
+        if ["cut short", "damaged"].contains(&what) {
+            assert_eq!(read(damaged.path(), "kept").unwrap().len(), 100, "{what}");
+        }
+    }
+    drop(database);
+    assert!(
+        folder.path().join("committed/1").exists(),
+        "it is promised until it is out of the log"
+    );
+    drop(Database::open(folder.path()).unwrap());
+    assert!(!folder.path().join("committed/1").exists());
+}
+
 #[test]
 fn a_catalog_that_is_missing_is_not_an_empty_one() {
     let (image, expected) = image(true);
@@ -179,6 +284,90 @@ fn repair_keeps_what_is_sound_and_says_what_is_missing() {
 }
 
 #[test]
+fn repair_keeps_what_is_behind_the_damage() {
+    let (image, expected) = image(false);
+    let len = fs::metadata(log(image.path())).unwrap().len() as usize;
+    for at in [len / 10, len / 3, len / 2] {
+        let damaged = crash_image(image.path());
+        flip(&log(damaged.path()), at, 3);
+        let report = Database::repair(damaged.path()).unwrap();
+        let found = read(damaged.path(), "c").unwrap();
+        assert_eq!(found.len(), expected.len() - 20, "byte {at}: {report:?}");
+        assert!(found.iter().all(|point| expected.contains(point)));
+    }
+}
+
+#[test]
+fn repair_reads_a_sound_log_whatever_else_is_damaged() {
+    let (image, expected) = image(true);
+    let catalog = image.path().join("catalog");
+    let manifest = fs::read_to_string(catalog.join("CURRENT")).unwrap();
+    let tables: Vec<String> = files(&catalog)
+        .iter()
+        .filter(|path| path.extension().is_some_and(|extension| extension == "sst"))
+        .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    let named = ["CURRENT", manifest.trim_end()].map(str::to_owned);
+    for name in named.iter().chain(&tables) {
+        for how in ["removed", "empty", "flipped"] {
+            let damaged = crash_image(image.path());
+            let path = damaged.path().join("catalog").join(name);
+            match how {
+                "removed" => fs::remove_file(&path).unwrap(),
+                "empty" => truncate(&path, 0),
+                _ => flip(&path, fs::metadata(&path).unwrap().len() as usize / 2, 5),
+            }
+            let report = Database::repair(damaged.path()).unwrap();
+            let found = read(damaged.path(), "c").unwrap();
+            assert!(found == expected, "{name} {how}: {} points, {report:?}", found.len());
+            assert!(!damaged.path().join("catalog.repair").exists());
+        }
+    }
+    // A repair that was cut short between its last two steps.
+    let half = crash_image(image.path());
+    let catalog = half.path().join("catalog");
+    fs::rename(&catalog, half.path().join("catalog.repair")).unwrap();
+    Database::repair(half.path()).unwrap();
+    assert_eq!(read(half.path(), "c").unwrap(), expected);
+    // A file in its place.
+    let file = crash_image(image.path());
+    fs::remove_dir_all(file.path().join("catalog")).unwrap();
+    fs::write(file.path().join("catalog"), "mine").unwrap();
+    Database::repair(file.path()).unwrap();
+    assert_eq!(read(file.path(), "c").unwrap(), expected[..400]);
+    assert_eq!(fs::read_to_string(file.path().join("lost/catalog-1")).unwrap(), "mine");
+}
+
+#[test]
+fn damage_beside_the_rows_is_found_while_the_collection_is_open() {
+    let (image, _) = image(true);
+    let database = Database::open(image.path()).unwrap();
+    let collection = database.collection("c").unwrap();
+    let verify = || collection.verify(|_| ()).iter().map(|e| e.to_string()).collect::<Vec<_>>();
+    assert_eq!(verify(), Vec::<String>::new());
+    let sections = files(&image.path().join("collections"));
+    for path in sections.iter().filter(|path| path.extension().is_some_and(|e| e == "sec")) {
+        let len = fs::metadata(path).unwrap().len() as usize;
+        let name = path.file_name().unwrap().to_str().unwrap();
+        // The header, and the trailer.
+        for at in [3, len - 9] {
+            flip(path, at, 1);
+            let damage = verify();
+            assert!(damage.iter().any(|error| error.contains(name)), "{name} {at}: {damage:?}");
+            if name == "manifest.sec" {
+                // It was written anew meanwhile.
+                assert_eq!(verify(), Vec::<String>::new());
+                break;
+            }
+            flip(path, at, 1);
+        }
+    }
+    assert_eq!(verify(), Vec::<String>::new());
+    assert!(collection.problem().unwrap().contains("points.sec"), "it was noted");
+    assert!(database.problems()[0].starts_with("collection `c`"), "{:?}", database.problems());
+}
+
+#[test]
 fn repair_takes_damaged_segments_out() {
     let (image, expected) = image(true);
     let ids = files(image.path()).into_iter().find(|path| path.ends_with("points.sec")).unwrap();
@@ -203,10 +392,20 @@ fn nothing_that_lanner_did_not_write_is_touched() {
     fs::create_dir(root.join("collections/1/07")).unwrap();
     std::os::unix::fs::symlink(elsewhere.path(), root.join("collections/1/9.tmp")).unwrap();
     std::os::unix::fs::symlink(elsewhere.path(), root.join("collections/5")).unwrap();
+    let empty = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(empty.path(), root.join("collections/6")).unwrap();
+    std::os::unix::fs::symlink("/nonexistent", root.join("collections/77")).unwrap();
+    std::os::unix::fs::symlink("/nonexistent", root.join("collections/1/79.tmp")).unwrap();
+    fs::write(root.join("collections/1/0.tmp"), "mine").unwrap();
+    fs::create_dir(root.join("collections/1/87.tmp")).unwrap();
     assert_eq!(read(root, "c").unwrap(), expected);
-    for kept in ["lost+found", "notes.txt", "1/README", "1/07"] {
-        assert!(root.join("collections").join(kept).exists(), "{kept}");
+    for kept in
+        ["lost+found", "notes.txt", "1/README", "1/07", "5", "6", "77", "1/79.tmp", "1/0.tmp"]
+    {
+        let path = root.join("collections").join(kept);
+        assert!(fs::symlink_metadata(path).is_ok(), "{kept}");
     }
+    assert!(!root.join("collections/1/87.tmp").exists(), "a leftover of ours goes");
     let database = Database::open(root).unwrap();
     database.delete_collection("c").unwrap();
     assert!(root.join("collections/1/README").exists() && segments(root) == 0);

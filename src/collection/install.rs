@@ -7,7 +7,8 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use lanner_storage::{
-    Batch, CollectionCopy, Sync, settle_collection_copies, write_collection_copy,
+    Batch, CollectionCopy, StorageError, Sync, read_collection_copy, remove_collection_copy,
+    settle_collection_copies, write_collection_copy,
 };
 
 use super::Inner;
@@ -128,6 +129,26 @@ impl Inner {
         if let Err(error) = write_collection_copy(directory, &self.folder(), copy) {
             tracing::warn!(collection = %self.name, %error, "the manifest has no copy");
         }
+    }
+
+    /// What is wrong with the copy of the manifest, which is then written anew.
+    pub(super) fn check_copy(&self) -> Vec<StorageError> {
+        let (directory, folder) = (&*self.store.directory, self.folder());
+        let read = || read_collection_copy::<CollectionConfig>(directory, &folder);
+        let damage = read().map_or_else(|error| vec![error], |(_, damage)| damage);
+        if damage.is_empty() {
+            return damage;
+        }
+        // A manifest that was replaced meanwhile has a sound copy.
+        let state = self.lock();
+        if state.stopped.is_none() && read().is_ok_and(|(_, damage)| !damage.is_empty()) {
+            let version = state.segments.manifest.version;
+            if let Err(error) = remove_collection_copy(directory, &folder, version) {
+                tracing::warn!(collection = %self.name, %error, "a damaged copy stays");
+            }
+            self.renew_copy(&state.segments);
+        }
+        damage
     }
 
     /// Sees to it that there is a copy of what was opened, and no other: it may be new, the last copy

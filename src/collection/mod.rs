@@ -314,7 +314,8 @@ impl Collection {
         requests: &[QueryRequest],
         deadline: &Deadline,
     ) -> Result<Vec<QueryResponse>> {
-        let answers = ground.snapshot.whole(|_| ground.answer(requests, deadline))?;
+        let answers = ground.snapshot.whole(|_| ground.answer(requests, deadline));
+        let answers = self.0.noting_damage(answers)?;
         if self.0.queries.count(&answers) {
             self.0.seal_early();
         }
@@ -387,7 +388,8 @@ impl Collection {
     /// damaged.
     pub fn count_where(&self, filter: &Filter) -> Result<u64> {
         let condition = filter.resolve(&self.0.config)?;
-        let matching = self.snapshot().whole(|snapshot| snapshot.matching(&condition))?;
+        let matching = self.snapshot().whole(|snapshot| snapshot.matching(&condition));
+        let matching = self.0.noting_damage(matching)?;
         Ok(matching.iter().map(RoaringBitmap::len).sum())
     }
 
@@ -501,11 +503,32 @@ impl Collection {
             if !self.0.has_segment(number) {
                 continue;
             }
+            self.0.note_segment_damage(number, &found);
             damage.extend(found.into_iter().map(Error::from));
             self.0.note_damage(number, &indexes);
             damage.extend(indexes.into_iter().map(|(_, error)| Error::IndexDamaged(error)));
         }
+        damage.extend(self.0.check_copy().into_iter().map(Error::from));
+        damage.extend(self.0.store.catalog.check().err().map(Error::from));
         damage
+    }
+
+    /// Whether a failure keeps it from being written.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.0.state.try_lock().is_ok_and(|state| state.failure().is_some())
+    }
+
+    /// Tries to write again if nothing could be written.
+    pub(crate) fn try_again(&self) {
+        let mut state = self.0.lock();
+        self.0.still_stopped(&mut state);
+    }
+
+    /// What is wrong with it, if anything: nothing can be written, work in the background failed, or
+    /// something is damaged.
+    pub fn problem(&self) -> Option<String> {
+        let state = self.0.lock();
+        state.failure().or_else(|| state.work.failure()).or_else(|| state.work.damage())
     }
 
     /// Checks everything as [`Self::verify`] does and notes what is damaged, which is then reported

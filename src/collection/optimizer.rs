@@ -14,6 +14,7 @@ use rayon::ThreadPool;
 use super::Inner;
 use super::codecs::{Codecs, CurrentCodecs, Retrain, Wish};
 use super::install::NewFolder;
+use super::recovery;
 use super::state::{SealedSlot, Segments, translate};
 use crate::error::{Error, Result};
 use crate::index::BuildProgress;
@@ -94,6 +95,18 @@ impl Inner {
         }
         self.note_segment_damage(segment.entry().number, &damage);
         Ok(damage.is_empty())
+    }
+
+    /// Notes the damage that a read met, if it did.
+    pub(super) fn noting_damage<T>(&self, read: Result<T>) -> Result<T> {
+        if let Err(Error::Storage(error @ StorageError::Corrupted { path, .. })) = &read
+            && let Some(folder) = path.parent().and_then(std::path::Path::file_name)
+            && let Some(number) = folder.to_str().and_then(recovery::number)
+            && self.has_segment(number)
+        {
+            self.note_segment_damage(number, std::slice::from_ref(error));
+        }
+        read
     }
 
     /// Notes that a segment is damaged, if it is.

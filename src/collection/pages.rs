@@ -66,7 +66,8 @@ impl Collection {
         room: &PageRoom,
     ) -> Result<FoundPoints> {
         check_range("ids", 1, limits::MAX_SCROLL_LIMIT, ids.len())?;
-        self.snapshot().whole(|snapshot| self.found(snapshot, ids, include, room))
+        let found = self.snapshot().whole(|snapshot| self.found(snapshot, ids, include, room));
+        self.0.noting_damage(found)
     }
 
     fn found(
@@ -108,10 +109,11 @@ impl Collection {
     ) -> Result<ScrollPage> {
         check_range("limit", 1, limits::MAX_SCROLL_LIMIT, limit)?;
         let condition = filter.map(|filter| filter.resolve(self.config())).transpose()?;
-        self.snapshot().whole(|snapshot| {
+        let page = self.snapshot().whole(|snapshot| {
             let page = snapshot.page(after, limit + 1, condition.as_ref())?;
             self.filled(snapshot, &page, limit, include, room)
-        })
+        });
+        self.0.noting_damage(page)
     }
 
     /// The first `limit` points of a page that may have one more, as far as there is room.

@@ -135,13 +135,16 @@ impl Inner {
     fn sweep(&self, manifest: &mut Manifest) -> Result<()> {
         let directory = &*self.store.directory;
         let known: Vec<u64> = manifest.folders().collect();
-        for name in directory.list(&self.folder())? {
+        // Whatever has the name of a folder takes it.
+        let taken = directory.list(&self.folder())?;
+        let highest = taken.iter().filter_map(|name| number(name)).max().unwrap_or(0);
+        manifest.next_segment = manifest.next_segment.max(highest.saturating_add(1));
+        for name in directory.folders(&self.folder())? {
             let path = format!("{}/{name}", self.folder());
             if is_unfinished(&name) {
                 directory.remove_folder(&path)?;
             }
             let Some(number) = number(&name) else { continue };
-            manifest.next_segment = manifest.next_segment.max(number.saturating_add(1));
             if known.contains(&number) {
                 continue;
             }

@@ -104,16 +104,20 @@ impl Inner {
                 return Err(Error::SealFailed { reason: reason.into() });
             }
         }
+        let deletes = matches!(operation, Operation::Delete(_));
         let record = operation.encode()?;
         let (reply, answer) = mpsc::channel();
         self.queue().push(Pending { operation, record, durability, reply });
         // From here to the answers the lock is held without a break: whoever gets it finds its
         // own write either answered or still in the queue.
-        let (state, stop) = self.wait_for_room(self.lock());
+        let (state, stop) = match deletes {
+            true => self.wait_to_delete(self.lock()),
+            false => self.wait_for_room(self.lock()),
+        };
         if let Ok(answer) = answer.try_recv() {
             return answer;
         }
-        let group = std::mem::take(&mut *self.queue());
+        let group = self.take_group(deletes);
         match stop {
             Some(stop) => self.refuse(group, &stop),
             None => self.commit_group(state, group),
@@ -126,6 +130,16 @@ impl Inner {
     fn queue(&self) -> MutexGuard<'_, Vec<Pending>> {
         // Pushing to and taking a vector leaves it sound even if a thread dies in between.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is queued; if there may be no room for points, the deletions alone.
+    fn take_group(&self, deletes: bool) -> Vec<Pending> {
+        let mut queue = self.queue();
+        if !deletes {
+            return std::mem::take(&mut *queue);
+        }
+        let is_delete = |pending: &mut Pending| matches!(pending.operation, Operation::Delete(_));
+        queue.extract_if(.., is_delete).collect()
     }
 
     fn commit_group(&self, mut state: MutexGuard<'_, State>, mut group: Vec<Pending>) {
@@ -222,9 +236,24 @@ impl Inner {
             if state.segments.frozen.len() < self.options.frozen_segments {
                 return (state, None);
             }
-            if let Some(reason) = state.work.failures.succeed(&Lane::Seal) {
+            if let Some(reason) = state.work.failures.tell(&Lane::Seal, Instant::now()) {
                 self.wake();
                 return (state, Some(Stop::NoRoom(reason)));
+            }
+            state = self.wait(state);
+        }
+    }
+
+    /// As [`Self::wait_for_room`], but if sealing fails: deleting is what makes room.
+    fn wait_to_delete<'s>(
+        &'s self,
+        mut state: MutexGuard<'s, State>,
+    ) -> (MutexGuard<'s, State>, Option<Stop>) {
+        loop {
+            let stop = self.still_stopped(&mut state);
+            let has_room = state.segments.frozen.len() < self.options.frozen_segments;
+            if stop.is_some() || has_room || state.work.failures.reason(&Lane::Seal).is_some() {
+                return (state, stop);
             }
             state = self.wait(state);
         }

@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use lanner_storage::{
-    Batch, Catalog, CollectionCopy, DatabaseLock, Directory, LocalDirectory, Manifest, Promise,
-    Sync, identity, read_collection_copy, salvage, write_collection_copy,
+    Batch, Catalog, CollectionCopy, DatabaseLock, Directory, Listed, LocalDirectory, Manifest,
+    Promise, StorageError, Sync, identity, read_collection_copy, remove_collection_copy, salvage,
+    write_collection_copy,
 };
 
 use super::Database;
@@ -57,7 +58,8 @@ impl Database {
         let _lock = DatabaseLock::acquire(root)?;
         let (catalog, damage) = salvage(root)?;
         let directory = LocalDirectory::new(root);
-        let repair = Repair { catalog: &catalog, directory: &directory };
+        let (catalog, is_rebuilt) = (&catalog, !damage.is_empty());
+        let repair = Repair { catalog, directory: &directory, is_rebuilt };
         let collections = repair.collections()?;
         let catalog = damage.iter().map(ToString::to_string).collect();
         Ok(RepairReport { catalog, collections })
@@ -67,6 +69,8 @@ impl Database {
 struct Repair<'r> {
     catalog: &'r Catalog,
     directory: &'r LocalDirectory,
+    /// Whether the catalog was put together anew.
+    is_rebuilt: bool,
 }
 
 impl Repair<'_> {
@@ -77,7 +81,7 @@ impl Repair<'_> {
         }
         let dropped = self.catalog.dropped()?;
         let mut ids: Vec<u32> = known.keys().copied().chain(self.catalog.promised()?).collect();
-        let folders = self.directory.list("collections")?;
+        let folders = self.directory.folders("collections")?;
         ids.extend(folders.iter().filter_map(|name| u32::try_from(number(name)?).ok()));
         ids.sort_unstable();
         ids.dedup();
@@ -88,11 +92,19 @@ impl Repair<'_> {
         for id in ids {
             let mut report = CollectionRepair::default();
             // What a newer version has written is no damage.
-            let in_catalog = match known.remove(&id) {
-                Some(listed) => match listed.config {
-                    Ok(config) => self.in_catalog(id, listed.name, config),
-                    Err(_) => continue,
-                },
+            let listed = known.remove(&id);
+            if self.catalog.promise(id) == Promise::DELETED {
+                self.delete(id, listed.map(|listed| listed.name), &mut report)?;
+                repaired.extend(Some(report).filter(|report| !report.done.is_empty()));
+                continue;
+            }
+            let in_catalog = match listed {
+                Some(Listed { config: Ok(config), name, .. }) => self.in_catalog(id, name, config),
+                Some(Listed { config: Err(StorageError::UnknownSettings { .. }), .. }) => continue,
+                Some(Listed { config: Err(error), .. }) => {
+                    report.missing.push(error.to_string());
+                    None
+                }
                 None => None,
             };
             self.repair(id, in_catalog, next, &mut report)?;
@@ -101,6 +113,18 @@ impl Repair<'_> {
             }
         }
         Ok(repaired)
+    }
+
+    /// Deletes a collection again of which the catalog has lost that it was deleted.
+    fn delete(&self, id: u32, name: Option<String>, report: &mut CollectionRepair) -> Result<()> {
+        if let Some(name) = name {
+            let mut batch = Batch::new();
+            batch.drop_collection(id, &name);
+            self.catalog.commit(batch, Sync::Yes)?;
+            report.name = name;
+            report.done.push("deleted it, as it was before".into());
+        }
+        Ok(())
     }
 
     /// What the catalog has of a collection, if it has a manifest.
@@ -126,7 +150,7 @@ impl Repair<'_> {
         report.name = folder.clone();
         let promised = self.catalog.promise(id);
         let found = in_catalog.as_ref().map(|copy| copy.manifest.version);
-        let newest = self.newest(&folder, in_catalog, report)?;
+        let (newest, is_copied) = self.newest(&folder, in_catalog, report)?;
         let Some(mut copy) = newest else {
             return self.give_up(&folder, report);
         };
@@ -141,8 +165,20 @@ impl Repair<'_> {
         let after = copy.manifest.sealed_through;
         let (journal, gaps) = self.journal(id, after, promised.sequence)?;
         report.missing.extend(gaps);
+        if self.is_rebuilt && promised == Promise::default() {
+            let detail =
+                format!("writes after {}, if there were more", after + journal.len() as u64);
+            report.missing.push(detail);
+        }
         let restored = found != Some(copy.manifest.version);
-        if report.done.is_empty() && report.missing.is_empty() && !restored {
+        let is_sound = report.done.is_empty() && report.missing.is_empty() && !restored;
+        self.report_damage(&folder, &copy, report);
+        if is_sound {
+            if !is_copied {
+                remove_collection_copy(self.directory, &folder, copy.manifest.version)?;
+                write_collection_copy(self.directory, &folder, &copy)?;
+                report.done.push("wrote the copy of the manifest anew".into());
+            }
             return Ok(());
         }
         if restored {
@@ -153,25 +189,38 @@ impl Repair<'_> {
         self.write(copy, journal, next)
     }
 
-    /// The newer of what the catalog has and of the sound copies beside the segments.
+    /// Says what is damaged in segments that open: their other rows can be read.
+    fn report_damage(&self, folder: &str, copy: &Copy, report: &mut CollectionRepair) {
+        for entry in &copy.manifest.segments {
+            let path = format!("{folder}/{}", entry.number);
+            let opened = SealedSegment::open(self.directory, &path, &copy.config, entry.clone());
+            let damage = opened.map(|segment| segment.damage(&mut |_| true)).unwrap_or_default();
+            report.missing.extend(damage.iter().map(ToString::to_string));
+        }
+    }
+
+    /// The newer of what the catalog has and of the sound copies beside the segments; and whether the
+    /// copies are sound.
     fn newest(
         &self,
         folder: &str,
         in_catalog: Option<Copy>,
         report: &mut CollectionRepair,
-    ) -> Result<Option<Copy>> {
+    ) -> Result<(Option<Copy>, bool)> {
         let (beside, damage) = read_collection_copy::<CollectionConfig>(self.directory, folder)?;
         // Copies that are damaged matter only if they are needed.
         if in_catalog.is_none() {
             report.missing.extend(damage.iter().map(ToString::to_string));
         }
-        Ok(match (in_catalog, beside) {
+        let is_copied = damage.is_empty();
+        let newest = match (in_catalog, beside) {
             (Some(catalog), Some(beside)) if beside.manifest.version > catalog.manifest.version => {
                 Some(beside)
             }
             (Some(catalog), _) => Some(catalog),
             (None, beside) => beside,
-        })
+        };
+        Ok((newest, is_copied))
     }
 
     /// Says what is in a folder of which nothing is known, and moves it to `lost/`.

@@ -1,5 +1,6 @@
-//! Reads all sealed files now and then, a little at a time, and compares them with their checksums:
-//! what is read rarely must not be found damaged when the other copies are gone.
+//! A thread that watches over the files. It reads all that are sealed now and then, a little at a time, and
+//! compares them with their checksums: what is read rarely must not be found damaged when the other copies
+//! are gone. And where nothing could be written, it tries again now and then.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
@@ -9,6 +10,9 @@ use std::time::{Duration, Instant};
 use super::Slot;
 use crate::collection::Collection;
 use crate::error::{Error, Result};
+
+/// How often to look whether something can be written again.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// How often and how fast files are checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,28 +59,35 @@ impl Stop {
 }
 
 impl Scrubber {
-    /// Starts the thread, unless it is switched off.
+    /// Starts the thread.
     pub fn start(
         options: ScrubOptions,
         collections: Arc<RwLock<BTreeMap<String, Slot>>>,
-    ) -> Result<Option<Self>> {
-        if options.bytes_per_second == 0 {
-            return Ok(None);
-        }
+    ) -> Result<Self> {
         let stop = Arc::new(Stop::default());
-        let stopped = stop.clone();
+        let stop_of_thread = stop.clone();
         let work = move || {
-            while stopped.pause(options.pause) {
-                for collection in open(&collections) {
-                    collection.scrub(&mut |bytes| stopped.pause(pace(bytes, options)));
+            let mut round = Instant::now() + options.pause;
+            let mut stopped_before = Vec::new();
+            while stop_of_thread
+                .pause(LOOK_EVERY.min(round.saturating_duration_since(Instant::now())))
+            {
+                let open = open(&collections);
+                stopped_before = try_again(&open, &stopped_before);
+                if Instant::now() < round {
+                    continue;
                 }
+                for collection in open.iter().filter(|_| options.bytes_per_second > 0) {
+                    collection.scrub(&mut |bytes| stop_of_thread.pause(pace(bytes, options)));
+                }
+                round = Instant::now() + options.pause.max(LOOK_EVERY / 100);
             }
         };
         let thread = std::thread::Builder::new()
             .name("lanner-scrubber".into())
             .spawn(work)
             .map_err(|error| Error::Internal(format!("cannot start a thread: {error}")))?;
-        Ok(Some(Self { stop, thread: Some(thread) }))
+        Ok(Self { stop, thread: Some(thread) })
     }
 }
 
@@ -88,6 +99,15 @@ impl Drop for Scrubber {
             tracing::error!("the scrubber panicked");
         }
     }
+}
+
+/// Tries to write again where nothing could be written at the last look either; a write may have tried
+/// meanwhile. Returns the numbers of collections that are stopped.
+fn try_again(open: &[Collection], stopped_before: &[u32]) -> Vec<u32> {
+    let stopped: Vec<&Collection> = open.iter().filter(|found| found.is_stopped()).collect();
+    let again = stopped.iter().filter(|found| stopped_before.contains(&found.id()));
+    again.for_each(|collection| collection.try_again());
+    stopped.into_iter().map(Collection::id).collect()
 }
 
 fn open(collections: &RwLock<BTreeMap<String, Slot>>) -> Vec<Collection> {

@@ -16,6 +16,8 @@ struct Failure {
     reason: String,
     attempts: u32,
     retry_at: Instant,
+    /// Whether somebody was told and it is being tried again.
+    told: bool,
 }
 
 impl<K: Ord> Backoff<K> {
@@ -29,12 +31,19 @@ impl<K: Ord> Backoff<K> {
         let attempts = self.failures.get(&key).map_or(0, |failure| failure.attempts) + 1;
         let doublings = (attempts - 1).min(16);
         let retry_at = now + (self.first * (1 << doublings)).min(self.longest);
-        self.failures.insert(key, Failure { reason, attempts, retry_at });
+        self.failures.insert(key, Failure { reason, attempts, retry_at, told: false });
     }
 
     /// Notes that it was done; what failed before is returned.
     pub fn succeed(&mut self, key: &K) -> Option<String> {
         self.failures.remove(key).map(|failure| failure.reason)
+    }
+
+    /// Tells why it failed, once, and ends its pause.
+    pub fn tell(&mut self, key: &K, now: Instant) -> Option<String> {
+        let failure = self.failures.get_mut(key).filter(|failure| !failure.told)?;
+        (failure.told, failure.retry_at) = (true, now);
+        Some(failure.reason.clone())
     }
 
     /// When a failed piece is to be tried again, if that is still to come.
@@ -86,6 +95,9 @@ mod tests {
         assert_eq!(work.next_retry(start), Some(minutes(1)));
         assert_eq!(work.paused_until(&1, minutes(1)), None);
         assert_eq!(work.reason(&1), Some("no space"), "until it is done");
+        assert_eq!(work.tell(&2, start).as_deref(), Some("no space"));
+        assert_eq!((work.tell(&2, start), work.paused_until(&2, start)), (None, None));
+        assert_eq!(work.reason(&2), Some("no space"), "also if somebody was told");
         work.fail(1, "no room".into(), minutes(1));
         assert_eq!(work.paused_until(&1, minutes(2)), Some(minutes(3)));
         assert_eq!(work.next_retry(minutes(1)), Some(minutes(3)));

@@ -6,9 +6,12 @@ use roaring::RoaringBitmap;
 use super::invalid::check_range;
 use super::{
     CollectionConfig, Elements, InvalidInput, Metric, Payload, PayloadColumn, Point, PointId,
-    Problem, VectorField, VectorKind, VectorRef, VectorsView, limits, read_paths,
+    Problem, Secondary, VectorField, VectorKind, VectorRef, VectorsView, limits, read_paths,
 };
 use crate::kernels;
+
+/// The largest number of half precision.
+const LARGEST_HALF: f32 = 65504.0;
 
 /// The column of one vector field over the rows of a batch.
 #[derive(Debug, Clone, PartialEq)]
@@ -232,6 +235,7 @@ impl<'c> PointBatchBuilder<'c> {
         for (name, vector) in vectors {
             let (index, field) = self.config.field(name)?;
             let values = prepare_vector(field, vector)
+                .and_then(|values| check_coded(field, &values).map(|()| values))
                 .map_err(|error| InvalidInput::new(format!("vectors.{name}"), error))?;
             let values = if field.token_pooling > 1 { (self.pool)(field, values) } else { values };
             if self.scratch[index].replace(values).is_some() {
@@ -315,7 +319,7 @@ pub(crate) fn prepare_vector(
 fn check_values(field: &VectorField, values: &[f32]) -> Result<(), Problem> {
     // Cosine vectors are scaled to length 1 before they are rounded, so any finite value fits.
     let half = field.element == super::ElementType::F16 && field.metric != Metric::Cosine;
-    let largest = if half { 65504.0 } else { f32::MAX };
+    let largest = if half { LARGEST_HALF } else { f32::MAX };
     // Without a way out of the loop, many are compared at a time.
     if values.iter().fold(true, |fit, value| fit & (value.abs() <= largest)) {
         return check_lengths(field, values);
@@ -329,6 +333,17 @@ fn check_values(field: &VectorField, values: &[f32]) -> Result<(), Problem> {
         }
     }
     Ok(())
+}
+
+/// What is stored in half precision beside the vectors, or instead of them, must fit it, too.
+fn check_coded(field: &VectorField, values: &[f32]) -> Result<(), Problem> {
+    if field.compression.resolved_secondary() != Secondary::F16 {
+        return Ok(());
+    }
+    match values.iter().position(|value| value.abs() > LARGEST_HALF) {
+        Some(position) => Err(Problem::ExceedsHalfPrecision { position, value: values[position] }),
+        None => Ok(()),
+    }
 }
 
 /// Scores of long vectors would overflow; under cosine vectors are scaled.

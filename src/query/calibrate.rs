@@ -13,9 +13,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
+use super::bound::Bound;
 use super::calibration_sample::CalibrationSample;
 use super::calibration_zones::{Far, LEAST_OF_ZONE, Members};
-use super::plan::Plan;
 use super::rescore::{exact_score, rescore_rows};
 use super::scorer::Scorer;
 use super::search::best_distinct;
@@ -119,12 +119,12 @@ impl<'a> Subject<'a> {
             Snapshot { sequence: 0, views: vec![View { reader: reader.clone(), deleted }] };
         let (mut scorers, mut queries) = (Vec::new(), Vec::new());
         for request in &sample.requests {
-            let mut plan = Plan::new(&snapshot, config, request)?;
-            queries.push(match plan.codes.pop().flatten() {
+            let mut bound = Bound::new(&snapshot, config, request)?;
+            queries.push(match bound.code_queries.pop().flatten() {
                 Some(query) => query,
-                None => codes.query(plan.scorer.query())?,
+                None => codes.query(bound.scorer.query())?,
             });
-            scorers.push(plan.scorer);
+            scorers.push(bound.scorer);
         }
         let hidden = sample.copies_of_hidden(codes);
         let nearest = if codes.is_encoded() {

@@ -4,7 +4,6 @@
 //! scored again, by their secondary codes or the vectors themselves (LeanVec's two phases,
 //! arXiv 2312.16335, §2). Elsewhere, and for exact queries, the scan scores the vectors.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Instant;
 
@@ -13,14 +12,15 @@ use rayon::prelude::*;
 use roaring::RoaringBitmap;
 
 use super::Deadline;
+use super::bound::Bound;
+use super::explain;
 use super::paging;
-use super::plan::Plan;
-use super::request::{Explanation, Hit, QueryRequest, QueryResponse, Stage};
+use super::plan::{Access, Plan, Rows, ViewPlan};
+use super::request::{Explanation, Hit, QueryRequest, QueryResponse};
 use super::rescore::{is_dropped, rescore_rows, widen};
 use super::search::{Found, search};
 use super::top_k::{Bar, Candidate, TopK};
 use super::view_filter::{self, runs};
-use super::way::Way;
 use crate::error::{Error, Result};
 use crate::model::{CollectionConfig, Score};
 use crate::quantization::PrimaryQuery;
@@ -52,7 +52,12 @@ impl Task<'_> {
     fn allows(&self, plan: &Plan<'_>, absent: Option<&RoaringBitmap>, row: u32) -> bool {
         !self.view.deleted.contains(row)
             && !absent.is_some_and(|absent| absent.contains(row))
-            && plan.view_filter(self.index as usize).is_none_or(|filter| filter.allows(row))
+            && self.plan(plan).rows.allows(row)
+    }
+
+    /// How a plan searches the view.
+    fn plan<'p>(&self, plan: &'p Plan<'p>) -> &'p ViewPlan<'p> {
+        &plan.views[self.index as usize]
     }
 }
 
@@ -80,12 +85,12 @@ pub(crate) fn execute(
     let (mut blocks, mut counts) = (Vec::new(), Vec::with_capacity(requests.len()));
     for (index, request) in requests.iter().enumerate() {
         // What is wrong with a request is said of it, and it is noted once, not for each block.
-        let plan = Plan::new(snapshot, config, request).map_err(|error| match first {
+        let bound = Bound::new(snapshot, config, request).map_err(|error| match first {
             None if requests.len() == 1 => error,
             _ => error.within(format!("queries[{}]", first.unwrap_or(0) + index)),
         })?;
         if !request.params.exact {
-            note(plan.field, plan.scorer.query());
+            note(bound.field, bound.scorer.query());
         }
         let of_request = paging::blocks(request).unwrap_or_else(|| vec![request.clone()]);
         counts.push(of_request.len());
@@ -111,25 +116,24 @@ fn execute_all(
     pool: &ThreadPool,
     first: Option<usize>,
 ) -> Result<Vec<QueryResponse>> {
-    let plan = |request| Plan::new(snapshot, config, request);
-    let mut plans: Vec<Plan<'_>> = match (requests, first) {
-        ([request], None) => vec![plan(request)?],
+    let bind = |request| Bound::new(snapshot, config, request);
+    let bound: Vec<Bound<'_>> = match (requests, first) {
+        ([request], None) => vec![bind(request)?],
         _ => {
             let first = first.unwrap_or(0);
-            let plans: Vec<_> = pool.install(|| requests.par_iter().map(plan).collect());
-            let named = |(index, plan): (usize, Result<_>)| {
-                plan.map_err(|error: Error| error.within(format!("queries[{}]", first + index)))
+            let bound: Vec<_> = pool.install(|| requests.par_iter().map(bind).collect());
+            let named = |(index, bound): (usize, Result<_>)| {
+                bound.map_err(|error: Error| error.within(format!("queries[{}]", first + index)))
             };
-            plans.into_iter().enumerate().map(named).collect::<Result<_>>()?
+            bound.into_iter().enumerate().map(named).collect::<Result<_>>()?
         }
     };
-    view_filter::prepare(snapshot, &mut plans)?;
-    for plan in &mut plans {
-        plan.choose_ways(snapshot);
-        // Also where vectors are scored because nothing that was measured will do.
-        if !plan.request.params.exact {
-            note(plan.field, plan.scorer.query());
-        }
+    let filters = view_filter::prepare(snapshot, &bound)?;
+    let plan = |(number, bound)| Plan::new(snapshot, bound, filters.of(number));
+    let plans: Vec<Plan<'_>> = bound.iter().enumerate().map(plan).collect();
+    // Also where vectors are scored because nothing that was measured will do.
+    for bound in bound.iter().filter(|bound| !bound.request.params.exact) {
+        note(bound.field, bound.scorer.query());
     }
     let answer = || answer_plans(snapshot, config, &plans, deadline);
     match plans.as_slice() {
@@ -140,10 +144,11 @@ fn execute_all(
 
 /// Whether a query is one search of an index and nothing else worth another thread.
 fn is_light(snapshot: &Snapshot, plan: &Plan<'_>) -> bool {
-    let searches = plan.ways.iter().filter(|way| way.depth.is_some()).count();
-    let scanned = snapshot.views.iter().zip(&plan.ways).filter(|(_, way)| way.depth.is_none());
-    let bytes: u64 = scanned.map(|(view, _)| view.reader.vector_bytes(plan.field)).sum();
-    let second = plan.second.as_ref().is_none_or(|second| second.is_light(snapshot));
+    let searches = plan.views.iter().filter(|view| view.access.is_index()).count();
+    let scanned =
+        snapshot.views.iter().zip(&plan.views).filter(|(_, plan)| !plan.access.is_index());
+    let bytes: u64 = scanned.map(|(view, _)| view.reader.vector_bytes(plan.bound.field)).sum();
+    let second = plan.bound.second.as_ref().is_none_or(|second| second.is_light(snapshot));
     searches == 1 && bytes <= INLINE_BYTES && second
 }
 
@@ -155,12 +160,12 @@ pub(super) fn answer_plans(
     deadline: &Deadline,
 ) -> Result<Vec<QueryResponse>> {
     if let [plan] = plans {
-        return answer_group(snapshot, config, plan.field, &[plan], deadline);
+        return answer_group(snapshot, config, plan.bound.field, &[plan], deadline);
     }
     let mut responses: Vec<Option<QueryResponse>> = plans.iter().map(|_| None).collect();
     for field in 0..config.fields.len() {
         let members: Vec<usize> =
-            (0..plans.len()).filter(|&index| plans[index].field == field).collect();
+            (0..plans.len()).filter(|&index| plans[index].bound.field == field).collect();
         if members.is_empty() {
             continue;
         }
@@ -186,17 +191,18 @@ fn answer_group(
     let search_micros = micros(started);
     let mut limits: Vec<Vec<usize>> = group.iter().map(|plan| plan.pool_limits()).collect();
     for found in &searched {
-        let limit = &mut limits[found.plan][group[found.plan].pools[found.view]];
+        let limit = &mut limits[found.plan][group[found.plan].pool(found.view)];
         *limit = (*limit).max(found.budget);
     }
     let bars: Vec<Vec<Bar>> =
         group.iter().zip(&limits).map(|(plan, limits)| bars(plan, limits.len())).collect();
     let mut pools = scan(snapshot, field, (group, &limits, &bars), deadline)?;
-    let times = Times { search: search_micros, scan: micros(started) - search_micros };
+    let scan = micros(started) - search_micros;
+    let times = Times { search: search_micros, scan, rerank: 0 };
     let mut by_plan: Vec<Vec<Found>> = group.iter().map(|_| Vec::new()).collect();
     for mut found in searched.drain(..) {
         let view = found.view as u32;
-        let pool = &mut pools[found.plan][group[found.plan].pools[found.view]];
+        let pool = &mut pools[found.plan][group[found.plan].pool(found.view)];
         for (score, row) in found.rows.drain(..) {
             pool.offer(Score(score), Location { view, row });
         }
@@ -212,24 +218,25 @@ fn answer_group(
     }
 }
 
-/// The candidates of a query, by pool: see [`Plan::pools`].
+/// The candidates of a query, by pool: see [`Plan::pool`].
 type Pools<'s> = Vec<TopK<'s>>;
 
 /// What a scan may leave out from the start: scores of codes are not those of the hits, nor are
 /// those of a first stage.
 fn bars(plan: &Plan<'_>, pools: usize) -> Vec<Bar> {
-    let bar = |pool| match pool == 0 && plan.second.is_none() {
-        true => Bar::at(plan.least),
+    let bar = |pool| match pool == 0 && plan.bound.second.is_none() {
+        true => Bar::at(plan.bound.least),
         false => Bar::default(),
     };
     (0..pools).map(bar).collect()
 }
 
 /// What the parts of the work took, in microseconds.
-#[derive(Debug, Clone, Copy)]
-struct Times {
-    search: u64,
-    scan: u64,
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Times {
+    pub search: u64,
+    pub scan: u64,
+    pub rerank: u64,
 }
 
 fn scan<'s>(
@@ -255,15 +262,18 @@ fn scan<'s>(
     let work = |mut pools: Vec<Pools<'s>>, task: Task<'s>| {
         deadline.check()?;
         let view = task.index as usize;
-        let scanned = |(plan, _): &(&&Plan<'_>, &mut Pools<'_>)| plan.ways[view].depth.is_none();
-        for (plan, pools) in plans.iter().zip(&mut pools).filter(scanned) {
-            if let (Some(query), Some(codes)) = (&plan.codes[view], task.view.reader.codes(field)) {
-                score_codes(&task, plan, codes, query, &mut pools[plan.pools[view]]);
+        let mut exact = Vec::new();
+        for (plan, pools) in plans.iter().zip(&mut pools) {
+            match plan.views[view].access {
+                Access::Exact => exact.push((plan, &mut pools[0])),
+                Access::Codes { codes, query, .. } => {
+                    score_codes(&task, plan, (codes, query), &mut pools[plan.pool(view)])?;
+                }
+                // It was searched before.
+                Access::Index { .. } => {}
             }
         }
-        let exact = plans.iter().zip(&mut pools).filter(|(plan, _)| plan.codes[view].is_none());
-        let mut exact: Vec<_> = exact.map(|(plan, pools)| (plan, &mut pools[0])).collect();
-        score_vectors(&task, field, &mut exact);
+        score_vectors(&task, field, &mut exact)?;
         Ok(pools)
     };
     let mut tasks = tasks(snapshot, field, plans);
@@ -279,19 +289,19 @@ fn scan<'s>(
 fn tasks<'s>(snapshot: &'s Snapshot, field: usize, plans: &[&Plan<'_>]) -> Vec<Task<'s>> {
     let mut tasks = Vec::new();
     for (index, view) in (0..).zip(&snapshot.views) {
-        if plans.iter().all(|plan| plan.ways[index as usize].depth.is_some()) {
+        let plans = || plans.iter().map(|plan| &plan.views[index as usize]);
+        if plans().all(|plan| plan.access.is_index()) {
             continue;
         }
         let rows = view.reader.rows();
-        let coded = plans.iter().all(|plan| plan.codes[index as usize].is_some());
+        let coded = plans().all(|plan| plan.access.codes().is_some());
         let codes = view.reader.codes(field).filter(|_| coded);
         let row_bytes = codes.map_or_else(
             || view.reader.vector_bytes(field) / u64::from(rows.max(1)),
             |codes| codes.row_bytes() as u64,
         );
-        let scanned = plans.iter().filter(|plan| plan.ways[index as usize].depth.is_none());
-        let scored = scanned.map(|plan| plan.view_filter(index as usize));
-        let scored = scored.map(|filter| filter.map_or(rows.into(), |filter| filter.scored(rows)));
+        let scanned = plans().filter(|plan| !plan.access.is_index());
+        let scored = scanned.map(|plan| plan.rows.scored(rows));
         let Some(scored) = scored.max().filter(|&scored| scored > 0) else { continue };
         // Ranges in which few rows are scored are longer.
         let step = (TASK_BYTES / row_bytes.max(1)).max(1) * u64::from(rows) / scored;
@@ -307,14 +317,14 @@ fn tasks<'s>(snapshot: &'s Snapshot, field: usize, plans: &[&Plan<'_>]) -> Vec<T
 fn score_codes(
     task: &Task<'_>,
     plan: &Plan<'_>,
-    codes: &FieldCodes,
-    query: &PrimaryQuery,
+    (codes, query): (&FieldCodes, &PrimaryQuery),
     top: &mut TopK<'_>,
-) {
-    let absent = task.view.reader.absent(plan.field);
-    let filter = plan.view_filter(task.index as usize);
+) -> Result<()> {
+    let (reader, field) = (&task.view.reader, plan.bound.field);
+    let absent = reader.absent(field);
     let mut buffer = [0.0; CODE_ROWS];
-    for run in runs(filter, task.rows.clone()) {
+    for run in runs(task.plan(plan).rows, task.rows.clone()) {
+        reader.check_scanned(field, run.clone(), true)?;
         for first in run.clone().step_by(CODE_ROWS) {
             let end = run.end.min(first.saturating_add(CODE_ROWS as u32));
             let scores = &mut buffer[..(end - first) as usize];
@@ -329,24 +339,28 @@ fn score_codes(
             }
         }
     }
+    Ok(())
 }
 
 /// Scores vectors: those that a filter has gathered for its plan alone, the others once for all.
-fn score_vectors(task: &Task<'_>, field: usize, plans: &mut [(&&Plan<'_>, &mut TopK<'_>)]) {
-    let view = task.index as usize;
-    let gathered = |(plan, _): &(&&Plan<'_>, &mut TopK<'_>)| {
-        plan.view_filter(view).is_some_and(|filter| filter.gathered.is_some())
-    };
+fn score_vectors(
+    task: &Task<'_>,
+    field: usize,
+    plans: &mut [(&&Plan<'_>, &mut TopK<'_>)],
+) -> Result<()> {
+    let gathered =
+        |(plan, _): &(&&Plan<'_>, &mut TopK<'_>)| matches!(task.plan(plan).rows, Rows::Gathered(_));
     plans.sort_by_key(gathered);
     let (swept, gathered) = plans.split_at_mut(plans.partition_point(|plan| !gathered(plan)));
     if !swept.is_empty() {
-        score_rows(task, field, task.rows.clone(), swept);
+        score_rows(task, field, task.rows.clone(), swept)?;
     }
     for plan in gathered {
-        for run in runs(plan.0.view_filter(view), task.rows.clone()) {
-            score_rows(task, field, run, std::slice::from_mut(plan));
+        for run in runs(task.plan(plan.0).rows, task.rows.clone()) {
+            score_rows(task, field, run, std::slice::from_mut(plan))?;
         }
     }
+    Ok(())
 }
 
 fn score_rows(
@@ -354,12 +368,12 @@ fn score_rows(
     field: usize,
     rows: Range<u32>,
     plans: &mut [(&&Plan<'_>, &mut TopK<'_>)],
-) {
-    let view = task.index as usize;
+) -> Result<()> {
     task.view.reader.read_ahead(field, rows.clone());
     if is_dropped(&*task.view.reader, field) {
         return score_dropped(task, field, &rows, plans);
     }
+    task.view.reader.check_scanned(field, rows.clone(), false)?;
     let mut deleted = task.view.deleted.range(rows.clone()).peekable();
     let mut widened = Vec::new();
     task.view.reader.visit_vectors(field, rows, &mut |first, vectors, range| {
@@ -372,12 +386,13 @@ fn score_rows(
             }
             let elements = widen(vectors.row(local), &mut widened);
             for (plan, top) in plans.iter_mut() {
-                if plan.view_filter(view).is_none_or(|filter| filter.allows(row)) {
-                    top.offer(plan.scorer.score(elements), task.locate(row));
+                if task.plan(plan).rows.allows(row) {
+                    top.offer(plan.bound.scorer.score(elements), task.locate(row));
                 }
             }
         }
     });
+    Ok(())
 }
 
 /// Scores rows by what their codes hold of them, as re-ranking does.
@@ -386,16 +401,18 @@ fn score_dropped(
     field: usize,
     rows: &Range<u32>,
     plans: &mut [(&&Plan<'_>, &mut TopK<'_>)],
-) {
+) -> Result<()> {
     let reader = &*task.view.reader;
     let absent = reader.absent(field);
     for (plan, top) in plans {
         let allowed: Vec<u32> =
             rows.clone().filter(|&row| task.allows(plan, absent, row)).collect();
-        rescore_rows(reader, field, &allowed, &plan.scorer, &mut |row, score| {
+        reader.check_rescored(field, &allowed)?;
+        rescore_rows(reader, field, &allowed, &plan.bound.scorer, &mut |row, score| {
             top.offer(score, task.locate(row));
         });
     }
+    Ok(())
 }
 
 /// Scores the candidates that were found by codes again, by what is best of them; and how many
@@ -404,27 +421,29 @@ fn rerank<'s>(
     snapshot: &'s Snapshot,
     plan: &Plan<'_>,
     pools: Pools<'s>,
-) -> (Vec<Candidate<'s>>, u64) {
+) -> Result<(Vec<Candidate<'s>>, u64)> {
     let mut pools = pools.into_iter();
     let exact = pools.next().map(TopK::into_sorted).unwrap_or_default();
     if plan.is_exact() {
         let candidates = exact.len() as u64;
-        return (exact, candidates);
+        return Ok((exact, candidates));
     }
     let found: Vec<Candidate<'_>> = pools.flat_map(TopK::into_sorted).collect();
-    let mut top = TopK::new(plan.hits(), snapshot);
+    let mut top = TopK::new(plan.bound.hits(), snapshot);
     exact.iter().for_each(|candidate| top.offer(candidate.score, candidate.location));
     let mut rows = Vec::with_capacity(found.len());
-    for (view, _) in (0..).zip(&plan.codes).filter(|(_, query)| query.is_some()) {
+    let coded = (0..).zip(&plan.views).filter(|(_, plan)| plan.access.codes().is_some());
+    for (view, _) in coded {
         let of_view = found.iter().filter(|candidate| candidate.location.view == view);
         rows.clear();
         rows.extend(of_view.map(|candidate| candidate.location.row));
         let reader = &*snapshot.views[view as usize].reader;
-        rescore_rows(reader, plan.field, &rows, &plan.scorer, &mut |row, score| {
+        reader.check_rescored(plan.bound.field, &rows)?;
+        rescore_rows(reader, plan.bound.field, &rows, &plan.bound.scorer, &mut |row, score| {
             top.offer(score, Location { view, row });
         });
     }
-    (top.into_sorted(), (exact.len() + found.len()) as u64)
+    Ok((top.into_sorted(), (exact.len() + found.len()) as u64))
 }
 
 fn answer(
@@ -438,43 +457,39 @@ fn answer(
 ) -> Result<QueryResponse> {
     deadline.check()?;
     let started = Instant::now();
-    let reranks = !plan.is_exact();
-    let (mut best, candidates) = rerank(snapshot, plan, pools);
+    let bound = plan.bound;
+    let (mut best, candidates) = rerank(snapshot, plan, pools)?;
     // What is found is at most as near as what there is.
-    let worst = best.get(plan.hits().saturating_sub(1)).map(|worst| worst.score);
-    let wider = worst.and_then(|worst| plan.wider_ways(snapshot, worst));
-    if let Some(wider) = wider.as_ref().and_then(|ways| plan.widened(ways)) {
-        let answers = answer_group(snapshot, config, plan.field, &[&wider], deadline)?;
+    let worst = best.get(bound.hits().saturating_sub(1)).map(|worst| worst.score);
+    let wider = worst.and_then(|worst| plan.wider(snapshot, worst));
+    if let Some(wider) = wider.as_ref().filter(|wider| wider.goes_beyond(plan)) {
+        let answers = answer_group(snapshot, config, bound.field, &[wider], deadline)?;
         let lost = || Error::Internal("a wider search has no answer".into());
         return answers.into_iter().next().ok_or_else(lost);
     }
-    best.retain(|candidate| !plan.exclude.contains(&candidate.location));
+    best.retain(|candidate| !bound.exclude.contains(&candidate.location));
     let rerank_micros = micros(started);
     let mut rescored = Vec::new();
-    if let Some(second) = &plan.second {
-        (best, rescored) = second.rescore(snapshot, plan.request, best, deadline)?;
+    if let Some(second) = &bound.second {
+        (best, rescored) = second.rescore(snapshot, bound.request, best, deadline)?;
     }
-    let explanation = plan.request.explain.then(|| {
-        let mut stages = filter_stages(plan);
-        stages.extend(search_stages(snapshot, plan, searched, times.search));
-        stages.extend(scan_stages(snapshot, plan, times.scan));
-        if reranks {
-            stages.push(rerank_stage(snapshot, plan, candidates, rerank_micros));
-        }
+    let explanation = bound.request.explain.then(|| {
+        let times = Times { rerank: rerank_micros, ..times };
+        let mut stages = explain::stages(snapshot, plan, searched, candidates, times);
         stages.extend(rescored);
         Explanation { stages }
     });
-    let mut hits = Vec::with_capacity(plan.request.limit.min(best.len()));
-    let good = best.into_iter().filter(|candidate| candidate.score >= plan.least);
-    for Candidate { score, location, .. } in good.skip(plan.request.offset).take(plan.request.limit)
-    {
-        let point = snapshot.point(location, config.fields.keys(), plan.request.include)?;
+    let QueryRequest { limit, offset, include, .. } = *bound.request;
+    let mut hits = Vec::with_capacity(limit.min(best.len()));
+    let good = best.into_iter().filter(|candidate| candidate.score >= bound.least);
+    for Candidate { score, location, .. } in good.skip(offset).take(limit) {
+        let point = snapshot.point(location, config.fields.keys(), include)?;
         hits.push(Hit { score: score.0, point });
     }
-    let mut estimated_recall = expected(&plan.ways, searched);
+    let mut estimated_recall = estimate(plan, searched);
     if let Some(wider) = &wider {
         // It was searched far enough, but is not like what was measured for that.
-        estimated_recall = estimated_recall.zip(expected(wider, &[])).map(|(a, b)| a.min(b));
+        estimated_recall = estimated_recall.zip(estimate(wider, &[])).map(|(a, b)| a.min(b));
     }
     let sequence = snapshot.sequence;
     Ok(QueryResponse { hits, sequence, estimated_recall, explanation })
@@ -482,112 +497,16 @@ fn answer(
 
 /// What is expected of an answer: as much as of the view where that is least; `None` if it is not
 /// known of one.
-fn expected(ways: &[Way], searched: &[Found]) -> Option<f32> {
-    let of_way = |(view, way): (usize, &Way)| {
+fn estimate(plan: &Plan<'_>, searched: &[Found]) -> Option<f32> {
+    let of_view = |(view, plan): (usize, &ViewPlan<'_>)| {
         let found = searched.iter().find(|found| found.view == view);
-        found.map_or(way.expected, |found| found.expected)
+        let expected = found.map_or(plan.expected, |found| found.expected);
+        ViewPlan { expected, ..*plan }.estimate()
     };
-    let mut views = ways.iter().enumerate().map(of_way);
+    let mut views = plan.views.iter().enumerate().map(of_view);
     views.try_fold(1.0_f32, |least, expected| Some(least.min(expected?)))
 }
 
 pub(super) fn micros(since: Instant) -> u64 {
     since.elapsed().as_micros().try_into().unwrap_or(u64::MAX)
-}
-
-/// What the searches of indexes read, a stage for each.
-fn search_stages(
-    snapshot: &Snapshot,
-    plan: &Plan<'_>,
-    searched: &[Found],
-    micros: u64,
-) -> Vec<Stage> {
-    let stage = |&Found { view, effort, .. }: &Found| {
-        let reader = &snapshot.views[view].reader;
-        let (codes, index) = (reader.codes(plan.field)?, reader.index(plan.field)?);
-        let (depth, kind) = (plan.ways[view].depth?, index.report().kind.as_str());
-        let (rows, row_bytes) = (effort.scored + effort.scanned, codes.row_bytes() as u64);
-        Some(Stage {
-            name: "search".into(),
-            source: format!("{kind} {}, window {}", code_of(codes), depth.window),
-            rows,
-            bytes: rows * row_bytes + effort.expanded * 4 * index.report().degree as u64,
-            micros,
-        })
-    };
-    searched.iter().filter_map(stage).collect()
-}
-
-/// What a scan of codes reads.
-fn source_of(codes: &FieldCodes) -> String {
-    let what = if codes.is_encoded() { "encodings" } else { "codes" };
-    format!("{what} {}", code_of(codes))
-}
-
-fn code_of(codes: &FieldCodes) -> &str {
-    codes.report().chosen().map_or("", |rung| rung.code.as_str())
-}
-
-/// What the filter came to, a stage for each way it was used.
-fn filter_stages(plan: &Plan<'_>) -> Vec<Stage> {
-    let mut ways = BTreeMap::<&str, u64>::new();
-    let views = plan.filter.iter().flat_map(|filter| &filter.views).zip(&plan.ways);
-    for (filter, way) in views {
-        let (way, rows) = match (&filter.gathered, way.depth) {
-            (Some(gathered), _) => ("gathered", gathered.len()),
-            (None, Some(_)) => ("traversed", filter.cardinality.expected),
-            (None, None) => ("checked", filter.cardinality.expected),
-        };
-        *ways.entry(way).or_default() += rows;
-    }
-    let micros = plan.filter.as_ref().map_or(0, |filter| filter.micros);
-    let stage = |(way, rows): (&str, u64)| Stage {
-        name: "filter".into(),
-        source: way.into(),
-        rows,
-        bytes: 0,
-        micros,
-    };
-    ways.into_iter().map(stage).collect()
-}
-
-/// What the scan read, a stage for each kind of source.
-fn scan_stages(snapshot: &Snapshot, plan: &Plan<'_>, micros: u64) -> Vec<Stage> {
-    let mut sources = BTreeMap::<String, (u64, u64)>::new();
-    for (index, (view, query)) in snapshot.views.iter().zip(&plan.codes).enumerate() {
-        if plan.ways[index].depth.is_some() {
-            continue;
-        }
-        let codes = view.reader.codes(plan.field).filter(|_| query.is_some());
-        let all = u64::from(view.reader.rows());
-        let filter = plan.view_filter(index);
-        let rows = filter.map_or(all, |filter| filter.scored(view.reader.rows()));
-        let (source, bytes) = match codes {
-            Some(codes) => (source_of(codes), rows * codes.row_bytes() as u64),
-            None => {
-                let bytes = view.reader.vector_bytes(plan.field);
-                (vectors_of(view, plan.field), bytes * rows / all.max(1))
-            }
-        };
-        let sum = sources.entry(source).or_default();
-        *sum = (sum.0 + rows, sum.1 + bytes);
-    }
-    let stage =
-        |(source, (rows, bytes))| Stage { name: "scan".into(), source, rows, bytes, micros };
-    sources.into_iter().map(stage).collect()
-}
-
-pub(super) fn vectors_of(view: &View, field: usize) -> String {
-    if view.reader.has_raw(field) { "vectors" } else { "reconstructed vectors" }.into()
-}
-
-fn rerank_stage(snapshot: &Snapshot, plan: &Plan<'_>, rows: u64, micros: u64) -> Stage {
-    let coded = snapshot.views.iter().zip(&plan.codes).filter(|(_, query)| query.is_some());
-    let codes: Vec<&FieldCodes> =
-        coded.filter_map(|(view, _)| view.reader.codes(plan.field)).collect();
-    let secondary = codes.iter().any(|codes| codes.has_secondary());
-    let of_codes = || codes.iter().map(|codes| codes.secondary_row_bytes()).max().unwrap_or(0);
-    let row_bytes = if secondary { of_codes() } else { 4 * plan.scorer.dimension() };
-    let source = if secondary { "secondary codes" } else { "vectors" }.to_owned();
-    Stage { name: "rerank".into(), source, rows, bytes: rows * row_bytes as u64, micros }
 }

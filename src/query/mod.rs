@@ -5,12 +5,14 @@
 //! scored: by its vector, or where the field is compressed by its codes, after which the best
 //! candidates are scored again by something better.
 
+mod bound;
 mod calibrate;
 mod calibration_sample;
 mod calibration_zones;
 mod deadline;
 mod examples;
 mod executor;
+mod explain;
 mod fusion;
 mod paging;
 mod pieces;
@@ -23,7 +25,7 @@ mod second_stage;
 mod top_k;
 mod truth;
 mod view_filter;
-mod way;
+mod view_plan;
 
 pub(crate) use calibrate::Subject;
 pub(crate) use calibration_sample::{CalibrationSample, KnownQueries};

@@ -1,242 +1,227 @@
-//! From a request to what the executor does: validation, and which rows are scored how.
+//! How a bound request is answered: for each view of the snapshot, which rows may be hits and how these
+//! are found. A plan is complete, or it does not exist.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
-
-use super::examples::{self, Examples};
-use super::request::{Query, QueryRequest};
-use super::scorer::Scorer;
-use super::second_stage::SecondStage;
+use super::bound::Bound;
 use super::view_filter::{SnapshotFilter, ViewFilter};
-use super::way::{Way, choose, note, widen};
-use crate::error::Result;
-use crate::model::{
-    CollectionConfig, Condition, InvalidInput, Problem, Score, VectorRef, check_range, limits,
-};
+use super::view_plan::{self, Site};
+use crate::index::Depth;
+use crate::model::Score;
 use crate::quantization::PrimaryQuery;
-use crate::segment::{FieldCodes, Location, Snapshot, View};
+use crate::segment::{FieldCodes, FieldIndex, Snapshot, View};
 
-/// A validated query.
-#[derive(Clone)]
-pub struct Plan<'r> {
-    pub request: &'r QueryRequest,
-    pub field: usize,
-    pub scorer: Scorer,
-    /// The points that the query is made from.
-    pub exclude: BTreeSet<Location>,
-    /// The score that a hit needs.
-    pub least: Score,
-    /// For each view, the query as its codes are scored; `None` where the vectors are.
-    pub codes: Vec<Option<PrimaryQuery>>,
-    /// For each view, how its rows are searched; set by [`Self::choose_ways`].
-    pub ways: Vec<Way>,
-    /// For each view, the pool that its candidates are collected in: one of its own for scores of
-    /// codes, since what is re-ranked was measured for its rows alone, and 0 for scores of vectors.
-    pub pools: Vec<usize>,
-    /// What orders the hits, if it is not what finds them.
-    pub second: Option<SecondStage>,
-    /// The request's filter, validated.
-    pub condition: Option<Condition>,
-    /// The same, prepared for each view; set by [`super::view_filter::prepare`].
-    pub filter: Option<Arc<SnapshotFilter<'r>>>,
+/// A query that is ready to be answered.
+pub struct Plan<'p> {
+    pub bound: &'p Bound<'p>,
+    /// One for each view.
+    pub views: Vec<ViewPlan<'p>>,
+    /// The request's filter, for its part of an explanation.
+    pub filter: Option<&'p SnapshotFilter<'p>>,
 }
 
-impl<'r> Plan<'r> {
-    /// Validates a request.
-    ///
-    /// # Errors
-    /// [`crate::Error::Invalid`] or [`crate::Error::PointNotFound`].
-    pub fn new(
-        snapshot: &Snapshot,
-        config: &CollectionConfig,
-        request: &'r QueryRequest,
-    ) -> Result<Self> {
-        check_range("limit", 1, limits::MAX_QUERY_LIMIT, request.limit)?;
-        let most = limits::MAX_QUERY_LIMIT - request.limit;
-        check_range("offset", 0, most, request.offset)?;
-        check_params(request)?;
-        let least = least(request.score_threshold)?;
-        let Resolved { field, scorer, examples: mut exclude } =
-            resolve(snapshot, config, &request.field, &request.query)?;
-        let second = SecondStage::new(snapshot, config, request, &mut exclude)?;
-        let codes = prepare(snapshot, field, &scorer, request.params.exact)?;
-        let condition = request.filter.as_ref().map(|filter| filter.resolve(config)).transpose()?;
-        Ok(Self {
-            request,
-            field,
-            scorer,
-            exclude,
-            least,
-            codes,
-            ways: Vec::new(),
-            pools: Vec::new(),
-            second,
-            condition,
-            filter: None,
-        })
-    }
+/// How the rows of one view are searched.
+#[derive(Clone, Copy)]
+pub struct ViewPlan<'p> {
+    pub rows: Rows<'p>,
+    pub access: Access<'p>,
+    /// The share of the best rows by what is best of them here that is expected to be found; `None`
+    /// if not known.
+    pub expected: Option<f32>,
+    /// The share of the exact nearest rows that scoring everything finds: 1, unless vectors were dropped.
+    pub kept: Option<f32>,
+    /// If the worst hit turns out to be less near than this, the expectation does not hold; see
+    /// [`view_plan::widen`].
+    pub outside_below: Option<f32>,
+}
 
-    /// The filter of a view, if there is one.
-    pub fn view_filter(&self, view: usize) -> Option<&ViewFilter<'r>> {
-        self.filter.as_ref().map(|filter| &filter.views[view])
-    }
+/// Which rows of a view may be hits, beside that these are live and have the field.
+#[derive(Clone, Copy)]
+pub enum Rows<'p> {
+    All,
+    /// Few match, and these alone are scored.
+    Gathered(&'p ViewFilter<'p>),
+    /// Rows are checked when they are good enough.
+    Checked(&'p ViewFilter<'p>),
+}
 
-    /// Decides how each view is searched, and which candidates are collected together.
-    pub fn choose_ways(&mut self, snapshot: &Snapshot) {
-        for (number, view) in snapshot.views.iter().enumerate() {
-            let way = choose(self, number, view);
-            if way.scores_vectors {
-                self.codes[number] = None;
-            }
-            self.pools.push(if self.codes[number].is_some() { number + 1 } else { 0 });
-            self.ways.push(way);
+/// How rows are found.
+#[derive(Clone, Copy)]
+pub enum Access<'p> {
+    /// All vectors are scored.
+    Exact,
+    /// All codes are scored, and the rows of the `budget` best different scores again.
+    Codes { codes: &'p FieldCodes, query: &'p PrimaryQuery, budget: usize },
+    /// The index is searched, so far.
+    Index {
+        codes: &'p FieldCodes,
+        query: &'p PrimaryQuery,
+        index: &'p FieldIndex,
+        depth: Depth,
+        far: Far,
+    },
+}
+
+/// What is done if it turns out that what may be found lies far from the query, so that the codes of all of
+/// it are scored.
+#[derive(Debug, Clone, Copy)]
+pub struct Far {
+    /// How many different scores are re-ranked.
+    pub budget: usize,
+    /// See [`ViewPlan::expected`].
+    pub expected: Option<f32>,
+}
+
+impl<'p> Rows<'p> {
+    fn new(filter: Option<&'p ViewFilter<'p>>) -> Self {
+        match filter {
+            None => Self::All,
+            Some(filter) if filter.gathered.is_some() => Self::Gathered(filter),
+            Some(filter) => Self::Checked(filter),
         }
+    }
+
+    /// The filter, if there is one.
+    pub fn filter(self) -> Option<&'p ViewFilter<'p>> {
+        match self {
+            Self::All => None,
+            Self::Gathered(filter) | Self::Checked(filter) => Some(filter),
+        }
+    }
+
+    /// Whether a row that a scan comes to may be a hit.
+    #[inline]
+    pub fn allows(self, row: u32) -> bool {
+        match self {
+            Self::All | Self::Gathered(_) => true,
+            Self::Checked(filter) => filter.rows.matches(row),
+        }
+    }
+
+    /// Rows that a scan scores, of so many.
+    pub fn scored(self, rows: u32) -> u64 {
+        self.filter().map_or(rows.into(), |filter| filter.scored(rows))
+    }
+}
+
+impl<'p> Access<'p> {
+    /// The codes that are scored, if it is these.
+    pub fn codes(&self) -> Option<(&'p FieldCodes, &'p PrimaryQuery)> {
+        match *self {
+            Self::Exact => None,
+            Self::Codes { codes, query, .. } | Self::Index { codes, query, .. } => {
+                Some((codes, query))
+            }
+        }
+    }
+
+    /// Whether the index is searched, not all rows.
+    pub fn is_index(&self) -> bool {
+        matches!(self, Self::Index { .. })
+    }
+
+    /// How many different scores by codes are re-ranked.
+    pub fn budget(&self) -> usize {
+        match *self {
+            Self::Exact => 0,
+            Self::Codes { budget, .. } => budget,
+            Self::Index { depth, .. } => depth.rerank,
+        }
+    }
+
+    /// How far it looks.
+    pub fn reach(&self) -> Depth {
+        match *self {
+            Self::Exact => Depth { window: Depth::SCAN, rerank: usize::MAX },
+            Self::Codes { budget, .. } => Depth { window: Depth::SCAN, rerank: budget },
+            Self::Index { depth, .. } => depth,
+        }
+    }
+
+    /// Whether this looks further than another does.
+    pub fn goes_beyond(&self, other: &Self) -> bool {
+        let (a, b) = (self.reach(), other.reach());
+        a.window > b.window || a.rerank > b.rerank
+    }
+}
+
+impl ViewPlan<'_> {
+    /// The share of the exact nearest rows that is expected to be found; `None` if not known.
+    pub fn estimate(&self) -> Option<f32> {
+        Some(self.expected? * self.kept?)
+    }
+}
+
+impl<'p> Plan<'p> {
+    /// Decides how each view is searched.
+    pub fn new(
+        snapshot: &'p Snapshot,
+        bound: &'p Bound<'p>,
+        filter: Option<&'p SnapshotFilter<'p>>,
+    ) -> Self {
+        let rows = |number| Rows::new(filter.map(|filter| &filter.views[number]));
+        let views = snapshot.views.iter().enumerate();
+        let plan =
+            |(number, view)| view_plan::choose(&Site { bound, number, view, rows: rows(number) });
+        Self { bound, views: views.map(plan).collect(), filter }
+    }
+
+    /// The plan for a view and where it holds.
+    fn sites(&self, snapshot: &'p Snapshot) -> impl Iterator<Item = (Site<'p>, &ViewPlan<'p>)> {
+        let site = |(number, (view, plan)): (usize, (&'p View, &ViewPlan<'p>))| Site {
+            bound: self.bound,
+            number,
+            view,
+            rows: plan.rows,
+        };
+        let views = snapshot.views.iter().zip(&self.views).enumerate();
+        views.map(move |(number, (view, plan))| (site((number, (view, plan))), plan))
     }
 
     /// How the query has to be searched, and what is expected of that, if its worst hit is farther away
     /// than those of most queries that were measured: their mean says little about it then. `None` if it
     /// is not, or was searched so already.
-    pub fn wider_ways(&self, snapshot: &Snapshot, worst: Score) -> Option<Vec<Way>> {
-        let nearness = self.scorer.nearness(worst);
-        let is_outside = |way: &Way| way.outside_below.is_some_and(|below| nearness < below);
-        let views = || snapshot.views.iter().zip(&self.ways).enumerate();
-        for (number, (view, way)) in views().filter(|(_, (_, way))| way.outside_below.is_some()) {
-            note(self, number, view, is_outside(way).then_some(nearness));
+    pub fn wider(&self, snapshot: &'p Snapshot, worst: Score) -> Option<Self> {
+        let nearness = self.bound.scorer.nearness(worst);
+        let is_outside =
+            |plan: &ViewPlan<'_>| plan.outside_below.is_some_and(|below| nearness < below);
+        for (site, plan) in self.sites(snapshot).filter(|(_, plan)| plan.outside_below.is_some()) {
+            view_plan::note(&site, is_outside(plan).then_some(nearness));
         }
-        let wider = |(number, (view, way)): (usize, (&View, &Way))| match is_outside(way) {
-            true => widen(self, number, view, nearness),
-            false => *way,
+        let wider = |(site, plan): (Site<'p>, &ViewPlan<'p>)| match is_outside(plan) {
+            true => view_plan::widen(&site, plan, nearness),
+            false => *plan,
         };
-        self.ways.iter().any(is_outside).then(|| views().map(wider).collect())
+        self.views.iter().any(is_outside).then(|| Self {
+            bound: self.bound,
+            views: self.sites(snapshot).map(wider).collect(),
+            filter: self.filter,
+        })
     }
 
-    /// The same query, searched in other ways; `None` if none of these looks further.
-    pub fn widened(&self, ways: &[Way]) -> Option<Self> {
-        if !ways.iter().zip(&self.ways).any(|(way, own)| way.goes_beyond(own)) {
-            return None;
-        }
-        let mut wider = Self { ways: ways.to_vec(), ..self.clone() };
-        for (number, way) in ways.iter().enumerate() {
-            if way.scores_vectors {
-                wider.codes[number] = None;
-                wider.pools[number] = 0;
-            }
-        }
-        Some(wider)
-    }
-
-    /// Hits needed so that enough are left after offset and exclusion, or for the second stage.
-    pub fn hits(&self) -> usize {
-        let wanted = match &self.second {
-            Some(second) => second.candidates,
-            None => self.request.offset + self.request.limit,
-        };
-        wanted + self.exclude.len()
+    /// Whether some view is searched further than by another plan.
+    pub fn goes_beyond(&self, other: &Self) -> bool {
+        let mut pairs = self.views.iter().zip(&other.views);
+        pairs.any(|(own, other)| own.access.goes_beyond(&other.access))
     }
 
     /// Whether no codes are scored, so that the scores of the scan are those of the hits.
     pub fn is_exact(&self) -> bool {
-        self.codes.iter().all(Option::is_none)
+        self.views.iter().all(|view| view.access.codes().is_none())
+    }
+
+    /// The pool that candidates of a view are collected in: one of its own for scores of codes, since
+    /// what is re-ranked was measured for its rows alone, and 0 for scores of vectors.
+    pub fn pool(&self, view: usize) -> usize {
+        if self.views[view].access.codes().is_some() { view + 1 } else { 0 }
     }
 
     /// Candidates that each pool keeps: the hits, or more where some are re-ranked.
     pub fn pool_limits(&self) -> Vec<usize> {
-        let pools = self.pools.iter().max().map_or(1, |last| last + 1);
-        let mut limits = vec![self.hits(); pools];
-        for (way, &pool) in self.ways.iter().zip(&self.pools) {
-            limits[pool] = limits[pool].max(way.budget);
+        let pools = (0..self.views.len()).map(|view| self.pool(view)).max().unwrap_or(0) + 1;
+        let mut limits = vec![self.bound.hits(); pools];
+        for (number, view) in self.views.iter().enumerate() {
+            let limit = &mut limits[self.pool(number)];
+            *limit = (*limit).max(view.access.budget());
         }
         limits
-    }
-}
-
-/// A query in a field, validated.
-pub struct Resolved {
-    pub field: usize,
-    pub scorer: Scorer,
-    /// The points that the query is made from.
-    pub examples: BTreeSet<Location>,
-}
-
-/// Finds a field and what is searched for in it.
-///
-/// # Errors
-/// As [`Plan::new`].
-pub fn resolve(
-    snapshot: &Snapshot,
-    config: &CollectionConfig,
-    field: &str,
-    query: &Query,
-) -> Result<Resolved> {
-    let name = field;
-    let (field, settings) = config.field(name)?;
-    let mut examples = Examples::new(snapshot, field, name, settings);
-    let scorer = match query {
-        Query::Vector(vector) => Scorer::new(settings, vector.as_ref())?,
-        Query::Point(id) => Scorer::new(settings, examples.vector(id, "point")?.as_ref())?,
-        Query::Recommend { positive, negative } => {
-            examples::validate(settings, positive, negative)?;
-            let vector = examples.recommended(positive, negative)?;
-            Scorer::new(settings, VectorRef::Single(&vector))?
-        }
-    };
-    Ok(Resolved { field, scorer, examples: examples.locations })
-}
-
-fn check_params(request: &QueryRequest) -> Result<()> {
-    let params = &request.params;
-    let mut least = request.offset + request.limit;
-    if let Some(rescore) = &request.rescore {
-        check_range("rescore.candidates", least, limits::MAX_RERANK, rescore.candidates)?;
-        least = rescore.candidates;
-    }
-    if let Some(rerank) = params.rerank {
-        check_range("rerank", least, limits::MAX_RERANK, rerank)?;
-    }
-    if let Some(window) = params.search_window {
-        check_range("search_window", 1, limits::MAX_SEARCH_WINDOW, window)?;
-    }
-    if let Some(target) = params.target_recall
-        && !(0.5..=0.999).contains(&target)
-    {
-        let problem = Problem::Mismatch { expected: "0.5 to 0.999", got: target.to_string() };
-        return Err(InvalidInput::new("target_recall", problem).into());
-    }
-    Ok(())
-}
-
-/// The query for the codes of each view. Segments share codecs, and mapping a query to fewer
-/// dimensions is as much work as scoring hundreds of rows: once for each codec is enough.
-fn prepare(
-    snapshot: &Snapshot,
-    field: usize,
-    scorer: &Scorer,
-    exact: bool,
-) -> Result<Vec<Option<PrimaryQuery>>> {
-    let mut queries: Vec<Option<PrimaryQuery>> = Vec::with_capacity(snapshot.views.len());
-    for view in &snapshot.views {
-        let Some(codes) = view.reader.codes(field).filter(|_| !exact) else {
-            queries.push(None);
-            continue;
-        };
-        let same = |other: &FieldCodes| std::ptr::eq(other.codec(), codes.codec());
-        let before = &snapshot.views[..queries.len()];
-        let known = before.iter().position(|view| view.reader.codes(field).is_some_and(same));
-        let query = match known.and_then(|known| queries[known].clone()) {
-            Some(query) => query,
-            None => codes.query(scorer.query())?,
-        };
-        queries.push(Some(query));
-    }
-    Ok(queries)
-}
-
-fn least(threshold: Option<f32>) -> Result<Score, InvalidInput> {
-    match threshold {
-        Some(threshold) if threshold.is_nan() => {
-            let problem = Problem::Mismatch { expected: "a number", got: "NaN".into() };
-            Err(InvalidInput::new("score_threshold", problem))
-        }
-        threshold => Ok(Score(threshold.unwrap_or(f32::NEG_INFINITY))),
     }
 }

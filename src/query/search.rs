@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use roaring::RoaringBitmap;
 
 use super::Deadline;
-use super::plan::Plan;
+use super::plan::{Access, Plan};
 use super::top_k::MOST_TIED;
 use crate::error::Result;
 use crate::index::{Ask, Effort, Scores, Selection, with_scratch};
@@ -42,7 +42,7 @@ pub fn search(
 ) -> Result<Vec<Found>> {
     let jobs: Vec<(usize, usize)> = (0..plans.len())
         .flat_map(|plan| (0..snapshot.views.len()).map(move |view| (plan, view)))
-        .filter(|&(plan, view)| plans[plan].ways[view].depth.is_some())
+        .filter(|&(plan, view)| plans[plan].views[view].access.is_index())
         .collect();
     let run = |&(plan, view): &(usize, usize)| -> Result<Found> {
         deadline.check()?;
@@ -58,22 +58,20 @@ pub fn search(
 
 fn search_view(view: &View, number: usize, field: usize, plan: &Plan<'_>) -> Result<Found> {
     let reader = &view.reader;
-    let way = plan.ways[number];
+    let own = &plan.views[number];
     let mut found = Found {
         plan: 0,
         view: number,
         rows: Vec::new(),
         effort: Effort::default(),
-        budget: way.budget,
-        expected: way.expected,
+        budget: own.access.budget(),
+        expected: own.expected,
     };
-    let (Some(query), Some(depth)) = (&plan.codes[number], way.depth) else { return Ok(found) };
-    let (Some(codes), Some(index)) = (reader.codes(field), reader.index(field)) else {
-        return Ok(found);
-    };
-    let filter = plan.view_filter(number).map(|filter| &filter.rows);
+    let Access::Index { codes, query, index, depth, far } = own.access else { return Ok(found) };
+    let filter = own.rows.filter();
     let (rows, live) = (u64::from(reader.rows()).max(1), view.live_rows());
-    let matching = plan.view_filter(number).map_or(rows, |filter| filter.cardinality.expected);
+    let matching = filter.map_or(rows, |filter| filter.cardinality.expected);
+    let filter = filter.map(|filter| &filter.rows);
     let allowed = |row| filter.is_none_or(|filter| filter.matches(row));
     let selects = filter.is_some() || !view.deleted.is_empty();
     let ask = Ask {
@@ -106,8 +104,8 @@ fn search_view(view: &View, number: usize, field: usize, plan: &Plan<'_>) -> Res
         let present = |row: &u32| !absent.is_some_and(|absent| absent.contains(*row));
         let matching: Vec<u32> = matching.iter().filter(present).collect();
         found.effort.scored += matching.len() as u64;
-        found.budget = way.far_budget.min(matching.len().max(1));
-        found.expected = way.far_expected;
+        found.budget = far.budget.min(matching.len().max(1));
+        found.expected = far.expected;
         found.rows = best_distinct(codes, query, &matching, found.budget);
     }
     Ok(found)

@@ -9,8 +9,9 @@ use std::time::Instant;
 use rayon::prelude::*;
 
 use super::Deadline;
-use super::executor::{TASK_BYTES, micros, vectors_of};
-use super::plan::{Resolved, resolve};
+use super::bound::{Resolved, resolve};
+use super::executor::{TASK_BYTES, micros};
+use super::explain::vectors_of;
 use super::request::{QueryRequest, Stage};
 use super::rescore::{rescore_rows, widen};
 use super::scorer::Scorer;
@@ -84,7 +85,7 @@ impl SecondStage {
         let tasks = self.tasks(snapshot, locations.collect());
         let score = |task: &Task| -> Result<Vec<(u32, Score)>> {
             deadline.check()?;
-            Ok(self.score(&*snapshot.views[task.view].reader, &task.rows))
+            self.score(&*snapshot.views[task.view].reader, &task.rows)
         };
         let scored: Vec<Vec<(u32, Score)>> = match self.is_light(snapshot) {
             true => tasks.iter().map(score).collect::<Result<_>>()?,
@@ -122,20 +123,22 @@ impl SecondStage {
     }
 
     /// The scores of those rows that have a vector in the field.
-    fn score(&self, reader: &dyn SegmentReader, rows: &[u32]) -> Vec<(u32, Score)> {
+    fn score(&self, reader: &dyn SegmentReader, rows: &[u32]) -> Result<Vec<(u32, Score)>> {
         let (field, scorer) = (self.field, &self.scorer);
         let rows: Vec<u32> =
             rows.iter().copied().filter(|&row| has_vector(reader, field, row)).collect();
         let mut scored = Vec::with_capacity(rows.len());
         if !self.exact {
+            reader.check_rescored(field, &rows)?;
             rescore_rows(reader, field, &rows, scorer, &mut |row, score| scored.push((row, score)));
-            return scored;
+            return Ok(scored);
         }
+        rows.iter().try_for_each(|&row| reader.check_vector(field, row))?;
         let mut buffer = Vec::new();
         reader.visit_rows(field, &rows, &mut |row, elements| {
             scored.push((row, scorer.score(widen(elements, &mut buffer))));
         });
-        scored
+        Ok(scored)
     }
 
     /// What was read of each kind of source, `rows` being those of each view that were scored.

@@ -6,13 +6,13 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
 use std::time::Instant;
 
 use rayon::prelude::*;
 use roaring::RoaringBitmap;
 
-use super::plan::Plan;
+use super::bound::Bound;
+use super::plan::Rows;
 use crate::error::Result;
 use crate::model::{Condition, IndexKind};
 use crate::segment::{Cardinality, FieldIndex, RowFilter, Snapshot, View};
@@ -77,17 +77,11 @@ impl<'s> ViewFilter<'s> {
     pub fn scored(&self, rows: u32) -> u64 {
         self.gathered.as_ref().map_or(rows.into(), RoaringBitmap::len)
     }
-
-    /// Whether a row that [`runs`] has named may be a hit.
-    #[inline]
-    pub fn allows(&self, row: u32) -> bool {
-        self.gathered.is_some() || self.rows.matches(row)
-    }
 }
 
 /// The rows of a range that a scan scores, as ranges of consecutive rows.
-pub fn runs(filter: Option<&ViewFilter<'_>>, rows: Range<u32>) -> Vec<Range<u32>> {
-    let Some(gathered) = filter.and_then(|filter| filter.gathered.as_ref()) else {
+pub fn runs(selected: Rows<'_>, rows: Range<u32>) -> Vec<Range<u32>> {
+    let Some(gathered) = selected.filter().and_then(|filter| filter.gathered.as_ref()) else {
         return vec![rows];
     };
     let mut runs: Vec<Range<u32>> = Vec::new();
@@ -100,39 +94,46 @@ pub fn runs(filter: Option<&ViewFilter<'_>>, rows: Range<u32>) -> Vec<Range<u32>
     runs
 }
 
-/// Prepares the filters of plans for a snapshot; those that are the same for the same field only
+/// The filters of several queries.
+pub struct Filters<'s> {
+    filters: Vec<SnapshotFilter<'s>>,
+    /// For each query, which of them is its own.
+    numbers: Vec<Option<usize>>,
+}
+
+impl<'s> Filters<'s> {
+    /// The filter of a query, if it has one.
+    pub fn of(&self, query: usize) -> Option<&SnapshotFilter<'s>> {
+        self.numbers[query].map(|number| &self.filters[number])
+    }
+}
+
+/// Prepares the filters of queries for a snapshot; those that are the same for the same field only
 /// once.
 ///
 /// # Errors
 /// If a sealed file turns out damaged.
-pub fn prepare<'s>(snapshot: &'s Snapshot, plans: &mut [Plan<'s>]) -> Result<()> {
-    if plans.iter().all(|plan| plan.condition.is_none()) {
-        return Ok(());
-    }
-    let mut numbers: HashMap<(&Condition, usize), usize> = HashMap::new();
+pub fn prepare<'s>(snapshot: &'s Snapshot, bound: &[Bound<'_>]) -> Result<Filters<'s>> {
+    let mut known: HashMap<(&Condition, usize), usize> = HashMap::new();
     let mut conditions = Vec::new();
-    let of_plan: Vec<Option<usize>> = plans
-        .iter()
-        .map(|plan| {
-            let condition = plan.condition.as_ref()?;
-            Some(*numbers.entry((condition, plan.field)).or_insert_with(|| {
-                conditions.push((condition, plan.field));
+    let mut numbers = Vec::with_capacity(bound.len());
+    for query in bound {
+        numbers.push(query.condition.as_ref().map(|condition| {
+            *known.entry((condition, query.field)).or_insert_with(|| {
+                conditions.push((condition, query.field));
                 conditions.len() - 1
-            }))
-        })
-        .collect();
-    let prepare = |&(condition, field): &(&Condition, usize)| {
-        SnapshotFilter::new(snapshot, condition, field).map(Arc::new)
-    };
+            })
+        }));
+    }
+    let prepare =
+        |&(condition, field): &(&Condition, usize)| SnapshotFilter::new(snapshot, condition, field);
     // For one, another thread is further away than the work.
-    let filters: Vec<Arc<SnapshotFilter<'s>>> = match conditions.as_slice() {
+    let filters = match conditions.as_slice() {
+        [] => Vec::new(),
         [one] => vec![prepare(one)?],
         several => several.par_iter().map(prepare).collect::<Result<_>>()?,
     };
-    for (plan, number) in plans.iter_mut().zip(of_plan) {
-        plan.filter = number.map(|number| filters[number].clone());
-    }
-    Ok(())
+    Ok(Filters { filters, numbers })
 }
 
 #[cfg(test)]
@@ -141,14 +142,14 @@ mod tests {
 
     #[test]
     fn runs_are_the_gathered_rows_of_the_range() {
-        assert_eq!(runs(None, 3..9), std::slice::from_ref(&(3..9)));
+        assert_eq!(runs(Rows::All, 3..9), std::slice::from_ref(&(3..9)));
         let filter = RowFilter::of_rows(20, RoaringBitmap::from([1, 4, 5, 6, 8, 9, 12]));
         let gathered = Some(filter.bitmap().unwrap());
         let cardinality = filter.cardinality();
         let filter = ViewFilter { rows: filter, cardinality, gathered };
-        assert_eq!(runs(Some(&filter), 5..12), [5..7, 8..10]);
-        assert_eq!(runs(Some(&filter), 13..20), []);
+        assert_eq!(runs(Rows::Gathered(&filter), 5..12), [5..7, 8..10]);
+        assert_eq!(runs(Rows::Gathered(&filter), 13..20), []);
         let filter = ViewFilter { gathered: None, ..filter };
-        assert_eq!(runs(Some(&filter), 5..12), std::slice::from_ref(&(5..12)));
+        assert_eq!(runs(Rows::Checked(&filter), 5..12), std::slice::from_ref(&(5..12)));
     }
 }

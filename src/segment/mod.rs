@@ -144,6 +144,23 @@ pub trait SegmentReader: Send + Sync {
         Ok(())
     }
 
+    /// Compares what scoring these rows again reads with its checksums: their secondary codes, or their
+    /// vectors where there are none.
+    ///
+    /// # Errors
+    /// As [`Self::check_vector`].
+    fn check_rescored(&self, _field: usize, _rows: &[u32]) -> Result<()> {
+        Ok(())
+    }
+
+    /// The same of what a scan of a range reads: primary codes, or vectors.
+    ///
+    /// # Errors
+    /// As [`Self::check_vector`].
+    fn check_scanned(&self, _field: usize, _rows: Range<u32>, _of_codes: bool) -> Result<()> {
+        Ok(())
+    }
+
     /// Whether everything that was read so far could be read. Whoever has read asks afterwards:
     /// what the disk could not read looks like zeros.
     ///

@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::sync::OnceLock;
 
 use lanner_storage::{
-    Access, Directory, FileEntry, IndexEntry, SectionFile, SegmentEntry, StorageError,
+    Access, Directory, FileEntry, IndexEntry, Section, SectionFile, SegmentEntry, StorageError,
 };
 use roaring::RoaringBitmap;
 use serde::de::IgnoredAny;
@@ -41,6 +41,7 @@ const RECONSTRUCTED_ROWS: u32 = 256;
 pub struct SealedSegment {
     entry: SegmentEntry,
     points: SectionFile,
+    parts: PointSections,
     text_rows: RoaringBitmap,
     /// There if the collection declares payload paths.
     payload_index: Option<PayloadIndex>,
@@ -49,9 +50,38 @@ pub struct SealedSegment {
     memory: Vec<FileMemory>,
 }
 
+/// The sections of the file of points.
+#[derive(Debug)]
+struct PointSections {
+    ids: Section,
+    id_order: Section,
+    id_texts: Section,
+    id_text_offsets: Section,
+    payloads: Section,
+    payload_offsets: Section,
+}
+
+impl PointSections {
+    fn of(file: &SectionFile) -> Result<Self, StorageError> {
+        Ok(Self {
+            ids: file.find(sections::IDS)?,
+            id_order: file.find(sections::ID_ORDER)?,
+            id_texts: file.find(sections::ID_TEXTS)?,
+            id_text_offsets: file.find(sections::ID_TEXT_OFFSETS)?,
+            payloads: file.find(sections::PAYLOADS)?,
+            payload_offsets: file.find(sections::PAYLOAD_OFFSETS)?,
+        })
+    }
+}
+
 #[derive(Debug)]
 struct SealedField {
     file: SectionFile,
+    vectors: Section,
+    /// Of a multi field.
+    offsets: Option<Section>,
+    /// Whether the vectors are there; if not, codes stand for them.
+    has_raw: bool,
     settings: VectorField,
     absent: RoaringBitmap,
     codes: Option<FieldCodes>,
@@ -118,13 +148,13 @@ impl SealedSegment {
                 }
                 None => None,
             };
-            let (settings, index) = (settings.clone(), OnceLock::new());
-            let field = SealedField { file, settings, absent, codes, index };
+            let field = SealedField::new(file, settings.clone(), absent, codes)?;
             field.check(entry.rows)?;
             fields.push(field);
         }
         let memory = Vec::new();
-        let mut segment = Self { entry, points, text_rows, payload_index, fields, memory };
+        let parts = PointSections::of(&points)?;
+        let mut segment = Self { entry, points, parts, text_rows, payload_index, fields, memory };
         segment.check_ids()?;
         segment.check_payloads()?;
         segment.memory = segment.place();
@@ -263,14 +293,31 @@ impl SealedSegment {
 
     /// A text of an id: opening has checked the section.
     fn id_text(&self, range: Range<u64>) -> Result<&str> {
-        let section = self.points.section(sections::ID_TEXTS)?;
-        let bytes = &section[range.start as usize..range.end as usize];
+        let texts = self.points.bytes(self.parts.id_texts);
+        let bytes = &texts[range.start as usize..range.end as usize];
         std::str::from_utf8(bytes)
             .map_err(|_| corrupted(&self.points, sections::ID_TEXTS, "not UTF-8"))
     }
 }
 
 impl SealedField {
+    fn new(
+        file: SectionFile,
+        settings: VectorField,
+        absent: RoaringBitmap,
+        codes: Option<FieldCodes>,
+    ) -> Result<Self> {
+        let vectors = file.find(sections::VECTORS)?;
+        let empty = file.bytes(vectors).is_empty();
+        let has_raw = !(empty && codes.is_some() && !settings.compression.keep_raw);
+        let offsets = match settings.kind {
+            VectorKind::Single => None,
+            VectorKind::Multi => Some(file.find(sections::VECTOR_OFFSETS)?),
+        };
+        let index = OnceLock::new();
+        Ok(Self { file, vectors, offsets, has_raw, settings, absent, codes, index })
+    }
+
     fn check(&self, rows: u32) -> Result<()> {
         let stored = serde_json::from_slice::<VectorField>(self.file.section(sections::FIELD)?);
         // The use of memory does not change the bytes.
@@ -282,13 +329,13 @@ impl SealedField {
         if self.absent.max().is_some_and(|row| row >= rows) {
             return Err(corrupted(&self.file, sections::ABSENT, "rows out of bounds"));
         }
-        let bytes = self.file.section(sections::VECTORS)?;
+        let bytes = self.file.bytes(self.vectors);
         let vector_bytes = self.settings.dimension * self.settings.element.size_bytes();
         if !bytes.len().is_multiple_of(vector_bytes) || self.elements().is_none() {
             return Err(corrupted(&self.file, sections::VECTORS, "not a whole number of vectors"));
         }
         let vectors = (bytes.len() / vector_bytes) as u64;
-        if !self.has_raw() {
+        if !self.has_raw {
             return Ok(());
         }
         if self.settings.kind == VectorKind::Multi {
@@ -311,12 +358,6 @@ impl SealedField {
     /// Whether vectors are read a page at a time, unless that is announced.
     fn is_read_at_random(&self) -> bool {
         self.codes.is_some() || self.settings.memory == Memory::Cold
-    }
-
-    /// Whether the vectors are there; if not, codes stand for them.
-    fn has_raw(&self) -> bool {
-        let empty = self.file.section(sections::VECTORS).is_ok_and(<[u8]>::is_empty);
-        !(empty && self.codes.is_some() && !self.settings.compression.keep_raw)
     }
 
     /// Visits reconstructed vectors, rounded to the field's element type.
@@ -346,6 +387,14 @@ impl SealedField {
         }
     }
 
+    /// Compares the vectors of rows with their checksums.
+    fn check_vectors(&self, rows: Range<u32>) -> Result<()> {
+        let vector_bytes = self.settings.dimension * self.settings.element.size_bytes();
+        let at = |row| (self.first_vector(row) as usize).saturating_mul(vector_bytes);
+        self.file.checked(self.vectors, at(rows.start)..at(rows.end))?;
+        Ok(())
+    }
+
     /// The first vector of a row, if the vectors are there.
     fn first_vector(&self, row: u32) -> u64 {
         match self.view().and_then(|view| view.offsets) {
@@ -355,14 +404,13 @@ impl SealedField {
     }
 
     fn elements(&self) -> Option<ElementsRef<'_>> {
-        let bytes = self.file.section(sections::VECTORS).ok()?;
-        ElementsRef::from_bytes(self.settings.element, bytes)
+        ElementsRef::from_bytes(self.settings.element, self.file.bytes(self.vectors))
     }
 
     fn view(&self) -> Option<VectorsView<'_>> {
-        let offsets = match self.settings.kind {
-            VectorKind::Single => None,
-            VectorKind::Multi => Some(slice(&self.file, sections::VECTOR_OFFSETS, None).ok()?),
+        let offsets = match self.offsets {
+            None => None,
+            Some(offsets) => Some(bytemuck::try_cast_slice(self.file.bytes(offsets)).ok()?),
         };
         let (dimension, absent) = (self.settings.dimension, &self.absent);
         Some(VectorsView { dimension, elements: self.elements()?, offsets, absent })
@@ -379,7 +427,7 @@ impl SegmentReader for SealedSegment {
     }
 
     fn find(&self, id: &PointId) -> Result<Option<u32>> {
-        let order = slice::<u32>(&self.points, sections::ID_ORDER, None)?;
+        let order = numbers::<u32>(&self.points, self.parts.id_order)?;
         let position = self.first_not_before(order, id, Ordering::is_lt)?;
         let found = match order.get(position) {
             Some(&row) if self.id_ref(row)? == id.as_ref() => Some(row),
@@ -396,7 +444,7 @@ impl SegmentReader for SealedSegment {
         deleted: &RoaringBitmap,
         limit: usize,
     ) -> Result<Vec<(PointId, u32)>> {
-        let order = slice::<u32>(&self.points, sections::ID_ORDER, None)?;
+        let order = numbers::<u32>(&self.points, self.parts.id_order)?;
         let start = match after {
             Some(id) => self.first_not_before(order, id, Ordering::is_le)?,
             None => 0,
@@ -406,13 +454,13 @@ impl SegmentReader for SealedSegment {
     }
 
     fn payload(&self, row: u32) -> Result<Option<Payload>> {
-        let offsets = slice::<u64>(&self.points, sections::PAYLOAD_OFFSETS, None)?;
+        let offsets = numbers::<u64>(&self.points, self.parts.payload_offsets)?;
         let range = offsets[row as usize]..offsets[row as usize + 1];
         if range.is_empty() {
             return Ok(None);
         }
-        let bytes =
-            self.points.checked(sections::PAYLOADS, range.start as usize..range.end as usize)?;
+        let range = range.start as usize..range.end as usize;
+        let bytes = self.points.checked(self.parts.payloads, range)?;
         let text = std::str::from_utf8(bytes)
             .map_err(|_| corrupted(&self.points, sections::PAYLOADS, "not UTF-8"))?;
         let sound = |text| serde_json::from_str::<IgnoredAny>(text).is_ok();
@@ -445,7 +493,7 @@ impl SegmentReader for SealedSegment {
         visit: &mut dyn FnMut(u32, VectorsView<'_>, Range<usize>),
     ) {
         let (field, range) = (&self.fields[field], range.start..range.end.min(self.entry.rows));
-        if let Some(codes) = field.codes.as_ref().filter(|_| !field.has_raw()) {
+        if let Some(codes) = field.codes.as_ref().filter(|_| !field.has_raw) {
             return field.visit_reconstructed(codes, range, visit);
         }
         // `open` checked the sections a view is made of, so there always is one.
@@ -459,7 +507,7 @@ impl SegmentReader for SealedSegment {
         if !field.is_read_at_random() || rows.is_empty() {
             return;
         }
-        if let Some(codes) = field.codes.as_ref().filter(|_| !field.has_raw()) {
+        if let Some(codes) = field.codes.as_ref().filter(|_| !field.has_raw) {
             return codes.read_ahead(rows);
         }
         let vector_bytes = (field.settings.dimension * field.settings.element.size_bytes()) as u64;
@@ -471,7 +519,7 @@ impl SegmentReader for SealedSegment {
 
     fn visit_rows(&self, field: usize, rows: &[u32], visit: &mut dyn FnMut(u32, ElementsRef<'_>)) {
         let sealed = &self.fields[field];
-        let single = sealed.settings.kind == VectorKind::Single && sealed.has_raw();
+        let single = sealed.settings.kind == VectorKind::Single && sealed.has_raw;
         let Some(view) = sealed.view().filter(|_| single) else {
             return visit_one_by_one(self, field, rows, visit);
         };
@@ -498,19 +546,33 @@ impl SegmentReader for SealedSegment {
 
     fn check_vector(&self, field: usize, row: u32) -> Result<()> {
         let field = &self.fields[field];
-        if let Some(codes) = field.codes.as_ref().filter(|_| !field.has_raw()) {
+        if let Some(codes) = field.codes.as_ref().filter(|_| !field.has_raw) {
             return codes.check(row);
         }
-        let vector_bytes = field.settings.dimension * field.settings.element.size_bytes();
-        let at = |row| (field.first_vector(row) as usize).saturating_mul(vector_bytes);
-        field.file.checked(sections::VECTORS, at(row)..at(row + 1))?;
-        Ok(())
+        field.check_vectors(row..row + 1)
+    }
+
+    fn check_rescored(&self, field: usize, rows: &[u32]) -> Result<()> {
+        let field = &self.fields[field];
+        match field.codes.as_ref().filter(|codes| codes.has_secondary() || !field.has_raw) {
+            Some(codes) => rows.iter().try_for_each(|&row| codes.check(row)),
+            None => rows.iter().try_for_each(|&row| field.check_vectors(row..row + 1)),
+        }
+    }
+
+    fn check_scanned(&self, field: usize, rows: Range<u32>, of_codes: bool) -> Result<()> {
+        let (field, rows) = (&self.fields[field], rows.start..rows.end.min(self.entry.rows));
+        match &field.codes {
+            Some(codes) if of_codes => codes.check_primary(rows),
+            Some(codes) if !field.has_raw => rows.into_iter().try_for_each(|row| codes.check(row)),
+            _ => field.check_vectors(rows),
+        }
     }
 
     fn vector_bytes(&self, field: usize) -> u64 {
         let field = &self.fields[field];
         match &field.codes {
-            Some(codes) if !field.has_raw() => {
+            Some(codes) if !field.has_raw => {
                 let row_bytes = codes.row_bytes() + codes.secondary_row_bytes();
                 u64::from(self.entry.rows) * row_bytes as u64
             }
@@ -531,7 +593,7 @@ impl SegmentReader for SealedSegment {
     }
 
     fn has_raw(&self, field: usize) -> bool {
-        self.fields[field].has_raw()
+        self.fields[field].has_raw
     }
 
     fn kept(&self, field: usize, hits: usize) -> Option<f32> {
@@ -549,11 +611,11 @@ impl SealedSegment {
     }
 
     fn id_ref(&self, row: u32) -> Result<PointIdRef<'_>> {
-        let number = slice::<u64>(&self.points, sections::IDS, None)?[row as usize];
+        let number = numbers::<u64>(&self.points, self.parts.ids)?[row as usize];
         if !self.text_rows.contains(row) {
             return Ok(PointIdRef::Number(number));
         }
-        let offsets = slice::<u64>(&self.points, sections::ID_TEXT_OFFSETS, None)?;
+        let offsets = numbers::<u64>(&self.points, self.parts.id_text_offsets)?;
         let range = offsets[number as usize]..offsets[number as usize + 1];
         self.id_text(range).map(PointIdRef::Text)
     }
@@ -577,6 +639,12 @@ impl SealedSegment {
         }
         Ok(low)
     }
+}
+
+/// A section as numbers.
+fn numbers<T: bytemuck::AnyBitPattern>(file: &SectionFile, section: Section) -> Result<&[T]> {
+    let numbers = bytemuck::try_cast_slice(file.bytes(section));
+    numbers.map_err(|error| corrupted(file, "numbers", error.to_string()))
 }
 
 /// A section as numbers; `len` is how many there must be.

@@ -32,9 +32,13 @@ pub fn open_or_create(root: &Path) -> Result<u32> {
         Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(malformed(root)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let mut entries = fs::read_dir(root).map_err(failed("list", root))?;
-            // What a creation cut short leaves behind is no reason to refuse the folder.
+            // What a creation cut short leaves behind is no reason to refuse the folder, nor is what a
+            // new file system comes with.
             let foreign = entries.any(|entry| {
-                entry.is_ok_and(|entry| entry.file_name().to_string_lossy() != temporary_name())
+                entry.is_ok_and(|entry| {
+                    let name = entry.file_name();
+                    name.to_string_lossy() != temporary_name() && name != "lost+found"
+                })
             });
             if foreign {
                 let detail = format!("it is not empty and has no file `{FILE}`");

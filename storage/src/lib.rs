@@ -25,7 +25,7 @@ mod section_file;
 pub use catalog::{
     Batch, CalibrationEntry, Catalog, CollectionCopy, CommitFault, CommitFaults, FileEntry,
     IndexEntry, Listed, Manifest, Promise, QueriesEntry, SegmentEntry, Sync, read_collection_copy,
-    salvage, settle_collection_copies, write_collection_copy,
+    remove_collection_copy, salvage, settle_collection_copies, write_collection_copy,
 };
 pub use directory::{
     Directory, FaultyDirectory, LocalDirectory, WriteFile, check_path, write_folder,
@@ -34,5 +34,5 @@ pub use error::{Result, StorageError};
 pub use lock::DatabaseLock;
 pub use mapped_file::{Access, MappedFile};
 pub use section_file::{
-    FORMAT, FileSummary, MAX_NAME_BYTES, SectionFile, SectionInfo, SectionWriter,
+    FORMAT, FileSummary, MAX_NAME_BYTES, Section, SectionFile, SectionInfo, SectionWriter,
 };

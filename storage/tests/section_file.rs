@@ -211,7 +211,7 @@ fn the_fixtures_of_all_formats_are_read_and_the_newest_is_written_byte_for_byte(
         assert_eq!(file.sections().len(), example().len());
         for (name, bytes) in example() {
             assert_eq!(file.section(&name).unwrap(), bytes);
-            assert_eq!(file.checked(&name, 0..bytes.len()).unwrap(), bytes);
+            assert_eq!(file.checked(file.find(&name).unwrap(), 0..bytes.len()).unwrap(), bytes);
         }
     }
     let folder = tempfile::tempdir().unwrap();
@@ -234,17 +234,18 @@ fn blocks_are_checked_where_they_are_read_and_there_alone() {
     damaged[offset + 2 * BLOCK] ^= 1;
     fs::write(&path, damaged).unwrap();
     let file = SectionFile::open(&directory, "a.sec").unwrap();
+    let large = file.find("large").unwrap();
     for _ in 0..2 {
-        assert_eq!(file.checked("large", 10..2 * BLOCK).unwrap(), &bytes[10..2 * BLOCK]);
-        assert_eq!(file.checked("large", 3 * BLOCK..bytes.len()).unwrap(), &bytes[3 * BLOCK..]);
+        assert_eq!(file.checked(large, 10..2 * BLOCK).unwrap(), &bytes[10..2 * BLOCK]);
+        assert_eq!(file.checked(large, 3 * BLOCK..bytes.len()).unwrap(), &bytes[3 * BLOCK..]);
         for range in [2 * BLOCK..2 * BLOCK + 1, 2 * BLOCK - 1..2 * BLOCK + 1, 0..bytes.len()] {
-            let error = file.checked("large", range).unwrap_err().to_string();
+            let error = file.checked(large, range).unwrap_err().to_string();
             let named = "a.sec` is corrupted in section `large`: block 2 (bytes 131072 to 196608)";
             assert!(error.contains(named), "{error}");
         }
     }
-    assert!(file.checked("large", 3 * BLOCK..usize::MAX).is_err(), "it does not reach so far");
-    assert!(file.checked("large", bytes.len()..bytes.len()).unwrap().is_empty());
+    assert!(file.checked(large, 3 * BLOCK..usize::MAX).is_err(), "it does not reach so far");
+    assert!(file.checked(large, bytes.len()..bytes.len()).unwrap().is_empty());
     let damage: Vec<String> = file.damage(&mut |_| true).iter().map(|e| e.to_string()).collect();
     assert!(damage.len() == 1 && damage[0].contains("`large`: block 2"), "{damage:?}");
 }

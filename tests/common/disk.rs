@@ -132,6 +132,11 @@ impl Directory for Disk {
         self.inner.list(path)
     }
 
+    fn folders(&self, path: &str) -> Result<Vec<String>> {
+        let _passed = self.pass();
+        self.inner.folders(path)
+    }
+
     fn free_bytes(&self) -> Option<u64> {
         Some(self.free_bytes.load(Ordering::Relaxed))
     }

@@ -71,10 +71,12 @@ pub fn settings(recipe: &Recipe, position: usize, long: bool) -> Vec<Setting> {
         _ => settings.push(merged),
     }
     if long {
-        // Fourteen places twice: with each compression at least twice, and with each metric.
-        let rest = (0..2 * PLACES.len())
-            .map(|i| of(PLACES[i % PLACES.len()], i + position, i + i / compressions.len()));
-        settings.extend(rest);
+        // Each place once, with compressions in turn: what is in memory has no codes and takes none.
+        let mut compression = position;
+        for (i, place) in PLACES.into_iter().enumerate() {
+            settings.push(of(place, compression, i + i / compressions.len()));
+            compression += usize::from(place.0.is_coded());
+        }
     }
     let mut distinct: Vec<Setting> = Vec::new();
     for setting in settings {

@@ -79,7 +79,7 @@ fn run(recipe: &Recipe, position: usize, long: bool, filter: &Filter) -> Option<
     let changed = match (changes, long) {
         (false, _) => &[],
         (true, false) => &settings[..1],
-        (true, true) => &settings[..],
+        (true, true) => &settings[..3],
     };
     let (asks, asks_of_changed) = (axes::asks(long), [(1, Ask::Default), (10, Ask::Default)]);
     let of = |setting: &Setting, rehearsal, asks: &[(usize, Ask)]| {

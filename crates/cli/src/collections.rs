@@ -129,13 +129,21 @@ pub struct List {
 
 impl List {
     pub fn run(self) -> Result<()> {
+        let mut unusable = 0;
         for (name, found) in self.target.open()?.list()? {
             match found {
                 Ok(points) => println!("{name}  {} points", HumanCount(points)),
-                Err(reason) => println!("{name}  unusable: {reason}"),
+                Err(reason) => {
+                    unusable += 1;
+                    println!("{name}  unusable: {reason}");
+                }
             }
         }
-        Ok(())
+        match unusable {
+            0 => Ok(()),
+            1 => Err(CliError::Usage("a collection is unusable".into())),
+            many => Err(CliError::Usage(format!("{many} collections are unusable"))),
+        }
     }
 }
 

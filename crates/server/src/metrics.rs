@@ -83,6 +83,7 @@ const METRICS: [Metric; 8] = [
 pub fn text(database: &Database, rules: &Rules) -> String {
     let mut text = String::new();
     write_collections(database, &mut text);
+    write_database(database, &mut text);
     rules.traffic.write(&mut text);
     write_jobs(database, &mut text);
     write_server(rules, &mut text);
@@ -102,6 +103,24 @@ fn write_collections(database: &Database, text: &mut String) {
                 let _ = writeln!(text, "{name}{suffix}{{collection=\"{}\"}} {value}", info.name);
             }
         }
+    }
+}
+
+/// What concerns all collections, and those that did not open.
+fn write_database(database: &Database, text: &mut String) {
+    let name = "lanner_read_only";
+    write_head(text, name, "gauge", "1 if nothing can be written: the disk is full or read-only.");
+    let _ = writeln!(text, "{name} {}", u8::from(database.read_only().is_some()));
+    if let Some(bytes) = database.free_bytes() {
+        let name = "lanner_free_bytes";
+        write_head(text, name, "gauge", "Bytes that can still be written to the disk.");
+        let _ = writeln!(text, "{name} {bytes}");
+    }
+    let name = "lanner_collection_unusable";
+    write_head(text, name, "gauge", "1 if the collection did not open; else 0.");
+    for (collection, opened) in database.collections() {
+        let _ =
+            writeln!(text, "{name}{{collection=\"{collection}\"}} {}", u8::from(opened.is_err()));
     }
 }
 

@@ -24,11 +24,11 @@ pub struct State {
 
 /// Adds the routes to those of the services.
 pub fn routes(router: axum::Router, state: State) -> axum::Router {
-    let stopping = state.stopping.clone();
+    let (healthy, ready) = (state.clone(), state.clone());
     router
         .route("/metrics", get(move |caller| show_metrics(state.clone(), caller)))
-        .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(async move || ready(*stopping.borrow())))
+        .route("/healthz", get(move |caller| show_health(healthy.clone(), caller, "ok")))
+        .route("/readyz", get(move |caller| show_readiness(ready.clone(), caller)))
 }
 
 /// Metrics are about all collections: a key that reaches some of them gets none.
@@ -48,9 +48,28 @@ fn failed(status: Status) -> Response {
     (StatusCode::INTERNAL_SERVER_ERROR, status.message().to_owned()).into_response()
 }
 
-fn ready(stopping: bool) -> Response {
-    match stopping {
-        false => "ready\n".into_response(),
-        true => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response(),
+async fn show_readiness(state: State, caller: axum::Extension<Caller>) -> Response {
+    if *state.stopping.borrow() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response();
+    }
+    show_health(state, caller, "ready").await
+}
+
+/// What is well, with what is not, a line each. Whatever that is, what can be read is answered: restarting
+/// the server or sending requests elsewhere would not help. Details name collections, so that they are for
+/// keys that reach all of them.
+async fn show_health(
+    state: State,
+    caller: axum::Extension<Caller>,
+    well: &'static str,
+) -> Response {
+    let problems = blocking(move || Ok(state.database.problems()));
+    match problems.await {
+        Ok(problems) if problems.is_empty() => format!("{well}\n").into_response(),
+        Ok(_) if caller.access().collections.is_some() => {
+            format!("{well}, degraded\n").into_response()
+        }
+        Ok(problems) => format!("{well}, degraded\n{}\n", problems.join("\n")).into_response(),
+        Err(status) => failed(status),
     }
 }

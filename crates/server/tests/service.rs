@@ -647,6 +647,8 @@ async fn metrics_are_there_to_be_scraped() {
         "lanner_segments{collection=\"c\"} 1",
         "lanner_indexes_missing{collection=\"c\"} 0",
         "lanner_background_errors{collection=\"c\"} 0",
+        "lanner_collection_unusable{collection=\"c\"} 0",
+        "lanner_read_only 0",
         "# TYPE lanner_query_estimated_recall summary",
         "lanner_query_estimated_recall_count{collection=\"c\"} 0",
     ] {

@@ -12,7 +12,7 @@ mod writer;
 use std::ops::Range;
 use std::sync::Arc;
 
-use lanner_storage::{Access, SectionFile};
+use lanner_storage::{Access, Section, SectionFile};
 
 pub use self::encoder::FieldEncoder;
 use self::kept::Kept;
@@ -33,6 +33,7 @@ use crate::quantization::{
 #[derive(Debug)]
 pub struct FieldCodes {
     file: SectionFile,
+    primary: Section,
     secondary: Option<Secondary>,
     trained: Arc<TrainedCodec>,
     /// Of a multi field.
@@ -47,7 +48,7 @@ pub struct FieldCodes {
 #[derive(Debug)]
 enum Secondary {
     /// A record a row.
-    Records(SectionFile),
+    Records(SectionFile, Section),
     /// Those of all vectors of a multi field.
     Tokens(TokenStore),
 }
@@ -55,7 +56,7 @@ enum Secondary {
 impl Secondary {
     fn file(&self) -> &SectionFile {
         match self {
-            Self::Records(file) => file,
+            Self::Records(file, _) => file,
             Self::Tokens(tokens) => tokens.file(),
         }
     }
@@ -110,7 +111,8 @@ impl FieldCodes {
             }
             (Some(file), None) => {
                 expect(&file, sections::SECONDARY, rows * codec.secondary_stride())?;
-                Some(Secondary::Records(file))
+                let records = file.find(sections::SECONDARY)?;
+                Some(Secondary::Records(file, records))
             }
             (None, Some(_)) => return Err(missing().into()),
             (None, None) if codec.secondary_stride() > 0 => return Err(missing().into()),
@@ -120,7 +122,8 @@ impl FieldCodes {
         let trained = Arc::new(TrainedCodec { codec, report });
         let kept = secondary.as_ref().map(|secondary| read_kept(secondary.file())).transpose()?;
         let (kept, kernel) = (kept.flatten(), CodeKernel::detect());
-        Ok(Self { file, secondary, trained, encoder, kept, kernel })
+        let primary = file.find(sections::PRIMARY)?;
+        Ok(Self { file, primary, secondary, trained, encoder, kept, kernel })
     }
 
     /// The codec, for new segments to share.
@@ -247,20 +250,29 @@ impl FieldCodes {
         codec.reconstruct(primary, &self.records()[row * stride..][..stride], out);
     }
 
-    /// Compares what [`Self::reconstruct`] reads with its checksums.
+    /// Compares what [`Self::reconstruct`] and [`Self::rescore`] read with its checksums.
     ///
     /// # Errors
     /// [`lanner_storage::StorageError::Corrupted`] naming file, section and block.
     pub(super) fn check(&self, row: u32) -> Result<()> {
-        let record = |stride: usize| row as usize * stride..(row as usize + 1) * stride;
         match &self.secondary {
             Some(Secondary::Tokens(tokens)) => return tokens.check(row),
-            Some(Secondary::Records(file)) => {
-                file.checked(sections::SECONDARY, record(self.codec().secondary_stride()))?;
+            Some(Secondary::Records(file, records)) => {
+                let stride = self.codec().secondary_stride();
+                file.checked(*records, row as usize * stride..(row as usize + 1) * stride)?;
             }
             None => {}
         }
-        self.file.checked(sections::PRIMARY, record(self.row_bytes()))?;
+        self.check_primary(row..row + 1)
+    }
+
+    /// Compares what [`Self::score`] reads with its checksums.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub(super) fn check_primary(&self, rows: Range<u32>) -> Result<()> {
+        let at = |row: u32| row as usize * self.row_bytes();
+        self.file.checked(self.primary, at(rows.start)..at(rows.end))?;
         Ok(())
     }
 
@@ -274,7 +286,7 @@ impl FieldCodes {
 
     fn records(&self) -> &[u8] {
         match &self.secondary {
-            Some(Secondary::Records(file)) => section(file, sections::SECONDARY),
+            Some(Secondary::Records(file, records)) => file.bytes(*records),
             _ => &[],
         }
     }
@@ -300,7 +312,7 @@ impl FieldCodes {
         let _ = self.file.advise_range(sections::PRIMARY, bytes(self.row_bytes()), Access::Soon);
         match &self.secondary {
             Some(Secondary::Tokens(tokens)) => tokens.read_ahead(rows),
-            Some(Secondary::Records(file)) => {
+            Some(Secondary::Records(file, _)) => {
                 let bytes = bytes(self.codec().secondary_stride());
                 let _ = file.advise_range(sections::SECONDARY, bytes, Access::Soon);
             }
@@ -315,7 +327,7 @@ impl FieldCodes {
 
     /// The primary records, and slack.
     pub(crate) fn primary(&self) -> &[u8] {
-        section(&self.file, sections::PRIMARY)
+        self.file.bytes(self.primary)
     }
 }
 
@@ -325,11 +337,6 @@ fn read_kept(file: &SectionFile) -> Result<Option<Kept>> {
     }
     let kept = serde_json::from_slice(file.section(sections::KEPT)?);
     Ok(Some(kept.map_err(|error| file.corrupted(sections::KEPT, error.to_string()))?))
-}
-
-/// `open` has found the section, so it is there.
-fn section<'f>(file: &'f SectionFile, name: &str) -> &'f [u8] {
-    file.section(name).unwrap_or_default()
 }
 
 /// Those of the primary codes; the secondary codes of a multi field are not the codec's.

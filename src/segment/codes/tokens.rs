@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use lanner_storage::{Access, SectionFile};
+use lanner_storage::{Access, Section, SectionFile};
 
-use super::section;
 use crate::error::Result;
 use crate::model::{Secondary, VectorField, VectorKind};
 use crate::multivector::{TokenCode, TokenCodec, TokenQuery, TokenScorer};
@@ -27,6 +26,8 @@ pub fn token_code(field: &VectorField) -> Option<TokenCode> {
 #[derive(Debug)]
 pub struct TokenStore {
     file: SectionFile,
+    codes: Section,
+    offsets: Section,
     codec: Arc<TokenCodec>,
 }
 
@@ -42,7 +43,8 @@ impl TokenStore {
         rows: usize,
     ) -> Result<Self> {
         let codec = Arc::new(TokenCodec::new(code, field.dimension));
-        let bytes = file.section(sections::SECONDARY)?.len();
+        let codes = file.find(sections::SECONDARY)?;
+        let bytes = file.bytes(codes).len();
         let of_tokens = bytes.checked_sub(TokenCodec::SLACK_BYTES);
         let tokens = of_tokens.filter(|bytes| bytes.is_multiple_of(codec.token_bytes()));
         let Some(tokens) = tokens.map(|bytes| bytes / codec.token_bytes()) else {
@@ -50,7 +52,8 @@ impl TokenStore {
             return Err(file.corrupted(sections::SECONDARY, detail).into());
         };
         sealed::check_offsets(&file, sections::TOKEN_OFFSETS, rows, tokens as u64)?;
-        Ok(Self { file, codec })
+        let offsets = file.find(sections::TOKEN_OFFSETS)?;
+        Ok(Self { file, codes, offsets, codec })
     }
 
     /// The file.
@@ -75,7 +78,7 @@ impl TokenStore {
     #[inline]
     pub fn score(&self, scorer: &mut TokenScorer, query: &TokenQuery, row: u32) -> f32 {
         let (start, tokens) = self.place(row);
-        scorer.score(query, &section(&self.file, sections::SECONDARY)[start..], tokens)
+        scorer.score(query, &self.file.bytes(self.codes)[start..], tokens)
     }
 
     /// Replaces `out` by the vectors of a row, shape [n, dimension], as far as their codes hold
@@ -85,7 +88,7 @@ impl TokenStore {
     /// If there is no such row.
     pub fn decode(&self, row: u32, out: &mut Vec<f32>) {
         let (start, tokens) = self.place(row);
-        self.codec.decode(&section(&self.file, sections::SECONDARY)[start..], tokens, out);
+        self.codec.decode(&self.file.bytes(self.codes)[start..], tokens, out);
     }
 
     /// Compares what [`Self::decode`] reads with its checksums.
@@ -95,13 +98,13 @@ impl TokenStore {
     pub fn check(&self, row: u32) -> Result<()> {
         let (start, tokens) = self.place(row);
         let end = start + tokens * self.codec.token_bytes();
-        self.file.checked(sections::SECONDARY, start..end)?;
+        self.file.checked(self.codes, start..end)?;
         Ok(())
     }
 
     /// Bytes of all codes.
     pub fn size_bytes(&self) -> usize {
-        section(&self.file, sections::SECONDARY).len()
+        self.file.bytes(self.codes).len()
     }
 
     /// Says that [`Self::decode`] will read these rows soon.
@@ -120,7 +123,7 @@ impl TokenStore {
 
     fn offset(&self, row: u32) -> u64 {
         // `open` has checked them.
-        let offsets = sealed::slice::<u64>(&self.file, sections::TOKEN_OFFSETS, None);
+        let offsets = bytemuck::try_cast_slice::<u8, u64>(self.file.bytes(self.offsets));
         offsets.map_or(0, |offsets| offsets[row as usize])
     }
 }

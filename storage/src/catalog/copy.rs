@@ -81,6 +81,14 @@ pub fn write_collection_copy<C: Serialize + Clone>(
     settle_collection_copies(directory, folder, version).map(drop)
 }
 
+/// Removes the copy of this version, which is damaged.
+///
+/// # Errors
+/// If it cannot be removed.
+pub fn remove_collection_copy(directory: &dyn Directory, folder: &str, version: u64) -> Result<()> {
+    directory.remove_folder(&format!("{folder}/{PREFIX}{version}"))
+}
+
 /// Whether there is a copy of the manifest of this version; those before it are then removed.
 ///
 /// # Errors

@@ -4,6 +4,7 @@
 //! have no gaps. Whatever RocksDB may lose or mix up, a replay does not go on as if nothing were
 //! missing.
 
+use super::rocks::Rocks;
 use super::{Batch, Catalog, Promise, Space};
 use crate::checksum::RunningChecksum;
 use crate::error::{Result, StorageError};
@@ -18,6 +19,11 @@ fn record_checksum(key: &[u8], record: &[u8]) -> [u8; 8] {
     sum.update(key);
     sum.update(record);
     sum.finish().to_le_bytes()
+}
+
+/// Whether an operation is there.
+pub(super) fn holds(rocks: &Rocks, collection: u32, sequence: u64) -> Result<bool> {
+    Ok(rocks.get(Space::Journal, &key(collection, sequence))?.is_some())
 }
 
 impl Batch {

@@ -8,12 +8,11 @@
 //! zeros hide the rest of a block; and a recycled type in a later record is read again for ever.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::directory::local::failed;
 use crate::error::{Result, StorageError};
-use crate::private;
 
 const BLOCK_BYTES: usize = 32 << 10;
 const HEADER_BYTES: usize = 7;
@@ -27,43 +26,87 @@ enum Piece {
     Last,
 }
 
-/// Checks all logs in a folder of RocksDB; none if there is no folder.
+impl Piece {
+    fn of(kind: u8) -> Option<Self> {
+        match kind {
+            1 => Some(Self::Full),
+            2 => Some(Self::First),
+            3 => Some(Self::Middle),
+            4 => Some(Self::Last),
+            _ => None,
+        }
+    }
+}
+
+/// Checks all logs in a folder of RocksDB; none if there is no folder. Returns those that end in a record
+/// which is cut short, and where.
 ///
 /// # Errors
 /// [`StorageError::Corrupted`] naming the file and the place of the first damage, and I/O errors.
-pub(super) fn check_logs(folder: &Path) -> Result<()> {
-    logs(folder)?.iter().try_for_each(|log| read_log(log, &mut |_| {}))
+pub(super) fn check_logs(folder: &Path) -> Result<Vec<(PathBuf, u64)>> {
+    let mut cuts = Vec::new();
+    for log in logs(folder)? {
+        cuts.extend(read_log(&log, &mut |_| {})?.map(|at| (log, at)));
+    }
+    Ok(cuts)
 }
 
-/// Writes a copy of a log with the sound records alone, and returns what was damaged.
+/// Whether the manifest in use is there and whole.
+pub(super) fn has_whole_manifest(folder: &Path) -> bool {
+    let is_log = |path: &Path| path.extension().is_some_and(|extension| extension == "log");
+    let mut manifests = logs(folder).unwrap_or_default().into_iter().filter(|path| !is_log(path));
+    manifests.next().is_some_and(|path| matches!(read_log(&path, &mut |_| {}), Ok(None)))
+}
+
+/// The sound records of a log, and the first damage in it: what is behind that is looked for.
 ///
 /// # Errors
-/// If a file cannot be read or written.
-pub(super) fn copy_sound_records(from: &Path, to: &Path) -> Result<Option<StorageError>> {
-    let (mut records, mut damage) = (Vec::new(), None);
-    let mut start = 0;
-    let bytes = fs::read(from).map_err(failed("read", from))?;
-    while start < bytes.len() {
-        let mut reader = LogReader::new(&bytes[start..], start as u64);
-        loop {
-            match reader.next_record() {
-                Ok(Some(record)) => records.push(record),
-                Ok(None) => {
-                    start = bytes.len();
-                    break;
-                }
-                Err((at, detail)) => {
-                    damage.get_or_insert_with(|| corrupted(from, at, detail));
-                    // Pieces begin anew with each block.
-                    start = (at as usize / BLOCK_BYTES + 1) * BLOCK_BYTES;
-                    break;
-                }
+/// If the file cannot be read.
+pub(super) fn sound_records(path: &Path) -> Result<(Vec<Vec<u8>>, Option<StorageError>)> {
+    let bytes = fs::read(path).map_err(failed("read", path))?;
+    let (mut records, mut begun, mut damage) = (Vec::new(), None::<Vec<u8>>, None);
+    let mut position = 0;
+    while position < bytes.len() {
+        let block_end = bytes.len().min((position / BLOCK_BYTES + 1) * BLOCK_BYTES);
+        let block = &bytes[position..block_end];
+        if block.len() < HEADER_BYTES {
+            position = block_end;
+            continue;
+        }
+        let Some((piece, content)) = sound_piece(block) else {
+            if bytes[position..].iter().all(|&byte| byte == 0) {
+                break;
             }
+            let next = (1..block.len()).find(|&next| sound_piece(&block[next..]).is_some());
+            let at = position as u64;
+            damage.get_or_insert_with(|| corrupted(path, at, "a record is damaged"));
+            begun = None;
+            position = next.map_or(block_end, |next| position + next);
+            continue;
+        };
+        position += HEADER_BYTES + content.len();
+        // Pieces of records whose start or end is lost are left out.
+        match piece {
+            Piece::Full => records.push(content.to_vec()),
+            Piece::First => begun = Some(content.to_vec()),
+            Piece::Middle => begun.iter_mut().for_each(|record| record.extend(content)),
+            Piece::Last => records.extend(begun.take().map(|mut record| {
+                record.extend(content);
+                record
+            })),
         }
     }
-    let file = private::file().write(true).create_new(true).open(to);
-    file.and_then(|mut file| file.write_all(&frame(&records))).map_err(failed("write", to))?;
-    Ok(damage)
+    Ok((records, damage))
+}
+
+/// The piece of a record that bytes of a block begin with, if it is what was written.
+fn sound_piece(block: &[u8]) -> Option<(Piece, &[u8])> {
+    let [c0, c1, c2, c3, l0, l1, kind] = *block.first_chunk::<HEADER_BYTES>()?;
+    let end = HEADER_BYTES + usize::from(u16::from_le_bytes([l0, l1]));
+    let piece = Piece::of(kind)?;
+    let content = block.get(HEADER_BYTES..end)?;
+    let sum = crc32c::crc32c(&block[6..end]);
+    (mask(sum) == u32::from_le_bytes([c0, c1, c2, c3])).then_some((piece, content))
 }
 
 /// The logs of a folder, and the manifest in use.
@@ -88,13 +131,14 @@ pub(super) fn logs(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(logs)
 }
 
-fn read_log(path: &Path, visit: &mut dyn FnMut(Vec<u8>)) -> Result<()> {
+/// Returns where a record is cut short by the end, if one is.
+fn read_log(path: &Path, visit: &mut dyn FnMut(Vec<u8>)) -> Result<Option<u64>> {
     let file = File::open(path).map_err(failed("open", path))?;
-    let mut reader = LogReader::new(file, 0);
+    let mut reader = LogReader::new(file);
     loop {
         match reader.next_record() {
             Ok(Some(record)) => visit(record),
-            Ok(None) => return Ok(()),
+            Ok(None) => return Ok(reader.cut),
             Err((at, detail)) => match reader.failed {
                 Some(error) => return Err(failed("read", path)(error)),
                 None => return Err(corrupted(path, at, detail)),
@@ -120,12 +164,14 @@ struct LogReader<R> {
     block_start: u64,
     at_end: bool,
     failed: Option<io::Error>,
+    /// Where a record starts that the end cuts short.
+    cut: Option<u64>,
 }
 
 impl<R: Read> LogReader<R> {
-    fn new(source: R, start: u64) -> Self {
-        let (block, failed) = (Vec::new(), None);
-        Self { source, block, position: 0, block_start: start, at_end: false, failed }
+    fn new(source: R) -> Self {
+        let (block, failed, cut) = (Vec::new(), None, None);
+        Self { source, block, position: 0, block_start: 0, at_end: false, failed, cut }
     }
 
     /// The next record; `None` at the end, also if that cuts a record short.
@@ -133,7 +179,12 @@ impl<R: Read> LogReader<R> {
         let mut record: Option<Vec<u8>> = None;
         loop {
             let at = self.block_start + self.position as u64;
-            let Some((piece, bytes)) = self.next_piece()? else { return Ok(None) };
+            let Some((piece, bytes)) = self.next_piece()? else {
+                if record.is_some() {
+                    self.cut.get_or_insert(at);
+                }
+                return Ok(None);
+            };
             match (piece, record.as_mut()) {
                 (Piece::Full, None) => return Ok(Some(bytes)),
                 (Piece::First, None) => record = Some(bytes),
@@ -149,28 +200,37 @@ impl<R: Read> LogReader<R> {
     }
 
     fn next_piece(&mut self) -> std::result::Result<Option<(Piece, Vec<u8>)>, Damage> {
-        // Less than a header at the end of a block is filled with zeros.
-        if self.block.len() - self.position < HEADER_BYTES && !self.next_block()? {
-            return Ok(None);
+        let at = self.block_start + self.position as u64;
+        if self.block.len() - self.position < HEADER_BYTES {
+            // Less than a header at the end of a block is filled with zeros; at the end of the file it
+            // may be the start of one.
+            let rest_is_zero = self.block[self.position..].iter().all(|&byte| byte == 0);
+            if !self.next_block()? {
+                self.cut = (!rest_is_zero).then_some(at);
+                return Ok(None);
+            }
         }
         let at = self.block_start + self.position as u64;
         let rest = &self.block[self.position..];
-        let Some(header) = rest.first_chunk::<HEADER_BYTES>() else { return Ok(None) };
+        let Some(header) = rest.first_chunk::<HEADER_BYTES>() else {
+            self.cut = rest.iter().any(|&byte| byte != 0).then_some(at);
+            return Ok(None);
+        };
         let [c0, c1, c2, c3, l0, l1, kind] = *header;
         let len = usize::from(u16::from_le_bytes([l0, l1]));
-        let piece = match kind {
-            1 => Piece::Full,
-            2 => Piece::First,
-            3 => Piece::Middle,
-            4 => Piece::Last,
+        let Some(piece) = Piece::of(kind) else {
             // A file system may have made the file longer before the power went.
-            0 if self.at_end && rest.iter().all(|&byte| byte == 0) => return Ok(None),
-            _ => return Err((at, "a record has no known type")),
+            let is_end = kind == 0 && self.at_end && rest.iter().all(|&byte| byte == 0);
+            return if is_end { Ok(None) } else { Err((at, "a record has no known type")) };
         };
         let Some(bytes) = rest.get(HEADER_BYTES..HEADER_BYTES + len) else {
-            // Only the last block may be shorter than a record says.
-            let cut_short = self.at_end && self.block.len() < BLOCK_BYTES;
-            return if cut_short { Ok(None) } else { Err((at, "a record is too long")) };
+            // Only the last record may be longer than what is left of the last block.
+            let is_last = (1..rest.len()).all(|next| sound_piece(&rest[next..]).is_none());
+            if self.at_end && self.block.len() < BLOCK_BYTES && is_last {
+                self.cut = Some(at);
+                return Ok(None);
+            }
+            return Err((at, "a record is too long"));
         };
         let sum = crc32c::crc32c(&rest[6..HEADER_BYTES + len]);
         if mask(sum) != u32::from_le_bytes([c0, c1, c2, c3]) {
@@ -200,38 +260,6 @@ impl<R: Read> LogReader<R> {
     }
 }
 
-/// Writes records as RocksDB does.
-fn frame(records: &[Vec<u8>]) -> Vec<u8> {
-    let mut bytes: Vec<u8> = Vec::new();
-    for record in records {
-        let (mut rest, mut first) = (&record[..], true);
-        loop {
-            let left = BLOCK_BYTES - bytes.len() % BLOCK_BYTES;
-            if left < HEADER_BYTES {
-                bytes.resize(bytes.len() + left, 0);
-                continue;
-            }
-            let (piece, after) = rest.split_at(rest.len().min(left - HEADER_BYTES));
-            let kind = match (first, after.is_empty()) {
-                (true, true) => 1,
-                (true, false) => 2,
-                (false, false) => 3,
-                (false, true) => 4,
-            };
-            let sum = crc32c::crc32c_append(crc32c::crc32c(&[kind]), piece);
-            bytes.extend(mask(sum).to_le_bytes());
-            bytes.extend((piece.len() as u16).to_le_bytes());
-            bytes.push(kind);
-            bytes.extend(piece);
-            (rest, first) = (after, false);
-            if rest.is_empty() {
-                break;
-            }
-        }
-    }
-    bytes
-}
-
 /// RocksDB does not store the CRC of bytes that may hold CRCs as it is.
 fn mask(sum: u32) -> u32 {
     sum.rotate_right(15).wrapping_add(0xa282_ead8)
@@ -240,6 +268,38 @@ fn mask(sum: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Writes records as RocksDB does.
+    fn frame(records: &[Vec<u8>]) -> Vec<u8> {
+        let mut bytes: Vec<u8> = Vec::new();
+        for record in records {
+            let (mut rest, mut first) = (&record[..], true);
+            loop {
+                let left = BLOCK_BYTES - bytes.len() % BLOCK_BYTES;
+                if left < HEADER_BYTES {
+                    bytes.resize(bytes.len() + left, 0);
+                    continue;
+                }
+                let (piece, after) = rest.split_at(rest.len().min(left - HEADER_BYTES));
+                let kind = match (first, after.is_empty()) {
+                    (true, true) => 1,
+                    (true, false) => 2,
+                    (false, false) => 3,
+                    (false, true) => 4,
+                };
+                let sum = crc32c::crc32c_append(crc32c::crc32c(&[kind]), piece);
+                bytes.extend(mask(sum).to_le_bytes());
+                bytes.extend((piece.len() as u16).to_le_bytes());
+                bytes.push(kind);
+                bytes.extend(piece);
+                (rest, first) = (after, false);
+                if rest.is_empty() {
+                    break;
+                }
+            }
+        }
+        bytes
+    }
 
     fn records() -> Vec<Vec<u8>> {
         [3, 0, 40_000, 100, 32_754, 70_000, 9].map(|len| vec![len as u8; len]).into()
@@ -250,8 +310,7 @@ mod tests {
         let path = folder.path().join("000001.log");
         fs::write(&path, bytes).unwrap();
         let mut records = Vec::new();
-        read_log(&path, &mut |record| records.push(record))?;
-        Ok(records)
+        read_log(&path, &mut |record| records.push(record)).map(|_| records)
     }
 
     #[test]
@@ -290,18 +349,22 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_has_what_is_sound() {
+    fn all_sound_records_are_found_around_damage() {
         let folder = tempfile::tempdir().unwrap();
-        let (from, to) = (folder.path().join("1.log"), folder.path().join("2.log"));
-        let mut bytes = frame(&records());
-        // In the first of the three blocks of the record of 70,000 bytes.
-        let at = 3 * BLOCK_BYTES + 100;
-        bytes[at] ^= 1;
-        fs::write(&from, &bytes).unwrap();
-        let damage = copy_sound_records(&from, &to).unwrap().unwrap();
-        assert!(damage.to_string().contains("1.log"), "{damage}");
-        let found = read(&fs::read(&to).unwrap()).unwrap();
-        assert!(found.len() < records().len() && found.contains(&vec![3; 3]), "{}", found.len());
-        assert!(found.iter().all(|record| records().contains(record)));
+        let path = folder.path().join("1.log");
+        let (records, bytes) = (records(), frame(&records()));
+        for at in (0..bytes.len()).step_by(97) {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1;
+            fs::write(&path, &damaged).unwrap();
+            let (found, damage) = sound_records(&path).unwrap();
+            assert!(found.len() + 1 >= records.len(), "byte {at}: {}", found.len());
+            assert!(found.iter().all(|record| records.contains(record)));
+            // Zeros that fill a block belong to no record.
+            assert!(damage.is_some() || found == records, "byte {at}");
+        }
+        fs::write(&path, &bytes).unwrap();
+        let (found, damage) = sound_records(&path).unwrap();
+        assert_eq!((found, damage.is_none()), (records, true));
     }
 }

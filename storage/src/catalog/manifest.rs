@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use super::rocks::Rocks;
 use super::{Batch, Catalog, Promise, Space};
 use crate::error::{Result, StorageError};
 use crate::section_file::FileSummary;
@@ -151,10 +152,34 @@ pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {
         .map_err(|error| StorageError::Catalog { op: "encode", detail: error.to_string() })
 }
 
+/// What is needed of an entry that is not as it should be.
+#[derive(Deserialize)]
+struct Numbered {
+    id: u32,
+}
+
 #[derive(Serialize, Deserialize)]
 struct CollectionEntry<C> {
     id: u32,
     config: C,
+}
+
+/// What is there of a collection: the version of its manifest and the last write in a segment; `None` if it
+/// has no manifest.
+pub(super) fn found(rocks: &Rocks, collection: u32) -> Result<Option<Promise>> {
+    let Some(bytes) = rocks.get(Space::Meta, &manifest_key(collection))? else { return Ok(None) };
+    // One that cannot be read is an error of its collection.
+    let manifest = serde_json::from_slice::<Manifest>(&bytes).ok();
+    let found = |manifest: Manifest| Promise {
+        sequence: manifest.sealed_through,
+        version: manifest.version,
+    };
+    Ok(Some(manifest.map_or(Promise::DELETED, found)))
+}
+
+/// Whether a collection was deleted, and its files may still be there.
+pub(super) fn is_dropped(rocks: &Rocks, collection: u32) -> Result<bool> {
+    Ok(rocks.get(Space::Meta, &dropped_key(collection))?.is_some())
 }
 
 impl Batch {
@@ -199,6 +224,7 @@ impl Batch {
         let end = tombstones_key(id, u64::MAX);
         self.delete_range(Space::Meta, tombstones_key(id, 0), end);
         self.drop_journal(id);
+        self.promise(id, Promise::DELETED);
     }
 
     /// Notes that the files of a collection that was dropped are gone.
@@ -248,7 +274,17 @@ impl Catalog {
     pub fn collections<C: DeserializeOwned>(&self) -> Result<Vec<Listed<C>>> {
         let mut found = Vec::new();
         self.scan_prefix(COLLECTIONS, |name, value| {
-            let entry: CollectionEntry<serde_json::Value> = self.decode(name, value)?;
+            let entry = match self.decode::<CollectionEntry<serde_json::Value>>(name, value) {
+                Ok(entry) => entry,
+                Err(error) => {
+                    let id = serde_json::from_slice::<Numbered>(value);
+                    // What has no number is found by what was promised of it.
+                    let listed =
+                        |Numbered { id }| Listed { name: name.into(), id, config: Err(error) };
+                    found.extend(id.ok().map(listed));
+                    return Ok(());
+                }
+            };
             let unknown = |error: serde_json::Error| {
                 let (name, detail) = (name.to_owned(), error.to_string());
                 StorageError::UnknownSettings { name, detail }
@@ -308,6 +344,10 @@ impl Catalog {
     /// [`StorageError::Corrupted`] saying how much is missing.
     pub fn check_promise(&self, collection: u32, found: Promise) -> Result<()> {
         let promised = self.promise(collection);
+        if promised == Promise::DELETED {
+            let detail = "it was deleted, and the catalog has lost that: delete it again";
+            return Err(self.corrupted("collection", detail));
+        }
         if promised.version > found.version {
             let detail = format!(
                 "version {} of the manifest was made durable, and {} is the last one there",

@@ -16,13 +16,15 @@ mod manifest;
 mod promises;
 mod rocks;
 mod salvage;
+mod write_batch;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 pub use self::copy::{
-    CollectionCopy, read_collection_copy, settle_collection_copies, write_collection_copy,
+    CollectionCopy, read_collection_copy, remove_collection_copy, settle_collection_copies,
+    write_collection_copy,
 };
 pub use self::faults::{CommitFault, CommitFaults};
 pub use self::manifest::{
@@ -130,21 +132,22 @@ impl Catalog {
     pub fn open_with(root: &Path, faults: CommitFaults) -> Result<Self> {
         let folder = root.join("catalog");
         let promises = Promises::new(root);
-        // One whose creation was cut short is created again.
-        let fresh = promises.collections()?.is_empty() && !has_collections(root);
+        let fresh = Self::is_fresh(root, &promises)?;
         if !fresh && !folder.join("CURRENT").exists() {
-            let detail = "the catalog is missing, and there are collections: restore it, or let \
-                          `lanner repair` rebuild it from what is beside the segments";
-            return Err(StorageError::Corrupted {
-                path: folder,
-                section: "CURRENT".into(),
-                detail: detail.into(),
-            });
+            return Err(missing(&folder));
         }
         let mode = if fresh { Mode::Create } else { Mode::Existing };
+        if !fresh {
+            check_cuts(&folder, &promises)?;
+        }
         let (handle, _) = open_handle(&folder, mode, &faults)?;
         let (handle, failed) = (RwLock::new(handle), AtomicBool::new(false));
         Ok(Self { folder, handle, failed, promises, faults })
+    }
+
+    /// Whether nothing was ever entered into it. One whose creation was cut short is created again.
+    fn is_fresh(root: &Path, promises: &Promises) -> Result<bool> {
+        Ok(promises.collections()?.is_empty() && !has_collections(root))
     }
 
     /// Opens the catalog again for writing, if it can only be read or a commit failed. What is in
@@ -320,6 +323,32 @@ fn open_handle(
         }
         Err(error) => Err(error),
     }
+}
+
+fn missing(folder: &Path) -> StorageError {
+    let detail = "the catalog is missing, and there are collections: restore it, or let \
+                  `lanner repair` rebuild it from what is beside the segments";
+    let (path, section) = (folder.to_owned(), "CURRENT".to_owned());
+    StorageError::Corrupted { path, section, detail: detail.into() }
+}
+
+/// Checks, before RocksDB goes on from there, that a log which ends in a record that is cut short has lost
+/// nothing that was promised: a loss of power may cut off what was not forced to the disk. RocksDB
+/// removes the logs that it has read, and tables that its `MANIFEST` does not name.
+///
+/// # Errors
+/// [`StorageError::Corrupted`] naming the log, and those of reading.
+fn check_cuts(folder: &Path, promises: &Promises) -> Result<()> {
+    let cuts = log_check::check_logs(folder)?;
+    let Some((path, at)) = cuts.into_iter().next() else { return Ok(()) };
+    let missing = match Rocks::open(folder, Mode::ReadOnly) {
+        Ok(rocks) => promises.missing(&rocks)?,
+        Err(error @ StorageError::Corrupted { .. }) => Some(error.to_string()),
+        Err(error) => return Err(error),
+    };
+    let Some(missing) = missing else { return Ok(()) };
+    let detail = format!("at byte {at}: a record is cut short, and {missing}");
+    Err(StorageError::Corrupted { path, section: "log".into(), detail })
 }
 
 fn has_collections(root: &Path) -> bool {

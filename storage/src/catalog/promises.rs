@@ -13,6 +13,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::rocks::Rocks;
+use super::{journal, manifest};
 use crate::checksum::checksum;
 use crate::directory::local::{failed, sync};
 use crate::error::Result;
@@ -31,6 +33,9 @@ pub struct Promise {
 }
 
 impl Promise {
+    /// A collection that was deleted must not come back.
+    pub const DELETED: Self = Self { sequence: u64::MAX, version: u64::MAX };
+
     pub(super) fn and(self, other: Self) -> Self {
         Self {
             sequence: self.sequence.max(other.sequence),
@@ -92,6 +97,43 @@ impl Promises {
     pub fn read(&self, collection: u32) -> Promise {
         let bytes = fs::read(self.path(collection)).unwrap_or_default();
         Promise::decode(&bytes).unwrap_or_default()
+    }
+
+    /// What was promised and is not in the catalog, if anything.
+    pub fn missing(&self, rocks: &Rocks) -> Result<Option<String>> {
+        for collection in self.collections()? {
+            let promise = self.read(collection);
+            if promise == Promise::default() {
+                continue;
+            }
+            let found = manifest::found(rocks, collection)?;
+            let (is_dropped, id) = (manifest::is_dropped(rocks, collection)?, collection);
+            match found {
+                Some(_) if promise == Promise::DELETED => {
+                    return Ok(Some(format!("the deletion of collection {id} is lost")));
+                }
+                None if promise != Promise::DELETED && !is_dropped => {
+                    return Ok(Some(format!("collection {id} is lost")));
+                }
+                None => {}
+                Some(manifest) if manifest.version < promise.version => {
+                    let (version, promised) = (manifest.version, promise.version);
+                    return Ok(Some(format!(
+                        "of the manifest of collection {id} version {promised} was made durable, and {version} is the last one there"
+                    )));
+                }
+                Some(manifest) if manifest.sequence < promise.sequence => {
+                    if !journal::holds(rocks, collection, promise.sequence)? {
+                        let promised = promise.sequence;
+                        return Ok(Some(format!(
+                            "write {promised} of collection {id}, which was made durable, is lost"
+                        )));
+                    }
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(None)
     }
 
     /// Keeps a promise on top of what was promised before. If it cannot be written, less is

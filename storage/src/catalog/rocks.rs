@@ -33,6 +33,8 @@ pub(super) enum Mode {
     Existing,
     /// It must be there, and nothing is written.
     ReadOnly,
+    /// It must be there but for its logs, which are somewhere else.
+    WithoutLogs,
 }
 
 /// An open RocksDB database.
@@ -57,7 +59,7 @@ impl Rocks {
         // A log may end in a record that was cut short; anything else is an error, and not the
         // moment at which history ends, as it is by default.
         options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
-        options.set_track_and_verify_wals_in_manifest(true);
+        options.set_track_and_verify_wals_in_manifest(mode != Mode::WithoutLogs);
         options.set_paranoid_checks(true);
         let families = [
             ColumnFamilyDescriptor::new(META, meta_options()),
@@ -65,7 +67,7 @@ impl Rocks {
         ];
         let opened = match mode {
             Mode::ReadOnly => DB::open_cf_descriptors_read_only(&options, folder, families, false),
-            Mode::Create | Mode::Existing => DB::open_cf_descriptors(&options, folder, families),
+            _ => DB::open_cf_descriptors(&options, folder, families),
         };
         let db = opened.map_err(|error| explain(folder, "open", error))?;
         Ok(Self { folder: folder.to_owned(), db })

@@ -1,10 +1,14 @@
 //! Makes a catalog that can be opened out of one that cannot.
+//!
+//! The damaged one is only read. A new one is made in `catalog.repair.tmp` of the tables that are sound and
+//! of all records of the logs that are, named `catalog.repair` when it is complete, and takes the place of
+//! the other, which is moved to `lost/`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::rocks::{Mode, Rocks};
-use super::{Catalog, log_check};
+use super::{Catalog, Promises, Sync, log_check, write_batch};
 use crate::directory::local::{failed, sync};
 use crate::error::{Result, StorageError};
 use crate::private;
@@ -17,63 +21,107 @@ use crate::private;
 /// # Errors
 /// I/O errors; the old catalog is then where it was.
 pub fn salvage(root: &Path) -> Result<(Catalog, Vec<StorageError>)> {
-    let folder = root.join("catalog");
-    let opened = Catalog::open(root).and_then(|catalog| catalog.check().map(|()| catalog));
-    let error = match opened {
-        Ok(catalog) => return Ok((catalog, Vec::new())),
+    let (folder, complete) = (root.join("catalog"), root.join("catalog.repair"));
+    if complete.exists() && !folder.exists() {
+        // A repair was cut short when the old one was out of the way.
+        fs::rename(&complete, &folder).map_err(failed("rename", &complete))?;
+        sync(root)?;
+    }
+    let error = match look(root, &folder) {
+        Ok(()) => return Ok((Catalog::open(root)?, Vec::new())),
         Err(error @ StorageError::Corrupted { .. }) => error,
         Err(error) => return Err(error),
     };
     let mut damage = vec![error];
-    let copy = root.join("catalog.repair");
-    remove(&copy)?;
-    private::create_folder(&copy).map_err(failed("create folder", &copy))?;
-    damage.extend(copy_files(&folder, &copy)?);
-    if let Err(error) = open_anyhow(&copy) {
-        damage.push(error);
-        remove(&copy)?;
-        drop(Rocks::open(&copy, Mode::Create)?);
+    remove(&complete)?;
+    let building = root.join("catalog.repair.tmp");
+    remove(&building)?;
+    let built = build(&folder, &building, &mut damage)
+        .and_then(|()| fs::rename(&building, &complete).map_err(failed("rename", &building)))
+        .and_then(|()| sync(root));
+    if let Err(error) = built {
+        // What is left would only take room.
+        let _ = remove(&building);
+        return Err(error);
     }
     if folder.exists() {
         let lost = free_name(&root.join("lost"), "catalog")?;
         fs::rename(&folder, &lost).map_err(failed("rename", &folder))?;
     }
-    fs::rename(&copy, &folder).map_err(failed("rename", &copy))?;
+    fs::rename(&complete, &folder).map_err(failed("rename", &complete))?;
     sync(root)?;
     Ok((Catalog::open(root)?, damage))
 }
 
-/// Opens a copy as it is, or as far as RocksDB can put it together.
-fn open_anyhow(copy: &Path) -> Result<()> {
-    match Rocks::open(copy, Mode::Existing) {
-        Ok(rocks) if rocks.check().is_ok() => Ok(()),
-        Ok(_) | Err(StorageError::Corrupted { .. } | StorageError::Io { .. }) => {
-            Rocks::repair(copy)?;
-            // A family that had no table yet is missing then.
-            Rocks::open(copy, Mode::Create)?.check()
-        }
-        Err(error) => Err(error),
+/// Reads all of the catalog without changing anything.
+fn look(root: &Path, folder: &Path) -> Result<()> {
+    let promises = Promises::new(root);
+    if Catalog::is_fresh(root, &promises)? {
+        return Ok(());
     }
+    if !folder.join("CURRENT").exists() {
+        return Err(super::missing(folder));
+    }
+    Rocks::open(folder, Mode::ReadOnly)?.check()?;
+    super::check_cuts(folder, &promises)
 }
 
-/// Copies a folder, of logs the sound records alone, and returns what was damaged.
-fn copy_files(from: &Path, to: &Path) -> Result<Vec<StorageError>> {
-    let mut damage = Vec::new();
-    if !from.exists() {
-        return Ok(damage);
+/// Makes a new catalog of what is sound in a damaged one.
+fn build(from: &Path, to: &Path, damage: &mut Vec<StorageError>) -> Result<()> {
+    private::create_folder(to).map_err(failed("create folder", to))?;
+    copy_tables(from, to)?;
+    let rocks = match open_tables(to, log_check::has_whole_manifest(from)) {
+        Ok(rocks) => rocks,
+        Err(error) => {
+            damage.push(error);
+            remove(to)?;
+            Rocks::open(to, Mode::Create)?
+        }
+    };
+    for log in log_check::logs(from).unwrap_or_default() {
+        if log.extension().is_none_or(|extension| extension != "log") {
+            continue;
+        }
+        let (records, error) = log_check::sound_records(&log)?;
+        damage.extend(error);
+        for changes in records.iter().filter_map(|record| write_batch::changes(record)) {
+            rocks.write(changes, Sync::No)?;
+        }
     }
-    let logs = log_check::logs(from)?;
+    rocks.sync()
+}
+
+/// Opens copied tables as they are, or as far as RocksDB can put them together. A `MANIFEST` that has lost
+/// its end may have lost tables, which RocksDB would remove.
+fn open_tables(copy: &Path, is_whole: bool) -> Result<Rocks> {
+    if is_whole
+        && let Ok(rocks) = Rocks::open(copy, Mode::WithoutLogs)
+        && rocks.check().is_ok()
+    {
+        return Ok(rocks);
+    }
+    Rocks::repair(copy)?;
+    // A family that had no table yet is missing then.
+    let rocks = Rocks::open(copy, Mode::Create)?;
+    rocks.check()?;
+    Ok(rocks)
+}
+
+/// Copies a folder without its logs.
+fn copy_tables(from: &Path, to: &Path) -> Result<()> {
+    if !from.is_dir() {
+        return Ok(());
+    }
     for entry in fs::read_dir(from).map_err(failed("list", from))? {
         let path = entry.map_err(failed("list", from))?.path();
         let Some(name) = path.file_name().filter(|_| path.is_file()) else { continue };
-        let target = to.join(name);
-        if logs.contains(&path) {
-            damage.extend(log_check::copy_sound_records(&path, &target)?);
-        } else {
-            fs::copy(&path, &target).map_err(failed("copy", &path))?;
+        let text = name.to_string_lossy();
+        if text.ends_with(".log") || text.starts_with("LOG") || text == "LOCK" {
+            continue;
         }
+        fs::copy(&path, to.join(name)).map_err(failed("copy", &path))?;
     }
-    Ok(damage)
+    Ok(())
 }
 
 fn remove(folder: &Path) -> Result<()> {

@@ -165,6 +165,11 @@ impl Directory for FaultyDirectory {
         self.inner.list(path)
     }
 
+    fn folders(&self, path: &str) -> Result<Vec<String>> {
+        self.step("list", path)?;
+        self.inner.folders(path)
+    }
+
     fn free_bytes(&self) -> Option<u64> {
         self.inner.free_bytes()
     }

@@ -89,24 +89,36 @@ impl Directory for LocalDirectory {
     }
 
     fn list(&self, path: &str) -> Result<Vec<String>> {
-        let path = self.resolve(path)?;
-        let entries = match fs::read_dir(&path) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(failed("list", &path)(error)),
-        };
-        let mut names = entries
-            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-            .collect::<io::Result<Vec<_>>>()
-            .map_err(failed("list", &path))?;
-        names.sort();
-        Ok(names)
+        names(&self.resolve(path)?, |_| Ok(true))
+    }
+
+    fn folders(&self, path: &str) -> Result<Vec<String>> {
+        // Of a link, this is the type of the link.
+        names(&self.resolve(path)?, |entry| Ok(entry.file_type()?.is_dir()))
     }
 
     fn free_bytes(&self) -> Option<u64> {
         let found = rustix::fs::statvfs(&self.root).ok()?;
         found.f_bavail.checked_mul(found.f_frsize)
     }
+}
+
+/// The names of the wanted entries of a folder, sorted; none if it is missing.
+fn names(path: &Path, wanted: impl Fn(&fs::DirEntry) -> io::Result<bool>) -> Result<Vec<String>> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed("list", path)(error)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(failed("list", path))?;
+        if wanted(&entry).map_err(failed("list", path))? {
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
 }
 
 struct LocalFile {

@@ -66,6 +66,14 @@ pub trait Directory: Send + Sync + Debug {
     /// [`StorageError`] if the path is malformed or the folder cannot be read.
     fn list(&self, path: &str) -> Result<Vec<String>>;
 
+    /// The names in a folder that are folders themselves, links left out; sorted.
+    ///
+    /// # Errors
+    /// As [`Self::list`].
+    fn folders(&self, path: &str) -> Result<Vec<String>> {
+        self.list(path)
+    }
+
     /// Bytes that can still be written; `None` if that is not known.
     fn free_bytes(&self) -> Option<u64> {
         None

@@ -9,5 +9,5 @@ mod reader;
 mod writer;
 
 pub use format::{FORMAT, MAX_NAME_BYTES, SectionInfo};
-pub use reader::SectionFile;
+pub use reader::{Section, SectionFile};
 pub use writer::{FileSummary, SectionWriter};

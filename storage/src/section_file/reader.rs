@@ -26,6 +26,11 @@ pub struct SectionFile {
     blocks: Option<Blocks>,
 }
 
+/// A section that was found in a file: what is read often does not look for its name again. It belongs to
+/// the file that found it.
+#[derive(Debug, Clone, Copy)]
+pub struct Section(usize);
+
 /// The checksums of all blocks.
 #[derive(Debug)]
 struct Blocks {
@@ -133,10 +138,26 @@ impl SectionFile {
     /// # Errors
     /// [`StorageError::Corrupted`] if there is no such section.
     pub fn section(&self, name: &str) -> Result<&[u8]> {
-        let found = self.sections.iter().find(|section| section.name == name);
-        found
-            .map(|section| self.bytes(section))
-            .ok_or_else(|| self.corrupted(name, "the section is missing"))
+        Ok(self.bytes(self.find(name)?))
+    }
+
+    /// Finds a section.
+    ///
+    /// # Errors
+    /// [`StorageError::Corrupted`] if there is no such section.
+    pub fn find(&self, name: &str) -> Result<Section> {
+        let index = self.sections.iter().position(|section| section.name == name);
+        index.map(Section).ok_or_else(|| self.corrupted(name, "the section is missing"))
+    }
+
+    /// The bytes of a section, aligned to 64 bytes.
+    ///
+    /// # Panics
+    /// If it belongs to a file of more sections.
+    #[inline]
+    pub fn bytes(&self, section: Section) -> &[u8] {
+        let section = &self.sections[section.0];
+        &self.file.as_slice()[section.offset as usize..(section.offset + section.len) as usize]
     }
 
     /// Bytes of a section, compared with the checksums of the blocks they lie in, of which each is
@@ -145,29 +166,34 @@ impl SectionFile {
     /// # Errors
     /// [`StorageError::Corrupted`] naming section and block, or if the section does not reach so
     /// far.
-    pub fn checked(&self, name: &str, range: Range<usize>) -> Result<&[u8]> {
-        let missing = || self.corrupted(name, "the section is missing");
-        let index = self.sections.iter().position(|section| section.name == name);
-        let index = index.ok_or_else(missing)?;
-        let section = self.bytes(&self.sections[index]);
-        let outside = || self.corrupted(name, format!("bytes {range:?} of {}", section.len()));
-        let bytes = section.get(range.clone()).ok_or_else(outside)?;
-        let Some(blocks) = self.blocks.as_ref().filter(|_| !bytes.is_empty()) else {
-            return Ok(bytes);
+    #[inline]
+    pub fn checked(&self, section: Section, range: Range<usize>) -> Result<&[u8]> {
+        let bytes = self.bytes(section);
+        let Some(found) = bytes.get(range.clone()) else {
+            let detail = format!("bytes {range:?} of {}", bytes.len());
+            return Err(self.corrupted(&self.sections[section.0].name, detail));
         };
-        for number in range.start / BLOCK_BYTES..=(range.end - 1) / BLOCK_BYTES {
-            let block = blocks.first[index] + number;
-            if blocks.is_sound(block) {
-                continue;
+        if let Some(blocks) = self.blocks.as_ref().filter(|_| !found.is_empty()) {
+            let first = blocks.first[section.0];
+            for number in range.start / BLOCK_BYTES..=(range.end - 1) / BLOCK_BYTES {
+                if !blocks.is_sound(first + number) {
+                    self.check_block(blocks, section, number)?;
+                }
             }
-            let start = number * BLOCK_BYTES;
-            let content = &section[start..section.len().min(start + BLOCK_BYTES)];
-            if checksum(content) != blocks.sums[block] {
-                return Err(self.damaged_block(&self.sections[index], number));
-            }
-            blocks.set_sound(block);
         }
-        Ok(bytes)
+        Ok(found)
+    }
+
+    #[cold]
+    fn check_block(&self, blocks: &Blocks, section: Section, number: usize) -> Result<()> {
+        let (bytes, block) = (self.bytes(section), blocks.first[section.0] + number);
+        let start = number * BLOCK_BYTES;
+        let content = &bytes[start..bytes.len().min(start + BLOCK_BYTES)];
+        if checksum(content) != blocks.sums[block] {
+            return Err(self.damaged_block(&self.sections[section.0], number));
+        }
+        blocks.set_sound(block);
+        Ok(())
     }
 
     fn damaged_block(&self, section: &SectionInfo, number: usize) -> StorageError {
@@ -209,8 +235,24 @@ impl SectionFile {
             Err(error) => return vec![error],
         };
         reader.read_ahead();
+        let frame = self.check_frame(&reader).err();
         let checked = (0..self.sections.len()).map(|index| self.check(&reader, index, go_on));
-        checked.filter_map(Result::err).collect()
+        frame.into_iter().chain(checked.filter_map(Result::err)).collect()
+    }
+
+    /// Compares the frame with what it was when the file was opened.
+    fn check_frame(&self, reader: &FileReader<'_>) -> Result<()> {
+        let (_, trailer) = check_frame(&self.file, reader)?;
+        let mut sections = read_table(&self.file, reader, &trailer)?;
+        let blocks = match &self.blocks {
+            Some(_) => Some(read_blocks(&self.file, reader, &mut sections)?),
+            None => None,
+        };
+        let sums = |blocks: &Option<Blocks>| blocks.as_ref().map(|blocks| blocks.sums.clone());
+        if sections == self.sections && sums(&blocks) == sums(&self.blocks) {
+            return Ok(());
+        }
+        Err(self.corrupted("table", "it is not what it was when the file was opened"))
     }
 
     /// Reads a section by system calls and compares it with its checksums.
@@ -286,10 +328,6 @@ impl SectionFile {
     /// The error that says that a section does not hold what it should.
     pub fn corrupted(&self, section: &str, detail: impl Into<String>) -> StorageError {
         corrupted(&self.file, section, detail)
-    }
-
-    fn bytes(&self, section: &SectionInfo) -> &[u8] {
-        &self.file.as_slice()[section.offset as usize..(section.offset + section.len) as usize]
     }
 }
 

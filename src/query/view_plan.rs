@@ -1,13 +1,15 @@
-//! How the rows of one view are searched for one query: by their vectors, by a scan of codes, or by an
+//! How the rows of one view are found for one query: by their vectors, by a scan of codes, or by an
 //! index, how far, and what is expected of it.
 //!
 //! What calibration has measured decides. A target that nothing measured reaches is met by scoring all
 //! vectors; where nothing was measured yet, by re-ranking as many candidates as the training of the
 //! codec says are enough, or else by all vectors, and what to expect is then not known.
 
-use super::plan::Plan;
+use super::bound::Bound;
+use super::plan::{Access, Far, Rows, ViewPlan};
 use crate::index::{Calibration, Choice, DEFAULT_TARGET_RECALL, Depth, Zone};
 use crate::model::{IndexKind, limits};
+use crate::quantization::PrimaryQuery;
 use crate::segment::{FieldCodes, FieldIndex, View};
 
 /// Candidates that are re-ranked if neither the request nor a calibration says: so many times the
@@ -36,127 +38,68 @@ const NEAR_DEFAULT: f32 = 0.965;
 /// No answer promises more than so much above the recall that was asked for.
 const MARGIN: f32 = 0.02;
 
-/// How the rows of a view are searched.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Way {
-    /// Whether vectors are scored, not codes.
-    pub scores_vectors: bool,
-    /// How far the index is searched; `None` where all rows are scored.
-    pub depth: Option<Depth>,
-    /// How many different scores by codes are re-ranked.
-    pub budget: usize,
-    /// The share of the exact nearest rows that is expected to be found; `None` if not known.
-    pub expected: Option<f32>,
-    /// The two of them if it turns out that what may be found lies far from the query, so that all
-    /// of it is scored by codes.
-    pub far_budget: usize,
-    /// See above.
-    pub far_expected: Option<f32>,
-    /// If the worst hit turns out to be less near than this, nothing of the above holds; see
-    /// [`widen`].
-    pub outside_below: Option<f32>,
+/// A view of the snapshot, and the query that it is searched for.
+#[derive(Clone, Copy)]
+pub struct Site<'p> {
+    pub bound: &'p Bound<'p>,
+    /// The place of the view in the snapshot.
+    pub number: usize,
+    pub view: &'p View,
+    pub rows: Rows<'p>,
 }
 
-impl Way {
+impl<'p> Site<'p> {
     /// All vectors are scored.
-    fn vectors(expected: Option<f32>) -> Self {
-        Self {
-            scores_vectors: true,
-            depth: None,
-            budget: 0,
-            expected,
-            far_budget: 0,
-            far_expected: expected,
+    fn exact(&self) -> ViewPlan<'p> {
+        ViewPlan {
+            rows: self.rows,
+            access: Access::Exact,
+            expected: Some(1.0),
+            kept: self.kept(),
             outside_below: None,
         }
     }
 
-    /// All codes are scored.
-    fn scan(budget: usize, expected: Option<f32>) -> Self {
-        Self {
-            scores_vectors: false,
-            depth: None,
-            budget,
-            expected,
-            far_budget: budget,
-            far_expected: expected,
-            outside_below: None,
-        }
-    }
-
-    /// How far it looks.
-    fn reach(&self) -> Depth {
-        Depth { window: self.depth.map_or(Depth::SCAN, |depth| depth.window), rerank: self.budget }
-    }
-
-    /// Whether this looks further than another way does.
-    pub fn goes_beyond(&self, other: &Self) -> bool {
-        let (a, b) = (self.reach(), other.reach());
-        (self.scores_vectors && !other.scores_vectors) || a.window > b.window || a.rerank > b.rerank
-    }
-
-    /// What looks as far as both do, of which the least is expected.
-    fn and(&self, other: &Self) -> Self {
-        let (a, b) = (self.reach(), other.reach());
-        let (window, rerank) = (a.window.max(b.window), a.rerank.max(b.rerank));
-        let depth = Depth { window, rerank };
-        let expected = self.expected.zip(other.expected).map(|(a, b)| a.min(b));
-        Self { depth: (!depth.is_scan()).then_some(depth), ..Self::scan(rerank, expected) }
-    }
-
-    /// What is expected is a share of what the secondary codes keep of the ranking.
-    fn of_kept(self, kept: Option<f32>) -> Self {
-        let of = |expected: Option<f32>| Some(expected? * kept?);
-        Self { expected: of(self.expected), far_expected: of(self.far_expected), ..self }
+    fn kept(&self) -> Option<f32> {
+        self.view.reader.kept(self.bound.field, self.bound.hits())
     }
 }
 
 /// How a view is searched.
-pub fn choose(plan: &Plan<'_>, number: usize, view: &View) -> Way {
-    let kept = view.reader.kept(plan.field, plan.hits());
-    let Some(case) = Case::of(plan, number, view) else { return Way::vectors(kept) };
-    let params = &plan.request.params;
-    let by_hand = params.search_window.is_some() || params.rerank.is_some();
-    let way = match by_hand {
+pub fn choose<'p>(site: &Site<'p>) -> ViewPlan<'p> {
+    let Some(case) = Case::of(site) else { return site.exact() };
+    let params = &site.bound.request.params;
+    let plan = match site.bound.is_by_hand() {
         true => Some(case.by_hand(params.search_window, params.rerank)),
         false => case.calibrated(),
     };
-    match way {
-        Some(way) => Way { outside_below: case.outside_below(), ..way.of_kept(kept) },
-        None => Way::vectors(kept),
-    }
+    let plan = plan.map(|plan| ViewPlan { outside_below: case.outside_below(), ..plan });
+    plan.unwrap_or_else(|| site.exact())
 }
 
 /// Counts a query among those of late, if it asked for a recall: pages of one ranking are all searched
 /// alike, and a depth that is set by hand may find what is far. Its nearness says which zone it belongs
 /// to; not set, it belongs to none.
-pub fn note(plan: &Plan<'_>, number: usize, view: &View, nearness: Option<f32>) {
-    let params = &plan.request.params;
-    if plan.request.offset > 0 || params.search_window.is_some() || params.rerank.is_some() {
+pub fn note(site: &Site<'_>, nearness: Option<f32>) {
+    if site.bound.request.offset > 0 || site.bound.is_by_hand() {
         return;
     }
-    let Some(index) = view.reader.index(plan.field) else { return };
-    let is_far = |nearness| {
-        Case::of(plan, number, view).is_some_and(|case| case.is_farthest(index, nearness))
-    };
+    let Some(index) = site.view.reader.index(site.bound.field) else { return };
+    let is_far = |nearness| Case::of(site).is_some_and(|case| case.is_farthest(index, nearness));
     index.lately().note(nearness.is_some_and(is_far));
 }
 
 /// How a view is searched for a query whose nearest rows turned out to be so much less near than those of
 /// most queries which were measured: as far as it took for others that are as far away, or by all
 /// vectors. What is set by hand stays.
-pub fn widen(plan: &Plan<'_>, number: usize, view: &View, nearness: f32) -> Way {
-    let kept = view.reader.kept(plan.field, plan.hits());
-    let params = &plan.request.params;
-    let way = plan.ways[number];
-    let case = Case::of(plan, number, view);
-    if params.search_window.is_some() || params.rerank.is_some() {
-        let expected = way.expected.and(case.and_then(|case| case.like_zone(nearness, &way)));
-        let by_hand = Way { expected, far_expected: None, outside_below: None, ..way };
-        return by_hand.of_kept(kept);
+pub fn widen<'p>(site: &Site<'p>, plan: &ViewPlan<'p>, nearness: f32) -> ViewPlan<'p> {
+    let case = Case::of(site);
+    if site.bound.is_by_hand() {
+        let like = |case: Case<'_>| case.like_zone(nearness, &plan.access);
+        let expected = plan.expected.and(case.and_then(like));
+        return ViewPlan { expected, outside_below: None, ..*plan };
     }
-    let wider = case.and_then(|case| case.outside(nearness, &way, kept));
-    wider.unwrap_or(Way::vectors(kept))
+    case.and_then(|case| case.outside(nearness, plan)).unwrap_or_else(|| site.exact())
 }
 
 /// What misses half as much as the target allows, or else what just reaches it: where queries differ more
@@ -167,41 +110,66 @@ fn safely(target: f32, choose: impl Fn(f32) -> Option<Choice>) -> Option<Choice>
     if safe.is_some_and(|choice| choice.reached) { safe } else { choose(target) }
 }
 
-/// What the choice depends on.
-struct Case<'a> {
-    codes: &'a FieldCodes,
+/// What the choice depends on, where there are codes.
+struct Case<'p> {
+    site: Site<'p>,
+    codes: &'p FieldCodes,
+    query: &'p PrimaryQuery,
+    index: Option<&'p FieldIndex>,
     rows: u64,
     hits: usize,
     target: Option<f32>,
-    index: Option<&'a FieldIndex>,
-    gathered: bool,
+    /// Whether rows that go with the query may be missing, by a filter or because they were deleted.
     selects: bool,
-    filtered: bool,
     /// The share of rows that may be found.
     share: f64,
 }
 
-impl<'a> Case<'a> {
+impl<'p> Case<'p> {
     /// `None` if vectors are scored.
-    fn of(plan: &Plan<'_>, number: usize, view: &'a View) -> Option<Self> {
+    fn of(site: &Site<'p>) -> Option<Self> {
+        let Site { bound, number, view, rows: selected } = *site;
         let reader = &*view.reader;
-        let codes = reader.codes(plan.field).filter(|_| plan.codes[number].is_some())?;
-        let filter = plan.view_filter(number);
+        let query = bound.code_queries[number].as_ref()?;
+        let codes = reader.codes(bound.field)?;
+        let filter = selected.filter();
         let rows = u64::from(reader.rows());
         let matching = filter.map_or(rows, |filter| filter.cardinality.expected);
         Some(Self {
+            site: *site,
             codes,
+            query,
+            index: reader.index(bound.field),
             rows,
-            hits: plan.hits(),
-            target: plan.request.params.target_recall,
-            index: reader.index(plan.field),
-            gathered: filter.is_some_and(|filter| filter.gathered.is_some()),
-            // Rows that go with the query may be missing.
+            hits: bound.hits(),
+            target: bound.request.params.target_recall,
             selects: filter.is_some() || !view.deleted.is_empty(),
-            filtered: filter.is_some(),
             share: matching.max(1) as f64 / rows.max(1) as f64 * view.live_rows().max(1) as f64
                 / rows.max(1) as f64,
         })
+    }
+
+    fn is_gathered(&self) -> bool {
+        matches!(self.site.rows, Rows::Gathered(_))
+    }
+
+    fn plan(&self, access: Access<'p>, expected: Option<f32>) -> ViewPlan<'p> {
+        let kept = self.site.kept();
+        ViewPlan { rows: self.site.rows, access, expected, kept, outside_below: None }
+    }
+
+    /// All codes are scored.
+    fn scan(&self, budget: usize) -> Access<'p> {
+        Access::Codes { codes: self.codes, query: self.query, budget }
+    }
+
+    /// As far as a depth says. What an index searches when rows are missing is said by `far`.
+    fn access(&self, depth: Depth, far: Far) -> Access<'p> {
+        let Self { codes, query, .. } = *self;
+        match self.index.filter(|_| !depth.is_scan()) {
+            Some(index) => Access::Index { codes, query, index, depth, far },
+            None => self.scan(depth.rerank),
+        }
     }
 
     /// The nearness of the worst hit below which a query is not like what was measured. Among fewer
@@ -209,7 +177,7 @@ impl<'a> Case<'a> {
     fn outside_below(&self) -> Option<f32> {
         // What a filter leaves may be anywhere: scans of what is far were measured for that.
         self.index
-            .filter(|_| !self.filtered)?
+            .filter(|_| matches!(self.site.rows, Rows::All))?
             .calibration()
             .outside_below(self.hits as f64 / self.share)
     }
@@ -233,81 +201,84 @@ impl<'a> Case<'a> {
 
     /// As others took whose nearest rows were no nearer, or as it was searched if that will do; `None` if
     /// nothing like it was measured to reach the target.
-    fn outside(&self, nearness: f32, way: &Way, kept: Option<f32>) -> Option<Way> {
+    fn outside(&self, nearness: f32, plan: &ViewPlan<'p>) -> Option<ViewPlan<'p>> {
         let calibration = self.index?.calibration();
         let zones = calibration.zones(self.hits, self.among_all(&calibration, nearness));
         let (own, nearer) = zones.split_last()?;
         let of_sample = zones.iter().rposition(|zone| zone.usual);
         let like_sample = of_sample.map(|at| match self.index?.lately().are_far() {
-            true => self.of_sample(&zones[at], at > 0, way),
+            true => self.of_sample(&zones[at], at > 0, plan),
             // Among others its part of the mean is enough.
-            false => Some(self.as_searched(&zones[at], way)),
+            false => Some(as_searched(self.hits, &zones[at], plan)),
         });
         if own.usual {
-            return like_sample?.map(|way| way.of_kept(kept));
+            return like_sample?;
         }
         let is_nearest = nearer.last().is_none_or(|zone| zone.usual);
         let beyond = self.beyond(own, is_nearest)?;
         // Made-up queries are no reason to look less far than at what is nearer.
-        let wider = match like_sample.flatten() {
-            Some(like) => like.and(&beyond),
+        Some(match like_sample.flatten() {
+            Some(like) => self.both(&like, &beyond),
             None => beyond,
-        };
-        Some(wider.of_kept(kept))
+        })
     }
 
-    /// What is expected of a way for queries of the sample that are as far away; `None` if there are none.
-    fn like_zone(&self, nearness: f32, way: &Way) -> Option<f32> {
+    /// What looks as far as both do, of which the least is expected.
+    fn both(&self, a: &ViewPlan<'p>, b: &ViewPlan<'p>) -> ViewPlan<'p> {
+        let expected = a.expected.zip(b.expected).map(|(a, b)| a.min(b));
+        let (a, b) = (a.access.reach(), b.access.reach());
+        let (window, rerank) = (a.window.max(b.window), a.rerank.max(b.rerank));
+        let far = Far { budget: rerank, expected };
+        self.plan(self.access(Depth { window, rerank }, far), expected)
+    }
+
+    /// What is expected of a search for queries of the sample that are as far away; `None` if there are
+    /// none.
+    fn like_zone(&self, nearness: f32, access: &Access<'_>) -> Option<f32> {
         let calibration = self.index?.calibration();
         let nearness = self.among_all(&calibration, nearness);
         let zone = calibration.zones(self.hits, nearness).last()?;
-        zone.usual.then(|| zone.expected(self.hits, way.reach()))?
+        zone.usual.then(|| zone.expected(self.hits, access.reach()))?
     }
 
     /// As far as queries of the sample took that are as far away; `None` if none of it will do. What comes
     /// may be harder than the `farthest` of the sample, which are searched safely.
-    fn of_sample(&self, zone: &Zone, farthest: bool, way: &Way) -> Option<Way> {
+    fn of_sample(&self, zone: &Zone, farthest: bool, plan: &ViewPlan<'p>) -> Option<ViewPlan<'p>> {
         let target = self.target.unwrap_or(DEFAULT_TARGET_RECALL);
-        let depth = |target| zone.depth(self.hits, target, way.reach().is_scan());
+        let depth = |target| zone.depth(self.hits, target, plan.access.reach().is_scan());
         let choice = if farthest { safely(target, depth) } else { depth(target) };
         // Few of the sample are scanned for where that takes long: nothing is known then.
-        let Some(choice) = choice else { return Some(self.as_searched(zone, way)) };
-        let wider = self.way_of(choice);
-        let enough = || if wider.goes_beyond(way) { wider } else { self.as_searched(zone, way) };
+        let Some(choice) = choice else { return Some(as_searched(self.hits, zone, plan)) };
+        let wider = self.as_chosen(choice);
+        let enough = || match wider.access.goes_beyond(&plan.access) {
+            true => wider,
+            false => as_searched(self.hits, zone, plan),
+        };
         self.will_do(choice).then(enough)
     }
 
-    /// The same way, with what is expected of it for queries of a zone.
-    fn as_searched(&self, zone: &Zone, way: &Way) -> Way {
-        let expected = zone.expected(self.hits, way.reach()).or(way.expected);
-        let least = expected.zip(way.expected).map(|(zone, all)| zone.min(all));
-        Way { expected: least, outside_below: None, ..*way }
-    }
-
     /// As far as made-up queries took that are as far away; `None` if none of it will do.
-    fn beyond(&self, zone: &Zone, is_nearest: bool) -> Option<Way> {
+    fn beyond(&self, zone: &Zone, is_nearest: bool) -> Option<ViewPlan<'p>> {
         let target = self.target.unwrap_or(DEFAULT_TARGET_RECALL);
         let is_flat = self.index.is_some_and(|index| index.report().kind == IndexKind::Flat);
-        let scans = self.gathered || self.selects || is_flat;
+        let scans = self.is_gathered() || self.selects || is_flat;
         let depth = |target| zone.depth(self.hits, target, scans);
         let choice = match is_nearest {
             true => depth(target - NEAREST_ZONE_SLACK)?,
             false => safely(target - OUTSIDE_SLACK, depth)?,
         };
-        self.will_do(choice).then(|| self.way_of(choice))
+        self.will_do(choice).then(|| self.as_chosen(choice))
     }
 
-    fn way_of(&self, choice: Choice) -> Way {
+    fn as_chosen(&self, choice: Choice) -> ViewPlan<'p> {
         let budget = choice.depth.rerank.max(self.hits);
+        let expected = self.promised(choice);
         let depth = Depth { rerank: budget, ..choice.depth };
-        Way {
-            depth: (!depth.is_scan()).then_some(depth),
-            ..Way::scan(budget, self.promised(choice))
-        }
+        self.plan(self.access(depth, Far { budget, expected }), expected)
     }
 
     /// As calibration says; `None` if all vectors have to be scored.
-    fn calibrated(&self) -> Option<Way> {
+    fn calibrated(&self) -> Option<ViewPlan<'p>> {
         let Some(index) = self.index else { return self.unmeasured() };
         let calibration = index.calibration();
         let target = self.target.unwrap_or(DEFAULT_TARGET_RECALL);
@@ -315,10 +286,11 @@ impl<'a> Case<'a> {
             let scan = safely(target, |target| calibration.scan(self.hits, target, self.selects));
             scan.or_else(|| calibration.scan(self.hits, target, false))
         };
-        if self.gathered || index.report().kind == IndexKind::Flat {
+        if self.is_gathered() || index.report().kind == IndexKind::Flat {
             let Some(scan) = scan() else { return self.unmeasured() };
             let budget = scan.depth.rerank.max(self.hits + self.hits.div_ceil(SPARE));
-            return self.will_do(scan).then(|| Way::scan(budget, self.promised(scan)));
+            let plan = || self.plan(self.scan(budget), self.promised(scan));
+            return self.will_do(scan).then(plan);
         }
         let depth = |target| calibration.depth(self.hits, target);
         let choice = match self.selects || self.codes.is_encoded() {
@@ -330,27 +302,27 @@ impl<'a> Case<'a> {
             return None;
         }
         let budget = choice.depth.rerank.max(self.hits);
-        let (far_budget, far_expected) = match self.selects.then(scan).flatten() {
-            // Nothing is missing, so that nothing is looked for elsewhere.
-            _ if !self.selects => (budget, None),
-            // Nothing else reaches the target there: everything that may be found is re-ranked.
-            Some(far) if !self.will_do(far) => (self.rows as usize, Some(1.0)),
-            Some(far) => (far.depth.rerank.max(self.hits), self.promised(far)),
-            None => (budget.max(FAR_FACTOR * self.default_rerank()), None),
-        };
         let depth = Depth { rerank: budget, ..choice.depth };
-        Some(Way {
-            scores_vectors: false,
-            depth: (!depth.is_scan()).then_some(depth),
-            budget: if depth.is_scan() && self.selects { far_budget.max(budget) } else { budget },
-            expected: match (depth.is_scan() && self.selects, far_expected) {
-                (true, far) => far.map(|far| far.min(choice.expected)),
-                (false, _) => self.promised(choice),
-            },
-            far_budget,
-            far_expected,
-            outside_below: None,
-        })
+        if !self.selects {
+            // Nothing is missing, so that nothing is looked for elsewhere.
+            let far = Far { budget, expected: None };
+            return Some(self.plan(self.access(depth, far), self.promised(choice)));
+        }
+        let far = match scan() {
+            // Nothing else reaches the target there: everything that may be found is re-ranked.
+            Some(far) if !self.will_do(far) => {
+                Far { budget: self.rows as usize, expected: Some(1.0) }
+            }
+            Some(far) => {
+                Far { budget: far.depth.rerank.max(self.hits), expected: self.promised(far) }
+            }
+            None => Far { budget: budget.max(FAR_FACTOR * self.default_rerank()), expected: None },
+        };
+        if depth.is_scan() {
+            let expected = far.expected.map(|far| far.min(choice.expected));
+            return Some(self.plan(self.scan(far.budget.max(budget)), expected));
+        }
+        Some(self.plan(self.access(depth, far), self.promised(choice)))
     }
 
     /// Whether a choice will do: it reaches the target, or comes near the default one.
@@ -366,7 +338,7 @@ impl<'a> Case<'a> {
 
     /// Where nothing was measured in this segment: as many candidates as the training of its codec
     /// found enough, in proportion to the rows; `None` if it says that no number is.
-    fn unmeasured(&self) -> Option<Way> {
+    fn unmeasured(&self) -> Option<ViewPlan<'p>> {
         let report = self.codes.report();
         let rung = report.chosen();
         let kept = rung.into_iter().flat_map(|rung| rung.recall.iter().chain(&rung.query_recall));
@@ -378,14 +350,14 @@ impl<'a> Case<'a> {
         let scaled = (budget as f64 * growth.max(1.0)).ceil() as usize;
         let (by_default, for_target) = MOST_UNMEASURED;
         let budget = self.default_rerank().max(scaled.min(by_default));
-        let Some(target) = self.target else { return Some(Way::scan(budget, None)) };
+        let Some(target) = self.target else { return Some(self.plan(self.scan(budget), None)) };
         let enough = kept.is_some_and(|kept| kept >= target) && !self.codes.is_encoded();
         (enough && scaled <= for_target && !self.selects)
-            .then(|| Way::scan(budget.max(scaled), None))
+            .then(|| self.plan(self.scan(budget.max(scaled)), None))
     }
 
     /// As the request says.
-    fn by_hand(&self, window: Option<usize>, rerank: Option<usize>) -> Way {
+    fn by_hand(&self, window: Option<usize>, rerank: Option<usize>) -> ViewPlan<'p> {
         let calibration = self.index.map(FieldIndex::calibration);
         let calibration = calibration.as_ref();
         let kind = self.index.map(|index| index.report().kind);
@@ -393,7 +365,7 @@ impl<'a> Case<'a> {
             let target = self.target.unwrap_or(DEFAULT_TARGET_RECALL);
             calibration.and_then(|calibration| calibration.depth(self.hits, target))
         };
-        let searches = !self.gathered && kind.is_some_and(|kind| kind != IndexKind::Flat);
+        let searches = !self.is_gathered() && kind.is_some_and(|kind| kind != IndexKind::Flat);
         let window = match (searches, window) {
             (false, _) => Depth::SCAN,
             (true, Some(window)) => window,
@@ -402,22 +374,11 @@ impl<'a> Case<'a> {
         let budget = rerank.unwrap_or_else(|| self.default_rerank()).max(self.hits);
         let depth = Depth { window, rerank: budget };
         let scan = Depth { window: Depth::SCAN, rerank: budget };
-        let expected = |depth| calibration.and_then(|known| known.expected(self.hits, depth));
         // With a filter, and of encodings, what is set by hand finds less than was measured.
-        let known = !self.selects && !self.codes.is_encoded();
-        let far_expected = expected(scan).filter(|_| known);
-        let expected = expected(depth).filter(|_| known);
-        let depth = (!depth.is_scan()).then_some(depth);
-        let (scores_vectors, outside_below) = (false, None);
-        Way {
-            scores_vectors,
-            outside_below,
-            depth,
-            budget,
-            expected,
-            far_budget: budget,
-            far_expected,
-        }
+        let known = calibration.filter(|_| !self.selects && !self.codes.is_encoded());
+        let expected = |depth| known.and_then(|known| known.expected(self.hits, depth));
+        let far = Far { budget, expected: expected(scan) };
+        self.plan(self.access(depth, far), expected(depth))
     }
 
     fn default_rerank(&self) -> usize {
@@ -425,4 +386,11 @@ impl<'a> Case<'a> {
         let most = limits::MAX_RERANK.max(self.hits);
         (factor * self.hits).max(least).min(most)
     }
+}
+
+/// The same search, with what is expected of it for queries of a zone.
+fn as_searched<'p>(hits: usize, zone: &Zone, plan: &ViewPlan<'p>) -> ViewPlan<'p> {
+    let of_zone = zone.expected(hits, plan.access.reach()).or(plan.expected);
+    let expected = of_zone.zip(plan.expected).map(|(zone, all)| zone.min(all));
+    ViewPlan { expected, outside_below: None, ..*plan }
 }

@@ -1,0 +1,162 @@
+//! A request that is bound to a snapshot: what is wrong with it is said here, and everything later can
+//! rely on it.
+
+use std::collections::BTreeSet;
+
+use super::examples::{self, Examples};
+use super::request::{Query, QueryRequest};
+use super::scorer::Scorer;
+use super::second_stage::SecondStage;
+use crate::error::Result;
+use crate::model::{
+    CollectionConfig, Condition, InvalidInput, Problem, Score, VectorRef, check_range, limits,
+};
+use crate::quantization::PrimaryQuery;
+use crate::segment::{FieldCodes, Location, Snapshot};
+
+/// A validated query.
+pub struct Bound<'r> {
+    pub request: &'r QueryRequest,
+    pub field: usize,
+    pub scorer: Scorer,
+    /// The points that the query is made from.
+    pub exclude: BTreeSet<Location>,
+    /// The score that a hit needs.
+    pub least: Score,
+    /// For each view, the query as its codes are scored; `None` where it has none, or the request
+    /// wants vectors to be scored.
+    pub code_queries: Vec<Option<PrimaryQuery>>,
+    /// What orders the hits, if it is not what finds them.
+    pub second: Option<SecondStage>,
+    /// The request's filter, validated.
+    pub condition: Option<Condition>,
+}
+
+impl<'r> Bound<'r> {
+    /// Validates a request.
+    ///
+    /// # Errors
+    /// [`crate::Error::Invalid`] or [`crate::Error::PointNotFound`].
+    pub fn new(
+        snapshot: &Snapshot,
+        config: &CollectionConfig,
+        request: &'r QueryRequest,
+    ) -> Result<Self> {
+        check_range("limit", 1, limits::MAX_QUERY_LIMIT, request.limit)?;
+        let most = limits::MAX_QUERY_LIMIT - request.limit;
+        check_range("offset", 0, most, request.offset)?;
+        check_params(request)?;
+        let least = least(request.score_threshold)?;
+        let Resolved { field, scorer, examples: mut exclude } =
+            resolve(snapshot, config, &request.field, &request.query)?;
+        let second = SecondStage::new(snapshot, config, request, &mut exclude)?;
+        let code_queries = prepare(snapshot, field, &scorer, request.params.exact)?;
+        let condition = request.filter.as_ref().map(|filter| filter.resolve(config)).transpose()?;
+        Ok(Self { request, field, scorer, exclude, least, code_queries, second, condition })
+    }
+
+    /// Hits needed so that enough are left after offset and exclusion, or for the second stage.
+    pub fn hits(&self) -> usize {
+        let wanted = match &self.second {
+            Some(second) => second.candidates,
+            None => self.request.offset + self.request.limit,
+        };
+        wanted + self.exclude.len()
+    }
+
+    /// Whether the request says how far to search, instead of a recall to reach.
+    pub fn is_by_hand(&self) -> bool {
+        self.request.params.search_window.is_some() || self.request.params.rerank.is_some()
+    }
+}
+
+/// A query in a field, validated.
+pub struct Resolved {
+    pub field: usize,
+    pub scorer: Scorer,
+    /// The points that the query is made from.
+    pub examples: BTreeSet<Location>,
+}
+
+/// Finds a field and what is searched for in it.
+///
+/// # Errors
+/// As [`Bound::new`].
+pub fn resolve(
+    snapshot: &Snapshot,
+    config: &CollectionConfig,
+    field: &str,
+    query: &Query,
+) -> Result<Resolved> {
+    let name = field;
+    let (field, settings) = config.field(name)?;
+    let mut examples = Examples::new(snapshot, field, name, settings);
+    let scorer = match query {
+        Query::Vector(vector) => Scorer::new(settings, vector.as_ref())?,
+        Query::Point(id) => Scorer::new(settings, examples.vector(id, "point")?.as_ref())?,
+        Query::Recommend { positive, negative } => {
+            examples::validate(settings, positive, negative)?;
+            let vector = examples.recommended(positive, negative)?;
+            Scorer::new(settings, VectorRef::Single(&vector))?
+        }
+    };
+    Ok(Resolved { field, scorer, examples: examples.locations })
+}
+
+fn check_params(request: &QueryRequest) -> Result<()> {
+    let params = &request.params;
+    let mut least = request.offset + request.limit;
+    if let Some(rescore) = &request.rescore {
+        check_range("rescore.candidates", least, limits::MAX_RERANK, rescore.candidates)?;
+        least = rescore.candidates;
+    }
+    if let Some(rerank) = params.rerank {
+        check_range("rerank", least, limits::MAX_RERANK, rerank)?;
+    }
+    if let Some(window) = params.search_window {
+        check_range("search_window", 1, limits::MAX_SEARCH_WINDOW, window)?;
+    }
+    if let Some(target) = params.target_recall
+        && !(0.5..=0.999).contains(&target)
+    {
+        let problem = Problem::Mismatch { expected: "0.5 to 0.999", got: target.to_string() };
+        return Err(InvalidInput::new("target_recall", problem).into());
+    }
+    Ok(())
+}
+
+/// The query for the codes of each view. Segments share codecs, and mapping a query to fewer
+/// dimensions is as much work as scoring hundreds of rows: once for each codec is enough.
+fn prepare(
+    snapshot: &Snapshot,
+    field: usize,
+    scorer: &Scorer,
+    exact: bool,
+) -> Result<Vec<Option<PrimaryQuery>>> {
+    let mut queries: Vec<Option<PrimaryQuery>> = Vec::with_capacity(snapshot.views.len());
+    for view in &snapshot.views {
+        let Some(codes) = view.reader.codes(field).filter(|_| !exact) else {
+            queries.push(None);
+            continue;
+        };
+        let same = |other: &FieldCodes| std::ptr::eq(other.codec(), codes.codec());
+        let before = &snapshot.views[..queries.len()];
+        let known = before.iter().position(|view| view.reader.codes(field).is_some_and(same));
+        let query = match known.and_then(|known| queries[known].clone()) {
+            Some(query) => query,
+            None => codes.query(scorer.query())?,
+        };
+        queries.push(Some(query));
+    }
+    Ok(queries)
+}
+
+fn least(threshold: Option<f32>) -> Result<Score, InvalidInput> {
+    match threshold {
+        Some(threshold) if threshold.is_nan() => {
+            let problem = Problem::Mismatch { expected: "a number", got: "NaN".into() };
+            Err(InvalidInput::new("score_threshold", problem))
+        }
+        threshold => Ok(Score(threshold.unwrap_or(f32::NEG_INFINITY))),
+    }
+}

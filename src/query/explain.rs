@@ -1,0 +1,117 @@
+//! What an answer says of how it came about: a stage for each part of the work.
+
+use std::collections::BTreeMap;
+
+use super::executor::Times;
+use super::plan::{Access, Plan, Rows, ViewPlan};
+use super::request::Stage;
+use super::search::Found;
+use crate::segment::{FieldCodes, Snapshot, View};
+
+/// The stages of a plan that was carried out, without its second stage.
+pub fn stages(
+    snapshot: &Snapshot,
+    plan: &Plan<'_>,
+    searched: &[Found],
+    candidates: u64,
+    times: Times,
+) -> Vec<Stage> {
+    let mut stages = filter_stages(plan);
+    stages.extend(search_stages(plan, searched, times.search));
+    stages.extend(scan_stages(snapshot, plan, times.scan));
+    if !plan.is_exact() {
+        stages.push(rerank_stage(plan, candidates, times.rerank));
+    }
+    stages
+}
+
+/// What the searches of indexes read, a stage for each.
+fn search_stages(plan: &Plan<'_>, searched: &[Found], micros: u64) -> Vec<Stage> {
+    let stage = |&Found { view, effort, .. }: &Found| {
+        let Access::Index { codes, index, depth, .. } = plan.views[view].access else {
+            return None;
+        };
+        let kind = index.report().kind.as_str();
+        let (rows, row_bytes) = (effort.scored + effort.scanned, codes.row_bytes() as u64);
+        Some(Stage {
+            name: "search".into(),
+            source: format!("{kind} {}, window {}", code_of(codes), depth.window),
+            rows,
+            bytes: rows * row_bytes + effort.expanded * 4 * index.report().degree as u64,
+            micros,
+        })
+    };
+    searched.iter().filter_map(stage).collect()
+}
+
+/// What a scan of codes reads.
+fn source_of(codes: &FieldCodes) -> String {
+    let what = if codes.is_encoded() { "encodings" } else { "codes" };
+    format!("{what} {}", code_of(codes))
+}
+
+fn code_of(codes: &FieldCodes) -> &str {
+    codes.report().chosen().map_or("", |rung| rung.code.as_str())
+}
+
+/// What the filter came to, a stage for each way it was used.
+fn filter_stages(plan: &Plan<'_>) -> Vec<Stage> {
+    let mut ways = BTreeMap::<&str, u64>::new();
+    for view in &plan.views {
+        let (way, rows) = match view.rows {
+            Rows::All => continue,
+            Rows::Gathered(filter) => ("gathered", filter.scored(0)),
+            Rows::Checked(filter) if view.access.is_index() => {
+                ("traversed", filter.cardinality.expected)
+            }
+            Rows::Checked(filter) => ("checked", filter.cardinality.expected),
+        };
+        *ways.entry(way).or_default() += rows;
+    }
+    let micros = plan.filter.map_or(0, |filter| filter.micros);
+    let stage = |(way, rows): (&str, u64)| Stage {
+        name: "filter".into(),
+        source: way.into(),
+        rows,
+        bytes: 0,
+        micros,
+    };
+    ways.into_iter().map(stage).collect()
+}
+
+/// What the scan read, a stage for each kind of source.
+fn scan_stages(snapshot: &Snapshot, plan: &Plan<'_>, micros: u64) -> Vec<Stage> {
+    let mut sources = BTreeMap::<String, (u64, u64)>::new();
+    let field = plan.bound.field;
+    for (view, ViewPlan { rows, access, .. }) in snapshot.views.iter().zip(&plan.views) {
+        let all = view.reader.rows();
+        let rows = rows.scored(all);
+        let (source, bytes) = match access {
+            Access::Index { .. } => continue,
+            Access::Codes { codes, .. } => (source_of(codes), rows * codes.row_bytes() as u64),
+            Access::Exact => {
+                let bytes = view.reader.vector_bytes(field);
+                (vectors_of(view, field), bytes * rows / u64::from(all.max(1)))
+            }
+        };
+        let sum = sources.entry(source).or_default();
+        *sum = (sum.0 + rows, sum.1 + bytes);
+    }
+    let stage =
+        |(source, (rows, bytes))| Stage { name: "scan".into(), source, rows, bytes, micros };
+    sources.into_iter().map(stage).collect()
+}
+
+pub fn vectors_of(view: &View, field: usize) -> String {
+    if view.reader.has_raw(field) { "vectors" } else { "reconstructed vectors" }.into()
+}
+
+fn rerank_stage(plan: &Plan<'_>, rows: u64, micros: u64) -> Stage {
+    let codes = plan.views.iter().filter_map(|view| Some(view.access.codes()?.0));
+    let codes: Vec<&FieldCodes> = codes.collect();
+    let secondary = codes.iter().any(|codes| codes.has_secondary());
+    let of_codes = || codes.iter().map(|codes| codes.secondary_row_bytes()).max().unwrap_or(0);
+    let row_bytes = if secondary { of_codes() } else { 4 * plan.bound.scorer.dimension() };
+    let source = if secondary { "secondary codes" } else { "vectors" }.to_owned();
+    Stage { name: "rerank".into(), source, rows, bytes: rows * row_bytes as u64, micros }
+}
