@@ -4,9 +4,8 @@
 //! text that is equal to another or not), or a number with an order. Integers are numbers as they
 //! are, dates microseconds since 1970, and floats the integers whose order is that of the floats.
 
-use jiff::Timestamp;
-use jiff::civil::Date;
-use jiff::tz::Offset;
+use jiff::civil::{Date, DateTime};
+use jiff::fmt::temporal::{Pieces, PiecesOffset};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -100,12 +99,12 @@ pub(crate) fn float_key(value: f64) -> i64 {
     bits ^ ((bits >> 63) & i64::MAX)
 }
 
-/// Microseconds since 1970 of a date and time, or of the midnight that begins a date in UTC.
+/// Microseconds since 1970 of a date and time, which is one of UTC if it has no offset, or of the midnight
+/// that begins a date in UTC. All years from 0 to 9999 count: the last moment of them often means "for ever".
 pub(crate) fn datetime_key(text: &str) -> Option<i64> {
     const DATE_BYTES: usize = "2024-05-01".len();
     if text.len() == DATE_BYTES {
-        let midnight = text.parse::<Date>().ok()?.at(0, 0, 0, 0);
-        return Offset::UTC.to_timestamp(midnight).ok().map(Timestamp::as_microsecond);
+        return microseconds(text.parse::<Date>().ok()?.at(0, 0, 0, 0), 0);
     }
     // The parser also knows time zones by name and dates without dashes, which RFC 3339 does not.
     let bytes = text.as_bytes();
@@ -113,7 +112,17 @@ pub(crate) fn datetime_key(text: &str) -> Option<i64> {
     if bytes.get(4) != Some(&b'-') || !separated || text.contains('[') {
         return None;
     }
-    text.parse::<Timestamp>().ok().map(Timestamp::as_microsecond)
+    let pieces = Pieces::parse(text).ok()?;
+    let offset_seconds = match pieces.offset() {
+        Some(PiecesOffset::Numeric(offset)) => offset.offset().seconds(),
+        Some(_) | None => 0,
+    };
+    microseconds(pieces.date().to_datetime(pieces.time()?), offset_seconds)
+}
+
+fn microseconds(local: DateTime, offset_seconds: i32) -> Option<i64> {
+    let since = local.duration_since(Date::constant(1970, 1, 1).at(0, 0, 0, 0));
+    i64::try_from(since.as_micros() - i128::from(offset_seconds) * 1_000_000).ok()
 }
 
 /// Checks a path into payloads: keys of nested objects, separated by dots.

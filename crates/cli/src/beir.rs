@@ -24,6 +24,7 @@ use lanner_client::Embedded;
 use lanner_client::Remote;
 use lanner_eval::{
     BeirDataset, IdList, LatencyRecorder, Report, Run, TableStyle, comparison_table, evaluate,
+    prepare_run,
 };
 
 /// Measure retrieval quality and speed on a BEIR data set with given embeddings.
@@ -34,9 +35,11 @@ Example:
       --tokens tokens.npy,offsets.npy --query-tokens qtokens.npy,qoffsets.npy --run run.trec
 
 The folder has corpus.jsonl, queries.jsonl and qrels/<split>.tsv. Rows belong to the ids of
-`corpus.ids` and `queries.ids` beside the vectors, else to the lines of the .jsonl files. Prints
-nDCG@10, MAP@100, MRR@10, Recall@10 and @100 as trec_eval defines them, indexing rate, latencies,
-queries per second, and the bytes of a document that searches read from. With vectors and tokens
+`corpus.ids` and `queries.ids` beside the vectors, else to the lines of the .jsonl files (of
+queries.jsonl all, or the judged ones alone). Documents are sealed, merged and indexed before they are
+searched, so that few are measured as many would be. Prints nDCG@10, MAP@100, MRR@10, Recall@10 and
+@100 as trec_eval defines them, as far as --limit goes, indexing rate, latencies, queries per second,
+and the bytes of a document that searches read from. With vectors and tokens
 both are measured, tokens by their encodings (multi) and by exact MaxSim (multi-exact), and the run
 files are FILE.single, FILE.multi and FILE.multi-exact. Without --data and --server it works in a
 temporary folder.")]
@@ -101,9 +104,9 @@ pub struct Beir {
     /// The collection is there already: only query it
     #[arg(long)]
     reuse: bool,
-    /// Merge segments before querying
+    /// Query what was written as it is: what is in memory is scanned exactly
     #[arg(long)]
-    optimize: bool,
+    no_optimize: bool,
     /// Write a TREC run file
     #[arg(long, value_name = "FILE")]
     run: Option<PathBuf>,
@@ -127,21 +130,35 @@ impl Beir {
             _ => return Err(CliError::Usage("give --data or --server".into())),
         };
         let experiment = self.experiment()?;
+        // What cannot be written is known before the work.
+        let modes: Vec<&str> = experiment.modes.iter().map(|mode| mode.name).collect();
+        for path in self.run_paths(&modes) {
+            let judged = experiment.dataset.queries().iter().map(|query| query.id.as_str());
+            prepare_run(&path, judged, experiment.corpus_ids.1.iter().map(String::as_str))?;
+        }
         let outcomes = experiment.measure(&*backend)?;
-        for outcome in &outcomes {
-            if let Some(path) = &self.run {
-                let path = run_path(path, (outcomes.len() > 1).then_some(outcome.mode));
-                outcome.run.save(&path, "lanner")?;
+        let reports: Vec<Report> = outcomes.iter().map(|outcome| outcome.report.clone()).collect();
+        println!("{}", comparison_table(&reports, TableStyle::Plain));
+        if let Some(path) = &self.json_report {
+            match reports.as_slice() {
+                [report] => write_json(path, report)?,
+                reports => write_json(path, reports)?,
             }
         }
-        let reports: Vec<Report> = outcomes.into_iter().map(|outcome| outcome.report).collect();
-        println!("{}", comparison_table(&reports, TableStyle::Plain));
-        match &self.json_report {
-            Some(path) => match reports.as_slice() {
-                [report] => write_json(path, report),
-                reports => write_json(path, reports),
-            },
-            None => Ok(()),
+        for (path, outcome) in self.run_paths(&modes).iter().zip(&outcomes) {
+            outcome.run.save(path, "lanner")?;
+        }
+        Ok(())
+    }
+
+    /// Where the runs of these modes go, if anywhere: several get the names of their modes.
+    fn run_paths(&self, modes: &[&str]) -> Vec<PathBuf> {
+        match (&self.run, modes) {
+            (None, _) => Vec::new(),
+            (Some(path), [_]) => vec![path.clone()],
+            (Some(path), modes) => {
+                modes.iter().map(|mode| format!("{}.{mode}", path.display()).into()).collect()
+            }
         }
     }
 
@@ -184,7 +201,7 @@ impl Beir {
         };
         let (corpus_ids, query_ids) = ids(&dataset, &modes, &self.corpus_ids, &self.query_ids)?;
         Ok(Experiment {
-            folder: name.clone(),
+            folder: collection_name(&self.dataset),
             collection: name,
             dataset,
             corpus_ids,
@@ -196,8 +213,7 @@ impl Beir {
             token_compression: self.token_compression,
             params: self.params.params(),
             reuse: self.reuse,
-            // What is in memory is scanned exactly in any case.
-            optimize: self.optimize || modes.iter().any(|mode| mode.exact),
+            optimize: !self.no_optimize,
             modes,
         })
     }
@@ -274,6 +290,7 @@ impl Experiment {
             if let Some(bytes) = searched_bytes(&info, mode.field, exact) {
                 report = report.with_bytes(bytes);
             }
+            let report = report.to_depth(self.limit);
             outcomes.push(Outcome { mode: mode.name, report, run });
         }
         Ok(outcomes)
@@ -315,11 +332,12 @@ impl Experiment {
         let (path, ids) = &self.query_ids;
         if ids.len() != mode.queries.rows() {
             return Err(CliError::Usage(format!(
-                "`{}` has {} rows, but `{}` has {} ids",
+                "`{}` has {} rows, but `{}` has {} ids, of which {} are judged",
                 mode.queries.path().display(),
                 mode.queries.rows(),
                 path.display(),
-                ids.len()
+                ids.len(),
+                self.dataset.queries().len()
             )));
         }
         let rows: HashMap<&str, usize> =
@@ -415,8 +433,13 @@ pub fn ids(
     let queries = match queries {
         Some(path) => (path.clone(), IdList::open(&path)?.into_vec()),
         None => {
-            let ids = dataset.queries().iter().map(|query| query.id.clone());
-            ("queries.jsonl".into(), ids.collect())
+            let judged = dataset.queries();
+            let rows = modes.first().map(|mode| mode.queries.rows());
+            let ids = match rows == Some(judged.len()) {
+                true => judged.iter().map(|query| query.id.clone()).collect(),
+                false => dataset.query_ids().to_vec(),
+            };
+            ("queries.jsonl".into(), ids)
         }
     };
     Ok((corpus, queries))
@@ -436,13 +459,6 @@ fn collection_name(folder: &Path) -> String {
         .take(lanner::limits::MAX_NAME_BYTES)
         .collect();
     if name.is_empty() { "beir".to_owned() } else { name }
-}
-
-fn run_path(path: &Path, mode: Option<&str>) -> PathBuf {
-    match mode {
-        Some(mode) => PathBuf::from(format!("{}.{mode}", path.display())),
-        None => path.to_owned(),
-    }
 }
 
 fn pair(text: &str) -> Result<(PathBuf, PathBuf), String> {

@@ -18,6 +18,9 @@ pub enum CliError {
     /// A file could not be read or written.
     #[error("cannot {op} `{}`: {source}", path.display())]
     File { op: &'static str, path: PathBuf, source: std::io::Error },
+    /// The standard output could not be written.
+    #[error("cannot write the output: {source}")]
+    Output { source: std::io::Error },
     /// A line of a JSONL file is malformed.
     #[error("`{}` line {line}: {detail}", path.display())]
     Line { path: PathBuf, line: u64, detail: String },

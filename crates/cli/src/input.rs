@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -215,6 +216,11 @@ impl JsonLines {
             vectors: std::collections::BTreeMap<String, Value>,
             #[serde(borrow)]
             payload: Option<&'l RawValue>,
+            // What `get`, `query` and `export` print beside the point itself.
+            #[serde(rename = "reconstructed")]
+            _reconstructed: Option<IgnoredAny>,
+            #[serde(rename = "score")]
+            _score: Option<IgnoredAny>,
         }
         let line: Line<'_> = serde_json::from_str(text).map_err(|error| self.0.error(error))?;
         let mut point = Point::new(id(&line.id).map_err(|detail| self.0.error(detail))?);

@@ -66,6 +66,9 @@ enum Command {
     Query(query::Query),
     /// Print points by id
     Get(points::Get),
+    /// Print all points, as `ingest` reads them
+    #[command(visible_alias = "scroll")]
+    Export(points::Export),
     /// Delete points by id or filter
     Delete(points::Delete),
     /// Count the points of a collection
@@ -115,6 +118,7 @@ fn main() -> ExitCode {
         Command::Ingest(command) => command.run(),
         Command::Query(command) => command.run(),
         Command::Get(command) => command.run(),
+        Command::Export(command) => command.run(),
         Command::Delete(command) => command.run(),
         Command::Count(command) => command.run(),
         Command::Inspect(command) => command.run(),

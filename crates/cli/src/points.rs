@@ -1,5 +1,7 @@
 //! `lanner get`, `delete`, `count`.
 
+use std::io::{BufWriter, Write};
+
 use clap::Args;
 use serde_json::{Map, Value, json};
 
@@ -49,6 +51,64 @@ impl Get {
             Some(id) => Err(CliError::Engine(lanner::Error::PointNotFound { id: id.clone() })),
             None => Ok(()),
         }
+    }
+}
+
+/// Points of a page of an export; the server ends pages earlier that are full.
+const PAGE: usize = 1_000;
+
+/// Print all points, or those that match a filter, as JSON lines in the order of their ids.
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  lanner export docs --data db > docs.jsonl
+  lanner ingest copy --data other --jsonl docs.jsonl
+
+Numbers come before texts. Vectors that were dropped are printed as their codes hold them, and named in
+`reconstructed`. Points that are written meanwhile are printed if their id is still to come.")]
+pub struct Export {
+    /// Collection to read from
+    collection: String,
+    #[command(flatten)]
+    target: Target,
+    /// Print only points that match, as in '{\"field\": \"year\", \"gte\": 2000}'
+    #[arg(long, value_name = "JSON", value_parser = filter)]
+    filter: Option<Filter>,
+    /// Print points with a greater id only
+    #[arg(long, value_name = "ID", value_parser = id)]
+    after: Option<PointId>,
+    /// Print so many points at most
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+    /// Leave vectors out
+    #[arg(long)]
+    no_vectors: bool,
+    /// Leave payloads out
+    #[arg(long)]
+    no_payload: bool,
+}
+
+impl Export {
+    pub fn run(self) -> Result<()> {
+        let backend = self.target.open()?;
+        let include = Include { payload: !self.no_payload, vectors: !self.no_vectors };
+        let (mut after, mut left) = (self.after, self.limit.unwrap_or(u64::MAX));
+        let mut out = BufWriter::new(std::io::stdout().lock());
+        let failed = |error: std::io::Error| CliError::Output { source: error };
+        while left > 0 {
+            let limit = PAGE.min(usize::try_from(left).unwrap_or(PAGE));
+            let filter = self.filter.as_ref();
+            let page = backend.scroll(&self.collection, filter, after.as_ref(), limit, include)?;
+            for point in &page.points {
+                writeln!(out, "{}", as_json(point)).map_err(failed)?;
+            }
+            left -= page.points.len() as u64;
+            match page.next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
+        }
+        out.flush().map_err(failed)
     }
 }
 

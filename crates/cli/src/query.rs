@@ -67,6 +67,9 @@ pub struct Query {
     /// Leave payloads out
     #[arg(long)]
     no_payload: bool,
+    /// Print vectors, too, in JSON lines that `ingest --jsonl` reads
+    #[arg(long)]
+    with_vectors: bool,
 }
 
 /// How to search a compressed field.
@@ -131,14 +134,14 @@ impl Query {
             limit: self.limit,
             offset: self.offset,
             score_threshold: self.score_threshold,
-            include: lanner::Include { payload: !self.no_payload, vectors: false },
+            include: lanner::Include { payload: !self.no_payload, vectors: self.with_vectors },
             params: self.params.params(),
             rescore: self.rescore.resolve(&config)?,
             explain: self.explain,
         };
         let answer = backend.query(&self.collection, &request)?;
         for (rank, hit) in answer.hits.iter().enumerate() {
-            if self.json {
+            if self.json || self.with_vectors {
                 let mut line = points::as_json(&hit.point);
                 line["score"] = json!(hit.score);
                 println!("{line}");

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::error::Result;
 use lanner::{
     CollectionConfig, CollectionInfo, Durability, Filter, Include, JobInfo, Point, PointId,
-    QueryRequest, QueryResponse, TrainingQueries, WriteReceipt,
+    QueryRequest, QueryResponse, ScrollPage, TrainingQueries, WriteReceipt,
 };
 
 /// A database in a folder or behind a server.
@@ -38,6 +38,16 @@ pub trait Backend {
 
     /// The points of these ids that exist, in their order.
     fn get(&self, name: &str, ids: &[PointId], include: Include) -> Result<Vec<Point>>;
+
+    /// Up to `limit` points with an id after `after`, of those that match a filter, in the order of ids.
+    fn scroll(
+        &self,
+        name: &str,
+        filter: Option<&Filter>,
+        after: Option<&PointId>,
+        limit: usize,
+        include: Include,
+    ) -> Result<ScrollPage>;
 
     /// Number of points, or of those that match a filter.
     fn count(&self, name: &str, filter: Option<&Filter>) -> Result<u64>;

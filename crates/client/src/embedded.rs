@@ -8,7 +8,8 @@ use crate::backend::{Backend, Writer};
 use crate::error::Result;
 use lanner::{
     Collection, CollectionConfig, CollectionInfo, Database, Durability, Filter, Include, Job,
-    JobInfo, Point, PointId, QueryRequest, QueryResponse, TrainingQueries, WriteReceipt,
+    JobInfo, Point, PointId, QueryRequest, QueryResponse, ScrollPage, TrainingQueries,
+    WriteReceipt,
 };
 
 /// How often a job that is waited for is looked at.
@@ -72,6 +73,17 @@ impl Backend for Embedded {
     fn get(&self, name: &str, ids: &[PointId], include: Include) -> Result<Vec<Point>> {
         let found = self.0.collection(name)?.get(ids, include)?;
         Ok(found.into_iter().flatten().collect())
+    }
+
+    fn scroll(
+        &self,
+        name: &str,
+        filter: Option<&Filter>,
+        after: Option<&PointId>,
+        limit: usize,
+        include: Include,
+    ) -> Result<ScrollPage> {
+        Ok(self.0.collection(name)?.scroll_where(filter, after, limit, include)?)
     }
 
     fn count(&self, name: &str, filter: Option<&Filter>) -> Result<u64> {

@@ -19,7 +19,7 @@ use crate::proto::query_service_client::QueryServiceClient;
 use lanner::SegmentFile;
 use lanner::{
     CollectionConfig, CollectionInfo, Durability, Filter, Include, JobInfo, JobState, Point,
-    PointId, QueryRequest, QueryResponse, SegmentInfo, TrainingQueries, WriteReceipt,
+    PointId, QueryRequest, QueryResponse, ScrollPage, SegmentInfo, TrainingQueries, WriteReceipt,
 };
 
 /// Bytes of vectors and payloads in one message; servers read up to 64 MiB by default.
@@ -176,6 +176,27 @@ impl Backend for Remote {
                 _ => return Ok(points),
             }
         }
+    }
+
+    fn scroll(
+        &self,
+        name: &str,
+        filter: Option<&Filter>,
+        after: Option<&PointId>,
+        limit: usize,
+        include: Include,
+    ) -> Result<ScrollPage> {
+        let request = proto::ScrollPointsRequest {
+            collection: name.to_owned(),
+            after: after.map(from_model::point_id),
+            limit: limit.try_into().unwrap_or(u32::MAX),
+            include: Some(from_model::include(include)),
+            filter: filter.map(from_model::filter),
+        };
+        let answer = self.wait(self.points().scroll_points(request))?;
+        let points = answer.points.into_iter().map(to_model::point).collect::<Result<_, _>>()?;
+        let next = answer.next.map(|id| to_model::point_id(Some(id), "next")).transpose()?;
+        Ok(ScrollPage { points, next })
     }
 
     fn count(&self, name: &str, filter: Option<&Filter>) -> Result<u64> {

@@ -96,6 +96,8 @@ pub struct BeirDataset {
     corpus_path: PathBuf,
     split: String,
     queries: Vec<Query>,
+    /// Ids of all queries, judged or not.
+    query_ids: Vec<String>,
     qrels: Qrels,
 }
 
@@ -109,8 +111,10 @@ impl BeirDataset {
         let queries_path = dir.join("queries.jsonl");
         let (qrels, mut missing) = Qrels::open_numbered(&qrels_path)?;
         let mut queries = Vec::with_capacity(qrels.len());
+        let mut query_ids = Vec::new();
         for record in Records::open(&queries_path)? {
             let record = record?;
+            query_ids.push(record.id.clone());
             if missing.remove(&record.id).is_some() {
                 queries.push(Query { id: record.id, text: record.text });
             }
@@ -118,7 +122,8 @@ impl BeirDataset {
         if let Some((query, line)) = first_by_line(missing) {
             return Err(DatasetError::UnknownQuery { path: qrels_path, line, queries_path, query });
         }
-        Ok(Self { corpus_path: dir.join("corpus.jsonl"), split: split.to_owned(), queries, qrels })
+        let (corpus_path, split) = (dir.join("corpus.jsonl"), split.to_owned());
+        Ok(Self { corpus_path, split, queries, query_ids, qrels })
     }
 
     /// Name of the split.
@@ -129,6 +134,11 @@ impl BeirDataset {
     /// The judged queries, in the order of `queries.jsonl`.
     pub fn queries(&self) -> &[Query] {
         &self.queries
+    }
+
+    /// The ids of all queries of `queries.jsonl`, judged or not, in its order.
+    pub fn query_ids(&self) -> &[String] {
+        &self.query_ids
     }
 
     /// The judgements of the split.
@@ -212,6 +222,7 @@ mod tests {
         let queries: Vec<_> =
             dataset.queries().iter().map(|q| (q.id.as_str(), q.text.as_str())).collect();
         assert_eq!(queries, [("q2", "two"), ("1", "one")]);
+        assert_eq!(dataset.query_ids().len(), 3, "with one that is not judged");
         assert_eq!((dataset.split(), dataset.qrels().len()), ("dev", 2));
         for _pass in 0..2 {
             let documents: Result<Vec<_>, _> = dataset.documents().expect("corpus").collect();

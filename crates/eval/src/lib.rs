@@ -46,4 +46,4 @@ pub use report::Report;
 pub use run::{Hit, Run, RunError, evaluation_order};
 pub use sweep::{Answered, Load, SweepPoint, load_table, recall_at, sweep_table};
 pub use table::{TableStyle, comparison_table};
-pub use trec::TrecError;
+pub use trec::{TrecError, prepare_run};

@@ -20,15 +20,15 @@ pub struct Report {
     /// How documents are represented, such as `single` or `multi`.
     pub mode: String,
     /// See [`Metrics::ndcg_10`].
-    pub ndcg_10: f64,
+    pub ndcg_10: Option<f64>,
     /// See [`Metrics::map_100`].
-    pub map_100: f64,
+    pub map_100: Option<f64>,
     /// See [`Metrics::mrr_10`].
-    pub mrr_10: f64,
+    pub mrr_10: Option<f64>,
     /// See [`Metrics::recall_10`].
-    pub recall_10: f64,
+    pub recall_10: Option<f64>,
     /// See [`Metrics::recall_100`].
-    pub recall_100: f64,
+    pub recall_100: Option<f64>,
     /// Number of judged queries.
     pub queries: usize,
     /// Number of documents searched.
@@ -59,11 +59,11 @@ impl Report {
             dataset: dataset.to_owned(),
             split: split.to_owned(),
             mode: mode.to_owned(),
-            ndcg_10: metrics.ndcg_10,
-            map_100: metrics.map_100,
-            mrr_10: metrics.mrr_10,
-            recall_10: metrics.recall_10,
-            recall_100: metrics.recall_100,
+            ndcg_10: Some(metrics.ndcg_10),
+            map_100: Some(metrics.map_100),
+            mrr_10: Some(metrics.mrr_10),
+            recall_10: Some(metrics.recall_10),
+            recall_100: Some(metrics.recall_100),
             queries: metrics.queries,
             documents,
             index_seconds: None,
@@ -71,6 +71,20 @@ impl Report {
             latency_ms: None,
             qps: None,
             bytes_per_document: None,
+        }
+    }
+
+    /// Leaves out what is measured deeper than so many documents were retrieved.
+    #[must_use]
+    pub fn to_depth(self, retrieved: usize) -> Self {
+        let within = |depth, value: Option<f64>| value.filter(|_| depth <= retrieved);
+        Self {
+            ndcg_10: within(10, self.ndcg_10),
+            map_100: within(100, self.map_100),
+            mrr_10: within(10, self.mrr_10),
+            recall_10: within(10, self.recall_10),
+            recall_100: within(100, self.recall_100),
+            ..self
         }
     }
 
@@ -179,6 +193,9 @@ mod tests {
         {
             assert_eq!(json.get(key), Some(&serde_json::Value::Null), "{key}");
         }
+        let shallow = Report::new("d", "test", "single", 10, &metrics()).to_depth(10);
+        assert_eq!((shallow.ndcg_10, shallow.recall_10), (Some(0.3125), Some(0.25)));
+        assert_eq!((shallow.map_100, shallow.recall_100), (None, None));
         let instant = report
             .with_indexing(Duration::ZERO)
             .with_latencies(&LatencyRecorder::new(), Duration::from_secs(1));

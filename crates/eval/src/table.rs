@@ -34,11 +34,11 @@ pub fn comparison_table(reports: &[Report], style: TableStyle) -> String {
 type Measure = (&'static str, fn(&Report) -> Option<String>);
 
 const MEASURES: &[Measure] = &[
-    ("nDCG@10", |r| Some(quality(r.ndcg_10))),
-    ("MAP@100", |r| Some(quality(r.map_100))),
-    ("MRR@10", |r| Some(quality(r.mrr_10))),
-    ("Recall@10", |r| Some(quality(r.recall_10))),
-    ("Recall@100", |r| Some(quality(r.recall_100))),
+    ("nDCG@10", |r| r.ndcg_10.map(quality)),
+    ("MAP@100", |r| r.map_100.map(quality)),
+    ("MRR@10", |r| r.mrr_10.map(quality)),
+    ("Recall@10", |r| r.recall_10.map(quality)),
+    ("Recall@100", |r| r.recall_100.map(quality)),
     ("queries", |r| Some(grouped(r.queries as f64))),
     ("documents", |r| Some(grouped(r.documents as f64))),
     ("index time (s)", |r| r.index_seconds.map(measured)),

@@ -140,6 +140,22 @@ impl Run {
     }
 }
 
+/// Checks, before there is a run, that one of these ids can be saved: they have no whitespace, and the file
+/// can be made. An empty file is left there.
+///
+/// # Errors
+/// As [`Run::save`].
+pub fn prepare_run<'i>(
+    path: &Path,
+    queries: impl IntoIterator<Item = &'i str>,
+    documents: impl IntoIterator<Item = &'i str>,
+) -> Result<(), TrecError> {
+    queries.into_iter().try_for_each(|id| check_column(path, "query id", id))?;
+    documents.into_iter().try_for_each(|id| check_column(path, "document id", id))?;
+    let made = File::create(path);
+    made.map(drop).map_err(|source| TrecError::Write { path: path.to_path_buf(), source })
+}
+
 /// The hits of one query in file order, with the line each came from.
 struct QueryLines {
     id: String,

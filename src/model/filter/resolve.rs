@@ -233,21 +233,27 @@ fn range(payload_type: PayloadType, bounds: &Bounds, path: &str) -> Result<Colum
         let expected = "one of `gt`, `gte`, `lt` and `lte`";
         return Err(InvalidInput::new(path, Problem::Missing { expected }));
     }
-    let key = |bound: &Option<FilterValue>| -> Result<Option<i64>> {
-        let scalar = bound.as_ref().map(|value| scalar(payload_type, value, path)).transpose()?;
-        Ok(scalar.and_then(|scalar| match scalar {
-            Scalar::Number(number) => Some(number),
+    // The numbers on both sides of a bound: the same, unless it lies between two integers.
+    let key = |bound: &Option<FilterValue>| -> Result<Option<(i128, i128)>> {
+        let Some(value) = bound else { return Ok(None) };
+        if let (PayloadType::Integer, FilterValue::Float(number)) = (payload_type, value)
+            && number.is_finite()
+        {
+            return Ok(Some((number.floor() as i128, number.ceil() as i128)));
+        }
+        Ok(match scalar(payload_type, value, path)? {
+            Scalar::Number(number) => Some((number.into(), number.into())),
             Scalar::Term(_) => None,
-        }))
+        })
     };
     // In wider numbers, where one more and one less always exist.
-    let above = key(gt)?.map(|key| i128::from(key) + 1);
-    let below = key(lt)?.map(|key| i128::from(key) - 1);
-    let least = above.into_iter().chain(key(gte)?.map(i128::from)).max();
-    let most = below.into_iter().chain(key(lte)?.map(i128::from)).min();
-    let least = i64::try_from(least.unwrap_or(i64::MIN.into()));
-    let most = i64::try_from(most.unwrap_or(i64::MAX.into()));
-    Ok(ColumnTest::Numbers(match (least, most) {
+    let above = key(gt)?.map(|(floor, _)| floor.saturating_add(1));
+    let below = key(lt)?.map(|(_, ceil)| ceil.saturating_sub(1));
+    let least = above.into_iter().chain(key(gte)?.map(|(_, ceil)| ceil)).max();
+    let most = below.into_iter().chain(key(lte)?.map(|(floor, _)| floor)).min();
+    let least = least.unwrap_or(i64::MIN.into()).max(i64::MIN.into());
+    let most = most.unwrap_or(i64::MAX.into()).min(i64::MAX.into());
+    Ok(ColumnTest::Numbers(match (i64::try_from(least), i64::try_from(most)) {
         (Ok(least), Ok(most)) if least <= most => vec![Interval { least, most }],
         _ => Vec::new(),
     }))
@@ -291,6 +297,11 @@ mod tests {
         assert_eq!(years(bounds().gte(5.0).lte(5)), [(5, 5)]);
         assert_eq!(years(bounds().gt(5).lt(6)), []);
         assert_eq!(years(bounds().gt(i64::MAX)), []);
+        assert_eq!(years(bounds().gte(1.5).lte(3.5)), [(2, 3)]);
+        assert_eq!(years(bounds().gt(1.5).lt(3.5)), [(2, 3)]);
+        assert_eq!(years(bounds().gt(1.2).lt(1.8)), []);
+        assert_eq!(years(bounds().lte(1e19).gt(-1e300)), [(i64::MIN, i64::MAX)]);
+        assert_eq!(years(bounds().gte(1e19)), []);
         assert_eq!(years(bounds().lt(i64::MIN)), []);
         assert_eq!(years(bounds().gte(i64::MIN).lte(i64::MAX)), [(i64::MIN, i64::MAX)]);
     }
@@ -305,6 +316,13 @@ mod tests {
         assert_eq!(test(Filter::eq("price", 0.0)), test(Filter::eq("price", -0.0)));
         let midnight = Filter::eq("at", "2024-05-01");
         assert_eq!(test(midnight), test(Filter::eq("at", "2024-05-01T02:00:00+02:00")));
+        let utc = Filter::eq("at", "2024-05-01T12:00:00");
+        assert_eq!(test(utc), test(Filter::eq("at", "2024-05-01T12:00:00Z")));
+        let end = Filter::eq("at", "9999-12-31T23:59:59.999999Z");
+        let last = 253_402_300_800_000_000 - 1;
+        assert_eq!(test(end), ColumnTest::Numbers(vec![Interval { least: last, most: last }]));
+        let midnight = test(Filter::eq("at", "9999-12-31"));
+        assert_eq!(midnight, test(Filter::eq("at", "9999-12-31T01:00:00+01:00")));
     }
 
     #[test]
