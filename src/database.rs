@@ -139,7 +139,8 @@ impl DatabaseOptions {
             scrubber: None,
         };
         database.open_collections()?;
-        database.scrubber = Some(Scrubber::start(self.scrub, collections)?);
+        database.scrubber =
+            Some(Scrubber::start(self.scrub, database.shared.store.clone(), collections)?);
         Ok(database)
     }
 }

@@ -4,7 +4,7 @@
 mod common;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use common::Random;
 use common::images::{crash_image, files, flip, log, points, read, truncate};
@@ -155,8 +155,7 @@ fn a_manifest_that_is_cut_short_takes_no_table_with_it() {
             let files = files(&root.join("catalog")).into_iter();
             files.filter(|path| path.extension().is_some_and(|e| e == "sst")).count()
         };
-        let name = fs::read_to_string(image.path().join("catalog/CURRENT")).unwrap();
-        let manifest = Path::new("catalog").join(name.trim_end());
+        let manifest = manifest(image.path());
         let len = fs::metadata(image.path().join(&manifest)).unwrap().len();
         for cut in [1, 5, 40, 80, 120] {
             let damaged = crash_image(image.path());
@@ -169,6 +168,90 @@ fn a_manifest_that_is_cut_short_takes_no_table_with_it() {
             assert!(read(damaged.path(), "c").unwrap() == expected, "cut {cut}: {report:?}");
         }
         drop(Database::open(image.path()).unwrap());
+    }
+}
+
+/// The `MANIFEST` in use, in the folder of a database.
+fn manifest(root: &Path) -> PathBuf {
+    let name = fs::read_to_string(root.join("catalog/CURRENT")).unwrap();
+    Path::new("catalog").join(name.trim_end())
+}
+
+#[test]
+fn a_manifest_that_lost_its_end_brings_nothing_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let mut random = Random::new(9);
+    // What was deleted, and a collection that was, are in tables that the end of the MANIFEST names.
+    let database = Database::open(root).unwrap();
+    database.create_collection("gone", config()).unwrap();
+    let collection = database.create_collection("c", config()).unwrap();
+    write(&collection, &mut random, 0..15);
+    collection.flush().unwrap();
+    drop((collection, database));
+    let database = Database::open(root).unwrap();
+    database.delete_collection("gone").unwrap();
+    let collection = database.collection("c").unwrap();
+    collection.delete((0..10).map(Into::into).collect(), lanner::Durability::Synced).unwrap();
+    write(&collection, &mut random, 20..21);
+    collection.flush().unwrap();
+    drop((collection, database));
+    let database = Database::open(root).unwrap();
+    let collection = database.collection("c").unwrap();
+    write(&collection, &mut random, 30..31);
+    let expected = points(&collection).unwrap();
+    assert_eq!(expected.len(), 300 - 10 + 40);
+    let image = crash_image(root);
+    drop((collection, database));
+    let path = manifest(image.path());
+    let len = fs::metadata(image.path().join(&path)).unwrap().len();
+    let mut refused = 0;
+    for left in (1..len).rev().step_by(11) {
+        for zeros in [false, true] {
+            let damaged = crash_image(image.path());
+            let file = damaged.path().join(&path);
+            truncate(&file, left);
+            if zeros {
+                truncate(&file, len);
+            }
+            let before = files(&damaged.path().join("catalog")).len();
+            let what = format!("{left} of {len} bytes, then zeros: {zeros}");
+            if check(damaged.path(), &expected, &what) {
+                refused += 1;
+                let after = files(&damaged.path().join("catalog")).len();
+                assert!(after >= before, "{what}: {after} files of {before}");
+            }
+            let report = Database::repair(damaged.path()).unwrap();
+            let found = read(damaged.path(), "c").unwrap();
+            assert!(found == expected, "{what}: {} points, {report:?}", found.len());
+            assert!(read(damaged.path(), "gone").is_err(), "{what}: {report:?}");
+        }
+    }
+    assert!(refused > 10, "{refused}");
+}
+
+#[test]
+fn repair_brings_no_deleted_point_back_in_silence() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::open(folder.path()).unwrap();
+    let collection = database.create_collection("c", config()).unwrap();
+    let mut random = Random::new(11);
+    for round in 0..3 {
+        write(&collection, &mut random, round * 5..round * 5 + 5);
+        let ids = (round * 100..round * 100 + 10).map(Into::into).collect();
+        collection.delete(ids, lanner::Durability::Synced).unwrap();
+        collection.flush().unwrap();
+    }
+    write(&collection, &mut random, 20..21);
+    let expected = points(&collection).unwrap();
+    let image = crash_image(folder.path());
+    for start in pieces(&fs::read(log(image.path())).unwrap()) {
+        let damaged = crash_image(image.path());
+        flip(&log(damaged.path()), start + 12, 2);
+        let report = Database::repair(damaged.path()).unwrap();
+        let found = read(damaged.path(), "c").unwrap();
+        let told = report.collections.iter().any(|repaired| !repaired.missing.is_empty());
+        assert!(found == expected || told, "byte {start}: {} points, {report:?}", found.len());
     }
 }
 

@@ -196,6 +196,8 @@ impl Repair<'_> {
             let opened = SealedSegment::open(self.directory, &path, &copy.config, entry.clone());
             let damage = opened.map(|segment| segment.damage(&mut |_| true)).unwrap_or_default();
             report.missing.extend(damage.iter().map(ToString::to_string));
+            let noted = read_entry(self.directory, &path).err();
+            report.missing.extend(noted.map(|error| error.to_string()));
         }
     }
 
@@ -215,6 +217,12 @@ impl Repair<'_> {
         let is_copied = damage.is_empty();
         let newest = match (in_catalog, beside) {
             (Some(catalog), Some(beside)) if beside.manifest.version > catalog.manifest.version => {
+                Some(beside)
+            }
+            // What a log has lost may be tombstones, though not the manifest that came with them.
+            (Some(catalog), Some(beside))
+                if self.is_rebuilt && beside.manifest.version == catalog.manifest.version =>
+            {
                 Some(beside)
             }
             (Some(catalog), _) => Some(catalog),

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::Slot;
-use crate::collection::Collection;
+use crate::collection::{Collection, Store};
 use crate::error::{Error, Result};
 
 /// How often to look whether something can be written again.
@@ -62,6 +62,7 @@ impl Scrubber {
     /// Starts the thread.
     pub fn start(
         options: ScrubOptions,
+        store: Arc<Store>,
         collections: Arc<RwLock<BTreeMap<String, Slot>>>,
     ) -> Result<Self> {
         let stop = Arc::new(Stop::default());
@@ -73,6 +74,11 @@ impl Scrubber {
                 .pause(LOOK_EVERY.min(round.saturating_duration_since(Instant::now())))
             {
                 let open = open(&collections);
+                store.catalog.look_at_manifest();
+                if open.is_empty() && store.catalog.read_only().is_some() {
+                    // Otherwise collections try.
+                    let _ = store.catalog.reopen();
+                }
                 stopped_before = try_again(&open, &stopped_before);
                 if Instant::now() < round {
                     continue;

@@ -1,5 +1,6 @@
 //! `lanner create`, `list`, `drop`, `inspect`, `flush`, `optimize`.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -154,11 +155,25 @@ pub struct Drop {
     name: String,
     #[command(flatten)]
     target: Target,
+    /// Do not ask, as on a terminal
+    #[arg(long, short)]
+    yes: bool,
 }
 
 impl Drop {
     pub fn run(self) -> Result<()> {
-        self.target.open()?.drop_collection(&self.name)?;
+        let backend = self.target.open()?;
+        if !self.yes && std::io::stdin().is_terminal() {
+            let points = backend.count(&self.name, None);
+            let points = points.map_or("all its".into(), |points| HumanCount(points).to_string());
+            eprint!("delete {} with {points} points? [y/N] ", self.name);
+            let mut answer = String::new();
+            let read = std::io::stdin().read_line(&mut answer);
+            if read.is_err() || !["y", "yes"].contains(&answer.trim().to_lowercase().as_str()) {
+                return Err(CliError::Usage(format!("{} was not deleted", self.name)));
+            }
+        }
+        backend.drop_collection(&self.name)?;
         println!("deleted {}", self.name);
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use lanner::InvalidInput;
 use lanner_client::ClientError;
 use lanner_eval::{DatasetError, IdsError, LineError, NpyError, RunError, TrecError};
+use lanner_storage::StorageError;
 
 /// A failed command.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +67,19 @@ impl From<tonic::Status> for CliError {
 }
 
 impl CliError {
+    /// What may help.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Engine(error) | Self::Client(ClientError::Engine(error)) => match error {
+                lanner::Error::Storage(StorageError::Locked { .. }) => {
+                    Some("if a server has it open, ask that by --server HOST:PORT")
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// A file that could not be read or written.
     pub fn file(op: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::File { op, path: path.to_owned(), source }

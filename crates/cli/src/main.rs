@@ -9,6 +9,7 @@
 mod beir;
 mod bench;
 mod collections;
+mod completions;
 mod credentials;
 mod demo;
 mod error;
@@ -89,6 +90,8 @@ enum Command {
     Beir(beir::Beir),
     /// Measure recall and speed of compressions on given vectors
     Bench(bench::Bench),
+    /// Print completions for a shell, or a manual page
+    Completions(completions::Completions),
     /// See Lanner at work on a small collection that ships with it
     Demo(demo::Demo),
 }
@@ -129,12 +132,16 @@ fn main() -> ExitCode {
         Command::Repair(command) => command.run(),
         Command::Beir(command) => command.run(),
         Command::Bench(command) => command.run(),
+        Command::Completions(command) => command.run(),
         Command::Demo(command) => command.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
+            if let Some(hint) = error.hint() {
+                eprintln!("hint: {hint}");
+            }
             ExitCode::FAILURE
         }
     }

@@ -10,6 +10,10 @@ use lanner_client::Backend;
 use lanner_client::Embedded;
 use lanner_client::Remote;
 
+/// Where the database is, if the command does not say.
+const DATA_VARIABLE: &str = "LANNER_DATA";
+const SERVER_VARIABLE: &str = "LANNER_SERVER";
+
 /// Where the database is.
 #[derive(Args)]
 pub struct Target {
@@ -20,20 +24,41 @@ pub struct Target {
 }
 
 #[derive(Args)]
-#[group(required = true, multiple = false)]
+#[group(multiple = false)]
 struct Place {
-    /// Database folder, opened by this process
+    /// Database folder, opened by this process [or LANNER_DATA]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Address of a running server
+    /// Address of a running server, by default of port 7700 [or LANNER_SERVER]
     #[arg(long, value_name = "HOST:PORT")]
     server: Option<String>,
+}
+
+impl Place {
+    /// What the command says, else the environment.
+    fn resolve(&self) -> Result<Self> {
+        if self.data.is_some() || self.server.is_some() {
+            return Ok(Self { data: self.data.clone(), server: self.server.clone() });
+        }
+        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        match (variable(DATA_VARIABLE), variable(SERVER_VARIABLE)) {
+            (Some(folder), None) => Ok(Self { data: Some(folder.into()), server: None }),
+            (None, Some(address)) => Ok(Self { data: None, server: Some(address) }),
+            (None, None) => {
+                let give = "give --data or --server, or set LANNER_DATA or LANNER_SERVER";
+                Err(CliError::Usage(give.into()))
+            }
+            (Some(_), Some(_)) => {
+                Err(CliError::Usage("expected LANNER_DATA or LANNER_SERVER, got both".into()))
+            }
+        }
+    }
 }
 
 impl Target {
     /// Opens the folder, which must hold a database, or connects to the server.
     pub fn open(&self) -> Result<Box<dyn Backend>> {
-        if let Some(folder) = &self.place.data
+        if let Some(folder) = &self.place.resolve()?.data
             && !folder.join(lanner_storage::identity::FILE).exists()
         {
             let folder = folder.display();
@@ -45,7 +70,8 @@ impl Target {
 
     /// Opens the folder, making it a database if it is missing or empty, or connects.
     pub fn open_or_create(&self) -> Result<Box<dyn Backend>> {
-        match (&self.place.data, &self.place.server) {
+        let Place { data, server } = self.place.resolve()?;
+        match (&data, &server) {
             (Some(folder), _) => Ok(Box::new(Embedded::open(folder)?)),
             (None, Some(address)) => {
                 Ok(Box::new(Remote::connect(address, &self.credentials.credentials())?))

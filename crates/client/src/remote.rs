@@ -24,6 +24,8 @@ use lanner::{
 
 /// Bytes of vectors and payloads in one message; servers read up to 64 MiB by default.
 const MESSAGE_BYTES: usize = 16 << 20;
+/// Where servers listen that were not told otherwise.
+const DEFAULT_PORT: u16 = 7700;
 /// Largest answer that is read: 10,000 points with large vectors.
 const ANSWER_BYTES: usize = 1 << 30;
 
@@ -37,7 +39,7 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// Connects to `host:port`, encrypted if the credentials say how.
+    /// Connects to `host:port` (port 7700 if there is none), encrypted if the credentials say how.
     pub fn connect(address: &str, credentials: &Credentials) -> Result<Self> {
         let failed = |error: &dyn std::error::Error| {
             let detail = match error.source() {
@@ -52,8 +54,9 @@ impl Remote {
             .build()
             .map_err(|error| failed(&error))?;
         let tls = credentials.tls()?;
+        let address = &with_port(address);
         let url = match (address.contains("://"), &tls) {
-            (true, _) => address.to_owned(),
+            (true, _) => address.clone(),
             (false, Some(_)) => format!("https://{address}"),
             (false, None) => format!("http://{address}"),
         };
@@ -307,6 +310,15 @@ impl Writer for RemoteWriter<'_> {
     }
 }
 
+/// An address with the port that servers listen on, unless it has one.
+fn with_port(address: &str) -> String {
+    let host = address.rsplit_once(']').map_or(address, |(_, after)| after);
+    match address.contains("://") || host.contains(':') {
+        true => address.to_owned(),
+        false => format!("{address}:{DEFAULT_PORT}"),
+    }
+}
+
 fn info(info: proto::CollectionInfo) -> Result<CollectionInfo> {
     let file = |file: proto::SegmentFile| SegmentFile {
         name: file.name,
@@ -336,4 +348,22 @@ fn info(info: proto::CollectionInfo) -> Result<CollectionInfo> {
         background_error: info.background_error,
         training_failures: info.training_failures.into_iter().collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_without_a_port_get_one() {
+        for (given, expected) in [
+            ("localhost", "localhost:7700"),
+            ("10.0.0.1:80", "10.0.0.1:80"),
+            ("[::1]", "[::1]:7700"),
+            ("[::1]:80", "[::1]:80"),
+            ("https://db.example.org", "https://db.example.org"),
+        ] {
+            assert_eq!(with_port(given), expected);
+        }
+    }
 }

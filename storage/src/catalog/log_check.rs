@@ -38,24 +38,39 @@ impl Piece {
     }
 }
 
-/// Checks all logs in a folder of RocksDB; none if there is no folder. Returns those that end in a record
-/// which is cut short, and where.
+/// Where a log ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct End {
+    pub path: PathBuf,
+    /// The end of the last record.
+    pub whole: u64,
+    /// Where a record begins that is cut short, if one is.
+    pub cut: Option<u64>,
+}
+
+impl End {
+    /// The number of a `MANIFEST`; `None` of other logs.
+    pub fn manifest(&self) -> Option<u64> {
+        self.path.file_name()?.to_str()?.strip_prefix("MANIFEST-")?.parse().ok()
+    }
+}
+
+/// Checks all logs in a folder of RocksDB; none if there is no folder. Returns where they end.
 ///
 /// # Errors
 /// [`StorageError::Corrupted`] naming the file and the place of the first damage, and I/O errors.
-pub(super) fn check_logs(folder: &Path) -> Result<Vec<(PathBuf, u64)>> {
-    let mut cuts = Vec::new();
-    for log in logs(folder)? {
-        cuts.extend(read_log(&log, &mut |_| {})?.map(|at| (log, at)));
-    }
-    Ok(cuts)
+pub(super) fn check_logs(folder: &Path) -> Result<Vec<End>> {
+    logs(folder)?.iter().map(|log| read_log(log, &mut |_| {})).collect()
 }
 
-/// Whether the manifest in use is there and whole.
-pub(super) fn has_whole_manifest(folder: &Path) -> bool {
+/// Where the `MANIFEST` in use ends, if there is one.
+///
+/// # Errors
+/// As [`check_logs`].
+pub(super) fn manifest(folder: &Path) -> Result<Vec<End>> {
     let is_log = |path: &Path| path.extension().is_some_and(|extension| extension == "log");
-    let mut manifests = logs(folder).unwrap_or_default().into_iter().filter(|path| !is_log(path));
-    manifests.next().is_some_and(|path| matches!(read_log(&path, &mut |_| {}), Ok(None)))
+    let manifests = logs(folder)?.into_iter().filter(|path| !is_log(path));
+    manifests.map(|path| read_log(&path, &mut |_| {})).collect()
 }
 
 /// The sound records of a log, and the first damage in it: what is behind that is looked for.
@@ -131,14 +146,16 @@ pub(super) fn logs(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(logs)
 }
 
-/// Returns where a record is cut short by the end, if one is.
-fn read_log(path: &Path, visit: &mut dyn FnMut(Vec<u8>)) -> Result<Option<u64>> {
+fn read_log(path: &Path, visit: &mut dyn FnMut(Vec<u8>)) -> Result<End> {
     let file = File::open(path).map_err(failed("open", path))?;
     let mut reader = LogReader::new(file);
     loop {
         match reader.next_record() {
             Ok(Some(record)) => visit(record),
-            Ok(None) => return Ok(reader.cut),
+            Ok(None) => {
+                let (path, whole, cut) = (path.to_owned(), reader.whole, reader.cut);
+                return Ok(End { path, whole, cut });
+            }
             Err((at, detail)) => match reader.failed {
                 Some(error) => return Err(failed("read", path)(error)),
                 None => return Err(corrupted(path, at, detail)),
@@ -166,12 +183,14 @@ struct LogReader<R> {
     failed: Option<io::Error>,
     /// Where a record starts that the end cuts short.
     cut: Option<u64>,
+    /// Where the last record ends.
+    whole: u64,
 }
 
 impl<R: Read> LogReader<R> {
     fn new(source: R) -> Self {
         let (block, failed, cut) = (Vec::new(), None, None);
-        Self { source, block, position: 0, block_start: 0, at_end: false, failed, cut }
+        Self { source, block, position: 0, block_start: 0, at_end: false, failed, cut, whole: 0 }
     }
 
     /// The next record; `None` at the end, also if that cuts a record short.
@@ -186,11 +205,15 @@ impl<R: Read> LogReader<R> {
                 return Ok(None);
             };
             match (piece, record.as_mut()) {
-                (Piece::Full, None) => return Ok(Some(bytes)),
+                (Piece::Full, None) => {
+                    self.whole = self.block_start + self.position as u64;
+                    return Ok(Some(bytes));
+                }
                 (Piece::First, None) => record = Some(bytes),
                 (Piece::Middle, Some(record)) => record.extend(bytes),
                 (Piece::Last, Some(begun)) => {
                     begun.extend(bytes);
+                    self.whole = self.block_start + self.position as u64;
                     return Ok(record);
                 }
                 (Piece::Full | Piece::First, Some(_)) => return Err((at, "a record has no end")),
@@ -220,7 +243,7 @@ impl<R: Read> LogReader<R> {
         let len = usize::from(u16::from_le_bytes([l0, l1]));
         let Some(piece) = Piece::of(kind) else {
             // A file system may have made the file longer before the power went.
-            let is_end = kind == 0 && self.at_end && rest.iter().all(|&byte| byte == 0);
+            let is_end = kind == 0 && self.rest_is_zero(self.position)?;
             return if is_end { Ok(None) } else { Err((at, "a record has no known type")) };
         };
         let Some(bytes) = rest.get(HEADER_BYTES..HEADER_BYTES + len) else {
@@ -234,11 +257,37 @@ impl<R: Read> LogReader<R> {
         };
         let sum = crc32c::crc32c(&rest[6..HEADER_BYTES + len]);
         if mask(sum) != u32::from_le_bytes([c0, c1, c2, c3]) {
+            // The same with a part of a record, if it is the last one.
+            if self.rest_is_zero(self.position + HEADER_BYTES + len)? {
+                self.cut = Some(at);
+                return Ok(None);
+            }
             return Err((at, "the checksum does not match"));
         }
         let bytes = bytes.to_vec();
         self.position += HEADER_BYTES + len;
         Ok(Some((piece, bytes)))
+    }
+
+    /// Whether there is nothing but zeros from a place in the block to the end of the file. What is behind
+    /// the block is read then.
+    fn rest_is_zero(&mut self, from: usize) -> std::result::Result<bool, Damage> {
+        if self.block[from..].iter().any(|&byte| byte != 0) {
+            return Ok(false);
+        }
+        let (mut part, mut at) = ([0; 4096], self.block_start + self.block.len() as u64);
+        loop {
+            match self.source.read(&mut part) {
+                Ok(0) => return Ok(true),
+                Ok(read) if part[..read].iter().any(|&byte| byte != 0) => return Ok(false),
+                Ok(read) => at += read as u64,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.failed = Some(error);
+                    return Err((at, "cannot be read"));
+                }
+            }
+        }
     }
 
     /// Reads the next block; `false` at the end.
@@ -322,8 +371,18 @@ mod tests {
             assert_eq!(found, records[..found.len()], "cut at {len}");
             assert!(found.len() < records.len());
         }
-        let padded = [&bytes[..], &[0; 100]].concat();
-        assert_eq!(read(&padded).unwrap(), records, "zeros after the end");
+        for zeros in [100, BLOCK_BYTES, 3 * BLOCK_BYTES + 5] {
+            let padded = [&bytes[..], &vec![0; zeros]].concat();
+            assert_eq!(read(&padded).unwrap(), records, "{zeros} zeros after the end");
+            // The data of the end never reached the disk, its size did.
+            for torn in [1, 3, 8, 100, 40_000, 70_000] {
+                let mut padded = padded.clone();
+                padded[bytes.len() - torn..bytes.len()].fill(0);
+                let found = read(&padded).unwrap();
+                assert_eq!(found, records[..found.len()], "{torn} bytes and {zeros} zeros");
+                assert!(found.len() < records.len());
+            }
+        }
     }
 
     #[test]

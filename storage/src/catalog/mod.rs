@@ -20,18 +20,19 @@ mod write_batch;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 pub use self::copy::{
     CollectionCopy, read_collection_copy, remove_collection_copy, settle_collection_copies,
     write_collection_copy,
 };
 pub use self::faults::{CommitFault, CommitFaults};
+use self::log_check::End;
 pub use self::manifest::{
     CalibrationEntry, FileEntry, IndexEntry, Listed, Manifest, QueriesEntry, SegmentEntry,
 };
 pub use self::promises::Promise;
-use self::promises::Promises;
+use self::promises::{ManifestEnd, Promises};
 use self::rocks::{Mode, Rocks};
 pub use self::salvage::salvage;
 use crate::error::{Result, StorageError};
@@ -45,6 +46,8 @@ pub struct Catalog {
     failed: AtomicBool,
     promises: Promises,
     faults: CommitFaults,
+    /// How far the `MANIFEST` went when it was looked at last.
+    manifest: Mutex<Option<ManifestEnd>>,
 }
 
 #[derive(Debug)]
@@ -142,7 +145,33 @@ impl Catalog {
         }
         let (handle, _) = open_handle(&folder, mode, &faults)?;
         let (handle, failed) = (RwLock::new(handle), AtomicBool::new(false));
-        Ok(Self { folder, handle, failed, promises, faults })
+        let manifest = Mutex::default();
+        let catalog = Self { folder, handle, failed, promises, faults, manifest };
+        // All that opening has changed is on the disk.
+        catalog.note_manifest(manifest_end(&catalog.folder));
+        Ok(catalog)
+    }
+
+    /// Notes how far the `MANIFEST` goes, if it went as far when this was asked last: then RocksDB has
+    /// forced it to the disk since. To be asked every few seconds.
+    pub fn look_at_manifest(&self) {
+        let found = manifest_end(&self.folder);
+        let before = std::mem::replace(&mut *self.seen_manifest(), found);
+        if found == before {
+            self.note_manifest(found);
+        }
+    }
+
+    fn note_manifest(&self, end: Option<ManifestEnd>) {
+        let is_open = matches!(&*self.read(), Handle::Open(_));
+        if let Some(end) = end.filter(|end| is_open && self.promises.manifest() != Some(*end)) {
+            // If it cannot be written, less is promised.
+            let _ = self.promises.note_manifest(end);
+        }
+    }
+
+    fn seen_manifest(&self) -> MutexGuard<'_, Option<ManifestEnd>> {
+        self.manifest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether nothing was ever entered into it. One whose creation was cut short is created again.
@@ -209,7 +238,11 @@ impl Catalog {
         if sync == Sync::Yes {
             for (collection, promise) in batch.promises {
                 // The batch is durable whether or not this can be noted.
-                let _ = self.promises.keep(collection, promise);
+                let kept = self.promises.keep(collection, promise);
+                if promise == Promise::DELETED {
+                    // Before the catalog forgets that it was deleted.
+                    let _ = kept.and_then(|()| self.promises.sync(collection));
+                }
             }
         }
         Ok(())
@@ -339,8 +372,10 @@ fn missing(folder: &Path) -> StorageError {
 /// # Errors
 /// [`StorageError::Corrupted`] naming the log, and those of reading.
 fn check_cuts(folder: &Path, promises: &Promises) -> Result<()> {
-    let cuts = log_check::check_logs(folder)?;
-    let Some((path, at)) = cuts.into_iter().next() else { return Ok(()) };
+    let ends = log_check::check_logs(folder)?;
+    check_manifest(folder, &ends, promises)?;
+    let cut = ends.into_iter().find_map(|end| Some((end.cut?, end.path)));
+    let Some((at, path)) = cut else { return Ok(()) };
     let missing = match Rocks::open(folder, Mode::ReadOnly) {
         Ok(rocks) => promises.missing(&rocks)?,
         Err(error @ StorageError::Corrupted { .. }) => Some(error.to_string()),
@@ -349,6 +384,36 @@ fn check_cuts(folder: &Path, promises: &Promises) -> Result<()> {
     let Some(missing) = missing else { return Ok(()) };
     let detail = format!("at byte {at}: a record is cut short, and {missing}");
     Err(StorageError::Corrupted { path, section: "log".into(), detail })
+}
+
+/// Checks that the `MANIFEST` in use is not older or shorter than it was.
+fn check_manifest(folder: &Path, ends: &[End], promises: &Promises) -> Result<()> {
+    let Some(noted) = promises.manifest() else { return Ok(()) };
+    let named = ends.iter().find_map(|end| Some((end, end.manifest()?)));
+    let corrupted = |path: PathBuf, detail: String| {
+        Err(StorageError::Corrupted { path, section: "log".into(), detail })
+    };
+    match named {
+        Some((_, number)) if number > noted.number => Ok(()),
+        Some((end, number)) if number == noted.number && end.whole >= noted.bytes => Ok(()),
+        Some((end, number)) if number == noted.number => {
+            let detail = format!("it ends at byte {} and had {} bytes", end.whole, noted.bytes);
+            corrupted(end.path.clone(), detail)
+        }
+        _ => {
+            let detail = format!("it names a MANIFEST before MANIFEST-{:06}", noted.number);
+            corrupted(folder.join("CURRENT"), detail)
+        }
+    }
+}
+
+/// How far the `MANIFEST` in use goes.
+fn manifest_end(folder: &Path) -> Option<ManifestEnd> {
+    let current = std::fs::read_to_string(folder.join("CURRENT")).ok()?;
+    let name = current.trim_end();
+    let number = name.strip_prefix("MANIFEST-")?.parse().ok()?;
+    let bytes = std::fs::metadata(folder.join(name)).ok()?.len();
+    Some(ManifestEnd { number, bytes })
 }
 
 fn has_collections(root: &Path) -> bool {

@@ -65,6 +65,23 @@ impl Promise {
     }
 }
 
+/// The `MANIFEST` of RocksDB that was in use, and how much of it was on the disk. A `MANIFEST` that has lost its
+/// end has lost tables, which RocksDB then removes, and brings back what they replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ManifestEnd {
+    pub number: u64,
+    pub bytes: u64,
+}
+
+impl ManifestEnd {
+    const FILE: &str = "manifest";
+
+    /// As a promise, whose two numbers these are.
+    fn promise(self) -> Promise {
+        Promise { sequence: self.number, version: self.bytes }
+    }
+}
+
 /// The promises of all collections of a database.
 #[derive(Debug)]
 pub(super) struct Promises {
@@ -99,13 +116,47 @@ impl Promises {
         Promise::decode(&bytes).unwrap_or_default()
     }
 
+    /// Notes how far the `MANIFEST` in use goes, of which as much is on the disk.
+    pub fn note_manifest(&self, end: ManifestEnd) -> Result<()> {
+        let path = self.folder.join(ManifestEnd::FILE);
+        private::create_folders(&self.folder).map_err(failed("create folder", &self.folder))?;
+        let file = private::file().write(true).create(true).truncate(false).open(&path);
+        file.and_then(|file| file.write_all_at(&end.promise().encode(), 0))
+            .map_err(failed("write", &path))
+    }
+
+    /// What was noted of the `MANIFEST` in use; `None` if nothing was, or that is damaged.
+    pub fn manifest(&self) -> Option<ManifestEnd> {
+        let bytes = fs::read(self.folder.join(ManifestEnd::FILE)).ok()?;
+        let Promise { sequence, version } = Promise::decode(&bytes)?;
+        Some(ManifestEnd { number: sequence, bytes: version })
+    }
+
+    /// Forgets the `MANIFEST`, since another catalog takes the place of this one.
+    pub fn forget_manifest(&self) -> Result<()> {
+        let path = self.folder.join(ManifestEnd::FILE);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(failed("remove", &path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Forces what was promised of a collection to the disk.
+    pub fn sync(&self, collection: u32) -> Result<()> {
+        match self.open().get(&collection) {
+            Some((file, _)) => file.sync_all().map_err(failed("sync", &self.path(collection))),
+            None => Ok(()),
+        }
+    }
+
     /// What was promised and is not in the catalog, if anything.
     pub fn missing(&self, rocks: &Rocks) -> Result<Option<String>> {
         for collection in self.collections()? {
-            let promise = self.read(collection);
-            if promise == Promise::default() {
-                continue;
-            }
+            // What is damaged promises nothing; a collection that was just made was promised.
+            let bytes = fs::read(self.path(collection)).unwrap_or_default();
+            let Some(promise) = Promise::decode(&bytes) else { continue };
             let found = manifest::found(rocks, collection)?;
             let (is_dropped, id) = (manifest::is_dropped(rocks, collection)?, collection);
             match found {

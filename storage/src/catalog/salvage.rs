@@ -24,11 +24,18 @@ pub fn salvage(root: &Path) -> Result<(Catalog, Vec<StorageError>)> {
     let (folder, complete) = (root.join("catalog"), root.join("catalog.repair"));
     if complete.exists() && !folder.exists() {
         // A repair was cut short when the old one was out of the way.
+        Promises::new(root).forget_manifest()?;
         fs::rename(&complete, &folder).map_err(failed("rename", &complete))?;
         sync(root)?;
     }
     let error = match look(root, &folder) {
-        Ok(()) => return Ok((Catalog::open(root)?, Vec::new())),
+        Ok(()) => {
+            // What is left of a repair that was cut short only takes room.
+            [&complete, &root.join("catalog.repair.tmp")]
+                .into_iter()
+                .try_for_each(|path| remove(path))?;
+            return Ok((Catalog::open(root)?, Vec::new()));
+        }
         Err(error @ StorageError::Corrupted { .. }) => error,
         Err(error) => return Err(error),
     };
@@ -36,7 +43,7 @@ pub fn salvage(root: &Path) -> Result<(Catalog, Vec<StorageError>)> {
     remove(&complete)?;
     let building = root.join("catalog.repair.tmp");
     remove(&building)?;
-    let built = build(&folder, &building, &mut damage)
+    let built = build(&folder, &building, &Promises::new(root), &mut damage)
         .and_then(|()| fs::rename(&building, &complete).map_err(failed("rename", &building)))
         .and_then(|()| sync(root));
     if let Err(error) = built {
@@ -48,6 +55,7 @@ pub fn salvage(root: &Path) -> Result<(Catalog, Vec<StorageError>)> {
         let lost = free_name(&root.join("lost"), "catalog")?;
         fs::rename(&folder, &lost).map_err(failed("rename", &folder))?;
     }
+    Promises::new(root).forget_manifest()?;
     fs::rename(&complete, &folder).map_err(failed("rename", &complete))?;
     sync(root)?;
     Ok((Catalog::open(root)?, damage))
@@ -67,10 +75,15 @@ fn look(root: &Path, folder: &Path) -> Result<()> {
 }
 
 /// Makes a new catalog of what is sound in a damaged one.
-fn build(from: &Path, to: &Path, damage: &mut Vec<StorageError>) -> Result<()> {
+fn build(
+    from: &Path,
+    to: &Path,
+    promises: &Promises,
+    damage: &mut Vec<StorageError>,
+) -> Result<()> {
     private::create_folder(to).map_err(failed("create folder", to))?;
     copy_tables(from, to)?;
-    let rocks = match open_tables(to, log_check::has_whole_manifest(from)) {
+    let rocks = match open_tables(to, has_whole_manifest(from, promises)) {
         Ok(rocks) => rocks,
         Err(error) => {
             damage.push(error);
@@ -89,6 +102,14 @@ fn build(from: &Path, to: &Path, damage: &mut Vec<StorageError>) -> Result<()> {
         }
     }
     rocks.sync()
+}
+
+/// Whether the manifest in use is there and has lost nothing.
+fn has_whole_manifest(folder: &Path, promises: &Promises) -> bool {
+    let Ok(ends) = log_check::manifest(folder) else { return false };
+    ends.iter().all(|end| end.cut.is_none())
+        && !ends.is_empty()
+        && super::check_manifest(folder, &ends, promises).is_ok()
 }
 
 /// Opens copied tables as they are, or as far as RocksDB can put them together. A `MANIFEST` that has lost
