@@ -74,9 +74,9 @@ pub use error::{Error, ErrorKind, Result};
 pub use index::{Calibration, CalibrationPoint, Choice, Depth, Outside, Zone};
 pub use jobs::{Job, JobInfo, JobKind, JobState};
 pub use model::{
-    Bounds, CodeSettings, CollectionConfig, Compression, ElementType, Encoding, FdeSettings,
-    Filter, FilterValue, Generator, Include, IndexKind, IndexSettings, InvalidInput, LvqCode,
-    Memory, MemoryBudget, Metric, MultiVector, Payload, PayloadType, Point, PointBatch,
+    Bounds, CodeSettings, CollectionConfig, Compression, ElementType, Encoding, Exhausted,
+    FdeSettings, Filter, FilterValue, Generator, Include, IndexKind, IndexSettings, InvalidInput,
+    LvqCode, Memory, MemoryBudget, Metric, MultiVector, Payload, PayloadType, Point, PointBatch,
     PointBatchBuilder, PointId, Primary, Problem, ReductionMethod, Secondary, TrainingQueries,
     Vector, VectorField, VectorKind, VectorRef, limits, validate_name,
 };

@@ -2,7 +2,7 @@
 //!
 //! A [graph] walks from row to row towards the query, [lists](ivf) divide the rows by
 //! centroids and scan the nearest few. Both find candidates by primary codes alone, into the
-//! [`Beam`] of a [`Scratch`]; re-ranking is the caller's business, and so is where the parts of an
+//! `Beam` of a [`Scratch`]; re-ranking is the caller's business, and so is where the parts of an
 //! index are stored.
 
 mod beam;

@@ -600,19 +600,8 @@ fn what_is_printed_can_be_read_again() {
         .collect();
     fs::write(&points, lines).unwrap();
     let create = |name: &str| {
-        let field = "v:single:2:dot";
-        ok(&[
-            "create",
-            name,
-            "--data",
-            &data,
-            "--field",
-            field,
-            "--field",
-            "t:multi:2:dot",
-            "--payload",
-            "n=integer",
-        ]);
+        let fields = "--field v:single:2:dot --field t:multi:2:dot --payload n=integer".split(' ');
+        ok(&["create", name, "--data", &data].into_iter().chain(fields).collect::<Vec<_>>());
     };
     create("a");
     ok(&["ingest", "a", "--data", &data, "--jsonl", &points]);
@@ -626,19 +615,9 @@ fn what_is_printed_can_be_read_again() {
     let server = ServerProcess::start(Path::new(&data), &[]);
     assert_eq!(ok(&["scroll", "b", "--server", server.address()]), exported, "also by a server");
     let filter = r#"{"field": "n", "gte": 1000}"#;
-    let some = ok(&[
-        "export",
-        "b",
-        "--server",
-        server.address(),
-        "--filter",
-        filter,
-        "--after",
-        "1004",
-        "--limit",
-        "3",
-        "--no-vectors",
-    ]);
+    let part = "--after 1004 --limit 3 --no-vectors".split(' ');
+    let some = ["export", "b", "--server", server.address(), "--filter", filter];
+    let some = ok(&some.into_iter().chain(part).collect::<Vec<_>>());
     let ids: Vec<u64> = some
         .lines()
         .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
@@ -649,19 +628,9 @@ fn what_is_printed_can_be_read_again() {
         .collect();
     assert_eq!(ids, [1005, 1006, 1007]);
     // Hits with their vectors and scores are points, too.
-    let hits = ok(&[
-        "query",
-        "b",
-        "--server",
-        server.address(),
-        "--field",
-        "v",
-        "--vector",
-        "[1, 0]",
-        "--limit",
-        "2",
-        "--with-vectors",
-    ]);
+    let query = ["query", "b", "--server", server.address(), "--vector", "[1, 0]"];
+    let hits = "--field v --limit 2 --with-vectors".split(' ');
+    let hits = ok(&query.into_iter().chain(hits).collect::<Vec<_>>());
     assert!(hits.contains("\"score\"") && hits.contains("\"vectors\""), "{hits}");
     fs::write(&copy, &hits).unwrap();
     ok(&["ingest", "b", "--server", server.address(), "--jsonl", &copy]);

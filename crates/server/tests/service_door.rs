@@ -243,8 +243,7 @@ fn payload(bytes: usize) -> Payload {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_end_where_they_are_full() {
-    let mut limits = ServerLimits::default();
-    limits.page_bytes = 100_000;
+    let limits = ServerLimits { page_bytes: 100_000, ..ServerLimits::default() };
     let server = server(limited(limits)).await;
     let collection = server.database.collection("secret").unwrap();
     let point = |id: u64| Point::new(id).with_vector("v", vec![1.0]).with_payload(payload(30_000));
@@ -280,9 +279,8 @@ async fn answers_end_where_they_are_full() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_for_more_memory_than_there_is_are_refused() {
-    let mut limits = ServerLimits::default();
-    limits.work_bytes = 2 << 20;
-    limits.request_bytes = 1 << 20;
+    let limits =
+        ServerLimits { work_bytes: 2 << 20, request_bytes: 1 << 20, ..ServerLimits::default() };
     let server = server(limited(limits)).await;
     let collection = server.database.collection("secret").unwrap();
     let point = |id: u64| Point::new(id).with_vector("v", vec![id as f32]);
@@ -318,8 +316,7 @@ async fn requests_for_more_memory_than_there_is_are_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_becomes_large_when_it_is_decoded_is_refused_before() {
-    let mut limits = ServerLimits::default();
-    limits.connection_bytes = 8 << 20;
+    let limits = ServerLimits { connection_bytes: 8 << 20, ..ServerLimits::default() };
     let server = server(limited(limits)).await;
     let connection = Connection::open(server.address).await;
     // 100,000 empty searches: 200 kB on the wire, more than 50 MB in memory.
@@ -344,9 +341,11 @@ async fn what_becomes_large_when_it_is_decoded_is_refused_before() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn half_sent_messages_are_counted_and_end() {
-    let mut limits = ServerLimits::default();
-    limits.connection_bytes = 400_000;
-    limits.message = Duration::from_secs(3);
+    let limits = ServerLimits {
+        connection_bytes: 400_000,
+        message: Duration::from_secs(3),
+        ..ServerLimits::default()
+    };
     let server = server(limited(limits)).await;
     let connection = Connection::open(server.address).await;
     let part = [&framed(&[0; 500_000])[..200_000], &[]].concat();
@@ -381,9 +380,11 @@ async fn half_sent_messages_are_counted_and_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_end_whose_clients_are_silent_or_do_not_read() {
-    let mut limits = ServerLimits::default();
-    limits.handshake = Duration::from_millis(200);
-    limits.unread = Duration::from_millis(200);
+    let limits = ServerLimits {
+        handshake: Duration::from_millis(200),
+        unread: Duration::from_millis(200),
+        ..ServerLimits::default()
+    };
     let server = server(limited(limits)).await;
     // Silent from the start: the end of the stream is all there is to read.
     let mut silent = tokio::net::TcpStream::connect(server.address).await.unwrap();
@@ -412,8 +413,7 @@ async fn connections_end_whose_clients_are_silent_or_do_not_read() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn there_are_as_many_requests_as_there_are_places() {
-    let mut limits = ServerLimits::default();
-    limits.requests = 1;
+    let limits = ServerLimits { requests: 1, ..ServerLimits::default() };
     let server = server(limited(limits)).await;
     let connection = Connection::open(server.address).await;
     let stream = grpc("PointService/StreamUpsertPoints").body(()).unwrap();
@@ -429,8 +429,7 @@ async fn there_are_as_many_requests_as_there_are_places() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn there_are_as_many_connections_as_there_are_places() {
-    let mut limits = ServerLimits::default();
-    limits.connections = 2;
+    let limits = ServerLimits { connections: 2, ..ServerLimits::default() };
     let server = server(limited(limits)).await;
     let health = || Request::get("http://127.0.0.1/healthz").body(()).unwrap();
     let (first, second) =
@@ -447,8 +446,7 @@ async fn there_are_as_many_connections_as_there_are_places() {
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_has_no_key_does_not_keep_a_connection() {
     let keys = KeyRing::new(&[("test", "0123456789abcdef", Role::ReadWrite)], None).unwrap();
-    let mut limits = ServerLimits::default();
-    limits.silence = Duration::from_millis(500);
+    let limits = ServerLimits { silence: Duration::from_millis(500), ..ServerLimits::default() };
     let config = ServerConfig { keys: Some(Arc::new(keys)), limits, ..ServerConfig::default() };
     let server = server(config).await;
     let connection = Connection::open(server.address).await;

@@ -82,6 +82,25 @@ impl ManifestEnd {
     }
 }
 
+/// What is missing of what was promised of a collection, if anything.
+fn lost(rocks: &Rocks, id: u32, promise: Promise) -> Result<Option<String>> {
+    let Some(found) = manifest::found(rocks, id)? else {
+        let is_gone = promise == Promise::DELETED || manifest::is_dropped(rocks, id)?;
+        return Ok((!is_gone).then(|| format!("collection {id} is lost")));
+    };
+    let Promise { sequence, version } = promise;
+    Ok(if promise == Promise::DELETED {
+        Some(format!("the deletion of collection {id} is lost"))
+    } else if found.version < version {
+        let last = found.version;
+        Some(format!("version {version} of the manifest of collection {id}, after {last}, is lost"))
+    } else if found.sequence < sequence && !journal::holds(rocks, id, sequence)? {
+        Some(format!("write {sequence} of collection {id}, which was made durable, is lost"))
+    } else {
+        None
+    })
+}
+
 /// The promises of all collections of a database.
 #[derive(Debug)]
 pub(super) struct Promises {
@@ -157,31 +176,8 @@ impl Promises {
             // What is damaged promises nothing; a collection that was just made was promised.
             let bytes = fs::read(self.path(collection)).unwrap_or_default();
             let Some(promise) = Promise::decode(&bytes) else { continue };
-            let found = manifest::found(rocks, collection)?;
-            let (is_dropped, id) = (manifest::is_dropped(rocks, collection)?, collection);
-            match found {
-                Some(_) if promise == Promise::DELETED => {
-                    return Ok(Some(format!("the deletion of collection {id} is lost")));
-                }
-                None if promise != Promise::DELETED && !is_dropped => {
-                    return Ok(Some(format!("collection {id} is lost")));
-                }
-                None => {}
-                Some(manifest) if manifest.version < promise.version => {
-                    let (version, promised) = (manifest.version, promise.version);
-                    return Ok(Some(format!(
-                        "of the manifest of collection {id} version {promised} was made durable, and {version} is the last one there"
-                    )));
-                }
-                Some(manifest) if manifest.sequence < promise.sequence => {
-                    if !journal::holds(rocks, collection, promise.sequence)? {
-                        let promised = promise.sequence;
-                        return Ok(Some(format!(
-                            "write {promised} of collection {id}, which was made durable, is lost"
-                        )));
-                    }
-                }
-                Some(_) => {}
+            if let Some(lost) = lost(rocks, collection, promise)? {
+                return Ok(Some(lost));
             }
         }
         Ok(None)
