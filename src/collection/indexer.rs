@@ -433,7 +433,14 @@ impl Inner {
             built.push(index);
         }
         let reader: Arc<dyn SegmentReader> = build.segment.clone();
-        let subject = Subject::new(reader, &self.config, build.field, codes, &sample)?;
+        let subject = Subject::new(
+            reader,
+            &self.config,
+            build.field,
+            codes,
+            &sample,
+            &build.progress.cancelled,
+        )?;
         let calibrate = |index: &BuiltIndex| {
             let view = index.view();
             let index = view.as_ref().map(|view| (view, Copies::new(&copies)));

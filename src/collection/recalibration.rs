@@ -88,7 +88,14 @@ impl Inner {
         let sample = self.calibration_sample(build, (name, field), &rows)?;
         let reader: Arc<dyn SegmentReader> = segment.clone();
         let measure = || -> Result<_> {
-            let subject = Subject::new(reader, &self.config, build.field, codes, &sample)?;
+            let subject = Subject::new(
+                reader,
+                &self.config,
+                build.field,
+                codes,
+                &sample,
+                &build.progress.cancelled,
+            )?;
             let searched = index.searched();
             let index = searched.as_ref().map(|(view, copies)| (view, *copies));
             Ok(subject.calibrate(codes, index, &build.progress.cancelled))

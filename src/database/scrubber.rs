@@ -66,25 +66,22 @@ impl Scrubber {
         collections: Arc<RwLock<BTreeMap<String, Slot>>>,
     ) -> Result<Self> {
         let stop = Arc::new(Stop::default());
+        let mut watch = Watch { store, collections, stopped_before: Vec::new(), looked: None };
         let stop_of_thread = stop.clone();
         let work = move || {
             let mut round = Instant::now() + options.pause;
-            let mut stopped_before = Vec::new();
             while stop_of_thread
                 .pause(LOOK_EVERY.min(round.saturating_duration_since(Instant::now())))
             {
-                let open = open(&collections);
-                store.catalog.look_at_manifest();
-                if open.is_empty() && store.catalog.read_only().is_some() {
-                    // Otherwise collections try.
-                    let _ = store.catalog.reopen();
-                }
-                stopped_before = try_again(&open, &stopped_before);
+                watch.look();
                 if Instant::now() < round {
                     continue;
                 }
-                for collection in open.iter().filter(|_| options.bytes_per_second > 0) {
-                    collection.scrub(&mut |bytes| stop_of_thread.pause(pace(bytes, options)));
+                for collection in watch.open().iter().filter(|_| options.bytes_per_second > 0) {
+                    collection.scrub(&mut |bytes| {
+                        watch.look_if_due();
+                        stop_of_thread.pause(pace(bytes, options))
+                    });
                 }
                 round = Instant::now() + options.pause.max(LOOK_EVERY / 100);
             }
@@ -107,22 +104,46 @@ impl Drop for Scrubber {
     }
 }
 
-/// Tries to write again where nothing could be written at the last look either; a write may have tried
-/// meanwhile. Returns the numbers of collections that are stopped.
-fn try_again(open: &[Collection], stopped_before: &[u32]) -> Vec<u32> {
-    let stopped: Vec<&Collection> = open.iter().filter(|found| found.is_stopped()).collect();
-    let again = stopped.iter().filter(|found| stopped_before.contains(&found.id()));
-    again.for_each(|collection| collection.try_again());
-    stopped.into_iter().map(Collection::id).collect()
+/// What is looked at every few seconds.
+struct Watch {
+    store: Arc<Store>,
+    collections: Arc<RwLock<BTreeMap<String, Slot>>>,
+    /// Collections that could not be written at the last look.
+    stopped_before: Vec<u32>,
+    looked: Option<Instant>,
 }
 
-fn open(collections: &RwLock<BTreeMap<String, Slot>>) -> Vec<Collection> {
-    let collections = collections.read().unwrap_or_else(PoisonError::into_inner);
-    let open = |slot: &Slot| match slot {
-        Slot::Open(collection) => Some(collection.clone()),
-        Slot::Unusable(_) => None,
-    };
-    collections.values().filter_map(open).collect()
+impl Watch {
+    fn look_if_due(&mut self) {
+        if self.looked.is_none_or(|looked| looked.elapsed() >= LOOK_EVERY) {
+            self.look();
+        }
+    }
+
+    /// Notes how far the catalog goes, and tries to write again where nothing could be written at the last
+    /// look either: a write may have tried meanwhile.
+    fn look(&mut self) {
+        self.looked = Some(Instant::now());
+        self.store.catalog.look_at_manifest();
+        let open = self.open();
+        if open.is_empty() && self.store.catalog.read_only().is_some() {
+            // Where there are collections, they try.
+            let _ = self.store.catalog.reopen();
+        }
+        let stopped: Vec<&Collection> = open.iter().filter(|found| found.is_stopped()).collect();
+        let again = stopped.iter().filter(|found| self.stopped_before.contains(&found.id()));
+        again.for_each(|collection| collection.try_again());
+        self.stopped_before = stopped.into_iter().map(Collection::id).collect();
+    }
+
+    fn open(&self) -> Vec<Collection> {
+        let collections = self.collections.read().unwrap_or_else(PoisonError::into_inner);
+        let open = |slot: &Slot| match slot {
+            Slot::Open(collection) => Some(collection.clone()),
+            Slot::Unusable(_) => None,
+        };
+        collections.values().filter_map(open).collect()
+    }
 }
 
 /// How long reading so many bytes is to take.

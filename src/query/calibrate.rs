@@ -103,7 +103,8 @@ pub struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    /// Finds the exact neighbours of all sample queries. Runs on the rayon pool it is called in.
+    /// Finds the exact neighbours of all sample queries. Runs on the rayon pool it is called in. What comes of
+    /// it when it is cancelled is of no use.
     ///
     /// # Errors
     /// If the segment is damaged.
@@ -113,6 +114,7 @@ impl<'a> Subject<'a> {
         field: usize,
         codes: &FieldCodes,
         sample: &'a CalibrationSample,
+        cancelled: &AtomicBool,
     ) -> Result<Self> {
         let deleted = Arc::default();
         let snapshot =
@@ -129,11 +131,14 @@ impl<'a> Subject<'a> {
         let hidden = sample.copies_of_hidden(codes);
         let nearest = if codes.is_encoded() {
             let find = |(scorer, hidden): (&Scorer, Vec<u32>)| {
+                if cancelled.load(Ordering::Relaxed) {
+                    return Nearest { scores: Vec::new(), exact: None, hidden };
+                }
                 nearest_by_tokens(&*reader, field, codes.tokens(), scorer, hidden)
             };
             scorers.par_iter().zip(hidden).map(find).collect()
         } else {
-            nearest_by_vectors(&*reader, (field, codes), &scorers, hidden)
+            nearest_by_vectors(&*reader, (field, codes), &scorers, hidden, cancelled)
         };
         let settings = settings(codes);
         let far = |k| {

@@ -1,6 +1,7 @@
 //! What a query should find in a segment: its nearest rows by exact scores.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
@@ -50,12 +51,13 @@ fn best_first(mut scores: Vec<Score>, count: usize) -> Vec<Score> {
 }
 
 /// The rows nearest to each query of a single field. One matrix product a block of rows finds those
-/// that are near; their scores are then computed as those of candidates are.
+/// that are near; their scores are then computed as those of candidates are. Ends early when cancelled.
 pub fn nearest_by_vectors(
     reader: &dyn SegmentReader,
     (field, codes): (usize, &FieldCodes),
     scorers: &[Scorer],
     hidden: Vec<Vec<u32>>,
+    cancelled: &AtomicBool,
 ) -> Vec<Nearest> {
     let (center, metric) = (codes.codec().center(), codes.codec().settings().metric);
     // Products with a query all change alike when the rows are centred; distances do not change
@@ -88,6 +90,9 @@ pub fn nearest_by_vectors(
         values.clear();
     };
     for first in (0..reader.rows()).step_by(BLOCK_ROWS) {
+        if cancelled.load(Ordering::Relaxed) {
+            break;
+        }
         let end = reader.rows().min(first + BLOCK_ROWS as u32);
         reader.visit_vectors(field, first..end, &mut |first, vectors, range| {
             for local in range {
