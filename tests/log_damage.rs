@@ -445,6 +445,13 @@ fn damage_beside_the_rows_is_found_while_the_collection_is_open() {
             flip(path, at, 1);
         }
     }
+    let copies = fs::read_dir(image.path().join("collections/1")).unwrap();
+    let is_copy =
+        |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with("manifest-");
+    let copy = copies.map(|entry| entry.unwrap().path()).find(is_copy).unwrap();
+    fs::remove_dir_all(&copy).unwrap();
+    assert!(verify()[0].contains("there is no copy of the manifest"));
+    assert!(copy.exists(), "it was written anew");
     assert_eq!(verify(), Vec::<String>::new());
     assert!(collection.problem().unwrap().contains("points.sec"), "it was noted");
     assert!(database.problems()[0].starts_with("collection `c`"), "{:?}", database.problems());

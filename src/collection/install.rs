@@ -134,14 +134,23 @@ impl Inner {
     /// What is wrong with the copy of the manifest, which is then written anew.
     pub(super) fn check_copy(&self) -> Vec<StorageError> {
         let (directory, folder) = (&*self.store.directory, self.folder());
-        let read = || read_collection_copy::<CollectionConfig>(directory, &folder);
-        let damage = read().map_or_else(|error| vec![error], |(_, damage)| damage);
+        let missing = || StorageError::Corrupted {
+            path: folder.clone().into(),
+            section: "manifest".into(),
+            detail: "there is no copy of the manifest".into(),
+        };
+        let read = || match read_collection_copy::<CollectionConfig>(directory, &folder) {
+            Ok((None, damage)) if damage.is_empty() => vec![missing()],
+            Ok((_, damage)) => damage,
+            Err(error) => vec![error],
+        };
+        let damage = read();
         if damage.is_empty() {
             return damage;
         }
         // A manifest that was replaced meanwhile has a sound copy.
         let state = self.lock();
-        if state.stopped.is_none() && read().is_ok_and(|(_, damage)| !damage.is_empty()) {
+        if state.stopped.is_none() && !read().is_empty() {
             let version = state.segments.manifest.version;
             if let Err(error) = remove_collection_copy(directory, &folder, version) {
                 tracing::warn!(collection = %self.name, %error, "a damaged copy stays");

@@ -145,7 +145,7 @@ fn read<C: DeserializeOwned>(directory: &dyn Directory, path: &str) -> Result<Co
 
 /// The versions of which there are copies, in their order.
 fn versions(directory: &dyn Directory, folder: &str) -> Result<Vec<u64>> {
-    let names = directory.list(folder)?;
+    let names = directory.folders(folder)?;
     let version = |name: &String| name.strip_prefix(PREFIX)?.parse().ok();
     let mut versions: Vec<u64> = names.iter().filter_map(version).collect();
     versions.sort_unstable();
