@@ -206,7 +206,7 @@ fn a_manifest_that_lost_its_end_brings_nothing_back() {
     let path = manifest(image.path());
     let len = fs::metadata(image.path().join(&path)).unwrap().len();
     let mut refused = 0;
-    for left in (1..len).rev().step_by(11) {
+    for left in (1..len).rev().step_by(29) {
         for zeros in [false, true] {
             let damaged = crash_image(image.path());
             let file = damaged.path().join(&path);
@@ -227,7 +227,7 @@ fn a_manifest_that_lost_its_end_brings_nothing_back() {
             assert!(read(damaged.path(), "gone").is_err(), "{what}: {report:?}");
         }
     }
-    assert!(refused > 10, "{refused}");
+    assert!(refused > 5, "{refused}");
 }
 
 #[test]
@@ -250,8 +250,13 @@ fn repair_brings_no_deleted_point_back_in_silence() {
         flip(&log(damaged.path()), start + 12, 2);
         let report = Database::repair(damaged.path()).unwrap();
         let found = read(damaged.path(), "c").unwrap();
+        // At most the write with the flipped bit is missing, which is told then.
         let told = report.collections.iter().any(|repaired| !repaired.missing.is_empty());
         assert!(found == expected || told, "byte {start}: {} points, {report:?}", found.len());
+        let is_deleted = |point: &Point| {
+            (0..3).any(|round| (0..10).any(|id| point.id == (round * 100 + id).into()))
+        };
+        assert!(!found.iter().any(is_deleted), "byte {start}: {} points, {report:?}", found.len());
     }
 }
 

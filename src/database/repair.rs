@@ -150,6 +150,7 @@ impl Repair<'_> {
         report.name = folder.clone();
         let promised = self.catalog.promise(id);
         let found = in_catalog.as_ref().map(|copy| copy.manifest.version);
+        let deletions = in_catalog.as_ref().map(|copy| copy.tombstones.clone());
         let (newest, is_copied) = self.newest(&folder, in_catalog, report)?;
         let Some(mut copy) = newest else {
             return self.give_up(&folder, report);
@@ -171,6 +172,11 @@ impl Repair<'_> {
             report.missing.push(detail);
         }
         let restored = found != Some(copy.manifest.version);
+        if !restored && deletions.is_some_and(|deletions| deletions != copy.tombstones) {
+            report
+                .done
+                .push("restored which rows are deleted from the copy of the manifest".into());
+        }
         let is_sound = report.done.is_empty() && report.missing.is_empty() && !restored;
         self.report_damage(&folder, &copy, report);
         if is_sound {
