@@ -428,11 +428,9 @@ impl Database {
             missing.into_iter().partition(|&id| catalog.promise(id) == Promise::DELETED);
         if catalog.read_only().is_none() {
             deleted.into_iter().try_for_each(|id| catalog.forget(id))?;
-        }
-        if catalog.read_only().is_none()
-            && let Err(error) = self.sweep(&[&known[..], &missing].concat(), &dropped)
-        {
-            tracing::warn!(%error, "leftovers stay");
+            if let Err(error) = self.sweep(&[&known[..], &missing].concat(), &dropped) {
+                tracing::warn!(%error, "leftovers stay");
+            }
         }
         for Listed { name, id, config } in listed {
             let slot = self.open_slot(&name, id, config.map_err(Error::from));

@@ -26,7 +26,7 @@ use crate::index::{BuildProgress, BuiltIndex, Calibration, Copies, MAX_ROWS, dis
 use crate::jobs::Next;
 use crate::kernels::codes::CodeKernel;
 use crate::model::{IndexKind, IndexSettings, VectorField};
-use crate::query::Subject;
+use crate::query::{CalibrationSample, Subject};
 use crate::segment::{
     FieldCodes, FieldIndex, IndexReport, SealedSegment, SegmentReader, write_index,
 };
@@ -409,6 +409,18 @@ impl Inner {
         self.wake();
     }
 
+    /// What an index of a build is measured by. Ends early when the build is cancelled.
+    pub(super) fn subject<'s>(
+        &self,
+        build: &Build,
+        codes: &FieldCodes,
+        sample: &'s CalibrationSample,
+    ) -> Result<Subject<'s>> {
+        let reader: Arc<dyn SegmentReader> = build.segment.clone();
+        let cancelled = &build.progress.cancelled;
+        Subject::new(reader, &self.config, build.field, codes, sample, cancelled)
+    }
+
     /// The index that the settings ask for, calibrated; of several the one of the least work.
     /// `None` if the build was cancelled.
     fn best_index(
@@ -432,15 +444,7 @@ impl Inner {
             let Some(index) = index else { return Ok(None) };
             built.push(index);
         }
-        let reader: Arc<dyn SegmentReader> = build.segment.clone();
-        let subject = Subject::new(
-            reader,
-            &self.config,
-            build.field,
-            codes,
-            &sample,
-            &build.progress.cancelled,
-        )?;
+        let subject = self.subject(build, codes, &sample)?;
         let calibrate = |index: &BuiltIndex| {
             let view = index.view();
             let index = view.as_ref().map(|view| (view, Copies::new(&copies)));

@@ -116,10 +116,7 @@ impl Collection {
             points: segments.snapshot().count(),
             sequence: segments.sequence,
             segments: sealed.chain(memory.filter(|segment| segment.rows > 0)).collect(),
-            background_error: state
-                .failure()
-                .or_else(|| state.work.failure())
-                .or_else(|| state.work.damage()),
+            background_error: state.problem(),
             training_failures: state.work.trainings.clone(),
         }
     }

@@ -527,8 +527,7 @@ impl Collection {
     /// What is wrong with it, if anything: nothing can be written, work in the background failed, or
     /// something is damaged.
     pub fn problem(&self) -> Option<String> {
-        let state = self.0.lock();
-        state.failure().or_else(|| state.work.failure()).or_else(|| state.work.damage())
+        self.0.lock().problem()
     }
 
     /// Checks everything as [`Self::verify`] does and notes what is damaged, which is then reported

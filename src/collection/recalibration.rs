@@ -10,7 +10,7 @@ use super::indexer::{Build, present};
 use super::writer::State;
 use crate::error::Result;
 use crate::model::{PreparedQueries, VectorField};
-use crate::query::{CalibrationSample, KnownQueries, Subject};
+use crate::query::{CalibrationSample, KnownQueries};
 use crate::segment::{SegmentReader, write_calibration};
 
 /// Fewer queries say too little about those that will come.
@@ -86,16 +86,8 @@ impl Inner {
         };
         let rows = present(segment, build.field);
         let sample = self.calibration_sample(build, (name, field), &rows)?;
-        let reader: Arc<dyn SegmentReader> = segment.clone();
         let measure = || -> Result<_> {
-            let subject = Subject::new(
-                reader,
-                &self.config,
-                build.field,
-                codes,
-                &sample,
-                &build.progress.cancelled,
-            )?;
+            let subject = self.subject(build, codes, &sample)?;
             let searched = index.searched();
             let index = searched.as_ref().map(|(view, copies)| (view, *copies));
             Ok(subject.calibrate(codes, index, &build.progress.cancelled))

@@ -66,6 +66,12 @@ impl State {
         !matches!(self.stopped, None | Some(Stop::Failed(_)))
     }
 
+    /// What is wrong, if anything: nothing can be written, work in the background failed, or something is
+    /// damaged.
+    pub fn problem(&self) -> Option<String> {
+        self.failure().or_else(|| self.work.failure()).or_else(|| self.work.damage())
+    }
+
     /// Why nothing can be written, though the collection is in use.
     pub fn failure(&self) -> Option<String> {
         match &self.stopped {

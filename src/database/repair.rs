@@ -66,6 +66,15 @@ impl Database {
     }
 }
 
+/// What a collection is made of again.
+struct Newest {
+    copy: Copy,
+    /// What the copy beside the segments has that the catalog has not, if it is that one.
+    restored: Option<String>,
+    /// Whether the copies are sound.
+    is_copied: bool,
+}
+
 struct Repair<'r> {
     catalog: &'r Catalog,
     directory: &'r LocalDirectory,
@@ -149,12 +158,10 @@ impl Repair<'_> {
         let folder = collection_folder(id);
         report.name = folder.clone();
         let promised = self.catalog.promise(id);
-        let found = in_catalog.as_ref().map(|copy| copy.manifest.version);
-        let deletions = in_catalog.as_ref().map(|copy| copy.tombstones.clone());
-        let (newest, is_copied) = self.newest(&folder, in_catalog, report)?;
-        let Some(mut copy) = newest else {
+        let Some(newest) = self.newest(&folder, in_catalog, report)? else {
             return self.give_up(&folder, report);
         };
+        let Newest { mut copy, restored, is_copied } = newest;
         report.name.clone_from(&copy.name);
         if promised.version > copy.manifest.version {
             report.missing.push(format!(
@@ -162,7 +169,7 @@ impl Repair<'_> {
                 copy.manifest.version, promised.version
             ));
         }
-        self.drop_damaged_segments(&folder, &mut copy, report)?;
+        let segments = self.drop_damaged_segments(&folder, &mut copy, report)?;
         let after = copy.manifest.sealed_through;
         let (journal, gaps) = self.journal(id, after, promised.sequence)?;
         report.missing.extend(gaps);
@@ -171,14 +178,8 @@ impl Repair<'_> {
                 format!("writes after {}, if there were more", after + journal.len() as u64);
             report.missing.push(detail);
         }
-        let restored = found != Some(copy.manifest.version);
-        if !restored && deletions.is_some_and(|deletions| deletions != copy.tombstones) {
-            report
-                .done
-                .push("restored which rows are deleted from the copy of the manifest".into());
-        }
-        let is_sound = report.done.is_empty() && report.missing.is_empty() && !restored;
-        self.report_damage(&folder, &copy, report);
+        let is_sound = report.done.is_empty() && report.missing.is_empty() && restored.is_none();
+        self.report_damage(&folder, &segments, report);
         if is_sound {
             if !is_copied {
                 remove_collection_copy(self.directory, &folder, copy.manifest.version)?;
@@ -187,54 +188,54 @@ impl Repair<'_> {
             }
             return Ok(());
         }
-        if restored {
-            let version = copy.manifest.version;
-            report.done.push(format!("restored version {version} of the manifest from its copy"));
-        }
+        report.done.extend(restored);
         report.done.push(format!("kept {} unsealed writes", journal.len()));
         self.write(copy, journal, next)
     }
 
     /// Says what is damaged in segments that open: their other rows can be read.
-    fn report_damage(&self, folder: &str, copy: &Copy, report: &mut CollectionRepair) {
-        for entry in &copy.manifest.segments {
-            let path = format!("{folder}/{}", entry.number);
-            let opened = SealedSegment::open(self.directory, &path, &copy.config, entry.clone());
-            let damage = opened.map(|segment| segment.damage(&mut |_| true)).unwrap_or_default();
+    fn report_damage(
+        &self,
+        folder: &str,
+        segments: &[SealedSegment],
+        report: &mut CollectionRepair,
+    ) {
+        for segment in segments {
+            let damage = segment.damage(&mut |_| true);
             report.missing.extend(damage.iter().map(ToString::to_string));
+            let path = format!("{folder}/{}", segment.entry().number);
             let noted = read_entry(self.directory, &path).err();
             report.missing.extend(noted.map(|error| error.to_string()));
         }
     }
 
-    /// The newer of what the catalog has and of the sound copies beside the segments; and whether the
-    /// copies are sound.
+    /// The newer of what the catalog has and of the sound copies beside the segments.
     fn newest(
         &self,
         folder: &str,
         in_catalog: Option<Copy>,
         report: &mut CollectionRepair,
-    ) -> Result<(Option<Copy>, bool)> {
+    ) -> Result<Option<Newest>> {
         let (beside, damage) = read_collection_copy::<CollectionConfig>(self.directory, folder)?;
         // Copies that are damaged matter only if they are needed.
         if in_catalog.is_none() {
             report.missing.extend(damage.iter().map(ToString::to_string));
         }
         let is_copied = damage.is_empty();
-        let newest = match (in_catalog, beside) {
-            (Some(catalog), Some(beside)) if beside.manifest.version > catalog.manifest.version => {
-                Some(beside)
+        let known = in_catalog.as_ref().map(|copy| copy.manifest.version);
+        let restored = beside.as_ref().and_then(|beside| {
+            let version = beside.manifest.version;
+            if known.is_none_or(|known| version > known) {
+                return Some(format!("restored version {version} of the manifest from its copy"));
             }
             // What a log has lost may be tombstones, though not the manifest that came with them.
-            (Some(catalog), Some(beside))
-                if self.is_rebuilt && beside.manifest.version == catalog.manifest.version =>
-            {
-                Some(beside)
-            }
-            (Some(catalog), _) => Some(catalog),
-            (None, beside) => beside,
-        };
-        Ok((newest, is_copied))
+            let differ =
+                in_catalog.as_ref().is_some_and(|copy| copy.tombstones != beside.tombstones);
+            (self.is_rebuilt && known == Some(version) && differ)
+                .then(|| "restored which rows are deleted from the copy of the manifest".into())
+        });
+        let copy = if restored.is_some() { beside } else { in_catalog };
+        Ok(copy.map(|copy| Newest { copy, restored, is_copied }))
     }
 
     /// Says what is in a folder of which nothing is known, and moves it to `lost/`.
@@ -255,20 +256,26 @@ impl Repair<'_> {
         id.map_or(Ok(()), |id| Ok(self.catalog.forget(id)?))
     }
 
-    /// Takes segments out of the manifest that do not open.
+    /// Takes segments out of the manifest that do not open, and returns the others.
     fn drop_damaged_segments(
         &self,
         folder: &str,
         copy: &mut Copy,
         report: &mut CollectionRepair,
-    ) -> Result<()> {
-        let mut gone = Vec::new();
+    ) -> Result<Vec<SealedSegment>> {
+        let (mut segments, mut gone) = (Vec::new(), Vec::new());
         for entry in &copy.manifest.segments {
             let path = format!("{folder}/{}", entry.number);
             let opened = SealedSegment::open(self.directory, &path, &copy.config, entry.clone());
             let deleted = copy.tombstones.get(&entry.number);
             let sound = deleted.map(|bytes| tombstones(entry, bytes)).transpose();
-            let Err(error) = opened.and(sound) else { continue };
+            let error = match opened.and_then(|segment| sound.map(|_| segment)) {
+                Ok(segment) => {
+                    segments.push(segment);
+                    continue;
+                }
+                Err(error) => error,
+            };
             report.missing.push(format!("a segment of {} rows: {error}", entry.rows));
             if self.directory.list(folder)?.contains(&entry.number.to_string()) {
                 let name = format!("{}-{}", copy.id, entry.number);
@@ -281,7 +288,7 @@ impl Repair<'_> {
         manifest.segments.retain(|entry| !gone.contains(&entry.number));
         manifest.indexes.retain(|entry| !gone.contains(&entry.segment));
         copy.tombstones.retain(|number, _| !gone.contains(number));
-        Ok(())
+        Ok(segments)
     }
 
     /// The unsealed writes that are sound, and which ones are missing.

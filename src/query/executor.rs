@@ -348,8 +348,9 @@ fn score_vectors(
     field: usize,
     plans: &mut [(&&Plan<'_>, &mut TopK<'_>)],
 ) -> Result<()> {
-    let gathered =
-        |(plan, _): &(&&Plan<'_>, &mut TopK<'_>)| matches!(task.plan(plan).rows, Rows::Gathered(_));
+    let gathered = |(plan, _): &(&&Plan<'_>, &mut TopK<'_>)| {
+        matches!(task.plan(plan).rows, Rows::Gathered(..))
+    };
     plans.sort_by_key(gathered);
     let (swept, gathered) = plans.split_at_mut(plans.partition_point(|plan| !gathered(plan)));
     if !swept.is_empty() {

@@ -60,7 +60,7 @@ fn filter_stages(plan: &Plan<'_>) -> Vec<Stage> {
     for view in &plan.views {
         let (way, rows) = match view.rows {
             Rows::All => continue,
-            Rows::Gathered(filter) => ("gathered", filter.scored(0)),
+            Rows::Gathered(_, rows) => ("gathered", rows.len()),
             Rows::Checked(filter) if view.access.is_index() => {
                 ("traversed", filter.cardinality.expected)
             }

@@ -1,13 +1,15 @@
 //! How a bound request is answered: for each view of the snapshot, which rows may be hits and how these
 //! are found. A plan is complete, or it does not exist.
 
+use roaring::RoaringBitmap;
+
 use super::bound::Bound;
 use super::view_filter::{SnapshotFilter, ViewFilter};
 use super::view_plan::{self, Site};
 use crate::index::Depth;
 use crate::model::Score;
 use crate::quantization::PrimaryQuery;
-use crate::segment::{FieldCodes, FieldIndex, Snapshot, View};
+use crate::segment::{FieldCodes, FieldIndex, Snapshot};
 
 /// A query that is ready to be answered.
 pub struct Plan<'p> {
@@ -38,7 +40,7 @@ pub struct ViewPlan<'p> {
 pub enum Rows<'p> {
     All,
     /// Few match, and these alone are scored.
-    Gathered(&'p ViewFilter<'p>),
+    Gathered(&'p ViewFilter<'p>, &'p RoaringBitmap),
     /// Rows are checked when they are good enough.
     Checked(&'p ViewFilter<'p>),
 }
@@ -72,10 +74,10 @@ pub struct Far {
 
 impl<'p> Rows<'p> {
     fn new(filter: Option<&'p ViewFilter<'p>>) -> Self {
-        match filter {
-            None => Self::All,
-            Some(filter) if filter.gathered.is_some() => Self::Gathered(filter),
-            Some(filter) => Self::Checked(filter),
+        let Some(filter) = filter else { return Self::All };
+        match &filter.gathered {
+            Some(rows) => Self::Gathered(filter, rows),
+            None => Self::Checked(filter),
         }
     }
 
@@ -83,7 +85,7 @@ impl<'p> Rows<'p> {
     pub fn filter(self) -> Option<&'p ViewFilter<'p>> {
         match self {
             Self::All => None,
-            Self::Gathered(filter) | Self::Checked(filter) => Some(filter),
+            Self::Gathered(filter, _) | Self::Checked(filter) => Some(filter),
         }
     }
 
@@ -91,14 +93,17 @@ impl<'p> Rows<'p> {
     #[inline]
     pub fn allows(self, row: u32) -> bool {
         match self {
-            Self::All | Self::Gathered(_) => true,
+            Self::All | Self::Gathered(..) => true,
             Self::Checked(filter) => filter.rows.matches(row),
         }
     }
 
     /// Rows that a scan scores, of so many.
     pub fn scored(self, rows: u32) -> u64 {
-        self.filter().map_or(rows.into(), |filter| filter.scored(rows))
+        match self {
+            Self::All | Self::Checked(_) => rows.into(),
+            Self::Gathered(_, gathered) => gathered.len(),
+        }
     }
 }
 
@@ -166,14 +171,11 @@ impl<'p> Plan<'p> {
 
     /// The plan for a view and where it holds.
     fn sites(&self, snapshot: &'p Snapshot) -> impl Iterator<Item = (Site<'p>, &ViewPlan<'p>)> {
-        let site = |(number, (view, plan)): (usize, (&'p View, &ViewPlan<'p>))| Site {
-            bound: self.bound,
-            number,
-            view,
-            rows: plan.rows,
-        };
+        let bound = self.bound;
         let views = snapshot.views.iter().zip(&self.views).enumerate();
-        views.map(move |(number, (view, plan))| (site((number, (view, plan))), plan))
+        views.map(move |(number, (view, plan))| {
+            (Site { bound, number, view, rows: plan.rows }, plan)
+        })
     }
 
     /// How the query has to be searched, and what is expected of that, if its worst hit is farther away

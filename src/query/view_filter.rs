@@ -72,18 +72,11 @@ impl<'s> ViewFilter<'s> {
         };
         Ok(Self { rows, cardinality, gathered })
     }
-
-    /// Rows that a scan scores, of so many.
-    pub fn scored(&self, rows: u32) -> u64 {
-        self.gathered.as_ref().map_or(rows.into(), RoaringBitmap::len)
-    }
 }
 
 /// The rows of a range that a scan scores, as ranges of consecutive rows.
 pub fn runs(selected: Rows<'_>, rows: Range<u32>) -> Vec<Range<u32>> {
-    let Some(gathered) = selected.filter().and_then(|filter| filter.gathered.as_ref()) else {
-        return vec![rows];
-    };
+    let Rows::Gathered(_, gathered) = selected else { return vec![rows] };
     let mut runs: Vec<Range<u32>> = Vec::new();
     for row in gathered.range(rows) {
         match runs.last_mut() {
@@ -144,12 +137,11 @@ mod tests {
     fn runs_are_the_gathered_rows_of_the_range() {
         assert_eq!(runs(Rows::All, 3..9), std::slice::from_ref(&(3..9)));
         let filter = RowFilter::of_rows(20, RoaringBitmap::from([1, 4, 5, 6, 8, 9, 12]));
-        let gathered = Some(filter.bitmap().unwrap());
+        let gathered = filter.bitmap().unwrap();
         let cardinality = filter.cardinality();
-        let filter = ViewFilter { rows: filter, cardinality, gathered };
-        assert_eq!(runs(Rows::Gathered(&filter), 5..12), [5..7, 8..10]);
-        assert_eq!(runs(Rows::Gathered(&filter), 13..20), []);
-        let filter = ViewFilter { gathered: None, ..filter };
+        let filter = ViewFilter { rows: filter, cardinality, gathered: None };
+        assert_eq!(runs(Rows::Gathered(&filter, &gathered), 5..12), [5..7, 8..10]);
+        assert_eq!(runs(Rows::Gathered(&filter, &gathered), 13..20), []);
         assert_eq!(runs(Rows::Checked(&filter), 5..12), std::slice::from_ref(&(5..12)));
     }
 }

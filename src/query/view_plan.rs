@@ -150,7 +150,7 @@ impl<'p> Case<'p> {
     }
 
     fn is_gathered(&self) -> bool {
-        matches!(self.site.rows, Rows::Gathered(_))
+        matches!(self.site.rows, Rows::Gathered(..))
     }
 
     fn plan(&self, access: Access<'p>, expected: Option<f32>) -> ViewPlan<'p> {

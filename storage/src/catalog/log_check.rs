@@ -67,10 +67,14 @@ pub(super) fn check_logs(folder: &Path) -> Result<Vec<End>> {
 ///
 /// # Errors
 /// As [`check_logs`].
-pub(super) fn manifest(folder: &Path) -> Result<Vec<End>> {
-    let is_log = |path: &Path| path.extension().is_some_and(|extension| extension == "log");
-    let manifests = logs(folder)?.into_iter().filter(|path| !is_log(path));
-    manifests.map(|path| read_log(&path, &mut |_| {})).collect()
+pub(super) fn manifest(folder: &Path) -> Result<Option<End>> {
+    let manifest = logs(folder)?.into_iter().find(|path| !is_write_ahead(path));
+    manifest.map(|path| read_log(&path, &mut |_| {})).transpose()
+}
+
+/// Whether a log is one of writes, not a `MANIFEST`.
+pub(super) fn is_write_ahead(log: &Path) -> bool {
+    log.extension().is_some_and(|extension| extension == "log")
 }
 
 /// The sound records of a log, and the first damage in it: what is behind that is looked for.
@@ -116,12 +120,17 @@ pub(super) fn sound_records(path: &Path) -> Result<(Vec<Vec<u8>>, Option<Storage
 
 /// The piece of a record that bytes of a block begin with, if it is what was written.
 fn sound_piece(block: &[u8]) -> Option<(Piece, &[u8])> {
-    let [c0, c1, c2, c3, l0, l1, kind] = *block.first_chunk::<HEADER_BYTES>()?;
-    let end = HEADER_BYTES + usize::from(u16::from_le_bytes([l0, l1]));
-    let piece = Piece::of(kind)?;
+    let header = block.first_chunk::<HEADER_BYTES>()?;
+    let [c0, c1, c2, c3, .., kind] = *header;
+    let (piece, end) = (Piece::of(kind)?, piece_end(header));
     let content = block.get(HEADER_BYTES..end)?;
     let sum = crc32c::crc32c(&block[6..end]);
     (mask(sum) == u32::from_le_bytes([c0, c1, c2, c3])).then_some((piece, content))
+}
+
+/// Where a piece ends, counted from its header.
+fn piece_end(header: &[u8; HEADER_BYTES]) -> usize {
+    HEADER_BYTES + usize::from(u16::from_le_bytes([header[4], header[5]]))
 }
 
 /// The logs of a folder, and the manifest in use.
@@ -223,8 +232,8 @@ impl<R: Read> LogReader<R> {
     }
 
     fn next_piece(&mut self) -> std::result::Result<Option<(Piece, Vec<u8>)>, Damage> {
-        let at = self.block_start + self.position as u64;
         if self.block.len() - self.position < HEADER_BYTES {
+            let at = self.block_start + self.position as u64;
             // Less than a header at the end of a block is filled with zeros; at the end of the file it
             // may be the start of one.
             let rest_is_zero = self.block[self.position..].iter().all(|&byte| byte == 0);
@@ -233,40 +242,42 @@ impl<R: Read> LogReader<R> {
                 return Ok(None);
             }
         }
+        match sound_piece(&self.block[self.position..]) {
+            Some((piece, content)) => {
+                let content = content.to_vec();
+                self.position += HEADER_BYTES + content.len();
+                Ok(Some((piece, content)))
+            }
+            None => self.end_or_damage().map(|()| None),
+        }
+    }
+
+    /// Whether the log may end where no sound piece begins: then it does, perhaps with a part of one.
+    fn end_or_damage(&mut self) -> std::result::Result<(), Damage> {
         let at = self.block_start + self.position as u64;
         let rest = &self.block[self.position..];
         let Some(header) = rest.first_chunk::<HEADER_BYTES>() else {
             self.cut = rest.iter().any(|&byte| byte != 0).then_some(at);
-            return Ok(None);
+            return Ok(());
         };
-        let [c0, c1, c2, c3, l0, l1, kind] = *header;
-        let len = usize::from(u16::from_le_bytes([l0, l1]));
-        let Some(piece) = Piece::of(kind) else {
+        let (end, kind) = (piece_end(header), header[6]);
+        if Piece::of(kind).is_none() {
             // A file system may have made the file longer before the power went.
             let is_end = kind == 0 && self.rest_is_zero(self.position)?;
-            return if is_end { Ok(None) } else { Err((at, "a record has no known type")) };
-        };
-        let Some(bytes) = rest.get(HEADER_BYTES..HEADER_BYTES + len) else {
+            return if is_end { Ok(()) } else { Err((at, "a record has no known type")) };
+        }
+        if end > rest.len() {
             // Only the last record may be longer than what is left of the last block.
             let is_last = (1..rest.len()).all(|next| sound_piece(&rest[next..]).is_none());
-            if self.at_end && self.block.len() < BLOCK_BYTES && is_last {
-                self.cut = Some(at);
-                return Ok(None);
+            if !(self.at_end && self.block.len() < BLOCK_BYTES && is_last) {
+                return Err((at, "a record is too long"));
             }
-            return Err((at, "a record is too long"));
-        };
-        let sum = crc32c::crc32c(&rest[6..HEADER_BYTES + len]);
-        if mask(sum) != u32::from_le_bytes([c0, c1, c2, c3]) {
-            // The same with a part of a record, if it is the last one.
-            if self.rest_is_zero(self.position + HEADER_BYTES + len)? {
-                self.cut = Some(at);
-                return Ok(None);
-            }
+        } else if !self.rest_is_zero(self.position + end)? {
+            // With a part of a record it would be the last one.
             return Err((at, "the checksum does not match"));
         }
-        let bytes = bytes.to_vec();
-        self.position += HEADER_BYTES + len;
-        Ok(Some((piece, bytes)))
+        self.cut = Some(at);
+        Ok(())
     }
 
     /// Whether there is nothing but zeros from a place in the block to the end of the file. What is behind

@@ -140,10 +140,11 @@ impl Catalog {
             return Err(missing(&folder));
         }
         let mode = if fresh { Mode::Create } else { Mode::Existing };
-        if !fresh {
-            check_cuts(&folder, &promises)?;
-        }
-        let (handle, _) = open_handle(&folder, mode, &faults)?;
+        let accept = |ends: &[End]| match fresh {
+            true => Ok(()),
+            false => check_ends(&folder, ends, &promises),
+        };
+        let (handle, _) = open_handle(&folder, mode, &faults, &accept)?;
         let (handle, failed) = (RwLock::new(handle), AtomicBool::new(false));
         let manifest = Mutex::default();
         let catalog = Self { folder, handle, failed, promises, faults, manifest };
@@ -194,7 +195,7 @@ impl Catalog {
         }
         // One that is open would hold the lock of the folder.
         *handle = Handle::Closed("it is being opened again".into());
-        let opened = open_handle(&self.folder, Mode::Existing, &self.faults);
+        let opened = open_handle(&self.folder, Mode::Existing, &self.faults, &|_| Ok(()));
         let (opened, refused) = opened.inspect_err(|error| {
             *handle = Handle::Closed(error.to_string());
         })?;
@@ -341,15 +342,16 @@ fn open_handle(
     folder: &Path,
     mode: Mode,
     faults: &CommitFaults,
+    accept: &dyn Fn(&[End]) -> Result<()>,
 ) -> Result<(Handle, Option<StorageError>)> {
     let opened = match faults.is_full() {
-        false => Rocks::open(folder, mode),
+        false => Rocks::open_accepting(folder, mode, accept),
         true => Err(faults::injected("open")),
     };
     match opened {
         Ok(rocks) => Ok((Handle::Open(rocks), None)),
         Err(error @ StorageError::Io { .. }) if mode == Mode::Existing => {
-            match Rocks::open(folder, Mode::ReadOnly) {
+            match Rocks::open_accepting(folder, Mode::ReadOnly, accept) {
                 Ok(rocks) => Ok((Handle::ReadOnly(rocks, error.to_string()), Some(error))),
                 Err(_) => Err(error),
             }
@@ -371,10 +373,9 @@ fn missing(folder: &Path) -> StorageError {
 ///
 /// # Errors
 /// [`StorageError::Corrupted`] naming the log, and those of reading.
-fn check_cuts(folder: &Path, promises: &Promises) -> Result<()> {
-    let ends = log_check::check_logs(folder)?;
-    check_manifest(folder, &ends, promises)?;
-    let cut = ends.into_iter().find_map(|end| Some((end.cut?, end.path)));
+fn check_ends(folder: &Path, ends: &[End], promises: &Promises) -> Result<()> {
+    check_manifest(folder, ends.iter().find(|end| end.manifest().is_some()), promises)?;
+    let cut = ends.iter().find_map(|end| Some((end.cut?, end.path.clone())));
     let Some((at, path)) = cut else { return Ok(()) };
     let missing = match Rocks::open(folder, Mode::ReadOnly) {
         Ok(rocks) => promises.missing(&rocks)?,
@@ -387,9 +388,9 @@ fn check_cuts(folder: &Path, promises: &Promises) -> Result<()> {
 }
 
 /// Checks that the `MANIFEST` in use is not older or shorter than it was.
-fn check_manifest(folder: &Path, ends: &[End], promises: &Promises) -> Result<()> {
+fn check_manifest(folder: &Path, manifest: Option<&End>, promises: &Promises) -> Result<()> {
     let Some(noted) = promises.manifest() else { return Ok(()) };
-    let named = ends.iter().find_map(|end| Some((end, end.manifest()?)));
+    let named = manifest.and_then(|end| Some((end, end.manifest()?)));
     let corrupted = |path: PathBuf, detail: String| {
         Err(StorageError::Corrupted { path, section: "log".into(), detail })
     };

@@ -131,8 +131,7 @@ impl Promises {
 
     /// What was promised of a collection; nothing if that is missing or damaged.
     pub fn read(&self, collection: u32) -> Promise {
-        let bytes = fs::read(self.path(collection)).unwrap_or_default();
-        Promise::decode(&bytes).unwrap_or_default()
+        decoded(&self.path(collection)).unwrap_or_default()
     }
 
     /// Notes how far the `MANIFEST` in use goes, of which as much is on the disk.
@@ -146,20 +145,13 @@ impl Promises {
 
     /// What was noted of the `MANIFEST` in use; `None` if nothing was, or that is damaged.
     pub fn manifest(&self) -> Option<ManifestEnd> {
-        let bytes = fs::read(self.folder.join(ManifestEnd::FILE)).ok()?;
-        let Promise { sequence, version } = Promise::decode(&bytes)?;
+        let Promise { sequence, version } = decoded(&self.folder.join(ManifestEnd::FILE))?;
         Some(ManifestEnd { number: sequence, bytes: version })
     }
 
     /// Forgets the `MANIFEST`, since another catalog takes the place of this one.
     pub fn forget_manifest(&self) -> Result<()> {
-        let path = self.folder.join(ManifestEnd::FILE);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(failed("remove", &path)(error))
-            }
-            _ => Ok(()),
-        }
+        remove(&self.folder.join(ManifestEnd::FILE))
     }
 
     /// Forces what was promised of a collection to the disk.
@@ -174,8 +166,7 @@ impl Promises {
     pub fn missing(&self, rocks: &Rocks) -> Result<Option<String>> {
         for collection in self.collections()? {
             // What is damaged promises nothing; a collection that was just made was promised.
-            let bytes = fs::read(self.path(collection)).unwrap_or_default();
-            let Some(promise) = Promise::decode(&bytes) else { continue };
+            let Some(promise) = decoded(&self.path(collection)) else { continue };
             if let Some(lost) = lost(rocks, collection, promise)? {
                 return Ok(Some(lost));
             }
@@ -211,13 +202,7 @@ impl Promises {
     /// Forgets a collection that was deleted.
     pub fn forget(&self, collection: u32) -> Result<()> {
         self.open().remove(&collection);
-        let path = self.path(collection);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(failed("remove", &path)(error))
-            }
-            _ => Ok(()),
-        }
+        remove(&self.path(collection))
     }
 
     /// Opens the file of a collection, making it with a promise of nothing. Its name is durable.
@@ -247,6 +232,19 @@ impl Promises {
 
     fn open(&self) -> MutexGuard<'_, BTreeMap<u32, (File, Promise)>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a file promises; `None` if it is missing or damaged.
+fn decoded(path: &Path) -> Option<Promise> {
+    Promise::decode(&fs::read(path).ok()?)
+}
+
+/// Removes a file, which may be missing.
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", path)(error)),
+        _ => Ok(()),
     }
 }
 

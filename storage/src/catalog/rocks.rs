@@ -12,7 +12,8 @@ use rocksdb::{
     ReadOptions, WriteBatch, WriteOptions,
 };
 
-use super::{Change, Space, Sync, log_check};
+use super::log_check::{self, End};
+use super::{Change, Space, Sync};
 use crate::directory::local::failed;
 use crate::error::{Result, StorageError};
 use crate::private;
@@ -46,11 +47,20 @@ pub(super) struct Rocks {
 
 impl Rocks {
     pub fn open(folder: &Path, mode: Mode) -> Result<Self> {
+        Self::open_accepting(folder, mode, &|_| Ok(()))
+    }
+
+    /// Opens a folder if its logs are sound and may end where they do.
+    pub fn open_accepting(
+        folder: &Path,
+        mode: Mode,
+        accept: &dyn Fn(&[End]) -> Result<()>,
+    ) -> Result<Self> {
         if mode == Mode::Create {
             // RocksDB would let everybody read it.
             private::create_folders(folder).map_err(failed("create folder", folder))?;
         }
-        log_check::check_logs(folder)?;
+        accept(&log_check::check_logs(folder)?)?;
         let mut options = Options::default();
         options.create_if_missing(mode == Mode::Create);
         options.create_missing_column_families(mode == Mode::Create);

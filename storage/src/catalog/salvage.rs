@@ -7,6 +7,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::log_check::End;
 use super::rocks::{Mode, Rocks};
 use super::{Catalog, Promises, Sync, log_check, write_batch};
 use crate::directory::local::{failed, sync};
@@ -22,18 +23,18 @@ use crate::private;
 /// I/O errors; the old catalog is then where it was.
 pub fn salvage(root: &Path) -> Result<(Catalog, Vec<StorageError>)> {
     let (folder, complete) = (root.join("catalog"), root.join("catalog.repair"));
+    let (building, promises) = (root.join("catalog.repair.tmp"), Promises::new(root));
     if complete.exists() && !folder.exists() {
         // A repair was cut short when the old one was out of the way.
-        Promises::new(root).forget_manifest()?;
+        promises.forget_manifest()?;
         fs::rename(&complete, &folder).map_err(failed("rename", &complete))?;
         sync(root)?;
     }
-    let error = match look(root, &folder) {
+    let error = match look(root, &folder, &promises) {
         Ok(()) => {
             // What is left of a repair that was cut short only takes room.
-            [&complete, &root.join("catalog.repair.tmp")]
-                .into_iter()
-                .try_for_each(|path| remove(path))?;
+            remove(&complete)?;
+            remove(&building)?;
             return Ok((Catalog::open(root)?, Vec::new()));
         }
         Err(error @ StorageError::Corrupted { .. }) => error,
@@ -41,9 +42,8 @@ pub fn salvage(root: &Path) -> Result<(Catalog, Vec<StorageError>)> {
     };
     let mut damage = vec![error];
     remove(&complete)?;
-    let building = root.join("catalog.repair.tmp");
     remove(&building)?;
-    let built = build(&folder, &building, &Promises::new(root), &mut damage)
+    let built = build(&folder, &building, &promises, &mut damage)
         .and_then(|()| fs::rename(&building, &complete).map_err(failed("rename", &building)))
         .and_then(|()| sync(root));
     if let Err(error) = built {
@@ -55,23 +55,22 @@ pub fn salvage(root: &Path) -> Result<(Catalog, Vec<StorageError>)> {
         let lost = free_name(&root.join("lost"), "catalog")?;
         fs::rename(&folder, &lost).map_err(failed("rename", &folder))?;
     }
-    Promises::new(root).forget_manifest()?;
+    promises.forget_manifest()?;
     fs::rename(&complete, &folder).map_err(failed("rename", &complete))?;
     sync(root)?;
     Ok((Catalog::open(root)?, damage))
 }
 
 /// Reads all of the catalog without changing anything.
-fn look(root: &Path, folder: &Path) -> Result<()> {
-    let promises = Promises::new(root);
-    if Catalog::is_fresh(root, &promises)? {
+fn look(root: &Path, folder: &Path, promises: &Promises) -> Result<()> {
+    if Catalog::is_fresh(root, promises)? {
         return Ok(());
     }
     if !folder.join("CURRENT").exists() {
         return Err(super::missing(folder));
     }
-    Rocks::open(folder, Mode::ReadOnly)?.check()?;
-    super::check_cuts(folder, &promises)
+    let accept = |ends: &[End]| super::check_ends(folder, ends, promises);
+    Rocks::open_accepting(folder, Mode::ReadOnly, &accept)?.check()
 }
 
 /// Makes a new catalog of what is sound in a damaged one.
@@ -91,10 +90,8 @@ fn build(
             Rocks::open(to, Mode::Create)?
         }
     };
-    for log in log_check::logs(from).unwrap_or_default() {
-        if log.extension().is_none_or(|extension| extension != "log") {
-            continue;
-        }
+    let logs = log_check::logs(from).unwrap_or_default().into_iter();
+    for log in logs.filter(|log| log_check::is_write_ahead(log)) {
         let (records, error) = log_check::sound_records(&log)?;
         damage.extend(error);
         for changes in records.iter().filter_map(|record| write_batch::changes(record)) {
@@ -106,10 +103,8 @@ fn build(
 
 /// Whether the manifest in use is there and has lost nothing.
 fn has_whole_manifest(folder: &Path, promises: &Promises) -> bool {
-    let Ok(ends) = log_check::manifest(folder) else { return false };
-    ends.iter().all(|end| end.cut.is_none())
-        && !ends.is_empty()
-        && super::check_manifest(folder, &ends, promises).is_ok()
+    let Ok(Some(end)) = log_check::manifest(folder) else { return false };
+    end.cut.is_none() && super::check_manifest(folder, Some(&end), promises).is_ok()
 }
 
 /// Opens copied tables as they are, or as far as RocksDB can put them together. A `MANIFEST` that has lost
