@@ -95,6 +95,12 @@ pub enum Error {
         /// The damage of each.
         reason: String,
     },
+    /// What files hold is not what was written.
+    #[error("damage was found: {damage}")]
+    DamageFound {
+        /// Each file and section, a line each.
+        damage: String,
+    },
     /// Some indexes could not be built; queries scan these segments, and later calls try again.
     #[error("indexes could not be built: {reason}")]
     IndexesMissing {
@@ -171,6 +177,7 @@ impl Error {
             Self::SealFailed { reason } => Self::SealFailed { reason: reason.clone() },
             Self::MergeFailed { reason } => Self::MergeFailed { reason: reason.clone() },
             Self::SegmentsDamaged { reason } => Self::SegmentsDamaged { reason: reason.clone() },
+            Self::DamageFound { damage } => Self::DamageFound { damage: damage.clone() },
             Self::IndexesMissing { reason } => Self::IndexesMissing { reason: reason.clone() },
             Self::Closing => Self::Closing,
             other => Self::Shared { kind: other.kind(), reason: other.to_string() },
@@ -194,7 +201,9 @@ impl Error {
             | Self::IndexesMissing { .. }
             | Self::Closing => ErrorKind::Unavailable,
             Self::DiskFull { .. } => ErrorKind::ResourceExhausted,
-            Self::SegmentsDamaged { .. } | Self::IndexDamaged(_) => ErrorKind::Corrupted,
+            Self::SegmentsDamaged { .. } | Self::DamageFound { .. } | Self::IndexDamaged(_) => {
+                ErrorKind::Corrupted
+            }
             Self::Exhausted(_) => ErrorKind::ResourceExhausted,
             Self::DeadlineExceeded => ErrorKind::DeadlineExceeded,
             Self::Storage(error) => storage_kind(error),

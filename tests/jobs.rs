@@ -16,7 +16,7 @@ use lanner_storage::Directory;
 const DIMENSION: usize = 8;
 
 struct World {
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     files: Disk,
     database: Database,
     random: Random,
@@ -30,7 +30,7 @@ impl World {
         let database = options.open_with(folder.path(), Arc::new(files.clone())).unwrap();
         let mut random = Random::new(7);
         let clusters = Clusters::new(&mut random, 20, DIMENSION);
-        Self { _folder: folder, files, database, random, clusters }
+        Self { folder, files, database, random, clusters }
     }
 
     fn create(&self, name: &str) -> Collection {
@@ -235,7 +235,7 @@ fn jobs_end_when_the_collection_or_the_database_does() {
         assert!(matches!(error, Error::CollectionNotFound { .. }), "{error:?}");
         world.files.set(Fate::Created);
     });
-    let World { _folder, database, .. } = world;
+    let World { folder: _folder, database, .. } = world;
     drop(database);
     let ended = jobs[1].info().state;
     let closed = |kind: &ErrorKind| *kind == ErrorKind::Unavailable;
@@ -274,4 +274,49 @@ fn the_memory_of_all_collections_is_bounded_and_the_largest_is_sealed() {
     assert_eq!(collections[0].count(), 20 * 300);
     let all: u64 = collections.iter().map(Collection::count).sum();
     assert_eq!(all, 20 * 800);
+}
+
+#[test]
+fn files_are_compared_with_their_checksums_in_the_background() {
+    let mut world = World::new(DatabaseOptions::new());
+    let collection = world.two_segments("c", 300);
+    // Nor does it wait for a merge.
+    world.files.set(Fate::Held("collections/1/".into()));
+    let merge = collection.start_optimize().unwrap();
+    world.files.wait_until_held();
+    let job = collection.start_verify().unwrap();
+    job.wait().unwrap();
+    let info = job.info();
+    assert_eq!(
+        (info.kind, info.state, merge.has_ended()),
+        (JobKind::Verify, JobState::Done, false)
+    );
+
+    let path = world.folder.path().join("collections/1/2/points.sec");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let job = collection.start_verify().unwrap();
+    let error = job.wait().unwrap_err();
+    assert!(matches!(error, Error::DamageFound { .. }), "{error:?}");
+    assert!(error.to_string().contains("collections/1/2/points.sec"), "{error}");
+    let state = job.info().state;
+    assert!(matches!(state, JobState::Failed { kind: ErrorKind::Corrupted, .. }), "{state:?}");
+    assert!(collection.problem().unwrap().contains("points.sec"), "it is known from now on");
+
+    // One that has not begun is cancelled at once; the others have ended before.
+    loop {
+        let job = collection.start_verify().unwrap();
+        job.cancel();
+        match job.wait().unwrap_err() {
+            Error::JobCancelled { id } => break assert_eq!(id, job.id()),
+            error => assert!(matches!(error, Error::DamageFound { .. }), "{error:?}"),
+        }
+    }
+    world.files.set(Fate::Created);
+    let _ = merge.wait();
+    world.database.delete_collection("c").unwrap();
+    let error = collection.start_verify().unwrap_err();
+    assert!(matches!(error, Error::CollectionNotFound { .. }), "{error:?}");
 }

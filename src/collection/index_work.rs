@@ -62,7 +62,7 @@ mod tests {
     fn failures_name_their_segments_and_go_with_them() {
         let (mut work, now) = (IndexWork::default(), Instant::now());
         for (index, reason) in [((1, 0), "no room"), ((2, 0), "no space")] {
-            work.failures.fail(index, reason.into(), now);
+            work.failures.fail(index, reason.into(), now, now);
             work.damaged.insert(index);
             work.recalibrate.insert(index);
         }

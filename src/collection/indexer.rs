@@ -133,7 +133,7 @@ impl Inner {
                 tracing::error!(collection = %self.name, %error, "an index could not be built");
                 if there {
                     let failures = &mut state.work.indexing.failures;
-                    failures.fail(index, error.to_string(), Instant::now());
+                    failures.fail(index, error.to_string(), build.started, Instant::now());
                 }
             }
         }

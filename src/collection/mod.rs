@@ -18,6 +18,7 @@ mod reservoir;
 mod state;
 mod statistics;
 pub(crate) mod unsealed;
+mod verification;
 mod work;
 mod writer;
 
@@ -46,7 +47,7 @@ use crate::model::{
 };
 use crate::multivector::pool_field;
 use crate::query::{self, Deadline, FusionRequest, FusionResponse, QueryRequest, QueryResponse};
-use crate::segment::{SealedSegment, Snapshot, read_entry};
+use crate::segment::{Snapshot, read_entry};
 
 /// How a database divides its points into segments.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -487,30 +488,19 @@ impl Collection {
     /// does not. Bytes that are in memory are checked as they are there. A damaged index
     /// ([`Error::IndexDamaged`]) is dropped and built again in the background.
     pub fn verify(&self, mut on_bytes: impl FnMut(u64)) -> Vec<Error> {
-        let sealed: Vec<Arc<SealedSegment>> =
-            self.0.lock().segments.sealed.iter().map(|slot| slot.segment.clone()).collect();
-        let mut go_on = |bytes| {
+        self.0.damage(&mut |bytes| {
             on_bytes(bytes);
             true
-        };
-        let mut damage = Vec::new();
-        for segment in sealed {
-            let number = segment.entry().number;
-            let mut found = segment.damage(&mut go_on);
-            found.extend(self.0.damaged_entry(number));
-            let indexes = segment.index_damage(&mut go_on);
-            // A merge may have removed the files meanwhile.
-            if !self.0.has_segment(number) {
-                continue;
-            }
-            self.0.note_segment_damage(number, &found);
-            damage.extend(found.into_iter().map(Error::from));
-            self.0.note_damage(number, &indexes);
-            damage.extend(indexes.into_iter().map(|(_, error)| Error::IndexDamaged(error)));
-        }
-        damage.extend(self.0.check_copy().into_iter().map(Error::from));
-        damage.extend(self.0.store.catalog.check().err().map(Error::from));
-        damage
+        })
+    }
+
+    /// As [`Self::verify`], in the background. The job fails with [`Error::DamageFound`] if something
+    /// differs.
+    ///
+    /// # Errors
+    /// If the collection was deleted, or the database closes.
+    pub fn start_verify(&self) -> Result<Job> {
+        self.0.begin_verification()
     }
 
     /// Whether a failure keeps it from being written.
@@ -530,20 +520,10 @@ impl Collection {
         self.0.lock().problem()
     }
 
-    /// Checks everything as [`Self::verify`] does and notes what is damaged, which is then reported
-    /// and no longer merged. `go_on` is told how many bytes were read; `false` ends it.
+    /// Checks the folders of all segments as [`Self::verify`] does and notes what is damaged, which is
+    /// then reported and no longer merged. `go_on` is told how many bytes were read; `false` ends it.
     pub(crate) fn scrub(&self, go_on: &mut dyn FnMut(u64) -> bool) {
-        let sealed: Vec<Arc<SealedSegment>> =
-            self.0.lock().segments.sealed.iter().map(|slot| slot.segment.clone()).collect();
-        for segment in sealed {
-            let number = segment.entry().number;
-            let damage = segment.damage(go_on);
-            let indexes = segment.index_damage(go_on);
-            if self.0.has_segment(number) {
-                self.0.note_segment_damage(number, &damage);
-                self.0.note_damage(number, &indexes);
-            }
-        }
+        self.0.damage_of_segments(go_on);
     }
 
     /// What queries see now. It stays as it is while writes go on.

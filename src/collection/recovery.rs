@@ -6,6 +6,7 @@
 //! finished. Everything else that is there may be somebody's data, and is moved to `lost/`.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use lanner_storage::{Directory, Manifest, Promise, SegmentEntry, StorageError};
 use roaring::RoaringBitmap;
@@ -54,7 +55,7 @@ impl Inner {
                 state.segments = segments;
                 state.epoch += 1;
                 state.stopped = None;
-                state.work.failures.try_again();
+                state.work.failures.try_again(Instant::now());
                 self.publish(state);
                 self.wake();
                 tracing::info!(collection = %self.name, "writing goes on");

@@ -14,6 +14,7 @@ use super::codecs::{MIN_ROWS, Retrain};
 use super::index_work::IndexWork;
 use super::optimizer::number;
 use super::state::SealedSlot;
+use super::verification::Verifications;
 use super::writer::{State, Stop};
 use crate::error::{Error, Result};
 use crate::index::BuildProgress;
@@ -45,6 +46,8 @@ pub(super) struct Work {
     pub trainings: BTreeMap<String, String>,
     /// What the indexer does.
     pub indexing: IndexWork,
+    /// What is compared with its checksums because somebody asked.
+    pub verifications: Verifications,
 }
 
 impl Default for Work {
@@ -59,6 +62,7 @@ impl Default for Work {
             damaged: BTreeMap::new(),
             trainings: BTreeMap::new(),
             indexing: IndexWork::default(),
+            verifications: Verifications::default(),
         }
     }
 }
@@ -78,6 +82,8 @@ struct Wanted {
     ticket: u64,
     /// The last operation that it is about.
     through: u64,
+    /// When it was last asked for.
+    asked: Instant,
 }
 
 impl Work {
@@ -120,6 +126,14 @@ impl Worker for OfCollection {
     }
 }
 
+/// A seal or a merge that has begun.
+struct Attempt {
+    lane: Lane,
+    /// Of the segments that it is about.
+    epoch: u64,
+    began: Instant,
+}
+
 /// What the merging lane does next.
 enum Task {
     /// Merges these segments.
@@ -134,6 +148,7 @@ impl LaneWork for Inner {
             Lane::Seal => self.seal_next(),
             Lane::Merge => self.merge_next(),
             Lane::Index => self.index_next(),
+            Lane::Verify => self.verify_next(),
         };
         let mut state = self.lock();
         self.settle(&mut state);
@@ -151,11 +166,16 @@ impl LaneWork for Inner {
         let reason = "a background thread panicked; the log says where".to_owned();
         match (lane, state.work.indexing.running.take()) {
             (Lane::Index, Some(build)) => {
-                state.work.indexing.failures.fail((build.number(), build.field), reason, now);
+                state.work.indexing.failures.fail((build.number(), build.field), reason, now, now);
+            }
+            (Lane::Verify, running) => {
+                state.work.indexing.running = running;
+                state.work.verifications.panicked(&reason);
+                return;
             }
             (lane, running) => {
                 state.work.indexing.running = running;
-                state.work.failures.fail(lane, reason, now);
+                state.work.failures.fail(lane, reason, now, now);
             }
         }
         state.work.merging = None;
@@ -173,27 +193,29 @@ impl Inner {
     }
 
     fn seal_next(&self) -> Next {
-        let epoch = {
+        let attempt = {
             let state = self.lock();
             if state.stopped.is_some() || state.segments.frozen.is_empty() {
                 return Next::WhenAsked;
             }
-            if let Some(at) = state.work.failures.paused_until(&Lane::Seal, Instant::now()) {
+            let began = Instant::now();
+            if let Some(at) = state.work.failures.paused_until(&Lane::Seal, began) {
                 return Next::At(at);
             }
-            state.epoch
+            Attempt { lane: Lane::Seal, epoch: state.epoch, began }
         };
         let sealed = self.seal();
-        self.note_outcome(Lane::Seal, epoch, sealed)
+        self.note_outcome(&attempt, sealed)
     }
 
     fn merge_next(&self) -> Next {
-        let (task, epoch, progress) = {
+        let (task, attempt, progress) = {
             let mut state = self.lock();
             if state.stopped.is_some() {
                 return Next::WhenAsked;
             }
-            if let Some(at) = state.work.failures.paused_until(&Lane::Merge, Instant::now()) {
+            let began = Instant::now();
+            if let Some(at) = state.work.failures.paused_until(&Lane::Merge, began) {
                 return Next::At(at);
             }
             let sealed = state.segments.manifest.sealed_through;
@@ -220,7 +242,7 @@ impl Inner {
             };
             let progress = Arc::new(BuildProgress::default());
             state.work.merging = Some(Merging { progress: progress.clone(), ticket });
-            (task, state.epoch, progress)
+            (task, Attempt { lane: Lane::Merge, epoch: state.epoch, began }, progress)
         };
         let merged = match task {
             Task::Merge(numbers) => match self.all_sound(&numbers) {
@@ -233,20 +255,21 @@ impl Inner {
         match merged {
             // Nobody wants it any more.
             Err(_) if progress.cancelled.load(Ordering::Relaxed) => Next::Now,
-            merged => self.note_outcome(Lane::Merge, epoch, merged),
+            merged => self.note_outcome(&attempt, merged),
         }
     }
 
-    /// Notes how a seal or a merge went that is about the segments of an epoch.
-    fn note_outcome(&self, lane: Lane, epoch: u64, outcome: Result<()>) -> Next {
-        let mut state = self.lock();
+    /// Notes how a seal or a merge went.
+    fn note_outcome(&self, attempt: &Attempt, outcome: Result<()>) -> Next {
+        let (mut state, lane) = (self.lock(), attempt.lane);
         match outcome {
             Ok(()) => drop(state.work.failures.succeed(&lane)),
             Err(error) => {
                 tracing::error!(collection = %self.name, ?lane, %error, "background work failed");
                 // What failed because the segments were read again is simply done again.
-                if state.epoch == epoch {
-                    state.work.failures.fail(lane, error.to_string(), Instant::now());
+                if state.epoch == attempt.epoch {
+                    let (reason, now) = (error.to_string(), Instant::now());
+                    state.work.failures.fail(lane, reason, attempt.began, now);
                 }
             }
         }
@@ -325,7 +348,8 @@ impl Inner {
     pub(super) fn flush(&self) -> Result<()> {
         let (mut state, through) = self.set_aside()?;
         // An old failure is no reason to give up: the call is a new try.
-        state.work.failures.succeed(&Lane::Seal);
+        let asked = Instant::now();
+        state.work.failures.try_one_again(&Lane::Seal, asked);
         self.wake();
         loop {
             if state.segments.manifest.sealed_through >= through {
@@ -334,7 +358,7 @@ impl Inner {
             if let Some(stop) = &state.stopped {
                 return Err(self.stopped(stop));
             }
-            if let Some(reason) = state.work.failures.reason(&Lane::Seal) {
+            if let Some(reason) = state.work.failures.reason_since(&Lane::Seal, asked) {
                 return Err(Error::SealFailed { reason: reason.to_owned() });
             }
             state = self.wait(state);
@@ -346,16 +370,16 @@ impl Inner {
     /// taken up yet does for all who ask for the same.
     pub(super) fn begin(self: &Arc<Self>, kind: JobKind) -> Result<Job> {
         let (mut state, through) = self.set_aside()?;
-        // A new try.
-        state.work.failures.try_again();
-        state.work.indexing.failures.try_again();
+        let asked = Instant::now();
+        state.work.failures.try_again(asked);
+        state.work.indexing.failures.try_again(asked);
         let begun = state.work.begun;
         let same = state.work.wanted.iter_mut().find(|wanted| {
             wanted.ticket > begun && wanted.job.kind() == kind && !wanted.job.is_cancelled()
         });
         let job = match same {
             Some(wanted) => {
-                wanted.through = through;
+                (wanted.through, wanted.asked) = (through, asked);
                 wanted.job.clone()
             }
             None => {
@@ -363,7 +387,7 @@ impl Inner {
                 let ticket = state.work.asked;
                 let worker = Box::new(OfCollection(Arc::downgrade(self)));
                 let job = self.jobs.begin(kind, &self.name, worker);
-                state.work.wanted.push(Wanted { job: job.clone(), ticket, through });
+                state.work.wanted.push(Wanted { job: job.clone(), ticket, through, asked });
                 job
             }
         };
@@ -399,7 +423,7 @@ impl Inner {
         if let Some(stop) = &state.stopped {
             return Some(Err(self.stopped(stop)));
         }
-        let reason = |lane| work.failures.reason(&lane).map(str::to_owned);
+        let reason = |lane| work.failures.reason_since(&lane, wanted.asked).map(str::to_owned);
         if state.segments.manifest.sealed_through < wanted.through {
             return reason(Lane::Seal).map(|reason| Err(Error::SealFailed { reason }));
         }
@@ -435,12 +459,13 @@ impl Inner {
     /// Refuses writes, and has what is being done given up.
     pub(super) fn halt(&self, stop: Stop) {
         let mut state = self.lock();
-        state.stopped = Some(stop);
         let give_up = |cancelled: &AtomicBool| cancelled.store(true, Ordering::Relaxed);
         give_up(&self.cancelled);
         give_up(&self.sealing.cancelled);
         state.work.merging.iter().for_each(|merging| give_up(&merging.progress.cancelled));
         state.work.indexing.running.iter().for_each(|build| give_up(&build.progress.cancelled));
+        state.work.verifications.halt(|| self.stopped(&stop));
+        state.stopped = Some(stop);
         self.settle(&mut state);
         drop(state);
         self.changed.notify_all();

@@ -17,6 +17,8 @@ pub enum JobKind {
     Optimize,
     /// Trains compression and rewrites all segments with it.
     Train,
+    /// Compares all files with their checksums.
+    Verify,
 }
 
 impl JobKind {
@@ -25,6 +27,7 @@ impl JobKind {
         match self {
             Self::Optimize => "optimize",
             Self::Train => "train",
+            Self::Verify => "verify",
         }
     }
 }
@@ -58,7 +61,7 @@ pub struct JobInfo {
     pub collection: String,
     /// How far it is.
     pub state: JobState,
-    /// What it is doing, in a word: waiting, sealing, merging, indexing, ended.
+    /// What it is doing, in a word: waiting, sealing, merging, indexing, reading, ended.
     pub phase: String,
     /// Steps of the phase that are done.
     pub done: u64,

@@ -19,22 +19,25 @@ pub enum Lane {
     Merge,
     /// Segments get indexes.
     Index,
+    /// Files are compared with their checksums.
+    Verify,
 }
 
 impl Lane {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Seal, Self::Merge, Self::Index];
+    pub const ALL: [Self; 4] = [Self::Seal, Self::Merge, Self::Index, Self::Verify];
 }
 
 /// The lanes of each thread. Any piece of work may train for minutes: whatever one collection does, there
 /// is a thread for each lane of another. They are few beside the cores' work, which the pool does.
-const THREADS: [&[Lane]; 6] = [
+const THREADS: [&[Lane]; 7] = [
     &[Lane::Seal],
     &[Lane::Seal],
     &[Lane::Seal, Lane::Merge],
     &[Lane::Merge],
     &[Lane::Merge, Lane::Index],
     &[Lane::Index],
+    &[Lane::Verify],
 ];
 /// How much nicer than queries threads of the background are whose work nobody waits for, where that can
 /// be set: where queries take all cores, they get a quarter of one that they share.
@@ -198,7 +201,7 @@ impl Scheduler {
         for (index, lanes) in THREADS.into_iter().enumerate() {
             let shared = shared.clone();
             let work = move || {
-                if lanes == [Lane::Merge] {
+                if lanes == [Lane::Merge] || lanes == [Lane::Verify] {
                     give_way();
                 }
                 shared.work(lanes);

@@ -9,7 +9,6 @@ use serde_json::json;
 
 use super::error::{CliError, Result};
 use super::fields::{FieldArgument, word};
-use super::progress;
 use super::target::Target;
 use super::train::{self, ForField};
 use super::{index, jobs};
@@ -221,6 +220,7 @@ impl Optimize {
 Examples:
   lanner inspect docs --data db
   lanner inspect docs --data db --verify
+  lanner inspect docs --server localhost:7700 --verify --no-wait
 
 --verify reads all files and fails if a section is not what was written. Opening a collection
 checks everything but vectors, codes and payloads.")]
@@ -235,6 +235,9 @@ pub struct Inspect {
     /// Compare everything in the files with its checksum
     #[arg(long)]
     verify: bool,
+    /// Do not wait for --verify: print the number of its job
+    #[arg(long, requires = "verify")]
+    no_wait: bool,
 }
 
 impl Inspect {
@@ -251,13 +254,11 @@ impl Inspect {
         }
         let files = info.segments.iter().flat_map(|segment| &segment.files);
         let size_bytes = files.map(|file| file.size_bytes).sum();
-        let bar = progress::bytes("verifying", size_bytes);
-        let damage = backend.verify(&self.name, &mut |bytes| bar.inc(bytes))?;
-        bar.finish_and_clear();
-        if !damage.is_empty() {
-            return Err(CliError::Damaged(damage));
+        let job = backend.verify(&self.name)?;
+        jobs::wait_or_name(&*backend, &job, !self.no_wait)?;
+        if !self.no_wait {
+            eprintln!("verified {}: no damage", HumanBytes(size_bytes));
         }
-        eprintln!("verified {}: no damage", HumanBytes(size_bytes));
         Ok(())
     }
 }

@@ -46,9 +46,6 @@ pub enum CliError {
     /// The arguments do not fit each other or their files.
     #[error("{0}")]
     Usage(String),
-    /// Files of a collection are not what was written.
-    #[error("{}", .0.join("\nerror: "))]
-    Damaged(Vec<String>),
     /// An ingest that stopped on the way.
     #[error("{source} ({} were stored before)", how_many(*.stored, *.total))]
     Stopped { stored: u64, total: Option<u64>, source: Box<CliError> },

@@ -25,12 +25,6 @@ fn styled(what: &'static str, total: u64, template: &str) -> ProgressBar {
     }
 }
 
-/// A bar for `total` bytes, with rate and time to go.
-pub fn bytes(what: &'static str, total: u64) -> ProgressBar {
-    let template = "{msg} {bar:30} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} to go";
-    styled(what, total, template)
-}
-
 /// A bar for steps of which nothing is known yet: with a message, and a length once there is one.
 pub fn steps() -> ProgressBar {
     let bar = styled("", 0, "{msg} {bar:30} {percent}%  {eta} to go");

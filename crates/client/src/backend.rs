@@ -55,9 +55,8 @@ pub trait Backend {
     /// Answers a query.
     fn query(&self, name: &str, request: &QueryRequest) -> Result<QueryResponse>;
 
-    /// Compares all files of a collection with their checksums and says what is damaged.
-    /// `on_bytes` is told what was read since it was told last, if this process reads.
-    fn verify(&self, name: &str, on_bytes: &mut dyn FnMut(u64)) -> Result<Vec<String>>;
+    /// Begins to compare all files of a collection with their checksums.
+    fn verify(&self, name: &str) -> Result<JobInfo>;
 
     /// Moves everything into sealed segments.
     fn flush(&self, name: &str) -> Result<()>;

@@ -95,9 +95,8 @@ impl Backend for Embedded {
         Ok(self.0.collection(name)?.query(request)?)
     }
 
-    fn verify(&self, name: &str, on_bytes: &mut dyn FnMut(u64)) -> Result<Vec<String>> {
-        let damage = self.0.collection(name)?.verify(on_bytes);
-        Ok(damage.iter().map(ToString::to_string).collect())
+    fn verify(&self, name: &str) -> Result<JobInfo> {
+        Ok(self.0.collection(name)?.start_verify()?.info())
     }
 
     fn flush(&self, name: &str) -> Result<()> {

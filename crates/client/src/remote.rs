@@ -217,9 +217,10 @@ impl Backend for Remote {
         Ok(to_model::response(answer.result.unwrap_or_default())?)
     }
 
-    fn verify(&self, name: &str, _on_bytes: &mut dyn FnMut(u64)) -> Result<Vec<String>> {
+    fn verify(&self, name: &str) -> Result<JobInfo> {
         let request = proto::VerifyCollectionRequest { name: name.to_owned() };
-        Ok(self.wait(self.collections().verify_collection(request))?.damage)
+        let begun = self.wait(self.collections().verify_collection(request))?;
+        Ok(jobs::to_info(begun.job.unwrap_or_default())?)
     }
 
     fn flush(&self, name: &str) -> Result<()> {

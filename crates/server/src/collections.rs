@@ -125,10 +125,9 @@ impl CollectionService for Collections {
     ) -> Result<Response<VerifyCollectionResponse>, Status> {
         let caller = Caller::of(&request)?;
         let name = request.into_inner().name;
-        let damage =
-            on_collection(&self.0, &caller, name, |collection| Ok(collection.verify(|_| {})));
-        let damage = damage.await?.iter().map(ToString::to_string).collect();
-        Ok(Response::new(VerifyCollectionResponse { damage }))
+        let begun = on_collection(&self.0, &caller, name, |collection| collection.start_verify());
+        let job = Some(from_info(begun.await?.info()));
+        Ok(Response::new(VerifyCollectionResponse { job }))
     }
 }
 

@@ -303,7 +303,15 @@ async fn the_use_of_memory_is_set_and_files_are_verified() {
     assert_eq!(file.memory(), proto::FileMemory::Random);
     let request = proto::VerifyCollectionRequest { name: "m".into() };
     let verified = server.collections().verify_collection(request).await.unwrap();
-    assert!(verified.into_inner().damage.is_empty());
+    let job = verified.into_inner().job.unwrap();
+    assert_eq!(job.kind(), proto::JobKind::Verify);
+    let request = proto::WatchJobRequest { id: job.id };
+    let mut stream = server.jobs().watch_job(request).await.unwrap().into_inner();
+    let mut last = job;
+    while let Some(answer) = stream.message().await.unwrap() {
+        last = answer.job.unwrap();
+    }
+    assert_eq!((last.state(), last.failure), (proto::JobState::Done, None));
 }
 
 #[tokio::test(flavor = "multi_thread")]

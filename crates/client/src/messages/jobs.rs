@@ -10,6 +10,7 @@ pub fn from_info(info: JobInfo) -> proto::Job {
     let kind = match info.kind {
         JobKind::Optimize => proto::JobKind::Optimize,
         JobKind::Train => proto::JobKind::Train,
+        JobKind::Verify => proto::JobKind::Verify,
     };
     let (state, failure) = match info.state {
         JobState::Running => (proto::JobState::Running, None),
@@ -42,6 +43,7 @@ pub fn to_info(job: proto::Job) -> lanner::Result<JobInfo> {
     let kind = match job.kind() {
         proto::JobKind::Optimize => JobKind::Optimize,
         proto::JobKind::Train => JobKind::Train,
+        proto::JobKind::Verify => JobKind::Verify,
         proto::JobKind::Unspecified => return Err(unknown("kind")),
     };
     let state = match job.state() {
@@ -83,7 +85,7 @@ mod tests {
             failed(ErrorKind::Corrupted),
             failed(ErrorKind::NotFound),
         ] {
-            for kind in [JobKind::Optimize, JobKind::Train] {
+            for kind in [JobKind::Optimize, JobKind::Train, JobKind::Verify] {
                 let info = JobInfo {
                     id: 7,
                     kind,

@@ -1,0 +1,157 @@
+//! Compares the files of a collection with their checksums: when somebody asks, as a job or in the
+//! caller's thread, and now and then in the background.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+
+use super::Inner;
+use super::writer::{State, Stop};
+use crate::error::{Error, Result};
+use crate::index::BuildProgress;
+use crate::jobs::{Job, JobKind, Next, Progress, Worker};
+use crate::segment::SealedSegment;
+
+/// What was asked for.
+#[derive(Debug, Default)]
+pub(super) struct Verifications {
+    running: Option<Verification>,
+    /// Does for all who ask before it begins.
+    waiting: Option<Verification>,
+}
+
+#[derive(Debug, Clone)]
+struct Verification {
+    job: Job,
+    progress: Arc<BuildProgress>,
+}
+
+/// Reads for a job.
+struct Reader {
+    inner: Weak<Inner>,
+    progress: Arc<BuildProgress>,
+}
+
+impl Worker for Reader {
+    fn progress(&self) -> Progress {
+        let total = self.progress.total.load(Ordering::Relaxed);
+        let phase = if total == 0 { "waiting" } else { "reading" };
+        Progress { phase, done: self.progress.done.load(Ordering::Relaxed), total }
+    }
+
+    fn cancelled(&self) {
+        self.progress.cancelled.store(true, Ordering::Relaxed);
+        if let Some(inner) = self.inner.upgrade() {
+            let waiting = &mut inner.lock().work.verifications.waiting;
+            if let Some(cancelled) = waiting.take_if(|waiting| waiting.job.is_cancelled()) {
+                cancelled.job.end(Ok(false));
+            }
+        }
+    }
+}
+
+impl Verifications {
+    /// Has what runs given up, and ends what waits.
+    pub fn halt(&mut self, stopped: impl Fn() -> Error) {
+        if let Some(running) = &self.running {
+            running.progress.cancelled.store(true, Ordering::Relaxed);
+        }
+        if let Some(waiting) = self.waiting.take() {
+            waiting.job.end(Err(stopped()));
+        }
+    }
+
+    /// Ends what ran when its thread panicked.
+    pub fn panicked(&mut self, reason: &str) {
+        if let Some(running) = self.running.take() {
+            running.job.end(Err(Error::Internal(reason.to_owned())));
+        }
+    }
+}
+
+impl Inner {
+    /// Begins to compare all files with their checksums.
+    pub(super) fn begin_verification(self: &Arc<Self>) -> Result<Job> {
+        let mut state = self.lock();
+        if let Some(stop) = over(&state) {
+            return Err(self.stopped(stop));
+        }
+        let waiting = state.work.verifications.waiting.get_or_insert_with(|| {
+            let progress = Arc::<BuildProgress>::default();
+            let reader = Reader { inner: Arc::downgrade(self), progress: progress.clone() };
+            let job = self.jobs.begin(JobKind::Verify, &self.name, Box::new(reader));
+            Verification { job, progress }
+        });
+        let job = waiting.job.clone();
+        drop(state);
+        self.wake();
+        Ok(job)
+    }
+
+    /// Does what was asked for.
+    pub(super) fn verify_next(&self) -> Next {
+        let Verification { job, progress } = {
+            let mut state = self.lock();
+            let verifications = &mut state.work.verifications;
+            let Some(next) = verifications.waiting.take() else { return Next::WhenAsked };
+            verifications.running = Some(next.clone());
+            next
+        };
+        let bytes = self.sealed().iter().map(|segment| segment.size_bytes()).sum::<u64>();
+        progress.total.store(bytes.max(1), Ordering::Relaxed);
+        let damage = self.damage(&mut |bytes| {
+            progress.done.fetch_add(bytes, Ordering::Relaxed);
+            !progress.cancelled.load(Ordering::Relaxed)
+        });
+        let mut state = self.lock();
+        state.work.verifications.running = None;
+        job.end(match (over(&state), damage.is_empty()) {
+            _ if job.is_cancelled() => Ok(false),
+            (Some(stop), _) => Err(self.stopped(stop)),
+            (None, true) => Ok(true),
+            (None, false) => {
+                let lines: Vec<String> = damage.iter().map(ToString::to_string).collect();
+                Err(Error::DamageFound { damage: lines.join("\n") })
+            }
+        });
+        Next::Now
+    }
+
+    /// What differs from its checksum, in the catalog, too. `go_on` is told how many bytes were read;
+    /// `false` ends it.
+    pub(super) fn damage(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Vec<Error> {
+        let mut damage = self.damage_of_segments(go_on);
+        damage.extend(self.check_copy().into_iter().map(Error::from));
+        damage.extend(self.store.catalog.check().err().map(Error::from));
+        damage
+    }
+
+    /// What differs from its checksum in the folders of segments. Damaged segments are noted, and no
+    /// longer merged; damaged indexes are dropped and built again.
+    pub(super) fn damage_of_segments(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Vec<Error> {
+        let mut damage = Vec::new();
+        for segment in self.sealed() {
+            let number = segment.entry().number;
+            let mut found = segment.damage(go_on);
+            found.extend(self.damaged_entry(number));
+            let indexes = segment.index_damage(go_on);
+            // A merge may have removed the files meanwhile.
+            if !self.has_segment(number) {
+                continue;
+            }
+            self.note_segment_damage(number, &found);
+            self.note_damage(number, &indexes);
+            damage.extend(found.into_iter().map(Error::from));
+            damage.extend(indexes.into_iter().map(|(_, error)| Error::IndexDamaged(error)));
+        }
+        damage
+    }
+
+    fn sealed(&self) -> Vec<Arc<SealedSegment>> {
+        self.lock().segments.sealed.iter().map(|slot| slot.segment.clone()).collect()
+    }
+}
+
+/// Why nothing can be read any more, if so.
+fn over(state: &State) -> Option<&Stop> {
+    state.stopped.as_ref().filter(|stop| matches!(stop, Stop::Dropped | Stop::Closing))
+}
