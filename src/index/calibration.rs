@@ -86,6 +86,8 @@ pub struct Measured {
     pub recall: f32,
     /// The groups of like queries that it belongs to: of few large ones, and of many small ones.
     pub groups: [usize; 2],
+    /// Which queries are copies of it: those of this number. What they find is one thing.
+    pub kin: usize,
     /// Whether it stands for the queries that come. If not, it is there so that nothing is lost for
     /// its group.
     pub counts: bool,
@@ -110,12 +112,20 @@ pub struct Summary {
 const LEAST_OF_GROUP: usize = 16;
 
 impl Summary {
-    /// Of k nearest rows each; every other query chooses, the others report.
+    /// Of k nearest rows each; every other query chooses, with its copies, and the others report.
     pub fn of(found: &[Measured], k: usize) -> Self {
+        let mut order: Vec<Option<usize>> = vec![None; 1 + most_kin(found)];
+        let mut distinct = 0;
+        for measured in found.iter().filter(|measured| measured.counts) {
+            order[measured.kin].get_or_insert_with(|| {
+                distinct += 1;
+                distinct - 1
+            });
+        }
         let half = |parity: usize| {
             let counts = found.iter().filter(|measured| measured.counts);
-            let of_half = counts.enumerate().filter(move |(index, _)| index % 2 == parity);
-            of_half.map(|(_, measured)| measured.recall).collect::<Vec<f32>>()
+            let of_half = counts.filter(|one| order[one.kin].is_some_and(|at| at % 2 == parity));
+            of_half.copied().collect::<Vec<Measured>>()
         };
         let choosing = half(0);
         let (recall, error) = mean_and_shortfall(&choosing, k);
@@ -124,61 +134,74 @@ impl Summary {
         let worst = [0, 1].map(|level| worst_group(found, level));
         let worst = worst[0].min(worst[1]);
         let rows = found.iter().filter(|measured| !measured.counts);
-        let rows: Vec<f32> = rows.map(|measured| measured.recall).collect();
+        let rows: Vec<Measured> = rows.copied().collect();
         let rows = if rows.is_empty() { 1.0 } else { mean_and_error(&rows).0 };
-        Self { recall, error, worst, rows, expected: lower_bound(reporting, k) }
+        Self { recall, error, worst, rows, expected: wilson(reporting, k, CONFIDENCE) }
     }
 
     /// The same of a few queries that are all alike: halves of them would say too little, so that all
     /// choose and all report.
     pub fn of_few(found: &[Measured], k: usize) -> Self {
-        let recalls: Vec<f32> = found.iter().map(|measured| measured.recall).collect();
-        let (recall, error) = mean_and_shortfall(&recalls, k);
-        Self { recall, error, worst: 1.0, rows: 1.0, expected: lower_bound(&recalls, k) }
+        let (recall, error) = mean_and_shortfall(found, k);
+        Self { recall, error, worst: 1.0, rows: 1.0, expected: wilson(found, k, CONFIDENCE) }
     }
 }
 
 /// The recall of the group that finds least, with the standard error that may be an accident.
 fn worst_group(found: &[Measured], level: usize) -> f32 {
-    let mut groups: BTreeMap<usize, Vec<f32>> = BTreeMap::new();
+    let mut groups: BTreeMap<usize, Vec<Measured>> = BTreeMap::new();
     for measured in found {
-        groups.entry(measured.groups[level]).or_default().push(measured.recall);
+        groups.entry(measured.groups[level]).or_default().push(*measured);
     }
-    let groups = groups.values().filter(|recalls| recalls.len() >= LEAST_OF_GROUP);
-    let of_group = |recalls: &Vec<f32>| {
-        let (mean, error) = mean_and_error(recalls);
+    let groups = groups.values().filter(|of_group| of_group.len() >= LEAST_OF_GROUP);
+    let of_group = |of_group: &Vec<Measured>| {
+        let (mean, error) = mean_and_error(of_group);
         mean + error
     };
     groups.map(of_group).fold(1.0, f32::min)
 }
 
 /// By how much the lower end of the interval of one standard error is below the mean, beside it.
-fn mean_and_shortfall(recalls: &[f32], k: usize) -> (f32, f32) {
-    let (mean, _) = mean_and_error(recalls);
-    (mean, (mean - wilson(recalls, k, 1.0)).max(0.0))
+fn mean_and_shortfall(found: &[Measured], k: usize) -> (f32, f32) {
+    let (mean, _) = mean_and_error(found);
+    (mean, (mean - wilson(found, k, 1.0)).max(0.0))
 }
 
-fn mean_and_error(values: &[f32]) -> (f32, f32) {
-    let count = values.len().max(1) as f32;
-    let mean = values.iter().sum::<f32>() / count;
-    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f32>() / count;
-    (mean, (variance / count).sqrt())
+/// A mean with its standard error, for which copies of one query are one observation (clusters, as in
+/// Liang and Zeger, 1986).
+fn mean_and_error(found: &[Measured]) -> (f32, f32) {
+    let count = found.len().max(1) as f32;
+    let mean = found.iter().map(|measured| measured.recall).sum::<f32>() / count;
+    let mut off = vec![0.0; 1 + most_kin(found)];
+    found.iter().for_each(|measured| off[measured.kin] += measured.recall - mean);
+    (mean, off.iter().map(|off| off * off).sum::<f32>().sqrt() / count)
+}
+
+fn most_kin(found: &[Measured]) -> usize {
+    found.iter().map(|measured| measured.kin).max().unwrap_or(0)
+}
+
+/// How many queries there are that are no copies of one another.
+fn distinct(found: &[Measured]) -> usize {
+    let mut seen = vec![false; 1 + most_kin(found)];
+    found.iter().filter(|measured| !std::mem::replace(&mut seen[measured.kin], true)).count()
 }
 
 /// The lower end of Wilson's interval (1927) of the mean of recalls of k rows each. As many trials are
 /// counted as have the variance that was seen, but no more than k rows of a query that are missed
 /// alike would be: where nothing was missed at all, something may be.
 pub fn lower_bound(recalls: &[f32], k: usize) -> f32 {
-    wilson(recalls, k, CONFIDENCE)
+    let own = |(kin, &recall)| Measured { recall, groups: [0; 2], kin, counts: true };
+    wilson(&recalls.iter().enumerate().map(own).collect::<Vec<_>>(), k, CONFIDENCE)
 }
 
 /// The same so many standard errors from the mean.
-fn wilson(recalls: &[f32], k: usize, errors: f32) -> f32 {
-    if recalls.is_empty() {
+fn wilson(found: &[Measured], k: usize, errors: f32) -> f32 {
+    if found.is_empty() {
         return 0.0;
     }
-    let (mean, error) = mean_and_error(recalls);
-    let count = recalls.len() as f32;
+    let (mean, error) = mean_and_error(found);
+    let count = distinct(found) as f32;
     let rows = k as f32 / (1.0 + WITHIN_QUERY * (k as f32 - 1.0));
     let most = count * rows.max(1.0);
     let seen = if error > 0.0 { mean * (1.0 - mean) / (error * error) } else { most };
@@ -540,6 +563,7 @@ mod tests {
         let found = |index: usize| Measured {
             recall: if index.is_multiple_of(2) { 1.0 } else { 0.9 },
             groups: [index / 2 % 2, 0],
+            kin: index,
             counts: true,
         };
         let found: Vec<Measured> = (0..400).map(found).collect();
@@ -557,6 +581,29 @@ mod tests {
         let few = Summary::of_few(&found[..40], 10);
         assert!((few.recall - 0.95).abs() < 1e-6 && (0.008..0.03).contains(&few.error), "{few:?}");
         assert!(few.expected < 0.94, "{few:?}");
+    }
+
+    #[test]
+    fn copies_of_a_query_say_one_thing() {
+        // Sixty queries of which six find nothing, each ten times, in turn or one after the other.
+        let found = |kin: fn(usize) -> usize| -> Vec<Measured> {
+            let one = |index: usize| {
+                let recall = f32::from(!kin(index).is_multiple_of(10));
+                Measured { recall, groups: [0; 2], kin: kin(index), counts: true }
+            };
+            (0..600).map(one).collect()
+        };
+        let once: Vec<Measured> = found(|index| index)[..60].to_vec();
+        let alone = Summary::of_few(&once, 1);
+        for copies in [found(|index| index % 60), found(|index| index / 10)] {
+            let few = Summary::of_few(&copies, 1);
+            assert!((few.error - alone.error).abs() < 1e-4, "{few:?} {alone:?}");
+            assert!((few.expected - alone.expected).abs() < 1e-4, "{few:?} {alone:?}");
+            // All copies of a query are in one half: every other of sixty finds nothing in neither.
+            let halves = Summary::of(&copies, 1);
+            assert!((halves.recall - 0.8).abs() < 1e-6, "{halves:?}");
+            assert!(halves.expected > 0.85, "{halves:?}");
+        }
     }
 
     #[test]

@@ -6,37 +6,55 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// The share of the sample that is farthest from the rows.
-pub const FARTHEST_SHARE: f64 = 0.08;
-/// More of the queries of late than this are no accident of a stream like the sample: the share varies by
-/// a standard deviation of 0.034.
-const UNUSUAL_SHARE: f64 = 0.2;
+/// The shares of the sample that are farthest from the rows, the second a part of the first.
+pub const FARTHEST: [f64; 2] = [0.25, 0.08];
+/// What is usual: what queries of the sample count, on average.
+const USUAL: f64 = FARTHEST[0] * 0.5 + FARTHEST[1] * 0.5;
+/// When queries of late count more than this, on average, it is no accident of a stream like the sample:
+/// that varies by a standard deviation of 0.039.
+const UNUSUAL: f64 = 0.3;
 /// How many queries count, about.
 const MEMORY: u32 = 32;
-/// The unit of shares.
+/// The unit of averages.
 const ONE: u32 = 1 << 20;
 
-/// A running share, which forgets exponentially.
+/// How far from the rows a query is, beside the sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Farness {
+    /// As most of it.
+    Usual,
+    /// As the farthest quarter.
+    Far,
+    /// As the farthest twelfth, or farther.
+    Farthest,
+}
+
+/// A running average, which forgets exponentially.
 #[derive(Debug)]
 pub struct Lately(AtomicU32);
 
 impl Default for Lately {
     fn default() -> Self {
-        Self(AtomicU32::new((FARTHEST_SHARE * f64::from(ONE)) as u32))
+        Self(AtomicU32::new((USUAL * f64::from(ONE)) as u32))
     }
 }
 
 impl Lately {
     /// Counts a query. Of queries at the same time some may not be counted.
-    pub fn note(&self, is_far: bool) {
-        let share = self.0.load(Ordering::Relaxed);
-        let new = share - share / MEMORY + u32::from(is_far) * (ONE / MEMORY);
+    pub fn note(&self, farness: Farness) {
+        let counts = match farness {
+            Farness::Usual => 0,
+            Farness::Far => ONE / 2,
+            Farness::Farthest => ONE,
+        };
+        let average = self.0.load(Ordering::Relaxed);
+        let new = average - average / MEMORY + counts / MEMORY;
         self.0.store(new.min(ONE), Ordering::Relaxed);
     }
 
     /// Whether far queries are many.
     pub fn are_far(&self) -> bool {
-        self.0.load(Ordering::Relaxed) > (UNUSUAL_SHARE * f64::from(ONE)) as u32
+        self.0.load(Ordering::Relaxed) > (UNUSUAL * f64::from(ONE)) as u32
     }
 }
 
@@ -47,19 +65,27 @@ mod tests {
     #[test]
     fn many_far_queries_are_noticed_soon_and_forgotten() {
         let lately = Lately::default();
-        // As many as of the sample, evenly and in pairs.
+        // As of the sample: of 25, two are the farthest, and four others far.
+        let usual = |query| match query % 25 {
+            0 | 1 => Farness::Farthest,
+            5 | 10 | 15 | 20 => Farness::Far,
+            _ => Farness::Usual,
+        };
         for query in 0..10_000 {
-            lately.note(query % 25 < 2);
+            lately.note(usual(query));
             assert!(!lately.are_far(), "query {query}");
         }
-        let noticed = (0..100).position(|query| {
-            lately.note(query % 5 < 2);
-            lately.are_far()
-        });
-        assert!(noticed.is_some_and(|queries| queries < 30), "{noticed:?}");
-        (0..100).for_each(|_| lately.note(true));
+        for (far, share, within) in [(Farness::Farthest, 3, 30), (Farness::Far, 5, 30)] {
+            let lately = Lately::default();
+            let noticed = (0..200).position(|query| {
+                lately.note(if query % 5 < share { far } else { Farness::Usual });
+                lately.are_far()
+            });
+            assert!(noticed.is_some_and(|queries| queries < within), "{far:?}: {noticed:?}");
+        }
+        (0..100).for_each(|_| lately.note(Farness::Farthest));
         let forgotten = (0..100).position(|_| {
-            lately.note(false);
+            lately.note(Farness::Usual);
             !lately.are_far()
         });
         assert!(forgotten.is_some_and(|queries| queries < 60), "{forgotten:?}");

@@ -24,7 +24,7 @@ pub use calibration::{
     Summary, Zone, lower_bound,
 };
 pub use copies::{Copies, distinct};
-pub use lately::{FARTHEST_SHARE, Lately};
+pub use lately::{FARTHEST, Farness, Lately};
 pub use scratch::{Scratch, with_scratch};
 pub use view::{Ask, BuiltIndex, IndexView, Outcome, Selection};
 

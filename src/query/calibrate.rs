@@ -100,6 +100,18 @@ pub struct Subject<'a> {
     settings: Vec<(usize, usize)>,
     /// For each k, which queries are far from the rows.
     outside: Vec<Far>,
+    /// For each query the first one that is a copy of it: a row with the same code, or itself.
+    kin: Vec<usize>,
+}
+
+/// For each query the first one from which the same rows are hidden.
+fn kin(hidden: &[Vec<u32>]) -> Vec<usize> {
+    let mut first = HashMap::new();
+    let of = |(query, rows): (usize, &Vec<u32>)| match rows.iter().min() {
+        Some(&row) => *first.entry(row).or_insert(query),
+        None => query,
+    };
+    hidden.iter().enumerate().map(of).collect()
 }
 
 impl<'a> Subject<'a> {
@@ -129,6 +141,7 @@ impl<'a> Subject<'a> {
             scorers.push(bound.scorer);
         }
         let hidden = sample.copies_of_hidden(codes);
+        let kin = kin(&hidden);
         let nearest = if codes.is_encoded() {
             let find = |(scorer, hidden): (&Scorer, Vec<u32>)| {
                 if cancelled.load(Ordering::Relaxed) {
@@ -147,7 +160,7 @@ impl<'a> Subject<'a> {
             Far::new(k, &nearness, &sample.counts, sample.far)
         };
         let outside = KS.into_iter().map(far).collect();
-        Ok(Self { reader, field, sample, nearest, scorers, queries, settings, outside })
+        Ok(Self { reader, field, sample, nearest, scorers, queries, settings, outside, kin })
     }
 
     /// Measures an index of the segment, or scans of its codes without one. Runs on the rayon pool
@@ -305,6 +318,7 @@ impl<'a> Subject<'a> {
                 let measured = |&(query, recalls): &(usize, &Recalls)| Measured {
                     recall: recalls[at],
                     groups: self.sample.groups[query],
+                    kin: self.kin[query],
                     counts: self.sample.counts[query],
                 };
                 let found: Vec<Measured> = of.iter().map(measured).collect();

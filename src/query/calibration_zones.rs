@@ -1,10 +1,8 @@
 //! Which sample queries are far from the rows, by how far: a mean over all says little about them.
 
-use crate::index::FARTHEST_SHARE;
+use crate::index::FARTHEST;
 
-/// The shares of sample queries that are farthest from the rows, each measured by itself; and of those
-/// beyond which queries are outside of the sample.
-const FARTHEST: [f64; 2] = [0.25, FARTHEST_SHARE];
+/// The share of sample queries beyond which queries are outside of the sample.
 const OUTSIDE_SHARE: f64 = 0.0075;
 /// Zones that queries are divided into which are outside, by how far they are.
 const ZONES: usize = 4;

@@ -7,7 +7,7 @@
 
 use super::bound::Bound;
 use super::plan::{Access, Far, Rows, ViewPlan};
-use crate::index::{Calibration, Choice, DEFAULT_TARGET_RECALL, Depth, Zone};
+use crate::index::{Calibration, Choice, DEFAULT_TARGET_RECALL, Depth, Farness, Zone};
 use crate::model::{IndexKind, limits};
 use crate::quantization::PrimaryQuery;
 use crate::segment::{FieldCodes, FieldIndex, View};
@@ -85,8 +85,8 @@ pub fn note(site: &Site<'_>, nearness: Option<f32>) {
         return;
     }
     let Some(index) = site.view.reader.index(site.bound.field) else { return };
-    let is_far = |nearness| Case::of(site).is_some_and(|case| case.is_farthest(index, nearness));
-    index.lately().note(nearness.is_some_and(is_far));
+    let farness = |nearness| Some(Case::of(site)?.farness(index, nearness));
+    index.lately().note(nearness.and_then(farness).unwrap_or(Farness::Usual));
 }
 
 /// How a view is searched for a query whose nearest rows turned out to be so much less near than those of
@@ -182,11 +182,14 @@ impl<'p> Case<'p> {
             .outside_below(self.hits as f64 / self.share)
     }
 
-    /// Whether a query belongs to the farthest of the sample, or is beyond it.
-    fn is_farthest(&self, index: &FieldIndex, nearness: f32) -> bool {
+    /// How far a query is beside the sample.
+    fn farness(&self, index: &FieldIndex, nearness: f32) -> Farness {
         let calibration = index.calibration();
-        let zones = calibration.zones(self.hits, self.among_all(&calibration, nearness));
-        zones.len() > 1 || zones.last().is_some_and(|zone| !zone.usual)
+        match calibration.zones(self.hits, self.among_all(&calibration, nearness)) {
+            [] => Farness::Usual,
+            [zone] if zone.usual => Farness::Far,
+            _ => Farness::Farthest,
+        }
     }
 
     /// What the nearness of the worst hit would be if no rows were missing, about: calibrations measure
@@ -263,9 +266,11 @@ impl<'p> Case<'p> {
         let is_flat = self.index.is_some_and(|index| index.report().kind == IndexKind::Flat);
         let scans = self.is_gathered() || self.selects || is_flat;
         let depth = |target| zone.depth(self.hits, target, scans);
-        let choice = match is_nearest {
-            true => depth(target - NEAREST_ZONE_SLACK)?,
-            false => safely(target - OUTSIDE_SLACK, depth)?,
+        let choice = match (self.target, is_nearest) {
+            (None, true) => depth(target)?,
+            (None, false) => safely(target, depth)?,
+            (Some(_), true) => depth(target - NEAREST_ZONE_SLACK)?,
+            (Some(_), false) => safely(target - OUTSIDE_SLACK, depth)?,
         };
         self.will_do(choice).then(|| self.as_chosen(choice))
     }

@@ -123,8 +123,20 @@ fn foreign(data: &mut Data) {
     data.ask("opposed", &opposed);
     let one: Vec<Vec<f32>> = own.iter().map(|query| query[..dimension].to_vec()).collect();
     data.ask("one-token", &one);
-    let words: Vec<Vec<f32>> = (0..QUERIES).map(|query| one_hot(dimension, query)).collect();
+    let words: Vec<Vec<f32>> = (0..QUERIES).map(|query| words(dimension, query)).collect();
     data.ask("one-hot", &words);
+}
+
+/// One token of a single element, or two: all queries differ.
+fn words(dimension: usize, query: usize) -> Vec<f32> {
+    let (first, step) = (query % dimension, query / dimension);
+    let mut tokens = one_hot(dimension, first);
+    if step > 0 {
+        // Pairs that are half around or farther would come twice but for the sign.
+        let sign = if 2 * step < dimension { 1.0 } else { -1.0 };
+        tokens.extend(scaled(&one_hot(dimension, first + step), sign));
+    }
+    tokens
 }
 
 fn filters(data: &mut Data) {
