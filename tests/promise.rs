@@ -14,7 +14,6 @@ mod promise {
     pub mod cell;
     pub mod data;
     pub mod grid;
-    pub mod misses;
     pub mod oracle;
     pub mod real;
     pub mod report;

@@ -100,18 +100,18 @@ pub struct Subject<'a> {
     settings: Vec<(usize, usize)>,
     /// For each k, which queries are far from the rows.
     outside: Vec<Far>,
-    /// For each query the first one that is a copy of it: a row with the same code, or itself.
+    /// For each query the first one that is a copy of it, or itself.
     kin: Vec<usize>,
 }
 
 /// For each query the first one from which the same rows are hidden.
-fn kin(hidden: &[Vec<u32>]) -> Vec<usize> {
+fn kin(nearest: &[Nearest]) -> Vec<usize> {
     let mut first = HashMap::new();
-    let of = |(query, rows): (usize, &Vec<u32>)| match rows.iter().min() {
+    let of = |(query, nearest): (usize, &Nearest)| match nearest.hidden.iter().min() {
         Some(&row) => *first.entry(row).or_insert(query),
         None => query,
     };
-    hidden.iter().enumerate().map(of).collect()
+    nearest.iter().enumerate().map(of).collect()
 }
 
 impl<'a> Subject<'a> {
@@ -141,7 +141,6 @@ impl<'a> Subject<'a> {
             scorers.push(bound.scorer);
         }
         let hidden = sample.copies_of_hidden(codes);
-        let kin = kin(&hidden);
         let nearest = if codes.is_encoded() {
             let find = |(scorer, hidden): (&Scorer, Vec<u32>)| {
                 if cancelled.load(Ordering::Relaxed) {
@@ -153,6 +152,7 @@ impl<'a> Subject<'a> {
         } else {
             nearest_by_vectors(&*reader, (field, codes), &scorers, hidden, cancelled)
         };
+        let kin = kin(&nearest);
         let settings = settings(codes);
         let far = |k| {
             let of = |(nearest, scorer): (&Nearest, &Scorer)| scorer.nearness(nearest.threshold(k));

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rayon::prelude::*;
 
 use super::calibrate::KS;
-use super::rescore::exact_score;
+use super::rescore::{exact_score, widen};
 use super::scorer::Scorer;
 use crate::kernels;
-use crate::model::{ElementsRef, Metric, Score};
+use crate::model::{ElementsRef, Metric, Score, Vector};
 use crate::multivector::TokenScorer;
 use crate::quantization::{centred, products};
 use crate::segment::{FieldCodes, SegmentReader, TokenStore};
@@ -19,6 +19,9 @@ const BLOCK_ROWS: usize = 2048;
 /// Rows that are nearest by products or codes, of which the neighbours are the best by their exact
 /// scores: so many times those that count.
 const NEAR: usize = 4;
+/// A row is a copy of another one that is nearer than so small a part of the distance of the last row
+/// that counts.
+const COPY: f32 = 1e-3;
 /// The share of rows that is cut off around a query to see what is found beyond.
 const CUT_SHARE: usize = 5;
 
@@ -28,7 +31,7 @@ pub struct Nearest {
     pub scores: Vec<Score>,
     /// If all rows but these are farther: which they are.
     pub exact: Option<HashMap<u32, Score>>,
-    /// Rows that do not count: the query itself, and what equals it.
+    /// Rows that do not count: the query itself, and its copies.
     pub hidden: Vec<u32>,
 }
 
@@ -109,12 +112,31 @@ pub fn nearest_by_vectors(
         });
         block(&mut rows, &mut values);
     }
-    let finish = |((scorer, best), hidden): ((&Scorer, Best), Vec<u32>)| {
+    let finish = |((scorer, best), mut hidden): ((&Scorer, Best), Vec<u32>)| {
+        let mut rows: Vec<u32> = best.into_rows().collect();
+        if let Some(&own) = hidden.first() {
+            hidden.extend(near_copies(reader, field, own, &rows));
+            rows.retain(|row| !hidden.contains(row));
+        }
         let exact = |row| exact_score(reader, field, row, scorer);
-        let scores = best.into_rows().filter_map(exact).collect();
+        let scores = rows.into_iter().filter_map(exact).collect();
         Nearest { scores: best_first(scores, most()), exact: None, hidden }
     };
     scorers.par_iter().zip(best).zip(hidden).map(finish).collect()
+}
+
+/// Those of some rows near a row that are copies of it but for noise which no code tells apart.
+fn near_copies(reader: &dyn SegmentReader, field: usize, own: u32, rows: &[u32]) -> Vec<u32> {
+    let Some(Vector::Single(own)) = reader.vector(field, own) else { return Vec::new() };
+    let (mut distances, mut buffer) = (Vec::with_capacity(rows.len()), Vec::new());
+    reader.visit_rows(field, rows, &mut |row, elements| {
+        distances.push((kernels::l2_squared(&own, widen(elements, &mut buffer)), row));
+    });
+    let counted = most().min(distances.len());
+    let Some(last) = counted.checked_sub(1) else { return Vec::new() };
+    distances.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+    let within = COPY * COPY * distances[last].0;
+    distances.iter().take_while(|(distance, _)| *distance < within).map(|(_, row)| *row).collect()
 }
 
 fn extend_centred(out: &mut Vec<f32>, row: &[f32], center: &[f32]) {
