@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use lanner_storage::{
     Batch, Catalog, CommitFaults, DatabaseLock, Directory, Listed, LocalDirectory, Promise,
-    StorageError, Sync, identity, read_collection_copy,
+    StorageError, Sync, identity, read_collection_copy, repair_notes,
 };
 
 pub use self::repair::{CollectionRepair, RepairReport};
@@ -112,6 +112,7 @@ impl DatabaseOptions {
     /// As [`Database::open`].
     pub fn open_with(self, root: &Path, directory: Arc<dyn Directory>) -> Result<Database> {
         identity::open_or_create(root)?;
+        repair_notes::check(root)?;
         let lock = DatabaseLock::acquire(root)?;
         let catalog = Catalog::open_with(root, self.faults)?;
         if let Some(reason) = catalog.read_only() {
@@ -408,7 +409,9 @@ impl Database {
         if directory.list(&folder)?.is_empty() {
             directory.remove_folder(&folder)?;
         }
-        // That it was deleted stays promised until the catalog is opened again, and with it out of the log.
+        // That it was deleted stays promised until the catalog is opened again, and with it out of the log. It
+        // may not be if the process died behind the commit.
+        self.shared.store.catalog.promise_deleted(id)?;
         let mut batch = Batch::new();
         batch.forget_dropped(id);
         Ok(self.shared.store.catalog.commit(batch, Sync::No)?)
@@ -458,7 +461,8 @@ impl Database {
     /// A collection that the catalog does not know any more, though it has kept something for it.
     fn missing_slot(&self, id: u32) -> (String, Slot) {
         let folder = collection_folder(id);
-        let copy = read_collection_copy::<CollectionConfig>(&*self.shared.store.directory, &folder);
+        let copy =
+            read_collection_copy::<CollectionConfig>(&*self.shared.store.directory, &folder, id);
         let named = copy.ok().and_then(|(copy, _)| Some(copy?.name));
         let name = named.filter(|name| !self.read().contains_key(name));
         let error = Error::from(StorageError::Corrupted {

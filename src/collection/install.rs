@@ -139,7 +139,7 @@ impl Inner {
             section: "manifest".into(),
             detail: "there is no copy of the manifest".into(),
         };
-        let read = || match read_collection_copy::<CollectionConfig>(directory, &folder) {
+        let read = || match read_collection_copy::<CollectionConfig>(directory, &folder, self.id) {
             Ok((None, damage)) if damage.is_empty() => vec![missing()],
             Ok((_, damage)) => damage,
             Err(error) => vec![error],

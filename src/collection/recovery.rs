@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use lanner_storage::{Directory, Manifest, Promise, SegmentEntry, StorageError};
+use lanner_storage::{Directory, LOST, Manifest, Promise, SegmentEntry, StorageError};
 use roaring::RoaringBitmap;
 
 use super::Inner;
@@ -17,9 +17,6 @@ use super::state::{SealedSlot, Segments};
 use super::writer::{State, Stop};
 use crate::error::{Error, Result};
 use crate::segment::SealedSegment;
-
-/// Where folders go that nobody knows.
-pub(crate) const LOST: &str = "lost";
 
 impl Inner {
     /// Opens what is there. If nothing can be written now, reads work and later writes try again.

@@ -3,26 +3,31 @@
 //! The catalog is put together from what is sound in its logs and tables. Then each collection gets
 //! the newer of the manifest there and of the copy beside its segments, without the segments whose
 //! files are damaged, and those unsealed writes that are left. Nothing is deleted: what is damaged
-//! or not named is moved to `lost/`.
+//! or not named is moved to `lost/`. What was found is noted before anything is changed by it: if a repair
+//! is cut short, the next one goes on, and says what the first has found.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::fs;
+use std::io;
 use std::path::Path;
 
 use lanner_storage::{
     Batch, Catalog, CollectionCopy, DatabaseLock, Directory, Listed, LocalDirectory, Manifest,
-    Promise, StorageError, Sync, identity, read_collection_copy, remove_collection_copy, salvage,
-    write_collection_copy,
+    Promise, SegmentEntry, StorageError, Sync, copies_after, identity, read_collection_copy,
+    remove_collection_copy, repair_notes, salvage, write_collection_copy,
 };
+use serde::{Deserialize, Serialize};
 
 use super::Database;
 use crate::collection::collection_folder;
 use crate::collection::recovery::{move_to_lost, number, tombstones};
 use crate::error::{Error, Result};
 use crate::model::CollectionConfig;
-use crate::segment::{SealedSegment, read_entry};
+use crate::segment::{ENTRY_FILE, SealedSegment, read_entry, write_entry};
 
 /// What a repair has found and done.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RepairReport {
     /// What was damaged in the catalog.
     pub catalog: Vec<String>,
@@ -31,7 +36,7 @@ pub struct RepairReport {
 }
 
 /// What a repair has found and done in a collection.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CollectionRepair {
     /// Its name, or its folder if the name is lost.
     pub name: String,
@@ -47,22 +52,89 @@ type Journal = Vec<(u64, Vec<u8>)>;
 
 impl Database {
     /// Repairs the database in the folder `root`, which no process may have open. One that is
-    /// sound is left as it is.
+    /// sound is left as it is. One that was cut short is gone on with, and its report is part of this one.
     ///
     /// # Errors
     /// [`lanner_storage::StorageError::Locked`] or [`lanner_storage::StorageError::NotADatabase`],
-    /// and I/O errors; a repair can be repeated.
+    /// and I/O errors; a repair can be repeated. What keeps one collection from being repaired is in the
+    /// report.
     pub fn repair(root: impl AsRef<Path>) -> Result<RepairReport> {
         let root = root.as_ref();
-        identity::open_existing(root)?;
+        let renamed = identity::repair(root)?;
         let _lock = DatabaseLock::acquire(root)?;
-        let (catalog, damage) = salvage(root)?;
+        let notes = Notes::begin(root, renamed)?;
+        let (catalog, damage) = salvage(root, |damage| notes.note_catalog(damage))?;
         let directory = LocalDirectory::new(root);
-        let (catalog, is_rebuilt) = (&catalog, !damage.is_empty());
-        let repair = Repair { catalog, directory: &directory, is_rebuilt };
-        let collections = repair.collections()?;
-        let catalog = damage.iter().map(ToString::to_string).collect();
-        Ok(RepairReport { catalog, collections })
+        let is_rebuilt = !damage.is_empty() || notes.go_on;
+        let names = RefCell::default();
+        let repair = Repair { catalog: &catalog, directory: &directory, is_rebuilt, notes, names };
+        repair.collections()?;
+        repair.notes.end()
+    }
+}
+
+/// The report, kept in a file as far as it goes.
+struct Notes<'r> {
+    root: &'r Path,
+    report: RefCell<RepairReport>,
+    /// Whether an earlier repair was cut short.
+    go_on: bool,
+}
+
+impl<'r> Notes<'r> {
+    fn begin(root: &'r Path, renamed: Option<StorageError>) -> Result<Self> {
+        let mut report = RepairReport::default();
+        let noted = repair_notes::read(root)?;
+        let go_on = noted.is_some();
+        if let Some(bytes) = noted {
+            match serde_json::from_slice(&bytes) {
+                Ok(noted) => report = noted,
+                Err(error) => report.catalog.push(format!("notes of an earlier repair: {error}")),
+            }
+            report.catalog.push("an earlier repair was cut short, and this one goes on".into());
+        }
+        report.catalog.extend(renamed.map(|error| format!("{error}: written anew")));
+        Ok(Self { root, report: RefCell::new(report), go_on })
+    }
+
+    fn note_catalog(&self, damage: &[StorageError]) -> Result<()> {
+        let lines = damage.iter().map(ToString::to_string);
+        self.report.borrow_mut().catalog.extend(lines);
+        self.save(None)
+    }
+
+    /// Adds what came of a collection, also to what was noted of it before.
+    fn add(&self, report: CollectionRepair) {
+        add(&mut self.report.borrow_mut(), report);
+    }
+
+    /// Keeps what was found so far, and of the collection at hand.
+    fn save(&self, at_hand: Option<&CollectionRepair>) -> Result<()> {
+        let mut report = self.report.borrow().clone();
+        at_hand.into_iter().for_each(|at_hand| add(&mut report, at_hand.clone()));
+        let json = serde_json::to_vec(&report)
+            .map_err(|error| Error::Internal(format!("cannot encode a report: {error}")))?;
+        Ok(repair_notes::write(self.root, &json)?)
+    }
+
+    fn end(self) -> Result<RepairReport> {
+        repair_notes::remove(self.root)?;
+        Ok(self.report.into_inner())
+    }
+}
+
+fn add(report: &mut RepairReport, new: CollectionRepair) {
+    match report.collections.iter_mut().find(|noted| noted.name == new.name) {
+        Some(noted) => {
+            let others = |lines: &[String], new: Vec<String>| -> Vec<String> {
+                new.into_iter().filter(|line| !lines.contains(line)).collect()
+            };
+            let (done, missing) =
+                (others(&noted.done, new.done), others(&noted.missing, new.missing));
+            noted.done.extend(done);
+            noted.missing.extend(missing);
+        }
+        None => report.collections.push(new),
     }
 }
 
@@ -80,16 +152,20 @@ struct Repair<'r> {
     directory: &'r LocalDirectory,
     /// Whether the catalog was put together anew.
     is_rebuilt: bool,
+    notes: Notes<'r>,
+    /// The names that are taken, and by which collections.
+    names: RefCell<BTreeMap<String, u32>>,
 }
 
 impl Repair<'_> {
-    fn collections(&self) -> Result<Vec<CollectionRepair>> {
+    fn collections(&self) -> Result<()> {
         let mut known = BTreeMap::new();
         for listed in self.catalog.collections::<CollectionConfig>()? {
+            self.names.borrow_mut().insert(listed.name.clone(), listed.id);
             known.insert(listed.id, listed);
         }
-        let dropped = self.catalog.dropped()?;
-        let mut ids: Vec<u32> = known.keys().copied().chain(self.catalog.promised()?).collect();
+        let (dropped, promised) = (self.catalog.dropped()?, self.catalog.promised()?);
+        let mut ids: Vec<u32> = known.keys().chain(&promised).copied().collect();
         let folders = self.directory.folders("collections")?;
         ids.extend(folders.iter().filter_map(|name| u32::try_from(number(name)?).ok()));
         ids.sort_unstable();
@@ -97,43 +173,79 @@ impl Repair<'_> {
         ids.retain(|id| !dropped.contains(id));
         let next = ids.last().map_or(1, |last| last.saturating_add(1));
         let next = next.max(self.catalog.next_collection().unwrap_or(1));
-        let mut repaired = Vec::new();
         for id in ids {
-            let mut report = CollectionRepair::default();
-            // What a newer version has written is no damage.
+            let mut report = CollectionRepair { name: collection_folder(id), ..Default::default() };
             let listed = known.remove(&id);
-            if self.catalog.promise(id) == Promise::DELETED {
-                self.delete(id, listed.map(|listed| listed.name), &mut report)?;
-                repaired.extend(Some(report).filter(|report| !report.done.is_empty()));
-                continue;
+            // What is wrong with one keeps none of the others from being repaired.
+            if let Err(error) = self.one(id, listed, (next, &promised), &mut report) {
+                report.missing.push(format!("it could not be repaired: {error}"));
             }
-            let in_catalog = match listed {
-                Some(Listed { config: Ok(config), name, .. }) => self.in_catalog(id, name, config),
-                Some(Listed { config: Err(StorageError::UnknownSettings { .. }), .. }) => continue,
-                Some(Listed { config: Err(error), .. }) => {
-                    report.missing.push(error.to_string());
-                    None
-                }
-                None => None,
-            };
-            self.repair(id, in_catalog, next, &mut report)?;
             if !report.done.is_empty() || !report.missing.is_empty() {
-                repaired.push(report);
+                self.notes.add(report);
             }
         }
-        Ok(repaired)
+        Ok(())
+    }
+
+    fn one(
+        &self,
+        id: u32,
+        listed: Option<Listed<CollectionConfig>>,
+        (next, promised): (u32, &[u32]),
+        report: &mut CollectionRepair,
+    ) -> Result<()> {
+        let is_deleted = self.catalog.promise(id) == Promise::DELETED
+            || self.is_rebuilt && !promised.contains(&id) && self.is_gone(id)?;
+        if is_deleted {
+            return self.delete(id, listed.map(|listed| listed.name), report);
+        }
+        let in_catalog = match listed {
+            Some(Listed { config: Ok(config), name, .. }) => self.in_catalog(id, name, config),
+            // What a newer version has written is no damage.
+            Some(Listed { config: Err(StorageError::UnknownSettings { .. }), .. }) => return Ok(()),
+            Some(Listed { config: Err(error), .. }) => {
+                report.missing.push(error.to_string());
+                None
+            }
+            None => None,
+        };
+        self.repair(id, in_catalog, next, report)
+    }
+
+    /// Whether nothing is beside the catalog of what each collection has there from its creation on. Where
+    /// nothing was promised either, it was deleted, and a table or log with that is lost.
+    fn is_gone(&self, id: u32) -> Result<bool> {
+        Ok(self.directory.list(&collection_folder(id))?.is_empty())
     }
 
     /// Deletes a collection again of which the catalog has lost that it was deleted.
     fn delete(&self, id: u32, name: Option<String>, report: &mut CollectionRepair) -> Result<()> {
-        if let Some(name) = name {
-            let mut batch = Batch::new();
-            batch.drop_collection(id, &name);
-            self.catalog.commit(batch, Sync::Yes)?;
-            report.name = name;
-            report.done.push("deleted it, as it was before".into());
+        let Some(name) = name else { return Ok(()) };
+        let mut batch = Batch::new();
+        batch.drop_collection(id, &name);
+        self.names.borrow_mut().remove(&name);
+        report.name = name;
+        report.done.push("deleted it, as it was before".into());
+        self.notes.save(Some(report))?;
+        Ok(self.catalog.commit(batch, Sync::Yes)?)
+    }
+
+    /// Gives a collection another name if its own was given to another one since.
+    fn settle_name(&self, copy: &mut Copy, report: &mut CollectionRepair) -> bool {
+        let mut names = self.names.borrow_mut();
+        let is_free = |name: &str| names.get(name).is_none_or(|&id| id == copy.id);
+        let taken = copy.name.clone();
+        if !is_free(&taken) {
+            let mut others = (1_u32..).map(|count| match count {
+                1 => format!("{taken}-{}", copy.id),
+                count => format!("{taken}-{}-{count}", copy.id),
+            });
+            let free = others.find(|name| is_free(name)).unwrap_or_else(|| taken.clone());
+            report.done.push(format!("named it `{free}`: another one is named `{taken}`"));
+            copy.name = free;
         }
-        Ok(())
+        names.insert(copy.name.clone(), copy.id);
+        copy.name != taken
     }
 
     /// What the catalog has of a collection, if it has a manifest.
@@ -156,13 +268,13 @@ impl Repair<'_> {
         report: &mut CollectionRepair,
     ) -> Result<()> {
         let folder = collection_folder(id);
-        report.name = folder.clone();
         let promised = self.catalog.promise(id);
-        let Some(newest) = self.newest(&folder, in_catalog, report)? else {
+        let Some(newest) = self.newest(&folder, id, in_catalog, report)? else {
             return self.give_up(&folder, report);
         };
         let Newest { mut copy, restored, is_copied } = newest;
         report.name.clone_from(&copy.name);
+        let is_renamed = self.settle_name(&mut copy, report);
         if promised.version > copy.manifest.version {
             report.missing.push(format!(
                 "changes of the manifest after version {} (it was {})",
@@ -180,8 +292,9 @@ impl Repair<'_> {
         }
         let is_sound = report.done.is_empty() && report.missing.is_empty() && restored.is_none();
         self.report_damage(&folder, &segments, report);
-        if is_sound {
+        if is_sound && !is_renamed {
             if !is_copied {
+                self.move_newer_copies(&folder, &copy)?;
                 remove_collection_copy(self.directory, &folder, copy.manifest.version)?;
                 write_collection_copy(self.directory, &folder, &copy)?;
                 report.done.push("wrote the copy of the manifest anew".into());
@@ -190,7 +303,19 @@ impl Repair<'_> {
         }
         report.done.extend(restored);
         report.done.push(format!("kept {} unsealed writes", journal.len()));
+        self.move_newer_copies(&folder, &copy)?;
+        self.notes.save(Some(report))?;
         self.write(copy, journal, next)
+    }
+
+    /// Moves copies out of the way that are newer than what was restored: they are damaged, or not of this
+    /// collection.
+    fn move_newer_copies(&self, folder: &str, copy: &Copy) -> Result<()> {
+        for name in copies_after(self.directory, folder, copy.manifest.version)? {
+            let lost = format!("{}-{name}", copy.id);
+            move_to_lost(self.directory, &format!("{folder}/{name}"), &lost)?;
+        }
+        Ok(())
     }
 
     /// Says what is damaged in segments that open: their other rows can be read.
@@ -204,8 +329,26 @@ impl Repair<'_> {
             let damage = segment.damage(&mut |_| true);
             report.missing.extend(damage.iter().map(ToString::to_string));
             let path = format!("{folder}/{}", segment.entry().number);
-            let noted = read_entry(self.directory, &path).err();
-            report.missing.extend(noted.map(|error| error.to_string()));
+            if let Err(error) = read_entry(self.directory, &path) {
+                match self.renew_entry(&path, segment.entry()) {
+                    Ok(()) => report.done.push(format!("wrote `{path}/{ENTRY_FILE}` anew")),
+                    Err(_) => report.missing.push(error.to_string()),
+                }
+            }
+        }
+    }
+
+    /// Writes the copy of a manifest's entry anew.
+    fn renew_entry(&self, folder: &str, entry: &SegmentEntry) -> Result<()> {
+        let path = self.directory.resolve(&format!("{folder}/{ENTRY_FILE}"))?;
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(StorageError::Io { op: "remove", path, source }.into())
+            }
+            _ => {
+                write_entry(self.directory, folder, entry)?;
+                Ok(self.directory.sync_folder(folder)?)
+            }
         }
     }
 
@@ -213,10 +356,12 @@ impl Repair<'_> {
     fn newest(
         &self,
         folder: &str,
+        id: u32,
         in_catalog: Option<Copy>,
         report: &mut CollectionRepair,
     ) -> Result<Option<Newest>> {
-        let (beside, damage) = read_collection_copy::<CollectionConfig>(self.directory, folder)?;
+        let (beside, damage) =
+            read_collection_copy::<CollectionConfig>(self.directory, folder, id)?;
         // Copies that are damaged matter only if they are needed.
         if in_catalog.is_none() {
             report.missing.extend(damage.iter().map(ToString::to_string));

@@ -136,7 +136,11 @@ pub fn build_segment(plan: &BuildPlan<'_>, sources: &[BuildSource]) -> Result<Se
 }
 
 /// Writes the copy of the manifest's entry that a repair reads if there is no manifest.
-fn write_entry(directory: &dyn Directory, folder: &str, entry: &SegmentEntry) -> Result<()> {
+pub(crate) fn write_entry(
+    directory: &dyn Directory,
+    folder: &str,
+    entry: &SegmentEntry,
+) -> Result<()> {
     let path = format!("{folder}/{}", sections::ENTRY_FILE);
     let mut writer = SectionWriter::create(directory, &path)?;
     let json = serde_json::to_vec(entry)

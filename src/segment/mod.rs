@@ -20,7 +20,7 @@ mod snapshot;
 use std::ops::Range;
 
 pub use builder::{BuildPlan, BuildSource, build_segment};
-pub(crate) use builder::{finish, read_entry};
+pub(crate) use builder::{finish, read_entry, write_entry};
 pub use codes::{CodedSample, FieldCodes, FieldEncoder, TokenStore, sample_vectors};
 pub use index::{FieldIndex, IndexReport, write_calibration, write_index};
 pub use memory::{FileMemory, FileRole};
@@ -29,6 +29,7 @@ use roaring::RoaringBitmap;
 pub use row_filter::{Cardinality, RowFilter};
 pub use sealed::{SealedSegment, SegmentFile};
 pub(crate) use sealed::{check_offsets, slice};
+pub(crate) use sections::ENTRY_FILE;
 pub use snapshot::{Location, Snapshot, View};
 
 use crate::error::Result;

@@ -62,6 +62,24 @@ pub fn open_existing(root: &Path) -> Result<u32> {
     }
 }
 
+/// As [`open_existing`]; writes the file anew if it is missing or damaged in a folder that has a catalog and
+/// collections, and then says what was wrong.
+///
+/// # Errors
+/// As [`open_existing`].
+pub fn repair(root: &Path) -> Result<Option<StorageError>> {
+    match open_existing(root) {
+        Ok(_) => Ok(None),
+        Err(error @ StorageError::NotADatabase { .. })
+            if root.join("catalog/CURRENT").is_file() && root.join("collections").is_dir() =>
+        {
+            create(root)?;
+            Ok(Some(error))
+        }
+        Err(error) => Err(error),
+    }
+}
+
 fn temporary_name() -> String {
     format!("{FILE}.tmp")
 }

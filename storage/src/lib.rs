@@ -20,15 +20,17 @@ pub mod identity;
 mod lock;
 mod mapped_file;
 mod private;
+pub mod repair_notes;
 mod section_file;
 
 pub use catalog::{
     Batch, CalibrationEntry, Catalog, CollectionCopy, CommitFault, CommitFaults, FileEntry,
-    IndexEntry, Listed, Manifest, Promise, QueriesEntry, SegmentEntry, Sync, read_collection_copy,
-    remove_collection_copy, salvage, settle_collection_copies, write_collection_copy,
+    IndexEntry, Listed, Manifest, Promise, QueriesEntry, SegmentEntry, Sync, copies_after,
+    read_collection_copy, remove_collection_copy, salvage, settle_collection_copies,
+    write_collection_copy,
 };
 pub use directory::{
-    Directory, FaultyDirectory, LocalDirectory, WriteFile, check_path, write_folder,
+    Directory, FaultyDirectory, LOST, LocalDirectory, WriteFile, check_path, write_folder,
 };
 pub use error::{Result, StorageError};
 pub use lock::DatabaseLock;

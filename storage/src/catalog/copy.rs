@@ -108,17 +108,19 @@ pub fn settle_collection_copies(
     Ok(true)
 }
 
-/// The newest copy in the folder of a collection that is sound; and what is wrong with newer ones.
+/// The newest copy in the folder of a collection that is sound and its own; and what is wrong with newer
+/// ones. One that was put there from another folder says so.
 ///
 /// # Errors
 /// If the folder cannot be read.
 pub fn read_collection_copy<C: DeserializeOwned>(
     directory: &dyn Directory,
     folder: &str,
+    id: u32,
 ) -> Result<(Option<CollectionCopy<C>>, Vec<StorageError>)> {
     let mut damage = Vec::new();
     for version in versions(directory, folder)?.into_iter().rev() {
-        match read(directory, &format!("{folder}/{PREFIX}{version}/{FILE}")) {
+        match read(directory, &format!("{folder}/{PREFIX}{version}/{FILE}"), (id, version)) {
             Ok(copy) => return Ok((Some(copy), damage)),
             Err(error) => damage.push(error),
         }
@@ -126,13 +128,30 @@ pub fn read_collection_copy<C: DeserializeOwned>(
     Ok((None, damage))
 }
 
-fn read<C: DeserializeOwned>(directory: &dyn Directory, path: &str) -> Result<CollectionCopy<C>> {
+/// The folders of copies newer than a version, which are damaged or of another collection.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub fn copies_after(directory: &dyn Directory, folder: &str, version: u64) -> Result<Vec<String>> {
+    let newer = versions(directory, folder)?.into_iter().filter(|found| *found > version);
+    Ok(newer.map(|found| format!("{PREFIX}{found}")).collect())
+}
+
+fn read<C: DeserializeOwned>(
+    directory: &dyn Directory,
+    path: &str,
+    (own, version): (u32, u64),
+) -> Result<CollectionCopy<C>> {
     let file = SectionFile::open(directory, path)?;
     file.verify()?;
     let decoded = |error: serde_json::Error| file.corrupted(COLLECTION, error.to_string());
     let named = serde_json::from_slice(file.section(COLLECTION)?).map_err(decoded)?;
     let Named { name, id, config } = named;
-    let manifest = serde_json::from_slice(file.section(MANIFEST)?).map_err(decoded)?;
+    let manifest: Manifest = serde_json::from_slice(file.section(MANIFEST)?).map_err(decoded)?;
+    if (id, manifest.version) != (own, version) {
+        let detail = format!("it is version {} of collection {id}", manifest.version);
+        return Err(file.corrupted(COLLECTION, detail));
+    }
     let numbered = |name: &str| name.strip_prefix(TOMBSTONES)?.parse::<u64>().ok();
     let mut tombstones = BTreeMap::new();
     for info in file.sections() {

@@ -77,7 +77,9 @@ pub(super) fn is_write_ahead(log: &Path) -> bool {
     log.extension().is_some_and(|extension| extension == "log")
 }
 
-/// The sound records of a log, and the first damage in it: what is behind that is looked for.
+/// The sound records of a log, and the first damage in it. Behind that they are looked for where the damaged
+/// piece ends, as its length says, if all is sound from there to the end of the block, or else in the next
+/// block: what is in a record was chosen by whoever wrote it, and may look like another record.
 ///
 /// # Errors
 /// If the file cannot be read.
@@ -96,7 +98,8 @@ pub(super) fn sound_records(path: &Path) -> Result<(Vec<Vec<u8>>, Option<Storage
             if bytes[position..].iter().all(|&byte| byte == 0) {
                 break;
             }
-            let next = (1..block.len()).find(|&next| sound_piece(&block[next..]).is_some());
+            let end = block.first_chunk::<HEADER_BYTES>().map_or(block.len(), piece_end);
+            let next = block.get(end..).filter(|rest| all_sound(rest)).map(|_| end);
             let at = position as u64;
             damage.get_or_insert_with(|| corrupted(path, at, "a record is damaged"));
             begun = None;
@@ -116,6 +119,15 @@ pub(super) fn sound_records(path: &Path) -> Result<(Vec<Vec<u8>>, Option<Storage
         }
     }
     Ok((records, damage))
+}
+
+/// Whether what is left of a block is nothing but sound pieces.
+fn all_sound(mut block: &[u8]) -> bool {
+    while block.len() >= HEADER_BYTES {
+        let Some((_, content)) = sound_piece(block) else { return false };
+        block = &block[HEADER_BYTES + content.len()..];
+    }
+    true
 }
 
 /// The piece of a record that bytes of a block begin with, if it is what was written.
@@ -416,6 +428,27 @@ mod tests {
             }
         }
         assert!(named > 15_000, "{named}");
+    }
+
+    #[test]
+    fn what_looks_like_a_record_inside_of_one_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("1.log");
+        let inner = frame(&[b"delete everything".to_vec()]);
+        let crafted = [&[7; 100][..], &inner, &[7; 100]].concat();
+        let records = vec![b"before".to_vec(), crafted.clone(), b"after".to_vec()];
+        let bytes = frame(&records);
+        let from = bytes.windows(crafted.len()).position(|window| window == crafted).unwrap();
+        for at in from - HEADER_BYTES..from + crafted.len() {
+            for bit in 0..8 {
+                let mut damaged = bytes.clone();
+                damaged[at] ^= 1 << bit;
+                fs::write(&path, &damaged).unwrap();
+                let (found, damage) = sound_records(&path).unwrap();
+                assert!(found.iter().all(|record| records.contains(record)), "{at} {found:?}");
+                assert!(damage.is_some());
+            }
+        }
     }
 
     #[test]

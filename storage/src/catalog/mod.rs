@@ -23,8 +23,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 pub use self::copy::{
-    CollectionCopy, read_collection_copy, remove_collection_copy, settle_collection_copies,
-    write_collection_copy,
+    CollectionCopy, copies_after, read_collection_copy, remove_collection_copy,
+    settle_collection_copies, write_collection_copy,
 };
 pub use self::faults::{CommitFault, CommitFaults};
 use self::log_check::End;
@@ -260,6 +260,15 @@ impl Catalog {
     /// If the folder cannot be read.
     pub fn promised(&self) -> Result<Vec<u32>> {
         self.promises.collections()
+    }
+
+    /// Promises that a collection stays deleted, before the catalog forgets that it was.
+    ///
+    /// # Errors
+    /// If that cannot be written.
+    pub fn promise_deleted(&self, collection: u32) -> Result<()> {
+        self.promises.keep(collection, Promise::DELETED)?;
+        self.promises.sync(collection)
     }
 
     /// Forgets what was promised of a collection, after it was deleted.

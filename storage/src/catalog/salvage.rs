@@ -17,11 +17,15 @@ use crate::private;
 /// Opens the catalog of the database in `root`; if that fails, makes another one of all that is
 /// sound in its logs and tables, and moves the damaged one to `lost/`. Returns what was damaged.
 ///
-/// What the new one holds may be less and older than what was promised: the caller compares.
+/// What the new one holds may be less and older than what was promised: the caller compares. `note` is told
+/// what was damaged before anything takes the place of the old one.
 ///
 /// # Errors
-/// I/O errors; the old catalog is then where it was.
-pub fn salvage(root: &Path) -> Result<(Catalog, Vec<StorageError>)> {
+/// I/O errors, and those of `note`; the old catalog is then where it was.
+pub fn salvage<E: From<StorageError>>(
+    root: &Path,
+    note: impl FnOnce(&[StorageError]) -> Result<(), E>,
+) -> Result<(Catalog, Vec<StorageError>), E> {
     let (folder, complete) = (root.join("catalog"), root.join("catalog.repair"));
     let (building, promises) = (root.join("catalog.repair.tmp"), Promises::new(root));
     if complete.exists() && !folder.exists() {
@@ -38,7 +42,7 @@ pub fn salvage(root: &Path) -> Result<(Catalog, Vec<StorageError>)> {
             return Ok((Catalog::open(root)?, Vec::new()));
         }
         Err(error @ StorageError::Corrupted { .. }) => error,
-        Err(error) => return Err(error),
+        Err(error) => return Err(error.into()),
     };
     let mut damage = vec![error];
     remove(&complete)?;
@@ -49,8 +53,9 @@ pub fn salvage(root: &Path) -> Result<(Catalog, Vec<StorageError>)> {
     if let Err(error) = built {
         // What is left would only take room.
         let _ = remove(&building);
-        return Err(error);
+        return Err(error.into());
     }
+    note(&damage)?;
     if folder.exists() {
         let lost = free_name(&root.join("lost"), "catalog")?;
         fs::rename(&folder, &lost).map_err(failed("rename", &folder))?;

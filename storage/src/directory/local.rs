@@ -11,6 +11,10 @@ use crate::private;
 
 /// Bytes gathered before they are handed to the operating system.
 const BUFFER_BYTES: usize = 1 << 20;
+/// The ends of the names of all files that are written here. No others are removed.
+const OURS: &str = ".sec";
+/// The folder for what is not ours to remove.
+pub const LOST: &str = "lost";
 
 /// A [`Directory`] under a folder of the local file system.
 #[derive(Debug, Clone)]
@@ -31,6 +35,16 @@ impl LocalDirectory {
     pub fn resolve(&self, path: &str) -> Result<PathBuf> {
         check_path(path)?;
         Ok(self.root.join(path))
+    }
+
+    /// Moves what is left of a folder, which others have written, out of the way.
+    fn move_to_lost(&self, path: &str) -> Result<()> {
+        self.create_folder(LOST)?;
+        let taken = self.list(LOST)?;
+        let name = path.replace('/', "-");
+        let mut names = (1_u32..).map(|number| format!("{name}-{number}"));
+        let free = names.find(|name| !taken.contains(name)).unwrap_or(name);
+        self.rename(path, &format!("{LOST}/{free}"))
     }
 }
 
@@ -79,10 +93,19 @@ impl Directory for LocalDirectory {
     }
 
     fn remove_folder(&self, path: &str) -> Result<()> {
-        let path = self.resolve(path)?;
-        match fs::remove_dir_all(&path) {
+        let folder = self.resolve(path)?;
+        for name in names(&folder, |entry| Ok(entry.file_type()?.is_file()))? {
+            if name.ends_with(OURS) {
+                let file = folder.join(name);
+                fs::remove_file(&file).map_err(failed("remove", &file))?;
+            }
+        }
+        match fs::remove_dir(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                self.move_to_lost(path)
+            }
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(failed("remove", &path)(error))
+                Err(failed("remove", &folder)(error))
             }
             _ => Ok(()),
         }

@@ -12,7 +12,7 @@ use std::fmt::Debug;
 use std::io::Write;
 
 pub use faulty::FaultyDirectory;
-pub use local::LocalDirectory;
+pub use local::{LOST, LocalDirectory};
 pub use new_folder::write_folder;
 
 use crate::error::{Result, StorageError};
