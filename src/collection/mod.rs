@@ -18,6 +18,7 @@ mod reservoir;
 mod state;
 mod statistics;
 pub(crate) mod unsealed;
+mod update;
 mod work;
 mod writer;
 
@@ -35,6 +36,7 @@ use self::reservoir::Reservoir;
 use self::statistics::QueryCounters;
 pub use self::statistics::QueryStatistics;
 use self::unsealed::Unsealed;
+pub use self::update::UpdateReceipt;
 pub use self::writer::{Durability, WriteReceipt};
 use self::writer::{Pending, State, Stop};
 use crate::error::{Error, Result};
