@@ -257,26 +257,31 @@ fn dropped_vectors_are_carried_as_their_codes_hold_them() {
     let dropped = points(&collection).unwrap();
     assert!(dropped.iter().all(|point| point.reconstructed.contains("v")));
     assert!(dropped.iter().zip(&written).any(|(found, written)| found.vectors != written.vectors));
+    let mut before = dropped.clone();
     for turn in 0..3 {
         let update = merge(&json!({"turn": turn}));
         let all = matching(Filter::all([]));
         collection.update_payloads(&all, &update, Durability::Buffered).unwrap();
         let carried = points(&collection).unwrap();
-        for (carried, dropped) in carried.iter().zip(&dropped) {
+        for (carried, before) in carried.iter().zip(&before) {
             assert_eq!(carried.payload.as_ref().unwrap().to_map()["turn"], turn);
-            near(carried, dropped);
+            assert_eq!(carried.vectors, before.vectors);
         }
-        // The same codec makes the same codes again.
+        // The same codes are made again, but for the rounding of their ranges: a code that is one
+        // greater or less stands for 2/255 more or less.
         collection.optimize().unwrap();
-        points(&collection).unwrap().iter().zip(&dropped).for_each(|(a, b)| near(a, b));
+        before = points(&collection).unwrap();
+        assert!(before.iter().all(|point| point.reconstructed.contains("v")));
+        let drift = before.iter().zip(&dropped).map(|(a, b)| distance(a, b)).fold(0.0, f32::max);
+        println!("turn {turn}: {drift}");
+        assert!(drift < 0.002, "turn {turn}: {drift}");
     }
 }
 
-/// Whether two points have the same vector but for what rounding of its range does.
-fn near(a: &Point, b: &Point) {
+/// The largest difference between elements of the vectors of two points.
+fn distance(a: &Point, b: &Point) -> f32 {
     let values = |point: &Point| point.vectors["v"].as_ref().values().to_vec();
-    let most = values(a).iter().zip(values(b)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    assert!(most < 1e-5, "point {}: {most}", a.id);
+    values(a).iter().zip(values(b)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
 #[test]

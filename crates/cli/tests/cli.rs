@@ -529,6 +529,7 @@ fn filtered_tour(target: [&str; 2]) {
     let old = "{\"field\": \"n\", \"lt\": 2}";
     assert!(fail(&["delete", "f", "1", "--filter", old]).contains("cannot be used with"));
     assert_eq!(run(&["delete", "f", "--filter", old]), "deleted 1\n");
+    run(&["flush", "f"]);
     let info = run(&["inspect", "f"]);
     assert!(info.contains("payload meta.lang: keyword") && info.contains("0.bitmaps"), "{info}");
 }
