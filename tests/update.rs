@@ -70,7 +70,7 @@ fn check(collection: &Collection, model: &Model) {
 
 fn point(random: &mut Random, id: u64) -> Point {
     let mut point = Point::new(id).with_vector("text", random.vector(3));
-    if id % 3 > 0 {
+    if !id.is_multiple_of(3) {
         point = point.with_vector("tokens", random.multi(2, 1 + id as usize % 5));
     }
     if id.is_multiple_of(4) {
