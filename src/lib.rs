@@ -41,7 +41,8 @@
 //!
 //! # Tasks
 //! - **Create**: [`DatabaseOptions`], [`Database::create_collection`], [`CollectionConfig`], [`VectorField`].
-//! - **Write**: [`Collection::upsert`], [`Collection::batch`], [`Collection::delete`]; [`Durability`].
+//! - **Write**: [`Collection::upsert`], [`Collection::batch`], [`Collection::delete`];
+//!   [`Collection::update_payloads`], [`Collection::update_vectors`]; [`Durability`].
 //! - **Query**: [`Collection::query`], [`QueryRequest`], [`FusionRequest`], [`Filter`].
 //! - **Tune**: [`Compression`], [`IndexSettings`], [`Collection::start_train`],
 //!   [`Collection::start_optimize`]; [`Collection::info`] says what came of it.
@@ -67,7 +68,7 @@ mod segment;
 
 pub use collection::{
     Collection, CollectionInfo, Durability, IndexStatus, PageRoom, QueryStatistics, ScrollPage,
-    SegmentInfo, SegmentOptions, WriteReceipt,
+    SegmentInfo, SegmentOptions, UpdateReceipt, WriteReceipt,
 };
 pub use database::{CollectionRepair, Database, DatabaseOptions, RepairReport};
 pub use error::{Error, ErrorKind, Result};
@@ -76,9 +77,9 @@ pub use jobs::{Job, JobInfo, JobKind, JobState};
 pub use model::{
     Bounds, CodeSettings, CollectionConfig, Compression, ElementType, Encoding, Exhausted,
     FdeSettings, Filter, FilterValue, Generator, Include, IndexKind, IndexSettings, InvalidInput,
-    LvqCode, Memory, MemoryBudget, Metric, MultiVector, Payload, PayloadType, Point, PointBatch,
-    PointBatchBuilder, PointId, Primary, Problem, ReductionMethod, Secondary, TrainingQueries,
-    Vector, VectorField, VectorKind, VectorRef, limits, validate_name,
+    LvqCode, Memory, MemoryBudget, Metric, MultiVector, Payload, PayloadType, PayloadUpdate, Point,
+    PointBatch, PointBatchBuilder, PointId, Primary, Problem, ReductionMethod, Secondary,
+    Selection, TrainingQueries, Vector, VectorField, VectorKind, VectorRef, limits, validate_name,
 };
 pub use quantization::{CodecReport, Rung};
 pub use query::{

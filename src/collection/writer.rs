@@ -16,6 +16,8 @@ use super::state::Segments;
 use super::work::Work;
 use crate::error::{Error, Result};
 use crate::jobs::Lane;
+use crate::model::PointBatch;
+use crate::segment::Snapshot;
 
 /// When a write is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -104,11 +106,7 @@ impl Inner {
         durability: Durability,
     ) -> Result<WriteReceipt> {
         if matches!(operation, Operation::Upsert(_)) {
-            self.check_room()?;
-            if !self.unsealed.wait_for_room() {
-                let reason = "the points of all collections in memory are being sealed too slowly";
-                return Err(Error::SealFailed { reason: reason.into() });
-            }
+            self.check_room_for_points()?;
         }
         let deletes = matches!(operation, Operation::Delete(_));
         let record = operation.encode()?;
@@ -131,6 +129,44 @@ impl Inner {
         answer.try_recv().unwrap_or_else(|_| {
             Err(Error::Internal("a write was neither committed nor refused".into()))
         })
+    }
+
+    /// Writes the points that `make` makes of what is there, while nobody else writes; `None` if it makes
+    /// none.
+    ///
+    /// # Errors
+    /// As [`Self::write`], and those of `make`; nothing is applied then.
+    pub(super) fn rewrite(
+        &self,
+        durability: Durability,
+        make: impl FnOnce(&Snapshot) -> Result<PointBatch>,
+    ) -> Result<Option<WriteReceipt>> {
+        self.check_room_for_points()?;
+        let (state, stop) = self.wait_for_room(self.lock());
+        if let Some(stop) = stop {
+            return Err(self.stopped(&stop));
+        }
+        // It is published under the lock: this is what the segments are, and what is queued comes after.
+        let points = self.snapshot.load_full().whole(make)?;
+        if points.is_empty() {
+            return Ok(None);
+        }
+        let operation = Operation::Upsert(points);
+        let record = operation.encode()?;
+        let (reply, answer) = mpsc::channel();
+        self.commit_group(state, vec![Pending { operation, record, durability, reply }]);
+        let lost = |_| Err(Error::Internal("an update was neither committed nor refused".into()));
+        answer.try_recv().unwrap_or_else(lost).map(Some)
+    }
+
+    /// Refuses points where disk or memory is full, after waiting for the latter.
+    fn check_room_for_points(&self) -> Result<()> {
+        self.check_room()?;
+        if self.unsealed.wait_for_room() {
+            return Ok(());
+        }
+        let reason = "the points of all collections in memory are being sealed too slowly";
+        Err(Error::SealFailed { reason: reason.into() })
     }
 
     fn queue(&self) -> MutexGuard<'_, Vec<Pending>> {

@@ -5,8 +5,9 @@ use roaring::RoaringBitmap;
 
 use super::invalid::check_range;
 use super::{
-    CollectionConfig, Elements, InvalidInput, Metric, Payload, PayloadColumn, Point, PointId,
-    Problem, Secondary, VectorField, VectorKind, VectorRef, VectorsView, limits, read_paths,
+    CollectionConfig, Elements, ElementsRef, InvalidInput, Metric, Payload, PayloadColumn, Point,
+    PointId, Problem, Secondary, VectorField, VectorKind, VectorRef, VectorsView, limits,
+    read_paths,
 };
 use crate::kernels;
 
@@ -71,18 +72,18 @@ impl FieldColumn {
             let last = offsets[offsets.len() - 1];
             offsets.extend(other[1..].iter().map(|offset| last + offset));
         }
-        self.elements.extend(&other.elements);
+        self.elements.extend(other.elements.as_ref());
         self.absent.extend(other.absent.iter().map(|row| rows + row));
     }
 
-    fn push(&mut self, row: u32, values: Option<&[f32]>) {
+    fn push(&mut self, row: u32, values: Option<ElementsRef<'_>>) {
         match (values, &mut self.offsets) {
             (Some(values), Some(offsets)) => {
                 let last = offsets[offsets.len() - 1];
                 offsets.push(last + (values.len() / self.dimension) as u64);
-                self.elements.extend_from_f32(values);
+                self.elements.extend(values);
             }
-            (Some(values), None) => self.elements.extend_from_f32(values),
+            (Some(values), None) => self.elements.extend(values),
             (None, offsets) => {
                 self.absent.insert(row);
                 match offsets {
@@ -187,7 +188,7 @@ pub type Pool = fn(&VectorField, Vec<f32>) -> Vec<f32>;
 pub struct PointBatchBuilder<'c> {
     config: &'c CollectionConfig,
     batch: PointBatch,
-    scratch: Vec<Option<Vec<f32>>>,
+    scratch: Vec<Option<Elements>>,
     /// Nothing is pooled unless the builder is told how.
     pool: Pool,
 }
@@ -238,7 +239,7 @@ impl<'c> PointBatchBuilder<'c> {
                 .and_then(|values| check_coded(field, &values).map(|()| values))
                 .map_err(|error| InvalidInput::new(format!("vectors.{name}"), error))?;
             let values = if field.token_pooling > 1 { (self.pool)(field, values) } else { values };
-            if self.scratch[index].replace(values).is_some() {
+            if self.scratch[index].replace(Elements::F32(values)).is_some() {
                 let problem =
                     Problem::Mismatch { expected: "each field once", got: "two vectors".into() };
                 return Err(InvalidInput::new(format!("vectors.{name}"), problem));
@@ -248,13 +249,33 @@ impl<'c> PointBatchBuilder<'c> {
             let problem = Problem::Missing { expected: "at least one vector" };
             return Err(InvalidInput::new("vectors", problem));
         }
+        self.append(id, payload)
+    }
+
+    /// Adds a point whose vectors, one for each field, are what is stored of others: they are neither
+    /// checked nor scaled.
+    ///
+    /// # Errors
+    /// If the payload has a value of the wrong type at a declared path. The batch is then unchanged.
+    pub(crate) fn push_stored(
+        &mut self,
+        id: PointId,
+        vectors: Vec<Option<Elements>>,
+        payload: Option<Payload>,
+    ) -> Result<(), InvalidInput> {
+        self.scratch = vectors;
+        self.append(id, payload)
+    }
+
+    /// Adds a point with the vectors in `scratch`.
+    fn append(&mut self, id: PointId, payload: Option<Payload>) -> Result<(), InvalidInput> {
         let paths = read_paths(self.config, payload.as_ref())?;
         let row = self.batch.len() as u32;
         for (path, values) in self.batch.paths.iter_mut().zip(paths) {
             path.push(values);
         }
         for (column, values) in self.batch.fields.iter_mut().zip(&self.scratch) {
-            column.push(row, values.as_deref());
+            column.push(row, values.as_ref().map(Elements::as_ref));
         }
         self.batch.ids.push(id);
         self.batch.payloads.push(payload);

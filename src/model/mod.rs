@@ -22,6 +22,7 @@ mod point;
 mod point_id;
 mod score;
 mod training_queries;
+mod update;
 mod vector;
 
 pub(crate) use batch::{FieldColumn, prepare_vector};
@@ -45,4 +46,5 @@ pub use point::{Include, Point};
 pub use point_id::{PointId, PointIdRef};
 pub use score::Score;
 pub use training_queries::{PreparedQueries, TrainingQueries};
+pub use update::{PayloadUpdate, Selection};
 pub use vector::{ElementType, Elements, ElementsRef, MultiVector, Vector, VectorRef, VectorsView};

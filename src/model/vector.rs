@@ -189,21 +189,20 @@ impl Elements {
         }
     }
 
+    /// Appends elements, those of the same type bit for bit.
+    pub(super) fn extend(&mut self, other: ElementsRef<'_>) {
+        match (self, other) {
+            (Self::F16(elements), ElementsRef::F16(other)) => elements.extend_from_slice(other),
+            (elements, ElementsRef::F32(other)) => elements.extend_from_f32(other),
+            (elements, other) => elements.extend_from_f32(&other.to_f32()),
+        }
+    }
+
     /// Gives back memory that was reserved for more.
     pub(super) fn shrink_to_fit(&mut self) {
         match self {
             Self::F32(elements) => elements.shrink_to_fit(),
             Self::F16(elements) => elements.shrink_to_fit(),
-        }
-    }
-
-    /// Appends elements of the same type.
-    pub(super) fn extend(&mut self, other: &Self) {
-        match (self, other) {
-            (Self::F32(elements), Self::F32(other)) => elements.extend_from_slice(other),
-            (Self::F16(elements), Self::F16(other)) => elements.extend_from_slice(other),
-            // A field has one type of elements.
-            _ => {}
         }
     }
 
@@ -260,6 +259,14 @@ impl<'a> ElementsRef<'a> {
         match self {
             Self::F32(elements) => Self::F32(&elements[range]),
             Self::F16(elements) => Self::F16(&elements[range]),
+        }
+    }
+
+    /// The elements, owned.
+    pub fn to_owned(self) -> Elements {
+        match self {
+            Self::F32(elements) => Elements::F32(elements.to_vec()),
+            Self::F16(elements) => Elements::F16(elements.to_vec()),
         }
     }
 

@@ -6,7 +6,7 @@ use roaring::RoaringBitmap;
 
 use super::SegmentReader;
 use crate::error::Result;
-use crate::model::{Condition, Include, Payload, Point, PointId};
+use crate::model::{Condition, Elements, Include, Payload, Point, PointId};
 
 /// A segment as it was at one moment.
 #[derive(Clone)]
@@ -132,6 +132,22 @@ impl Snapshot {
     /// If a sealed file is damaged.
     pub fn payload(&self, location: Location) -> Result<Option<Payload>> {
         self.reader(location).payload(location.row)
+    }
+
+    /// What is stored of the vectors of a field at a location, or of vectors that were dropped what their
+    /// codes hold; `None` where the point has none.
+    ///
+    /// # Errors
+    /// If a sealed file is damaged.
+    pub fn elements(&self, location: Location, field: usize) -> Result<Option<Elements>> {
+        let (reader, row) = (self.reader(location), location.row);
+        reader.check_vector(field, row)?;
+        let mut found = None;
+        reader.visit_vectors(field, row..row + 1, &mut |_, view, range| {
+            let present = !view.absent.contains(range.start as u32);
+            found = present.then(|| view.row(range.start).to_owned());
+        });
+        Ok(found)
     }
 
     /// The point at a location, with what is asked for; `fields` are the collection's.

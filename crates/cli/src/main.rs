@@ -28,6 +28,7 @@ mod repair;
 mod serve;
 mod target;
 mod train;
+mod update;
 
 use std::process::ExitCode;
 
@@ -70,6 +71,8 @@ enum Command {
     /// Print all points, as `ingest` reads them
     #[command(visible_alias = "scroll")]
     Export(points::Export),
+    /// Change payloads or single vectors of points
+    Update(update::Update),
     /// Delete points by id or filter
     Delete(points::Delete),
     /// Count the points of a collection
@@ -122,6 +125,7 @@ fn main() -> ExitCode {
         Command::Query(command) => command.run(),
         Command::Get(command) => command.run(),
         Command::Export(command) => command.run(),
+        Command::Update(command) => command.run(),
         Command::Delete(command) => command.run(),
         Command::Count(command) => command.run(),
         Command::Inspect(command) => command.run(),

@@ -503,9 +503,33 @@ fn filtered_tour(target: [&str; 2]) {
     assert!(wrong.contains("filter.and[0].n: expected one of `eq`"), "{wrong}");
     let undeclared = fail(&[&query[..], &["{\"field\": \"lang\", \"eq\": \"en\"}"]].concat());
     assert!(undeclared.contains("declares: meta.lang (keyword), n (integer)"), "{undeclared}");
+    assert_eq!(run(&["count", "f", "--filter", "{\"n\": {\"nin\": [1, 2]}}"]), "1\n");
+
+    let short = "{\"meta.lang\": \"de\"}";
+    let patch = "{\"meta\": {\"lang\": null, \"by\": \"us\"}}";
+    assert_eq!(run(&["update", "f", "--filter", short, "--merge", patch]), "updated 1\n");
+    let updated = run(&["update", "f", "2", "9", "--delete", "meta.by"]);
+    assert_eq!(updated, "updated 1\nwithout a point 1: 9\n");
+    assert_eq!(run(&["update", "f", "3", "--set", "{\"n\": 4}"]), "updated 1\n");
+    fs::write(files.path("v.jsonl"), "{\"id\": 3, \"vectors\": {\"v\": [0.5, 2]}}\n").unwrap();
+    assert_eq!(run(&["update", "f", "--vectors", &files.arg("v.jsonl")]), "updated 1\n");
+    let found = run(&["get", "f", "2", "3", "--with-vectors"]);
+    let expected = [
+        "{\"id\":2,\"vectors\":{\"v\":[2.0,0.0]},\"payload\":{\"meta\":{},\"n\":2}}",
+        "{\"id\":3,\"vectors\":{\"v\":[0.5,2.0]},\"payload\":{\"n\":4}}",
+    ];
+    let parsed = |text: &str| -> Vec<serde_json::Value> {
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    assert_eq!(parsed(&found), parsed(&expected.join("\n")));
+    assert!(fail(&["update", "f", "3"]).contains("required"));
+    assert!(fail(&["update", "f", "3", "--set", "[]"]).contains("expected a JSON object"));
+    let error = fail(&["update", "f", "3", "--merge", "{\"n\": \"x\"}"]);
+    assert!(error.contains("payload.n: expected an integer"), "{error}");
     let old = "{\"field\": \"n\", \"lt\": 2}";
     assert!(fail(&["delete", "f", "1", "--filter", old]).contains("cannot be used with"));
     assert_eq!(run(&["delete", "f", "--filter", old]), "deleted 1\n");
+    run(&["flush", "f"]);
     let info = run(&["inspect", "f"]);
     assert!(info.contains("payload meta.lang: keyword") && info.contains("0.bitmaps"), "{info}");
 }

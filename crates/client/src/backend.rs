@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::error::Result;
 use lanner::{
-    CollectionConfig, CollectionInfo, Durability, Filter, Include, JobInfo, Point, PointId,
-    QueryRequest, QueryResponse, ScrollPage, TrainingQueries, WriteReceipt,
+    CollectionConfig, CollectionInfo, Durability, Filter, Include, JobInfo, PayloadUpdate, Point,
+    PointId, QueryRequest, QueryResponse, ScrollPage, Selection, TrainingQueries, UpdateReceipt,
+    WriteReceipt,
 };
 
 /// A database in a folder or behind a server.
@@ -35,6 +36,17 @@ pub trait Backend {
 
     /// Deletes the points that match a filter.
     fn delete_where(&self, name: &str, filter: &Filter) -> Result<WriteReceipt>;
+
+    /// Changes the payloads of points.
+    fn update_payloads(
+        &self,
+        name: &str,
+        points: &Selection,
+        update: &PayloadUpdate,
+    ) -> Result<UpdateReceipt>;
+
+    /// Replaces vectors of points: those of the fields that each names.
+    fn update_vectors(&self, name: &str, points: Vec<Point>) -> Result<UpdateReceipt>;
 
     /// The points of these ids that exist, in their order.
     fn get(&self, name: &str, ids: &[PointId], include: Include) -> Result<Vec<Point>>;

@@ -8,8 +8,8 @@ use crate::backend::{Backend, Writer};
 use crate::error::Result;
 use lanner::{
     Collection, CollectionConfig, CollectionInfo, Database, Durability, Filter, Include, Job,
-    JobInfo, Point, PointId, QueryRequest, QueryResponse, ScrollPage, TrainingQueries,
-    WriteReceipt,
+    JobInfo, PayloadUpdate, Point, PointId, QueryRequest, QueryResponse, ScrollPage, Selection,
+    TrainingQueries, UpdateReceipt, WriteReceipt,
 };
 
 /// How often a job that is waited for is looked at.
@@ -68,6 +68,19 @@ impl Backend for Embedded {
 
     fn delete_where(&self, name: &str, filter: &Filter) -> Result<WriteReceipt> {
         Ok(self.0.collection(name)?.delete_where(filter, Durability::Synced)?)
+    }
+
+    fn update_payloads(
+        &self,
+        name: &str,
+        points: &Selection,
+        update: &PayloadUpdate,
+    ) -> Result<UpdateReceipt> {
+        Ok(self.0.collection(name)?.update_payloads(points, update, Durability::Synced)?)
+    }
+
+    fn update_vectors(&self, name: &str, points: Vec<Point>) -> Result<UpdateReceipt> {
+        Ok(self.0.collection(name)?.update_vectors(points, Durability::Synced)?)
     }
 
     fn get(&self, name: &str, ids: &[PointId], include: Include) -> Result<Vec<Point>> {

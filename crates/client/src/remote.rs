@@ -10,7 +10,7 @@ use tonic::transport::{Channel, Endpoint};
 use crate::backend::{Backend, Writer};
 use crate::credentials::{Authorization, Credentials};
 use crate::error::{ClientError, Result};
-use crate::messages::{compression, from_model, index, jobs, memory, to_model};
+use crate::messages::{compression, from_model, index, jobs, memory, to_model, update};
 use crate::proto;
 use crate::proto::collection_service_client::CollectionServiceClient;
 use crate::proto::job_service_client::JobServiceClient;
@@ -18,8 +18,9 @@ use crate::proto::point_service_client::PointServiceClient;
 use crate::proto::query_service_client::QueryServiceClient;
 use lanner::SegmentFile;
 use lanner::{
-    CollectionConfig, CollectionInfo, Durability, Filter, Include, JobInfo, JobState, Point,
-    PointId, QueryRequest, QueryResponse, ScrollPage, SegmentInfo, TrainingQueries, WriteReceipt,
+    CollectionConfig, CollectionInfo, Durability, Filter, Include, JobInfo, JobState,
+    PayloadUpdate, Point, PointId, QueryRequest, QueryResponse, ScrollPage, SegmentInfo, Selection,
+    TrainingQueries, UpdateReceipt, WriteReceipt,
 };
 
 /// Bytes of vectors and payloads in one message; servers read up to 64 MiB by default.
@@ -159,6 +160,27 @@ impl Backend for Remote {
         };
         let answer = self.wait(self.points().delete_points(request))?;
         Ok(to_model::receipt(answer.receipt)?)
+    }
+
+    fn update_payloads(
+        &self,
+        name: &str,
+        points: &Selection,
+        payloads: &PayloadUpdate,
+    ) -> Result<UpdateReceipt> {
+        let request = update::from_update(name, points, payloads);
+        let answer = self.wait(self.points().update_payloads(request))?;
+        Ok(update::to_receipt(answer.receipt, answer.missing)?)
+    }
+
+    fn update_vectors(&self, name: &str, points: Vec<Point>) -> Result<UpdateReceipt> {
+        let request = proto::UpdateVectorsRequest {
+            collection: name.to_owned(),
+            points: points.iter().map(update::from_point).collect(),
+            durability: proto::Durability::Synced.into(),
+        };
+        let answer = self.wait(self.points().update_vectors(request))?;
+        Ok(update::to_receipt(answer.receipt, answer.missing)?)
     }
 
     fn get(&self, name: &str, ids: &[PointId], include: Include) -> Result<Vec<Point>> {

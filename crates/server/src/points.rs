@@ -13,11 +13,13 @@ use lanner::{Collection, Database};
 use lanner::{InvalidInput, Problem};
 use lanner_client::codec;
 use lanner_client::messages::search::count;
+use lanner_client::messages::update;
 use lanner_client::proto::point_service_server::PointService;
 use lanner_client::proto::{
     CountPointsRequest, CountPointsResponse, DeletePointsRequest, DeletePointsResponse,
     GetPointsRequest, GetPointsResponse, PointError, ScrollPointsRequest, ScrollPointsResponse,
-    StreamUpsertPointsRequest, StreamUpsertPointsResponse, UpsertPointsRequest,
+    StreamUpsertPointsRequest, StreamUpsertPointsResponse, UpdatePayloadsRequest,
+    UpdatePayloadsResponse, UpdateVectorsRequest, UpdateVectorsResponse, UpsertPointsRequest,
     UpsertPointsResponse,
 };
 use lanner_client::{from_model, to_model};
@@ -117,6 +119,42 @@ impl PointService for Points {
         .await?;
         let receipt = Some(from_model::receipt(&receipt));
         Ok(Response::new(DeletePointsResponse { receipt }))
+    }
+
+    async fn update_payloads(
+        &self,
+        request: Request<UpdatePayloadsRequest>,
+    ) -> Result<Response<UpdatePayloadsResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let UpdatePayloadsRequest { collection, ids, filter, update: payloads, durability } =
+            request.into_inner();
+        let _turn = caller.turn_to_write().await;
+        let updated = on_collection(&self.database, &caller, collection, move |collection| {
+            let durability = to_model::durability(durability)?;
+            let points = update::to_selection(ids, filter)?;
+            collection.update_payloads(&points, &update::to_update(payloads)?, durability)
+        })
+        .await?;
+        let receipt = Some(from_model::receipt(&updated.write));
+        let missing = update::from_missing(&updated.missing);
+        Ok(Response::new(UpdatePayloadsResponse { receipt, missing }))
+    }
+
+    async fn update_vectors(
+        &self,
+        request: Request<UpdateVectorsRequest>,
+    ) -> Result<Response<UpdateVectorsResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let UpdateVectorsRequest { collection, points, durability } = request.into_inner();
+        let _turn = caller.turn_to_write().await;
+        let updated = on_collection(&self.database, &caller, collection, move |collection| {
+            let durability = to_model::durability(durability)?;
+            collection.update_vectors(update::to_points(points)?, durability)
+        })
+        .await?;
+        let receipt = Some(from_model::receipt(&updated.write));
+        let missing = update::from_missing(&updated.missing);
+        Ok(Response::new(UpdateVectorsResponse { receipt, missing }))
     }
 
     async fn scroll_points(

@@ -554,6 +554,70 @@ async fn filters_restrict_queries_counts_scrolls_and_deletions() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn payloads_and_vectors_are_updated_by_id_and_by_filter() {
+    use proto::update_payloads_request::Update;
+    let server = server_with_books().await;
+    let id = |id: u64| from_model::point_id(&id.into());
+    let english = Some(from_model::filter(&lanner::Filter::eq("lang", "en")));
+    let update = |ids, filter, update| proto::UpdatePayloadsRequest {
+        collection: "books".into(),
+        ids,
+        filter,
+        update,
+        durability: 0,
+    };
+    let payload = async |number: u64| {
+        let request = proto::GetPointsRequest {
+            collection: "books".into(),
+            ids: vec![id(number)],
+            include: Some(from_model::include(lanner::Include::ALL)),
+        };
+        let found = server.points().get_points(request).await.unwrap().into_inner();
+        to_model::point(found.points.into_iter().next().unwrap()).unwrap()
+    };
+    let sold = Some(Update::MergeJson("{\"sold\": 2}".into()));
+    let merge = update(Vec::new(), english.clone(), sold.clone());
+    let answer = server.points().update_payloads(merge).await.unwrap().into_inner();
+    assert_eq!((answer.receipt.unwrap().affected, answer.missing.len()), (2, 0));
+    let delete = Some(Update::Delete(proto::PayloadPaths { paths: vec!["meta".into()] }));
+    let delete = update(vec![id(1), id(9)], None, delete);
+    let answer = server.points().update_payloads(delete).await.unwrap().into_inner();
+    assert_eq!((answer.receipt.unwrap().affected, answer.missing), (1, vec![id(9)]));
+    assert_eq!(payload(1).await.payload.unwrap().as_str(), r#"{"lang":"en","sold":2}"#);
+    let set = update(vec![id(3)], None, Some(Update::SetJson("{}".into())));
+    server.points().update_payloads(set).await.unwrap();
+    assert_eq!(payload(3).await.payload.unwrap().as_str(), "{}");
+
+    let vector = from_model::vector(&vec![5.0, 6.0].into());
+    let point = |number| proto::PointVectors {
+        id: Some(id(number)),
+        vectors: [("v".to_owned(), vector.clone())].into(),
+    };
+    let request =
+        |points| proto::UpdateVectorsRequest { collection: "books".into(), points, durability: 0 };
+    let vectors = request(vec![point(1), point(9)]);
+    let answer = server.points().update_vectors(vectors).await.unwrap().into_inner();
+    assert_eq!((answer.receipt.unwrap().affected, answer.missing), (1, vec![id(9)]));
+    let updated = payload(1).await;
+    assert_eq!(updated.vectors["v"], vec![5.0, 6.0].into());
+    assert_eq!(updated.payload.unwrap().as_str(), r#"{"lang":"en","sold":2}"#);
+
+    for (request, field) in [
+        (update(vec![id(1)], english, sold), "ids"),
+        (update(vec![id(1)], None, None), "update"),
+        (update(vec![id(1)], None, Some(Update::SetJson("[]".into()))), "payload"),
+    ] {
+        let status = server.points().update_payloads(request).await.unwrap_err();
+        let details = status.get_error_details();
+        let violation = details.bad_request().unwrap().field_violations[0].clone();
+        assert_eq!((status.code(), &*violation.field), (Code::InvalidArgument, field));
+    }
+    let twice = request(vec![point(1), point(1)]);
+    let status = server.points().update_vectors(twice).await.unwrap_err();
+    assert!(status.message().contains("points[1].id: expected each id once"), "{status:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn filters_and_payloads_that_do_not_fit_are_refused() {
     let server = server_with_books().await;
     let wrong = books_upsert(vec![book(9, r#"{"meta": {"year": "1999"}}"#)]);

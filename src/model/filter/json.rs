@@ -1,5 +1,6 @@
 //! Filters as JSON: `{"and": […]}`, `{"or": […]}`, `{"not": {…}}`, `{"ids": […]}`, and an object
-//! with `field` and a test: `eq`, `in`, `gt`, `gte`, `lt`, `lte`, `exists` or `null`.
+//! with `field` and a test: `eq`, `ne`, `in`, `nin`, `gt`, `gte`, `lt`, `lte`, `exists` or `null`.
+//! For short, an object of paths with a value or tests each: `{"lang": "en", "year": {"gte": 2000}}`.
 //!
 //! It is read by hand and not derived, so that errors name the place in the filter.
 
@@ -11,10 +12,11 @@ use super::{Bounds, Filter, FilterValue};
 use crate::model::payload_column::shortened;
 use crate::model::{InvalidInput, PointId, limits};
 
-const FORMS: &str =
-    "an object with one of `and`, `or`, `not`, `ids`, or with `field` and one kind of test";
+const FORMS: &str = "an object with one of `and`, `or`, `not`, `ids`, with `field` and one kind of \
+                     test, or with payload paths and their values";
+const COMBINATIONS: [&str; 4] = ["and", "or", "not", "ids"];
 const BOUNDS: [&str; 4] = ["gt", "gte", "lt", "lte"];
-const TESTS: [&str; 4] = ["eq", "in", "exists", "null"];
+const TESTS: [&str; 6] = ["eq", "ne", "in", "nin", "exists", "null"];
 
 type Result<T> = std::result::Result<T, InvalidInput>;
 
@@ -95,6 +97,9 @@ fn read(value: &Value, path: &str, depth: usize) -> Result<Filter> {
     if object.contains_key("field") {
         return read_field(object, path);
     }
+    if !object.is_empty() && !object.keys().any(|key| is_word(key)) {
+        return read_paths(object, path);
+    }
     let mut entries = object.iter();
     let (Some((key, value)), None) = (entries.next(), entries.next()) else {
         return Err(InvalidInput::mismatch(path, FORMS, keys(object)));
@@ -142,44 +147,84 @@ fn read_id(value: &Value, path: &str) -> Result<PointId> {
     id.ok_or_else(|| InvalidInput::mismatch(path, "an unsigned number or a text", shortened(value)))
 }
 
-/// A test of the values at a path.
+/// Whether a key is a word of the language, which stands for no payload path without `field`.
+fn is_word(key: &str) -> bool {
+    COMBINATIONS.contains(&key) || is_test(key)
+}
+
+fn is_test(key: &str) -> bool {
+    TESTS.contains(&key) || BOUNDS.contains(&key)
+}
+
+/// A test of the values at the path that `field` names.
 fn read_field(object: &Map<String, Value>, path: &str) -> Result<Filter> {
     let field = &object["field"];
-    let Some(field) = field.as_str().map(str::to_owned) else {
+    let Some(field) = field.as_str() else {
         return Err(InvalidInput::mismatch(
             format!("{path}.field"),
             "a payload path",
             shortened(field),
         ));
     };
-    let at = format!("{path}.{field}");
     let tests: Vec<&str> =
         object.keys().map(String::as_str).filter(|key| *key != "field").collect();
-    match *tests {
-        ["eq"] => Ok(Filter::Eq { value: read_value(&object["eq"], &at)?, field }),
-        ["in"] => {
-            let values = array(&object["in"], &at, "an array of values")?.iter().enumerate();
-            let values = values
-                .map(|(index, value)| read_value(value, &format!("{at}.in[{index}]")))
-                .collect::<Result<_>>()?;
-            Ok(Filter::In { field, values })
+    read_tests(field, (object, &tests), &format!("{path}.{field}"))
+}
+
+/// Paths with a value each, or with an object of tests; all must hold.
+fn read_paths(object: &Map<String, Value>, path: &str) -> Result<Filter> {
+    let read = |(field, value): (&String, &Value)| {
+        let at = format!("{path}.{}", shorten(field.clone()));
+        match value {
+            Value::Object(inside) => {
+                let tests: Vec<&str> = inside.keys().map(String::as_str).collect();
+                read_tests(field, (inside, &tests), &at)
+            }
+            Value::Array(_) => {
+                let expected = "a value or tests; for one of several use `in`";
+                Err(InvalidInput::mismatch(at, expected, shortened(value)))
+            }
+            value => Ok(Filter::eq(field, read_value(value, &at)?)),
         }
-        ["exists"] => Ok(asked(Filter::Exists { field }, boolean(&object["exists"], &at)?)),
-        ["null"] => Ok(asked(Filter::IsNull { field }, boolean(&object["null"], &at)?)),
+    };
+    let mut filters = object.iter().map(read).collect::<Result<Vec<_>>>()?;
+    match filters.len() {
+        1 => Ok(filters.remove(0)),
+        _ => Ok(Filter::And(filters)),
+    }
+}
+
+/// The tests of an object, of the values at the path `field`.
+fn read_tests(
+    field: &str,
+    (object, tests): (&Map<String, Value>, &[&str]),
+    at: &str,
+) -> Result<Filter> {
+    let field = field.to_owned();
+    let values = |key: &str| -> Result<Vec<FilterValue>> {
+        let values = array(&object[key], at, "an array of values")?.iter().enumerate();
+        values.map(|(index, value)| read_value(value, &format!("{at}.{key}[{index}]"))).collect()
+    };
+    match *tests {
+        ["eq"] => Ok(Filter::Eq { value: read_value(&object["eq"], at)?, field }),
+        ["ne"] => Ok(!Filter::Eq { value: read_value(&object["ne"], at)?, field }),
+        ["in"] => Ok(Filter::In { values: values("in")?, field }),
+        ["nin"] => Ok(!Filter::In { values: values("nin")?, field }),
+        ["exists"] => Ok(asked(Filter::Exists { field }, boolean(&object["exists"], at)?)),
+        ["null"] => Ok(asked(Filter::IsNull { field }, boolean(&object["null"], at)?)),
         [_, ..] if tests.iter().all(|test| BOUNDS.contains(test)) => {
-            let bound = |key| object.get(key).map(|value| read_value(value, &at)).transpose();
+            let bound = |key| object.get(key).map(|value| read_value(value, at)).transpose();
             let (gt, gte, lt, lte) = (bound("gt")?, bound("gte")?, bound("lt")?, bound("lte")?);
             Ok(Filter::Range { field, bounds: Bounds { gt, gte, lt, lte } })
         }
         _ => {
-            let known = |test: &&&str| TESTS.contains(*test) || BOUNDS.contains(*test);
-            let got = match tests.iter().find(|test| !known(test)) {
+            let got = match tests.iter().find(|test| !is_test(test)) {
                 Some(unknown) => shorten(format!("`{unknown}`")),
                 None => keys(object),
             };
-            let expected =
-                "one of `eq`, `in`, `exists`, `null`, or bounds (`gt`, `gte`, `lt`, `lte`)";
-            Err(InvalidInput::mismatch(&at, expected, got))
+            let expected = "one of `eq`, `ne`, `in`, `nin`, `exists`, `null`, or bounds (`gt`, \
+                            `gte`, `lt`, `lte`)";
+            Err(InvalidInput::mismatch(at, expected, got))
         }
     }
 }
@@ -235,24 +280,53 @@ mod tests {
     }
 
     #[test]
+    fn short_forms_are_those_that_they_stand_for() {
+        let pairs = [
+            (r#"{"year": 2000}"#, Filter::eq("year", 2000)),
+            (r#"{"meta.open": true}"#, Filter::eq("meta.open", true)),
+            (
+                r#"{"lang": "en", "year": {"gte": 2000, "lt": 2010}}"#,
+                Filter::all([
+                    Filter::eq("lang", "en"),
+                    Filter::range("year", Bounds::new().gte(2000).lt(2010)),
+                ]),
+            ),
+            (r#"{"not": {"tag": {"exists": false}}}"#, !!Filter::exists("tag")),
+            (r#"{"field": "year", "ne": 3}"#, Filter::ne("year", 3)),
+            (r#"{"tag": {"nin": ["a", "b"]}}"#, Filter::none_of("tag", ["a", "b"])),
+            (r#"{"field": "in", "eq": 1}"#, Filter::eq("in", 1)),
+        ];
+        for (text, expected) in pairs {
+            assert_eq!(Filter::parse(text).unwrap(), expected, "{text}");
+        }
+    }
+
+    #[test]
     fn errors_name_the_place() {
         let cases = [
             ("{", "filter: expected an object with one of `and`"),
             ("[]", "filter: expected an object with one of `and`"),
             (
                 "{}",
-                "filter: expected an object with one of `and`, `or`, `not`, `ids`, or with `field` and one kind of test, got an empty object",
+                "filter: expected an object with one of `and`, `or`, `not`, `ids`, with `field` and one kind of test, or with payload paths and their values, got an empty object",
             ),
-            (r#"{"and":[],"or":[]}"#, "test, got `and`, `or`"),
-            (r#"{"and":[{"or":[{"xor":[]}]}]}"#, "filter.and[0].or[0]: expected an object"),
+            (r#"{"and":[],"or":[]}"#, "values, got `and`, `or`"),
+            (
+                r#"{"and":[{"or":[{"xor":[]}]}]}"#,
+                "filter.and[0].or[0].xor: expected a value or tests; for one of several use `in`, got []",
+            ),
+            (r#"{"fild":"year","eq":3}"#, "their values, got `eq`, `fild`"),
+            (r#"{"year":{"field":"a","eq":1}}"#, "filter.year: expected one of `eq`, `ne`, `in`"),
+            (r#"{"year":null}"#, "filter.year: expected a value, got null; ask with"),
+            (r#"{"year":{}}"#, "filter.year: expected one of `eq`, `ne`"),
             (r#"{"and":{"field":"a","eq":1}}"#, "filter.and: expected an array of filters, got {"),
             (r#"{"not":[]}"#, "filter.not: expected an object"),
             (r#"{"ids":[1,-2]}"#, "filter.ids[1]: expected an unsigned number or a text, got -2"),
             (r#"{"field":3}"#, "filter.field: expected a payload path, got 3"),
-            (r#"{"field":"a"}"#, "filter.a: expected one of `eq`, `in`"),
+            (r#"{"field":"a"}"#, "filter.a: expected one of `eq`, `ne`, `in`"),
             (
                 r#"{"and":[{"field":"a","equals":1}]}"#,
-                "filter.and[0].a: expected one of `eq`, `in`, `exists`, `null`, or bounds (`gt`, `gte`, `lt`, `lte`), got `equals`",
+                "filter.and[0].a: expected one of `eq`, `ne`, `in`, `nin`, `exists`, `null`, or bounds (`gt`, `gte`, `lt`, `lte`), got `equals`",
             ),
             (r#"{"field":"a","eq":1,"lt":2}"#, "`lte`), got `eq`, `field`, `lt`"),
             (r#"{"field":"a","eq":null}"#, "filter.a: expected a value, got null; ask with"),

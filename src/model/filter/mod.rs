@@ -24,13 +24,15 @@ use super::PointId;
 ///
 /// let filter = Filter::eq("lang", "en")
 ///     .and(Filter::range("year", Bounds::new().gte(2000).lt(2010)))
-///     .and(!Filter::one_of("tag", ["draft", "spam"]));
+///     .and(Filter::none_of("tag", ["draft", "spam"]));
 /// let same = r#"{"and": [
 ///     {"field": "lang", "eq": "en"},
 ///     {"field": "year", "gte": 2000, "lt": 2010},
-///     {"not": {"field": "tag", "in": ["draft", "spam"]}}
+///     {"field": "tag", "nin": ["draft", "spam"]}
 /// ]}"#;
 /// assert_eq!(filter, Filter::parse(same)?);
+/// // For short:
+/// assert_eq!(Filter::parse(r#"{"lang": "en"}"#)?, Filter::eq("lang", "en"));
 /// # Ok::<(), lanner::InvalidInput>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
@@ -137,6 +139,19 @@ impl Filter {
     /// Points with `value` at the path `field`.
     pub fn eq(field: impl Into<String>, value: impl Into<FilterValue>) -> Self {
         Self::Eq { field: field.into(), value: value.into() }
+    }
+
+    /// Points without `value` at the path `field`, also those with no value there.
+    pub fn ne(field: impl Into<String>, value: impl Into<FilterValue>) -> Self {
+        !Self::eq(field, value)
+    }
+
+    /// Points with none of these values at the path `field`, also those with no value there.
+    pub fn none_of<V: Into<FilterValue>>(
+        field: impl Into<String>,
+        values: impl IntoIterator<Item = V>,
+    ) -> Self {
+        !Self::one_of(field, values)
     }
 
     /// Points with one of these values at the path `field`.

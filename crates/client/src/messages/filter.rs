@@ -58,10 +58,9 @@ fn read_field(message: proto::FieldFilter, path: &str) -> Result<Filter> {
     let unless = |filter: Filter, holds: bool| if holds { filter } else { !filter };
     match message.test {
         Some(Test::Equals(wanted)) => Ok(Filter::Eq { value: value(wanted, &at)?, field }),
-        Some(Test::OneOf(wanted)) => {
-            let values = wanted.values.into_iter().map(|wanted| value(wanted, &at));
-            Ok(Filter::In { values: values.collect::<Result<_>>()?, field })
-        }
+        Some(Test::NotEquals(wanted)) => Ok(Filter::ne(field, value(wanted, &at)?)),
+        Some(Test::OneOf(wanted)) => Ok(Filter::In { values: values(wanted, &at)?, field }),
+        Some(Test::NoneOf(wanted)) => Ok(Filter::none_of(field, values(wanted, &at)?)),
         Some(Test::Range(range)) => {
             let bound = |bound: Option<proto::FilterValue>| {
                 bound.map(|bound| value(bound, &at)).transpose()
@@ -75,6 +74,10 @@ fn read_field(message: proto::FieldFilter, path: &str) -> Result<Filter> {
         Some(Test::IsNull(holds)) => Ok(unless(Filter::IsNull { field }, holds)),
         None => Err(missing(&at, "a test")),
     }
+}
+
+fn values(message: proto::FilterValues, path: &str) -> Result<Vec<FilterValue>> {
+    message.values.into_iter().map(|wanted| value(wanted, path)).collect()
 }
 
 fn value(message: proto::FilterValue, path: &str) -> Result<FilterValue> {
@@ -187,6 +190,18 @@ mod tests {
         let text = filter.to_json().to_string();
         let message = proto::Filter { condition: Some(Condition::Json(text)) };
         assert_eq!(to_model(message).unwrap(), filter);
+    }
+
+    #[test]
+    fn negated_tests_are_negations() {
+        let number = proto::FilterValue { value: Some(Value::Integer(3)) };
+        let field = |test| {
+            let field = proto::FieldFilter { path: "n".into(), test: Some(test) };
+            to_model(proto::Filter { condition: Some(Condition::Field(field)) }).unwrap()
+        };
+        assert_eq!(field(Test::NotEquals(number.clone())), !Filter::eq("n", 3));
+        let values = proto::FilterValues { values: vec![number] };
+        assert_eq!(field(Test::NoneOf(values)), !Filter::one_of("n", [3]));
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod jobs;
 pub mod memory;
 pub mod search;
 pub mod to_model;
+pub mod update;
 
 #[cfg(test)]
 mod tests {

@@ -36,7 +36,7 @@ const fn plain(path: &'static str) -> Method {
 pub const OTHER: Method = write("other");
 
 /// Every method, and after them [`OTHER`].
-pub static METHODS: [Method; 28] = [
+pub static METHODS: [Method; 30] = [
     administer("/lanner.v1.CollectionService/CreateCollection"),
     administer("/lanner.v1.CollectionService/DeleteCollection"),
     administer("/lanner.v1.CollectionService/FlushCollection"),
@@ -52,6 +52,8 @@ pub static METHODS: [Method; 28] = [
     read("/lanner.v1.JobService/WatchJob"),
     write("/lanner.v1.PointService/UpsertPoints"),
     write("/lanner.v1.PointService/StreamUpsertPoints"),
+    write("/lanner.v1.PointService/UpdatePayloads"),
+    write("/lanner.v1.PointService/UpdateVectors"),
     write("/lanner.v1.PointService/DeletePoints"),
     read("/lanner.v1.PointService/GetPoints"),
     read("/lanner.v1.PointService/ScrollPoints"),
