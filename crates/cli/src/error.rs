@@ -49,6 +49,11 @@ pub enum CliError {
     /// Files of a collection are not what was written.
     #[error("{}", .0.join("\nerror: "))]
     Damaged(Vec<String>),
+    /// An ingest that skipped every point.
+    #[error(
+        "nothing was stored: all {refused} points were refused, as the file of --skip-invalid says"
+    )]
+    NothingStored { refused: u64 },
     /// An ingest that stopped on the way.
     #[error("{source} ({} were stored before)", how_many(*.stored, *.total))]
     Stopped { stored: u64, total: Option<u64>, source: Box<CliError> },
@@ -77,6 +82,14 @@ impl CliError {
                 _ => None,
             },
             _ => None,
+        }
+    }
+
+    /// What is wrong, without the place.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Line { detail, .. } => detail.clone(),
+            other => other.to_string(),
         }
     }
 

@@ -14,6 +14,7 @@ mod credentials;
 mod demo;
 mod error;
 mod fields;
+mod fuse;
 mod index;
 mod ingest;
 mod input;
@@ -26,6 +27,7 @@ mod progress;
 mod query;
 mod repair;
 mod serve;
+mod skipped;
 mod target;
 mod train;
 

@@ -245,6 +245,105 @@ fn points_come_from_pipes_and_compressed_files_and_no_points_are_no_success() {
     assert!(piped(&arrays, b"{}\n{}\n{}\n\n").status.success());
 }
 
+/// Refused points, of lines and of arrays, leave no valid point out.
+fn skipping(target: [&str; 2]) {
+    let files = Files::new();
+    let run = |arguments: &[&str]| ok(&[arguments, &target].concat());
+    let fail = |arguments: &[&str]| refused(&[arguments, &target].concat());
+    let create = ["create", "s", "--field", "v:single:2:cosine", "--field", "t:multi:2:dot"];
+    run(&[&create[..], &["--payload", "n=integer"]].concat());
+    let refusals = files.arg("refused.jsonl");
+    let skip = ["--skip-invalid", &refusals];
+    let reported = || -> Vec<serde_json::Value> {
+        let text = fs::read_to_string(&refusals).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+
+    let good = |id: u64| format!("{{\"id\": {id}, \"vectors\": {{\"v\": [1, {id}]}}}}\n");
+    let vector = |id: u64, vectors: &str| format!("{{\"id\": {id}, \"vectors\": {vectors}}}\n");
+    let mut lines = [
+        good(1),
+        vector(2, "{\"v\": [0, 0]}"),
+        good(3),
+        vector(4, "{\"v\": [1, 2, 3]}"),
+        vector(5, "{\"t\": []}"),
+        "{\"id\": \"six\",\n".to_owned(),
+        good(7).replace("}}", "}, \"payload\": {\"n\": \"seven\"}}"),
+        vector(8, "{\"t\": [[1, 0], [1]]}"),
+        good(9),
+    ]
+    .concat()
+    .into_bytes();
+    lines.extend(b"{\"id\": \"caf\xe9\"}\n");
+    lines.extend(good(11).into_bytes());
+    fs::write(files.path("mixed.jsonl"), lines).unwrap();
+    let mixed = files.arg("mixed.jsonl");
+    let ingest = ["ingest", "s", "--jsonl", &mixed, "--batch"];
+    assert!(fail(&[&ingest[..], &["2"]].concat()).contains("zero"), "one refuses its batch");
+    assert_eq!(run(&["count", "s"]), "0\n");
+    for batch in ["2", "100"] {
+        let done = run(&[&ingest[..], &[batch], &skip].concat());
+        assert!(done.starts_with("4 points in") && done.ends_with("7 skipped\n"), "{done}");
+        assert_eq!(run(&["count", "s"]), "4\n", "1, 3, 9 and 11");
+        let mut reported = reported();
+        // Those that are malformed are known before those that do not fit.
+        reported.sort_by_key(|refused| refused["line"].as_u64());
+        let expected = [
+            (2, "2", "vectors.v: expected a vector of non-zero length"),
+            (4, "4", "vectors.v: expected 2 dimensions, got 3"),
+            (5, "5", "vectors.t: expected a multi vector, got a single vector"),
+            (6, "null", "EOF while parsing"),
+            (7, "7", "payload.n: expected an integer"),
+            (8, "8", "vectors.t: expected vectors of equal dimension"),
+            (10, "null", "expected utf-8"),
+        ];
+        assert_eq!(reported.len(), expected.len(), "{reported:?}");
+        for (refused, (line, id, reason)) in reported.iter().zip(expected) {
+            assert_eq!((refused["line"].as_u64(), &*refused["id"].to_string()), (Some(line), id));
+            assert!(refused["reason"].as_str().unwrap().contains(reason), "{refused}");
+        }
+    }
+
+    // Of arrays: a document without tokens, and a payload of another type.
+    let offsets: Vec<u8> = [0_i64, 2, 2, 4].iter().flat_map(|x| x.to_le_bytes()).collect();
+    npy(&files.path("o.npy"), "<i8", "(4,)", &offsets);
+    let tokens = format!("t={},{}", files.arg("t.npy"), files.arg("o.npy"));
+    let (ids, payloads) = (files.arg("v.ids"), files.arg("p.jsonl"));
+    fs::write(&payloads, "{\"n\":1}\n{\"n\":2}\n{\"n\":[3,0.5]}\n").unwrap();
+    let arrays = ["ingest", "s", "--tokens", &tokens, "--ids", &ids, "--payloads", &payloads];
+    assert!(fail(&arrays).contains("vectors.t: expected at least one vector, got none"));
+    let done = run(&[&arrays[..], &skip].concat());
+    assert!(done.starts_with("1 points in") && done.ends_with("2 skipped\n"), "{done}");
+    let reported = reported();
+    assert_eq!((&reported[0]["row"], &reported[0]["id"]), (&1.into(), &"b".into()));
+    assert_eq!((&reported[1]["row"], &reported[1]["id"]), (&2.into(), &"c".into()));
+    assert_eq!(run(&["count", "s"]), "5\n");
+
+    fs::write(files.path("bad.jsonl"), vector(2, "{\"v\": [0, 0]}")).unwrap();
+    let bad = ["ingest", "s", "--jsonl", &files.arg("bad.jsonl")];
+    assert!(fail(&[&bad[..], &skip].concat()).contains("all 1 points were refused"));
+    let nowhere = files.arg("missing/refused.jsonl");
+    let error = fail(&[&ingest[..], &["100", "--skip-invalid", &nowhere]].concat());
+    assert!(error.contains("cannot write `") && error.contains("missing/refused"), "{error}");
+    let error = fail(&[&ingest[..], &["100", "--skip-invalid", &mixed]].concat());
+    assert!(error.contains("expected a file of its own"), "{error}");
+    assert!(fs::metadata(&mixed).unwrap().len() > 0);
+    run(&["drop", "s"]);
+}
+
+#[test]
+fn invalid_points_are_skipped_and_reported_on_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    skipping(["--data", folder.path().join("db").to_str().unwrap()]);
+}
+
+#[test]
+fn invalid_points_are_skipped_and_reported_on_a_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = ServerProcess::start(folder.path(), &[]);
+    skipping(["--server", server.address()]);
+}
+
 #[test]
 fn the_tour_on_a_folder() {
     let (files, folder) = (Files::new(), tempfile::tempdir().unwrap());

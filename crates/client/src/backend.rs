@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::error::Result;
 use lanner::{
-    CollectionConfig, CollectionInfo, Durability, Filter, Include, JobInfo, Point, PointId,
-    QueryRequest, QueryResponse, ScrollPage, TrainingQueries, WriteReceipt,
+    CollectionConfig, CollectionInfo, Durability, Filter, FusionRequest, FusionResponse, Include,
+    JobInfo, Point, PointId, QueryRequest, QueryResponse, ScrollPage, TrainingQueries,
+    WriteReceipt,
 };
 
 /// A database in a folder or behind a server.
@@ -55,6 +56,9 @@ pub trait Backend {
     /// Answers a query.
     fn query(&self, name: &str, request: &QueryRequest) -> Result<QueryResponse>;
 
+    /// Answers several queries and makes one ranking out of theirs.
+    fn fuse(&self, name: &str, request: &FusionRequest) -> Result<FusionResponse>;
+
     /// Compares all files of a collection with their checksums and says what is damaged.
     /// `on_bytes` is told what was read since it was told last, if this process reads.
     fn verify(&self, name: &str, on_bytes: &mut dyn FnMut(u64)) -> Result<Vec<String>>;
@@ -83,6 +87,21 @@ pub trait Writer {
     /// Writes a batch and waits until it is acknowledged.
     fn write(&mut self, points: Vec<Point>) -> Result<()>;
 
+    /// Writes the valid points of a batch, waits until they are acknowledged, and adds the others to
+    /// `refused`; also those of an error that comes later.
+    fn write_valid(&mut self, points: Vec<Point>, refused: &mut Vec<Refused>) -> Result<()>;
+
     /// Points acknowledged so far.
     fn stored(&self) -> u64;
+}
+
+/// A point that was not written, because it is not valid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Its place in the batch.
+    pub index: usize,
+    /// Its id.
+    pub id: PointId,
+    /// What was expected and what came, with the field.
+    pub reason: String,
 }

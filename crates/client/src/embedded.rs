@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::backend::{Backend, Writer};
+use crate::backend::{Backend, Refused, Writer};
 use crate::error::Result;
 use lanner::{
-    Collection, CollectionConfig, CollectionInfo, Database, Durability, Filter, Include, Job,
-    JobInfo, Point, PointId, QueryRequest, QueryResponse, ScrollPage, TrainingQueries,
-    WriteReceipt,
+    Collection, CollectionConfig, CollectionInfo, Database, Durability, Filter, FusionRequest,
+    FusionResponse, Include, Job, JobInfo, Point, PointId, QueryRequest, QueryResponse, ScrollPage,
+    TrainingQueries, WriteReceipt,
 };
 
 /// How often a job that is waited for is looked at.
@@ -95,6 +95,10 @@ impl Backend for Embedded {
         Ok(self.0.collection(name)?.query(request)?)
     }
 
+    fn fuse(&self, name: &str, request: &FusionRequest) -> Result<FusionResponse> {
+        Ok(self.0.collection(name)?.fuse(request)?)
+    }
+
     fn verify(&self, name: &str, on_bytes: &mut dyn FnMut(u64)) -> Result<Vec<String>> {
         let damage = self.0.collection(name)?.verify(on_bytes);
         Ok(damage.iter().map(ToString::to_string).collect())
@@ -149,6 +153,20 @@ impl Writer for EmbeddedWriter {
             batch.push(point).map_err(|error| error.within(format!("point {id}")))?;
         }
         self.stored += self.collection.upsert_batch(batch.finish(), self.durability)?.affected;
+        Ok(())
+    }
+
+    fn write_valid(&mut self, points: Vec<Point>, refused: &mut Vec<Refused>) -> Result<()> {
+        let mut batch = self.collection.batch();
+        for (index, point) in points.into_iter().enumerate() {
+            let id = point.id.clone();
+            if let Err(error) = batch.push(point) {
+                refused.push(Refused { index, id, reason: error.to_string() });
+            }
+        }
+        if !batch.is_empty() {
+            self.stored += self.collection.upsert_batch(batch.finish(), self.durability)?.affected;
+        }
         Ok(())
     }
 
