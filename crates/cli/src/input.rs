@@ -257,6 +257,8 @@ impl JsonLines {
             _reconstructed: Option<IgnoredAny>,
             #[serde(rename = "score")]
             _score: Option<IgnoredAny>,
+            #[serde(rename = "group")]
+            _group: Option<IgnoredAny>,
         }
         let line: Line<'_> = serde_json::from_str(text).map_err(|error| self.0.error(error))?;
         let mut point = Point::new(id(&line.id).map_err(|detail| self.0.error(detail))?);

@@ -13,6 +13,7 @@ mod completions;
 mod credentials;
 mod demo;
 mod error;
+mod facet;
 mod fields;
 mod fuse;
 mod index;
@@ -76,6 +77,8 @@ enum Command {
     Delete(points::Delete),
     /// Count the points of a collection
     Count(points::Count),
+    /// Count how many points have each value of a payload path
+    Facet(facet::Facet),
     /// Show what a collection consists of: configuration, segments, files, sections
     Inspect(collections::Inspect),
     /// Move everything written so far into sealed segments
@@ -126,6 +129,7 @@ fn main() -> ExitCode {
         Command::Export(command) => command.run(),
         Command::Delete(command) => command.run(),
         Command::Count(command) => command.run(),
+        Command::Facet(command) => command.run(),
         Command::Inspect(command) => command.run(),
         Command::Flush(command) => command.run(),
         Command::Optimize(command) => command.run(),

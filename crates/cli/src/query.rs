@@ -8,13 +8,14 @@ use indicatif::{HumanBytes, HumanCount};
 use serde_json::json;
 
 use super::error::{CliError, Result};
+use super::facet::value_json;
 use super::fuse::FuseArguments;
 use super::input;
 use super::points;
 use super::target::Target;
 use lanner::{
-    CollectionConfig, Explanation, Filter, Hit, MultiVector, PointId, Query as Search, QueryParams,
-    QueryRequest, Rescore, VectorKind,
+    CollectionConfig, Explanation, Filter, GroupRequest, Hit, HitGroup, MultiVector, PointId,
+    Query as Search, QueryParams, QueryRequest, Rescore, VectorKind,
 };
 use lanner_eval::NpyMatrix;
 
@@ -32,6 +33,7 @@ use lanner_eval::NpyMatrix;
       --filter '{"and": [{"field": "lang", "eq": "en"}, {"field": "meta.year", "gte": 2000}]}'
   lanner query docs --data db --field text --npy queries.npy --row 4 \
       --fuse '{"field": "tokens", "npy": "query_tokens.npy", "row": "20..31", "weight": 2}'
+  lanner query passages --data db --vector '[0.1, 0.2, 0.3]' --group-by document --group-size 2
 
 Filters, on declared payload paths: {"field": F, …} with eq, in, gt, gte, lt, lte, exists or null;
 {"and": […]}, {"or": […]}, {"not": {…}}, {"ids": […]}."#)]
@@ -63,6 +65,12 @@ pub struct Query {
     rescore: RescoreArguments,
     #[command(flatten)]
     fuse: FuseArguments,
+    /// Find the best groups of points that share a value at this payload path; --limit is their number
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["fuse", "rescore_field", "offset"])]
+    group_by: Option<String>,
+    /// Hits of each group
+    #[arg(long, value_name = "N", default_value_t = 3, requires = "group_by")]
+    group_size: usize,
     /// Say on stderr what was read and how long it took
     #[arg(long)]
     explain: bool,
@@ -146,7 +154,12 @@ impl Query {
             explain: self.explain,
         };
         let json = self.json || self.with_vectors;
-        if self.fuse.fuse.is_empty() {
+        if let Some(path) = self.group_by {
+            let request = GroupRequest::new(request, path).group_size(self.group_size);
+            let answer = backend.query_groups(&self.collection, &request)?;
+            answer.groups.iter().for_each(|group| print_group(group, json));
+            answer.explanation.iter().for_each(print_stages);
+        } else if self.fuse.fuse.is_empty() {
             let answer = backend.query(&self.collection, &request)?;
             print_hits(&answer.hits, json);
             answer.explanation.iter().for_each(print_stages);
@@ -160,6 +173,20 @@ impl Query {
             }
         }
         Ok(())
+    }
+}
+
+/// A group as a line with its value before its hits, or as JSON lines with its value in each.
+fn print_group(group: &HitGroup, json: bool) {
+    let value = value_json(&group.value);
+    if !json {
+        println!("{value}");
+        return print_hits(&group.hits, false);
+    }
+    for hit in &group.hits {
+        let mut line = hit_json(hit);
+        line["group"] = value.clone();
+        println!("{line}");
     }
 }
 

@@ -78,11 +78,73 @@ fn fusion(folder: &std::path::Path, target: [&str; 2]) {
     assert!(fail(&["--fuse-k", "1"]).contains("--fuse"));
 }
 
+fn facets(target: [&str; 2]) {
+    let run = |arguments: &[&str]| ok(&[&["facet", "c"], arguments, &target].concat());
+    let fail = |arguments: &[&str]| refused(&[&["facet", "c"], arguments, &target].concat());
+    let shelves = run(&["shelf"]);
+    let lines: Vec<&str> = shelves.lines().map(str::trim).collect();
+    assert_eq!(lines, ["3  \"art\"", "2  \"maths\"", "2  \"music\""]);
+    assert_eq!(run(&["year", "--json", "--limit", "1"]), "{\"count\":3,\"value\":2001}\n");
+    let limited = lanner(&[&["facet", "c", "shelf", "--limit", "1"], &target[..]].concat());
+    assert_eq!(String::from_utf8(limited.stderr).unwrap(), "1 of 3 values\n");
+    let maths = "{\"field\": \"shelf\", \"eq\": \"maths\"}";
+    assert_eq!(run(&["year", "--filter", maths]).trim(), "2  2001");
+    assert!(fail(&["pages"]).contains("path.pages: the path is not declared"));
+    assert!(fail(&["shelf", "--limit", "0"]).contains("limit: expected 1 to 10000, got 0"));
+}
+
+fn orders(target: [&str; 2]) {
+    let run = |arguments: &[&str]| ok(&[&["scroll", "c"], arguments, &target].concat());
+    let fail = |arguments: &[&str]| refused(&[&["scroll", "c"], arguments, &target].concat());
+    // The years are 2000, 2001, 2002, none, 2001 and 2001.
+    assert_eq!(ids(&run(&["--order-by", "year"])), [0, 1, 4, 5, 2]);
+    assert_eq!(ids(&run(&["--order-by", "year:desc", "--limit", "2"])), [2, 1]);
+    let after = ["--order-by", "year:desc", "--after", "1", "--after-value", "2001"];
+    assert_eq!(ids(&run(&after)), [4, 5, 0]);
+    // Of art and music the first counts.
+    assert_eq!(ids(&run(&["--order-by", "shelf", "--no-vectors"])), [0, 2, 4, 1, 5, 3]);
+    assert_eq!(ids(&run(&["--order-by", "shelf:desc"])), [3, 4, 1, 5, 0, 2]);
+    let maths = "{\"field\": \"shelf\", \"eq\": \"maths\"}";
+    assert_eq!(ids(&run(&["--order-by", "year", "--filter", maths])), [1, 5]);
+    assert!(fail(&["--order-by", "pages"]).contains("order_by.pages: the path is not declared"));
+    assert!(fail(&["--order-by", "year", "--after", "1"]).contains("give --after-value"));
+    assert!(fail(&["--after-value", "1", "--after", "1"]).contains("--order-by"));
+    let text = fail(&["--order-by", "year", "--after", "1", "--after-value", "\"x\""]);
+    assert!(text.contains("after.value: expected an integer"), "{text}");
+}
+
+fn groups(folder: &std::path::Path, target: [&str; 2]) {
+    let by_v = ["query", "c", "--field", "v", "--vector", "[1, 0]", "--group-by"];
+    let run = |arguments: &[&str]| ok(&[&by_v[..], arguments, &target].concat());
+    let fail = |arguments: &[&str]| refused(&[&by_v[..], arguments, &target].concat());
+    // By `v`: 0 art, 1 maths, 2 art, 3 music, 4 art and music, 5 maths.
+    let groups = run(&["shelf", "--group-size", "2", "--json"]);
+    assert_eq!(ids(&groups), [0, 2, 1, 5, 3, 4]);
+    let group =
+        |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["group"].to_string();
+    let values: Vec<String> = groups.lines().map(group).collect();
+    assert_eq!(values, ["\"art\"", "\"art\"", "\"maths\"", "\"maths\"", "\"music\"", "\"music\""]);
+    let shown = run(&["year", "--limit", "1", "--group-size", "1", "--no-payload"]);
+    assert_eq!(shown.split_whitespace().collect::<Vec<_>>(), ["2000", "1", "1.00000", "0"]);
+    let points = run(&["shelf", "--with-vectors", "--limit", "1"]);
+    fs::write(folder.join("group.jsonl"), points).unwrap();
+    let path = folder.join("group.jsonl").display().to_string();
+    ok(&[&["ingest", "c", "--jsonl", &path], &target[..]].concat());
+    assert!(fail(&["pages"]).contains("group_by.pages: the path is not declared"));
+    assert!(fail(&["shelf", "--offset", "1"]).contains("cannot be used with"));
+    assert!(
+        fail(&["shelf", "--group-size", "0"]).contains("group_size: expected 1 to 1000, got 0")
+    );
+}
+
 /// Runs all of it on `target`, which is `--data DIR` or `--server ADDRESS`.
 fn all(target: [&str; 2]) {
     let folder = tempfile::tempdir().unwrap();
     fill(folder.path(), target);
     fusion(folder.path(), target);
+    facets(target);
+    orders(target);
+    groups(folder.path(), target);
 }
 
 #[test]

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::error::Result;
 use lanner::{
-    CollectionConfig, CollectionInfo, Durability, Filter, FusionRequest, FusionResponse, Include,
-    JobInfo, Point, PointId, QueryRequest, QueryResponse, ScrollPage, TrainingQueries,
+    CollectionConfig, CollectionInfo, Durability, FacetRequest, FacetResponse, Filter,
+    FusionRequest, FusionResponse, GroupRequest, GroupResponse, Include, JobInfo, OrderedPage,
+    OrderedScroll, Point, PointId, QueryRequest, QueryResponse, ScrollPage, TrainingQueries,
     WriteReceipt,
 };
 
@@ -50,6 +51,12 @@ pub trait Backend {
         include: Include,
     ) -> Result<ScrollPage>;
 
+    /// A page of points in the order of a payload path.
+    fn scroll_ordered(&self, name: &str, request: &OrderedScroll) -> Result<OrderedPage>;
+
+    /// How many points have each value of a payload path.
+    fn facet(&self, name: &str, request: &FacetRequest) -> Result<FacetResponse>;
+
     /// Number of points, or of those that match a filter.
     fn count(&self, name: &str, filter: Option<&Filter>) -> Result<u64>;
 
@@ -58,6 +65,9 @@ pub trait Backend {
 
     /// Answers several queries and makes one ranking out of theirs.
     fn fuse(&self, name: &str, request: &FusionRequest) -> Result<FusionResponse>;
+
+    /// Finds the best groups of points that share a value.
+    fn query_groups(&self, name: &str, request: &GroupRequest) -> Result<GroupResponse>;
 
     /// Compares all files of a collection with their checksums and says what is damaged.
     /// `on_bytes` is told what was read since it was told last, if this process reads.

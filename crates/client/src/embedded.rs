@@ -7,9 +7,10 @@ use std::time::Duration;
 use crate::backend::{Backend, Refused, Writer};
 use crate::error::Result;
 use lanner::{
-    Collection, CollectionConfig, CollectionInfo, Database, Durability, Filter, FusionRequest,
-    FusionResponse, Include, Job, JobInfo, Point, PointId, QueryRequest, QueryResponse, ScrollPage,
-    TrainingQueries, WriteReceipt,
+    Collection, CollectionConfig, CollectionInfo, Database, Durability, FacetRequest,
+    FacetResponse, Filter, FusionRequest, FusionResponse, GroupRequest, GroupResponse, Include,
+    Job, JobInfo, OrderedPage, OrderedScroll, Point, PointId, QueryRequest, QueryResponse,
+    ScrollPage, TrainingQueries, WriteReceipt,
 };
 
 /// How often a job that is waited for is looked at.
@@ -86,6 +87,14 @@ impl Backend for Embedded {
         Ok(self.0.collection(name)?.scroll_where(filter, after, limit, include)?)
     }
 
+    fn scroll_ordered(&self, name: &str, request: &OrderedScroll) -> Result<OrderedPage> {
+        Ok(self.0.collection(name)?.scroll_ordered(request)?)
+    }
+
+    fn facet(&self, name: &str, request: &FacetRequest) -> Result<FacetResponse> {
+        Ok(self.0.collection(name)?.facet(request)?)
+    }
+
     fn count(&self, name: &str, filter: Option<&Filter>) -> Result<u64> {
         let collection = self.0.collection(name)?;
         Ok(filter.map_or_else(|| Ok(collection.count()), |f| collection.count_where(f))?)
@@ -97,6 +106,10 @@ impl Backend for Embedded {
 
     fn fuse(&self, name: &str, request: &FusionRequest) -> Result<FusionResponse> {
         Ok(self.0.collection(name)?.fuse(request)?)
+    }
+
+    fn query_groups(&self, name: &str, request: &GroupRequest) -> Result<GroupResponse> {
+        Ok(self.0.collection(name)?.query_groups(request)?)
     }
 
     fn verify(&self, name: &str, on_bytes: &mut dyn FnMut(u64)) -> Result<Vec<String>> {

@@ -11,7 +11,7 @@ use tonic::transport::{Channel, Endpoint};
 use crate::backend::{Backend, Refused, Writer};
 use crate::credentials::{Authorization, Credentials};
 use crate::error::{ClientError, Result};
-use crate::messages::{compression, from_model, index, jobs, memory, to_model};
+use crate::messages::{compression, from_model, group, index, jobs, memory, ordered, to_model};
 use crate::proto;
 use crate::proto::collection_service_client::CollectionServiceClient;
 use crate::proto::job_service_client::JobServiceClient;
@@ -19,9 +19,10 @@ use crate::proto::point_service_client::PointServiceClient;
 use crate::proto::query_service_client::QueryServiceClient;
 use lanner::SegmentFile;
 use lanner::{
-    CollectionConfig, CollectionInfo, Durability, Filter, FusionRequest, FusionResponse, Include,
-    JobInfo, JobState, Point, PointId, QueryRequest, QueryResponse, ScrollPage, SegmentInfo,
-    TrainingQueries, WriteReceipt,
+    CollectionConfig, CollectionInfo, Durability, FacetRequest, FacetResponse, Filter,
+    FusionRequest, FusionResponse, GroupRequest, GroupResponse, Include, JobInfo, JobState,
+    OrderedPage, OrderedScroll, Point, PointId, QueryRequest, QueryResponse, ScrollPage,
+    SegmentInfo, TrainingQueries, WriteReceipt,
 };
 
 /// Bytes of vectors and payloads in one message; servers read up to 64 MiB by default.
@@ -201,11 +202,22 @@ impl Backend for Remote {
             limit: limit.try_into().unwrap_or(u32::MAX),
             include: Some(from_model::include(include)),
             filter: filter.map(from_model::filter),
+            ..Default::default()
         };
         let answer = self.wait(self.points().scroll_points(request))?;
         let points = answer.points.into_iter().map(to_model::point).collect::<Result<_, _>>()?;
         let next = answer.next.map(|id| to_model::point_id(Some(id), "next")).transpose()?;
         Ok(ScrollPage { points, next })
+    }
+
+    fn scroll_ordered(&self, name: &str, request: &OrderedScroll) -> Result<OrderedPage> {
+        let request = ordered::from_request(name, request);
+        Ok(ordered::to_page(self.wait(self.points().scroll_points(request))?)?)
+    }
+
+    fn facet(&self, name: &str, request: &FacetRequest) -> Result<FacetResponse> {
+        let request = ordered::from_facet(name, request);
+        Ok(ordered::to_counts(self.wait(self.points().facet_points(request))?)?)
     }
 
     fn count(&self, name: &str, filter: Option<&Filter>) -> Result<u64> {
@@ -224,6 +236,11 @@ impl Backend for Remote {
     fn fuse(&self, name: &str, request: &FusionRequest) -> Result<FusionResponse> {
         let request = from_model::fusion(name, request);
         Ok(to_model::fused(self.wait(self.queries().fuse(request))?)?)
+    }
+
+    fn query_groups(&self, name: &str, request: &GroupRequest) -> Result<GroupResponse> {
+        let request = group::from_request(name, request);
+        Ok(group::to_response(self.wait(self.queries().query_groups(request))?)?)
     }
 
     fn verify(&self, name: &str, _on_bytes: &mut dyn FnMut(u64)) -> Result<Vec<String>> {

@@ -5,9 +5,11 @@ pub mod encoding;
 pub mod filter;
 pub mod from_model;
 pub mod fusion;
+pub mod group;
 pub mod index;
 pub mod jobs;
 pub mod memory;
+pub mod ordered;
 pub mod search;
 pub mod to_model;
 

@@ -36,7 +36,7 @@ const fn plain(path: &'static str) -> Method {
 pub const OTHER: Method = write("other");
 
 /// Every method, and after them [`OTHER`].
-pub static METHODS: [Method; 28] = [
+pub static METHODS: [Method; 30] = [
     administer("/lanner.v1.CollectionService/CreateCollection"),
     administer("/lanner.v1.CollectionService/DeleteCollection"),
     administer("/lanner.v1.CollectionService/FlushCollection"),
@@ -56,9 +56,11 @@ pub static METHODS: [Method; 28] = [
     read("/lanner.v1.PointService/GetPoints"),
     read("/lanner.v1.PointService/ScrollPoints"),
     read("/lanner.v1.PointService/CountPoints"),
+    read("/lanner.v1.PointService/FacetPoints"),
     read("/lanner.v1.QueryService/Query"),
     read("/lanner.v1.QueryService/BatchQuery"),
     read("/lanner.v1.QueryService/Fuse"),
+    read("/lanner.v1.QueryService/QueryGroups"),
     read("/grpc.health.v1.Health/Check"),
     read("/grpc.health.v1.Health/Watch"),
     read("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"),
