@@ -144,7 +144,7 @@ impl Fixture {
         let ranking: Vec<PointId> = ranking.into_iter().map(|(id, _)| id).collect();
         for path in ["document", "tags"] {
             let values = |id: &PointId| values(&self.payloads[id], path);
-            for (limit, size) in [(1, 1), (10, 3), (200, 1), (40, 250)] {
+            for (limit, size) in [(1, 1), (10, 3), (60, 40)] {
                 let plain = QueryRequest::new(field, Query::Vector(query.clone())).limit(limit);
                 for query in [plain.clone(), plain.exact()] {
                     let query = QueryRequest { filter: filter.clone(), ..query };
@@ -170,7 +170,6 @@ fn groups_are_those_of_a_ranking_of_all_points() {
     let filters = [
         None,
         Some(Filter::range("document", Bounds::new().lt(60))),
-        Some(Filter::one_of("tags", ["t1", "t2"])),
         Some(Filter::eq("document", 999)),
     ];
     for filter in &filters {
@@ -215,10 +214,11 @@ fn groups_have_what_the_query_asks_for() {
     assert!(refused(by(query().offset(1))).starts_with("offset: expected 0 in a query by groups"));
     let rescored = refused(by(query().rescore("m", PointId::from(3), 50)));
     assert!(rescored.starts_with("rescore: expected no second stage"), "{rescored}");
-    assert!(refused(by(QueryRequest::new("x", vec![0.0; 6]))).starts_with("vectors.x"));
+    let unknown = refused(by(QueryRequest::new("x", vec![0.0; 6])));
+    assert!(unknown.contains("no such vector field"), "{unknown}");
 }
 
-const DIMENSION: usize = 64;
+const DIMENSION: usize = 32;
 const TOPICS: usize = 40;
 
 /// Points around centres that are not far apart, with three kinds of groups: `topic`, all of a centre,
@@ -227,7 +227,7 @@ fn topics(random: &mut Random, count: u64) -> Vec<Point> {
     let centres: Vec<Vec<f32>> = (0..TOPICS).map(|_| random.vector(DIMENSION)).collect();
     let point = |id: u64| {
         let topic = random.below(TOPICS);
-        let near = centres[topic].iter().map(|c| 0.3 * c + random.float()).collect::<Vec<f32>>();
+        let near = centres[topic].iter().map(|c| c + 0.8 * random.float()).collect::<Vec<f32>>();
         let payload = json!({
             "topic": topic,
             "page": random.below(2000),
@@ -250,10 +250,11 @@ fn recall(exact: &Groups, found: &Groups) -> f64 {
     exact.iter().map(share).sum::<f64>() / exact.len().max(1) as f64
 }
 
-/// 6,000 points in a segment with a graph.
+/// 6,000 points in a segment with a sparse graph, which misses some.
 fn indexed(random: &mut Random, folder: &std::path::Path) -> (Database, Collection) {
     let database = DatabaseOptions::new().index_rows(2_000).open(folder).unwrap();
-    let field = VectorField::single(DIMENSION, Metric::L2).indexed("graph".parse().unwrap());
+    let field = VectorField::single(DIMENSION, Metric::L2)
+        .indexed("graph:degree=8:window=20".parse().unwrap());
     let config = CollectionConfig::new()
         .with_field("v", field)
         .with_payload("n", PayloadType::Integer)
@@ -275,10 +276,10 @@ fn estimates_claim_no_more_than_holds_and_targets_are_met() {
     let folder = tempfile::tempdir().unwrap();
     let (_database, collection) = indexed(&mut random, folder.path());
     let queries: Vec<Vec<f32>> = (0..16).map(|_| random.vector(DIMENSION)).collect();
-    let mut missed = 0.0;
+    let (mut missed, mut by_index) = (0.0, 0);
     for (path, size) in [("topic", 3), ("page", 2), ("tags", 2)] {
         for filter in [None, Some(Filter::range("n", Bounds::new().lt(6)))] {
-            for target in [0.5, 0.9] {
+            for target in [0.5, 0.8] {
                 let (mut recalls, mut estimates, mut searched) = (0.0, 0.0, 0);
                 for query in &queries {
                     let query = QueryRequest::new("v", query.clone()).limit(8).explain();
@@ -301,10 +302,11 @@ fn estimates_claim_no_more_than_holds_and_targets_are_met() {
                 assert!(recall >= estimate, "{case}: {recall} < {estimate}");
                 assert!(recall >= f64::from(target), "{case}: {recall}");
                 assert!(estimate >= f64::from(target) - 0.2, "{case}: {estimate}");
-                assert!(searched > 0, "{case}: all by scans");
                 missed += 1.0 - recall;
+                by_index += searched;
             }
         }
     }
+    assert!(by_index > 0, "indexes are searched");
     assert!(missed > 0.0, "the searches miss something, or this shows nothing");
 }

@@ -61,10 +61,6 @@ pub struct Query {
     score_threshold: Option<f32>,
     #[command(flatten)]
     params: ParamArguments,
-    #[command(flatten)]
-    rescore: RescoreArguments,
-    #[command(flatten)]
-    fuse: FuseArguments,
     /// Find the best groups of points that share a value at this payload path; --limit is their number
     #[arg(long, value_name = "PATH", conflicts_with_all = ["fuse", "rescore_field", "offset"])]
     group_by: Option<String>,
@@ -83,6 +79,10 @@ pub struct Query {
     /// Print vectors, too, in JSON lines that `ingest --jsonl` reads
     #[arg(long)]
     with_vectors: bool,
+    #[command(flatten)]
+    rescore: RescoreArguments,
+    #[command(flatten)]
+    fuse: FuseArguments,
 }
 
 /// How to search a compressed field.
