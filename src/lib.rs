@@ -43,7 +43,9 @@
 //! - **Create**: [`DatabaseOptions`], [`Database::create_collection`], [`CollectionConfig`], [`VectorField`].
 //! - **Write**: [`Collection::upsert`], [`Collection::batch`], [`Collection::delete`];
 //!   [`Collection::update_payloads`], [`Collection::update_vectors`]; [`Durability`].
-//! - **Query**: [`Collection::query`], [`QueryRequest`], [`FusionRequest`], [`Filter`].
+//! - **Query**: [`Collection::query`], [`QueryRequest`], [`FusionRequest`], [`GroupRequest`],
+//!   [`Filter`].
+//! - **Browse**: [`Collection::scroll`], [`Collection::scroll_ordered`], [`Collection::facet`].
 //! - **Tune**: [`Compression`], [`IndexSettings`], [`Collection::start_train`],
 //!   [`Collection::start_optimize`]; [`Collection::info`] says what came of it.
 //! - **Mend**: [`Collection::verify`], [`Database::repair`].
@@ -67,24 +69,26 @@ mod query;
 mod segment;
 
 pub use collection::{
-    Collection, CollectionInfo, Durability, IndexStatus, PageRoom, QueryStatistics, ScrollPage,
-    SegmentInfo, SegmentOptions, UpdateReceipt, WriteReceipt,
+    Collection, CollectionInfo, Durability, IndexStatus, OrderedPage, OrderedScroll, PageRoom,
+    QueryStatistics, ScrollPage, SegmentInfo, SegmentOptions, UpdateReceipt, WriteReceipt,
 };
 pub use database::{CollectionRepair, Database, DatabaseOptions, RepairReport};
 pub use error::{Error, ErrorKind, Result};
 pub use index::{Calibration, CalibrationPoint, Choice, Depth, Outside, Zone};
 pub use jobs::{Job, JobInfo, JobKind, JobState};
 pub use model::{
-    Bounds, CodeSettings, CollectionConfig, Compression, ElementType, Encoding, Exhausted,
-    FdeSettings, Filter, FilterValue, Generator, Include, IndexKind, IndexSettings, InvalidInput,
-    LvqCode, Memory, MemoryBudget, Metric, MultiVector, Payload, PayloadType, PayloadUpdate, Point,
-    PointBatch, PointBatchBuilder, PointId, Primary, Problem, ReductionMethod, Secondary,
-    Selection, TrainingQueries, Vector, VectorField, VectorKind, VectorRef, limits, validate_name,
+    Bounds, CodeSettings, CollectionConfig, Compression, Direction, ElementType, Encoding,
+    Exhausted, FdeSettings, Filter, FilterValue, Generator, Include, IndexKind, IndexSettings,
+    InvalidInput, LvqCode, Memory, MemoryBudget, Metric, MultiVector, OrderBy, OrderPlace, Payload,
+    PayloadType, PayloadUpdate, Point, PointBatch, PointBatchBuilder, PointId, Primary, Problem,
+    ReductionMethod, Secondary, Selection, TrainingQueries, Vector, VectorField, VectorKind,
+    VectorRef, limits, validate_name,
 };
 pub use quantization::{CodecReport, Rung};
 pub use query::{
-    CancelToken, Deadline, Explanation, FusionRequest, FusionResponse, Hit, Query, QueryParams,
-    QueryRequest, QueryResponse, Rescore, Stage,
+    CancelToken, Deadline, Explanation, FacetRequest, FacetResponse, FusionRequest, FusionResponse,
+    GroupRequest, GroupResponse, Hit, HitGroup, Query, QueryParams, QueryRequest, QueryResponse,
+    Rescore, Stage, ValueCount,
 };
 pub use segment::{FileMemory, IndexReport, SegmentFile};
 

@@ -5,11 +5,13 @@
 //! merges and `indexer` builds indexes; reads take the current `snapshot` and never wait for any.
 
 pub(crate) mod codecs;
+mod grouped;
 mod index_work;
 mod indexer;
 mod info;
 mod install;
 mod optimizer;
+mod ordered;
 mod pages;
 mod recalibration;
 mod record;
@@ -31,6 +33,7 @@ use lanner_storage::{Catalog, DatabaseLock, Directory, StorageError};
 use roaring::RoaringBitmap;
 
 pub use self::info::{CollectionInfo, IndexStatus, SegmentInfo};
+pub use self::ordered::{OrderedPage, OrderedScroll};
 pub use self::pages::PageRoom;
 use self::record::Operation;
 use self::reservoir::Reservoir;
@@ -319,10 +322,14 @@ impl Collection {
     ) -> Result<Vec<QueryResponse>> {
         let answers = ground.snapshot.whole(|_| ground.answer(requests, deadline));
         let answers = self.0.noting_damage(answers)?;
-        if self.0.queries.count(&answers) {
+        self.count_answers(&answers);
+        Ok(answers)
+    }
+
+    fn count_answers(&self, answers: &[QueryResponse]) {
+        if self.0.queries.count(answers) {
             self.0.seal_early();
         }
-        Ok(answers)
     }
 
     fn ground<'g>(

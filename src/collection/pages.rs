@@ -117,7 +117,7 @@ impl Collection {
     }
 
     /// The first `limit` points of a page that may have one more, as far as there is room.
-    fn filled(
+    pub(super) fn filled(
         &self,
         snapshot: &Snapshot,
         page: &[(PointId, Location)],

@@ -31,8 +31,14 @@ pub const MAX_BATCH_QUERIES: usize = 4_096;
 pub const MAX_BATCH_CANDIDATES: usize = 40_000_000;
 /// Most queries one fusion can hold.
 pub const MAX_FUSED_QUERIES: usize = 64;
+/// Most groups that one query can return.
+pub const MAX_GROUPS: usize = 1_000;
+/// Most hits of one group that a query can return.
+pub const MAX_GROUP_SIZE: usize = 1_000;
 /// Most that a query can weigh in a fusion.
 pub const MAX_FUSION_WEIGHT: f32 = 1e6;
+/// Most values one facet can return.
+pub const MAX_FACET_VALUES: usize = 10_000;
 /// Most points one scroll page can hold.
 pub const MAX_SCROLL_LIMIT: usize = 10_000;
 /// Longest collection or field name, in bytes.

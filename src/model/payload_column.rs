@@ -231,6 +231,14 @@ impl PayloadColumn {
                     found(row);
                 });
             }
+            (ColumnTest::OtherTerms(others), Values::Terms(terms)) => {
+                let any = |terms: &[Box<str>]| {
+                    terms.iter().any(|term| others.binary_search(term).is_err())
+                };
+                values.filter(|(_, range)| any(&terms[range.clone()])).for_each(|(row, _)| {
+                    found(row);
+                });
+            }
             (ColumnTest::Numbers(wanted), Values::Numbers(numbers)) => {
                 let any = |numbers: &[i64]| numbers.iter().any(|&n| in_intervals(wanted, n));
                 values.filter(|(_, range)| any(&numbers[range.clone()])).for_each(|(row, _)| {

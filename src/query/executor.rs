@@ -22,7 +22,7 @@ use super::search::{Found, search};
 use super::top_k::{Bar, Candidate, TopK};
 use super::view_filter::{self, runs};
 use crate::error::{Error, Result};
-use crate::model::{CollectionConfig, Score};
+use crate::model::{CollectionConfig, Condition, Score};
 use crate::quantization::PrimaryQuery;
 use crate::segment::{FieldCodes, Location, Snapshot, View};
 
@@ -128,13 +128,45 @@ fn execute_all(
             bound.into_iter().enumerate().map(named).collect::<Result<_>>()?
         }
     };
-    let filters = view_filter::prepare(snapshot, &bound)?;
-    let plan = |(number, bound)| Plan::new(snapshot, bound, filters.of(number));
-    let plans: Vec<Plan<'_>> = bound.iter().enumerate().map(plan).collect();
     // Also where vectors are scored because nothing that was measured will do.
     for bound in bound.iter().filter(|bound| !bound.request.params.exact) {
         note(bound.field, bound.scorer.query());
     }
+    answer_bound(snapshot, config, &bound, deadline, pool)
+}
+
+/// Answers requests, which are no later pages, each among the points that also match a condition.
+///
+/// # Errors
+/// As [`execute`], without the place of the request.
+pub(super) fn execute_within(
+    snapshot: &Snapshot,
+    config: &CollectionConfig,
+    requests: &[(QueryRequest, Condition)],
+    deadline: &Deadline,
+    pool: &ThreadPool,
+) -> Result<Vec<QueryResponse>> {
+    let mut bound = Vec::with_capacity(requests.len());
+    for (request, condition) in requests {
+        let mut within = Bound::new(snapshot, config, request)?;
+        let both = within.condition.take().into_iter().chain([condition.clone()]);
+        within.condition = Some(Condition::All(both.collect()));
+        bound.push(within);
+    }
+    answer_bound(snapshot, config, &bound, deadline, pool)
+}
+
+/// Plans and answers requests that are bound.
+fn answer_bound(
+    snapshot: &Snapshot,
+    config: &CollectionConfig,
+    bound: &[Bound<'_>],
+    deadline: &Deadline,
+    pool: &ThreadPool,
+) -> Result<Vec<QueryResponse>> {
+    let filters = view_filter::prepare(snapshot, bound)?;
+    let plan = |(number, bound)| Plan::new(snapshot, bound, filters.of(number));
+    let plans: Vec<Plan<'_>> = bound.iter().enumerate().map(plan).collect();
     let answer = || answer_plans(snapshot, config, &plans, deadline);
     match plans.as_slice() {
         [plan] if is_light(snapshot, plan) => answer(),

@@ -13,7 +13,9 @@ mod deadline;
 mod examples;
 mod executor;
 mod explain;
+mod facet;
 mod fusion;
+mod grouping;
 mod paging;
 mod pieces;
 mod plan;
@@ -31,8 +33,12 @@ pub(crate) use calibrate::Subject;
 pub(crate) use calibration_sample::{CalibrationSample, KnownQueries};
 pub use deadline::{CancelToken, Deadline};
 pub(crate) use executor::Note;
+pub(crate) use facet::facet;
+pub use facet::{FacetRequest, FacetResponse, ValueCount};
 pub(crate) use fusion::fuse;
 pub use fusion::{FusionRequest, FusionResponse};
+pub(crate) use grouping::group;
+pub use grouping::{GroupRequest, GroupResponse, HitGroup};
 pub(crate) use pieces::Ground;
 pub use request::{
     Explanation, Hit, Query, QueryParams, QueryRequest, QueryResponse, Rescore, Stage,

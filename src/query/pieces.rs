@@ -123,6 +123,11 @@ impl Ground<'_> {
         Ok(point)
     }
 
+    /// Bytes that a query is expected to take beside its answer, at most.
+    pub fn query_cost_bytes(&self, request: &QueryRequest) -> u64 {
+        self.cost(request).bytes
+    }
+
     fn cost(&self, request: &QueryRequest) -> Cost {
         let wanted = request.offset.saturating_add(request.limit);
         let hits = request.rescore.as_ref().map_or(wanted, |rescore| rescore.candidates);

@@ -16,6 +16,7 @@ mod row_filter;
 mod sealed;
 mod sections;
 mod snapshot;
+mod values;
 
 use std::ops::Range;
 
@@ -31,6 +32,7 @@ pub use sealed::{SealedSegment, SegmentFile};
 pub(crate) use sealed::{check_offsets, slice};
 pub(crate) use sections::ENTRY_FILE;
 pub use snapshot::{Location, Snapshot, View};
+pub use values::{RowOrder, ValueCounts, ValueGroups};
 
 use crate::error::Result;
 use crate::model::{Condition, ElementsRef, Payload, PointId, Scalar, Vector, VectorsView};
@@ -86,6 +88,38 @@ pub trait SegmentReader: Send + Sync {
         deleted: &RoaringBitmap,
         visit: &mut dyn FnMut(u32, Option<Scalar<'_>>),
     ) -> Result<()>;
+
+    /// Visits the values that these rows have at the declared payload path `path`, in the order of rows
+    /// and of values.
+    ///
+    /// # Errors
+    /// As [`Self::filter`].
+    fn visit_values(
+        &self,
+        path: usize,
+        rows: &RoaringBitmap,
+        visit: &mut dyn FnMut(u32, Scalar<'_>),
+    ) -> Result<()>;
+
+    /// How many of these rows have each value of a path.
+    ///
+    /// # Errors
+    /// As [`Self::filter`].
+    fn value_counts<'s>(&'s self, path: usize, rows: &RoaringBitmap) -> Result<ValueCounts<'s>> {
+        values::counts_by_row(self, path, rows)
+    }
+
+    /// These rows by the values of a path, as far as the order needs them.
+    ///
+    /// # Errors
+    /// As [`Self::filter`].
+    fn value_groups<'s>(
+        &'s self,
+        rows: &RoaringBitmap,
+        order: &RowOrder<'_>,
+    ) -> Result<ValueGroups<'s>> {
+        values::groups_by_row(self, rows, order)
+    }
 
     /// Visits the vectors of a field for the rows of `range`, block by block: `visit` gets the
     /// block's first row, the block, and which of its rows lie in the range. Where the vectors

@@ -289,6 +289,21 @@ impl SegmentReader for MutableReader {
         Ok(())
     }
 
+    fn visit_values(
+        &self,
+        path: usize,
+        rows: &RoaringBitmap,
+        visit: &mut dyn FnMut(u32, Scalar<'_>),
+    ) -> Result<()> {
+        for (batch, seen) in self.batches() {
+            let column = &batch.points.paths[path];
+            for row in rows.range(batch.first_row..batch.first_row + seen as u32) {
+                column.visit((row - batch.first_row) as usize, &mut |scalar| visit(row, scalar));
+            }
+        }
+        Ok(())
+    }
+
     fn visit_vectors(
         &self,
         field: usize,

@@ -19,6 +19,7 @@ use serde::de::IgnoredAny;
 use super::memory::place;
 use super::payload_index::PayloadIndex;
 use super::row_filter::Node;
+use super::values::{self, RowOrder, ValueCounts, ValueGroups};
 use super::{
     FieldCodes, FieldIndex, FileMemory, FileRole, RowFilter, SegmentReader, sections,
     visit_one_by_one,
@@ -33,6 +34,8 @@ use crate::model::{
 const ROWS_AHEAD: usize = 2;
 /// Rows whose pages are looked up before the first is visited.
 const ROWS_TOUCHED: usize = 32;
+/// Of rows that are fewer than one in so many, values are read row by row, not in the order of values.
+const FEW_SHARE: u64 = 8;
 /// Rows that are reconstructed at once.
 const RECONSTRUCTED_ROWS: u32 = 256;
 
@@ -486,6 +489,33 @@ impl SegmentReader for SealedSegment {
         self.payload_index()?.visit(path, deleted, visit)
     }
 
+    fn visit_values(
+        &self,
+        path: usize,
+        rows: &RoaringBitmap,
+        visit: &mut dyn FnMut(u32, Scalar<'_>),
+    ) -> Result<()> {
+        self.payload_index()?.visit_values(path, rows, visit)
+    }
+
+    fn value_counts<'s>(&'s self, path: usize, rows: &RoaringBitmap) -> Result<ValueCounts<'s>> {
+        match self.are_few(rows) {
+            true => values::counts_by_row(self, path, rows),
+            false => self.payload_index()?.counts(path, rows),
+        }
+    }
+
+    fn value_groups<'s>(
+        &'s self,
+        rows: &RoaringBitmap,
+        order: &RowOrder<'_>,
+    ) -> Result<ValueGroups<'s>> {
+        match self.are_few(rows) {
+            true => values::groups_by_row(self, rows, order),
+            false => self.payload_index()?.groups(rows, order),
+        }
+    }
+
     fn visit_vectors(
         &self,
         field: usize,
@@ -605,6 +635,11 @@ impl SegmentReader for SealedSegment {
 }
 
 impl SealedSegment {
+    /// Whether the values of so few rows are read row by row.
+    fn are_few(&self, rows: &RoaringBitmap) -> bool {
+        rows.len() * FEW_SHARE < u64::from(self.entry.rows)
+    }
+
     fn payload_index(&self) -> Result<&PayloadIndex> {
         let index = self.payload_index.as_ref();
         index.ok_or_else(|| Error::Internal("a segment has no payload index".into()))

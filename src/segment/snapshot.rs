@@ -5,6 +5,7 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 
 use super::SegmentReader;
+use super::values::{OrderedRow, RowOrder, first_rows};
 use crate::error::Result;
 use crate::model::{Condition, Elements, Include, Payload, Point, PointId};
 
@@ -74,6 +75,47 @@ impl Snapshot {
     pub fn matching(&self, condition: &Condition) -> Result<Vec<RoaringBitmap>> {
         let matching = |view: &View| Ok(view.reader.filter(condition)?.bitmap()? - &*view.deleted);
         self.views.iter().map(matching).collect()
+    }
+
+    /// The live rows of each view; only those that match a condition, if there is one.
+    ///
+    /// # Errors
+    /// If a sealed file is damaged.
+    pub fn selected(&self, condition: Option<&Condition>) -> Result<Vec<RoaringBitmap>> {
+        let live = |view: &View| {
+            let mut live = RoaringBitmap::new();
+            live.insert_range(0..view.reader.rows());
+            live - &*view.deleted
+        };
+        match condition {
+            Some(condition) => self.matching(condition),
+            None => Ok(self.views.iter().map(live).collect()),
+        }
+    }
+
+    /// The first points in an order, of those that match a condition, if there is one.
+    ///
+    /// # Errors
+    /// If a sealed file is damaged.
+    pub fn ordered(
+        &self,
+        order: &RowOrder<'_>,
+        condition: Option<&Condition>,
+    ) -> Result<Vec<(OrderedRow, Location)>> {
+        let selected = self.selected(condition)?;
+        let mut found = Vec::new();
+        for (index, (view, rows)) in self.views.iter().zip(&selected).enumerate() {
+            let locate = |row| Location { view: index as u32, row };
+            let rows = first_rows(&*view.reader, rows, order)?.into_iter();
+            found.extend(
+                rows.map(|row| (locate(row.row), row)).map(|(location, row)| (row, location)),
+            );
+        }
+        found.sort_unstable_by(|(a, _), (b, _)| {
+            order.direction.compare(&a.key, &b.key).then_with(|| a.id.cmp(&b.id))
+        });
+        found.truncate(order.limit);
+        Ok(found)
     }
 
     /// Where the point with this id is.

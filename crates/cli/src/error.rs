@@ -46,6 +46,11 @@ pub enum CliError {
     /// The arguments do not fit each other or their files.
     #[error("{0}")]
     Usage(String),
+    /// An ingest that skipped every point.
+    #[error(
+        "nothing was stored: all {refused} points were refused, as the file of --skip-invalid says"
+    )]
+    NothingStored { refused: u64 },
     /// An ingest that stopped on the way.
     #[error("{source} ({} were stored before)", how_many(*.stored, *.total))]
     Stopped { stored: u64, total: Option<u64>, source: Box<CliError> },
@@ -74,6 +79,14 @@ impl CliError {
                 _ => None,
             },
             _ => None,
+        }
+    }
+
+    /// What is wrong, without the place.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Line { detail, .. } => detail.clone(),
+            other => other.to_string(),
         }
     }
 

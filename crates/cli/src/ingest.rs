@@ -1,16 +1,17 @@
 //! `lanner ingest`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
 
 use super::error::{CliError, Result};
-use super::input::{Arrays, Column, JsonLines, Source, read_ids};
+use super::input::{Arrays, Column, Entry, JsonLines, Source, read_ids};
 use super::progress;
+use super::skipped::Skipped;
 use super::target::Target;
 use lanner::Durability;
-use lanner_client::Backend;
+use lanner_client::{Backend, Refused, Writer};
 
 /// Write points from .npy or JSONL files, replacing those of the same ids.
 #[derive(Args)]
@@ -20,11 +21,16 @@ Examples:
   lanner ingest docs --server 127.0.0.1:7700 --tokens tokens=tokens.npy,offsets.npy --ids corpus.ids
   lanner ingest docs --data db --jsonl points.jsonl
   zcat points.jsonl.gz | lanner ingest docs --data db --jsonl -
+  lanner ingest docs --data db --jsonl points.jsonl --skip-invalid refused.jsonl
 
 Texts may be pipes, compressed by gzip or zstd; - is the standard input.
 Arrays are of f32, f16, f64, i8 (which stands for value/127) or other integers, in any order. Offsets
 are n + 1 integers from 0: point i has the rows offsets[i]..offsets[i + 1]. A line of JSONL is
-{\"id\": 7, \"vectors\": {\"text\": [0.1, 0.2], \"tokens\": [[1, 0], [0, 1]]}, \"payload\": {\"a\": 1}}")]
+{\"id\": 7, \"vectors\": {\"text\": [0.1, 0.2], \"tokens\": [[1, 0], [0, 1]]}, \"payload\": {\"a\": 1}}
+
+Without --skip-invalid the first refused point ends the command; writes before it are stored. With it, a
+line of FILE is {\"line\": 3, \"id\": 7, \"reason\": \"vectors.text: expected 2 dimensions, got 3\"}, with
+`row` (from 0) for arrays, and no `id` where there is none; the command fails only if nothing is stored.")]
 pub struct Ingest {
     /// Collection to write to
     collection: String,
@@ -48,6 +54,9 @@ pub struct Ingest {
     /// Points as JSON lines
     #[arg(long, value_name = "FILE")]
     jsonl: Option<PathBuf>,
+    /// Skip points that are refused, and write each with the reason to this file, as JSON lines
+    #[arg(long, value_name = "FILE")]
+    skip_invalid: Option<PathBuf>,
     /// Points a write
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     batch: u32,
@@ -59,17 +68,43 @@ pub struct Ingest {
 impl Ingest {
     pub fn run(self) -> Result<()> {
         let mut source = self.source()?;
+        let skipped = self.skip_invalid.as_deref().map(|path| Skipped::create(path, self.inputs()));
+        let mut skipped = skipped.transpose()?;
         let durability = if self.buffered { Durability::Buffered } else { Durability::Synced };
         let backend = self.target.open()?;
         let started = Instant::now();
+        let (name, batch) = (&self.collection, self.batch as usize);
         let stored =
-            ingest(&*backend, &self.collection, &mut *source, self.batch as usize, durability)?;
-        if stored == 0 {
-            return Err(CliError::Usage("the input holds no points: nothing was stored".into()));
-        }
+            ingest_valid(&*backend, name, &mut *source, batch, durability, skipped.as_mut())?;
         let seconds = started.elapsed().as_secs_f64();
-        println!("{stored} points in {seconds:.1} s ({:.0} points/s)", stored as f64 / seconds);
-        Ok(())
+        let rate = stored as f64 / seconds;
+        match skipped.as_ref().map_or(0, |skipped| skipped.count) {
+            0 if stored == 0 => {
+                Err(CliError::Usage("the input holds no points: nothing was stored".into()))
+            }
+            refused if stored == 0 => Err(CliError::NothingStored { refused }),
+            0 => {
+                println!("{stored} points in {seconds:.1} s ({rate:.0} points/s)");
+                Ok(())
+            }
+            refused => {
+                println!(
+                    "{stored} points in {seconds:.1} s ({rate:.0} points/s), {refused} skipped"
+                );
+                Ok(())
+            }
+        }
+    }
+
+    /// The files that are read.
+    fn inputs(&self) -> impl Iterator<Item = &Path> {
+        let (vectors, tokens) = (self.vectors.iter(), self.tokens.iter());
+        let vectors = vectors.filter_map(|argument| argument.split_once('='));
+        let tokens = tokens.filter_map(|argument| argument.split_once('='));
+        let tokens = tokens.flat_map(|(_, files)| files.split(','));
+        let texts = [&self.ids, &self.payloads, &self.jsonl];
+        let texts = texts.into_iter().flatten().map(PathBuf::as_path);
+        vectors.map(|(_, file)| file).chain(tokens).map(Path::new).chain(texts)
     }
 
     fn source(&self) -> Result<Box<dyn Source>> {
@@ -108,6 +143,18 @@ pub fn ingest(
     batch: usize,
     durability: Durability,
 ) -> Result<u64> {
+    ingest_valid(backend, collection, source, batch, durability, None)
+}
+
+/// As [`ingest`]; with a file for them, points that are refused are reported there and skipped.
+fn ingest_valid(
+    backend: &dyn Backend,
+    collection: &str,
+    source: &mut dyn Source,
+    batch: usize,
+    durability: Durability,
+    mut skipped: Option<&mut Skipped>,
+) -> Result<u64> {
     let total = source.total();
     let mut writer = backend.writer(collection, durability)?;
     let bar = match total {
@@ -115,10 +162,8 @@ pub fn ingest(
         None => progress::count("ingesting"),
     };
     loop {
-        let written = source.next(batch).and_then(|points| match points.len() {
-            0 => Ok(0),
-            count => Ok(writer.write(points).map(|()| count)?),
-        });
+        let entries = source.next(batch);
+        let written = entries.and_then(|entries| write(&mut *writer, entries, &mut skipped));
         match written {
             Ok(0) => break,
             Ok(count) => bar.inc(count as u64),
@@ -131,4 +176,41 @@ pub fn ingest(
     }
     bar.finish_and_clear();
     Ok(writer.stored())
+}
+
+/// Writes the points of a batch; returns the number of its entries.
+fn write(
+    writer: &mut dyn Writer,
+    entries: Vec<Entry>,
+    skipped: &mut Option<&mut Skipped>,
+) -> Result<usize> {
+    let count = entries.len();
+    let (mut points, mut places) = (Vec::with_capacity(count), Vec::with_capacity(count));
+    for Entry { place, point } in entries {
+        match (point, &mut *skipped) {
+            (Ok(point), _) => {
+                points.push(point);
+                places.push(place);
+            }
+            (Err(malformed), None) => return Err(malformed.error),
+            (Err(malformed), Some(skipped)) => {
+                skipped.report(place, malformed.id.as_ref(), &malformed.error.reason())?;
+            }
+        }
+    }
+    let Some(skipped) = skipped else {
+        if !points.is_empty() {
+            writer.write(points)?;
+        }
+        return Ok(count);
+    };
+    let mut refused = Vec::new();
+    let written = writer.write_valid(points, &mut refused);
+    // Also what was refused before a failure.
+    for Refused { index, id, reason } in &refused {
+        skipped.report(places[*index], Some(id), reason)?;
+    }
+    skipped.flush()?;
+    written?;
+    Ok(count)
 }

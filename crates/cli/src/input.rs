@@ -6,22 +6,56 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::error::{CliError, Result};
 use lanner::{MultiVector, Payload, Point, PointId, Vector, VectorKind};
-use lanner_eval::{IdList, Lines, NpyMatrix, read_offsets};
+use lanner_eval::{IdList, LineError, Lines, NpyMatrix, read_offsets};
 
 /// Points that come in order.
 pub trait Source {
     /// How many there are, if that is known before they are read.
     fn total(&self) -> Option<u64>;
 
-    /// The next points, at most `count`; none at the end.
-    fn next(&mut self, count: usize) -> Result<Vec<Point>>;
+    /// The next entries, at most `count`; none at the end. An error means that no more can be read.
+    fn next(&mut self, count: usize) -> Result<Vec<Entry>>;
+}
+
+/// A point of a source, or why there is none at its place.
+pub struct Entry {
+    pub place: Place,
+    pub point: Result<Point, Malformed>,
+}
+
+/// Where an entry is in its files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Place {
+    /// A line of a text, from 1.
+    Line(u64),
+    /// A row of arrays, from 0.
+    Row(u64),
+}
+
+/// An entry that is no point.
+pub struct Malformed {
+    /// Its id, as far as it has one.
+    pub id: Option<PointId>,
+    pub error: CliError,
+}
+
+impl Entry {
+    /// Adds the payload; one that is malformed makes the entry malformed.
+    fn add_payload(&mut self, payload: Result<Payload>) {
+        let Ok(point) = &mut self.point else { return };
+        match payload {
+            Ok(payload) => point.payload = Some(payload),
+            Err(error) => self.point = Err(Malformed { id: Some(point.id.clone()), error }),
+        }
+    }
 }
 
 /// The vectors of one field: one row a point, or rows `offsets[i]..offsets[i + 1]` a point.
@@ -152,34 +186,36 @@ impl Source for Arrays {
         Some(self.rows as u64)
     }
 
-    fn next(&mut self, count: usize) -> Result<Vec<Point>> {
+    fn next(&mut self, count: usize) -> Result<Vec<Entry>> {
         let range = self.position..self.rows.min(self.position + count);
         self.position = range.end;
-        let mut points: Vec<Point> = range
-            .clone()
-            .map(|row| match &self.ids {
-                Some(ids) => Point::new(ids[row].clone()),
-                None => Point::new(row as u64),
-            })
-            .collect();
+        let point = |row: usize| match &self.ids {
+            Some(ids) => Point::new(ids[row].clone()),
+            None => Point::new(row as u64),
+        };
+        let mut points: Vec<Point> = range.clone().map(point).collect();
         for column in &mut self.columns {
             for (point, vector) in points.iter_mut().zip(column.read(range.clone())?) {
                 point.vectors.insert(column.field.clone(), vector);
             }
         }
+        let places = range.map(|row| Place::Row(row as u64));
+        let entry = |(place, point)| Entry { place, point: Ok(point) };
+        let mut entries: Vec<Entry> = places.zip(points).map(entry).collect();
         if let Some(lines) = &mut self.payloads {
             let rows = self.rows;
-            for point in &mut points {
+            for entry in &mut entries {
                 let missing = || CliError::Usage(format!("there are fewer payloads than {rows}"));
                 let text = lines.next()?.ok_or_else(missing)?;
-                let payload = Payload::parse(&text).map_err(|error| lines.error(error))?;
-                point.payload = Some(payload);
+                let payload =
+                    text.and_then(|text| Payload::parse(&text).map_err(|error| lines.error(error)));
+                entry.add_payload(payload);
             }
             if self.position == rows && lines.next()?.is_some() {
                 return Err(lines.error(format!("expected {rows} payloads, got more")));
             }
         }
-        Ok(points)
+        Ok(entries)
     }
 }
 
@@ -221,6 +257,8 @@ impl JsonLines {
             _reconstructed: Option<IgnoredAny>,
             #[serde(rename = "score")]
             _score: Option<IgnoredAny>,
+            #[serde(rename = "group")]
+            _group: Option<IgnoredAny>,
         }
         let line: Line<'_> = serde_json::from_str(text).map_err(|error| self.0.error(error))?;
         let mut point = Point::new(id(&line.id).map_err(|detail| self.0.error(detail))?);
@@ -240,15 +278,30 @@ impl Source for JsonLines {
         None
     }
 
-    fn next(&mut self, count: usize) -> Result<Vec<Point>> {
-        let mut points = Vec::new();
-        while points.len() < count
+    fn next(&mut self, count: usize) -> Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        while entries.len() < count
             && let Some(text) = self.0.next()?
         {
-            points.push(self.parse(&text)?);
+            let point = match text {
+                Ok(text) => self.parse(&text).map_err(|error| (id_of(&text), error)),
+                Err(error) => Err((None, error)),
+            };
+            let point = point.map_err(|(id, error)| Malformed { id, error });
+            entries.push(Entry { place: Place::Line(self.0.0.number()), point });
         }
-        Ok(points)
+        Ok(entries)
     }
+}
+
+/// The id of a line that is no point, if it is JSON and has one.
+fn id_of(text: &str) -> Option<PointId> {
+    #[derive(Deserialize)]
+    struct Line {
+        id: Value,
+    }
+    let line: Line = serde_json::from_str(text).ok()?;
+    id(&line.id).ok()
 }
 
 /// An id as JSON.
@@ -290,8 +343,13 @@ impl Records {
         Ok(Self(Lines::open(path)?))
     }
 
-    fn next(&mut self) -> Result<Option<String>> {
-        Ok(self.0.next_line()?.map(|line| line.text.to_owned()))
+    /// The next line; one that is no text is an error of its own, after which others may follow.
+    fn next(&mut self) -> Result<Option<Result<String>>> {
+        match self.0.next_line() {
+            Ok(line) => Ok(line.map(|line| Ok(line.text.to_owned()))),
+            Err(error @ LineError::NotUtf8 { .. }) => Ok(Some(Err(error.into()))),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn error(&self, detail: impl ToString) -> CliError {
@@ -301,8 +359,8 @@ impl Records {
 }
 
 fn count_lines(path: &Path) -> Result<usize> {
-    let (mut lines, mut total) = (Lines::open(path)?, 0);
-    while lines.next_line()?.is_some() {
+    let (mut records, mut total) = (Records::open(path)?, 0);
+    while records.next()?.is_some() {
         total += 1;
     }
     Ok(total)

@@ -13,7 +13,9 @@ mod completions;
 mod credentials;
 mod demo;
 mod error;
+mod facet;
 mod fields;
+mod fuse;
 mod index;
 mod ingest;
 mod input;
@@ -26,6 +28,7 @@ mod progress;
 mod query;
 mod repair;
 mod serve;
+mod skipped;
 mod target;
 mod train;
 mod update;
@@ -77,6 +80,8 @@ enum Command {
     Delete(points::Delete),
     /// Count the points of a collection
     Count(points::Count),
+    /// Count how many points have each value of a payload path
+    Facet(facet::Facet),
     /// Show what a collection consists of: configuration, segments, files, sections
     Inspect(collections::Inspect),
     /// Move everything written so far into sealed segments
@@ -128,6 +133,7 @@ fn main() -> ExitCode {
         Command::Update(command) => command.run(),
         Command::Delete(command) => command.run(),
         Command::Count(command) => command.run(),
+        Command::Facet(command) => command.run(),
         Command::Inspect(command) => command.run(),
         Command::Flush(command) => command.run(),
         Command::Optimize(command) => command.run(),

@@ -8,12 +8,14 @@ use indicatif::{HumanBytes, HumanCount};
 use serde_json::json;
 
 use super::error::{CliError, Result};
+use super::facet::value_json;
+use super::fuse::FuseArguments;
 use super::input;
 use super::points;
 use super::target::Target;
 use lanner::{
-    CollectionConfig, Filter, MultiVector, PointId, Query as Search, QueryParams, QueryRequest,
-    Rescore, VectorKind,
+    CollectionConfig, Explanation, Filter, GroupRequest, Hit, HitGroup, MultiVector, PointId,
+    Query as Search, QueryParams, QueryRequest, Rescore, VectorKind,
 };
 use lanner_eval::NpyMatrix;
 
@@ -29,6 +31,9 @@ use lanner_eval::NpyMatrix;
       --rescore-field tokens --rescore-npy query_tokens.npy --rescore-row 20..31 --candidates 200
   lanner query docs --data db --vector '[0.1, 0.2, 0.3]' \
       --filter '{"and": [{"field": "lang", "eq": "en"}, {"field": "meta.year", "gte": 2000}]}'
+  lanner query docs --data db --field text --npy queries.npy --row 4 \
+      --fuse '{"field": "tokens", "npy": "query_tokens.npy", "row": "20..31", "weight": 2}'
+  lanner query passages --data db --vector '[0.1, 0.2, 0.3]' --group-by document --group-size 2
 
 Filters, on declared payload paths: {"field": F, …} with eq, in, gt, gte, lt, lte, exists or null;
 {"and": […]}, {"or": […]}, {"not": {…}}, {"ids": […]}."#)]
@@ -56,8 +61,12 @@ pub struct Query {
     score_threshold: Option<f32>,
     #[command(flatten)]
     params: ParamArguments,
-    #[command(flatten)]
-    rescore: RescoreArguments,
+    /// Find the best groups of points that share a value at this payload path; --limit is their number
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["fuse", "rescore_field", "offset"])]
+    group_by: Option<String>,
+    /// Hits of each group
+    #[arg(long, value_name = "N", default_value_t = 3, requires = "group_by")]
+    group_size: usize,
     /// Say on stderr what was read and how long it took
     #[arg(long)]
     explain: bool,
@@ -70,6 +79,10 @@ pub struct Query {
     /// Print vectors, too, in JSON lines that `ingest --jsonl` reads
     #[arg(long)]
     with_vectors: bool,
+    #[command(flatten)]
+    rescore: RescoreArguments,
+    #[command(flatten)]
+    fuse: FuseArguments,
 }
 
 /// How to search a compressed field.
@@ -98,28 +111,29 @@ impl ParamArguments {
     }
 }
 
+/// What to search for.
 #[derive(Args)]
-struct QueryArguments {
+pub struct QueryArguments {
     /// A JSON array of numbers, or of arrays of numbers for a multi field
     #[arg(long, value_name = "JSON", required_unless_present_any = ["npy", "point", "positive"],
           conflicts_with_all = ["npy", "point", "positive"])]
-    vector: Option<String>,
+    pub vector: Option<String>,
     /// A .npy matrix with the vector; with all vectors for a multi field
     #[arg(long, value_name = "FILE", conflicts_with_all = ["point", "positive"])]
-    npy: Option<PathBuf>,
+    pub npy: Option<PathBuf>,
     /// Row of the matrix; for a multi field the rows, as in 3..8
     #[arg(long, value_name = "N", requires = "npy", value_parser = rows)]
-    row: Option<Range<usize>>,
+    pub row: Option<Range<usize>>,
     /// Id of a point whose vector to search with
     #[arg(long, value_name = "ID", value_parser = points::id, conflicts_with = "positive")]
-    point: Option<PointId>,
+    pub point: Option<PointId>,
     /// Ids of points that hits should be like, in a single-vector field
     #[arg(long, value_name = "ID,ID…", value_parser = points::id, value_delimiter = ',')]
-    positive: Vec<PointId>,
+    pub positive: Vec<PointId>,
     /// Ids of points that hits should be unlike
     #[arg(long, value_name = "ID,ID…", value_parser = points::id, value_delimiter = ',',
           requires = "positive")]
-    negative: Vec<PointId>,
+    pub negative: Vec<PointId>,
 }
 
 impl Query {
@@ -128,7 +142,7 @@ impl Query {
         let config = backend.info(&self.collection)?.config;
         let field = field(&config, self.field.as_deref())?;
         let request = QueryRequest {
-            query: self.query.resolve(&config, &field)?,
+            query: self.query.resolve(&config, &field, "--")?,
             field,
             filter: self.filter,
             limit: self.limit,
@@ -139,32 +153,75 @@ impl Query {
             rescore: self.rescore.resolve(&config)?,
             explain: self.explain,
         };
-        let answer = backend.query(&self.collection, &request)?;
-        for (rank, hit) in answer.hits.iter().enumerate() {
-            if self.json || self.with_vectors {
-                let mut line = points::as_json(&hit.point);
-                line["score"] = json!(hit.score);
-                println!("{line}");
-            } else {
-                let payload = hit.point.payload.as_ref().map_or("", |payload| payload.as_str());
-                println!("{:>3}  {:>10.5}  {}  {payload}", rank + 1, hit.score, hit.point.id);
+        let json = self.json || self.with_vectors;
+        if let Some(path) = self.group_by {
+            let request = GroupRequest::new(request, path).group_size(self.group_size);
+            let answer = backend.query_groups(&self.collection, &request)?;
+            answer.groups.iter().for_each(|group| print_group(group, json));
+            answer.explanation.iter().for_each(print_stages);
+        } else if self.fuse.fuse.is_empty() {
+            let answer = backend.query(&self.collection, &request)?;
+            print_hits(&answer.hits, json);
+            answer.explanation.iter().for_each(print_stages);
+        } else {
+            let request = self.fuse.request(&config, request)?;
+            let answer = backend.fuse(&self.collection, &request)?;
+            print_hits(&answer.hits, json);
+            for (explanation, query) in answer.explanations.iter().zip(&request.queries) {
+                eprintln!("search of {}", query.field);
+                print_stages(explanation);
             }
-        }
-        for stage in answer.explanation.iter().flat_map(|explanation| &explanation.stages) {
-            eprintln!(
-                "{:<7} {} rows of {}, {}, {} µs",
-                stage.name,
-                HumanCount(stage.rows),
-                stage.source,
-                HumanBytes(stage.bytes),
-                HumanCount(stage.micros)
-            );
         }
         Ok(())
     }
 }
 
-fn field(config: &CollectionConfig, name: Option<&str>) -> Result<String> {
+/// A group as a line with its value before its hits, or as JSON lines with its value in each.
+fn print_group(group: &HitGroup, json: bool) {
+    let value = value_json(&group.value);
+    if !json {
+        println!("{value}");
+        return print_hits(&group.hits, false);
+    }
+    for hit in &group.hits {
+        let mut line = hit_json(hit);
+        line["group"] = value.clone();
+        println!("{line}");
+    }
+}
+
+fn print_hits(hits: &[Hit], json: bool) {
+    for (rank, hit) in hits.iter().enumerate() {
+        if json {
+            println!("{}", hit_json(hit));
+        } else {
+            let payload = hit.point.payload.as_ref().map_or("", |payload| payload.as_str());
+            println!("{:>3}  {:>10.5}  {}  {payload}", rank + 1, hit.score, hit.point.id);
+        }
+    }
+}
+
+fn hit_json(hit: &Hit) -> serde_json::Value {
+    let mut line = points::as_json(&hit.point);
+    line["score"] = json!(hit.score);
+    line
+}
+
+fn print_stages(explanation: &Explanation) {
+    for stage in &explanation.stages {
+        eprintln!(
+            "{:<7} {} rows of {}, {}, {} µs",
+            stage.name,
+            HumanCount(stage.rows),
+            stage.source,
+            HumanBytes(stage.bytes),
+            HumanCount(stage.micros)
+        );
+    }
+}
+
+/// The field of a search, or the only one.
+pub fn field(config: &CollectionConfig, name: Option<&str>) -> Result<String> {
     match name {
         Some(name) => Ok(name.to_owned()),
         None if config.fields.len() == 1 => Ok(config.fields.keys().cloned().collect()),
@@ -176,7 +233,8 @@ fn field(config: &CollectionConfig, name: Option<&str>) -> Result<String> {
 }
 
 impl QueryArguments {
-    fn resolve(self, config: &CollectionConfig, field: &str) -> Result<Search> {
+    /// What is searched for in a field; `prefix` begins the names of flags in errors.
+    pub fn resolve(self, config: &CollectionConfig, field: &str, prefix: &str) -> Result<Search> {
         if let Some(id) = self.point {
             return Ok(Search::Point(id));
         }
@@ -185,7 +243,7 @@ impl QueryArguments {
             return Ok(Search::Recommend { positive, negative });
         }
         let Self { vector, npy, row, .. } = self;
-        VectorSource { vector, npy, row, prefix: "--" }.read(config, field)
+        VectorSource { vector, npy, row, prefix }.read(config, field)
     }
 }
 
@@ -231,16 +289,16 @@ impl RescoreArguments {
 }
 
 /// Where a vector is read from.
-struct VectorSource {
+struct VectorSource<'p> {
     /// JSON.
     vector: Option<String>,
     npy: Option<PathBuf>,
     row: Option<Range<usize>>,
     /// How the flags begin that say so.
-    prefix: &'static str,
+    prefix: &'p str,
 }
 
-impl VectorSource {
+impl VectorSource<'_> {
     fn read(self, config: &CollectionConfig, field: &str) -> Result<Search> {
         let prefix = self.prefix;
         if let Some(text) = self.vector {
@@ -277,7 +335,8 @@ pub fn filter(text: &str) -> Result<Filter, String> {
     Filter::parse(text).map_err(|error| error.to_string())
 }
 
-fn rows(text: &str) -> Result<Range<usize>, String> {
+/// Reads a row, or a range of rows.
+pub fn rows(text: &str) -> Result<Range<usize>, String> {
     let number = |text: &str| {
         text.parse::<usize>()
             .map_err(|_| format!("expected a row or a range like 3..8, got {text:?}"))

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::error::Result;
 use lanner::{
-    CollectionConfig, CollectionInfo, Durability, Filter, Include, JobInfo, PayloadUpdate, Point,
-    PointId, QueryRequest, QueryResponse, ScrollPage, Selection, TrainingQueries, UpdateReceipt,
-    WriteReceipt,
+    CollectionConfig, CollectionInfo, Durability, FacetRequest, FacetResponse, Filter,
+    FusionRequest, FusionResponse, GroupRequest, GroupResponse, Include, JobInfo, OrderedPage,
+    OrderedScroll, PayloadUpdate, Point, PointId, QueryRequest, QueryResponse, ScrollPage,
+    Selection, TrainingQueries, UpdateReceipt, WriteReceipt,
 };
 
 /// A database in a folder or behind a server.
@@ -61,11 +62,23 @@ pub trait Backend {
         include: Include,
     ) -> Result<ScrollPage>;
 
+    /// A page of points in the order of a payload path.
+    fn scroll_ordered(&self, name: &str, request: &OrderedScroll) -> Result<OrderedPage>;
+
+    /// How many points have each value of a payload path.
+    fn facet(&self, name: &str, request: &FacetRequest) -> Result<FacetResponse>;
+
     /// Number of points, or of those that match a filter.
     fn count(&self, name: &str, filter: Option<&Filter>) -> Result<u64>;
 
     /// Answers a query.
     fn query(&self, name: &str, request: &QueryRequest) -> Result<QueryResponse>;
+
+    /// Answers several queries and makes one ranking out of theirs.
+    fn fuse(&self, name: &str, request: &FusionRequest) -> Result<FusionResponse>;
+
+    /// Finds the best groups of points that share a value.
+    fn query_groups(&self, name: &str, request: &GroupRequest) -> Result<GroupResponse>;
 
     /// Begins to compare all files of a collection with their checksums.
     fn verify(&self, name: &str) -> Result<JobInfo>;
@@ -94,6 +107,21 @@ pub trait Writer {
     /// Writes a batch and waits until it is acknowledged.
     fn write(&mut self, points: Vec<Point>) -> Result<()>;
 
+    /// Writes the valid points of a batch, waits until they are acknowledged, and adds the others to
+    /// `refused`; also those of an error that comes later.
+    fn write_valid(&mut self, points: Vec<Point>, refused: &mut Vec<Refused>) -> Result<()>;
+
     /// Points acknowledged so far.
     fn stored(&self) -> u64;
+}
+
+/// A point that was not written, because it is not valid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Its place in the batch.
+    pub index: usize,
+    /// Its id.
+    pub id: PointId,
+    /// What was expected and what came, with the field.
+    pub reason: String,
 }

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::backend::{Backend, Writer};
+use crate::backend::{Backend, Refused, Writer};
 use crate::error::Result;
 use lanner::{
-    Collection, CollectionConfig, CollectionInfo, Database, Durability, Filter, Include, Job,
-    JobInfo, PayloadUpdate, Point, PointId, QueryRequest, QueryResponse, ScrollPage, Selection,
-    TrainingQueries, UpdateReceipt, WriteReceipt,
+    Collection, CollectionConfig, CollectionInfo, Database, Durability, FacetRequest,
+    FacetResponse, Filter, FusionRequest, FusionResponse, GroupRequest, GroupResponse, Include,
+    Job, JobInfo, OrderedPage, OrderedScroll, PayloadUpdate, Point, PointId, QueryRequest,
+    QueryResponse, ScrollPage, Selection, TrainingQueries, UpdateReceipt, WriteReceipt,
 };
 
 /// How often a job that is waited for is looked at.
@@ -99,6 +100,14 @@ impl Backend for Embedded {
         Ok(self.0.collection(name)?.scroll_where(filter, after, limit, include)?)
     }
 
+    fn scroll_ordered(&self, name: &str, request: &OrderedScroll) -> Result<OrderedPage> {
+        Ok(self.0.collection(name)?.scroll_ordered(request)?)
+    }
+
+    fn facet(&self, name: &str, request: &FacetRequest) -> Result<FacetResponse> {
+        Ok(self.0.collection(name)?.facet(request)?)
+    }
+
     fn count(&self, name: &str, filter: Option<&Filter>) -> Result<u64> {
         let collection = self.0.collection(name)?;
         Ok(filter.map_or_else(|| Ok(collection.count()), |f| collection.count_where(f))?)
@@ -106,6 +115,14 @@ impl Backend for Embedded {
 
     fn query(&self, name: &str, request: &QueryRequest) -> Result<QueryResponse> {
         Ok(self.0.collection(name)?.query(request)?)
+    }
+
+    fn fuse(&self, name: &str, request: &FusionRequest) -> Result<FusionResponse> {
+        Ok(self.0.collection(name)?.fuse(request)?)
+    }
+
+    fn query_groups(&self, name: &str, request: &GroupRequest) -> Result<GroupResponse> {
+        Ok(self.0.collection(name)?.query_groups(request)?)
     }
 
     fn verify(&self, name: &str) -> Result<JobInfo> {
@@ -161,6 +178,20 @@ impl Writer for EmbeddedWriter {
             batch.push(point).map_err(|error| error.within(format!("point {id}")))?;
         }
         self.stored += self.collection.upsert_batch(batch.finish(), self.durability)?.affected;
+        Ok(())
+    }
+
+    fn write_valid(&mut self, points: Vec<Point>, refused: &mut Vec<Refused>) -> Result<()> {
+        let mut batch = self.collection.batch();
+        for (index, point) in points.into_iter().enumerate() {
+            let id = point.id.clone();
+            if let Err(error) = batch.push(point) {
+                refused.push(Refused { index, id, reason: error.to_string() });
+            }
+        }
+        if !batch.is_empty() {
+            self.stored += self.collection.upsert_batch(batch.finish(), self.durability)?.affected;
+        }
         Ok(())
     }
 

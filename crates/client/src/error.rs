@@ -36,6 +36,9 @@ pub enum ClientError {
         /// Why.
         source: std::io::Error,
     },
+    /// The server stopped before it had answered all that was sent to it.
+    #[error("the server stopped before all points were acknowledged")]
+    StreamEnded,
     /// The server stopped while a job was waited for.
     #[error("the server stopped before job {id} had ended")]
     Stopped {

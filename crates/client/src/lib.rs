@@ -16,7 +16,7 @@ pub mod messages;
 mod remote;
 pub mod status;
 
-pub use backend::{Backend, Writer};
+pub use backend::{Backend, Refused, Writer};
 pub use credentials::Credentials;
 pub use embedded::Embedded;
 pub use error::{ClientError, Result};

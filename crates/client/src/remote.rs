@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::ops::Range;
 
 use tokio::runtime::Runtime;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::backend::{Backend, Writer};
+use crate::backend::{Backend, Refused, Writer};
 use crate::credentials::{Authorization, Credentials};
 use crate::error::{ClientError, Result};
-use crate::messages::{compression, from_model, index, jobs, memory, to_model, update};
+use crate::messages::{
+    compression, from_model, group, index, jobs, memory, ordered, to_model, update,
+};
 use crate::proto;
 use crate::proto::collection_service_client::CollectionServiceClient;
 use crate::proto::job_service_client::JobServiceClient;
@@ -18,9 +21,10 @@ use crate::proto::point_service_client::PointServiceClient;
 use crate::proto::query_service_client::QueryServiceClient;
 use lanner::SegmentFile;
 use lanner::{
-    CollectionConfig, CollectionInfo, Durability, Filter, Include, JobInfo, JobState,
-    PayloadUpdate, Point, PointId, QueryRequest, QueryResponse, ScrollPage, SegmentInfo, Selection,
-    TrainingQueries, UpdateReceipt, WriteReceipt,
+    CollectionConfig, CollectionInfo, Durability, FacetRequest, FacetResponse, Filter,
+    FusionRequest, FusionResponse, GroupRequest, GroupResponse, Include, JobInfo, JobState,
+    OrderedPage, OrderedScroll, PayloadUpdate, Point, PointId, QueryRequest, QueryResponse,
+    ScrollPage, SegmentInfo, Selection, TrainingQueries, UpdateReceipt, WriteReceipt,
 };
 
 /// Bytes of vectors and payloads in one message; servers read up to 64 MiB by default.
@@ -93,6 +97,10 @@ impl Remote {
 
     fn jobs_of(&self) -> JobServiceClient<Authorized> {
         JobServiceClient::new(self.channel.clone())
+    }
+
+    fn queries(&self) -> QueryServiceClient<Authorized> {
+        QueryServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES)
     }
 
     fn points(&self) -> PointServiceClient<Authorized> {
@@ -217,11 +225,22 @@ impl Backend for Remote {
             limit: limit.try_into().unwrap_or(u32::MAX),
             include: Some(from_model::include(include)),
             filter: filter.map(from_model::filter),
+            ..Default::default()
         };
         let answer = self.wait(self.points().scroll_points(request))?;
         let points = answer.points.into_iter().map(to_model::point).collect::<Result<_, _>>()?;
         let next = answer.next.map(|id| to_model::point_id(Some(id), "next")).transpose()?;
         Ok(ScrollPage { points, next })
+    }
+
+    fn scroll_ordered(&self, name: &str, request: &OrderedScroll) -> Result<OrderedPage> {
+        let request = ordered::from_request(name, request);
+        Ok(ordered::to_page(self.wait(self.points().scroll_points(request))?)?)
+    }
+
+    fn facet(&self, name: &str, request: &FacetRequest) -> Result<FacetResponse> {
+        let request = ordered::from_facet(name, request);
+        Ok(ordered::to_counts(self.wait(self.points().facet_points(request))?)?)
     }
 
     fn count(&self, name: &str, filter: Option<&Filter>) -> Result<u64> {
@@ -233,10 +252,18 @@ impl Backend for Remote {
     fn query(&self, name: &str, request: &QueryRequest) -> Result<QueryResponse> {
         let search = Some(from_model::search(request));
         let request = proto::QueryRequest { collection: name.to_owned(), search };
-        let mut client =
-            QueryServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES);
-        let answer = self.wait(client.query(request))?;
+        let answer = self.wait(self.queries().query(request))?;
         Ok(to_model::response(answer.result.unwrap_or_default())?)
+    }
+
+    fn fuse(&self, name: &str, request: &FusionRequest) -> Result<FusionResponse> {
+        let request = from_model::fusion(name, request);
+        Ok(to_model::fused(self.wait(self.queries().fuse(request))?)?)
+    }
+
+    fn query_groups(&self, name: &str, request: &GroupRequest) -> Result<GroupResponse> {
+        let request = group::from_request(name, request);
+        Ok(group::to_response(self.wait(self.queries().query_groups(request))?)?)
     }
 
     fn verify(&self, name: &str) -> Result<JobInfo> {
@@ -315,22 +342,57 @@ impl RemoteWriter<'_> {
 
 impl Writer for RemoteWriter<'_> {
     fn write(&mut self, points: Vec<Point>) -> Result<()> {
-        let (mut message, mut bytes) = (Vec::with_capacity(points.len()), 0);
-        for point in &points {
-            let size = point.size_bytes() as usize;
-            if bytes + size > MESSAGE_BYTES && !message.is_empty() {
-                self.send(std::mem::take(&mut message))?;
-                bytes = 0;
-            }
-            bytes += size;
-            message.push(from_model::point(point));
+        let mut parts = parts(&points).into_iter();
+        parts.try_for_each(|part| self.send(points[part].iter().map(from_model::point).collect()))
+    }
+
+    fn write_valid(&mut self, points: Vec<Point>, refused: &mut Vec<Refused>) -> Result<()> {
+        if points.is_empty() {
+            return Ok(());
         }
-        self.send(message)
+        let parts = parts(&points);
+        let starts: Vec<usize> = parts.iter().map(|part| part.start).collect();
+        let (collection, durability) = (self.name.clone(), from_model::durability(self.durability));
+        let requests = parts.into_iter().map(move |part| proto::StreamUpsertPointsRequest {
+            collection: collection.clone(),
+            points: points[part].iter().map(from_model::point).collect(),
+            durability: durability.into(),
+        });
+        let requests = tonic::codegen::tokio_stream::iter(requests);
+        let mut answers = self.remote.wait(self.remote.points().stream_upsert_points(requests))?;
+        for start in starts {
+            let answer = self.remote.runtime.block_on(answers.message())?;
+            // A server that shuts down ends streams without an error.
+            let answer = answer.ok_or(ClientError::StreamEnded)?;
+            for proto::PointError { index, id, message: reason } in answer.errors {
+                let (index, id) = (start + index as usize, to_model::point_id(id, "errors.id")?);
+                refused.push(Refused { index, id, reason });
+            }
+            if let Some(receipt) = answer.receipt {
+                self.stored += to_model::receipt(Some(receipt))?.affected;
+            }
+        }
+        Ok(())
     }
 
     fn stored(&self) -> u64 {
         self.stored
     }
+}
+
+/// Cuts points into messages, each of which is small unless one point alone is not.
+fn parts(points: &[Point]) -> Vec<Range<usize>> {
+    let (mut parts, mut start, mut bytes) = (Vec::new(), 0, 0);
+    for (index, point) in points.iter().enumerate() {
+        let size = point.size_bytes() as usize;
+        if bytes + size > MESSAGE_BYTES && index > start {
+            parts.push(start..index);
+            (start, bytes) = (index, 0);
+        }
+        bytes += size;
+    }
+    parts.push(start..points.len());
+    parts
 }
 
 /// An address with the port that servers listen on, unless it has one.

@@ -7,25 +7,25 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::door::Caller;
+use super::query::deadline;
 use super::{ANSWER_COPIES, on_collection, status};
 use lanner::PageRoom;
 use lanner::{Collection, Database};
 use lanner::{InvalidInput, Problem};
 use lanner_client::codec;
+use lanner_client::messages::ordered;
 use lanner_client::messages::search::count;
 use lanner_client::messages::update;
 use lanner_client::proto::point_service_server::PointService;
 use lanner_client::proto::{
     CountPointsRequest, CountPointsResponse, DeletePointsRequest, DeletePointsResponse,
-    GetPointsRequest, GetPointsResponse, PointError, ScrollPointsRequest, ScrollPointsResponse,
-    StreamUpsertPointsRequest, StreamUpsertPointsResponse, UpdatePayloadsRequest,
-    UpdatePayloadsResponse, UpdateVectorsRequest, UpdateVectorsResponse, UpsertPointsRequest,
-    UpsertPointsResponse,
+    FacetPointsRequest, FacetPointsResponse, GetPointsRequest, GetPointsResponse, PointError,
+    ScrollPointsRequest, ScrollPointsResponse, StreamUpsertPointsRequest,
+    StreamUpsertPointsResponse, UpdatePayloadsRequest, UpdatePayloadsResponse,
+    UpdateVectorsRequest, UpdateVectorsResponse, UpsertPointsRequest, UpsertPointsResponse,
 };
 use lanner_client::{from_model, to_model};
 
-/// Page of a scroll that does not say how many points it wants.
-const SCROLL_LIMIT: usize = 100;
 /// Answers of a stream that may wait for the client before the server stops reading.
 const STREAM_ANSWERS: usize = 4;
 
@@ -162,20 +162,37 @@ impl PointService for Points {
         request: Request<ScrollPointsRequest>,
     ) -> Result<Response<ScrollPointsResponse>, Status> {
         let caller = Caller::of(&request)?;
-        let ScrollPointsRequest { collection, after, limit, include, filter } =
-            request.into_inner();
+        let mut request = request.into_inner();
+        let collection = std::mem::take(&mut request.collection);
         let room = self.room(&caller);
         let page = on_collection(&self.database, &caller, collection, move |collection| {
-            let after = after.map(|id| to_model::point_id(Some(id), "after")).transpose()?;
-            let limit = if limit == 0 { SCROLL_LIMIT } else { limit as usize };
-            let filter = filter.map(to_model::filter).transpose()?;
-            let include = to_model::include(include);
-            collection.scroll_within(filter.as_ref(), after.as_ref(), limit, include, &room)
+            match request.order_by.take() {
+                Some(order_by) => {
+                    let request = ordered::to_request(request, order_by)?;
+                    let page = collection.scroll_ordered_within(&request, &room)?;
+                    Ok(ordered::from_page(&page))
+                }
+                None => scroll(&collection, request, &room),
+            }
         })
         .await?;
-        let points = page.points.iter().map(from_model::point).collect();
-        let next = page.next.as_ref().map(from_model::point_id);
-        Ok(Response::new(ScrollPointsResponse { points, next }))
+        Ok(Response::new(page))
+    }
+
+    async fn facet_points(
+        &self,
+        request: Request<FacetPointsRequest>,
+    ) -> Result<Response<FacetPointsResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let (deadline, _waiting) = deadline(request.metadata());
+        let mut request = request.into_inner();
+        let collection = std::mem::take(&mut request.collection);
+        let memory = caller.work().clone();
+        let counts = on_collection(&self.database, &caller, collection, move |collection| {
+            collection.facet_within(&ordered::to_facet(request)?, &deadline, &memory)
+        })
+        .await?;
+        Ok(Response::new(ordered::from_counts(&counts)))
     }
 
     async fn count_points(
@@ -198,6 +215,27 @@ impl Points {
     fn room(&self, caller: &Caller) -> PageRoom {
         PageRoom { bytes: self.page_bytes, copies: ANSWER_COPIES, memory: caller.work().clone() }
     }
+}
+
+/// A page in the order of ids.
+fn scroll(
+    collection: &Collection,
+    request: ScrollPointsRequest,
+    room: &PageRoom,
+) -> lanner::Result<ScrollPointsResponse> {
+    let ScrollPointsRequest { after, limit, include, filter, after_value, .. } = request;
+    if after_value.is_some() {
+        let (expected, got) = ("nothing without `order_by`", "a value");
+        return Err(InvalidInput::mismatch("after_value", expected, got).into());
+    }
+    let after = after.map(|id| to_model::point_id(Some(id), "after")).transpose()?;
+    let limit = if limit == 0 { ordered::SCROLL_LIMIT } else { limit as usize };
+    let filter = filter.map(to_model::filter).transpose()?;
+    let include = to_model::include(include);
+    let page = collection.scroll_within(filter.as_ref(), after.as_ref(), limit, include, room)?;
+    let points = page.points.iter().map(from_model::point).collect();
+    let next = page.next.as_ref().map(from_model::point_id);
+    Ok(ScrollPointsResponse { points, next, next_value: None })
 }
 
 /// Reads, writes and answers one request after the other, until the client or the server ends

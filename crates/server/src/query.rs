@@ -10,11 +10,15 @@ use super::door::Caller;
 use super::on_collection;
 use super::slow;
 use lanner::Problem;
-use lanner::{CancelToken, Database, Deadline, Error, FusionRequest, InvalidInput};
+use lanner::{
+    CancelToken, Collection, Database, Deadline, Error, FusionRequest, GroupRequest, GroupResponse,
+    InvalidInput, MemoryBudget,
+};
+use lanner_client::messages::group;
 use lanner_client::proto::query_service_server::QueryService;
 use lanner_client::proto::{
-    BatchQueryRequest, BatchQueryResponse, FuseRequest, FuseResponse, QueryRequest, QueryResponse,
-    SearchRequest,
+    BatchQueryRequest, BatchQueryResponse, FuseRequest, FuseResponse, QueryGroupsRequest,
+    QueryGroupsResponse, QueryRequest, QueryResponse, SearchRequest,
 };
 use lanner_client::{from_model, to_model};
 
@@ -93,6 +97,42 @@ impl QueryService for Queries {
         .await?;
         Ok(Response::new(from_model::fused(&answer)))
     }
+
+    async fn query_groups(
+        &self,
+        request: Request<QueryGroupsRequest>,
+    ) -> Result<Response<QueryGroupsResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let (deadline, _waiting) = deadline(request.metadata());
+        let mut request = request.into_inner();
+        let collection = std::mem::take(&mut request.collection);
+        let (slow, memory) = (self.slow, caller.work().clone());
+        let answer = on_collection(&self.database, &caller, collection, move |collection| {
+            groups(&collection, group::to_request(request)?, (&deadline, &memory), slow)
+        })
+        .await?;
+        Ok(Response::new(group::from_response(&answer)))
+    }
+}
+
+/// Answers a query by groups, and logs it with its plan if it takes too long.
+fn groups(
+    collection: &Collection,
+    request: GroupRequest,
+    (deadline, memory): (&Deadline, &Arc<MemoryBudget>),
+    slow: Option<Duration>,
+) -> lanner::Result<GroupResponse> {
+    let started = Instant::now();
+    let asked = request.query.explain;
+    let query = lanner::QueryRequest { explain: asked || slow.is_some(), ..request.query };
+    let request = GroupRequest { query, ..request };
+    let mut answer = collection.query_groups_within(&request, deadline, memory)?;
+    if slow.is_some_and(|limit| started.elapsed() > limit) {
+        let (field, explanations) = (&request.query.field, answer.explanation.as_slice());
+        slow::log(collection.name(), field, 1, started, explanations);
+    }
+    answer.explanation = answer.explanation.filter(|_| asked);
+    Ok(answer)
 }
 
 fn batch(searches: Vec<SearchRequest>) -> Result<Vec<lanner::QueryRequest>, InvalidInput> {
@@ -106,7 +146,7 @@ fn batch(searches: Vec<SearchRequest>) -> Result<Vec<lanner::QueryRequest>, Inva
 /// what comes with it is dropped, as all of a call is when its client is gone.
 ///
 /// A header that does not follow the protocol is no deadline, as for tonic itself.
-fn deadline(metadata: &MetadataMap) -> (Deadline, Waiting) {
+pub fn deadline(metadata: &MetadataMap) -> (Deadline, Waiting) {
     let timeout =
         metadata.get("grpc-timeout").and_then(|value| parse_timeout(value.to_str().ok()?));
     let waiting = Waiting(CancelToken::new());
@@ -114,7 +154,7 @@ fn deadline(metadata: &MetadataMap) -> (Deadline, Waiting) {
 }
 
 /// As long as it lives, somebody waits for the answer.
-struct Waiting(CancelToken);
+pub struct Waiting(CancelToken);
 
 impl Drop for Waiting {
     fn drop(&mut self) {

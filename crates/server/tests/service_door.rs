@@ -265,7 +265,7 @@ async fn answers_end_where_they_are_full() {
             after,
             limit: 1000,
             include,
-            filter: None,
+            ..Default::default()
         };
         let page = server.points().scroll_points(request).await.unwrap().into_inner();
         pages.push(page.points.len());

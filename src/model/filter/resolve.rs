@@ -30,6 +30,8 @@ pub enum Condition {
 pub enum ColumnTest {
     /// One of these terms, which are distinct and in their order.
     Terms(Vec<Box<str>>),
+    /// A term that is none of these, which are distinct and in their order.
+    OtherTerms(Vec<Box<str>>),
     /// A number in one of these intervals, which are disjoint and in their order.
     Numbers(Vec<Interval>),
     /// Any value.
@@ -169,6 +171,16 @@ fn count(
     }
     let got = format!("{counter} up to here");
     Err(InvalidInput::new(path, Problem::Mismatch { expected, got }))
+}
+
+impl PayloadType {
+    /// A value as columns of this type hold it.
+    ///
+    /// # Errors
+    /// [`Problem::Mismatch`] at `path` for a value of another type.
+    pub(crate) fn scalar<'v>(self, value: &'v FilterValue, path: &str) -> Result<Scalar<'v>> {
+        scalar(self, value, path)
+    }
 }
 
 /// A value as the columns of this type hold it.

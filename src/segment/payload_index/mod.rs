@@ -4,6 +4,7 @@
 //! each value, to find all: for terms a sorted dictionary with a roaring bitmap a term, for
 //! numbers a column sorted by value. `docs/file-format.md` lists the sections.
 
+mod by_value;
 mod numbers;
 mod terms;
 mod writer;
@@ -119,6 +120,9 @@ impl PayloadIndex {
             ColumnTest::HasValue => Ok(Node::Rows(Cow::Borrowed(&path.present))),
             ColumnTest::IsNull => Ok(Node::Rows(Cow::Borrowed(&path.nulls))),
             ColumnTest::Terms(terms) => Ok(Node::Terms(self.terms(index)?.rows(terms))),
+            ColumnTest::OtherTerms(terms) => {
+                Ok(Node::Terms(self.terms(index)?.rows(terms).others()))
+            }
             ColumnTest::Numbers(intervals) => {
                 Ok(Node::Numbers(self.numbers(index)?.rows(intervals)))
             }

@@ -19,8 +19,8 @@ const SCAN_SHARE: u64 = 8;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct NumberColumn<'s> {
     pub values: RowValues<'s, i64>,
-    sorted_values: &'s [i64],
-    sorted_rows: &'s [u32],
+    pub sorted_values: &'s [i64],
+    pub sorted_rows: &'s [u32],
 }
 
 impl<'s> NumberColumn<'s> {

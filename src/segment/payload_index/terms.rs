@@ -81,28 +81,39 @@ impl<'s> TermColumn<'s> {
     pub fn rows(self, terms: &[Box<str>]) -> TermRows<'s> {
         let ordinals: Vec<u32> = terms.iter().filter_map(|term| self.ordinal(term)).collect();
         let hits = ordinals.iter().map(|&ordinal| u64::from(self.term_rows[ordinal as usize]));
-        TermRows { hits: hits.sum(), ordinals, column: self }
+        TermRows { hits: hits.sum(), ordinals, others: false, column: self }
+    }
+
+    /// Number of terms.
+    pub fn len(&self) -> u32 {
+        self.term_rows.len() as u32
     }
 
     fn ordinal(&self, term: &str) -> Option<u32> {
+        self.find(term).ok()
+    }
+
+    /// The ordinal of a term, or of the next larger one.
+    pub fn find(&self, term: &str) -> Result<u32, u32> {
         let (mut low, mut high) = (0, self.term_rows.len());
         while low < high {
             let middle = low.midpoint(high);
             // UTF-8 keeps the order of characters.
             match self.term_bytes(middle).cmp(term.as_bytes()) {
                 std::cmp::Ordering::Less => low = middle + 1,
-                std::cmp::Ordering::Equal => return Some(middle as u32),
+                std::cmp::Ordering::Equal => return Ok(middle as u32),
                 std::cmp::Ordering::Greater => high = middle,
             }
         }
-        None
+        Err(low as u32)
     }
 
     fn term_bytes(&self, ordinal: usize) -> &'s [u8] {
         piece(self.terms, self.term_offsets, ordinal)
     }
 
-    fn bitmap(&self, ordinal: u32) -> Result<RoaringBitmap> {
+    /// The rows that have a term.
+    pub fn bitmap(&self, ordinal: u32) -> Result<RoaringBitmap> {
         let bytes = piece(self.bitmaps, self.bitmap_offsets, ordinal as usize);
         let bitmap = RoaringBitmap::deserialize_from(bytes)
             .map_err(|error| self.corrupted(parts::BITMAPS, &error.to_string()))?;
@@ -127,31 +138,41 @@ fn piece<'s>(bytes: &'s [u8], offsets: &[u64], index: usize) -> &'s [u8] {
     }
 }
 
-/// The rows with one of some terms.
+/// The rows with one of some terms, or with one that is none of them.
 #[derive(Debug, Clone)]
 pub(in crate::segment) struct TermRows<'s> {
     column: TermColumn<'s>,
     /// In order.
     ordinals: Vec<u32>,
-    /// Pairs of a row and one of the terms.
+    /// Whether terms are looked for that are none of these.
+    others: bool,
+    /// Pairs of a row and a term that is looked for.
     hits: u64,
 }
 
 impl TermRows<'_> {
+    /// The rows with a term that is none of these.
+    pub fn others(self) -> Self {
+        let all = self.column.values.values.len() as u64;
+        Self { others: !self.others, hits: all.saturating_sub(self.hits), ..self }
+    }
+
     /// Whether a row has one of the terms.
     #[inline]
     pub fn matches(&self, row: u32) -> bool {
         let values = self.column.values.of(row);
         match *self.ordinals {
-            [wanted] => values.contains(&wanted),
-            _ => values.iter().any(|ordinal| self.ordinals.binary_search(ordinal).is_ok()),
+            [wanted] if !self.others => values.contains(&wanted),
+            _ => values
+                .iter()
+                .any(|ordinal| self.ordinals.binary_search(ordinal).is_ok() != self.others),
         }
     }
 
     /// How many rows have one of the terms.
     pub fn cardinality(&self) -> Cardinality {
         match *self.ordinals {
-            [_] => Cardinality::exactly(self.hits),
+            [_] if !self.others => Cardinality::exactly(self.hits),
             _ => self.column.values.cardinality(self.hits),
         }
     }
@@ -159,7 +180,8 @@ impl TermRows<'_> {
     /// The rows with one of the terms.
     pub fn bitmap(&self) -> Result<RoaringBitmap> {
         let rows = self.column.values.rows();
-        if self.ordinals.len() > 1 && self.hits * SCAN_SHARE > u64::from(rows) {
+        let many = self.ordinals.len() > 1 && self.hits * SCAN_SHARE > u64::from(rows);
+        if many || self.others {
             return Ok((0..rows).filter(|&row| self.matches(row)).collect());
         }
         let mut found = RoaringBitmap::new();

@@ -80,7 +80,11 @@ fn values(message: proto::FilterValues, path: &str) -> Result<Vec<FilterValue>> 
     message.values.into_iter().map(|wanted| value(wanted, path)).collect()
 }
 
-fn value(message: proto::FilterValue, path: &str) -> Result<FilterValue> {
+/// A value, from its message.
+///
+/// # Errors
+/// If it is not set.
+pub fn value(message: proto::FilterValue, path: &str) -> Result<FilterValue> {
     match message.value {
         Some(Value::Text(text)) => Ok(FilterValue::Text(text)),
         Some(Value::Integer(number)) => Ok(FilterValue::Integer(number)),
@@ -123,7 +127,8 @@ pub fn from_model(filter: &Filter) -> proto::Filter {
     proto::Filter { condition: Some(condition) }
 }
 
-fn value_message(value: &FilterValue) -> proto::FilterValue {
+/// The message of a value.
+pub fn value_message(value: &FilterValue) -> proto::FilterValue {
     let value = match value {
         FilterValue::Text(text) => Value::Text(text.clone()),
         FilterValue::Integer(number) => Value::Integer(*number),

@@ -1,0 +1,140 @@
+//! `lanner query --fuse`: other searches whose rankings become one with that of the first.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::error::{CliError, Result};
+use super::query::{QueryArguments, field, rows};
+use lanner::{CollectionConfig, Filter, FusionRequest, PointId, QueryRequest};
+
+/// Hits of each search that count, unless more are wanted of all together.
+const HITS: usize = 100;
+
+/// Fuse the rankings of several searches.
+#[derive(Args)]
+#[command(next_help_heading = "Fusion")]
+pub struct FuseArguments {
+    /// Another search, whose ranking is fused with that of the first by reciprocal ranks; may be
+    /// repeated. Keys: field; vector, npy (with row), point, or positive (with negative); weight;
+    /// limit (its hits that count); filter (in place of --filter)
+    #[arg(long, value_name = "JSON", value_parser = search,
+          conflicts_with_all = ["score_threshold", "rescore_field"])]
+    pub fuse: Vec<FusedSearch>,
+    /// How much the first search counts [default: 1]
+    #[arg(long, value_name = "WEIGHT", requires = "fuse")]
+    fuse_weight: Option<f32>,
+    /// Hits of a search that count, if it does not say [default: 100, at least --limit and --offset]
+    #[arg(long, value_name = "N", requires = "fuse")]
+    fuse_hits: Option<usize>,
+    /// The larger, the less the first few ranks stand out [default: 60]
+    #[arg(long, value_name = "K", requires = "fuse")]
+    fuse_k: Option<f32>,
+}
+
+/// A search beside the first.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FusedSearch {
+    field: Option<String>,
+    vector: Option<Value>,
+    npy: Option<PathBuf>,
+    /// A number, or a text like `3..8`.
+    row: Option<Value>,
+    point: Option<PointId>,
+    #[serde(default)]
+    positive: Vec<PointId>,
+    #[serde(default)]
+    negative: Vec<PointId>,
+    weight: Option<f32>,
+    limit: Option<usize>,
+    filter: Option<Value>,
+}
+
+fn search(text: &str) -> Result<FusedSearch, String> {
+    let search: FusedSearch = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let ways = [
+        search.vector.is_some(),
+        search.npy.is_some(),
+        search.point.is_some(),
+        !search.positive.is_empty(),
+    ];
+    match ways.iter().filter(|&&given| given).count() {
+        1 => Ok(search),
+        got => Err(format!("expected one of vector, npy, point and positive, got {got} of them")),
+    }
+}
+
+impl FuseArguments {
+    /// The first search and the others; `first` says what is wanted of all together.
+    pub fn request(self, config: &CollectionConfig, first: QueryRequest) -> Result<FusionRequest> {
+        let (limit, offset, include) = (first.limit, first.offset, first.include);
+        let hits = self.fuse_hits.unwrap_or(HITS.max(limit.saturating_add(offset)));
+        let first = QueryRequest { limit: hits, offset: 0, ..first };
+        let mut weights = vec![self.fuse_weight.unwrap_or(1.0)];
+        let mut queries = vec![first];
+        for (index, search) in self.fuse.into_iter().enumerate() {
+            weights.push(search.weight.unwrap_or(1.0));
+            queries.push(search.request(
+                config,
+                &queries[0],
+                &format!("--fuse {}: ", index + 1),
+            )?);
+        }
+        let explain = queries[0].explain;
+        let plain = FusionRequest::new(queries).weights(weights).limit(limit).offset(offset);
+        let k = self.fuse_k.unwrap_or(plain.k);
+        Ok(FusionRequest { include, explain, k, ..plain })
+    }
+}
+
+impl FusedSearch {
+    /// As the first search, with what is said here in its place.
+    fn request(
+        self,
+        config: &CollectionConfig,
+        first: &QueryRequest,
+        prefix: &str,
+    ) -> Result<QueryRequest> {
+        let usage = |detail: String| CliError::Usage(format!("{prefix}{detail}"));
+        let field = field(config, self.field.as_deref())?;
+        let row = self.row.map(|row| match row {
+            Value::String(row) => rows(&row),
+            row => rows(&row.to_string()),
+        });
+        let filter = self.filter.map(|filter| Filter::parse(&filter.to_string())).transpose();
+        let filter = filter.map_err(|error| usage(error.to_string()))?;
+        let arguments = QueryArguments {
+            vector: self.vector.map(|vector| vector.to_string()),
+            npy: self.npy,
+            row: row.transpose().map_err(usage)?,
+            point: self.point,
+            positive: self.positive,
+            negative: self.negative,
+        };
+        Ok(QueryRequest {
+            query: arguments.resolve(config, &field, prefix)?,
+            field,
+            limit: self.limit.unwrap_or(first.limit),
+            filter: filter.or_else(|| first.filter.clone()),
+            ..first.clone()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_says_what_it_searches_for_once() {
+        assert!(search(r#"{"field": "v", "vector": [1, 2], "weight": 2}"#).is_ok());
+        assert!(search(r#"{"positive": [1, "a"], "negative": [2]}"#).is_ok());
+        let refused = |text: &str| search(text).unwrap_err();
+        assert!(refused("{}").ends_with("got 0 of them"));
+        assert!(refused(r#"{"vector": [1], "point": 7}"#).ends_with("got 2 of them"));
+        assert!(refused(r#"{"vector": [1], "weigth": 7}"#).contains("unknown field `weigth`"));
+    }
+}

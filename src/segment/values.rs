@@ -1,0 +1,190 @@
+//! Rows by their values at a declared payload path: how many have each value, and which come first in
+//! the order of values. Both are worked out from the values of each row where few rows are looked at,
+//! as everywhere in memory; a sealed segment has them by value, too.
+
+use std::collections::BTreeMap;
+
+use roaring::RoaringBitmap;
+
+use super::SegmentReader;
+use crate::error::Result;
+use crate::model::{Direction, Key, PointId};
+
+/// Distinct values in their order, each with the number of rows that have it, which is not 0.
+pub type ValueCounts<'s> = Box<dyn Iterator<Item = Result<(Key, u64)>> + 's>;
+
+/// Values in the order of a direction, each with the rows that have it and none before it; a group may
+/// be empty.
+pub type ValueGroups<'s> = Box<dyn Iterator<Item = Result<(Key, RoaringBitmap)>> + 's>;
+
+/// Ids of no more rows than this are read and sorted; those of more are read in the order of all.
+const FEW_ROWS: u64 = 1024;
+
+/// Which rows come first.
+#[derive(Debug, Clone, Copy)]
+pub struct RowOrder<'o> {
+    /// The place of a declared path in the order of names.
+    pub path: usize,
+    /// The order of its values.
+    pub direction: Direction,
+    /// Rows come after this value and id.
+    pub after: Option<(&'o Key, &'o PointId)>,
+    /// Number of rows, at most.
+    pub limit: usize,
+}
+
+/// A row in the order of its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderedRow {
+    /// The value that it is ordered by.
+    pub key: Key,
+    /// Its id, by which rows of one value are ordered.
+    pub id: PointId,
+    /// The row.
+    pub row: u32,
+}
+
+impl RowOrder<'_> {
+    /// Whether rows of this value come after the start, or may.
+    fn reaches(&self, key: &Key) -> bool {
+        self.after.is_none_or(|(start, _)| self.direction.compare(key, start).is_ge())
+    }
+}
+
+/// Counts values row by row.
+///
+/// # Errors
+/// As [`SegmentReader::visit_values`].
+pub(super) fn counts_by_row<R: SegmentReader + ?Sized>(
+    reader: &R,
+    path: usize,
+    rows: &RoaringBitmap,
+) -> Result<ValueCounts<'static>> {
+    let mut counts = BTreeMap::<Key, u64>::new();
+    reader.visit_values(path, rows, &mut |_, scalar| {
+        *counts.entry(scalar.into()).or_default() += 1;
+    })?;
+    Ok(Box::new(counts.into_iter().map(Ok)))
+}
+
+/// Groups rows by value, row by row; as many groups as hold the rows that are wanted.
+///
+/// # Errors
+/// As [`SegmentReader::visit_values`].
+pub(super) fn groups_by_row<R: SegmentReader + ?Sized>(
+    reader: &R,
+    rows: &RoaringBitmap,
+    order: &RowOrder<'_>,
+) -> Result<ValueGroups<'static>> {
+    let mut groups = FirstGroups { order, groups: BTreeMap::new(), held: 0 };
+    let mut last: Option<(u32, Key)> = None;
+    reader.visit_values(order.path, rows, &mut |row, scalar| match &mut last {
+        Some((of, key)) if *of == row => {
+            // The values of a row come in their order.
+            if order.direction == Direction::Descending {
+                *key = scalar.into();
+            }
+        }
+        last => {
+            if let Some((row, key)) = last.replace((row, scalar.into())) {
+                groups.add(row, key);
+            }
+        }
+    })?;
+    if let Some((row, key)) = last {
+        groups.add(row, key);
+    }
+    let groups = groups.groups.into_iter().map(Ok);
+    Ok(match order.direction {
+        Direction::Ascending => Box::new(groups),
+        Direction::Descending => Box::new(groups.rev()),
+    })
+}
+
+/// The first groups of rows.
+struct FirstGroups<'o> {
+    order: &'o RowOrder<'o>,
+    groups: BTreeMap<Key, RoaringBitmap>,
+    /// Rows in all groups but that of the start, some of whose rows may come before it.
+    held: u64,
+}
+
+impl FirstGroups<'_> {
+    fn add(&mut self, row: u32, key: Key) {
+        if !self.order.reaches(&key) {
+            return;
+        }
+        let limit = self.order.limit as u64;
+        let beyond = |last: &Key| self.order.direction.compare(&key, last).is_gt();
+        if self.held >= limit && self.last().is_some_and(|(last, _)| beyond(last)) {
+            return;
+        }
+        self.held += u64::from(!self.is_start(&key));
+        self.groups.entry(key).or_default().insert(row);
+        while let Some((last, rows)) = self.last()
+            && !self.is_start(last)
+            && self.held - rows.len() >= limit
+        {
+            self.held -= rows.len();
+            match self.order.direction {
+                Direction::Ascending => self.groups.pop_last(),
+                Direction::Descending => self.groups.pop_first(),
+            };
+        }
+    }
+
+    fn is_start(&self, key: &Key) -> bool {
+        self.order.after.is_some_and(|(start, _)| start == key)
+    }
+
+    fn last(&self) -> Option<(&Key, &RoaringBitmap)> {
+        match self.order.direction {
+            Direction::Ascending => self.groups.last_key_value(),
+            Direction::Descending => self.groups.first_key_value(),
+        }
+    }
+}
+
+/// The first of these rows in an order.
+///
+/// # Errors
+/// If a sealed file is damaged.
+pub fn first_rows(
+    reader: &dyn SegmentReader,
+    rows: &RoaringBitmap,
+    order: &RowOrder<'_>,
+) -> Result<Vec<OrderedRow>> {
+    let mut found = Vec::new();
+    for group in reader.value_groups(rows, order)? {
+        let (key, members) = group?;
+        let after = order.after.filter(|(start, _)| **start == key).map(|(_, id)| id);
+        let left = order.limit - found.len();
+        let ids = first_ids(reader, &members, after, left)?;
+        found.extend(ids.into_iter().map(|(id, row)| OrderedRow { key: key.clone(), id, row }));
+        if found.len() >= order.limit {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// The first of these rows in the order of ids.
+fn first_ids(
+    reader: &dyn SegmentReader,
+    rows: &RoaringBitmap,
+    after: Option<&PointId>,
+    limit: usize,
+) -> Result<Vec<(PointId, u32)>> {
+    if rows.len() > FEW_ROWS {
+        let mut others = RoaringBitmap::new();
+        others.insert_range(0..reader.rows());
+        others -= rows;
+        return reader.page(after, &others, limit);
+    }
+    let ids = rows.iter().map(|row| Ok((reader.id(row)?, row)));
+    let mut ids: Vec<(PointId, u32)> = ids.collect::<Result<_>>()?;
+    ids.retain(|(id, _)| after.is_none_or(|after| id > after));
+    ids.sort_unstable();
+    ids.truncate(limit);
+    Ok(ids)
+}
