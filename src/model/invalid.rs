@@ -137,15 +137,6 @@ pub enum Problem {
         /// The collection's fields, comma separated.
         known: String,
     },
-    /// A filter asks for a payload path that the collection does not declare.
-    #[error(
-        "the path is not declared; the collection declares: {known}; paths are declared when a \
-         collection is created"
-    )]
-    UndeclaredPath {
-        /// The declared paths with their types, comma separated.
-        known: String,
-    },
     /// A number outside its bounds.
     #[error("expected {min} to {max}, got {got}")]
     OutOfRange {
