@@ -22,13 +22,21 @@ use proptest::prelude::*;
 use roaring::RoaringBitmap;
 use serde_json::{Map, Value, json};
 
-fn config() -> CollectionConfig {
-    CollectionConfig::new()
-        .with_field("v", VectorField::single(1, Metric::Dot))
-        .with_payload("at", PayloadType::Datetime)
+fn bare() -> CollectionConfig {
+    CollectionConfig::new().with_field("v", VectorField::single(1, Metric::Dot))
+}
+
+/// Half of the paths are declared.
+fn half() -> CollectionConfig {
+    bare()
         .with_payload("lang", PayloadType::Keyword)
-        .with_payload("meta.price", PayloadType::Float)
         .with_payload("meta.year", PayloadType::Integer)
+}
+
+fn config() -> CollectionConfig {
+    half()
+        .with_payload("at", PayloadType::Datetime)
+        .with_payload("meta.price", PayloadType::Float)
         .with_payload("open", PayloadType::Boolean)
 }
 
@@ -125,17 +133,22 @@ fn id(number: u64) -> PointId {
 
 /// A segment and what its rows hold.
 struct Segment {
+    config: CollectionConfig,
     reader: Arc<dyn SegmentReader>,
     rows: Vec<(PointId, Value)>,
 }
 
 impl Segment {
     /// In memory, in batches of five.
-    fn mutable(first_id: u64, payloads: &[Option<Map<String, Value>>]) -> Self {
-        let (config, segment) = (config(), Arc::new(MutableSegment::default()));
+    fn mutable(
+        config: &CollectionConfig,
+        first_id: u64,
+        payloads: &[Option<Map<String, Value>>],
+    ) -> Self {
+        let segment = Arc::new(MutableSegment::default());
         let mut rows = Vec::new();
         for part in payloads.chunks(5) {
-            let mut batch = PointBatchBuilder::new(&config);
+            let mut batch = PointBatchBuilder::new(config);
             for payload in part {
                 let id = id(first_id + rows.len() as u64);
                 let mut point = Point::new(id.clone()).with_vector("v", vec![1.0]);
@@ -148,7 +161,7 @@ impl Segment {
             segment.append(batch.finish());
         }
         let reader = MutableReader::new(segment, rows.len() as u32);
-        Self { reader: Arc::new(reader), rows }
+        Self { config: config.clone(), reader: Arc::new(reader), rows }
     }
 
     /// Sealed, from the rows of others without every third.
@@ -160,6 +173,7 @@ impl Segment {
             rows.extend(live.map(|(row, _)| row.clone()));
             BuildSource { reader: segment.reader.clone(), deleted: Arc::new(deleted) }
         };
+        let config = sources[0].config.clone();
         let sources: Vec<BuildSource> = sources.iter().map(source).collect();
         let directory = LocalDirectory::new(folder);
         let name = number.to_string();
@@ -167,18 +181,18 @@ impl Segment {
             directory: &directory,
             folder: &name,
             number,
-            config: &config(),
+            config: &config,
             codecs: &[],
             pool: &rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap(),
             progress: &BuildProgress::default(),
         };
         let entry = build_segment(&plan, &sources).unwrap();
-        let segment = SealedSegment::open(&directory, &name, &config(), entry).unwrap();
-        Self { reader: Arc::new(segment), rows }
+        let segment = SealedSegment::open(&directory, &name, &config, entry).unwrap();
+        Self { config, reader: Arc::new(segment), rows }
     }
 
     fn check(&self, filter: &Filter) -> Result<(), TestCaseError> {
-        let condition = filter.resolve(&config()).unwrap();
+        let condition = filter.resolve(&self.config).unwrap();
         let prepared = self.reader.filter(&condition).unwrap();
         let expected: Vec<u32> = (0..)
             .zip(&self.rows)
@@ -209,12 +223,16 @@ proptest! {
         filters in vec(filter(), 24),
     ) {
         let folder = tempfile::tempdir().unwrap();
-        let memory = Segment::mutable(0, &first);
-        let later = Segment::mutable(60, &second);
-        let sealed = Segment::sealed(1, &[&memory], folder.path());
-        let merged = Segment::sealed(2, &[&sealed, &later], folder.path());
+        let mut segments = Vec::new();
+        for (number, config) in (0..).step_by(2).zip([config(), half(), bare()]) {
+            let memory = Segment::mutable(&config, 0, &first);
+            let later = Segment::mutable(&config, 60, &second);
+            let sealed = Segment::sealed(number, &[&memory], folder.path());
+            let merged = Segment::sealed(number + 1, &[&sealed, &later], folder.path());
+            segments.extend([memory, sealed, merged]);
+        }
         for filter in &filters {
-            for segment in [&memory, &sealed, &merged] {
+            for segment in &segments {
                 segment.check(filter)?;
             }
             // And as JSON it is the same filter.
@@ -235,7 +253,7 @@ fn counts_of_single_values_are_exact() {
     };
     let payloads: Vec<_> = (0..300).map(payload).collect();
     let folder = tempfile::tempdir().unwrap();
-    let memory = Segment::mutable(0, &payloads);
+    let memory = Segment::mutable(&config(), 0, &payloads);
     let sealed = Segment::sealed(1, &[&memory], folder.path());
     let exact = [
         Filter::eq("lang", "b"),

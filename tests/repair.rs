@@ -48,11 +48,14 @@ fn assert_whole(root: &Path, expected: &[Vec<Point>; 2], what: &str) {
     }
 }
 
+/// Puts something where it does not belong.
+type Stray = fn(&Path);
+
 /// What was not written by a collection itself is no part of it.
 #[test]
 fn copies_of_other_collections_change_nothing() {
     let (image, expected) = image();
-    let strays: [(&str, fn(&Path)); 3] = [
+    let strays: [(&str, Stray); 3] = [
         ("the folder again under another number", |root| {
             copy_folder(&root.join("collections/1"), &root.join("collections/9"));
         }),

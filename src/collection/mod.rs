@@ -47,7 +47,7 @@ use crate::error::{Error, Result};
 use crate::index::BuildProgress;
 use crate::jobs::{Job, JobKind, Jobs, Scheduler, Work};
 use crate::model::{
-    CollectionConfig, Filter, Include, InvalidInput, MemoryBudget, Point, PointBatch,
+    CollectionConfig, Condition, Filter, Include, InvalidInput, MemoryBudget, Point, PointBatch,
     PointBatchBuilder, PointId, Problem, TrainingQueries, check_range, limits,
 };
 use crate::multivector::pool_field;
@@ -398,9 +398,17 @@ impl Collection {
     /// damaged.
     pub fn count_where(&self, filter: &Filter) -> Result<u64> {
         let condition = filter.resolve(&self.0.config)?;
-        let matching = self.snapshot().whole(|snapshot| snapshot.matching(&condition));
-        let matching = self.0.noting_damage(matching)?;
+        let matching = self.matching(&self.snapshot(), &condition)?;
         Ok(matching.iter().map(RoaringBitmap::len).sum())
+    }
+
+    /// The live rows of each view of a snapshot that match; payloads are read in parallel.
+    fn matching(&self, snapshot: &Snapshot, condition: &Condition) -> Result<Vec<RoaringBitmap>> {
+        let matching = || snapshot.whole(|snapshot| snapshot.matching(condition));
+        self.0.noting_damage(match condition.reads_payloads() {
+            true => self.0.pool.install(matching),
+            false => matching(),
+        })
     }
 
     /// Moves everything written so far into sealed segments, and waits for it.

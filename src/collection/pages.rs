@@ -151,7 +151,7 @@ impl Collection {
     pub fn delete_where(&self, filter: &Filter, durability: Durability) -> Result<WriteReceipt> {
         let condition = filter.resolve(&self.0.config)?;
         let snapshot = self.snapshot();
-        let matching = snapshot.whole(|snapshot| snapshot.matching(&condition))?;
+        let matching = self.matching(&snapshot, &condition)?;
         let rows = snapshot.views.iter().zip(&matching);
         let mut rows = rows.flat_map(|(view, rows)| rows.iter().map(|row| view.reader.id(row)));
         let mut receipt = WriteReceipt { sequence: snapshot.sequence, affected: 0, durability };

@@ -67,8 +67,7 @@ impl Collection {
             Selection::Matching(filter) => {
                 let condition = filter.resolve(self.config())?;
                 let snapshot = self.snapshot();
-                let matching = snapshot.whole(|snapshot| snapshot.matching(&condition));
-                let matching = self.0.noting_damage(matching)?;
+                let matching = self.matching(&snapshot, &condition)?;
                 let rows = snapshot.views.iter().zip(&matching);
                 let mut ids =
                     rows.flat_map(|(view, rows)| rows.iter().map(|row| view.reader.id(row)));
@@ -189,6 +188,7 @@ impl Collection {
                 break;
             }
         }
+        filters.iter().flatten().try_for_each(RowFilter::check)?;
         Ok(batch.finish())
     }
 }

@@ -237,7 +237,7 @@ impl VectorField {
 pub struct CollectionConfig {
     /// The vector fields by name.
     pub fields: BTreeMap<String, VectorField>,
-    /// The payload paths that filters may use, with the type of their values. A path is the keys
+    /// The payload paths that filters find by an index, with the type of their values. A path is the keys
     /// of nested objects, separated by dots. Points with a value of another type there are
     /// refused. Set when the collection is created, and never changed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -137,7 +137,7 @@ pub enum Problem {
         /// The collection's fields, comma separated.
         known: String,
     },
-    /// A filter asks for a payload path that the collection does not declare.
+    /// What only declared payload paths have is asked of another one.
     #[error(
         "the path is not declared; the collection declares: {known}; paths are declared when a \
          collection is created"

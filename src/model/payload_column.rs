@@ -4,6 +4,8 @@
 //! JSON. An array at a path, or above it, means all of its elements; `null` is remembered and is
 //! no value.
 
+use std::ops::ControlFlow;
+
 use roaring::RoaringBitmap;
 use serde_json::Value;
 
@@ -84,7 +86,15 @@ pub(crate) fn read_paths(
     let read = |(path, &payload_type): (&String, &PayloadType)| {
         let mut found = PathValues { values: Values::new(payload_type), null: false };
         let parts: Vec<&str> = path.split('.').collect();
-        found.collect(payload_type, &object, &parts).map_err(|got| {
+        let visit = &mut |value: &Value| match found.scalar(payload_type, value) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(got) => ControlFlow::Break(got),
+        };
+        let read = match visit_leaves(&object, &parts, visit) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(got) => Err(got),
+        };
+        read.map_err(|got| {
             let expected = payload_type.expected();
             InvalidInput::new(format!("payload.{path}"), Problem::Mismatch { expected, got })
         })?;
@@ -98,31 +108,29 @@ pub(crate) fn read_paths(
     config.payload.iter().map(read).collect()
 }
 
-impl PathValues {
-    /// Collects what is at the end of `parts`; the error is what was found instead.
-    fn collect(
-        &mut self,
-        payload_type: PayloadType,
-        value: &Value,
-        parts: &[&str],
-    ) -> Result<(), String> {
-        match (value, parts.split_first()) {
-            (Value::Object(object), Some((key, rest))) => match object.get(*key) {
-                Some(value) => self.collect(payload_type, value, rest),
-                None => Ok(()),
-            },
-            (Value::Array(values), Some(_)) => {
-                values.iter().try_for_each(|value| self.collect(payload_type, value, parts))
-            }
-            // Something else where an object would be: the path leads nowhere.
-            (_, Some(_)) => Ok(()),
-            (Value::Array(values), None) => {
-                values.iter().try_for_each(|value| self.scalar(payload_type, value))
-            }
-            (value, None) => self.scalar(payload_type, value),
+/// Visits what is at the end of a path, until `visit` breaks: of an array there its elements, and of one on
+/// the way what is at the end of the path in each.
+pub(super) fn visit_leaves<B>(
+    value: &Value,
+    parts: &[&str],
+    visit: &mut dyn FnMut(&Value) -> ControlFlow<B>,
+) -> ControlFlow<B> {
+    match (value, parts.split_first()) {
+        (Value::Object(object), Some((key, rest))) => match object.get(*key) {
+            Some(value) => visit_leaves(value, rest, visit),
+            None => ControlFlow::Continue(()),
+        },
+        (Value::Array(values), Some(_)) => {
+            values.iter().try_for_each(|value| visit_leaves(value, parts, visit))
         }
+        // Something else where an object would be: the path leads nowhere.
+        (_, Some(_)) => ControlFlow::Continue(()),
+        (Value::Array(values), None) => values.iter().try_for_each(visit),
+        (value, None) => visit(value),
     }
+}
 
+impl PathValues {
     fn scalar(&mut self, payload_type: PayloadType, value: &Value) -> Result<(), String> {
         match value {
             Value::Null => self.null = true,

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{InvalidInput, Problem, limits};
 
 /// The type of the values at a declared payload path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PayloadType {
     /// A text that is compared as a whole.

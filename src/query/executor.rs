@@ -20,7 +20,7 @@ use super::request::{Explanation, Hit, QueryRequest, QueryResponse};
 use super::rescore::{is_dropped, rescore_rows, widen};
 use super::search::{Found, search};
 use super::top_k::{Bar, Candidate, TopK};
-use super::view_filter::{self, runs};
+use super::view_filter::{self, SnapshotFilter, runs};
 use crate::error::{Error, Result};
 use crate::model::{CollectionConfig, Condition, Score};
 use crate::quantization::PrimaryQuery;
@@ -164,14 +164,16 @@ fn answer_bound(
     deadline: &Deadline,
     pool: &ThreadPool,
 ) -> Result<Vec<QueryResponse>> {
-    let filters = view_filter::prepare(snapshot, bound)?;
+    let filters = view_filter::prepare(snapshot, bound, deadline, pool)?;
     let plan = |(number, bound)| Plan::new(snapshot, bound, filters.of(number));
     let plans: Vec<Plan<'_>> = bound.iter().enumerate().map(plan).collect();
     let answer = || answer_plans(snapshot, config, &plans, deadline);
-    match plans.as_slice() {
+    let answers = match plans.as_slice() {
         [plan] if is_light(snapshot, plan) => answer(),
         _ => pool.install(answer),
-    }
+    }?;
+    filters.check()?;
+    Ok(answers)
 }
 
 /// Whether a query is one search of an index and nothing else worth another thread.
@@ -181,7 +183,8 @@ fn is_light(snapshot: &Snapshot, plan: &Plan<'_>) -> bool {
         snapshot.views.iter().zip(&plan.views).filter(|(_, plan)| !plan.access.is_index());
     let bytes: u64 = scanned.map(|(view, _)| view.reader.vector_bytes(plan.bound.field)).sum();
     let second = plan.bound.second.as_ref().is_none_or(|second| second.is_light(snapshot));
-    searches == 1 && bytes <= INLINE_BYTES && second
+    let reads = |filter: &SnapshotFilter<'_>| filter.reads_payloads();
+    searches == 1 && bytes <= INLINE_BYTES && second && !plan.filter.is_some_and(reads)
 }
 
 /// Answers planned queries, on the rayon pool this runs in.

@@ -76,7 +76,19 @@ fn filter_stages(plan: &Plan<'_>) -> Vec<Stage> {
         bytes: 0,
         micros,
     };
-    ways.into_iter().map(stage).collect()
+    let mut stages: Vec<Stage> = ways.into_iter().map(stage).collect();
+    stages.extend(payload_stage(plan));
+    stages
+}
+
+/// What the filter read of payloads so far, since it names paths that are not declared.
+fn payload_stage(plan: &Plan<'_>) -> Option<Stage> {
+    let filter = plan.filter?;
+    let read: Vec<(u64, u64)> =
+        filter.views.iter().filter_map(|view| view.rows.payloads_read()).collect();
+    let (rows, bytes) = read.iter().fold((0, 0), |sum, read| (sum.0 + read.0, sum.1 + read.1));
+    let (name, source) = ("filter".into(), "payloads".into());
+    (!read.is_empty()).then_some(Stage { name, source, rows, bytes, micros: 0 })
 }
 
 /// What the scan read, a stage for each kind of source.

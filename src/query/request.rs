@@ -265,9 +265,10 @@ pub struct Stage {
     /// What was read: `vectors`, codes as in `codes lvq4:256:pca`, or an index over them, as in
     /// `graph lvq4:256:pca, window 16`. Of a filter how it was used: the rows that match were
     /// `gathered` and scored, rows that were scored were `checked`, or an index was `traversed` and
-    /// what it found checked.
+    /// what it found checked; and `payloads`, if it names paths that are not declared: then these were
+    /// read, in the time of the other stages.
     pub source: String,
-    /// Rows that were scored; of a filter, rows that are expected to match.
+    /// Rows that were scored; of a filter, rows that are expected to match, and payloads that were read.
     pub rows: u64,
     /// Bytes that were read for them.
     pub bytes: u64,

@@ -46,7 +46,7 @@ pub fn search(
         .collect();
     let run = |&(plan, view): &(usize, usize)| -> Result<Found> {
         deadline.check()?;
-        let found = search_view(&snapshot.views[view], view, field, plans[plan])?;
+        let found = search_view(&snapshot.views[view], view, field, plans[plan], deadline)?;
         Ok(Found { plan, view, ..found })
     };
     if jobs.len() <= 1 {
@@ -56,7 +56,13 @@ pub fn search(
     }
 }
 
-fn search_view(view: &View, number: usize, field: usize, plan: &Plan<'_>) -> Result<Found> {
+fn search_view(
+    view: &View,
+    number: usize,
+    field: usize,
+    plan: &Plan<'_>,
+    deadline: &Deadline,
+) -> Result<Found> {
     let reader = &view.reader;
     let own = &plan.views[number];
     let mut found = Found {
@@ -93,7 +99,7 @@ fn search_view(view: &View, number: usize, field: usize, plan: &Plan<'_>) -> Res
         // What may be found lies far from the query, or is rarer than was expected: its codes are
         // all scored.
         let matching = match filter {
-            Some(filter) => filter.bitmap()? - &*view.deleted,
+            Some(filter) => filter.bitmap_while(&|| deadline.check())? - &*view.deleted,
             None => {
                 let mut all = RoaringBitmap::new();
                 all.insert_range(0..reader.rows());

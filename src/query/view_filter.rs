@@ -8,9 +8,11 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::time::Instant;
 
+use rayon::ThreadPool;
 use rayon::prelude::*;
 use roaring::RoaringBitmap;
 
+use super::Deadline;
 use super::bound::Bound;
 use super::plan::Rows;
 use crate::error::Result;
@@ -47,17 +49,33 @@ pub struct SnapshotFilter<'s> {
 }
 
 impl<'s> SnapshotFilter<'s> {
-    fn new(snapshot: &'s Snapshot, condition: &Condition, field: usize) -> Result<Self> {
+    fn new(
+        snapshot: &'s Snapshot,
+        condition: &Condition,
+        field: usize,
+        deadline: &Deadline,
+    ) -> Result<Self> {
         let started = Instant::now();
-        let views = snapshot.views.iter().map(|view| ViewFilter::new(view, condition, field));
+        let new = |view| ViewFilter::new(view, condition, field, deadline);
+        let views = snapshot.views.iter().map(new);
         let views = views.collect::<Result<_>>()?;
         let micros = started.elapsed().as_micros().try_into().unwrap_or(u64::MAX);
         Ok(Self { views, micros })
     }
+
+    /// Whether payloads are read for it.
+    pub fn reads_payloads(&self) -> bool {
+        self.views.iter().any(|view| view.rows.payloads_read().is_some())
+    }
 }
 
 impl<'s> ViewFilter<'s> {
-    fn new(view: &'s View, condition: &Condition, field: usize) -> Result<Self> {
+    fn new(
+        view: &'s View,
+        condition: &Condition,
+        field: usize,
+        deadline: &Deadline,
+    ) -> Result<Self> {
         let rows = view.reader.filter(condition)?;
         let cardinality = rows.cardinality();
         let all = u64::from(view.reader.rows());
@@ -67,7 +85,7 @@ impl<'s> ViewFilter<'s> {
             None => cardinality.expected * GATHER_SHARE <= all,
         };
         let gathered = match few {
-            true => Some(rows.bitmap()? - &*view.deleted),
+            true => Some(rows.bitmap_while(&|| deadline.check())? - &*view.deleted),
             false => None,
         };
         Ok(Self { rows, cardinality, gathered })
@@ -99,14 +117,28 @@ impl<'s> Filters<'s> {
     pub fn of(&self, query: usize) -> Option<&SnapshotFilter<'s>> {
         self.numbers[query].map(|number| &self.filters[number])
     }
+
+    /// As [`RowFilter::check`], of all of them: asked after the answers.
+    ///
+    /// # Errors
+    /// As [`RowFilter::check`].
+    pub fn check(&self) -> Result<()> {
+        let mut views = self.filters.iter().flat_map(|filter| &filter.views);
+        views.try_for_each(|view| view.rows.check())
+    }
 }
 
 /// Prepares the filters of queries for a snapshot; those that are the same for the same field only
 /// once.
 ///
 /// # Errors
-/// If a sealed file turns out damaged.
-pub fn prepare<'s>(snapshot: &'s Snapshot, bound: &[Bound<'_>]) -> Result<Filters<'s>> {
+/// If a sealed file turns out damaged, and as [`Deadline::check`].
+pub fn prepare<'s>(
+    snapshot: &'s Snapshot,
+    bound: &[Bound<'_>],
+    deadline: &Deadline,
+    pool: &ThreadPool,
+) -> Result<Filters<'s>> {
     let mut known: HashMap<(&Condition, usize), usize> = HashMap::new();
     let mut conditions = Vec::new();
     let mut numbers = Vec::with_capacity(bound.len());
@@ -118,13 +150,14 @@ pub fn prepare<'s>(snapshot: &'s Snapshot, bound: &[Bound<'_>]) -> Result<Filter
             })
         }));
     }
-    let prepare =
-        |&(condition, field): &(&Condition, usize)| SnapshotFilter::new(snapshot, condition, field);
-    // For one, another thread is further away than the work.
+    let prepare = |&(condition, field): &(&Condition, usize)| {
+        SnapshotFilter::new(snapshot, condition, field, deadline)
+    };
+    // For one, another thread is further away than the work, unless payloads are read.
     let filters = match conditions.as_slice() {
         [] => Vec::new(),
-        [one] => vec![prepare(one)?],
-        several => several.par_iter().map(prepare).collect::<Result<_>>()?,
+        [one] if !one.0.reads_payloads() => vec![prepare(one)?],
+        some => pool.install(|| some.par_iter().map(prepare).collect::<Result<_>>())?,
     };
     Ok(Filters { filters, numbers })
 }

@@ -12,6 +12,7 @@ mod index;
 mod memory;
 mod mutable;
 mod payload_index;
+mod payload_rows;
 mod row_filter;
 mod sealed;
 mod sections;

@@ -260,13 +260,15 @@ impl SegmentReader for MutableReader {
         Ok(self.point(row).and_then(|(points, index)| points.payloads[index].clone()))
     }
 
-    // Reading all values once costs less than scoring the rows, and finds them exactly.
+    // Reading all values once costs less than scoring the rows, and finds them exactly. Payloads are not
+    // read for all.
     fn filter<'s>(&'s self, condition: &Condition) -> Result<RowFilter<'s>> {
-        let filter = RowFilter::new(self.rows, condition, &mut |leaf| match leaf {
-            Condition::Column { column, test } => Ok(Node::rows(self.select(*column, test))),
-            leaf => Node::ids(self, leaf),
-        })?;
-        Ok(RowFilter::of_rows(self.rows, filter.bitmap()?))
+        let column = |column, test: &ColumnTest| Ok(Node::rows(self.select(column, test)));
+        let filter = RowFilter::new(self, condition, &column)?;
+        match condition.reads_payloads() {
+            true => Ok(filter),
+            false => Ok(RowFilter::of_rows(self.rows, filter.bitmap()?)),
+        }
     }
 
     fn visit_path(

@@ -3,16 +3,25 @@
 //! It answers three questions at different prices: how many rows match, roughly, from counts
 //! alone; whether one row does, from that row's values; and which rows do, from the inverted
 //! lists. A planner asks the first to choose between the other two (the selectivity-based choice
-//! of ACORN, arXiv 2403.04871, §5).
+//! of ACORN, arXiv 2403.04871, §5). What a condition says of undeclared paths is looked up in payloads
+//! (`payload_rows`), for as few rows as the rest of it leaves.
 
 use std::borrow::Cow;
+use std::sync::{Arc, OnceLock};
 
 use roaring::RoaringBitmap;
 
 use super::SegmentReader;
 use super::payload_index::{NumberRows, TermRows};
-use crate::error::{Error, Result};
-use crate::model::Condition;
+use super::payload_rows::{PayloadReads, PayloadRows, select};
+use crate::error::Result;
+use crate::model::{ColumnTest, Condition, PointId};
+
+/// Says whether to go on with work that may take long.
+pub(super) type GoOn<'g> = &'g (dyn Fn() -> Result<()> + Sync);
+
+/// Prepares a test of a declared path.
+type Columns<'c, 's> = &'c dyn Fn(usize, &ColumnTest) -> Result<Node<'s>>;
 
 /// One row is checked so many times faster than its place in a list is found.
 const CHECKED_ROWS: u64 = 8;
@@ -41,6 +50,8 @@ impl Cardinality {
 pub struct RowFilter<'s> {
     rows: u32,
     root: Node<'s>,
+    /// There if payloads are read.
+    reads: Option<Arc<PayloadReads>>,
 }
 
 #[derive(Debug, Clone)]
@@ -51,6 +62,7 @@ pub(super) enum Node<'s> {
     Rows(Cow<'s, RoaringBitmap>),
     Terms(TermRows<'s>),
     Numbers(NumberRows<'s>),
+    Payloads(PayloadRows<'s>),
 }
 
 impl<'s> Node<'s> {
@@ -58,44 +70,33 @@ impl<'s> Node<'s> {
     pub fn rows(rows: RoaringBitmap) -> Self {
         Self::Rows(Cow::Owned(rows))
     }
-
-    /// The rows with the ids of [`Condition::Ids`].
-    ///
-    /// # Errors
-    /// If a sealed file turns out damaged, or the condition is another.
-    pub fn ids(reader: &dyn SegmentReader, condition: &Condition) -> Result<Self> {
-        let Condition::Ids(ids) = condition else {
-            return Err(Error::Internal("a part of a filter cannot be a leaf".into()));
-        };
-        let mut rows = RoaringBitmap::new();
-        for id in ids {
-            rows.extend(reader.find(id)?);
-        }
-        Ok(Self::rows(rows))
-    }
 }
 
 impl<'s> RowFilter<'s> {
-    /// Prepares a condition; `leaf` prepares its tests of columns and ids.
+    /// Prepares a condition; `columns` prepares its tests of declared paths.
     pub(super) fn new(
-        rows: u32,
+        reader: &'s dyn SegmentReader,
         condition: &Condition,
-        leaf: &mut dyn FnMut(&Condition) -> Result<Node<'s>>,
+        columns: Columns<'_, 's>,
     ) -> Result<Self> {
-        Ok(Self { rows, root: prepare(condition, leaf)? })
+        let reads = Arc::default();
+        let root = Preparation { reader, columns, reads: &reads }.node(condition)?;
+        let reads = condition.reads_payloads().then_some(reads);
+        Ok(Self { rows: reader.rows(), root, reads })
     }
 
     /// A filter that exactly these rows match.
     pub(crate) fn of_rows(rows: u32, matching: RoaringBitmap) -> Self {
-        Self { rows, root: Node::rows(matching) }
+        Self { rows, root: Node::rows(matching), reads: None }
     }
 
-    /// How many rows match, from counts alone: time does not depend on the number of rows.
+    /// How many rows match, from counts alone: time does not depend on the number of rows. Where payloads
+    /// are read, a sample of them says it.
     pub fn cardinality(&self) -> Cardinality {
         self.root.cardinality(u64::from(self.rows))
     }
 
-    /// Whether a row matches.
+    /// Whether a row matches. Whoever asks where payloads are read asks [`Self::check`] afterwards.
     #[inline]
     pub fn matches(&self, row: u32) -> bool {
         self.root.matches(row)
@@ -106,22 +107,82 @@ impl<'s> RowFilter<'s> {
     /// # Errors
     /// [`lanner_storage::StorageError::Corrupted`] if a sealed file turns out damaged.
     pub fn bitmap(&self) -> Result<RoaringBitmap> {
-        self.root.bitmap(self.rows).map(Cow::into_owned)
+        self.bitmap_while(&|| Ok(()))
+    }
+
+    /// As [`Self::bitmap`], as long as `go_on` says so.
+    ///
+    /// # Errors
+    /// As [`Self::bitmap`], and that of `go_on`.
+    pub(crate) fn bitmap_while(&self, go_on: GoOn<'_>) -> Result<RoaringBitmap> {
+        let found = self.root.bitmap(self.rows, go_on)?.into_owned();
+        self.check()?;
+        Ok(found)
+    }
+
+    /// Fails if a payload that was to be read could not be: what [`Self::matches`] said then is wrong.
+    ///
+    /// # Errors
+    /// [`lanner_storage::StorageError::Corrupted`] if a sealed file turned out damaged.
+    pub fn check(&self) -> Result<()> {
+        self.reads.as_ref().map_or(Ok(()), |reads| reads.check())
+    }
+
+    /// The number of payloads that were read so far, and their bytes; `None` if none ever is.
+    pub fn payloads_read(&self) -> Option<(u64, u64)> {
+        self.reads.as_ref().map(|reads| reads.count())
     }
 }
 
-fn prepare<'s>(
-    condition: &Condition,
-    leaf: &mut dyn FnMut(&Condition) -> Result<Node<'s>>,
-) -> Result<Node<'s>> {
-    let mut list = |conditions: &[Condition]| -> Result<Vec<Node<'s>>> {
-        conditions.iter().map(|condition| prepare(condition, leaf)).collect()
-    };
-    match condition {
-        Condition::All(conditions) => Ok(Node::All(list(conditions)?)),
-        Condition::Any(conditions) => Ok(Node::Any(list(conditions)?)),
-        Condition::Not(condition) => Ok(Node::Not(Box::new(prepare(condition, leaf)?))),
-        Condition::Column { .. } | Condition::Ids(_) => leaf(condition),
+/// What nodes are made with.
+struct Preparation<'p, 's> {
+    reader: &'s dyn SegmentReader,
+    columns: Columns<'p, 's>,
+    reads: &'p Arc<PayloadReads>,
+}
+
+impl<'s> Preparation<'_, 's> {
+    fn node(&self, condition: &Condition) -> Result<Node<'s>> {
+        if condition.is_of_payloads() {
+            return Ok(self.of_payloads(condition.clone()));
+        }
+        match condition {
+            Condition::All(parts) => Ok(Node::All(self.nodes(parts, Condition::All)?)),
+            Condition::Any(parts) => Ok(Node::Any(self.nodes(parts, Condition::Any)?)),
+            Condition::Not(part) => Ok(Node::Not(Box::new(self.node(part)?))),
+            Condition::Column { column, test } => (self.columns)(*column, test),
+            Condition::Ids(ids) => self.ids(ids),
+            Condition::Path(_) => Ok(self.of_payloads(condition.clone())),
+        }
+    }
+
+    /// The parts of a combination; those that payloads say are one, so that each is parsed once.
+    fn nodes(
+        &self,
+        parts: &[Condition],
+        combine: fn(Vec<Condition>) -> Condition,
+    ) -> Result<Vec<Node<'s>>> {
+        let (of_payloads, others): (Vec<&Condition>, Vec<&Condition>) =
+            parts.iter().partition(|part| part.is_of_payloads());
+        let mut nodes =
+            others.into_iter().map(|part| self.node(part)).collect::<Result<Vec<_>>>()?;
+        if !of_payloads.is_empty() {
+            nodes.push(self.of_payloads(combine(of_payloads.into_iter().cloned().collect())));
+        }
+        Ok(nodes)
+    }
+
+    fn of_payloads(&self, condition: Condition) -> Node<'s> {
+        let (reader, reads, sampled) = (self.reader, self.reads.clone(), OnceLock::new());
+        Node::Payloads(PayloadRows { reader, condition, reads, sampled })
+    }
+
+    fn ids(&self, ids: &[PointId]) -> Result<Node<'s>> {
+        let mut rows = RoaringBitmap::new();
+        for id in ids {
+            rows.extend(self.reader.find(id)?);
+        }
+        Ok(Node::rows(rows))
     }
 }
 
@@ -134,6 +195,7 @@ impl<'s> Node<'s> {
             Self::Rows(rows) => rows.contains(row),
             Self::Terms(terms) => terms.matches(row),
             Self::Numbers(numbers) => numbers.matches(row),
+            Self::Payloads(payloads) => payloads.matches(row),
         }
     }
 
@@ -149,25 +211,49 @@ impl<'s> Node<'s> {
             Self::Rows(matching) => Cardinality::exactly(matching.len()),
             Self::Terms(terms) => terms.cardinality(),
             Self::Numbers(numbers) => numbers.cardinality(),
+            Self::Payloads(payloads) => payloads.cardinality(),
         }
     }
 
-    fn bitmap(&self, rows: u32) -> Result<Cow<'_, RoaringBitmap>> {
+    fn bitmap(&self, rows: u32, go_on: GoOn<'_>) -> Result<Cow<'_, RoaringBitmap>> {
         let found = match self {
-            Self::All(nodes) => intersection(nodes, rows)?,
+            Self::All(nodes) => intersection(nodes, rows, go_on)?,
             Self::Any(nodes) => {
                 let mut found = RoaringBitmap::new();
                 for node in nodes {
-                    found |= &*node.bitmap(rows)?;
+                    // What matches already need not be read.
+                    match node.reads_payloads() {
+                        true => found |= node.among(&(every(rows) - &found), go_on)?,
+                        false => found |= &*node.bitmap(rows, go_on)?,
+                    }
                 }
                 found
             }
-            Self::Not(node) => every(rows) - &*node.bitmap(rows)?,
+            Self::Not(node) => every(rows) - &*node.bitmap(rows, go_on)?,
             Self::Rows(matching) => return Ok(Cow::Borrowed(matching)),
             Self::Terms(terms) => terms.bitmap()?,
             Self::Numbers(numbers) => numbers.bitmap(),
+            Self::Payloads(_) => self.among(&every(rows), go_on)?,
         };
         Ok(Cow::Owned(found))
+    }
+
+    /// Those of some rows that match, each checked.
+    fn among(&self, rows: &RoaringBitmap, go_on: GoOn<'_>) -> Result<RoaringBitmap> {
+        if !self.reads_payloads() {
+            return Ok(rows.iter().filter(|&row| self.matches(row)).collect());
+        }
+        let rows: Vec<u32> = rows.iter().collect();
+        select(&rows, |row| self.matches(row), go_on)
+    }
+
+    fn reads_payloads(&self) -> bool {
+        match self {
+            Self::All(nodes) | Self::Any(nodes) => nodes.iter().any(Self::reads_payloads),
+            Self::Not(node) => node.reads_payloads(),
+            Self::Payloads(_) => true,
+            Self::Rows(_) | Self::Terms(_) | Self::Numbers(_) => false,
+        }
     }
 }
 
@@ -177,19 +263,23 @@ fn every(rows: u32) -> RoaringBitmap {
     every
 }
 
-/// What all nodes match: the rows of the rarest, as long as the others match them.
-fn intersection(nodes: &[Node<'_>], rows: u32) -> Result<RoaringBitmap> {
-    let expected = |node: &Node<'_>| node.cardinality(u64::from(rows)).expected;
+/// What all nodes match: the rows of the rarest, as long as the others match them. Payloads are read last,
+/// for what is left.
+fn intersection(nodes: &[Node<'_>], rows: u32, go_on: GoOn<'_>) -> Result<RoaringBitmap> {
+    let expected = |node: &Node<'_>| match node.reads_payloads() {
+        true => u64::MAX,
+        false => node.cardinality(u64::from(rows)).expected,
+    };
     let mut nodes: Vec<(u64, &Node<'_>)> =
         nodes.iter().map(|node| (expected(node), node)).collect();
     nodes.sort_by_key(|&(expected, _)| expected);
     let Some(((_, rarest), others)) = nodes.split_first() else { return Ok(every(rows)) };
-    let mut found = rarest.bitmap(rows)?.into_owned();
+    let mut found = rarest.bitmap(rows, go_on)?.into_owned();
     for &(expected, node) in others {
-        if found.len().saturating_mul(CHECKED_ROWS) < expected {
-            found = found.iter().filter(|&row| node.matches(row)).collect();
+        if node.reads_payloads() || found.len().saturating_mul(CHECKED_ROWS) < expected {
+            found = node.among(&found, go_on)?;
         } else {
-            found &= &*node.bitmap(rows)?;
+            found &= &*node.bitmap(rows, go_on)?;
         }
     }
     Ok(found)
@@ -222,7 +312,8 @@ mod tests {
     }
 
     fn bounds(root: Node<'static>) -> (u64, u64, u64) {
-        let Cardinality { least, expected, most } = RowFilter { rows: 100, root }.cardinality();
+        let Cardinality { least, expected, most } =
+            RowFilter { rows: 100, root, reads: None }.cardinality();
         (least, expected, most)
     }
 
@@ -239,7 +330,7 @@ mod tests {
     #[test]
     fn an_intersection_checks_the_rows_of_the_rarest() {
         let nodes = vec![rows(0..100), rows(5..10), Node::Not(Box::new(rows(7..8)))];
-        let filter = RowFilter { rows: 100, root: Node::All(nodes) };
+        let filter = RowFilter { rows: 100, root: Node::All(nodes), reads: None };
         assert_eq!(filter.bitmap().unwrap(), RoaringBitmap::from([5, 6, 8, 9]));
         assert!(filter.matches(6) && !filter.matches(7) && !filter.matches(10));
     }

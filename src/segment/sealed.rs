@@ -18,7 +18,6 @@ use serde::de::IgnoredAny;
 
 use super::memory::place;
 use super::payload_index::PayloadIndex;
-use super::row_filter::Node;
 use super::values::{self, RowOrder, ValueCounts, ValueGroups};
 use super::{
     FieldCodes, FieldIndex, FileMemory, FileRole, RowFilter, SegmentReader, sections,
@@ -474,10 +473,7 @@ impl SegmentReader for SealedSegment {
     }
 
     fn filter<'s>(&'s self, condition: &Condition) -> Result<RowFilter<'s>> {
-        RowFilter::new(self.entry.rows, condition, &mut |leaf| match leaf {
-            Condition::Column { column, test } => self.payload_index()?.test(*column, test),
-            leaf => Node::ids(self, leaf),
-        })
+        RowFilter::new(self, condition, &|column, test| self.payload_index()?.test(column, test))
     }
 
     fn visit_path(

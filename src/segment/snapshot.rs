@@ -23,6 +23,28 @@ impl View {
     pub fn live_rows(&self) -> u64 {
         u64::from(self.reader.rows()) - self.deleted.len()
     }
+
+    /// As [`SegmentReader::page`], of the rows that match. Only those are checked that it takes to fill the
+    /// page.
+    fn checked_page(
+        &self,
+        after: Option<&PointId>,
+        limit: usize,
+        condition: &Condition,
+    ) -> Result<Vec<(PointId, u32)>> {
+        let filter = self.reader.filter(condition)?;
+        let (mut found, mut after) = (Vec::new(), after.cloned());
+        loop {
+            let page = self.reader.page(after.as_ref(), &self.deleted, limit)?;
+            let is_last = page.len() < limit;
+            after = page.last().map(|(id, _)| id.clone());
+            found.extend(page.into_iter().filter(|&(_, row)| filter.matches(row)));
+            filter.check()?;
+            if is_last || found.len() >= limit {
+                return Ok(found);
+            }
+        }
+    }
 }
 
 /// A row of a snapshot.
@@ -153,6 +175,9 @@ impl Snapshot {
         for (index, view) in self.views.iter().enumerate() {
             let page = match condition {
                 None => view.reader.page(after, &view.deleted, limit)?,
+                Some(condition) if condition.reads_payloads() => {
+                    view.checked_page(after, limit, condition)?
+                }
                 Some(condition) => {
                     let mut others = RoaringBitmap::new();
                     others.insert_range(0..view.reader.rows());

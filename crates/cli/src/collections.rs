@@ -57,7 +57,7 @@ pub struct Create {
     /// A vector field; repeat for more
     #[arg(long, value_name = "NAME:KIND:DIM:METRIC[:ELEMENT]", required = true)]
     field: Vec<FieldArgument>,
-    /// Payload paths that filters may use, separated by commas, as in lang=keyword,meta.year=integer
+    /// Payload paths to index for filters, separated by commas, as in lang=keyword,meta.year=integer
     #[arg(long, value_name = "PATH=TYPE", value_delimiter = ',', value_parser = payload_path)]
     payload: Vec<(String, PayloadType)>,
     /// How fields are compressed; without FIELD= all single-vector fields

@@ -2,13 +2,16 @@
 //!
 //! A [`Filter`] is what a user writes, in Rust or as JSON (`json`). Against a collection's
 //! configuration it is resolved (`resolve`) into a [`Condition`], in which declared paths are
-//! columns and values are terms and intervals of numbers; that is what segments understand.
+//! columns and values are terms and intervals of numbers; that is what segments understand. Paths that
+//! are not declared are looked up in payloads (`path_test`).
 
 mod json;
+mod path_test;
 mod resolve;
 
 use std::ops::Not;
 
+pub use path_test::PathTest;
 pub(crate) use resolve::in_intervals;
 pub use resolve::{ColumnTest, Condition, Interval};
 
@@ -45,33 +48,33 @@ pub enum Filter {
     Not(Box<Filter>),
     /// Points with this value.
     Eq {
-        /// A declared payload path.
+        /// A payload path; if it is not declared, payloads are read.
         field: String,
         /// The value.
         value: FilterValue,
     },
     /// Points with one of these values.
     In {
-        /// A declared payload path.
+        /// A payload path; if it is not declared, payloads are read.
         field: String,
         /// The values.
         values: Vec<FilterValue>,
     },
     /// Points with a value within bounds: numbers and datetimes.
     Range {
-        /// A declared payload path.
+        /// A payload path; if it is not declared, payloads are read.
         field: String,
         /// The bounds.
         bounds: Bounds,
     },
     /// Points with a value, which `null` is not.
     Exists {
-        /// A declared payload path.
+        /// A payload path; if it is not declared, payloads are read.
         field: String,
     },
     /// Points with `null` at the path, alone or in an array.
     IsNull {
-        /// A declared payload path.
+        /// A payload path; if it is not declared, payloads are read.
         field: String,
     },
     /// Points with one of these ids.

@@ -1,6 +1,8 @@
 //! From a filter to a condition: validation against a collection, values made comparable.
 
-use super::{Bounds, Filter, FilterValue};
+use serde_json::Value;
+
+use super::{Bounds, Filter, FilterValue, PathTest};
 use crate::model::payload_column::shortened;
 use crate::model::payload_type::{Scalar, boolean, datetime_key, float_key, keyword};
 use crate::model::{CollectionConfig, InvalidInput, PayloadType, PointId, Problem, limits};
@@ -21,6 +23,8 @@ pub enum Condition {
         /// The test.
         test: ColumnTest,
     },
+    /// An undeclared path passes a test, for which payloads are read.
+    Path(PathTest),
     /// The point has one of these ids, which are distinct and in their order.
     Ids(Vec<PointId>),
 }
@@ -59,15 +63,65 @@ pub(crate) fn in_intervals(intervals: &[Interval], number: i64) -> bool {
     intervals.get(at).is_some_and(|interval| (interval.least..=interval.most).contains(&number))
 }
 
-type Result<T> = std::result::Result<T, InvalidInput>;
+impl Condition {
+    /// Whether payloads are read for a part of it.
+    pub(crate) fn reads_payloads(&self) -> bool {
+        match self {
+            Self::All(parts) | Self::Any(parts) => parts.iter().any(Self::reads_payloads),
+            Self::Not(part) => part.reads_payloads(),
+            Self::Path(_) => true,
+            Self::Column { .. } | Self::Ids(_) => false,
+        }
+    }
+
+    /// Whether a payload says all of it, see [`Self::holds`].
+    pub(crate) fn is_of_payloads(&self) -> bool {
+        match self {
+            Self::All(parts) | Self::Any(parts) => {
+                !parts.is_empty() && parts.iter().all(Self::is_of_payloads)
+            }
+            Self::Not(part) => part.is_of_payloads(),
+            Self::Path(_) => true,
+            Self::Column { .. } | Self::Ids(_) => false,
+        }
+    }
+
+    /// Whether it holds for a payload, which is an object. Columns and ids are not in payloads: their tests
+    /// hold for none.
+    pub(crate) fn holds(&self, payload: &Value) -> bool {
+        match self {
+            Self::All(parts) => parts.iter().all(|part| part.holds(payload)),
+            Self::Any(parts) => parts.iter().any(|part| part.holds(payload)),
+            Self::Not(part) => !part.holds(payload),
+            Self::Path(test) => test.passes(payload),
+            Self::Column { .. } | Self::Ids(_) => false,
+        }
+    }
+}
+
+impl ColumnTest {
+    /// Whether a value passes.
+    pub(super) fn passes(&self, value: Scalar<'_>) -> bool {
+        match (self, value) {
+            (Self::Terms(terms), Scalar::Term(term)) => {
+                terms.binary_search_by(|wanted| (**wanted).cmp(term)).is_ok()
+            }
+            (Self::Numbers(intervals), Scalar::Number(number)) => in_intervals(intervals, number),
+            (Self::HasValue, _) => true,
+            _ => false,
+        }
+    }
+}
+
+pub(super) type Result<T> = std::result::Result<T, InvalidInput>;
 
 impl Filter {
     /// Checks the filter against a collection.
     ///
     /// # Errors
-    /// [`InvalidInput`] naming the place, as `filter.and[2].year`: an undeclared path, a value of
-    /// another type than the path's, a range of something without order, or a filter that is too
-    /// deep or too large.
+    /// [`InvalidInput`] naming the place, as `filter.and[2].year`: a value of another type than a declared
+    /// path's, values of several types for another path, a malformed path, a range of something without
+    /// order, or a filter that is too deep or too large.
     pub fn resolve(&self, config: &CollectionConfig) -> Result<Condition> {
         Resolver { config, nodes: 0, values: 0, ids: 0 }.resolve(self, "filter", 1)
     }
@@ -108,19 +162,29 @@ impl Resolver<'_> {
                 Ok(Condition::Not(Box::new(inside)))
             }
             Filter::Ids(ids) => self.ids(ids, path),
-            Filter::Eq { field, value } => {
-                self.column(field, path, |payload_type, at| values(payload_type, [value], at))
-            }
-            Filter::In { field, values: wanted } => {
+            Filter::Eq { field, value } => self.values(field, std::slice::from_ref(value), path),
+            Filter::In { field, values } => {
                 let most = limits::MAX_FILTER_VALUES;
-                count(&mut self.values, wanted.len(), most, path, "at most 10000 values")?;
-                self.column(field, path, |payload_type, at| values(payload_type, wanted, at))
+                count(&mut self.values, values.len(), most, path, "at most 10000 values")?;
+                self.values(field, values, path)
             }
             Filter::Range { field, bounds } => {
-                self.column(field, path, |payload_type, at| range(payload_type, bounds, at))
+                let at = place(path, field);
+                match self.declared(field) {
+                    Some((column, payload_type)) => {
+                        Ok(Condition::Column { column, test: range(payload_type, bounds, &at)? })
+                    }
+                    None => PathTest::within(field, bounds, &at).map(Condition::Path),
+                }
             }
-            Filter::Exists { field } => self.column(field, path, |_, _| Ok(ColumnTest::HasValue)),
-            Filter::IsNull { field } => self.column(field, path, |_, _| Ok(ColumnTest::IsNull)),
+            Filter::Exists { field } => match self.declared(field) {
+                Some((column, _)) => Ok(Condition::Column { column, test: ColumnTest::HasValue }),
+                None => PathTest::has_value(field, &place(path, field)).map(Condition::Path),
+            },
+            Filter::IsNull { field } => match self.declared(field) {
+                Some((column, _)) => Ok(Condition::Column { column, test: ColumnTest::IsNull }),
+                None => PathTest::is_null(field, &place(path, field)).map(Condition::Path),
+            },
         }
     }
 
@@ -137,25 +201,27 @@ impl Resolver<'_> {
         Ok(Condition::Ids(ids))
     }
 
-    fn column(
-        &self,
-        field: &str,
-        path: &str,
-        test: impl FnOnce(PayloadType, &str) -> Result<ColumnTest>,
-    ) -> Result<Condition> {
-        let shown: String = field.chars().take(80).collect();
-        let at = format!("{path}.{shown}");
-        let mut declared = self.config.payload.iter().enumerate();
-        let Some((column, (_, &payload_type))) = declared.find(|(_, (name, _))| *name == field)
-        else {
-            let known = self.config.payload.iter();
-            let known: Vec<String> =
-                known.map(|(name, kind)| format!("{name} ({})", kind.as_str())).collect();
-            let known = if known.is_empty() { "none".into() } else { known.join(", ") };
-            return Err(InvalidInput::new(at, Problem::UndeclaredPath { known }));
-        };
-        Ok(Condition::Column { column, test: test(payload_type, &at)? })
+    fn values(&self, field: &str, wanted: &[FilterValue], path: &str) -> Result<Condition> {
+        let at = place(path, field);
+        match self.declared(field) {
+            Some((column, payload_type)) => {
+                Ok(Condition::Column { column, test: values(payload_type, wanted, &at)? })
+            }
+            None => PathTest::one_of(field, wanted, &at).map(Condition::Path),
+        }
     }
+
+    /// The position and the type of a declared path.
+    fn declared(&self, field: &str) -> Option<(usize, PayloadType)> {
+        let mut declared = self.config.payload.iter().enumerate();
+        let (column, (_, &payload_type)) = declared.find(|(_, (name, _))| *name == field)?;
+        Some((column, payload_type))
+    }
+}
+
+/// Where a test of a payload path is.
+fn place(path: &str, field: &str) -> String {
+    format!("{path}.{}", field.chars().take(80).collect::<String>())
 }
 
 fn count(
@@ -206,13 +272,13 @@ fn scalar<'v>(payload_type: PayloadType, value: &'v FilterValue, path: &str) -> 
 }
 
 /// The integer that a float is, if it is one.
-fn whole(number: f64) -> Option<i64> {
+pub(super) fn whole(number: f64) -> Option<i64> {
     // The bounds themselves are floats: −2^63 is an i64, 2^63 is none.
     let fits = number >= i64::MIN as f64 && number < i64::MAX as f64 && number.fract() == 0.0;
     fits.then_some(number as i64)
 }
 
-fn values<'v>(
+pub(super) fn values<'v>(
     payload_type: PayloadType,
     wanted: impl IntoIterator<Item = &'v FilterValue>,
     path: &str,
@@ -234,7 +300,7 @@ fn values<'v>(
     Ok(ColumnTest::Numbers(numbers))
 }
 
-fn range(payload_type: PayloadType, bounds: &Bounds, path: &str) -> Result<ColumnTest> {
+pub(super) fn range(payload_type: PayloadType, bounds: &Bounds, path: &str) -> Result<ColumnTest> {
     if !payload_type.is_ordered() {
         let expected = "a range of integers, floats or datetimes";
         let got = format!("a range of {}s; use `eq` or `in`", payload_type.as_str());
@@ -347,13 +413,12 @@ mod tests {
 
     #[test]
     fn refusals_name_the_place_and_say_what_would_do() {
-        let nested = Filter::all([Filter::ids([1]), !Filter::any([Filter::eq("year", 3)])]);
+        let nested = Filter::all([Filter::ids([1]), !Filter::any([Filter::eq("meta.year", "x")])]);
         let cases = [
             (
                 nested,
-                "filter.and[1].not.or[0].year: the path is not declared; the collection declares: \
-                 at (datetime), lang (keyword), meta.year (integer), open (boolean), \
-                 price (float); paths are declared when a collection is created",
+                "filter.and[1].not.or[0].meta.year: expected an integer of 64 bits with a sign, \
+                 got \"x\"",
             ),
             (
                 Filter::eq("meta.year", "2000"),
@@ -387,8 +452,19 @@ mod tests {
         for (filter, expected) in cases {
             assert_eq!(filter.resolve(&config()).unwrap_err().to_string(), expected);
         }
-        let none = Filter::exists("a").resolve(&CollectionConfig::new()).unwrap_err().to_string();
-        assert!(none.contains("the collection declares: none"), "{none}");
+    }
+
+    #[test]
+    fn parts_of_payloads_alone_are_known() {
+        let condition = |filter: Filter| filter.resolve(&config()).unwrap();
+        let undeclared = || Filter::eq("year", 3);
+        let alone = condition(!undeclared().and(Filter::exists("a").or(undeclared())));
+        assert!(alone.is_of_payloads() && alone.reads_payloads());
+        for other in [Filter::eq("lang", "en"), Filter::ids([1]), Filter::all([])] {
+            assert!(!condition(other.clone()).reads_payloads());
+            let mixed = condition(other.or(!undeclared()));
+            assert!(mixed.reads_payloads() && !mixed.is_of_payloads());
+        }
     }
 
     #[test]

@@ -36,7 +36,7 @@ const fn plain(path: &'static str) -> Method {
 pub const OTHER: Method = write("other");
 
 /// Every method, and after them [`OTHER`].
-pub static METHODS: [Method; 30] = [
+pub static METHODS: [Method; 32] = [
     administer("/lanner.v1.CollectionService/CreateCollection"),
     administer("/lanner.v1.CollectionService/DeleteCollection"),
     administer("/lanner.v1.CollectionService/FlushCollection"),

@@ -1,0 +1,117 @@
+//! Rows that match by what their payloads hold at undeclared paths: payloads are read for it.
+//!
+//! Nothing is known of such rows before, but what a sample says. One row is checked when it is asked
+//! for, and all are in parallel. What could not be read is noted, and said by whoever has checked rows.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use rayon::prelude::*;
+use roaring::RoaringBitmap;
+
+use super::SegmentReader;
+use super::row_filter::{Cardinality, GoOn};
+use crate::error::{Error, Result};
+use crate::model::{Condition, Payload};
+
+/// Rows that say how many match.
+const SAMPLE_ROWS: u32 = 200;
+/// Rows that are checked between two looks at whether to go on.
+const BLOCK_ROWS: usize = 1024;
+
+/// The rows whose payloads meet a condition.
+#[derive(Clone)]
+pub(super) struct PayloadRows<'s> {
+    pub reader: &'s dyn SegmentReader,
+    /// Of payloads alone.
+    pub condition: Condition,
+    pub reads: Arc<PayloadReads>,
+    pub sampled: OnceLock<Cardinality>,
+}
+
+impl fmt::Debug for PayloadRows<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PayloadRows").field(&self.condition).finish()
+    }
+}
+
+/// What was read of payloads, and what could not be.
+#[derive(Debug, Default)]
+pub(super) struct PayloadReads {
+    rows: AtomicU64,
+    bytes: AtomicU64,
+    failure: Mutex<Option<Error>>,
+}
+
+impl PayloadReads {
+    /// Payloads that were read, and their bytes.
+    pub fn count(&self) -> (u64, u64) {
+        // Relaxed: the numbers order nothing else.
+        (self.rows.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
+
+    /// Fails once if a payload could not be read.
+    pub fn check(&self) -> Result<()> {
+        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn note(&self, payload: &Payload) {
+        self.rows.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(payload.as_str().len() as u64, Ordering::Relaxed);
+    }
+
+    fn fail(&self, error: Error) {
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.get_or_insert(error);
+    }
+}
+
+impl PayloadRows<'_> {
+    /// Whether the payload of a row meets the condition; one that cannot be read does not, see
+    /// [`PayloadReads::check`].
+    pub fn matches(&self, row: u32) -> bool {
+        let payload = match self.reader.payload(row) {
+            Ok(payload) => payload,
+            Err(error) => {
+                self.reads.fail(error);
+                return false;
+            }
+        };
+        payload.iter().for_each(|payload| self.reads.note(payload));
+        let object = payload.as_ref().map(Payload::to_map).unwrap_or_default();
+        self.condition.holds(&object.into())
+    }
+
+    /// How many rows match, by a sample spread evenly over them.
+    pub fn cardinality(&self) -> Cardinality {
+        *self.sampled.get_or_init(|| {
+            let rows = self.reader.rows();
+            let sample = rows.min(SAMPLE_ROWS);
+            let row = |number: u32| u64::from(number) * u64::from(rows) / u64::from(sample.max(1));
+            let matching = (0..sample).filter(|&number| self.matches(row(number) as u32)).count();
+            let (all, matching) = (u64::from(rows), matching as u64);
+            let expected = all * matching / u64::from(sample.max(1));
+            let most = all - (u64::from(sample) - matching);
+            Cardinality { least: matching, expected: expected.clamp(matching, most), most }
+        })
+    }
+}
+
+/// Those of some rows that match.
+///
+/// # Errors
+/// That of `go_on`.
+pub(super) fn select(
+    rows: &[u32],
+    matches: impl Fn(u32) -> bool + Sync,
+    go_on: GoOn<'_>,
+) -> Result<RoaringBitmap> {
+    let block = |rows: &[u32]| -> Result<Vec<u32>> {
+        go_on()?;
+        Ok(rows.iter().copied().filter(|&row| matches(row)).collect())
+    };
+    let found: Vec<Vec<u32>> = rows.par_chunks(BLOCK_ROWS).map(block).collect::<Result<_>>()?;
+    Ok(found.into_iter().flatten().collect())
+}
