@@ -48,6 +48,11 @@ pub struct Malformed {
 }
 
 impl Entry {
+    /// The point, or why it is none.
+    pub fn into_point(self) -> Result<Point> {
+        self.point.map_err(|malformed| malformed.error)
+    }
+
     /// Adds the payload; one that is malformed makes the entry malformed.
     fn add_payload(&mut self, payload: Result<Payload>) {
         let Ok(point) = &mut self.point else { return };

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::error::{CliError, Result};
-use super::input::{JsonLines, Source};
+use super::input::{Entry, JsonLines, Source};
 use super::points::id;
 use super::query::filter;
 use super::target::Target;
@@ -82,7 +82,10 @@ impl Update {
     fn update_vectors(&self, backend: &dyn Backend, mut lines: JsonLines) -> Result<()> {
         let (mut affected, mut missing) = (0, Vec::new());
         loop {
-            let updated = lines.next(BATCH).and_then(|points| match points.is_empty() {
+            let points = lines.next(BATCH).and_then(|entries| {
+                entries.into_iter().map(Entry::into_point).collect::<Result<Vec<_>>>()
+            });
+            let updated = points.and_then(|points| match points.is_empty() {
                 true => Ok(None),
                 false => Ok(Some(backend.update_vectors(&self.collection, points)?)),
             });
