@@ -3,7 +3,11 @@ FROM rust:1.95-bookworm AS build
 RUN apt-get update && apt-get install -y --no-install-recommends libclang-dev && rm -rf /var/lib/apt/lists/*
 WORKDIR /lanner
 COPY . .
-RUN cargo build --release --locked --bin lanner
+RUN cargo build --release --locked --bin lanner && .ci/split-debug target/release/lanner
+
+# The program and its debug information alone, for a release: docker build --target files --output dist .
+FROM scratch AS files
+COPY --from=build /lanner/target/release/lanner /lanner/target/release/lanner.debug /
 
 FROM debian:bookworm-slim
 RUN useradd --system --uid 7700 --create-home --home-dir /data lanner

@@ -7,7 +7,16 @@ import platform
 import subprocess
 from pathlib import Path
 
-PACKAGES = ("scalable-vs", "hnswlib", "faiss-cpu", "usearch", "qdrant-edge-py", "numpy")
+PACKAGES = (
+    "scalable-vs",
+    "hnswlib",
+    "faiss-cpu",
+    "usearch",
+    "rabitqlib",
+    "scann-core",
+    "qdrant-edge-py",
+    "numpy",
+)
 FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_int8", "amx_bf16")
 
 

@@ -1,7 +1,7 @@
 """Measures Lanner and its peers on the same data: see README.md beside this file.
 
-    run.sh run [--quick] [--data NAME] [--engine NAME] [--only TEXT] [--reuse]
-    run.sh report
+    run.sh run [--quick] [--data NAME] [--engine NAME] [--only TEXT] [--reuse] [--section NAME]
+    run.sh report [--section NAME]
 """
 
 import argparse
@@ -29,13 +29,18 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 def main():
     arguments = parse()
-    results = CACHE / ("results-quick" if arguments.quick else "results")
+    results = CACHE / results_name(arguments)
     if arguments.action == "run":
         measure_all(arguments, results)
-    if arguments.quick:
+    if arguments.quick and not arguments.section:
         print(report.section(results))
     elif not arguments.no_report:
-        report.write(results)
+        report.write(results, arguments.section)
+
+
+def results_name(arguments):
+    kind = arguments.section or ("quick" if arguments.quick else None)
+    return f"results-{kind}" if kind else "results"
 
 
 def measure_all(arguments, results):
@@ -54,6 +59,7 @@ def parse():
     parser.add_argument("--only", action="append", help="only indexes whose key contains this")
     parser.add_argument("--reuse", action="store_true", help="keep indexes, and search those kept before")
     parser.add_argument("--runs", type=int, help="runs of each measurement, of which the best counts")
+    parser.add_argument("--section", help="results and a section of their own, such as those of a machine")
     parser.add_argument("--no-report", action="store_true", help="leave docs/ alone")
     return parser.parse_args()
 

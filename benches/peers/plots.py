@@ -11,12 +11,12 @@ LOWEST_RECALL = 0.80
 STYLE = {"svg.hashsalt": "peers", "svg.fonttype": "none"}
 
 
-def draw(dataset, found, folder):
+def draw(dataset, found, folder, stem):
     """One plot for each query set and shape, on one thread; returns the Markdown that shows them."""
     folder.mkdir(parents=True, exist_ok=True)
     links = []
     for shape in ("single", "batch"):
-        name = f"peers-{dataset.name}-{shape}.svg"
+        name = f"{stem}-{shape}.svg"
         draw_one(dataset, found, "id", shape, folder / name)
         links.append(f"![{dataset.name}, {shape}, one thread](plots/{name})")
     return links

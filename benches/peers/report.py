@@ -12,7 +12,6 @@ from datasets import DATASETS
 from measure import OTHER_TARGET, TARGETS
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-BEGIN, END = "<!-- peers:begin (written by benches/peers) -->", "<!-- peers:end -->"
 NOTE = """\
 Written by `benches/peers/run.sh`. Every engine got the same normalised f32 vectors and ran in a
 process of its own, one after the other. *single* is one query a call, *batch* all queries in one
@@ -22,26 +21,29 @@ the recall@10, best of {runs} runs; no value is interpolated. Settings that were
 the graph, search window, probes, re-ranked candidates, and for SVS its prefetching."""
 
 
-def write(results):
-    """Puts the section into docs/benchmarks.md."""
-    path = DOCS / "benchmarks.md"
+def write(results, name=None):
+    """Puts the section into docs/benchmarks.md; `name` is that of a section beside the main one."""
+    path, mark = DOCS / "benchmarks.md", f"peers-{name}" if name else "peers"
+    begin, end = f"<!-- {mark}:begin (written by benches/peers) -->", f"<!-- {mark}:end -->"
     text = path.read_text()
-    if BEGIN not in text:
-        text = f"{text.rstrip()}\n\n{BEGIN}\n{END}\n"
-    before, rest = text.split(BEGIN, 1)
-    after = rest.split(END, 1)[1]
-    path.write_text(f"{before}{BEGIN}\n{section(results, DOCS / 'plots')}\n{END}{after}")
+    if begin not in text:
+        text = f"{text.rstrip()}\n\n{begin}\n{end}\n"
+    before, rest = text.split(begin, 1)
+    after = rest.split(end, 1)[1]
+    path.write_text(f"{before}{begin}\n{section(results, name, DOCS / 'plots')}\n{end}{after}")
 
 
-def section(results, plot_folder=None):
-    loaded = {name: load(results / name) for name in DATASETS}
-    loaded = {name: found for name, found in loaded.items() if found}
+def section(results, name=None, plot_folder=None):
+    loaded = {data: load(results / data) for data in DATASETS}
+    loaded = {data: found for data, found in loaded.items() if found}
     runs = "/".join(sorted({str(each.get("runs", "?")) for found in loaded.values() for each in found}))
-    parts = ["## Peers", f"{machine.describe()}; {machine.versions()}.", NOTE.format(runs=runs)]
-    for name, found in loaded.items():
-        parts += of_dataset(DATASETS[name], found)
+    heading = f"## Peers, {name}" if name else "## Peers"
+    parts = [heading, f"{machine.describe()}; {machine.versions()}.", NOTE.format(runs=runs)]
+    for data, found in loaded.items():
+        parts += of_dataset(DATASETS[data], found)
         if plot_folder:
-            parts += plots.draw(DATASETS[name], found, plot_folder)
+            stem = f"peers-{name}-{data}" if name else f"peers-{data}"
+            parts += plots.draw(DATASETS[data], found, plot_folder, stem)
     return "\n\n".join(parts)
 
 

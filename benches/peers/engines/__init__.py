@@ -10,7 +10,7 @@
 from dataclasses import dataclass, field
 from importlib import import_module
 
-NAMES = ("faiss", "hnswlib", "usearch", "svs", "qdrant")
+NAMES = ("faiss", "hnswlib", "usearch", "svs", "rabitq", "scann", "qdrant")
 K = 10
 
 
