@@ -35,7 +35,8 @@ use lanner_eval::NpyMatrix;
       --fuse '{"field": "tokens", "npy": "query_tokens.npy", "row": "20..31", "weight": 2}'
   lanner query passages --data db --vector '[0.1, 0.2, 0.3]' --group-by document --group-size 2
 
-Filters, on declared payload paths: {"field": F, …} with eq, in, gt, gte, lt, lte, exists or null;
+Filters on payload paths, fast where they are declared: {"year": {"gte": 2000}, "lang": "en"}, or
+{"field": F, …} with eq, ne, in, nin, gt, gte, lt, lte, exists or null;
 {"and": […]}, {"or": […]}, {"not": {…}}, {"ids": […]}."#)]
 pub struct Query {
     /// Collection to search
