@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Collection;
 use crate::error::Result;
 use crate::model::MemoryBudget;
-use crate::query::{self, Deadline, GroupRequest, GroupResponse, QueryResponse};
+use crate::query::{self, Deadline, GroupRequest, GroupResponse};
 
 impl Collection {
     /// The best groups of points that share a value of a payload path, by their best hits, with up to
@@ -34,12 +34,7 @@ impl Collection {
         let ground = self.ground(&snapshot, memory, &note);
         let answer = snapshot.whole(|_| query::group(&ground, request, deadline));
         let answer = self.0.noting_damage(answer)?;
-        self.count_answers(&[QueryResponse {
-            hits: Vec::new(),
-            sequence: answer.sequence,
-            estimated_recall: answer.estimated_recall,
-            explanation: None,
-        }]);
+        self.count_answers(std::iter::once(answer.estimated_recall));
         Ok(answer)
     }
 }

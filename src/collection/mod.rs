@@ -322,12 +322,12 @@ impl Collection {
     ) -> Result<Vec<QueryResponse>> {
         let answers = ground.snapshot.whole(|_| ground.answer(requests, deadline));
         let answers = self.0.noting_damage(answers)?;
-        self.count_answers(&answers);
+        self.count_answers(answers.iter().map(|answer| answer.estimated_recall));
         Ok(answers)
     }
 
-    fn count_answers(&self, answers: &[QueryResponse]) {
-        if self.0.queries.count(answers) {
+    fn count_answers(&self, estimates: impl Iterator<Item = Option<f32>>) {
+        if self.0.queries.count(estimates) {
             self.0.seal_early();
         }
     }

@@ -152,11 +152,10 @@ impl Collection {
         let condition = filter.resolve(&self.0.config)?;
         let snapshot = self.snapshot();
         let matching = self.matching(&snapshot, &condition)?;
-        let rows = snapshot.views.iter().zip(&matching);
-        let mut rows = rows.flat_map(|(view, rows)| rows.iter().map(|row| view.reader.id(row)));
+        let mut ids_left = snapshot.ids(&matching);
         let mut receipt = WriteReceipt { sequence: snapshot.sequence, affected: 0, durability };
         loop {
-            let next = rows.by_ref().take(limits::MAX_BATCH_POINTS);
+            let next = ids_left.by_ref().take(limits::MAX_BATCH_POINTS);
             let ids: Vec<PointId> = snapshot.whole(|_| next.collect())?;
             if ids.is_empty() {
                 return Ok(receipt);

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use lanner_storage::{Directory, LOST, Manifest, Promise, SegmentEntry, StorageError};
+use lanner_storage::{Directory, Manifest, Promise, SegmentEntry, StorageError};
 use roaring::RoaringBitmap;
 
 use super::Inner;
@@ -175,15 +175,9 @@ fn is_unfinished(name: &str) -> bool {
 
 /// Moves a folder that the catalog does not know out of the way.
 pub(crate) fn move_to_lost(directory: &dyn Directory, path: &str, name: &str) -> Result<()> {
-    directory.create_folder(LOST)?;
-    let taken = directory.list(LOST)?;
-    let mut names = (1_u32..).map(|count| match count {
-        1 => name.to_owned(),
-        count => format!("{name}-{count}"),
-    });
-    let free = names.find(|name| !taken.contains(name)).unwrap_or_else(|| name.to_owned());
-    tracing::error!(folder = %path, lost = %free, "the catalog does not know it: moved to `lost`");
-    Ok(directory.rename(path, &format!("{LOST}/{free}"))?)
+    let lost = lanner_storage::move_to_lost(directory, path, name)?;
+    tracing::error!(folder = %path, %lost, "the catalog does not know it: moved to `lost`");
+    Ok(())
 }
 
 pub(crate) fn tombstones(entry: &SegmentEntry, bytes: &[u8]) -> Result<RoaringBitmap> {

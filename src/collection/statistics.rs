@@ -2,8 +2,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::query::QueryResponse;
-
 /// Estimated recalls are summed in so many parts of 1: there are no atomic floats.
 const PARTS: f64 = 1e6;
 
@@ -15,7 +13,7 @@ const NOW_AND_THEN: u64 = 256;
 pub struct QueryStatistics {
     /// Queries that were answered, each of a batch and each of those that were fused.
     pub answered: u64,
-    /// Those of them with an [estimate](QueryResponse::estimated_recall).
+    /// Those of them with an [estimate](crate::QueryResponse::estimated_recall).
     pub estimated: u64,
     /// The sum of their estimates, to six digits of each.
     pub estimated_recall_sum: f64,
@@ -30,14 +28,17 @@ pub(super) struct QueryCounters {
 }
 
 impl QueryCounters {
-    /// Counts answers; `true` now and then.
-    pub fn count(&self, answers: &[QueryResponse]) -> bool {
-        let estimates = || answers.iter().filter_map(|answer| answer.estimated_recall);
-        let parts = estimates().map(|recall| f64::from(recall) * PARTS);
+    /// Counts answers by their estimates; `true` now and then.
+    pub fn count(&self, answers: impl Iterator<Item = Option<f32>>) -> bool {
+        let (mut count, mut estimated, mut parts) = (0, 0, 0);
+        for estimate in answers {
+            count += 1;
+            estimated += u64::from(estimate.is_some());
+            parts += estimate.map_or(0, |recall| (f64::from(recall) * PARTS) as u64);
+        }
         // Relaxed: each number alone is right.
-        self.recall_parts.fetch_add(parts.map(|parts| parts as u64).sum(), Ordering::Relaxed);
-        self.estimated.fetch_add(estimates().count() as u64, Ordering::Relaxed);
-        let count = answers.len() as u64;
+        self.recall_parts.fetch_add(parts, Ordering::Relaxed);
+        self.estimated.fetch_add(estimated, Ordering::Relaxed);
         let before = self.answered.fetch_add(count, Ordering::Relaxed);
         before / NOW_AND_THEN != (before + count) / NOW_AND_THEN
     }

@@ -68,9 +68,7 @@ impl Collection {
                 let condition = filter.resolve(self.config())?;
                 let snapshot = self.snapshot();
                 let matching = self.matching(&snapshot, &condition)?;
-                let rows = snapshot.views.iter().zip(&matching);
-                let mut ids =
-                    rows.flat_map(|(view, rows)| rows.iter().map(|row| view.reader.id(row)));
+                let mut ids = snapshot.ids(&matching);
                 let updated = self.update(&mut ids, Some(&condition), &change, durability)?;
                 // Those that others deleted meanwhile were not named by anybody.
                 Ok(UpdateReceipt { missing: Vec::new(), ..updated })

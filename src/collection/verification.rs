@@ -8,7 +8,7 @@ use super::Inner;
 use super::writer::{State, Stop};
 use crate::error::{Error, Result};
 use crate::index::BuildProgress;
-use crate::jobs::{Job, JobKind, Next, Progress, Worker};
+use crate::jobs::{Job, JobKind, Lane, Next, Progress, Worker};
 use crate::segment::SealedSegment;
 
 /// What was asked for.
@@ -83,7 +83,7 @@ impl Inner {
         });
         let job = waiting.job.clone();
         drop(state);
-        self.wake();
+        self.scheduler.ask(self.id, &[Lane::Verify]);
         Ok(job)
     }
 

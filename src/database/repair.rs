@@ -14,8 +14,8 @@ use std::path::Path;
 
 use lanner_storage::{
     Batch, Catalog, CollectionCopy, DatabaseLock, Directory, Listed, LocalDirectory, Manifest,
-    Promise, SegmentEntry, StorageError, Sync, copies_after, identity, read_collection_copy,
-    remove_collection_copy, repair_notes, salvage, write_collection_copy,
+    Promise, SegmentEntry, StorageError, Sync, copies_after, identity, numbered,
+    read_collection_copy, remove_collection_copy, repair_notes, salvage, write_collection_copy,
 };
 use serde::{Deserialize, Serialize};
 
@@ -236,11 +236,8 @@ impl Repair<'_> {
         let is_free = |name: &str| names.get(name).is_none_or(|&id| id == copy.id);
         let taken = copy.name.clone();
         if !is_free(&taken) {
-            let mut others = (1_u32..).map(|count| match count {
-                1 => format!("{taken}-{}", copy.id),
-                count => format!("{taken}-{}-{count}", copy.id),
-            });
-            let free = others.find(|name| is_free(name)).unwrap_or_else(|| taken.clone());
+            let free = numbered(&format!("{taken}-{}", copy.id)).find(|name| is_free(name));
+            let free = free.unwrap_or_else(|| taken.clone());
             report.done.push(format!("named it `{free}`: another one is named `{taken}`"));
             copy.name = free;
         }

@@ -70,16 +70,19 @@ pub(crate) struct DeclaredPath {
 }
 
 impl CollectionConfig {
-    /// The declared path of this name; `at` is the place of the name in a request.
+    /// The declared path of this name, if there is one.
+    pub(crate) fn declared_path(&self, name: &str) -> Option<DeclaredPath> {
+        let mut paths = self.payload.iter().enumerate();
+        let (index, (_, &payload_type)) = paths.find(|(_, (path, _))| *path == name)?;
+        Some(DeclaredPath { index, payload_type })
+    }
+
+    /// As [`Self::declared_path`], where there has to be one; `at` is the place of the name in a request.
     ///
     /// # Errors
     /// [`Problem::UndeclaredPath`].
     pub(crate) fn declared(&self, name: &str, at: &str) -> Result<DeclaredPath, InvalidInput> {
-        let mut paths = self.payload.iter().enumerate();
-        let found = paths.find(|(_, (path, _))| *path == name);
-        let declared =
-            found.map(|(index, (_, &payload_type))| DeclaredPath { index, payload_type });
-        declared.ok_or_else(|| {
+        self.declared_path(name).ok_or_else(|| {
             let known = self.payload.iter();
             let known: Vec<String> =
                 known.map(|(name, kind)| format!("{name} ({})", kind.as_str())).collect();

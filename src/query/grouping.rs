@@ -318,7 +318,7 @@ impl Grouping<'_> {
     }
 
     fn column(&self, test: ColumnTest) -> Condition {
-        Condition::Column { column: self.path.index, test }
+        self.path.passes(test)
     }
 
     /// A value that is none of these.

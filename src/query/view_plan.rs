@@ -266,11 +266,14 @@ impl<'p> Case<'p> {
         let is_flat = self.index.is_some_and(|index| index.report().kind == IndexKind::Flat);
         let scans = self.is_gathered() || self.selects || is_flat;
         let depth = |target| zone.depth(self.hits, target, scans);
-        let choice = match (self.target, is_nearest) {
-            (None, true) => depth(target)?,
-            (None, false) => safely(target, depth)?,
-            (Some(_), true) => depth(target - NEAREST_ZONE_SLACK)?,
-            (Some(_), false) => safely(target - OUTSIDE_SLACK, depth)?,
+        let slack = match (self.target, is_nearest) {
+            (None, _) => 0.0,
+            (Some(_), true) => NEAREST_ZONE_SLACK,
+            (Some(_), false) => OUTSIDE_SLACK,
+        };
+        let choice = match is_nearest {
+            true => depth(target - slack)?,
+            false => safely(target - slack, depth)?,
         };
         self.will_do(choice).then(|| self.as_chosen(choice))
     }

@@ -66,6 +66,15 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// The ids of some rows of each view.
+    pub fn ids<'s>(
+        &'s self,
+        rows: &'s [RoaringBitmap],
+    ) -> impl Iterator<Item = Result<PointId>> + 's {
+        let of_views = self.views.iter().zip(rows);
+        of_views.flat_map(|(view, rows)| rows.iter().map(|row| view.reader.id(row)))
+    }
+
     /// Number of points.
     pub fn count(&self) -> u64 {
         self.views.iter().map(View::live_rows).sum()

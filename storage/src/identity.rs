@@ -4,10 +4,10 @@
 //! a database of a newer version is touched.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
-use crate::directory::local::{failed, sync};
+use crate::directory::local::failed;
 use crate::error::{Result, StorageError};
 use crate::private;
 
@@ -37,7 +37,7 @@ pub fn open_or_create(root: &Path) -> Result<u32> {
             let foreign = entries.any(|entry| {
                 entry.is_ok_and(|entry| {
                     let name = entry.file_name();
-                    name.to_string_lossy() != temporary_name() && name != "lost+found"
+                    name.to_string_lossy() != private::temporary_name(FILE) && name != "lost+found"
                 })
             });
             if foreign {
@@ -80,19 +80,9 @@ pub fn repair(root: &Path) -> Result<Option<StorageError>> {
     }
 }
 
-fn temporary_name() -> String {
-    format!("{FILE}.tmp")
-}
-
 fn create(root: &Path) -> Result<()> {
-    let temporary = root.join(temporary_name());
-    let file = private::file().write(true).create(true).truncate(true).open(&temporary);
-    let mut file = file.map_err(failed("create", &temporary))?;
-    write!(file, "{FIRST_LINE}\nformat {FORMAT}\n")
-        .and_then(|()| file.sync_all())
-        .map_err(failed("write", &temporary))?;
-    fs::rename(&temporary, root.join(FILE)).map_err(failed("rename", &temporary))?;
-    sync(root)
+    let text = format!("{FIRST_LINE}\nformat {FORMAT}\n");
+    private::replace_file(root, FILE, text.as_bytes())
 }
 
 fn check(root: &Path, text: &str) -> Result<u32> {

@@ -30,7 +30,8 @@ pub use catalog::{
     write_collection_copy,
 };
 pub use directory::{
-    Directory, FaultyDirectory, LOST, LocalDirectory, WriteFile, check_path, write_folder,
+    Directory, FaultyDirectory, LocalDirectory, WriteFile, check_path, move_to_lost, numbered,
+    write_folder,
 };
 pub use error::{Result, StorageError};
 pub use lock::DatabaseLock;

@@ -1,8 +1,11 @@
 //! Files and folders that only their owner can read: 0600 and 0700 on systems that have modes.
 
-use std::fs::{DirBuilder, OpenOptions};
-use std::io;
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write};
 use std::path::Path;
+
+use crate::directory::local::{failed, sync};
+use crate::error::Result;
 
 /// Options to which the way of opening is added; what is created belongs to its owner alone.
 pub(crate) fn file() -> OpenOptions {
@@ -10,6 +13,24 @@ pub(crate) fn file() -> OpenOptions {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options
+}
+
+/// Writes a file whole and durably, in the place of one of that name: it is there as it was before, or as
+/// it is now.
+pub(crate) fn replace_file(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+    let temporary = folder.join(temporary_name(name));
+    let opened = file().write(true).create(true).truncate(true).open(&temporary);
+    opened
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&temporary, folder.join(name)))
+        .inspect_err(|_| drop(fs::remove_file(&temporary)))
+        .map_err(failed("write", &temporary))?;
+    sync(folder)
+}
+
+/// Under which a file is written before it has its name.
+pub(crate) fn temporary_name(name: &str) -> String {
+    format!("{name}.tmp")
 }
 
 /// Creates a folder, whose parent must exist.

@@ -3,7 +3,7 @@
 //! before.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::directory::local::{failed, sync};
@@ -33,15 +33,7 @@ pub fn read(root: &Path) -> Result<Option<Vec<u8>>> {
 /// # Errors
 /// I/O errors; then they are as before.
 pub fn write(root: &Path, bytes: &[u8]) -> Result<()> {
-    let temporary = root.join(format!("{FILE}.tmp"));
-    let file = private::file().write(true).create(true).truncate(true).open(&temporary);
-    let mut file = file.map_err(failed("create", &temporary))?;
-    file.write_all(bytes)
-        .and_then(|()| file.sync_all())
-        .and_then(|()| fs::rename(&temporary, path(root)))
-        .inspect_err(|_| drop(fs::remove_file(&temporary)))
-        .map_err(failed("write", &temporary))?;
-    sync(root)
+    private::replace_file(root, FILE, bytes)
 }
 
 /// Removes the notes when a repair is through.

@@ -5,7 +5,9 @@ use serde_json::Value;
 use super::{Bounds, Filter, FilterValue, PathTest};
 use crate::model::payload_column::shortened;
 use crate::model::payload_type::{Scalar, boolean, datetime_key, float_key, keyword};
-use crate::model::{CollectionConfig, InvalidInput, PayloadType, PointId, Problem, limits};
+use crate::model::{
+    CollectionConfig, DeclaredPath, InvalidInput, PayloadType, PointId, Problem, limits,
+};
 
 /// A validated filter, in the terms of a collection's columns.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -170,19 +172,17 @@ impl Resolver<'_> {
             }
             Filter::Range { field, bounds } => {
                 let at = place(path, field);
-                match self.declared(field) {
-                    Some((column, payload_type)) => {
-                        Ok(Condition::Column { column, test: range(payload_type, bounds, &at)? })
-                    }
+                match self.config.declared_path(field) {
+                    Some(path) => Ok(path.passes(range(path.payload_type, bounds, &at)?)),
                     None => PathTest::within(field, bounds, &at).map(Condition::Path),
                 }
             }
-            Filter::Exists { field } => match self.declared(field) {
-                Some((column, _)) => Ok(Condition::Column { column, test: ColumnTest::HasValue }),
+            Filter::Exists { field } => match self.config.declared_path(field) {
+                Some(path) => Ok(path.passes(ColumnTest::HasValue)),
                 None => PathTest::has_value(field, &place(path, field)).map(Condition::Path),
             },
-            Filter::IsNull { field } => match self.declared(field) {
-                Some((column, _)) => Ok(Condition::Column { column, test: ColumnTest::IsNull }),
+            Filter::IsNull { field } => match self.config.declared_path(field) {
+                Some(path) => Ok(path.passes(ColumnTest::IsNull)),
                 None => PathTest::is_null(field, &place(path, field)).map(Condition::Path),
             },
         }
@@ -203,19 +203,10 @@ impl Resolver<'_> {
 
     fn values(&self, field: &str, wanted: &[FilterValue], path: &str) -> Result<Condition> {
         let at = place(path, field);
-        match self.declared(field) {
-            Some((column, payload_type)) => {
-                Ok(Condition::Column { column, test: values(payload_type, wanted, &at)? })
-            }
+        match self.config.declared_path(field) {
+            Some(path) => Ok(path.passes(values(path.payload_type, wanted, &at)?)),
             None => PathTest::one_of(field, wanted, &at).map(Condition::Path),
         }
-    }
-
-    /// The position and the type of a declared path.
-    fn declared(&self, field: &str) -> Option<(usize, PayloadType)> {
-        let mut declared = self.config.payload.iter().enumerate();
-        let (column, (_, &payload_type)) = declared.find(|(_, (name, _))| *name == field)?;
-        Some((column, payload_type))
     }
 }
 
@@ -237,6 +228,13 @@ fn count(
     }
     let got = format!("{counter} up to here");
     Err(InvalidInput::new(path, Problem::Mismatch { expected, got }))
+}
+
+impl DeclaredPath {
+    /// The condition that it passes a test.
+    pub(crate) fn passes(&self, test: ColumnTest) -> Condition {
+        Condition::Column { column: self.index, test }
+    }
 }
 
 impl PayloadType {

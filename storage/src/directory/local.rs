@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use super::{Directory, WriteFile, check_path};
+use super::{Directory, WriteFile, check_path, move_to_lost};
 use crate::error::{Result, StorageError};
 use crate::mapped_file::MappedFile;
 use crate::private;
@@ -13,8 +13,6 @@ use crate::private;
 const BUFFER_BYTES: usize = 1 << 20;
 /// The ends of the names of all files that are written here. No others are removed.
 const OURS: &str = ".sec";
-/// The folder for what is not ours to remove.
-pub const LOST: &str = "lost";
 
 /// A [`Directory`] under a folder of the local file system.
 #[derive(Debug, Clone)]
@@ -35,16 +33,6 @@ impl LocalDirectory {
     pub fn resolve(&self, path: &str) -> Result<PathBuf> {
         check_path(path)?;
         Ok(self.root.join(path))
-    }
-
-    /// Moves what is left of a folder, which others have written, out of the way.
-    fn move_to_lost(&self, path: &str) -> Result<()> {
-        self.create_folder(LOST)?;
-        let taken = self.list(LOST)?;
-        let name = path.replace('/', "-");
-        let mut names = (1_u32..).map(|number| format!("{name}-{number}"));
-        let free = names.find(|name| !taken.contains(name)).unwrap_or(name);
-        self.rename(path, &format!("{LOST}/{free}"))
     }
 }
 
@@ -102,7 +90,8 @@ impl Directory for LocalDirectory {
         }
         match fs::remove_dir(&folder) {
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
-                self.move_to_lost(path)
+                // What is left of it others have written.
+                move_to_lost(self, path, &path.replace('/', "-")).map(drop)
             }
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(failed("remove", &folder)(error))

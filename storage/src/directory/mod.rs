@@ -6,13 +6,15 @@
 
 mod faulty;
 pub(crate) mod local;
+mod lost;
 mod new_folder;
 
 use std::fmt::Debug;
 use std::io::Write;
 
 pub use faulty::FaultyDirectory;
-pub use local::{LOST, LocalDirectory};
+pub use local::LocalDirectory;
+pub use lost::{move_to_lost, numbered};
 pub use new_folder::write_folder;
 
 use crate::error::{Result, StorageError};
