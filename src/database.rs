@@ -23,6 +23,7 @@ use crate::collection::{Collection, SegmentOptions, Shared, Store, collection_fo
 use crate::error::{Error, ErrorKind, Result};
 use crate::jobs::{Job, Scheduler};
 use crate::model::{CollectionConfig, TrainingQueries, validate_name};
+use crate::query::QueryThreads;
 
 /// Settings of an open database.
 #[derive(Debug, Clone, Default)]
@@ -119,17 +120,12 @@ impl DatabaseOptions {
             tracing::warn!(%reason, "the database can be read, and not be written for now");
         }
         let store = Arc::new(Store { catalog, directory, _lock: lock });
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(self.threads)
-            .thread_name(|index| format!("lanner-query-{index}"))
-            .build()
-            .map_err(|error| Error::Internal(format!("cannot start query threads: {error}")))?;
         let collections = Arc::<RwLock<BTreeMap<String, Slot>>>::default();
         let mut database = Database {
             root: root.to_owned(),
             shared: Shared {
                 store,
-                pool: Arc::new(pool),
+                threads: Arc::new(QueryThreads::start(self.threads)?),
                 unsealed: Arc::new(Unsealed::new(self.segments.unsealed_bytes)),
                 options: self.segments,
                 scheduler: Arc::new(Scheduler::start()?),

@@ -67,6 +67,7 @@ mod multivector;
 mod quantization;
 mod query;
 mod segment;
+mod threads;
 
 pub use collection::{
     Collection, CollectionInfo, Durability, IndexStatus, OrderedPage, OrderedScroll, PageRoom,

@@ -8,16 +8,29 @@ use std::path::{Path, PathBuf};
 const MAX_FILE_LINES: usize = 800;
 
 /// What each room may use beside itself. `error` is the public error and its kinds.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("kernels", &[]),
+    ("threads", &[]),
     ("model", &["kernels"]),
     ("error", &["model"]),
-    ("jobs", &["error"]),
+    ("jobs", &["error", "threads"]),
     ("multivector", &["kernels", "model", "quantization"]),
     ("quantization", &["kernels", "model"]),
     ("index", &["kernels", "model", "quantization"]),
     ("segment", &["error", "index", "kernels", "model", "multivector", "quantization"]),
-    ("query", &["error", "index", "kernels", "model", "multivector", "quantization", "segment"]),
+    (
+        "query",
+        &[
+            "error",
+            "index",
+            "kernels",
+            "model",
+            "multivector",
+            "quantization",
+            "segment",
+            "threads",
+        ],
+    ),
     (
         "collection",
         &[
@@ -32,7 +45,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
             "segment",
         ],
     ),
-    ("database", &["collection", "error", "jobs", "model", "segment"]),
+    ("database", &["collection", "error", "jobs", "model", "query", "segment"]),
 ];
 
 /// Foreign crates that belong to some places only.

@@ -9,6 +9,7 @@ mod grouped;
 mod index_work;
 mod indexer;
 mod info;
+mod inherited;
 mod install;
 mod optimizer;
 mod ordered;
@@ -51,7 +52,9 @@ use crate::model::{
     PointBatchBuilder, PointId, Problem, TrainingQueries, check_range, limits,
 };
 use crate::multivector::pool_field;
-use crate::query::{self, Deadline, FusionRequest, FusionResponse, QueryRequest, QueryResponse};
+use crate::query::{
+    self, Deadline, FusionRequest, FusionResponse, QueryRequest, QueryResponse, QueryThreads,
+};
 use crate::segment::{Snapshot, read_entry};
 
 /// How a database divides its points into segments.
@@ -105,7 +108,7 @@ struct Inner {
     config: CollectionConfig,
     options: SegmentOptions,
     store: Arc<Store>,
-    pool: Arc<rayon::ThreadPool>,
+    threads: Arc<QueryThreads>,
     queue: Mutex<Vec<Pending>>,
     state: Mutex<State>,
     /// Signals every change of `state` that someone may wait for.
@@ -128,7 +131,7 @@ struct Inner {
 pub(crate) struct Shared {
     pub store: Arc<Store>,
     /// Queries run here.
-    pub pool: Arc<rayon::ThreadPool>,
+    pub threads: Arc<QueryThreads>,
     pub options: SegmentOptions,
     pub scheduler: Arc<Scheduler>,
     pub jobs: Arc<Jobs>,
@@ -157,14 +160,14 @@ impl Collection {
     ) -> Result<Self> {
         let reservoirs = config.fields.values().map(|field| Reservoir::new(field.recent_queries));
         let reservoirs = reservoirs.collect();
-        let Shared { store, pool, options, scheduler, jobs, unsealed } = shared;
+        let Shared { store, threads, options, scheduler, jobs, unsealed } = shared;
         let inner = Arc::new(Inner {
             name,
             id,
             config,
             options,
             store,
-            pool,
+            threads,
             queue: Mutex::default(),
             state: Mutex::default(),
             changed: Condvar::new(),
@@ -338,7 +341,7 @@ impl Collection {
         memory: &'g Arc<MemoryBudget>,
         note: query::Note<'g>,
     ) -> query::Ground<'g> {
-        query::Ground { snapshot, config: &self.0.config, pool: &self.0.pool, memory, note }
+        query::Ground { snapshot, config: &self.0.config, threads: &self.0.threads, memory, note }
     }
 
     /// What queries came to since the collection was opened.
@@ -406,7 +409,7 @@ impl Collection {
     fn matching(&self, snapshot: &Snapshot, condition: &Condition) -> Result<Vec<RoaringBitmap>> {
         let matching = || snapshot.whole(|snapshot| snapshot.matching(condition));
         self.0.noting_damage(match condition.reads_payloads() {
-            true => self.0.pool.install(matching),
+            true => self.0.threads.short().install(matching),
             false => matching(),
         })
     }

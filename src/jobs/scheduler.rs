@@ -9,6 +9,7 @@ use std::time::Instant;
 use rayon::ThreadPool;
 
 use crate::error::{Error, Result};
+use crate::threads::give_way;
 
 /// Kinds of work, the most urgent first. Those of one lane of one collection follow one another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,7 +42,6 @@ const THREADS: [&[Lane]; 7] = [
 ];
 /// How much nicer than queries threads of the background are whose work nobody waits for, where that can
 /// be set: where queries take all cores, they get a quarter of one that they share.
-#[cfg(target_os = "linux")]
 const NICE: i32 = 5;
 
 /// Who has work to do: a collection.
@@ -193,7 +193,7 @@ impl Scheduler {
             let builder = rayon::ThreadPoolBuilder::new();
             builder.thread_name(move |index| format!("lanner-{name}-{index}"))
         };
-        let pool = named("work").start_handler(|_| give_way()).build();
+        let pool = named("work").start_handler(|_| give_way(NICE)).build();
         let pool = pool.map_err(|error| none(&error))?;
         let urgent = named("urgent").build().map_err(|error| none(&error))?;
         let shared = Arc::<Shared>::default();
@@ -202,7 +202,7 @@ impl Scheduler {
             let shared = shared.clone();
             let work = move || {
                 if lanes == [Lane::Merge] || lanes == [Lane::Verify] {
-                    give_way();
+                    give_way(NICE);
                 }
                 shared.work(lanes);
             };
@@ -265,15 +265,6 @@ impl Scheduler {
                 tracing::error!("a background thread panicked");
             }
         }
-    }
-}
-
-/// Lets the threads of queries and writes go first.
-fn give_way() {
-    // Linux sets it for the calling thread alone. What cannot be set is no reason not to work.
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
-        tracing::debug!(%error, "background threads do not give way");
     }
 }
 

@@ -16,7 +16,6 @@ use roaring::RoaringBitmap;
 
 use super::Deadline;
 use super::bound::Bound;
-use super::executor::execute_within;
 use super::pieces::Ground;
 use super::request::{Explanation, Hit, QueryRequest, QueryResponse, Stage};
 use crate::error::{Error, Result};
@@ -304,10 +303,7 @@ impl Grouping<'_> {
 
     /// Answers queries, each among the points that also match a condition.
     fn answer(&self, searches: &[(QueryRequest, Condition)]) -> Result<Vec<QueryResponse>> {
-        let Ground { snapshot, config, pool, memory, .. } = *self.ground;
-        let bytes = searches.iter().map(|(query, _)| self.ground.query_cost_bytes(query));
-        let _held = memory.reserve("candidates of queries", bytes.sum())?;
-        execute_within(snapshot, config, searches, self.deadline, pool)
+        self.ground.answer_within(searches, self.deadline)
     }
 
     /// Points that match a condition and are found by codes, at most.

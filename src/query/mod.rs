@@ -24,6 +24,7 @@ mod rescore;
 mod scorer;
 mod search;
 mod second_stage;
+mod threads;
 mod top_k;
 mod truth;
 mod view_filter;
@@ -43,3 +44,4 @@ pub(crate) use pieces::Ground;
 pub use request::{
     Explanation, Hit, Query, QueryParams, QueryRequest, QueryResponse, Rescore, Stage,
 };
+pub(crate) use threads::QueryThreads;

@@ -1,24 +1,40 @@
 //! Batches are worked through in pieces: what one piece holds in memory is bounded, and other
 //! queries get their turn between two of them.
 
+use std::iter::Sum;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rayon::ThreadPool;
 
 use super::Deadline;
-use super::executor::{Note, execute};
+use super::executor::{Note, execute, execute_within};
 use super::request::{Query, QueryRequest, QueryResponse};
+use super::threads::QueryThreads;
 use crate::error::{Error, Result};
 use crate::model::{
-    CollectionConfig, Include, MemoryBudget, Point, PointId, VectorField, check_range, limits,
+    CollectionConfig, Condition, Include, MemoryBudget, Point, PointId, VectorField, check_range,
+    limits,
 };
-use crate::segment::{Location, Snapshot};
+use crate::segment::{Location, Snapshot, View};
 
 /// Bytes that the queries of a piece may need beside their answers; a single one may need more.
 const PIECE_BYTES: u64 = 32 << 20;
-/// Bytes of vectors and codes that a piece scores: some tens of milliseconds of two cores.
-const PIECE_SCORED_BYTES: u64 = 2 << 30;
+/// How long a piece should take.
+const PIECE_TIME: Duration = Duration::from_millis(20);
+/// Work of the first piece, and of queries that are short, in bytes that are scored: a core scores some
+/// ten of them a nanosecond.
+const FIRST_WORK: u64 = 512 << 20;
+const SHORT_WORK: u64 = 64 << 20;
+/// Work of a row, at least: to score it and to compare the score.
+const ROW_WORK: u64 = 64;
+/// Rows whose codes are scored for each row that the search of a graph keeps.
+const SCORED_ROWS: u64 = 16;
+/// Rows that the search of an index keeps, if the request does not say.
+const DEFAULT_WINDOW: u64 = 128;
+/// Query tokens for which a token's bytes take as long as one byte read.
+const TOKENS: u64 = 8;
 /// Bytes of a candidate.
 const CANDIDATE_BYTES: u64 = 24;
 /// Accumulators of a scan for each thread.
@@ -34,14 +50,25 @@ const DEFAULT_RERANK: (usize, usize) = (20, 500);
 struct Cost {
     candidates: u64,
     bytes: u64,
-    scored_bytes: u64,
+    /// Bytes that are scored, or what takes as long.
+    work: u64,
+}
+
+impl<'c> Sum<&'c Cost> for Cost {
+    fn sum<I: Iterator<Item = &'c Cost>>(costs: I) -> Self {
+        costs.fold(Self::default(), |sum, cost| Self {
+            candidates: sum.candidates.saturating_add(cost.candidates),
+            bytes: sum.bytes.saturating_add(cost.bytes),
+            work: sum.work.saturating_add(cost.work),
+        })
+    }
 }
 
 /// What queries are answered from.
 pub(crate) struct Ground<'g> {
     pub snapshot: &'g Snapshot,
     pub config: &'g CollectionConfig,
-    pub pool: &'g ThreadPool,
+    pub threads: &'g QueryThreads,
     /// What the memory is counted in: that of candidates for as long as a piece takes, that of
     /// answers for good.
     pub memory: &'g Arc<MemoryBudget>,
@@ -62,26 +89,63 @@ impl Ground<'_> {
     ) -> Result<Vec<QueryResponse>> {
         check_range("queries", 1, limits::MAX_BATCH_QUERIES, requests.len())?;
         let costs: Vec<Cost> = requests.iter().map(|request| self.cost(request)).collect();
+        let all: Cost = costs.iter().sum();
         if requests.len() > 1 {
-            let all = costs.iter().fold(0_u64, |sum, cost| sum.saturating_add(cost.candidates));
-            let all = usize::try_from(all).unwrap_or(usize::MAX);
+            let all = usize::try_from(all.candidates).unwrap_or(usize::MAX);
             check_range("queries: candidates to re-rank", 0, limits::MAX_BATCH_CANDIDATES, all)?;
         }
         let mut answers = Vec::with_capacity(requests.len());
-        for piece in pieces(&costs) {
-            let bytes =
-                costs[piece.clone()].iter().fold(0_u64, |sum, c| sum.saturating_add(c.bytes));
-            let _held = self.memory.reserve("candidates of queries", bytes)?;
-            self.answer_piece(requests, piece, deadline, &mut answers)?;
+        let (mut start, mut work) = (0, FIRST_WORK);
+        while start < costs.len() {
+            let piece = start..start + piece_len(&costs[start..], work);
+            start = piece.end;
+            let cost: Cost = costs[piece.clone()].iter().sum();
+            self.in_turn(all.work, deadline, |pool| {
+                let _held = self.memory.reserve("candidates of queries", cost.bytes)?;
+                let started = Instant::now();
+                self.answer_piece((requests, piece), (deadline, pool), &mut answers)?;
+                work = next_work(work, cost.work, started.elapsed());
+                Ok(())
+            })?;
         }
         Ok(answers)
     }
 
+    /// Does a piece of so much work: at once if all of it is short, else when it is its turn.
+    fn in_turn<T>(
+        &self,
+        all: u64,
+        deadline: &Deadline,
+        work: impl FnOnce(&ThreadPool) -> Result<T>,
+    ) -> Result<T> {
+        if all <= SHORT_WORK {
+            return work(self.threads.short());
+        }
+        let turn = self.threads.long(deadline)?;
+        work(turn.pool())
+    }
+
+    /// Answers queries of this cost in one piece, each among the points that also match a condition.
+    ///
+    /// # Errors
+    /// As [`Self::answer`].
+    pub fn answer_within(
+        &self,
+        searches: &[(QueryRequest, Condition)],
+        deadline: &Deadline,
+    ) -> Result<Vec<QueryResponse>> {
+        let costs: Vec<Cost> = searches.iter().map(|(query, _)| self.cost(query)).collect();
+        let cost: Cost = costs.iter().sum();
+        self.in_turn(cost.work, deadline, |pool| {
+            let _held = self.memory.reserve("candidates of queries", cost.bytes)?;
+            execute_within(self.snapshot, self.config, searches, deadline, pool)
+        })
+    }
+
     fn answer_piece(
         &self,
-        requests: &[QueryRequest],
-        piece: Range<usize>,
-        deadline: &Deadline,
+        (requests, piece): (&[QueryRequest], Range<usize>),
+        (deadline, pool): (&Deadline, &ThreadPool),
         answers: &mut Vec<QueryResponse>,
     ) -> Result<()> {
         let (first, several) = (piece.start, requests.len() > 1);
@@ -95,7 +159,7 @@ impl Ground<'_> {
         let bare = if fetches { &stripped } else { requests };
         let base = several.then_some(first);
         let noted = (bare, self.note);
-        let mut found = execute(self.snapshot, self.config, noted, deadline, self.pool, base)?;
+        let mut found = execute(self.snapshot, self.config, noted, deadline, pool, base)?;
         for (request, answer) in requests.iter().zip(&mut found) {
             for hit in &mut answer.hits {
                 let point = std::mem::replace(&mut hit.point, Point::new(0));
@@ -123,11 +187,6 @@ impl Ground<'_> {
         Ok(point)
     }
 
-    /// Bytes that a query is expected to take beside its answer, at most.
-    pub fn query_cost_bytes(&self, request: &QueryRequest) -> u64 {
-        self.cost(request).bytes
-    }
-
     fn cost(&self, request: &QueryRequest) -> Cost {
         let wanted = request.offset.saturating_add(request.limit);
         let hits = request.rescore.as_ref().map_or(wanted, |rescore| rescore.candidates);
@@ -142,12 +201,11 @@ impl Ground<'_> {
             // Refused, once it is planned.
             return Cost::default();
         };
-        let exact = request.params.exact;
-        let scored_bytes = self.scored_bytes(field, exact);
-        let accumulators = match scored_bytes {
+        let scans = self.scans(field, request.params.exact);
+        let accumulators = match scans {
             // What an index finds is collected once.
-            0 => 1,
-            _ => ACCUMULATORS * self.pool.current_num_threads() as u64,
+            false => 1,
+            true => ACCUMULATORS * self.threads.short().current_num_threads() as u64,
         };
         // A row is a candidate once, in one of the accumulators, which hold up to twice as many
         // candidates as they keep, in vectors that grow to twice what they hold.
@@ -160,18 +218,62 @@ impl Ground<'_> {
         {
             bytes += self.query_bytes(field, settings, &rescore.query);
         }
-        Cost { candidates: rows.min(kept), bytes, scored_bytes }
+        let mut work =
+            self.work((field, settings), &request.query, request.params.exact, kept.max(window));
+        if let Some(rescore) = &request.rescore
+            && let Ok((field, settings)) = self.config.field(&rescore.field)
+        {
+            let rows = self.vector_work((field, settings), &rescore.query);
+            work = work.saturating_add(rows.saturating_mul(rescore.candidates as u64));
+        }
+        Cost { candidates: rows.min(kept), bytes, work }
+    }
+
+    /// The work of a query that keeps so many candidates.
+    fn work(
+        &self,
+        (field, settings): (usize, &VectorField),
+        query: &Query,
+        exact: bool,
+        kept: u64,
+    ) -> u64 {
+        let of_vector = self.vector_work((field, settings), query);
+        let of_view = |view: &View| {
+            let (reader, rows) = (&view.reader, u64::from(view.reader.rows()));
+            let Some(codes) = reader.codes(field).filter(|_| !exact) else {
+                return rows.saturating_mul(of_vector);
+            };
+            let of_code = (codes.row_bytes() as u64).max(ROW_WORK);
+            let scored = match reader.index(field) {
+                Some(_) => rows.min(kept.max(DEFAULT_WINDOW).saturating_mul(SCORED_ROWS)),
+                None => rows,
+            };
+            scored.saturating_mul(of_code).saturating_add(rows.min(kept).saturating_mul(of_vector))
+        };
+        self.snapshot.views.iter().map(of_view).fold(0, u64::saturating_add)
+    }
+
+    /// The work of scoring one row by its vectors, as a mean.
+    fn vector_work(&self, (field, settings): (usize, &VectorField), query: &Query) -> u64 {
+        let readers = || self.snapshot.views.iter().map(|view| &view.reader);
+        let rows: u64 = readers().map(|reader| u64::from(reader.rows())).sum();
+        let bytes: u64 = readers().map(|reader| reader.vector_bytes(field)).sum();
+        let tokens = self.query_values(field, settings, query) / settings.dimension.max(1) as u64;
+        (bytes / rows.max(1)).saturating_mul(1 + tokens / TOKENS).max(ROW_WORK)
     }
 
     /// Bytes that a query takes once it is planned: as it is, scaled, in planes of codes, encoded.
     fn query_bytes(&self, field: usize, settings: &VectorField, query: &Query) -> u64 {
-        let values = match query {
+        16 * self.query_values(field, settings, query) + 8 * settings.coded_dimension() as u64
+    }
+
+    fn query_values(&self, field: usize, settings: &VectorField, query: &Query) -> u64 {
+        match query {
             Query::Vector(vector) => vector.as_ref().values().len() as u64,
             Query::Point(id) => self.vector_len(field, id),
             // A mean, in double precision.
             Query::Recommend { .. } => 2 * settings.dimension as u64,
-        };
-        16 * values + 8 * settings.coded_dimension() as u64
+        }
     }
 
     /// Number of values of a point's vectors, without copying them.
@@ -185,17 +287,15 @@ impl Ground<'_> {
         len
     }
 
-    /// Bytes that are scored where no index is searched.
-    fn scored_bytes(&self, field: usize, exact: bool) -> u64 {
-        let of_view = |view: &crate::segment::View| {
+    /// Whether there are rows that are scored where no index is searched.
+    fn scans(&self, field: usize, exact: bool) -> bool {
+        let is_scanned = |view: &View| {
             let reader = &view.reader;
-            match reader.codes(field).filter(|_| !exact) {
-                Some(_) if reader.index(field).is_some() => 0,
-                Some(codes) => u64::from(reader.rows()) * codes.row_bytes() as u64,
-                None => reader.vector_bytes(field),
-            }
+            let is_searched =
+                !exact && reader.codes(field).is_some() && reader.index(field).is_some();
+            !is_searched && reader.vector_bytes(field) > 0
         };
-        self.snapshot.views.iter().map(of_view).sum()
+        self.snapshot.views.iter().any(is_scanned)
     }
 }
 
@@ -206,38 +306,52 @@ fn lost(id: &PointId) -> Error {
     Error::Internal(format!("point {id} was found and is not in the snapshot"))
 }
 
-/// Cuts a batch, so that no piece but one of a single query is too large.
-fn pieces(costs: &[Cost]) -> Vec<Range<usize>> {
-    let (mut pieces, mut start, mut sum) = (Vec::new(), 0, Cost::default());
-    for (index, cost) in costs.iter().enumerate() {
-        let bytes = sum.bytes.saturating_add(cost.bytes);
-        let scored_bytes = sum.scored_bytes.saturating_add(cost.scored_bytes);
-        sum = Cost { bytes, scored_bytes, ..sum };
-        if index > start && (bytes > PIECE_BYTES || scored_bytes > PIECE_SCORED_BYTES) {
-            pieces.push(start..index);
-            (start, sum) = (index, *cost);
-        }
-    }
-    if start < costs.len() {
-        pieces.push(start..costs.len());
-    }
-    pieces
+/// How many queries of a batch come next: one, and as many more as fit into a piece of so much work.
+fn piece_len(costs: &[Cost], work: u64) -> usize {
+    let mut sum = Cost::default();
+    let fits = |cost: &&Cost| {
+        sum = [sum, **cost].iter().sum();
+        sum.bytes <= PIECE_BYTES && sum.work <= work
+    };
+    costs.iter().take_while(fits).count().max(1)
+}
+
+/// The work of the next piece: what would have taken as long as a piece should, within bounds, as seen
+/// by the last one, which was allowed `last` and had `done`.
+fn next_work(last: u64, done: u64, took: Duration) -> u64 {
+    let in_time = done as f64 * PIECE_TIME.as_secs_f64() / took.as_secs_f64().max(1e-6);
+    // A float beyond the range becomes its end.
+    (in_time as u64).clamp(last / 8, last.saturating_mul(4)).max(1)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn cost(bytes: u64, work: u64) -> Cost {
+        Cost { candidates: 1, bytes, work }
+    }
+
     #[test]
-    fn pieces_hold_every_query_once_and_are_bounded() {
-        let cost = |bytes, scored_bytes| Cost { candidates: 1, bytes, scored_bytes };
-        assert!(pieces(&[]).is_empty());
-        assert_eq!(pieces(&[cost(1, 1); 4096]).as_slice(), std::slice::from_ref(&(0..4096)));
+    fn a_piece_is_a_query_or_as_many_as_are_bounded() {
+        assert_eq!(piece_len(&[cost(1, 1); 4096], 4096), 4096);
         let half = cost(PIECE_BYTES / 2, 0);
-        assert_eq!(pieces(&[half; 5]), [0..2, 2..4, 4..5]);
+        assert_eq!(piece_len(&[half; 5], 1), 2);
         let large = cost(u64::MAX, u64::MAX);
-        assert_eq!(pieces(&[cost(1, 1), large, large, cost(1, 1)]), [0..1, 1..2, 2..3, 3..4]);
-        let work = cost(0, PIECE_SCORED_BYTES / 3);
-        assert_eq!(pieces(&[work; 7]), [0..3, 3..6, 6..7]);
+        assert_eq!(piece_len(&[large, large], 1), 1);
+        assert_eq!(piece_len(&[cost(1, 1), large], 10), 1);
+        assert_eq!(piece_len(&[cost(0, 3); 7], 10), 3);
+    }
+
+    #[test]
+    fn the_next_piece_takes_as_long_as_it_should() {
+        assert_eq!(next_work(1000, 1000, PIECE_TIME), 1000);
+        assert_eq!(next_work(1000, 1000, PIECE_TIME * 2), 500);
+        assert_eq!(next_work(1000, 500, PIECE_TIME / 4), 2000);
+        // One measurement does not change everything.
+        assert_eq!(next_work(1000, 1000, Duration::ZERO), 4000);
+        assert_eq!(next_work(1000, 1000, PIECE_TIME * 1000), 125);
+        assert_eq!(next_work(1, 0, PIECE_TIME), 1);
+        assert_eq!(next_work(u64::MAX, u64::MAX, PIECE_TIME / 2), u64::MAX);
     }
 }

@@ -88,13 +88,14 @@ impl PointService for Points {
         let caller = Caller::of(&request)?;
         let GetPointsRequest { collection, ids, include } = request.into_inner();
         let room = self.room(&caller);
-        let found = on_collection(&self.database, &caller, collection, move |collection| {
-            collection.get_within(&to_model::point_ids(ids)?, to_model::include(include), &room)
+        let response = on_collection(&self.database, &caller, collection, move |collection| {
+            let (ids, include) = (to_model::point_ids(ids)?, to_model::include(include));
+            let found = collection.get_within(&ids, include, &room)?;
+            let points = found.points.iter().flatten().map(from_model::point).collect();
+            Ok(GetPointsResponse { points, next: found.next.map(count) })
         })
         .await?;
-        let points = found.points.iter().flatten().map(from_model::point).collect();
-        let next = found.next.map(count);
-        Ok(Response::new(GetPointsResponse { points, next }))
+        Ok(Response::new(response))
     }
 
     async fn delete_points(

@@ -47,10 +47,12 @@ impl QueryService for Queries {
             let mut answers = slow::watch(slow, collection.name(), requests, |requests| {
                 collection.query_within(requests, deadline, &memory)
             })?;
-            answers.pop().ok_or_else(|| Error::Internal("a query has no answer".into()))
+            let answer = answers.pop();
+            let answer = answer.ok_or_else(|| Error::Internal("a query has no answer".into()))?;
+            Ok(from_model::response(&answer))
         })
         .await?;
-        Ok(Response::new(QueryResponse { result: Some(from_model::response(&result)) }))
+        Ok(Response::new(QueryResponse { result: Some(result) }))
     }
 
     async fn batch_query(
@@ -63,12 +65,12 @@ impl QueryService for Queries {
         let (slow, memory) = (self.slow, caller.work().clone());
         let results = on_collection(&self.database, &caller, collection, move |collection| {
             let requests = batch(searches)?;
-            slow::watch(slow, collection.name(), requests, |requests| {
+            let answers = slow::watch(slow, collection.name(), requests, |requests| {
                 collection.query_within(requests, deadline, &memory)
-            })
+            })?;
+            Ok(answers.iter().map(from_model::response).collect())
         })
         .await?;
-        let results = results.iter().map(from_model::response).collect();
         Ok(Response::new(BatchQueryResponse { results }))
     }
 
@@ -78,7 +80,7 @@ impl QueryService for Queries {
         let mut request = request.into_inner();
         let collection = std::mem::take(&mut request.collection);
         let (slow, memory) = (self.slow, caller.work().clone());
-        let answer = on_collection(&self.database, &caller, collection, move |collection| {
+        let response = on_collection(&self.database, &caller, collection, move |collection| {
             let request = to_model::fusion(request)?;
             let started = Instant::now();
             let asked = request.explain;
@@ -92,10 +94,10 @@ impl QueryService for Queries {
             if !asked {
                 answer.explanations.clear();
             }
-            Ok(answer)
+            Ok(from_model::fused(&answer))
         })
         .await?;
-        Ok(Response::new(from_model::fused(&answer)))
+        Ok(Response::new(response))
     }
 
     async fn query_groups(
@@ -107,11 +109,13 @@ impl QueryService for Queries {
         let mut request = request.into_inner();
         let collection = std::mem::take(&mut request.collection);
         let (slow, memory) = (self.slow, caller.work().clone());
-        let answer = on_collection(&self.database, &caller, collection, move |collection| {
-            groups(&collection, group::to_request(request)?, (&deadline, &memory), slow)
+        let response = on_collection(&self.database, &caller, collection, move |collection| {
+            let request = group::to_request(request)?;
+            let answer = groups(&collection, request, (&deadline, &memory), slow)?;
+            Ok(group::from_response(&answer))
         })
         .await?;
-        Ok(Response::new(group::from_response(&answer)))
+        Ok(Response::new(response))
     }
 }
 

@@ -12,12 +12,16 @@ use std::sync::Arc;
 
 use prost::bytes::Buf;
 use prost::{Message, Name};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tonic::Status;
-use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder};
+use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic_prost::{ProstCodec, ProstEncoder};
 
 use crate::status;
 use lanner::MemoryBudget;
+
+/// Bytes of a message that take so long to be read or written that other requests should not wait.
+const LARGE_BYTES: usize = 128 << 10;
 
 tokio::task_local! {
     /// What the messages of a server's request are counted in. A client has none.
@@ -46,15 +50,41 @@ where
 {
     type Encode = T;
     type Decode = U;
-    type Encoder = ProstEncoder<T>;
+    type Encoder = YieldingEncoder<T>;
     type Decoder = CountingDecoder<U>;
 
-    fn encoder(&mut self) -> ProstEncoder<T> {
-        ProstCodec::<T, U>::raw_encoder(BufferSettings::default())
+    fn encoder(&mut self) -> YieldingEncoder<T> {
+        YieldingEncoder(ProstCodec::<T, U>::raw_encoder(BufferSettings::default()))
     }
 
     fn decoder(&mut self) -> CountingDecoder<U> {
         CountingDecoder(PhantomData)
+    }
+}
+
+/// Writes messages, large ones while others work on.
+#[derive(Debug)]
+pub struct YieldingEncoder<T>(ProstEncoder<T>);
+
+impl<T: Message> Encoder for YieldingEncoder<T> {
+    type Item = T;
+    type Error = Status;
+
+    fn encode(&mut self, message: T, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        let bytes = message.encoded_len();
+        yielding(bytes, || self.0.encode(message, buffer))
+    }
+}
+
+/// Works on a message of so many bytes; if it is large, whatever else the thread had to do is done by
+/// another meanwhile.
+fn yielding<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
+    let several = |runtime: &Handle| runtime.runtime_flavor() == RuntimeFlavor::MultiThread;
+    match Handle::try_current() {
+        Ok(runtime) if bytes > LARGE_BYTES && several(&runtime) => {
+            tokio::task::block_in_place(work)
+        }
+        _ => work(),
     }
 }
 
@@ -72,10 +102,12 @@ impl<U: Message + Name + Default> Decoder for CountingDecoder<U> {
             let decoded = U::decode(bytes).map(Some);
             return decoded.map_err(|error| Status::internal(format!("malformed answer: {error}")));
         };
-        let cost = cost::decoded_bytes(&U::full_name(), &bytes);
-        let counted = budget.spend("decoded messages", cost);
-        counted.map_err(|error| status::from_error(&error.into()))?;
-        let decoded = U::decode(bytes).map(Some);
-        decoded.map_err(|error| Status::invalid_argument(format!("malformed message: {error}")))
+        yielding(bytes.len(), || {
+            let cost = cost::decoded_bytes(&U::full_name(), &bytes);
+            let counted = budget.spend("decoded messages", cost);
+            counted.map_err(|error| status::from_error(&error.into()))?;
+            let decoded = U::decode(bytes).map(Some);
+            decoded.map_err(|error| Status::invalid_argument(format!("malformed message: {error}")))
+        })
     }
 }
