@@ -14,13 +14,14 @@ use lanner_storage::{IndexEntry, Manifest, StorageError};
 use rayon::ThreadPool;
 
 use super::index_work::IndexOf;
+use super::inherited::Inherited;
 use super::install::NewFolder;
 use super::optimizer::Run;
 use super::state::SealedSlot;
 use super::writer::State;
 use super::{IndexStatus, Inner};
 use crate::error::{Error, Result};
-use crate::index::graph::{self, GraphSettings};
+use crate::index::graph::{self, Earlier, GraphSettings};
 use crate::index::ivf::{self, IvfSettings};
 use crate::index::{BuildProgress, BuiltIndex, Calibration, Copies, MAX_ROWS, distinct};
 use crate::jobs::Next;
@@ -51,6 +52,8 @@ pub(super) struct Build {
     pub(super) field: usize,
     pub(super) progress: Arc<BuildProgress>,
     pub(super) started: Instant,
+    /// A part of the segment that had an index.
+    inherited: Option<Inherited>,
 }
 
 /// An index in a folder of its own that no manifest names yet.
@@ -82,7 +85,7 @@ impl Build {
     /// A job that begins now.
     pub(super) fn new(segment: Arc<SealedSegment>, field: usize) -> Self {
         let (progress, started) = (Arc::default(), Instant::now());
-        Self { segment, field, progress, started }
+        Self { segment, field, progress, started, inherited: None }
     }
 
     pub(super) fn number(&self) -> u64 {
@@ -307,14 +310,15 @@ impl Inner {
 
     /// Calibrates the scans of a segment that was just written and is too small for indexes, so that
     /// it promises what was measured from its first query on; or builds its indexes, if that is what
-    /// is wished. Returns the folders, and what the manifest has to name. What fails is tried again
-    /// later.
+    /// is wished, with what can be taken over from those it was made of. Returns the folders, and what
+    /// the manifest has to name. What fails is tried again later.
     ///
     /// # Errors
     /// [`Error::Closing`] if it was cancelled.
     pub(super) fn index_new(
         &self,
         segment: Option<&Arc<SealedSegment>>,
+        sources: &[SealedSlot],
         run: &Run<'_>,
     ) -> Result<(Vec<NewFolder<'_>>, Vec<IndexEntry>)> {
         let (mut folders, mut entries) = (Vec::new(), Vec::new());
@@ -323,7 +327,7 @@ impl Inner {
             return Ok((folders, entries));
         };
         for field in 0..self.config.fields.len() {
-            let found = self.index_field(segment, field, run);
+            let found = self.index_field((segment, sources), field, run);
             if run.is_cancelled() {
                 return Err(Error::Closing);
             }
@@ -343,14 +347,16 @@ impl Inner {
 
     fn index_field(
         &self,
-        segment: &Arc<SealedSegment>,
+        (segment, sources): (&Arc<SealedSegment>, &[SealedSlot]),
         index: usize,
         run: &Run<'_>,
     ) -> Result<Option<(NewFolder<'_>, IndexEntry)>> {
         let Some((name, field)) = self.config.fields.iter().nth(index) else { return Ok(None) };
         let codes = segment.codes(index).filter(|_| self.wants_index(segment, index));
         let Some(codes) = codes else { return Ok(None) };
-        let build = Build { progress: run.progress.clone(), ..Build::new(segment.clone(), index) };
+        let (progress, inherited) =
+            (run.progress.clone(), Inherited::of(sources, index, run.progress));
+        let build = Build { progress, inherited, ..Build::new(segment.clone(), index) };
         let found = self.find_index(&build, (name, field), codes, run.pool)?;
         let Some(NewIndex { folder, entry, opened: Some(opened), .. }) = found else {
             return Ok(None);
@@ -431,7 +437,12 @@ impl Inner {
         codes: &FieldCodes,
         rows: &[u32],
     ) -> Result<Option<BestIndex>> {
-        let kinds = self.index_kinds(field, rows.len() as u64);
+        let earlier = build.inherited.as_ref().and_then(|source| source.graph(build.field));
+        let kinds = match self.index_kinds(field, rows.len() as u64) {
+            // What was best for most of the rows is best for all of them.
+            kinds if earlier.is_some() && kinds.contains(&IndexKind::Graph) => &[IndexKind::Graph],
+            kinds => kinds,
+        };
         let sample = self.calibration_sample(build, (name, field), rows)?;
         // One of equal rows stands for all of them in an index; a scan meets them anyway.
         let (different, copies) = match kinds {
@@ -440,7 +451,8 @@ impl Inner {
         };
         let mut built = Vec::new();
         for &kind in kinds {
-            let index = build_kind(kind, codes, &different, field.index, &build.progress);
+            let rows = (&*different, earlier.as_ref());
+            let index = build_kind(kind, codes, rows, field.index, &build.progress);
             let Some(index) = index else { return Ok(None) };
             built.push(index);
         }
@@ -533,7 +545,7 @@ impl Inner {
 fn build_kind(
     kind: IndexKind,
     codes: &FieldCodes,
-    rows: &[u32],
+    (rows, earlier): (&[u32], Option<&Earlier<'_>>),
     settings: IndexSettings,
     progress: &BuildProgress,
 ) -> Option<BuiltIndex> {
@@ -555,7 +567,7 @@ fn build_kind(
         prune_to: settings.resolved_prune_to(),
         seed: SEED,
     };
-    let (edges, entry) = graph::build(&distances, rows, settings, progress)?;
+    let (edges, entry) = graph::build(&distances, rows, earlier, settings, progress)?;
     Some(BuiltIndex::Graph { edges, degree, entry })
 }
 

@@ -48,7 +48,7 @@ impl Inner {
         let pool = self.scheduler.urgent_pool();
         let run = Run { progress: &self.sealing, pool, indexes: false };
         let built = self.build(&new, &sources, (current, Retrain::IfMissing), &run)?;
-        let (mut folders, indexes) = self.index_new(built.as_ref(), &run)?;
+        let (mut folders, indexes) = self.index_new(built.as_ref(), &[], &run)?;
         folders.push(new);
         self.install(&folders, |segments, batch| {
             let now = segments.frozen.remove(0);
@@ -126,16 +126,17 @@ impl Inner {
         progress: &Arc<BuildProgress>,
     ) -> Result<()> {
         self.cancel_index_of(numbers);
-        let (sources, new, current) = {
+        let (slots, new, current) = {
             let mut state = self.lock();
             let slots: Vec<SealedSlot> = members(&state.segments, numbers).cloned().collect();
-            let sources: Vec<BuildSource> = slots.iter().map(SealedSlot::source).collect();
             let new = self.new_folder(&mut state);
-            (sources, new, self.current_codecs(readers(&slots)))
+            let current = self.current_codecs(readers(&slots));
+            (slots, new, current)
         };
+        let sources: Vec<BuildSource> = slots.iter().map(SealedSlot::source).collect();
         let run = Run { progress, pool: self.scheduler.pool(), indexes: true };
         let built = self.build(&new, &sources, (current, retrain), &run)?;
-        let (mut folders, new_indexes) = self.index_new(built.as_ref(), &run)?;
+        let (mut folders, new_indexes) = self.index_new(built.as_ref(), &slots, &run)?;
         folders.push(new);
         self.install(&folders, |segments, batch| {
             let now: Vec<_> = members(segments, numbers).map(|slot| slot.deleted.clone()).collect();

@@ -246,7 +246,7 @@ mod tests {
         let progress = BuildProgress::default();
         let settings =
             GraphSettings { max_degree: 16, window_size: 50, alpha: 1.2, prune_to: 14, seed: 1 };
-        let graph = graph::build(&distances, rows, settings, &progress);
+        let graph = graph::build(&distances, rows, None, settings, &progress);
         let (edges, entry) = graph.unwrap();
         let settings = IvfSettings { lists: Some(60), seed: 1 };
         let (codec, records) = (&fixture.codec, &fixture.records);

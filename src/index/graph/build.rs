@@ -5,8 +5,14 @@
 //! depends on the seed alone, not on the number of threads. Vamana's second pass inserts every row
 //! once more with the final `alpha`, now seeing all others (DiskANN, NeurIPS 2019, Algorithm 3).
 //! Rows that no edge leads to are [connected](connect) at last.
+//!
+//! A graph can also grow from an earlier one of most of its rows: these [keep](adopt) their edges, and
+//! only the others are inserted.
 
+mod adopt;
 mod connect;
+
+pub use adopt::Earlier;
 
 use std::sync::atomic::Ordering;
 
@@ -41,24 +47,35 @@ pub struct GraphSettings {
 
 /// Builds a graph of the listed rows, of which no two are equal (`crate::index::copies`): the edges as
 /// [`Adjacency`] reads them, and the entry. `None` if it was cancelled. Rows that are not listed have
-/// no edges and are never found.
+/// no edges and are never found. It grows from an earlier one, if that has at least half of the rows.
 pub fn build(
     distances: &RowDistances<'_>,
     rows: &[u32],
+    earlier: Option<&Earlier<'_>>,
     settings: GraphSettings,
     progress: &BuildProgress,
 ) -> Option<(Vec<u32>, u32)> {
     let mut order = rows.to_vec();
     order.sort_by_cached_key(|&row| hash(settings.seed, u64::from(row)));
-    let entry = medoid(distances, &order[..order.len().min(MEDOID_SAMPLE)]);
-    let edges = vec![NO_ROW; distances.rows() as usize * settings.max_degree];
-    let mut builder = Builder { distances, settings, edges, entry };
-    progress.start(2 * order.len() as u64);
     let most = (order.len() / BATCH_SHARE).max(1);
-    for alpha in [1.0, settings.alpha] {
-        // In the second pass all rows are there.
-        let mut inserted = if alpha == 1.0 { 1 } else { most };
-        let mut rest = &order[..];
+    let none = || vec![NO_ROW; distances.rows() as usize * settings.max_degree];
+    let mut builder = Builder { distances, settings, edges: none(), entry: 0 };
+    let has_edges = earlier.map(|earlier| builder.adopt(earlier, rows)).unwrap_or_default();
+    let is_there = |row: &u32| has_edges.get(*row as usize).is_some_and(|&there| there);
+    let (mut there, new): (Vec<u32>, Vec<u32>) = order.iter().copied().partition(is_there);
+    // The factor of each pass, the rows before it, and those that it inserts.
+    let passes = if 2 * there.len() < order.len() || there.is_empty() {
+        (builder.edges, there) = (none(), Vec::new());
+        vec![(1.0, 1, &order), (settings.alpha, most, &order)]
+    } else {
+        vec![(settings.alpha, most, &new)]
+    };
+    let middle_of = if there.is_empty() { &order } else { &there };
+    let entry = medoid(distances, &middle_of[..middle_of.len().min(MEDOID_SAMPLE)]);
+    builder.entry = entry;
+    progress.start(passes.iter().map(|(_, _, rows)| rows.len() as u64).sum());
+    for (alpha, mut inserted, rows) in passes {
+        let mut rest = &rows[..];
         while !rest.is_empty() {
             if progress.cancelled.load(Ordering::Relaxed) {
                 return None;

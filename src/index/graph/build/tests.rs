@@ -11,7 +11,7 @@ const SETTINGS: GraphSettings =
     GraphSettings { max_degree: 16, window_size: 50, alpha: 1.2, prune_to: 14, seed: 42 };
 
 fn built(fixture: &Fixture, rows: &[u32], settings: GraphSettings) -> (Vec<u32>, u32) {
-    build(&fixture.distances(), rows, settings, &BuildProgress::default()).unwrap()
+    build(&fixture.distances(), rows, None, settings, &BuildProgress::default()).unwrap()
 }
 
 fn with_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
@@ -86,6 +86,73 @@ fn a_search_finds_what_scoring_all_rows_does() {
     }
 }
 
+/// The graph of the first rows of a fixture, grown to one of the rows that `is_left` and all later ones.
+fn grown(fixture: &Fixture, first: u32, is_left: impl Fn(u32) -> bool) -> (Vec<u32>, u32, u64) {
+    let (edges, _) = built(fixture, &fixture.rows()[..first as usize], SETTINGS);
+    let graph = Adjacency::new(&edges, SETTINGS.max_degree);
+    let places =
+        (0..ROWS).map(|row| if row < first && is_left(row) { row } else { NO_ROW }).collect();
+    let earlier = Earlier { graph, places };
+    let rows: Vec<u32> = (0..ROWS).filter(|&row| row >= first || is_left(row)).collect();
+    let progress = BuildProgress::default();
+    let distances = fixture.distances();
+    let (edges, entry) = build(&distances, &rows, Some(&earlier), SETTINGS, &progress).unwrap();
+    (edges, entry, progress.done.into_inner())
+}
+
+#[test]
+fn a_graph_grows_from_one_of_most_of_its_rows() {
+    let (first, is_left) = (ROWS * 7 / 8, |row: u32| row % 5 != 2);
+    for metric in METRICS {
+        let fixture = Fixture::clustered(metric);
+        let (edges, entry, inserted) = grown(&fixture, first, is_left);
+        assert_eq!(inserted, u64::from(ROWS - first), "only the new rows are inserted");
+        let graph = Adjacency::new(&edges, SETTINGS.max_degree);
+        let is_there = |row: u32| row >= first || is_left(row);
+        let reached: Vec<u32> = reachable(graph, entry).into_iter().collect();
+        assert_eq!(reached, (0..ROWS).filter(|&row| is_there(row)).collect::<Vec<u32>>());
+        for row in 0..ROWS {
+            let neighbours = graph.neighbours(row);
+            assert!(!neighbours.contains(&row) && neighbours.iter().all(|&next| is_there(next)));
+        }
+        let (mut scratch, mut sum, queries) = (Scratch::default(), 0.0, 100);
+        for number in 0..queries {
+            let query = fixture.query(number);
+            let (scores, width) = (fixture.scores(&query), Width { window: 30, capacity: 30 });
+            search(&graph, entry, &scores, None, &mut scratch, width);
+            let found: Vec<(f32, u32)> = scratch.beam.rows().take(10).collect();
+            sum += recall(&found, &fixture.exact(&query, 10, is_there));
+        }
+        let mean = sum / queries as f64;
+        assert!(mean >= 0.95, "{metric:?}: recall {mean}");
+    }
+}
+
+#[test]
+fn a_graph_of_few_of_the_rows_is_built_anew() {
+    let fixture = Fixture::clustered(Metric::L2);
+    let rows: Vec<u32> = (0..ROWS).filter(|&row| row >= 1000 || row % 2 == 0).collect();
+    let (edges, entry, inserted) = grown(&fixture, 1000, |row| row % 2 == 0);
+    assert_eq!(inserted, 2 * rows.len() as u64);
+    assert_eq!((edges, entry), built(&fixture, &rows, SETTINGS));
+}
+
+#[test]
+fn a_damaged_graph_does_no_harm_to_one_that_grows_from_it() {
+    let fixture = Fixture::clustered(Metric::L2);
+    let degree = SETTINGS.max_degree;
+    let number = |at: usize| hash(7, at as u64) as u32 % (2 * ROWS);
+    let edges: Vec<u32> = (0..ROWS as usize * degree).map(number).collect();
+    let graph = Adjacency::new(&edges, degree);
+    let places = (0..ROWS).map(|row| if row % 3 == 0 { NO_ROW } else { row }).collect();
+    let rows = fixture.rows();
+    let (distances, progress) = (fixture.distances(), BuildProgress::default());
+    let earlier = Earlier { graph, places };
+    let (edges, entry) = build(&distances, &rows, Some(&earlier), SETTINGS, &progress).unwrap();
+    let reached: Vec<u32> = reachable(Adjacency::new(&edges, degree), entry).into_iter().collect();
+    assert_eq!(reached, rows);
+}
+
 #[test]
 fn a_hidden_row_is_not_met() {
     let fixture = Fixture::clustered(Metric::L2);
@@ -124,12 +191,12 @@ fn progress_counts_up_to_the_total_and_a_cancelled_build_gives_nothing() {
     // What was built before with the same progress does not count.
     progress.start(9);
     progress.done.store(9, Ordering::Relaxed);
-    assert!(build(&distances, &rows, SETTINGS, &progress).is_some());
+    assert!(build(&distances, &rows, None, SETTINGS, &progress).is_some());
     let (done, total) = (progress.done.into_inner(), progress.total.into_inner());
     assert_eq!((done, total), (2 * u64::from(ROWS), 2 * u64::from(ROWS)));
 
     let progress = BuildProgress::default();
     progress.cancelled.store(true, Ordering::Relaxed);
-    assert!(build(&distances, &rows, SETTINGS, &progress).is_none());
+    assert!(build(&distances, &rows, None, SETTINGS, &progress).is_none());
     assert_eq!(progress.done.into_inner(), 0);
 }
