@@ -5,6 +5,7 @@
 //! `Beam` of a [`Scratch`]; re-ranking is the caller's business, and so is where the parts of an
 //! index are stored.
 
+mod alike;
 mod beam;
 mod calibration;
 mod copies;
@@ -18,6 +19,7 @@ mod view;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+pub use alike::{alike, directed};
 pub use beam::MAX_ROWS;
 pub use calibration::{
     Calibration, CalibrationPoint, Choice, DEFAULT_TARGET_RECALL, Depth, Measured, Outside,

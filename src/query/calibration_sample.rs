@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::request::{Query, QueryRequest};
 use crate::error::Result;
+use crate::index::{alike, directed};
 use crate::model::{
     Metric, MultiVector, PreparedQueries, Vector, VectorField, VectorKind, prepare_vector,
 };
@@ -17,7 +18,7 @@ const MULTI_QUERIES: u64 = 192;
 /// Fewer queries are completed by rows, which then stand for queries, too.
 const LEAST_QUERIES: usize = 128;
 /// Segments of fewer rows have half as many sample queries.
-const SMALL: usize = 10_000;
+const SMALL: usize = 4_000;
 /// Queries of many vectors that are made to be far from the rows (of single ones half as many as of the
 /// sample), and the lengths, in those of rows, of what is added to a row for them.
 const MULTI_FAR: u64 = 64;
@@ -32,8 +33,6 @@ const SHORT: usize = 4;
 const GROUPS: [usize; 2] = [3, 8];
 /// Groups of rows are numbered from here on; no others are so many.
 const BEHIND: usize = 64;
-/// Rounds in which groups are formed.
-const ROUNDS: usize = 6;
 const SEED: u64 = 7;
 
 /// What an index is calibrated by.
@@ -214,7 +213,7 @@ fn some_vectors(vectors: &MultiVector, count: u64) -> Result<MultiVector> {
     Ok(MultiVector::from_flat(vectors.dimension(), values)?)
 }
 
-/// Groups of like vectors: single ones by directions (k-means, Lloyd), multi-vectors by their number of
+/// Groups of like vectors: single ones by [directions](alike), multi-vectors by their number of
 /// vectors. The rows behind the `queries` have groups of their own.
 fn group(vectors: &[Vector], queries: usize, groups: usize) -> Vec<usize> {
     let (queries, rows) = vectors.split_at(queries);
@@ -226,7 +225,7 @@ fn group(vectors: &[Vector], queries: usize, groups: usize) -> Vec<usize> {
             Vector::Multi(_) => None,
         };
         let points: Option<Vec<Vec<f32>>> = vectors.iter().map(single).collect();
-        points.map_or_else(|| vectors.iter().map(length_group).collect(), |p| clusters(&p, groups))
+        points.map_or_else(|| vectors.iter().map(length_group).collect(), |p| alike(&p, groups))
     };
     let of_rows = of(rows).into_iter().map(|group| BEHIND + group);
     of(queries).into_iter().chain(of_rows).collect()
@@ -238,33 +237,4 @@ fn length_group(vector: &Vector) -> usize {
         Vector::Single(_) => 0,
         Vector::Multi(vectors) => vectors.rows().len().max(1).ilog2() as usize,
     }
-}
-
-fn clusters(points: &[Vec<f32>], count: usize) -> Vec<usize> {
-    let start = stratified(points.len() as u64, count as u64, SEED);
-    let mut centers: Vec<Vec<f32>> =
-        start.into_iter().map(|index| points[index as usize].clone()).collect();
-    let mut groups = vec![0; points.len()];
-    for _ in 0..ROUNDS {
-        for (group, point) in groups.iter_mut().zip(points) {
-            let nearness = |center: &Vec<f32>| crate::kernels::dot(center, point);
-            let best = centers.iter().enumerate().map(|(index, center)| (nearness(center), index));
-            *group = best.max_by(|a, b| a.0.total_cmp(&b.0)).map_or(0, |(_, index)| index);
-        }
-        for (index, center) in centers.iter_mut().enumerate() {
-            let mut sum = vec![0.0; center.len()];
-            for (_, point) in groups.iter().zip(points).filter(|(group, _)| **group == index) {
-                sum.iter_mut().zip(point).for_each(|(sum, value)| *sum += value);
-            }
-            *center = directed(&sum);
-        }
-    }
-    groups
-}
-
-fn directed(values: &[f32]) -> Vec<f32> {
-    let mut values = values.to_vec();
-    // A vector of zeros has no direction, and stays.
-    let _ = crate::kernels::normalize(&mut values);
-    values
 }

@@ -244,6 +244,8 @@ pub struct Recipe {
     pub rows: [usize; 2],
     /// Whether the coarse grid has an index and a merge of it, instead of one of them.
     pub is_central: bool,
+    /// Whether `f16` cannot hold its values: fields that store it refuse them.
+    pub is_large: bool,
     pub make: fn(&mut Data),
 }
 
@@ -259,6 +261,7 @@ impl Recipe {
             metrics: ALL,
             rows: [2_600, 8_000],
             is_central: false,
+            is_large: false,
             make,
         }
     }
@@ -287,6 +290,10 @@ impl Recipe {
 
     pub fn central(self) -> Self {
         Self { is_central: true, ..self }
+    }
+
+    pub fn large(self) -> Self {
+        Self { is_large: true, ..self }
     }
 
     /// Follows from the name (FNV-1a), so that new data sets change no other.

@@ -92,7 +92,10 @@ fn run(recipe: &Recipe, position: usize, long: bool, filter: &Filter) -> Option<
         .filter(|plan| !plan.cells.is_empty())
         .collect();
     let outcomes: Vec<Outcome> = plans.iter().flat_map(|plan| bench.run(plan)).collect();
-    let failed = outcomes.iter().filter(|cell| !cell.holds()).count();
+    let failed: Vec<&Outcome> = outcomes.iter().filter(|cell| !cell.holds()).collect();
+    // At once: the whole grid takes an hour.
+    failed.iter().for_each(|cell| println!("does not hold: {cell}"));
+    let failed = failed.len();
     println!(
         "{}: seed {}, {} collections, {} cells, {failed} failed, {:.1?}",
         recipe.name,

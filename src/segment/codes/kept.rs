@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::writer::CodedBlock;
 use crate::error::Result;
-use crate::index::lower_bound;
+use crate::index::{alike, directed, lower_bound};
 use crate::kernels;
 use crate::model::{Metric, VectorField, VectorKind};
 use crate::multivector::{TokenCodec, TokenScorer, max_sim};
@@ -25,8 +25,12 @@ const QUERIES: u64 = 128;
 const MULTI_QUERIES: u64 = 32;
 const QUERY_VECTORS: usize = 4;
 const SEED: u64 = 11;
+/// Groups of like queries, of which the worst counts; those of fewer say nothing.
+const GROUPS: usize = 3;
+const LEAST_OF_GROUP: usize = 16;
 
-/// Lower confidence bounds of the share of the exact k nearest rows that all secondary codes find.
+/// Lower confidence bounds of the share of the exact k nearest rows that all secondary codes find: of all
+/// queries, and at most the mean of the group of like ones that loses most.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Kept {
     bounds: Vec<(usize, f32)>,
@@ -91,7 +95,12 @@ impl KeptMeter {
             position = end;
         }
         let kept = |&k: &usize| {
-            let of_source = |source: &BuildSource| source.reader.kept(index, k);
+            // Of the nearest rows of all, so many are of a source, on average: what else it has that is near
+            // competes with them.
+            let of_source = |source: &BuildSource| {
+                let part = k as u64 * source.live_rows() / total.max(1);
+                source.reader.kept(index, part.max(1) as usize)
+            };
             sources.iter().try_fold(1.0_f32, |least, source| Some(least.min(of_source(source)?)))
         };
         Self {
@@ -211,6 +220,7 @@ impl KeptMeter {
 
     /// What was measured; `None` if a source does not know what it keeps, or nothing was.
     pub fn finish(self) -> Option<Kept> {
+        let groups = self.groups();
         let bound = |(&k, source): (&usize, &Option<f32>)| {
             let recall = |probe: &Probe| {
                 let wanted = k.min(probe.exact.len());
@@ -219,12 +229,30 @@ impl KeptMeter {
                 let found = shown.filter(|(_, exact)| *exact >= threshold).count();
                 Some(found as f32 / wanted as f32)
             };
-            let recalls: Vec<f32> = self.probes.iter().filter_map(recall).collect();
-            let bound = if recalls.is_empty() { 1.0 } else { lower_bound(&recalls, k) };
+            let recalls: Vec<Option<f32>> = self.probes.iter().map(recall).collect();
+            let of_group = |group: usize| {
+                let members = recalls.iter().zip(&groups).filter(|(_, of)| **of == group);
+                let recalls: Vec<f32> = members.filter_map(|(recall, _)| *recall).collect();
+                let mean = recalls.iter().sum::<f32>() / recalls.len().max(1) as f32;
+                (recalls.len() >= LEAST_OF_GROUP).then_some(mean)
+            };
+            let worst = (0..GROUPS).filter_map(of_group).fold(1.0, f32::min);
+            let recalls: Vec<f32> = recalls.into_iter().flatten().collect();
+            let bound = if recalls.is_empty() { 1.0 } else { lower_bound(&recalls, k).min(worst) };
             Some((k, bound * (*source)?))
         };
         let bounds: Option<Vec<(usize, f32)>> = KS.iter().zip(&self.sources).map(bound).collect();
         bounds.map(|bounds| Kept { bounds })
+    }
+
+    /// The group of each query; those of multi fields are of one.
+    fn groups(&self) -> Vec<usize> {
+        if self.kind == VectorKind::Multi {
+            return vec![0; self.probes.len()];
+        }
+        let directions: Vec<Vec<f32>> =
+            self.probes.iter().map(|probe| directed(&probe.query)).collect();
+        alike(&directions, GROUPS)
     }
 
     /// The section of what was measured.

@@ -11,7 +11,7 @@ pub fn recipes() -> Vec<Recipe> {
         Recipe::multi("multi-drift", drift).rows([2_400, 3_600]),
         Recipe::multi("multi-duplicates", duplicates),
         Recipe::multi("multi-norms", norms),
-        Recipe::multi("multi-outlier-1e10", outlier),
+        Recipe::multi("multi-outlier-1e10", outlier).large(),
         Recipe::multi("multi-foreign", foreign),
         Recipe::multi("multi-filters", filters),
         Recipe::multi("multi-deletes-own-cluster", deletes_own),

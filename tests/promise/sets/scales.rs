@@ -10,19 +10,24 @@ pub fn recipes() -> Vec<Recipe> {
     const PRODUCTS: &[Metric] = &[Metric::Dot, Metric::Cosine];
     vec![
         Recipe::single("outlier-1e4", |data| outlier(data, 1e4)).metrics(UNSCALED),
-        Recipe::single("outlier-1e10", |data| outlier(data, 1e10)).metrics(L2),
-        Recipe::single("outlier-1e10-products", |data| outlier(data, 1e10)).metrics(PRODUCTS),
-        Recipe::single("outlier-1e17", |data| outlier(data, 1e17)).metrics(UNSCALED),
-        Recipe::single("outlier-healed", outlier_healed).metrics(UNSCALED).central(),
-        Recipe::single("outliers-1%-1e6", outliers),
+        Recipe::single("outlier-1e10", |data| outlier(data, 1e10)).metrics(L2).large(),
+        Recipe::single("outlier-1e10-products", |data| outlier(data, 1e10))
+            .metrics(PRODUCTS)
+            .large(),
+        Recipe::single("outlier-1e17", |data| outlier(data, 1e17)).metrics(UNSCALED).large(),
+        Recipe::single("outlier-healed", outlier_healed).metrics(UNSCALED).central().large(),
+        Recipe::single("outliers-1%-1e6", outliers).large(),
         Recipe::single("norms-1e±3", norms),
         Recipe::single("dimension-x1000", one_dimension),
         Recipe::single("far-1e4", |data| far(data, 1e4, 1)).metrics(L2),
-        Recipe::single("far-1e6", |data| far(data, 1e6, 1)).metrics(L2),
-        Recipe::single("far-1e6-no-structure", far_without_structure).dimension(64).metrics(L2),
-        Recipe::single("far-1e5-all", |data| far(data, 1e5, 48)).metrics(L2),
+        Recipe::single("far-1e6", |data| far(data, 1e6, 1)).metrics(L2).large(),
+        Recipe::single("far-1e6-no-structure", far_without_structure)
+            .dimension(64)
+            .metrics(L2)
+            .large(),
+        Recipe::single("far-1e5-all", |data| far(data, 1e5, 48)).metrics(L2).large(),
         Recipe::single("tiny-1e-12", |data| sized(data, 1e-12)),
-        Recipe::single("huge-1e12", |data| sized(data, 1e12)),
+        Recipe::single("huge-1e12", |data| sized(data, 1e12)).large(),
         Recipe::single("no-structure", no_structure).dimension(64),
     ]
 }
