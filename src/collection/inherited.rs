@@ -67,3 +67,72 @@ impl Inherited {
         Some(Earlier { graph, places })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collection::Collection;
+    use crate::model::{CollectionConfig, Metric, Point, VectorField};
+    use crate::{Database, DatabaseOptions};
+
+    /// Two segments of so many rows, which stay two, with indexes; a tenth of the rows is deleted.
+    fn segments(index: &str, rows: [u64; 2]) -> (tempfile::TempDir, Database, Collection) {
+        let folder = tempfile::tempdir().unwrap();
+        let options = DatabaseOptions::new().index_rows(1000).segment_bytes(1);
+        let database = options.open(folder.path()).unwrap();
+        let field = VectorField::single(4, Metric::L2).compressed("lvq8".parse().unwrap());
+        let field = field.indexed(index.parse().unwrap());
+        let config = CollectionConfig::new().with_field("v", field);
+        let collection = database.create_collection("c", config).unwrap();
+        let vector =
+            |id: u64| (1..5).map(|at| (id * at * 7919 % 4001) as f32).collect::<Vec<f32>>();
+        let mut first = 0;
+        for rows in rows {
+            let ids = first..first + rows;
+            collection.upsert(ids.map(|id| Point::new(id).with_vector("v", vector(id)))).unwrap();
+            collection.flush().unwrap();
+            first += rows;
+        }
+        collection.optimize().unwrap();
+        // Too few of each for a rewrite of its own.
+        let gone = (0..first).step_by(10).map(Into::into).collect();
+        collection.delete(gone, crate::Durability::Buffered).unwrap();
+        (folder, database, collection)
+    }
+
+    fn inherited(collection: &Collection) -> (Vec<SealedSlot>, Option<Inherited>) {
+        let sources = collection.0.lock().segments.sealed.clone();
+        let found = Inherited::of(&sources, 0, &BuildProgress::default());
+        (sources, found)
+    }
+
+    #[test]
+    fn rows_of_the_largest_source_keep_their_order_behind_those_before() {
+        for (rows, largest) in [([1200, 2500], 1), ([2500, 1200], 0)] {
+            let (_folder, _database, collection) = segments("graph", rows);
+            let (sources, found) = inherited(&collection);
+            assert_eq!(sources.len(), 2);
+            let found = found.unwrap();
+            let earlier = found.graph(0).unwrap();
+            assert_eq!(earlier.graph.rows(), sources[largest].segment.rows());
+            let before = sources[..largest].iter().map(|source| source.source().live_rows());
+            let mut next = before.sum::<u64>() as u32;
+            for (row, &place) in earlier.places.iter().enumerate() {
+                if sources[largest].deleted.contains(row as u32) {
+                    assert_eq!(place, NO_ROW);
+                } else {
+                    assert_eq!(place, next);
+                    next += 1;
+                }
+            }
+            let deleted: u64 = sources.iter().map(|source| source.deleted.len()).sum();
+            assert_eq!(deleted, 370);
+        }
+    }
+
+    #[test]
+    fn lists_are_not_inherited() {
+        let (_folder, _database, collection) = segments("ivf", [1200, 2500]);
+        assert!(inherited(&collection).1.is_none());
+    }
+}
