@@ -1,4 +1,5 @@
-//! Rows that match by what their payloads hold at undeclared paths: payloads are read for it.
+//! Rows by what their payloads hold at paths without a column: payloads are read for it. These are
+//! undeclared paths, and those that were declared after a segment was sealed, until it is written anew.
 //!
 //! Nothing is known of such rows before, but what a sample says. One row is checked when it is asked
 //! for, and all are in parallel. What could not be read is noted, and said by whoever has checked rows.
@@ -13,7 +14,7 @@ use roaring::RoaringBitmap;
 use super::SegmentReader;
 use super::row_filter::{Cardinality, GoOn};
 use crate::error::{Error, Result};
-use crate::model::{Condition, Payload};
+use crate::model::{Condition, DeclaredPath, Payload, Scalar, object, read_path};
 
 /// Rows that say how many match.
 const SAMPLE_ROWS: u32 = 200;
@@ -80,8 +81,7 @@ impl PayloadRows<'_> {
             }
         };
         payload.iter().for_each(|payload| self.reads.note(payload));
-        let object = payload.as_ref().map(Payload::to_map).unwrap_or_default();
-        self.condition.holds(&object.into())
+        self.condition.holds(&object(payload.as_ref()))
     }
 
     /// How many rows match, by a sample spread evenly over them.
@@ -97,6 +97,34 @@ impl PayloadRows<'_> {
             Cardinality { least: matching, expected: expected.clamp(matching, most), most }
         })
     }
+}
+
+/// Visits what rows hold at a declared path, as columns hold it; `None` is `null`.
+///
+/// # Errors
+/// If a payload cannot be read, or has a value of another type.
+pub(super) fn visit_payloads(
+    reader: &dyn SegmentReader,
+    path: &DeclaredPath,
+    rows: impl Iterator<Item = u32>,
+    visit: &mut dyn FnMut(u32, Option<Scalar<'_>>),
+) -> Result<()> {
+    for row in rows {
+        let Some(payload) = reader.payload(row)? else { continue };
+        let values = read_path(&path.name, path.payload_type, &object(Some(&payload)));
+        let values = match values {
+            Ok(values) => values,
+            Err(error) => {
+                let place = format!("point {}.payload", reader.id(row)?);
+                return Err(error.within(place).into());
+            }
+        };
+        values.visit(&mut |scalar| visit(row, Some(scalar)));
+        if values.has_null() {
+            visit(row, None);
+        }
+    }
+    Ok(())
 }
 
 /// Those of some rows that match.

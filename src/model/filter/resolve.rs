@@ -1,5 +1,7 @@
 //! From a filter to a condition: validation against a collection, values made comparable.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use super::{Bounds, Filter, FilterValue, PathTest};
@@ -20,8 +22,8 @@ pub enum Condition {
     Not(Box<Condition>),
     /// A declared path passes a test.
     Column {
-        /// Position of the path in the order of names.
-        column: usize,
+        /// The path.
+        path: DeclaredPath,
         /// The test.
         test: ColumnTest,
     },
@@ -68,11 +70,46 @@ pub(crate) fn in_intervals(intervals: &[Interval], number: i64) -> bool {
 impl Condition {
     /// Whether payloads are read for a part of it.
     pub(crate) fn reads_payloads(&self) -> bool {
+        self.reads_payloads_where(&|_| true)
+    }
+
+    /// The same in a segment that has columns of these paths alone.
+    pub(crate) fn reads_payloads_where(&self, has_column: HasColumn<'_>) -> bool {
         match self {
-            Self::All(parts) | Self::Any(parts) => parts.iter().any(Self::reads_payloads),
-            Self::Not(part) => part.reads_payloads(),
+            Self::All(parts) | Self::Any(parts) => {
+                parts.iter().any(|part| part.reads_payloads_where(has_column))
+            }
+            Self::Not(part) => part.reads_payloads_where(has_column),
             Self::Path(_) => true,
-            Self::Column { .. } | Self::Ids(_) => false,
+            Self::Column { path, .. } => !has_column(path),
+            Self::Ids(_) => false,
+        }
+    }
+
+    /// The same for a segment that has columns of these paths alone: tests of the other paths are made of
+    /// payloads.
+    pub(crate) fn fitted(&self, has_column: HasColumn<'_>) -> Cow<'_, Self> {
+        let is_missing = |path: &DeclaredPath| !has_column(path);
+        if !self.tests_any(&is_missing) {
+            return Cow::Borrowed(self);
+        }
+        let fitted = |part: &Self| part.fitted(has_column).into_owned();
+        Cow::Owned(match self {
+            Self::All(parts) => Self::All(parts.iter().map(fitted).collect()),
+            Self::Any(parts) => Self::Any(parts.iter().map(fitted).collect()),
+            Self::Not(part) => Self::Not(Box::new(fitted(part))),
+            Self::Column { path, test } => Self::Path(PathTest::declared(path, test.clone())),
+            Self::Path(_) | Self::Ids(_) => self.clone(),
+        })
+    }
+
+    /// Whether it tests a declared path of this kind.
+    fn tests_any(&self, is: &dyn Fn(&DeclaredPath) -> bool) -> bool {
+        match self {
+            Self::All(parts) | Self::Any(parts) => parts.iter().any(|part| part.tests_any(is)),
+            Self::Not(part) => part.tests_any(is),
+            Self::Column { path, .. } => is(path),
+            Self::Path(_) | Self::Ids(_) => false,
         }
     }
 
@@ -101,12 +138,18 @@ impl Condition {
     }
 }
 
+/// Says whether there is a column of a path.
+pub(crate) type HasColumn<'h> = &'h dyn Fn(&DeclaredPath) -> bool;
+
 impl ColumnTest {
     /// Whether a value passes.
     pub(super) fn passes(&self, value: Scalar<'_>) -> bool {
         match (self, value) {
             (Self::Terms(terms), Scalar::Term(term)) => {
                 terms.binary_search_by(|wanted| (**wanted).cmp(term)).is_ok()
+            }
+            (Self::OtherTerms(terms), Scalar::Term(term)) => {
+                terms.binary_search_by(|other| (**other).cmp(term)).is_err()
             }
             (Self::Numbers(intervals), Scalar::Number(number)) => in_intervals(intervals, number),
             (Self::HasValue, _) => true,
@@ -233,7 +276,7 @@ fn count(
 impl DeclaredPath {
     /// The condition that it passes a test.
     pub(crate) fn passes(&self, test: ColumnTest) -> Condition {
-        Condition::Column { column: self.index, test }
+        Condition::Column { path: self.clone(), test }
     }
 }
 
