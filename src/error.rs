@@ -108,7 +108,7 @@ pub enum Error {
         reason: String,
     },
     /// A payload path was declared, and the index of it is being built. Filters read payloads until then.
-    #[error("the index of `{path}` is being built: {segments} segments have none yet")]
+    #[error("the index of `{path}` is being built (segments left: {segments})")]
     PathPending {
         /// The path.
         path: String,

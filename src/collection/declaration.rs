@@ -220,7 +220,7 @@ impl Inner {
         let waiting = Progress { phase: "waiting", done: 0, total: 0 };
         let Some(asked) = asked else { return waiting };
         if asked.is_declared(&state.segments.config) {
-            return self.rewriting_progress(&state);
+            return rewriting_progress(&state, &asked.path);
         }
         if state.segments.manifest.sealed_through < asked.through {
             return Progress { phase: "sealing", ..waiting };
@@ -233,17 +233,6 @@ impl Inner {
             }
             false => waiting,
         }
-    }
-
-    /// How far the segments are that lack columns, in rows of all segments.
-    fn rewriting_progress(&self, state: &State) -> Progress {
-        let rows = |slots: &mut dyn Iterator<Item = &SealedSlot>| {
-            slots.map(|slot| u64::from(slot.segment.rows())).sum::<u64>()
-        };
-        let is_behind = |slot: &&SealedSlot| slot.is_behind(&state.segments.config);
-        let total = rows(&mut state.segments.sealed.iter());
-        let behind = rows(&mut state.segments.sealed.iter().filter(is_behind));
-        Progress { phase: "merging", done: total - behind, total }
     }
 
     /// A segment that has no column of some declared path and can be written anew.
@@ -273,21 +262,20 @@ impl Inner {
         let mut state = self.lock();
         // It may have ended meanwhile; then its check counts for nothing.
         let Some(asked) = state.work.declarations.take(&next.job) else { return true };
-        match checked {
+        let outcome = match checked {
+            _ if asked.job.is_cancelled() => Ok(false),
+            Err(error) => Err(error),
             Ok(()) => {
                 let asked = Declaration { is_checking: false, ..asked };
                 state.work.declarations.asked.push(asked);
                 if let Err(error) = self.install_path(state, &next.path) {
                     self.end_declaration(&next.job, error);
                 }
+                return true;
             }
-            Err(error) => {
-                self.renew_intake(&state);
-                drop(state);
-                tracing::warn!(collection = %self.name, path = %next.path.name, %error, "not declared");
-                next.job.end(Err(error));
-            }
-        }
+        };
+        self.renew_intake(&state);
+        asked.job.end(outcome);
         true
     }
 
@@ -364,6 +352,17 @@ impl Inner {
             Err(_) => Err(error.within(format!("point {id}.payload")).into()),
         }
     }
+}
+
+/// How far the segments are that lack a column, in rows of all segments.
+fn rewriting_progress(state: &State, path: &DeclaredPath) -> Progress {
+    let (mut done, mut total) = (0, 0);
+    for slot in &state.segments.sealed {
+        let rows = u64::from(slot.segment.rows());
+        total += rows;
+        done += if slot.segment.has_column(path) { rows } else { 0 };
+    }
+    Progress { phase: "merging", done, total }
 }
 
 fn live_rows(view: &View) -> Vec<u32> {

@@ -184,6 +184,7 @@ impl LaneWork for Inner {
             }
         }
         state.work.merging = None;
+        self.renew_intake(&state);
         self.settle(&mut state);
         drop(state);
         self.wake();

@@ -286,7 +286,7 @@ fn print(info: &CollectionInfo) {
     for (path, payload_type) in &info.config.payload {
         let pending = match info.pending_paths.get(path) {
             Some(segments) => {
-                format!(", its index is being built: {segments} segments have none yet")
+                format!(", index being built (segments left: {segments})")
             }
             None => String::new(),
         };
