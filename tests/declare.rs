@@ -394,6 +394,36 @@ fn a_repair_restores_what_was_declared() {
     check_all(&collection, &world.payloads);
 }
 
+/// A seal that began before the path was declared, and would end after it, is done again: who has waited for
+/// the path relies on its columns.
+#[test]
+fn a_seal_meanwhile_has_the_column() {
+    let mut world = World::new();
+    world.collection.flush().unwrap();
+    // The lane that checks payloads is held, and so is a seal that begins while it is.
+    world.disk.set(Fate::Held("collections/1/4".into()));
+    let first = world.collection.start_declare("at", PayloadType::Datetime).unwrap();
+    world.disk.wait_until_held();
+    let second = world.collection.start_declare("year", PayloadType::Integer).unwrap();
+    world.write(500..520);
+    world.disk.set(Fate::Held("points.sec".into()));
+    std::thread::scope(|scope| {
+        let flushed = scope.spawn(|| world.collection.flush());
+        world.disk.wait_until_so_many_are_held(2);
+        world.disk.set(Fate::Held("collections/1/5".into()));
+        first.wait().unwrap();
+        second.wait().unwrap();
+        assert!(world.pending().is_empty());
+        world.disk.set(Fate::Created);
+        flushed.join().unwrap().unwrap();
+    });
+    assert!(world.pending().is_empty());
+    let sealed = world.collection.info().segments.into_iter().filter_map(|found| found.number);
+    assert!(!sealed.clone().any(|number| number == 5), "{:?}", sealed.collect::<Vec<_>>());
+    declare_all(&world.collection);
+    world.check_all();
+}
+
 /// Cancelled when it is declared already, only the waiting ends.
 #[test]
 fn cancelling_later_leaves_it_declared() {
@@ -472,6 +502,7 @@ fn others_write_merge_and_query_meanwhile() {
         }
     }
     world.check_all();
+    drop(collection);
     world.reopen().check_all();
 }
 

@@ -111,16 +111,18 @@ impl Inner {
         payload_type: PayloadType,
     ) -> Result<Job> {
         validate_path(name)?;
-        self.check_room()?;
+        if !self.intake.load().payload.contains_key(name) {
+            self.check_room()?;
+        }
         let mut state = self.lock();
         if let Some(stop) = self.still_stopped(&mut state) {
             return Err(self.stopped(&stop));
         }
         let path = DeclaredPath { name: name.into(), payload_type };
         self.check_declaration(&path)?;
-        let same =
-            state.work.declarations.asked.iter().find(|declaration| declaration.path == path);
-        if let Some(declaration) = same {
+        let mut others = state.work.declarations.asked.iter();
+        let is_same = |other: &&Declaration| other.path == path && !other.job.is_cancelled();
+        if let Some(declaration) = others.find(is_same) {
             return Ok(declaration.job.clone());
         }
         // An old failure is no reason to give up: the call is a new try.
@@ -238,7 +240,7 @@ impl Inner {
     /// A segment that has no column of some declared path and can be written anew.
     pub(super) fn behind(&self, state: &State) -> Option<Vec<u64>> {
         let config = &state.segments.config;
-        let behind = mergeable(state).find(|slot| slot.is_behind(config))?;
+        let behind = mergeable(state).find(|slot| slot.segment.is_behind(config))?;
         Some(vec![number(behind)])
     }
 
@@ -307,16 +309,13 @@ impl Inner {
     /// later was checked before.
     fn check_payloads(&self, asked: &Declaration) -> Result<()> {
         let snapshot = self.snapshot.load_full();
-        let views: Vec<(&View, Vec<u32>)> = snapshot
-            .views
-            .iter()
-            .filter(|view| !view.reader.has_column(&asked.path))
-            .map(|view| (view, live_rows(view)))
-            .collect();
-        let rows: usize = views.iter().map(|(_, rows)| rows.len()).sum();
-        asked.check.total.store(rows as u64, Ordering::Relaxed);
+        let lacks = |view: &&View| !view.reader.has_column(&asked.path);
+        let mut views = snapshot.views.iter().filter(lacks);
+        let total = views.clone().map(View::live_rows).sum();
+        asked.check.total.store(total, Ordering::Relaxed);
         let checked = snapshot.whole(|_| {
-            views.iter().try_for_each(|(view, rows)| {
+            views.try_for_each(|view| {
+                let rows = live_rows(view);
                 let block = |rows: &[u32]| self.check_rows(asked, view, rows).err();
                 let failed = || rows.par_chunks(CHECKED_ROWS).find_map_first(block);
                 self.scheduler.pool().install(failed).map_or(Ok(()), Err)

@@ -28,8 +28,7 @@ pub(super) struct Run<'r> {
     pub pool: &'r ThreadPool,
     /// Whether large segments get their indexes before they are published: their sources have some.
     pub indexes: bool,
-    /// The collection's settings when it began. What is declared later has no column in the new segment,
-    /// which is then written once more.
+    /// The collection's settings when it began.
     pub config: Arc<CollectionConfig>,
 }
 
@@ -55,7 +54,13 @@ impl Inner {
         let built = self.build(&new, &sources, (current, Retrain::IfMissing), &run)?;
         let (mut folders, indexes) = self.index_new(built.as_ref(), &[], &run)?;
         folders.push(new);
-        self.install(&folders, |segments, batch| {
+        let state = self.lock();
+        let lacks = |segment: &Arc<SealedSegment>| segment.is_behind(&state.segments.config);
+        if built.as_ref().is_some_and(lacks) {
+            // A path was declared meanwhile. Whoever waited for that relies on its columns: sealed again.
+            return Ok(());
+        }
+        self.install_under(state, &folders, |segments, batch| {
             let now = segments.frozen.remove(0);
             segments.manifest.sealed_through = now.last_sequence;
             batch.truncate_journal(self.id, now.last_sequence);
@@ -64,6 +69,7 @@ impl Inner {
                 let deleted = translate(&sources, &[now.deleted]);
                 SealedSlot { segment, dirty: !deleted.is_empty(), deleted: Arc::new(deleted) }
             }));
+            Ok(())
         })?;
         if let Err(error) = self.store.catalog.reclaim_journal(self.id, slot.last_sequence) {
             tracing::warn!(collection = %self.name, %error, "the journal keeps its space for now");

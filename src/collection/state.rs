@@ -40,11 +40,6 @@ impl SealedSlot {
         BuildSource { reader: self.segment.clone(), deleted: self.deleted.clone() }
     }
 
-    /// Whether it has no column of some path that is declared by now.
-    pub fn is_behind(&self, config: &CollectionConfig) -> bool {
-        config.declared_paths().any(|path| !self.segment.has_column(&path))
-    }
-
     /// Share of its rows that is deleted.
     pub fn deleted_share(&self) -> f64 {
         self.deleted.len() as f64 / f64::from(self.segment.rows().max(1))

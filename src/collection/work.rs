@@ -334,7 +334,7 @@ impl Inner {
             self.merge_policy().fewest(&slots.iter().map(|slot| size(slot)).collect::<Vec<_>>());
         let changes = |slot: &&&SealedSlot| {
             let trains = retrain == Retrain::Always && u64::from(slot.segment.rows()) >= MIN_ROWS;
-            !slot.deleted.is_empty() || trains || slot.is_behind(&state.segments.config)
+            !slot.deleted.is_empty() || trains || slot.segment.is_behind(&state.segments.config)
         };
         let changing: Vec<u64> = slots.iter().filter(changes).map(|slot| number(slot)).collect();
         groups.retain(|group| group.len() > 1 || group.iter().any(|one| changing.contains(one)));

@@ -491,6 +491,65 @@ mod tests {
         assert_eq!((view.vector(0), view.vector(1)), (None, Some(Vector::Multi(tokens))));
     }
 
+    /// Two points with these payloads, checked against a configuration.
+    fn checked(config: &CollectionConfig, payloads: [&str; 2]) -> PointBatch {
+        let mut builder = PointBatchBuilder::new(config);
+        for (id, payload) in (0_u64..).zip(payloads) {
+            let point = Point::new(id).with_vector("text", vec![3.0, 4.0]);
+            builder.push(point.with_payload(Payload::parse(payload).unwrap())).unwrap();
+        }
+        builder.finish()
+    }
+
+    #[test]
+    fn a_batch_is_checked_against_what_was_declared_since() {
+        let before = config().with_payload("m", PayloadType::Keyword);
+        let now = Arc::new(before.clone().with_payload("n", PayloadType::Integer));
+        let path = now.declared_path("n").unwrap();
+        let mut batch = checked(&before, [r#"{"m": "a", "n": 3}"#, r#"{"n": [1, null]}"#]);
+        assert!(batch.column(&path).is_none());
+        batch.fit(&now).unwrap();
+        let mut values = Vec::new();
+        (0..2).for_each(|row| {
+            batch.column(&path).unwrap().visit(row, &mut |value| values.push(format!("{value:?}")));
+        });
+        assert_eq!(values, ["Number(3)", "Number(1)"]);
+        assert_eq!(batch, checked(&now, [r#"{"m": "a", "n": 3}"#, r#"{"n": [1, null]}"#]));
+        let other = DeclaredPath { payload_type: PayloadType::Float, ..path };
+        assert!(batch.column(&other).is_none(), "a path of another type is another one");
+
+        let mut batch = checked(&before, [r#"{"n": 3}"#, r#"{"n": "x"}"#]);
+        let unchanged = batch.clone();
+        let expected = "point 1.payload.n: expected an integer of 64 bits with a sign, got \"x\"";
+        assert_eq!(batch.fit(&now).unwrap_err().to_string(), expected);
+        assert_eq!(batch, unchanged);
+        let other = CollectionConfig::new().with_field("v", VectorField::single(2, Metric::Dot));
+        let expected = "points: expected a batch that was built for this collection, \
+                        got one of other fields";
+        assert_eq!(batch.fit(&Arc::new(other)).unwrap_err().to_string(), expected);
+    }
+
+    #[test]
+    fn batches_are_joined_by_the_paths_that_all_were_checked_against() {
+        let payloads = [r#"{"k": "a", "m": 1, "n": 3}"#, r#"{"m": 2}"#];
+        let both = config()
+            .with_payload("m", PayloadType::Integer)
+            .with_payload("n", PayloadType::Integer);
+        let other = config()
+            .with_payload("k", PayloadType::Keyword)
+            .with_payload("m", PayloadType::Integer);
+        let parts = [checked(&both, payloads), checked(&other, payloads), checked(&both, payloads)];
+        let joined = PointBatch::concat(&parts.iter().collect::<Vec<_>>()).unwrap();
+        let column = |name: &str| both.declared_path(name).and_then(|path| joined.column(&path));
+        assert_eq!(column("m").map(PayloadColumn::rows), Some(6));
+        assert!(column("n").is_none());
+        let mut values = Vec::new();
+        (0..6).for_each(|row| {
+            column("m").unwrap().visit(row, &mut |value| values.push(format!("{value:?}")));
+        });
+        assert_eq!(values, ["Number(1)", "Number(2)"].repeat(3));
+    }
+
     #[test]
     fn each_refusal_names_the_field_what_was_expected_and_what_came() {
         let long = MultiVector::from_flat(2, vec![1.0, 1.0, 3e38, 3e38]).unwrap();

@@ -143,3 +143,55 @@ pub(super) fn select(
     let found: Vec<Vec<u32>> = rows.par_chunks(BLOCK_ROWS).map(block).collect::<Result<_>>()?;
     Ok(found.into_iter().flatten().collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{
+        CollectionConfig, Metric, PayloadType, Point, PointBatchBuilder, VectorField,
+    };
+    use crate::segment::{MutableReader, MutableSegment};
+
+    fn reader(config: &CollectionConfig, payloads: &[&str]) -> MutableReader {
+        let mut batch = PointBatchBuilder::new(config);
+        for (id, payload) in (0_u64..).zip(payloads) {
+            let point = Point::new(id).with_vector("v", vec![1.0]);
+            batch.push(point.with_payload(Payload::parse(payload).unwrap())).unwrap();
+        }
+        let segment = Arc::new(MutableSegment::default());
+        segment.append(batch.finish());
+        MutableReader::new(segment, payloads.len() as u32)
+    }
+
+    #[test]
+    fn payloads_say_what_a_column_does() {
+        let field = VectorField::single(1, Metric::Dot);
+        let config = CollectionConfig::new().with_field("v", field);
+        let payloads = [r#"{"n": [3, null, 1, 3]}"#, "{}", r#"{"n": null}"#, r#"{"n": [4]}"#];
+        let declared = config.clone().with_payload("n", PayloadType::Integer);
+        let path = declared.declared_path("n").unwrap();
+        let visited = |visit_rows: &dyn Fn(&mut dyn FnMut(u32, Option<Scalar<'_>>))| {
+            let mut visited = Vec::new();
+            visit_rows(&mut |row, value| visited.push(format!("{row} {value:?}")));
+            visited
+        };
+        let with = reader(&declared, &payloads);
+        let deleted = RoaringBitmap::from([3]);
+        let of_column = visited(&|visit| with.visit_path(&path, &deleted, visit).unwrap());
+        let without = reader(&config, &payloads);
+        let of_payloads = visited(&|visit| visit_payloads(&without, &path, 0..3, visit).unwrap());
+        assert_eq!(of_payloads, of_column);
+        assert_eq!(of_payloads.len(), 4, "{of_payloads:?}");
+    }
+
+    #[test]
+    fn a_value_of_another_type_is_named() {
+        let config = CollectionConfig::new().with_field("v", VectorField::single(1, Metric::Dot));
+        let path = config.clone().with_payload("a.n", PayloadType::Integer);
+        let path = path.declared_path("a.n").unwrap();
+        let reader = reader(&config, &["{}", r#"{"a": {"n": true}}"#]);
+        let error = visit_payloads(&reader, &path, 0..2, &mut |_, _| {}).unwrap_err();
+        let expected = "point 1.payload.a.n: expected an integer of 64 bits with a sign, got true";
+        assert_eq!(error.to_string(), expected);
+    }
+}

@@ -241,6 +241,11 @@ impl SealedSegment {
         }
     }
 
+    /// Whether it has no column of some path that is declared by now.
+    pub fn is_behind(&self, config: &CollectionConfig) -> bool {
+        config.declared_paths().any(|path| !self.has_column(&path))
+    }
+
     /// The manifest entry.
     pub fn entry(&self) -> &SegmentEntry {
         &self.entry

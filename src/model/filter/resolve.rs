@@ -509,6 +509,46 @@ mod tests {
     }
 
     #[test]
+    fn tests_of_missing_columns_are_made_of_payloads() {
+        let has_column = |path: &DeclaredPath| &*path.name != "meta.year";
+        let (here, missing) = (Filter::eq("lang", "en"), Filter::eq("meta.year", 2000));
+        let complete = here.clone().and(Filter::ids([1])).resolve(&config()).unwrap();
+        assert!(matches!(complete.fitted(&has_column), Cow::Borrowed(_)));
+        assert!(!complete.reads_payloads_where(&has_column));
+        let mixed = here.and(!missing.or(Filter::exists("x"))).resolve(&config()).unwrap();
+        assert!(mixed.reads_payloads_where(&has_column));
+        let Condition::All(parts) = mixed.fitted(&has_column).into_owned() else { panic!("all") };
+        assert!(matches!(parts[0], Condition::Column { .. }) && parts[1].is_of_payloads());
+    }
+
+    #[test]
+    fn a_payload_passes_as_a_column_does() {
+        let payload = serde_json::json!({
+            "at": "2024-05-01T02:00:00+02:00", "lang": ["de", null], "meta": {"year": [1999, 2001]},
+            "open": false, "price": 2,
+        });
+        let passes = |filter: Filter| {
+            let condition = filter.resolve(&config()).unwrap();
+            condition.fitted(&|_| false).holds(&payload)
+        };
+        let bounds = Bounds::new;
+        assert!(passes(Filter::eq("at", "2024-05-01")), "by the type, not as texts");
+        assert!(passes(Filter::one_of("lang", ["de", "en"])) && !passes(Filter::eq("lang", "en")));
+        assert!(passes(Filter::range("meta.year", bounds().gt(2000))));
+        assert!(!passes(Filter::range("meta.year", bounds().gt(1999).lt(2001))));
+        assert!(passes(Filter::eq("open", false)) && passes(Filter::eq("price", 2.0)));
+        assert!(passes(Filter::is_null("lang")) && !passes(Filter::is_null("price")));
+        assert!(passes(Filter::exists("lang")) && passes(!Filter::eq("meta.year", 2000)));
+        let path = config().declared_path("lang").unwrap();
+        let others = |terms: &[&str]| {
+            let terms = terms.iter().map(|&term| term.into()).collect();
+            let condition = path.passes(ColumnTest::OtherTerms(terms));
+            condition.fitted(&|_| false).holds(&payload)
+        };
+        assert!(others(&["en"]) && !others(&["de", "en"]));
+    }
+
+    #[test]
     fn size_is_bounded_over_all_parts() {
         let refused = |filter: Filter| filter.resolve(&config()).unwrap_err().to_string();
         let deep = (0..limits::MAX_FILTER_DEPTH).fold(Filter::ids([1]), |filter, _| !filter);
