@@ -170,16 +170,17 @@ mod tests {
         let payloads = [r#"{"n": [3, null, 1, 3]}"#, "{}", r#"{"n": null}"#, r#"{"n": [4]}"#];
         let declared = config.clone().with_payload("n", PayloadType::Integer);
         let path = declared.declared_path("n").unwrap();
-        let visited = |visit_rows: &dyn Fn(&mut dyn FnMut(u32, Option<Scalar<'_>>))| {
-            let mut visited = Vec::new();
-            visit_rows(&mut |row, value| visited.push(format!("{row} {value:?}")));
-            visited
-        };
-        let with = reader(&declared, &payloads);
+        let shown = |row: u32, value: Option<Scalar<'_>>| format!("{row} {value:?}");
+        let (mut of_column, mut of_payloads) = (Vec::new(), Vec::new());
         let deleted = RoaringBitmap::from([3]);
-        let of_column = visited(&|visit| with.visit_path(&path, &deleted, visit).unwrap());
+        let with = reader(&declared, &payloads);
+        with.visit_path(&path, &deleted, &mut |row, value| of_column.push(shown(row, value)))
+            .unwrap();
         let without = reader(&config, &payloads);
-        let of_payloads = visited(&|visit| visit_payloads(&without, &path, 0..3, visit).unwrap());
+        visit_payloads(&without, &path, 0..3, &mut |row, value| {
+            of_payloads.push(shown(row, value));
+        })
+        .unwrap();
         assert_eq!(of_payloads, of_column);
         assert_eq!(of_payloads.len(), 4, "{of_payloads:?}");
     }
