@@ -107,6 +107,14 @@ pub enum Error {
         /// The failure of each.
         reason: String,
     },
+    /// A payload path was declared, and the index of it is being built. Filters read payloads until then.
+    #[error("the index of `{path}` is being built (segments left: {segments})")]
+    PathPending {
+        /// The path.
+        path: String,
+        /// Segments without a column of it.
+        segments: usize,
+    },
     /// The file of an index is damaged. No point is lost: it is built again from the segment.
     #[error("{0}; `optimize` builds this index again")]
     IndexDamaged(StorageError),
@@ -179,6 +187,7 @@ impl Error {
             Self::SegmentsDamaged { reason } => Self::SegmentsDamaged { reason: reason.clone() },
             Self::DamageFound { damage } => Self::DamageFound { damage: damage.clone() },
             Self::IndexesMissing { reason } => Self::IndexesMissing { reason: reason.clone() },
+            Self::Invalid(error) => Self::Invalid(error.clone()),
             Self::Closing => Self::Closing,
             other => Self::Shared { kind: other.kind(), reason: other.to_string() },
         }
@@ -199,6 +208,7 @@ impl Error {
             | Self::SealFailed { .. }
             | Self::MergeFailed { .. }
             | Self::IndexesMissing { .. }
+            | Self::PathPending { .. }
             | Self::Closing => ErrorKind::Unavailable,
             Self::DiskFull { .. } => ErrorKind::ResourceExhausted,
             Self::SegmentsDamaged { .. } | Self::DamageFound { .. } | Self::IndexDamaged(_) => {

@@ -176,7 +176,7 @@ fn scenario(compression: &str, least_recall: f64, seed: u64) {
     drop((collection, database));
 
     let (_database, collection) = open(folder.path());
-    assert_eq!(collection.config(), &config(compression));
+    assert_eq!(*collection.config(), config(compression));
     recalls.push(check(&collection, &points, &mut random, coded));
     println!("{compression}: recall@20 {recalls:?}");
     assert!(recalls.iter().all(|&recall| recall >= least_recall), "{recalls:?}");

@@ -62,7 +62,7 @@ fn a_database_of_format_2_is_read() {
     copy_folder(&fixture(), copy.path());
     let database = Database::open(copy.path()).unwrap();
     let old = database.collection("c").unwrap();
-    assert_eq!(old.config(), &config());
+    assert_eq!(*old.config(), config());
     assert_eq!(old.count(), 1107);
     assert_eq!(points(&old).unwrap(), points(&new).unwrap());
     assert!(old.verify(|_| {}).is_empty());

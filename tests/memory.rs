@@ -70,7 +70,7 @@ fn each_field_uses_memory_as_it_is_told_and_finds_the_same() {
     let before = locked_kib();
     let database = Database::open(folder.path()).unwrap();
     let collection = database.collection("c").unwrap();
-    assert_eq!(collection.config(), &config(), "the choice is kept");
+    assert_eq!(*collection.config(), config(), "the choice is kept");
     let placements = placements(&collection);
     let of = |field: &str, kind: &str| placements[&(field.to_owned(), kind.to_owned())];
 

@@ -113,7 +113,7 @@ impl Inner {
             }
             codecs
         };
-        (0..self.config.fields.len()).map(in_use).collect()
+        (0..self.fields.len()).map(in_use).collect()
     }
 
     /// What compresses a segment of these rows. Runs on the rayon pool it is called in.
@@ -126,8 +126,7 @@ impl Inner {
     ) -> Result<Codecs> {
         let rows: u64 = sources.iter().map(BuildSource::live_rows).sum();
         let mut codecs = Vec::with_capacity(current.len());
-        for (index, ((name, field), current)) in self.config.fields.iter().zip(current).enumerate()
-        {
+        for (index, ((name, field), current)) in self.fields.iter().zip(current).enumerate() {
             if !field.is_compressed() || rows < MIN_ROWS {
                 codecs.push(None);
                 continue;

@@ -13,7 +13,8 @@ impl Collection {
     ///
     /// # Errors
     /// As [`Self::query`]; [`crate::Error::Invalid`] if the path is not declared, a limit is out of
-    /// bounds, or the query has an offset or a second stage.
+    /// bounds, or the query has an offset or a second stage; [`crate::Error::PathPending`] if the index of
+    /// the path is being built.
     pub fn query_groups(&self, request: &GroupRequest) -> Result<GroupResponse> {
         self.query_groups_within(request, &Deadline::NEVER, &MemoryBudget::unlimited())
     }

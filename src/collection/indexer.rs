@@ -175,7 +175,7 @@ impl Inner {
         state: &'s State,
         now: Instant,
     ) -> impl Iterator<Item = (&'s SealedSlot, usize)> {
-        let fields = 0..self.config.fields.len();
+        let fields = 0..self.fields.len();
         state
             .segments
             .sealed
@@ -190,7 +190,7 @@ impl Inner {
     }
 
     fn wants_index(&self, segment: &SealedSegment, field: usize) -> bool {
-        let settings = self.config.fields.values().nth(field);
+        let settings = self.fields.values().nth(field);
         let present = || match segment.absent(field) {
             Some(absent) => u64::from(segment.rows()) - absent.len(),
             None => u64::from(segment.rows()),
@@ -236,7 +236,7 @@ impl Inner {
     }
 
     fn build_index(&self, build: &Build) -> Result<()> {
-        let Some((name, field)) = self.config.fields.iter().nth(build.field) else { return Ok(()) };
+        let Some((name, field)) = self.fields.iter().nth(build.field) else { return Ok(()) };
         let Some(codes) = build.segment.codes(build.field) else { return Ok(()) };
         if !self
             .is_sound(&build.segment, |segment, go_on| segment.field_damage(build.field, go_on))?
@@ -326,7 +326,7 @@ impl Inner {
         let Some(segment) = segment.filter(|_| run.indexes || !large) else {
             return Ok((folders, entries));
         };
-        for field in 0..self.config.fields.len() {
+        for field in 0..self.fields.len() {
             let found = self.index_field((segment, sources), field, run);
             if run.is_cancelled() {
                 return Err(Error::Closing);
@@ -351,7 +351,7 @@ impl Inner {
         index: usize,
         run: &Run<'_>,
     ) -> Result<Option<(NewFolder<'_>, IndexEntry)>> {
-        let Some((name, field)) = self.config.fields.iter().nth(index) else { return Ok(None) };
+        let Some((name, field)) = self.fields.iter().nth(index) else { return Ok(None) };
         let codes = segment.codes(index).filter(|_| self.wants_index(segment, index));
         let Some(codes) = codes else { return Ok(None) };
         let (progress, inherited) =
@@ -377,8 +377,9 @@ impl Inner {
             (state.segments.sealed.clone(), indexes, self.new_folder(&mut state))
         };
         let Some(slot) = sealed.iter().find(of_segment) else { return Ok(()) };
-        let segment = Arc::new(self.open_segment(slot.segment.entry().clone(), &sealed)?);
-        let name = self.config.fields.keys().nth(field);
+        let entry = slot.segment.entry().clone();
+        let segment = Arc::new(self.open_segment(entry, &self.config(), &sealed)?);
+        let name = self.fields.keys().nth(field);
         let keeps = |entry: &IndexEntry| Some(&entry.field) != name && self.attach(&segment, entry);
         let kept: Vec<IndexEntry> = indexes.into_iter().filter(keeps).collect();
         self.install(&[new], |segments, _| {
@@ -424,7 +425,7 @@ impl Inner {
     ) -> Result<Subject<'s>> {
         let reader: Arc<dyn SegmentReader> = build.segment.clone();
         let cancelled = &build.progress.cancelled;
-        Subject::new(reader, &self.config, build.field, codes, sample, cancelled)
+        Subject::new(reader, &self.config(), build.field, codes, sample, cancelled)
     }
 
     /// The index that the settings ask for, calibrated; of several the one of the least work.
@@ -491,7 +492,7 @@ impl Inner {
 
     /// Attaches an index of a manifest to its segment; `false` if it is damaged.
     fn attach(&self, segment: &SealedSegment, entry: &IndexEntry) -> bool {
-        let field = self.config.fields.keys().position(|name| *name == entry.field);
+        let field = self.fields.keys().position(|name| *name == entry.field);
         let Some(field) = field else { return false };
         let folder = self.segment_folder(entry.number);
         match segment.open_index(&*self.store.directory, &folder, field, entry) {
@@ -538,7 +539,7 @@ impl Inner {
             };
             Some((name.clone(), status))
         };
-        self.config.fields.keys().enumerate().filter_map(status).collect()
+        self.fields.keys().enumerate().filter_map(status).collect()
     }
 }
 

@@ -14,6 +14,9 @@ pub struct CollectionInfo {
     pub name: String,
     /// Its settings.
     pub config: CollectionConfig,
+    /// The declared payload paths whose index is being built, each with the number of sealed segments that
+    /// have none yet.
+    pub pending_paths: BTreeMap<String, usize>,
     /// Number of points.
     pub points: u64,
     /// Sequence number of the last write.
@@ -112,7 +115,8 @@ impl Collection {
         });
         CollectionInfo {
             name: self.0.name.clone(),
-            config: self.0.config.clone(),
+            config: CollectionConfig::clone(&segments.config),
+            pending_paths: segments.pending_paths(),
             points: segments.snapshot().count(),
             sequence: segments.sequence,
             segments: sealed.chain(memory.filter(|segment| segment.rows > 0)).collect(),
@@ -122,7 +126,7 @@ impl Collection {
     }
 
     fn codec_reports(&self, segment: &SealedSegment) -> BTreeMap<String, CodecReport> {
-        let names = self.0.config.fields.keys().enumerate();
+        let names = self.0.fields.keys().enumerate();
         let report = |(index, name): (usize, &String)| {
             Some((name.clone(), segment.codes(index)?.report().clone()))
         };

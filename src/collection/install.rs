@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::sync::MutexGuard;
 
 use lanner_storage::{
     Batch, CollectionCopy, StorageError, Sync, read_collection_copy, remove_collection_copy,
@@ -54,7 +55,22 @@ impl Inner {
         new: &[NewFolder<'_>],
         change: impl FnOnce(&mut Segments, &mut Batch),
     ) -> Result<()> {
-        let mut state = self.lock();
+        self.install_under(self.lock(), new, |segments, batch| {
+            change(segments, batch);
+            Ok(())
+        })
+    }
+
+    /// As [`Self::install`], with the lock held since something was looked up that it depends on.
+    ///
+    /// # Errors
+    /// As [`Self::install`], and those of `change`; nothing is changed then.
+    pub(super) fn install_under(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        new: &[NewFolder<'_>],
+        change: impl FnOnce(&mut Segments, &mut Batch) -> Result<()>,
+    ) -> Result<()> {
         if let Some(stop) = &state.stopped {
             return Err(self.stopped(stop));
         }
@@ -64,7 +80,7 @@ impl Inner {
         }
         let mut next = state.segments.clone();
         let mut batch = Batch::new();
-        change(&mut next, &mut batch);
+        change(&mut next, &mut batch)?;
         next.manifest.version += 1;
         next.manifest.segments =
             next.sealed.iter().map(|slot| slot.segment.entry().clone()).collect();
@@ -113,7 +129,7 @@ impl Inner {
                 tombstones.insert(slot.segment.entry().number, bytes);
             }
         }
-        let (name, config) = (self.name.clone(), self.config.clone());
+        let (name, config) = (self.name.clone(), CollectionConfig::clone(&segments.config));
         CollectionCopy {
             name,
             id: self.id,

@@ -5,6 +5,7 @@
 //! merges and `indexer` builds indexes; reads take the current `snapshot` and never wait for any.
 
 pub(crate) mod codecs;
+mod declaration;
 mod grouped;
 mod index_work;
 mod indexer;
@@ -26,6 +27,7 @@ mod verification;
 mod work;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -48,8 +50,9 @@ use crate::error::{Error, Result};
 use crate::index::BuildProgress;
 use crate::jobs::{Job, JobKind, Jobs, Scheduler, Work};
 use crate::model::{
-    CollectionConfig, Condition, Filter, Include, InvalidInput, MemoryBudget, Point, PointBatch,
-    PointBatchBuilder, PointId, Problem, TrainingQueries, check_range, limits,
+    CollectionConfig, Condition, Filter, Include, InvalidInput, MemoryBudget, PayloadType, Point,
+    PointBatch, PointBatchBuilder, PointId, Problem, TrainingQueries, VectorField, check_range,
+    limits,
 };
 use crate::multivector::pool_field;
 use crate::query::{
@@ -105,7 +108,10 @@ pub struct Collection(Arc<Inner>);
 struct Inner {
     name: String,
     id: u32,
-    config: CollectionConfig,
+    /// The vector fields, which never change. All settings, as they are now, are in the snapshot.
+    fields: BTreeMap<String, VectorField>,
+    /// What new points are checked against: the settings, and the paths that are to be declared.
+    intake: ArcSwap<CollectionConfig>,
     options: SegmentOptions,
     store: Arc<Store>,
     threads: Arc<QueryThreads>,
@@ -164,7 +170,8 @@ impl Collection {
         let inner = Arc::new(Inner {
             name,
             id,
-            config,
+            intake: ArcSwap::from_pointee(config.clone()),
+            fields: config.fields,
             options,
             store,
             threads,
@@ -197,9 +204,9 @@ impl Collection {
         &self.0.name
     }
 
-    /// The settings.
-    pub fn config(&self) -> &CollectionConfig {
-        &self.0.config
+    /// The settings, as they are now: payload paths may be declared later.
+    pub fn config(&self) -> Arc<CollectionConfig> {
+        self.0.config()
     }
 
     /// Writes points, replacing those of the same ids. When this returns they are durable and
@@ -216,14 +223,16 @@ impl Collection {
     }
 
     /// Starts a batch for [`Self::upsert_batch`].
-    pub fn batch(&self) -> PointBatchBuilder<'_> {
-        PointBatchBuilder::new(&self.0.config).pooled_by(pool_field)
+    pub fn batch(&self) -> PointBatchBuilder {
+        PointBatchBuilder::checking(self.0.intake.load_full()).pooled_by(pool_field)
     }
 
-    /// Writes a batch that was built for this collection.
+    /// Writes a batch that was built for this collection. If a payload path was declared since, it is
+    /// checked against that, too.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for an empty batch; otherwise as any write: the collection was deleted,
+    /// [`Error::Invalid`] for an empty batch, or as `point ID`, for a value of another type than that of a
+    /// path that was declared since; otherwise as any write: the collection was deleted,
     /// the database is closing, or the disk failed. Nothing is applied then.
     pub fn upsert_batch(&self, points: PointBatch, durability: Durability) -> Result<WriteReceipt> {
         check_range("points", 1, limits::MAX_BATCH_POINTS, points.len())?;
@@ -341,7 +350,7 @@ impl Collection {
         memory: &'g Arc<MemoryBudget>,
         note: query::Note<'g>,
     ) -> query::Ground<'g> {
-        query::Ground { snapshot, config: &self.0.config, threads: &self.0.threads, memory, note }
+        query::Ground { snapshot, config: &snapshot.config, threads: &self.0.threads, memory, note }
     }
 
     /// What queries came to since the collection was opened.
@@ -400,15 +409,16 @@ impl Collection {
     /// [`Error::Invalid`] if the filter does not fit the collection, or if a sealed file is
     /// damaged.
     pub fn count_where(&self, filter: &Filter) -> Result<u64> {
-        let condition = filter.resolve(&self.0.config)?;
-        let matching = self.matching(&self.snapshot(), &condition)?;
+        let snapshot = self.snapshot();
+        let condition = filter.resolve(&snapshot.config)?;
+        let matching = self.matching(&snapshot, &condition)?;
         Ok(matching.iter().map(RoaringBitmap::len).sum())
     }
 
     /// The live rows of each view of a snapshot that match; payloads are read in parallel.
     fn matching(&self, snapshot: &Snapshot, condition: &Condition) -> Result<Vec<RoaringBitmap>> {
         let matching = || snapshot.whole(|snapshot| snapshot.matching(condition));
-        self.0.noting_damage(match condition.reads_payloads() {
+        self.0.noting_damage(match snapshot.reads_payloads(condition) {
             true => self.0.threads.short().install(matching),
             false => matching(),
         })
@@ -440,6 +450,33 @@ impl Collection {
     /// If nothing can be written.
     pub fn start_optimize(&self) -> Result<Job> {
         self.0.begin(JobKind::Optimize)
+    }
+
+    /// Declares a payload path of the collection, and waits until it has an index: see
+    /// [`Self::start_declare`].
+    ///
+    /// # Errors
+    /// As [`Self::start_declare`]; [`Error::Invalid`] naming a point, if one has a value of another type at
+    /// the path, which is then not declared; and if files cannot be read or written.
+    pub fn declare(&self, path: &str, payload_type: PayloadType) -> Result<()> {
+        self.start_declare(path, payload_type)?.wait()
+    }
+
+    /// As [`Self::declare`], without waiting. From now on, no point is written that has a value of another
+    /// type at the path. In the background, what was written so far is sealed and its payloads are
+    /// checked. Then the path is declared, for good, and the segments are written anew, one by one,
+    /// with a column of it: until that is done, filters read payloads where there is none, and facets,
+    /// groups and orders by the path are refused with [`Error::PathPending`].
+    ///
+    /// A job that fails or is cancelled before the check has ended has changed nothing. Afterwards, the
+    /// path is declared, and building its index goes on, also when the job is cancelled or the
+    /// collection is opened again. A path that is declared with this type already is no error.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a malformed path, one that is declared with another type, or too many; and if
+    /// nothing can be written.
+    pub fn start_declare(&self, path: &str, payload_type: PayloadType) -> Result<Job> {
+        self.0.begin_declaration(path, payload_type)
     }
 
     /// Trains the compression of a field on queries of the kind that will come, rewrites the
@@ -477,7 +514,8 @@ impl Collection {
     /// [`Error::Invalid`] if the field is unknown or not compressed, or if fewer than 128 queries
     /// came.
     pub fn start_train_on_recent(&self, field: &str) -> Result<Job> {
-        let (index, settings) = self.0.config.field(field)?;
+        let config = self.config();
+        let (index, settings) = config.field(field)?;
         let queries = self.0.recent_queries(index, settings.dimension);
         let expected = "queries, or 128 that came to the field lately";
         let missing = || InvalidInput::new("queries", Problem::Missing { expected });
@@ -496,7 +534,7 @@ impl Collection {
         field: &str,
         queries: impl Into<TrainingQueries>,
     ) -> Result<()> {
-        let queries = codecs::prepare_queries(&self.0.config, field, &queries.into())?;
+        let queries = codecs::prepare_queries(&self.config(), field, &queries.into())?;
         self.0.store_queries(field, &queries)
     }
 
@@ -610,6 +648,11 @@ impl Inner {
             Err(Error::Storage(error)) => Some(error),
             _ => None,
         }
+    }
+
+    /// The settings, as they are now.
+    fn config(&self) -> Arc<CollectionConfig> {
+        self.snapshot.load().config.clone()
     }
 
     fn publish(&self, state: &State) {

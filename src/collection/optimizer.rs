@@ -18,6 +18,7 @@ use super::recovery;
 use super::state::{SealedSlot, Segments, translate};
 use crate::error::{Error, Result};
 use crate::index::BuildProgress;
+use crate::model::CollectionConfig;
 use crate::segment::{BuildPlan, BuildSource, SealedSegment, SegmentReader, build_segment};
 
 /// How a segment is built.
@@ -27,6 +28,8 @@ pub(super) struct Run<'r> {
     pub pool: &'r ThreadPool,
     /// Whether large segments get their indexes before they are published: their sources have some.
     pub indexes: bool,
+    /// The collection's settings when it began.
+    pub config: Arc<CollectionConfig>,
 }
 
 impl Run<'_> {
@@ -38,19 +41,26 @@ impl Run<'_> {
 impl Inner {
     /// Seals the oldest of the segments that wait for it.
     pub(super) fn seal(&self) -> Result<()> {
-        let (slot, new, current) = {
+        let (slot, new, current, config) = {
             let mut state = self.lock();
             let Some(slot) = state.segments.frozen.first().cloned() else { return Ok(()) };
             let new = self.new_folder(&mut state);
-            (slot, new, self.current_codecs(readers(&state.segments.sealed)))
+            let current = self.current_codecs(readers(&state.segments.sealed));
+            (slot, new, current, state.segments.config.clone())
         };
         let sources = [slot.source()];
         let pool = self.scheduler.urgent_pool();
-        let run = Run { progress: &self.sealing, pool, indexes: false };
+        let run = Run { progress: &self.sealing, pool, indexes: false, config };
         let built = self.build(&new, &sources, (current, Retrain::IfMissing), &run)?;
         let (mut folders, indexes) = self.index_new(built.as_ref(), &[], &run)?;
         folders.push(new);
-        self.install(&folders, |segments, batch| {
+        let state = self.lock();
+        let lacks = |segment: &Arc<SealedSegment>| segment.is_behind(&state.segments.config);
+        if built.as_ref().is_some_and(lacks) {
+            // A path was declared meanwhile. Whoever waited for that relies on its columns: sealed again.
+            return Ok(());
+        }
+        self.install_under(state, &folders, |segments, batch| {
             let now = segments.frozen.remove(0);
             segments.manifest.sealed_through = now.last_sequence;
             batch.truncate_journal(self.id, now.last_sequence);
@@ -59,6 +69,7 @@ impl Inner {
                 let deleted = translate(&sources, &[now.deleted]);
                 SealedSlot { segment, dirty: !deleted.is_empty(), deleted: Arc::new(deleted) }
             }));
+            Ok(())
         })?;
         if let Err(error) = self.store.catalog.reclaim_journal(self.id, slot.last_sequence) {
             tracing::warn!(collection = %self.name, %error, "the journal keeps its space for now");
@@ -126,15 +137,15 @@ impl Inner {
         progress: &Arc<BuildProgress>,
     ) -> Result<()> {
         self.cancel_index_of(numbers);
-        let (slots, new, current) = {
+        let (slots, new, current, config) = {
             let mut state = self.lock();
             let slots: Vec<SealedSlot> = members(&state.segments, numbers).cloned().collect();
             let new = self.new_folder(&mut state);
             let current = self.current_codecs(readers(&slots));
-            (slots, new, current)
+            (slots, new, current, state.segments.config.clone())
         };
         let sources: Vec<BuildSource> = slots.iter().map(SealedSlot::source).collect();
-        let run = Run { progress, pool: self.scheduler.pool(), indexes: true };
+        let run = Run { progress, pool: self.scheduler.pool(), indexes: true, config };
         let built = self.build(&new, &sources, (current, retrain), &run)?;
         let (mut folders, new_indexes) = self.index_new(built.as_ref(), &slots, &run)?;
         folders.push(new);
@@ -210,7 +221,7 @@ impl Inner {
             directory: &*self.store.directory,
             folder: &new.path,
             number: new.number,
-            config: &self.config,
+            config: &run.config,
             codecs,
             pool: run.pool,
             progress: run.progress,
@@ -218,7 +229,7 @@ impl Inner {
         let entry = build_segment(&plan, sources)?;
         sources.iter().try_for_each(|source| source.reader.check_pages())?;
         let sealed = self.lock().segments.sealed.clone();
-        let segment = self.open_segment(entry, &sealed)?;
+        let segment = self.open_segment(entry, &run.config, &sealed)?;
         let damage = segment.damage(&mut |_| !run.is_cancelled());
         damage.into_iter().next().map_or(Ok(segment), |error| Err(error.into()))
     }

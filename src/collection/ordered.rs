@@ -92,7 +92,8 @@ impl Collection {
     ///
     /// # Errors
     /// [`crate::Error::Invalid`] if the path is not declared, the filter does not fit the collection,
-    /// `after` has a value of another type, or `limit` is out of bounds; or if a sealed file is damaged.
+    /// `after` has a value of another type, or `limit` is out of bounds;
+    /// [`crate::Error::PathPending`] if its index is being built; or if a sealed file is damaged.
     pub fn scroll_ordered(&self, request: &OrderedScroll) -> Result<OrderedPage> {
         self.scroll_ordered_within(request, &PageRoom::unlimited())
     }
@@ -107,8 +108,9 @@ impl Collection {
         room: &PageRoom,
     ) -> Result<OrderedPage> {
         check_range("limit", 1, limits::MAX_SCROLL_LIMIT, request.limit)?;
-        let path = self.config().declared(&request.order_by.path, "order_by")?;
-        let condition = request.filter.as_ref().map(|filter| filter.resolve(self.config()));
+        let snapshot = self.snapshot();
+        let path = snapshot.indexed_path(&request.order_by.path, "order_by")?;
+        let condition = request.filter.as_ref().map(|filter| filter.resolve(&snapshot.config));
         let condition = condition.transpose()?;
         let after = request.after.as_ref();
         let after = after.map(|place| -> Result<_, InvalidInput> {
@@ -118,12 +120,12 @@ impl Collection {
         });
         let after = after.transpose()?;
         let order = RowOrder {
-            path: path.index,
+            path: &path,
             direction: request.order_by.direction,
             after: after.as_ref().map(|(key, id)| (key, *id)),
             limit: request.limit + 1,
         };
-        let page = self.snapshot().whole(|snapshot| {
+        let page = snapshot.whole(|snapshot| {
             let mut found = snapshot.ordered(&order, condition.as_ref())?;
             let mut keys = Vec::with_capacity(found.len());
             let mut places = Vec::with_capacity(found.len());
@@ -145,7 +147,8 @@ impl Collection {
     ///
     /// # Errors
     /// [`crate::Error::Invalid`] if the path is not declared, the filter does not fit the collection, or
-    /// `limit` is out of bounds; or if a sealed file is damaged.
+    /// `limit` is out of bounds; [`crate::Error::PathPending`] if its index is being built; or if a sealed
+    /// file is damaged.
     pub fn facet(&self, request: &FacetRequest) -> Result<FacetResponse> {
         self.facet_within(request, &Deadline::NEVER, &MemoryBudget::unlimited())
     }
@@ -161,9 +164,8 @@ impl Collection {
         deadline: &Deadline,
         memory: &Arc<MemoryBudget>,
     ) -> Result<FacetResponse> {
-        let counted = self
-            .snapshot()
-            .whole(|snapshot| query::facet(snapshot, self.config(), request, deadline, memory));
+        let counted =
+            self.snapshot().whole(|snapshot| query::facet(snapshot, request, deadline, memory));
         self.0.noting_damage(counted)
     }
 }

@@ -86,7 +86,7 @@ impl Collection {
             let point = match snapshot.find(id)? {
                 None => None,
                 Some(location) => {
-                    let point = snapshot.point(location, self.config().fields.keys(), include)?;
+                    let point = snapshot.point(location, self.0.fields.keys(), include)?;
                     Some(filling.add(point)?)
                 }
             };
@@ -108,8 +108,9 @@ impl Collection {
         room: &PageRoom,
     ) -> Result<ScrollPage> {
         check_range("limit", 1, limits::MAX_SCROLL_LIMIT, limit)?;
-        let condition = filter.map(|filter| filter.resolve(self.config())).transpose()?;
-        let page = self.snapshot().whole(|snapshot| {
+        let snapshot = self.snapshot();
+        let condition = filter.map(|filter| filter.resolve(&snapshot.config)).transpose()?;
+        let page = snapshot.whole(|snapshot| {
             let page = snapshot.page(after, limit + 1, condition.as_ref())?;
             self.filled(snapshot, &page, limit, include, room)
         });
@@ -132,7 +133,7 @@ impl Collection {
                 let next = points.last().map(|point| point.id.clone());
                 return Ok(ScrollPage { points, next });
             }
-            let point = snapshot.point(location, self.config().fields.keys(), include)?;
+            let point = snapshot.point(location, self.0.fields.keys(), include)?;
             points.push(filling.add(point)?);
         }
         Ok(ScrollPage { points, next: None })
@@ -149,8 +150,8 @@ impl Collection {
     /// As [`Self::upsert_batch`], and [`crate::Error::Invalid`] if the filter does not fit the
     /// collection.
     pub fn delete_where(&self, filter: &Filter, durability: Durability) -> Result<WriteReceipt> {
-        let condition = filter.resolve(&self.0.config)?;
         let snapshot = self.snapshot();
+        let condition = filter.resolve(&snapshot.config)?;
         let matching = self.matching(&snapshot, &condition)?;
         let mut ids_left = snapshot.ids(&matching);
         let mut receipt = WriteReceipt { sequence: snapshot.sequence, affected: 0, durability };

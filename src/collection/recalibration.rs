@@ -78,7 +78,7 @@ impl Inner {
 
     /// Measures an index by the queries that came, and keeps these and what was measured.
     pub(super) fn recalibrate(&self, build: &Build) -> Result<()> {
-        let Some((name, field)) = self.config.fields.iter().nth(build.field) else { return Ok(()) };
+        let Some((name, field)) = self.fields.iter().nth(build.field) else { return Ok(()) };
         let segment = &build.segment;
         let (Some(codes), Some(index)) = (segment.codes(build.field), segment.index(build.field))
         else {
@@ -141,7 +141,7 @@ impl Inner {
 
     /// Takes over the queries that were kept with the collection.
     pub(super) fn restore_recent_queries(&self, entries: &[QueriesEntry]) {
-        for (index, (name, field)) in self.config.fields.iter().enumerate() {
+        for (index, (name, field)) in self.fields.iter().enumerate() {
             let Some(entry) = entries.iter().find(|entry| entry.field == *name) else { continue };
             match self.read_queries(entry, field) {
                 Ok(queries) => self.reservoirs[index].fill(&queries, field.dimension),

@@ -4,6 +4,8 @@
 //! replay rebuilds the same rows. What payloads hold at declared paths is read from them again.
 //! Encoded with postcard; vectors are little-endian bytes.
 
+use std::sync::Arc;
+
 use half::f16;
 use lanner_storage::StorageError;
 use roaring::RoaringBitmap;
@@ -83,7 +85,7 @@ impl Operation {
     ///
     /// # Errors
     /// [`StorageError::Corrupted`] if the bytes are no record of a collection with `config`.
-    pub fn decode(config: &CollectionConfig, sequence: u64, bytes: &[u8]) -> Result<Self> {
+    pub fn decode(config: &Arc<CollectionConfig>, sequence: u64, bytes: &[u8]) -> Result<Self> {
         let corrupted = |detail: String| StorageError::Corrupted {
             path: "catalog".into(),
             section: "journal".into(),
@@ -172,18 +174,18 @@ mod tests {
         let delete = Operation::Delete(vec![1.into(), "x".into()]);
         for operation in [operation(), delete] {
             let bytes = operation.encode().unwrap();
-            assert_eq!(Operation::decode(&config(), 1, &bytes).unwrap(), operation);
+            assert_eq!(Operation::decode(&Arc::new(config()), 1, &bytes).unwrap(), operation);
         }
     }
 
     #[test]
     fn truncated_records_and_other_collections_are_corruption() {
-        let bytes = operation().encode().unwrap();
+        let (bytes, config) = (operation().encode().unwrap(), Arc::new(config()));
         for len in 0..bytes.len() {
-            let error = Operation::decode(&config(), 9, &bytes[..len]).unwrap_err().to_string();
+            let error = Operation::decode(&config, 9, &bytes[..len]).unwrap_err().to_string();
             assert!(error.contains("journal") && error.contains("record 9"), "{error}");
         }
         let other = CollectionConfig::new().with_field("v", VectorField::single(2, Metric::Dot));
-        assert!(Operation::decode(&other, 1, &bytes).is_err());
+        assert!(Operation::decode(&Arc::new(other), 1, &bytes).is_err());
     }
 }

@@ -16,6 +16,7 @@ use super::record::Operation;
 use super::state::{SealedSlot, Segments};
 use super::writer::{State, Stop};
 use crate::error::{Error, Result};
+use crate::model::CollectionConfig;
 use crate::segment::SealedSegment;
 
 impl Inner {
@@ -33,6 +34,7 @@ impl Inner {
             }
         }
         self.restore_recent_queries(&segments.manifest.recent_queries);
+        self.intake.store(segments.config.clone());
         state.segments = segments;
         self.publish(&state);
         Ok(())
@@ -52,6 +54,7 @@ impl Inner {
                 state.segments = segments;
                 state.epoch += 1;
                 state.stopped = None;
+                self.renew_intake(state);
                 state.work.failures.try_again(Instant::now());
                 self.publish(state);
                 self.wake();
@@ -87,9 +90,10 @@ impl Inner {
     fn load(&self) -> Result<Segments> {
         let catalog = &self.store.catalog;
         let mut manifest = catalog.manifest(self.id)?;
-        let mut segments = Segments::default();
+        let config = Arc::new(catalog.config::<CollectionConfig>(&self.name)?);
+        let mut segments = Segments { config: config.clone(), ..Segments::default() };
         for entry in &manifest.segments {
-            let segment = self.open_segment(entry.clone(), &segments.sealed)?;
+            let segment = self.open_segment(entry.clone(), &config, &segments.sealed)?;
             let deleted = match catalog.tombstones(self.id, entry.number)? {
                 Some(bytes) => tombstones(entry, &bytes)?,
                 None => RoaringBitmap::new(),
@@ -106,7 +110,7 @@ impl Inner {
         segments.sequence = after;
         segments.manifest = manifest;
         catalog.replay_journal(self.id, after, |sequence, record| {
-            let operation = Operation::decode(&self.config, sequence, record)?;
+            let operation = Operation::decode(&config, sequence, record)?;
             segments.active.journal_bytes += record.len() as u64;
             segments.apply(sequence, operation).map(drop)
         })?;
@@ -121,10 +125,11 @@ impl Inner {
     pub(super) fn open_segment(
         &self,
         entry: SegmentEntry,
+        config: &CollectionConfig,
         others: &[SealedSlot],
     ) -> Result<SealedSegment> {
         let (directory, folder) = (&*self.store.directory, self.segment_folder(entry.number));
-        let mut segment = SealedSegment::open(directory, &folder, &self.config, entry)?;
+        let mut segment = SealedSegment::open(directory, &folder, config, entry)?;
         others.iter().for_each(|slot| segment.share_codecs(&slot.segment));
         Ok(segment)
     }

@@ -3,6 +3,7 @@
 //! Exactly one live row holds an id. A newer row tombstones the older one at the moment it is
 //! applied, so that no query has to compare versions.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use roaring::RoaringBitmap;
 use super::record::Operation;
 use crate::error::{Error, Result};
 use crate::jobs::REWRITE_DELETED_SHARE;
-use crate::model::{PointBatch, PointId};
+use crate::model::{CollectionConfig, DeclaredPath, PointBatch, PointId};
 use crate::segment::{
     BuildSource, MutableReader, MutableSegment, SealedSegment, SegmentReader, Snapshot, View,
 };
@@ -94,6 +95,8 @@ impl MemorySlot {
 pub struct Segments {
     /// What the catalog says about the sealed ones.
     pub manifest: Manifest,
+    /// The collection's settings.
+    pub config: Arc<CollectionConfig>,
     /// Sealed segments, in the order of the manifest.
     pub sealed: Vec<SealedSlot>,
     /// Full segments in memory, oldest first.
@@ -186,7 +189,17 @@ impl Segments {
             .map(|slot| View { reader: slot.segment.clone(), deleted: slot.deleted.clone() });
         let memory = self.frozen.iter().chain([&self.active]).map(MemorySlot::view);
         let views = sealed.chain(memory).filter(|view| view.live_rows() > 0).collect();
-        Snapshot { sequence: self.sequence, views }
+        Snapshot { sequence: self.sequence, config: self.config.clone(), views }
+    }
+
+    /// The declared paths that some sealed segments have no column of, and how many these are.
+    pub fn pending_paths(&self) -> BTreeMap<String, usize> {
+        let missing = |path: &DeclaredPath| {
+            self.sealed.iter().filter(|slot| !slot.segment.has_column(path)).count()
+        };
+        let paths =
+            self.config.declared_paths().map(|path| (path.name.to_string(), missing(&path)));
+        paths.filter(|(_, segments)| *segments > 0).collect()
     }
 
     /// Adds everything that the catalog must know about the segments to a batch.
@@ -234,7 +247,7 @@ pub fn translate(sources: &[BuildSource], now: &[Arc<RoaringBitmap>]) -> Roaring
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{CollectionConfig, Metric, Point, PointBatchBuilder, VectorField};
+    use crate::model::{Metric, Point, PointBatchBuilder, VectorField};
 
     #[test]
     fn when_a_segment_in_memory_is_sealed() {

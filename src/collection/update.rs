@@ -45,12 +45,12 @@ impl Collection {
         update: &PayloadUpdate,
         durability: Durability,
     ) -> Result<UpdateReceipt> {
-        update.validate(self.config())?;
+        update.validate(&self.0.intake.load())?;
         let change = |snapshot: &Snapshot, location, id: &PointId| {
             let payload = snapshot.payload(location)?;
             let payload = update.apply(payload.as_ref());
             let payload = payload.map_err(|error| error.within(format!("point {id}")))?;
-            let fields = 0..self.config().fields.len();
+            let fields = 0..self.0.fields.len();
             let vectors = fields.map(|field| snapshot.elements(location, field));
             Ok(Parts { vectors: vectors.collect::<Result<_>>()?, payload })
         };
@@ -65,8 +65,8 @@ impl Collection {
                 self.update(&mut distinct, None, &change, durability)
             }
             Selection::Matching(filter) => {
-                let condition = filter.resolve(self.config())?;
                 let snapshot = self.snapshot();
+                let condition = filter.resolve(&snapshot.config)?;
                 let matching = self.matching(&snapshot, &condition)?;
                 let mut ids = snapshot.ids(&matching);
                 let updated = self.update(&mut ids, Some(&condition), &change, durability)?;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::Inner;
 use super::codecs::{MIN_ROWS, Retrain};
+use super::declaration::Declarations;
 use super::index_work::IndexWork;
 use super::optimizer::number;
 use super::state::SealedSlot;
@@ -48,6 +49,8 @@ pub(super) struct Work {
     pub indexing: IndexWork,
     /// What is compared with its checksums because somebody asked.
     pub verifications: Verifications,
+    /// The payload paths that are being declared.
+    pub declarations: Declarations,
 }
 
 impl Default for Work {
@@ -63,6 +66,7 @@ impl Default for Work {
             trainings: BTreeMap::new(),
             indexing: IndexWork::default(),
             verifications: Verifications::default(),
+            declarations: Declarations::default(),
         }
     }
 }
@@ -175,10 +179,12 @@ impl LaneWork for Inner {
             }
             (lane, running) => {
                 state.work.indexing.running = running;
+                state.work.declarations.panicked(&reason);
                 state.work.failures.fail(lane, reason, now, now);
             }
         }
         state.work.merging = None;
+        self.renew_intake(&state);
         self.settle(&mut state);
         drop(state);
         self.wake();
@@ -209,6 +215,9 @@ impl Inner {
     }
 
     fn merge_next(&self) -> Next {
+        if self.declare_next() {
+            return Next::Now;
+        }
         let (task, attempt, progress) = {
             let mut state = self.lock();
             if state.stopped.is_some() {
@@ -235,7 +244,7 @@ impl Inner {
                     };
                     Task::Optimize(ticket, retrain)
                 }
-                None => match self.merge_candidates(&state) {
+                None => match self.behind(&state).or_else(|| self.merge_candidates(&state)) {
                     Some(numbers) => Task::Merge(numbers),
                     None => return Next::WhenAsked,
                 },
@@ -300,11 +309,11 @@ impl Inner {
 
     /// Rows that a merge of these segments writes, once for each field and once for its codes.
     fn rows_to_write(&self, numbers: &[u64]) -> u64 {
-        let coded = self.config.fields.values().filter(|field| field.is_compressed()).count();
+        let coded = self.fields.values().filter(|field| field.is_compressed()).count();
         let state = self.lock();
         let members = state.segments.sealed.iter().filter(|slot| numbers.contains(&number(slot)));
         let live = members.map(|slot| u64::from(slot.segment.rows()) - slot.deleted.len());
-        live.sum::<u64>() * (self.config.fields.len() + coded) as u64
+        live.sum::<u64>() * (self.fields.len() + coded) as u64
     }
 
     /// Segments worth merging in the background.
@@ -325,7 +334,7 @@ impl Inner {
             self.merge_policy().fewest(&slots.iter().map(|slot| size(slot)).collect::<Vec<_>>());
         let changes = |slot: &&&SealedSlot| {
             let trains = retrain == Retrain::Always && u64::from(slot.segment.rows()) >= MIN_ROWS;
-            !slot.deleted.is_empty() || trains
+            !slot.deleted.is_empty() || trains || slot.segment.is_behind(&state.segments.config)
         };
         let changing: Vec<u64> = slots.iter().filter(changes).map(|slot| number(slot)).collect();
         groups.retain(|group| group.len() > 1 || group.iter().any(|one| changing.contains(one)));
@@ -405,6 +414,7 @@ impl Inner {
                 None => state.work.wanted.push(wanted),
             }
         }
+        self.settle_declarations(state);
         let work = &state.work;
         if let Some(Merging { progress, ticket: Some(ticket) }) = &work.merging
             && !work.waiting().any(|wanted| wanted.ticket <= *ticket)
@@ -464,6 +474,7 @@ impl Inner {
         give_up(&self.sealing.cancelled);
         state.work.merging.iter().for_each(|merging| give_up(&merging.progress.cancelled));
         state.work.indexing.running.iter().for_each(|build| give_up(&build.progress.cancelled));
+        state.work.declarations.halt();
         state.work.verifications.halt(|| self.stopped(&stop));
         state.stopped = Some(stop);
         self.settle(&mut state);
@@ -480,7 +491,7 @@ impl Inner {
 }
 
 /// The sealed segments that are not known to be damaged.
-fn mergeable(state: &State) -> impl Iterator<Item = &SealedSlot> {
+pub(super) fn mergeable(state: &State) -> impl Iterator<Item = &SealedSlot> {
     let sound = |slot: &&SealedSlot| !state.work.damaged.contains_key(&number(slot));
     state.segments.sealed.iter().filter(sound)
 }

@@ -184,7 +184,28 @@ impl Inner {
         queue.extract_if(.., is_delete).collect()
     }
 
-    fn commit_group(&self, mut state: MutexGuard<'_, State>, mut group: Vec<Pending>) {
+    /// Those of a group whose points fit what is declared by now. The others, which were checked before,
+    /// are refused.
+    fn admit(&self, group: Vec<Pending>) -> Vec<Pending> {
+        let config = self.intake.load_full();
+        let admit = |mut pending: Pending| {
+            let Operation::Upsert(points) = &mut pending.operation else { return Some(pending) };
+            match points.fit(&config) {
+                Ok(()) => Some(pending),
+                Err(error) => {
+                    let _ = pending.reply.send(Err(error.into()));
+                    None
+                }
+            }
+        };
+        group.into_iter().filter_map(admit).collect()
+    }
+
+    fn commit_group(&self, mut state: MutexGuard<'_, State>, group: Vec<Pending>) {
+        let mut group = self.admit(group);
+        if group.is_empty() {
+            return;
+        }
         let first = state.segments.sequence + 1;
         let bytes: u64 = group.iter().map(|pending| pending.record.len() as u64).sum();
         if let Err(error) = self.commit(first, &mut group) {

@@ -370,10 +370,16 @@ impl Repair<'_> {
             if known.is_none_or(|known| version > known) {
                 return Some(format!("restored version {version} of the manifest from its copy"));
             }
-            // What a log has lost may be tombstones, though not the manifest that came with them.
-            let differ =
-                in_catalog.as_ref().is_some_and(|copy| copy.tombstones != beside.tombstones);
-            (self.is_rebuilt && known == Some(version) && differ)
+            // What a log has lost may be tombstones or settings, though not the manifest that came with them.
+            let differ = |differs: &dyn Fn(&Copy) -> bool| {
+                self.is_rebuilt
+                    && known == Some(version)
+                    && in_catalog.as_ref().is_some_and(differs)
+            };
+            if differ(&|copy| copy.config != beside.config) {
+                return Some("restored the settings from the copy of the manifest".into());
+            }
+            differ(&|copy| copy.tombstones != beside.tombstones)
                 .then(|| "restored which rows are deleted from the copy of the manifest".into())
         });
         let copy = if restored.is_some() { beside } else { in_catalog };

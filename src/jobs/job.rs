@@ -19,6 +19,8 @@ pub enum JobKind {
     Train,
     /// Compares all files with their checksums.
     Verify,
+    /// Declares a payload path and builds its index.
+    Declare,
 }
 
 impl JobKind {
@@ -28,6 +30,7 @@ impl JobKind {
             Self::Optimize => "optimize",
             Self::Train => "train",
             Self::Verify => "verify",
+            Self::Declare => "declare",
         }
     }
 }
@@ -61,7 +64,7 @@ pub struct JobInfo {
     pub collection: String,
     /// How far it is.
     pub state: JobState,
-    /// What it is doing, in a word: waiting, sealing, merging, indexing, reading, ended.
+    /// What it is doing, in a word: waiting, sealing, checking, merging, indexing, reading, ended.
     pub phase: String,
     /// Steps of the phase that are done.
     pub done: u64,

@@ -1,13 +1,15 @@
 //! A batch of validated points in columns: what the journal, the mutable segment and the
 //! kernels share, so that a vector is copied once between the request and the scan.
 
+use std::sync::Arc;
+
 use roaring::RoaringBitmap;
 
 use super::invalid::check_range;
 use super::{
-    CollectionConfig, Elements, ElementsRef, InvalidInput, Metric, Payload, PayloadColumn, Point,
-    PointId, Problem, Secondary, VectorField, VectorKind, VectorRef, VectorsView, limits,
-    read_paths,
+    CollectionConfig, DeclaredPath, Elements, ElementsRef, InvalidInput, Metric, Payload,
+    PayloadColumn, PayloadType, Point, PointId, Problem, Secondary, VectorField, VectorKind,
+    VectorRef, VectorsView, limits, read_paths,
 };
 use crate::kernels;
 
@@ -101,8 +103,10 @@ pub struct PointBatch {
     pub(crate) ids: Vec<PointId>,
     pub(crate) payloads: Vec<Option<Payload>>,
     pub(crate) fields: Vec<FieldColumn>,
-    /// What the payloads hold at the declared paths, in the order of these.
-    pub(crate) paths: Vec<PayloadColumn>,
+    /// What the points were checked against.
+    config: Arc<CollectionConfig>,
+    /// What the payloads hold at the paths that are declared there, in the order of these.
+    paths: Vec<PayloadColumn>,
 }
 
 impl PointBatch {
@@ -112,23 +116,63 @@ impl PointBatch {
     /// # Errors
     /// If a payload holds a value of another type at a declared path.
     pub(crate) fn from_columns(
-        config: &CollectionConfig,
+        config: &Arc<CollectionConfig>,
         ids: Vec<PointId>,
         payloads: Vec<Option<Payload>>,
         fields: Vec<FieldColumn>,
     ) -> Result<Self, InvalidInput> {
-        let mut paths = empty_paths(config);
-        for payload in &payloads {
-            let row = read_paths(config, payload.as_ref())?;
-            paths.iter_mut().zip(row).for_each(|(path, values)| path.push(values));
-        }
-        Ok(Self { ids, payloads, fields, paths })
+        let paths = read_columns(config, &ids, &payloads)?;
+        Ok(Self { ids, payloads, fields, config: config.clone(), paths })
     }
 
-    /// The points of several batches of one collection, in their order; `None` without batches.
+    /// Checks the points against what the collection declares by now.
+    ///
+    /// # Errors
+    /// If they are of another collection, or as `point ID.payload.PATH`, if a payload holds a value of
+    /// another type at a declared path. The batch is then unchanged.
+    pub(crate) fn fit(&mut self, config: &Arc<CollectionConfig>) -> Result<(), InvalidInput> {
+        if Arc::ptr_eq(&self.config, config) || self.config == *config {
+            return Ok(());
+        }
+        if self.config.fields != config.fields {
+            let expected = "a batch that was built for this collection";
+            return Err(InvalidInput::mismatch("points", expected, "one of other fields"));
+        }
+        self.paths = read_columns(config, &self.ids, &self.payloads)?;
+        self.config = config.clone();
+        Ok(())
+    }
+
+    /// The column of a declared path, if the points were checked against it.
+    pub(crate) fn column(&self, path: &DeclaredPath) -> Option<&PayloadColumn> {
+        let mut declared = self.config.payload.iter();
+        let is_it = |(name, payload_type): (&String, &PayloadType)| {
+            **name == *path.name && *payload_type == path.payload_type
+        };
+        self.paths.get(declared.position(is_it)?)
+    }
+
+    /// Keeps the columns of those paths alone that a configuration has, too.
+    fn keep_paths(&mut self, config: &CollectionConfig) {
+        let mut kept = CollectionConfig::clone(&self.config);
+        kept.payload.retain(|name, kind| config.payload.get(name) == Some(kind));
+        let paths = self.config.payload.keys().zip(std::mem::take(&mut self.paths));
+        let is_kept = |(name, _): &(&String, _)| kept.payload.contains_key(*name);
+        self.paths = paths.filter(is_kept).map(|(_, column)| column).collect();
+        self.config = Arc::new(kept);
+    }
+
+    /// The points of several batches of one collection, in their order; `None` without batches. Columns
+    /// are of the paths that all of them were checked against.
     pub(crate) fn concat(batches: &[&Self]) -> Option<Self> {
         let (first, others) = batches.split_first()?;
         let mut all = Self::clone(first);
+        let fits = |batch: &&&Self, config: &Arc<CollectionConfig>| {
+            Arc::ptr_eq(&batch.config, config) || batch.config.payload == config.payload
+        };
+        others.iter().filter(|other| !fits(other, &first.config)).for_each(|other| {
+            all.keep_paths(&other.config);
+        });
         for other in others {
             let rows = all.len() as u32;
             all.ids.extend_from_slice(&other.ids);
@@ -136,8 +180,10 @@ impl PointBatch {
             for (column, other) in all.fields.iter_mut().zip(&other.fields) {
                 column.append(rows, other);
             }
-            for (path, other) in all.paths.iter_mut().zip(&other.paths) {
-                path.append(other);
+            for (path, column) in all.config.declared_paths().zip(&mut all.paths) {
+                if let Some(other) = other.column(&path) {
+                    column.append(other);
+                }
             }
         }
         all.ids.shrink_to_fit();
@@ -178,6 +224,21 @@ fn empty_paths(config: &CollectionConfig) -> Vec<PayloadColumn> {
     config.payload.values().map(|&payload_type| PayloadColumn::new(payload_type)).collect()
 }
 
+/// What payloads hold at the declared paths, in the order of these.
+fn read_columns(
+    config: &CollectionConfig,
+    ids: &[PointId],
+    payloads: &[Option<Payload>],
+) -> Result<Vec<PayloadColumn>, InvalidInput> {
+    let mut paths = empty_paths(config);
+    for (id, payload) in ids.iter().zip(payloads) {
+        let row = read_paths(config, payload.as_ref());
+        let row = row.map_err(|error| error.within(format!("point {id}")))?;
+        paths.iter_mut().zip(row).for_each(|(path, values)| path.push(values));
+    }
+    Ok(paths)
+}
+
 /// What becomes of the vectors of a multi field that replaces similar ones by their mean: shape [n,
 /// dimension], checked and prepared.
 pub type Pool = fn(&VectorField, Vec<f32>) -> Vec<f32>;
@@ -185,21 +246,27 @@ pub type Pool = fn(&VectorField, Vec<f32>) -> Vec<f32>;
 /// Builds a [`PointBatch`] point by point. A refused point leaves the batch as it was, so that a
 /// caller can report it and go on with the next.
 #[derive(Debug)]
-pub struct PointBatchBuilder<'c> {
-    config: &'c CollectionConfig,
+pub struct PointBatchBuilder {
+    config: Arc<CollectionConfig>,
     batch: PointBatch,
     scratch: Vec<Option<Elements>>,
     /// Nothing is pooled unless the builder is told how.
     pool: Pool,
 }
 
-impl<'c> PointBatchBuilder<'c> {
+impl PointBatchBuilder {
     /// An empty batch for a collection of this configuration.
-    pub fn new(config: &'c CollectionConfig) -> Self {
+    pub fn new(config: &CollectionConfig) -> Self {
+        Self::checking(Arc::new(config.clone()))
+    }
+
+    /// The same, of a configuration that is shared.
+    pub(crate) fn checking(config: Arc<CollectionConfig>) -> Self {
         let fields = config.fields.values().map(FieldColumn::new).collect();
-        let (ids, payloads, paths) = (Vec::new(), Vec::new(), empty_paths(config));
-        let batch = PointBatch { ids, payloads, fields, paths };
-        Self { config, batch, scratch: vec![None; config.fields.len()], pool: |_, values| values }
+        let (ids, payloads, paths) = (Vec::new(), Vec::new(), empty_paths(&config));
+        let scratch = vec![None; config.fields.len()];
+        let batch = PointBatch { ids, payloads, fields, config: config.clone(), paths };
+        Self { config, batch, scratch, pool: |_, values| values }
     }
 
     /// The same, with the vectors of fields that are pooled given to `pool`.
@@ -269,7 +336,7 @@ impl<'c> PointBatchBuilder<'c> {
 
     /// Adds a point with the vectors in `scratch`.
     fn append(&mut self, id: PointId, payload: Option<Payload>) -> Result<(), InvalidInput> {
-        let paths = read_paths(self.config, payload.as_ref())?;
+        let paths = read_paths(&self.config, payload.as_ref())?;
         let row = self.batch.len() as u32;
         for (path, values) in self.batch.paths.iter_mut().zip(paths) {
             path.push(values);
@@ -422,6 +489,65 @@ mod tests {
         let view = batch.fields[1].view();
         assert_eq!(view.offsets, Some(&[0, 0, 2][..]));
         assert_eq!((view.vector(0), view.vector(1)), (None, Some(Vector::Multi(tokens))));
+    }
+
+    /// Two points with these payloads, checked against a configuration.
+    fn checked(config: &CollectionConfig, payloads: [&str; 2]) -> PointBatch {
+        let mut builder = PointBatchBuilder::new(config);
+        for (id, payload) in (0_u64..).zip(payloads) {
+            let point = Point::new(id).with_vector("text", vec![3.0, 4.0]);
+            builder.push(point.with_payload(Payload::parse(payload).unwrap())).unwrap();
+        }
+        builder.finish()
+    }
+
+    #[test]
+    fn a_batch_is_checked_against_what_was_declared_since() {
+        let before = config().with_payload("m", PayloadType::Keyword);
+        let now = Arc::new(before.clone().with_payload("n", PayloadType::Integer));
+        let path = now.declared_path("n").unwrap();
+        let mut batch = checked(&before, [r#"{"m": "a", "n": 3}"#, r#"{"n": [1, null]}"#]);
+        assert!(batch.column(&path).is_none());
+        batch.fit(&now).unwrap();
+        let mut values = Vec::new();
+        (0..2).for_each(|row| {
+            batch.column(&path).unwrap().visit(row, &mut |value| values.push(format!("{value:?}")));
+        });
+        assert_eq!(values, ["Number(3)", "Number(1)"]);
+        assert_eq!(batch, checked(&now, [r#"{"m": "a", "n": 3}"#, r#"{"n": [1, null]}"#]));
+        let other = DeclaredPath { payload_type: PayloadType::Float, ..path };
+        assert!(batch.column(&other).is_none(), "a path of another type is another one");
+
+        let mut batch = checked(&before, [r#"{"n": 3}"#, r#"{"n": "x"}"#]);
+        let unchanged = batch.clone();
+        let expected = "point 1.payload.n: expected an integer of 64 bits with a sign, got \"x\"";
+        assert_eq!(batch.fit(&now).unwrap_err().to_string(), expected);
+        assert_eq!(batch, unchanged);
+        let other = CollectionConfig::new().with_field("v", VectorField::single(2, Metric::Dot));
+        let expected = "points: expected a batch that was built for this collection, \
+                        got one of other fields";
+        assert_eq!(batch.fit(&Arc::new(other)).unwrap_err().to_string(), expected);
+    }
+
+    #[test]
+    fn batches_are_joined_by_the_paths_that_all_were_checked_against() {
+        let payloads = [r#"{"k": "a", "m": 1, "n": 3}"#, r#"{"m": 2}"#];
+        let both = config()
+            .with_payload("m", PayloadType::Integer)
+            .with_payload("n", PayloadType::Integer);
+        let other = config()
+            .with_payload("k", PayloadType::Keyword)
+            .with_payload("m", PayloadType::Integer);
+        let parts = [checked(&both, payloads), checked(&other, payloads), checked(&both, payloads)];
+        let joined = PointBatch::concat(&parts.iter().collect::<Vec<_>>()).unwrap();
+        let column = |name: &str| both.declared_path(name).and_then(|path| joined.column(&path));
+        assert_eq!(column("m").map(PayloadColumn::rows), Some(6));
+        assert!(column("n").is_none());
+        let mut values = Vec::new();
+        (0..6).for_each(|row| {
+            column("m").unwrap().visit(row, &mut |value| values.push(format!("{value:?}")));
+        });
+        assert_eq!(values, ["Number(1)", "Number(2)"].repeat(3));
     }
 
     #[test]

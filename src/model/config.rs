@@ -239,7 +239,7 @@ pub struct CollectionConfig {
     pub fields: BTreeMap<String, VectorField>,
     /// The payload paths that filters find by an index, with the type of their values. A path is the keys
     /// of nested objects, separated by dots. Points with a value of another type there are
-    /// refused. Set when the collection is created, and never changed.
+    /// refused. More can be declared later.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub payload: BTreeMap<String, PayloadType>,
 }

@@ -131,6 +131,14 @@ pub enum Problem {
         /// Kind of the value.
         got: &'static str,
     },
+    /// A payload path has another type already.
+    #[error("the path is declared with the type {declared}, not {got}")]
+    DeclaredOtherwise {
+        /// The type it has.
+        declared: &'static str,
+        /// The type asked for.
+        got: &'static str,
+    },
     /// The collection has no such vector field.
     #[error("no such vector field; the collection has: {known}")]
     UnknownField {

@@ -1,10 +1,10 @@
 //! The values at one declared payload path over the rows of a batch.
 //!
-//! They are read from the JSON once, when a point is validated, so that no filter ever parses
-//! JSON. An array at a path, or above it, means all of its elements; `null` is remembered and is
+//! They are read from the JSON once, when a point is validated, so that no filter of a declared path
+//! parses JSON. An array at a path, or above it, means all of its elements; `null` is remembered and is
 //! no value.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use roaring::RoaringBitmap;
 use serde_json::Value;
@@ -36,6 +36,15 @@ impl Values {
         match self {
             Self::Terms(terms) => terms.len(),
             Self::Numbers(numbers) => numbers.len(),
+        }
+    }
+
+    fn visit(&self, range: Range<usize>, visit: &mut dyn FnMut(Scalar<'_>)) {
+        match self {
+            Self::Terms(terms) => terms[range].iter().for_each(|term| visit(Scalar::Term(term))),
+            Self::Numbers(numbers) => {
+                numbers[range].iter().for_each(|&number| visit(Scalar::Number(number)));
+            }
         }
     }
 
@@ -82,30 +91,43 @@ pub(crate) fn read_paths(
     if config.payload.is_empty() {
         return Ok(Vec::new());
     }
-    let object = Value::Object(payload.map(Payload::to_map).unwrap_or_default());
+    let object = object(payload);
     let read = |(path, &payload_type): (&String, &PayloadType)| {
-        let mut found = PathValues { values: Values::new(payload_type), null: false };
-        let parts: Vec<&str> = path.split('.').collect();
-        let visit = &mut |value: &Value| match found.scalar(payload_type, value) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(got) => ControlFlow::Break(got),
-        };
-        let read = match visit_leaves(&object, &parts, visit) {
-            ControlFlow::Continue(()) => Ok(()),
-            ControlFlow::Break(got) => Err(got),
-        };
-        read.map_err(|got| {
-            let expected = payload_type.expected();
-            InvalidInput::new(format!("payload.{path}"), Problem::Mismatch { expected, got })
-        })?;
-        if found.values.len() > limits::MAX_PATH_VALUES {
-            let (max, got) = (limits::MAX_PATH_VALUES, found.values.len());
-            return Err(InvalidInput::out_of_range(format!("payload.{path}"), 0, max, got));
-        }
-        found.values.sort();
-        Ok(found)
+        read_path(path, payload_type, &object).map_err(|error| error.within("payload"))
     };
     config.payload.iter().map(read).collect()
+}
+
+/// A payload as JSON; one that is not there is empty.
+pub(crate) fn object(payload: Option<&Payload>) -> Value {
+    Value::Object(payload.map(Payload::to_map).unwrap_or_default())
+}
+
+/// What a payload holds at a path of a type.
+///
+/// # Errors
+/// As [`read_paths`], at `PATH`.
+pub(crate) fn read_path(
+    path: &str,
+    payload_type: PayloadType,
+    object: &Value,
+) -> Result<PathValues, InvalidInput> {
+    let mut found = PathValues { values: Values::new(payload_type), null: false };
+    let parts: Vec<&str> = path.split('.').collect();
+    let visit = &mut |value: &Value| match found.scalar(payload_type, value) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(got) => ControlFlow::Break(got),
+    };
+    if let ControlFlow::Break(got) = visit_leaves(object, &parts, visit) {
+        let expected = payload_type.expected();
+        return Err(InvalidInput::new(path, Problem::Mismatch { expected, got }));
+    }
+    if found.values.len() > limits::MAX_PATH_VALUES {
+        let (max, got) = (limits::MAX_PATH_VALUES, found.values.len());
+        return Err(InvalidInput::out_of_range(path, 0, max, got));
+    }
+    found.values.sort();
+    Ok(found)
 }
 
 /// Visits what is at the end of a path, until `visit` breaks: of an array there its elements, and of one on
@@ -131,6 +153,16 @@ pub(super) fn visit_leaves<B>(
 }
 
 impl PathValues {
+    /// Whether `null` is among them.
+    pub fn has_null(&self) -> bool {
+        self.null
+    }
+
+    /// Visits the values, distinct and in their order.
+    pub fn visit(&self, visit: &mut dyn FnMut(Scalar<'_>)) {
+        self.values.visit(0..self.values.len(), visit);
+    }
+
     fn scalar(&mut self, payload_type: PayloadType, value: &Value) -> Result<(), String> {
         match value {
             Value::Null => self.null = true,
@@ -212,12 +244,7 @@ impl PayloadColumn {
     /// Visits the values of a row, distinct and in their order.
     pub fn visit(&self, row: usize, visit: &mut dyn FnMut(Scalar<'_>)) {
         let range = self.offsets[row] as usize..self.offsets[row + 1] as usize;
-        match &self.values {
-            Values::Terms(terms) => terms[range].iter().for_each(|term| visit(Scalar::Term(term))),
-            Values::Numbers(numbers) => {
-                numbers[range].iter().for_each(|&number| visit(Scalar::Number(number)));
-            }
-        }
+        self.values.visit(range, visit);
     }
 
     /// Visits those of the first `rows` rows that pass a test, in order.

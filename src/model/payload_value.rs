@@ -1,5 +1,7 @@
 //! Values at declared payload paths: as columns hold them, and as they are shown again.
 
+use std::sync::Arc;
+
 use jiff::SignedDuration;
 use jiff::civil::{Date, DateTime};
 
@@ -60,11 +62,12 @@ fn moment(micros: i64) -> String {
     shifted.unwrap_or_else(|| micros.to_string())
 }
 
-/// A declared payload path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct DeclaredPath {
-    /// Its place in the order of names.
-    pub index: usize,
+/// A declared payload path. Columns are found by its name: paths that are declared later have no part in
+/// where they are.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct DeclaredPath {
+    /// Its name.
+    pub name: Arc<str>,
     /// The type of its values.
     pub payload_type: PayloadType,
 }
@@ -72,9 +75,14 @@ pub(crate) struct DeclaredPath {
 impl CollectionConfig {
     /// The declared path of this name, if there is one.
     pub(crate) fn declared_path(&self, name: &str) -> Option<DeclaredPath> {
-        let mut paths = self.payload.iter().enumerate();
-        let (index, (_, &payload_type)) = paths.find(|(_, (path, _))| *path == name)?;
-        Some(DeclaredPath { index, payload_type })
+        let payload_type = *self.payload.get(name)?;
+        Some(DeclaredPath { name: name.into(), payload_type })
+    }
+
+    /// All declared paths, in the order of their names.
+    pub(crate) fn declared_paths(&self) -> impl Iterator<Item = DeclaredPath> {
+        let paths = self.payload.iter();
+        paths.map(|(name, &payload_type)| DeclaredPath { name: name.as_str().into(), payload_type })
     }
 
     /// As [`Self::declared_path`], where there has to be one; `at` is the place of the name in a request.
@@ -140,7 +148,7 @@ mod tests {
             .with_payload("year", PayloadType::Integer)
             .with_payload("lang", PayloadType::Keyword);
         let found = config.declared("year", "path").unwrap();
-        assert_eq!(found, DeclaredPath { index: 1, payload_type: PayloadType::Integer });
+        assert_eq!((&*found.name, found.payload_type), ("year", PayloadType::Integer));
         let error = config.declared("tags", "path").unwrap_err().to_string();
         assert!(error.starts_with("path.tags: the path is not declared"), "{error}");
         assert!(error.contains("lang (keyword), year (integer)"), "{error}");

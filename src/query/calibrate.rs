@@ -129,8 +129,8 @@ impl<'a> Subject<'a> {
         cancelled: &AtomicBool,
     ) -> Result<Self> {
         let deleted = Arc::default();
-        let snapshot =
-            Snapshot { sequence: 0, views: vec![View { reader: reader.clone(), deleted }] };
+        let views = vec![View { reader: reader.clone(), deleted }];
+        let snapshot = Snapshot { views, ..Snapshot::default() };
         let (mut scorers, mut queries) = (Vec::new(), Vec::new());
         for request in &sample.requests {
             let mut bound = Bound::new(&snapshot, config, request)?;

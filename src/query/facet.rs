@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::Deadline;
 use crate::error::Result;
-use crate::model::{CollectionConfig, Filter, FilterValue, Key, MemoryBudget, check_range, limits};
+use crate::model::{Filter, FilterValue, Key, MemoryBudget, check_range, limits};
 use crate::segment::{Snapshot, ValueCounts};
 
 /// Values that are counted between two looks at the deadline.
@@ -82,21 +82,21 @@ pub struct ValueCount {
 /// is damaged.
 pub(crate) fn facet(
     snapshot: &Snapshot,
-    config: &CollectionConfig,
     request: &FacetRequest,
     deadline: &Deadline,
     memory: &Arc<MemoryBudget>,
 ) -> Result<FacetResponse> {
     check_range("limit", 1, limits::MAX_FACET_VALUES, request.limit)?;
-    let path = config.declared(&request.path, "path")?;
-    let condition = request.filter.as_ref().map(|filter| filter.resolve(config)).transpose()?;
+    let path = snapshot.indexed_path(&request.path, "path")?;
+    let condition = request.filter.as_ref().map(|filter| filter.resolve(&snapshot.config));
+    let condition = condition.transpose()?;
     let _held = memory.reserve("counts of values", ROW_BYTES * snapshot.count())?;
     deadline.check()?;
     let selected = snapshot.selected(condition.as_ref())?;
     let mut parts = Vec::with_capacity(selected.len());
     for (view, rows) in snapshot.views.iter().zip(&selected).filter(|(_, rows)| !rows.is_empty()) {
         deadline.check()?;
-        parts.push(view.reader.value_counts(path.index, rows)?);
+        parts.push(view.reader.value_counts(&path, rows)?);
     }
     let mut top = Top { limit: request.limit, counts: BinaryHeap::new() };
     let mut merged = Merged::new(parts)?;

@@ -126,11 +126,12 @@ pub(crate) fn group(
     deadline: &Deadline,
 ) -> Result<GroupResponse> {
     request.validate()?;
-    let path = ground.config.declared(&request.path, "group_by")?;
+    let path = ground.snapshot.indexed_path(&request.path, "group_by")?;
     let bound = Bound::new(ground.snapshot, ground.config, &request.query)?;
     if !request.query.params.exact {
         (ground.note)(bound.field, bound.scorer.query());
     }
+    let payload_type = path.payload_type;
     let grouping = Grouping { ground, request, path, field: bound.field, deadline };
     let rounds = grouping.rounds(bound.condition.as_ref())?;
     let mut stages = rounds.stages;
@@ -144,7 +145,7 @@ pub(crate) fn group(
     };
     let shown = |group: Searched| -> Result<HitGroup> {
         let hits = group.hits.into_iter().map(fetch).collect::<Result<_>>()?;
-        Ok(HitGroup { value: group.key.value(path.payload_type), hits })
+        Ok(HitGroup { value: group.key.value(payload_type), hits })
     };
     Ok(GroupResponse {
         groups: searched.into_iter().map(shown).collect::<Result<_>>()?,
@@ -347,7 +348,7 @@ impl Grouping<'_> {
         let mut values = vec![Vec::new(); hits.len()];
         for (view, rows) in rows {
             let reader = &snapshot.views[view as usize].reader;
-            reader.visit_values(self.path.index, &rows, &mut |row, scalar| {
+            reader.visit_values(&self.path, &rows, &mut |row, scalar| {
                 if let Some(&place) = places.get(&Location { view, row }) {
                     values[place].push(Key::from(scalar));
                 }

@@ -236,7 +236,8 @@ mod tests {
         let segment = Arc::new(MutableSegment::default());
         segment.append(builder.finish());
         let reader = Arc::new(MutableReader::new(segment, ids.len() as u32));
-        Snapshot { sequence: 1, views: vec![View { reader, deleted: Arc::default() }] }
+        let views = vec![View { reader, deleted: Arc::default() }];
+        Snapshot { sequence: 1, views, ..Snapshot::default() }
     }
 
     proptest! {

@@ -156,7 +156,7 @@ pub fn prepare<'s>(
     // For one, another thread is further away than the work, unless payloads are read.
     let filters = match conditions.as_slice() {
         [] => Vec::new(),
-        [one] if !one.0.reads_payloads() => vec![prepare(one)?],
+        [one] if !snapshot.reads_payloads(one.0) => vec![prepare(one)?],
         some => pool.install(|| some.par_iter().map(prepare).collect::<Result<_>>())?,
     };
     Ok(Filters { filters, numbers })

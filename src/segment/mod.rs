@@ -36,7 +36,9 @@ pub use snapshot::{Location, Snapshot, View};
 pub use values::{RowOrder, ValueCounts, ValueGroups};
 
 use crate::error::Result;
-use crate::model::{Condition, ElementsRef, Payload, PointId, Scalar, Vector, VectorsView};
+use crate::model::{
+    Condition, DeclaredPath, ElementsRef, Payload, PointId, Scalar, Vector, VectorsView,
+};
 
 /// What can be read from a segment, whether in memory or sealed.
 pub trait SegmentReader: Send + Sync {
@@ -78,26 +80,32 @@ pub trait SegmentReader: Send + Sync {
     /// [`lanner_storage::StorageError::Corrupted`] if a sealed file turns out damaged.
     fn filter<'s>(&'s self, condition: &Condition) -> Result<RowFilter<'s>>;
 
-    /// Visits what the rows hold at the declared payload path `path` (in the order of names),
-    /// deleted rows left out, in the order of rows and of values; `None` is `null`.
+    /// Whether it has a column of a declared payload path. It has none of one that was declared after it
+    /// was sealed; then payloads are read instead.
+    fn has_column(&self, _path: &DeclaredPath) -> bool {
+        true
+    }
+
+    /// Visits what the rows hold at a declared payload path, deleted rows left out, in the order of rows
+    /// and of values; `None` is `null`.
     ///
     /// # Errors
     /// As [`Self::filter`].
     fn visit_path(
         &self,
-        path: usize,
+        path: &DeclaredPath,
         deleted: &RoaringBitmap,
         visit: &mut dyn FnMut(u32, Option<Scalar<'_>>),
     ) -> Result<()>;
 
-    /// Visits the values that these rows have at the declared payload path `path`, in the order of rows
-    /// and of values.
+    /// Visits the values that these rows have at a declared payload path, in the order of rows and of
+    /// values.
     ///
     /// # Errors
     /// As [`Self::filter`].
     fn visit_values(
         &self,
-        path: usize,
+        path: &DeclaredPath,
         rows: &RoaringBitmap,
         visit: &mut dyn FnMut(u32, Scalar<'_>),
     ) -> Result<()>;
@@ -106,7 +114,11 @@ pub trait SegmentReader: Send + Sync {
     ///
     /// # Errors
     /// As [`Self::filter`].
-    fn value_counts<'s>(&'s self, path: usize, rows: &RoaringBitmap) -> Result<ValueCounts<'s>> {
+    fn value_counts<'s>(
+        &'s self,
+        path: &DeclaredPath,
+        rows: &RoaringBitmap,
+    ) -> Result<ValueCounts<'s>> {
         values::counts_by_row(self, path, rows)
     }
 

@@ -15,9 +15,10 @@ use roaring::RoaringBitmap;
 
 use super::row_filter::Node;
 use super::{RowFilter, SegmentReader};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{
-    ColumnTest, Condition, FieldColumn, Payload, PointBatch, PointId, Scalar, VectorsView,
+    ColumnTest, Condition, DeclaredPath, FieldColumn, Payload, PayloadColumn, PointBatch, PointId,
+    Scalar, VectorsView,
 };
 
 const NO_ROW: u32 = u32::MAX;
@@ -77,6 +78,14 @@ impl Appended {
 
     fn end_row(&self) -> u32 {
         self.first_row + self.points.len() as u32
+    }
+
+    /// The column of a declared path: nothing is appended that was not checked against what is declared
+    /// by then.
+    fn column(&self, path: &DeclaredPath) -> Result<&PayloadColumn> {
+        let missing =
+            || Error::Internal(format!("points in memory have no column `{}`", path.name));
+        self.points.column(path).ok_or_else(missing)
     }
 
     fn size_class(&self) -> u32 {
@@ -216,14 +225,14 @@ impl MutableReader {
         seen.map(|batch| (&**batch, (batch.end_row().min(self.rows) - batch.first_row) as usize))
     }
 
-    fn select(&self, column: usize, test: &ColumnTest) -> RoaringBitmap {
+    fn select(&self, path: &DeclaredPath, test: &ColumnTest) -> Result<RoaringBitmap> {
         let mut selected = RoaringBitmap::new();
         for (batch, rows) in self.batches() {
-            batch.points.paths[column].select(test, rows, &mut |local| {
+            batch.column(path)?.select(test, rows, &mut |local| {
                 selected.insert(batch.first_row + local as u32);
             });
         }
-        selected
+        Ok(selected)
     }
 }
 
@@ -263,7 +272,7 @@ impl SegmentReader for MutableReader {
     // Reading all values once costs less than scoring the rows, and finds them exactly. Payloads are not
     // read for all.
     fn filter<'s>(&'s self, condition: &Condition) -> Result<RowFilter<'s>> {
-        let column = |column, test: &ColumnTest| Ok(Node::rows(self.select(column, test)));
+        let column = |path: &_, test: &_| Ok(Node::rows(self.select(path, test)?));
         let filter = RowFilter::new(self, condition, &column)?;
         match condition.reads_payloads() {
             true => Ok(filter),
@@ -273,12 +282,12 @@ impl SegmentReader for MutableReader {
 
     fn visit_path(
         &self,
-        path: usize,
+        path: &DeclaredPath,
         deleted: &RoaringBitmap,
         visit: &mut dyn FnMut(u32, Option<Scalar<'_>>),
     ) -> Result<()> {
         for (batch, rows) in self.batches() {
-            let column = &batch.points.paths[path];
+            let column = batch.column(path)?;
             for (local, row) in (0..rows).zip(batch.first_row..) {
                 if !deleted.contains(row) {
                     column.visit(local, &mut |scalar| visit(row, Some(scalar)));
@@ -293,12 +302,12 @@ impl SegmentReader for MutableReader {
 
     fn visit_values(
         &self,
-        path: usize,
+        path: &DeclaredPath,
         rows: &RoaringBitmap,
         visit: &mut dyn FnMut(u32, Scalar<'_>),
     ) -> Result<()> {
         for (batch, seen) in self.batches() {
-            let column = &batch.points.paths[path];
+            let column = batch.column(path)?;
             for row in rows.range(batch.first_row..batch.first_row + seen as u32) {
                 column.visit((row - batch.first_row) as usize, &mut |scalar| visit(row, scalar));
             }

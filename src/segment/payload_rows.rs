@@ -1,4 +1,5 @@
-//! Rows that match by what their payloads hold at undeclared paths: payloads are read for it.
+//! Rows by what their payloads hold at paths without a column: payloads are read for it. These are
+//! undeclared paths, and those that were declared after a segment was sealed, until it is written anew.
 //!
 //! Nothing is known of such rows before, but what a sample says. One row is checked when it is asked
 //! for, and all are in parallel. What could not be read is noted, and said by whoever has checked rows.
@@ -13,7 +14,7 @@ use roaring::RoaringBitmap;
 use super::SegmentReader;
 use super::row_filter::{Cardinality, GoOn};
 use crate::error::{Error, Result};
-use crate::model::{Condition, Payload};
+use crate::model::{Condition, DeclaredPath, Payload, Scalar, object, read_path};
 
 /// Rows that say how many match.
 const SAMPLE_ROWS: u32 = 200;
@@ -80,8 +81,7 @@ impl PayloadRows<'_> {
             }
         };
         payload.iter().for_each(|payload| self.reads.note(payload));
-        let object = payload.as_ref().map(Payload::to_map).unwrap_or_default();
-        self.condition.holds(&object.into())
+        self.condition.holds(&object(payload.as_ref()))
     }
 
     /// How many rows match, by a sample spread evenly over them.
@@ -99,6 +99,34 @@ impl PayloadRows<'_> {
     }
 }
 
+/// Visits what rows hold at a declared path, as columns hold it; `None` is `null`.
+///
+/// # Errors
+/// If a payload cannot be read, or has a value of another type.
+pub(super) fn visit_payloads(
+    reader: &dyn SegmentReader,
+    path: &DeclaredPath,
+    rows: impl Iterator<Item = u32>,
+    visit: &mut dyn FnMut(u32, Option<Scalar<'_>>),
+) -> Result<()> {
+    for row in rows {
+        let Some(payload) = reader.payload(row)? else { continue };
+        let values = read_path(&path.name, path.payload_type, &object(Some(&payload)));
+        let values = match values {
+            Ok(values) => values,
+            Err(error) => {
+                let place = format!("point {}.payload", reader.id(row)?);
+                return Err(error.within(place).into());
+            }
+        };
+        values.visit(&mut |scalar| visit(row, Some(scalar)));
+        if values.has_null() {
+            visit(row, None);
+        }
+    }
+    Ok(())
+}
+
 /// Those of some rows that match.
 ///
 /// # Errors
@@ -114,4 +142,57 @@ pub(super) fn select(
     };
     let found: Vec<Vec<u32>> = rows.par_chunks(BLOCK_ROWS).map(block).collect::<Result<_>>()?;
     Ok(found.into_iter().flatten().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{
+        CollectionConfig, Metric, PayloadType, Point, PointBatchBuilder, VectorField,
+    };
+    use crate::segment::{MutableReader, MutableSegment};
+
+    fn reader(config: &CollectionConfig, payloads: &[&str]) -> MutableReader {
+        let mut batch = PointBatchBuilder::new(config);
+        for (id, payload) in (0_u64..).zip(payloads) {
+            let point = Point::new(id).with_vector("v", vec![1.0]);
+            batch.push(point.with_payload(Payload::parse(payload).unwrap())).unwrap();
+        }
+        let segment = Arc::new(MutableSegment::default());
+        segment.append(batch.finish());
+        MutableReader::new(segment, payloads.len() as u32)
+    }
+
+    #[test]
+    fn payloads_say_what_a_column_does() {
+        let field = VectorField::single(1, Metric::Dot);
+        let config = CollectionConfig::new().with_field("v", field);
+        let payloads = [r#"{"n": [3, null, 1, 3]}"#, "{}", r#"{"n": null}"#, r#"{"n": [4]}"#];
+        let declared = config.clone().with_payload("n", PayloadType::Integer);
+        let path = declared.declared_path("n").unwrap();
+        let shown = |row: u32, value: Option<Scalar<'_>>| format!("{row} {value:?}");
+        let (mut of_column, mut of_payloads) = (Vec::new(), Vec::new());
+        let deleted = RoaringBitmap::from([3]);
+        let with = reader(&declared, &payloads);
+        with.visit_path(&path, &deleted, &mut |row, value| of_column.push(shown(row, value)))
+            .unwrap();
+        let without = reader(&config, &payloads);
+        visit_payloads(&without, &path, 0..3, &mut |row, value| {
+            of_payloads.push(shown(row, value));
+        })
+        .unwrap();
+        assert_eq!(of_payloads, of_column);
+        assert_eq!(of_payloads.len(), 4, "{of_payloads:?}");
+    }
+
+    #[test]
+    fn a_value_of_another_type_is_named() {
+        let config = CollectionConfig::new().with_field("v", VectorField::single(1, Metric::Dot));
+        let path = config.clone().with_payload("a.n", PayloadType::Integer);
+        let path = path.declared_path("a.n").unwrap();
+        let reader = reader(&config, &["{}", r#"{"a": {"n": true}}"#]);
+        let error = visit_payloads(&reader, &path, 0..2, &mut |_, _| {}).unwrap_err();
+        let expected = "point 1.payload.a.n: expected an integer of 64 bits with a sign, got true";
+        assert_eq!(error.to_string(), expected);
+    }
 }

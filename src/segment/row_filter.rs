@@ -15,13 +15,13 @@ use super::SegmentReader;
 use super::payload_index::{NumberRows, TermRows};
 use super::payload_rows::{PayloadReads, PayloadRows, select};
 use crate::error::Result;
-use crate::model::{ColumnTest, Condition, PointId};
+use crate::model::{ColumnTest, Condition, DeclaredPath, PointId};
 
 /// Says whether to go on with work that may take long.
 pub(super) type GoOn<'g> = &'g (dyn Fn() -> Result<()> + Sync);
 
 /// Prepares a test of a declared path.
-type Columns<'c, 's> = &'c dyn Fn(usize, &ColumnTest) -> Result<Node<'s>>;
+type Columns<'c, 's> = &'c dyn Fn(&DeclaredPath, &ColumnTest) -> Result<Node<'s>>;
 
 /// One row is checked so many times faster than its place in a list is found.
 const CHECKED_ROWS: u64 = 8;
@@ -150,7 +150,7 @@ impl<'s> Preparation<'_, 's> {
             Condition::All(parts) => Ok(Node::All(self.nodes(parts, Condition::All)?)),
             Condition::Any(parts) => Ok(Node::Any(self.nodes(parts, Condition::Any)?)),
             Condition::Not(part) => Ok(Node::Not(Box::new(self.node(part)?))),
-            Condition::Column { column, test } => (self.columns)(*column, test),
+            Condition::Column { path, test } => (self.columns)(path, test),
             Condition::Ids(ids) => self.ids(ids),
             Condition::Path(_) => Ok(self.of_payloads(condition.clone())),
         }

@@ -18,6 +18,7 @@ use serde::de::IgnoredAny;
 
 use super::memory::place;
 use super::payload_index::PayloadIndex;
+use super::payload_rows::visit_payloads;
 use super::values::{self, RowOrder, ValueCounts, ValueGroups};
 use super::{
     FieldCodes, FieldIndex, FileMemory, FileRole, RowFilter, SegmentReader, sections,
@@ -25,8 +26,8 @@ use super::{
 };
 use crate::error::{Error, Result};
 use crate::model::{
-    CollectionConfig, Condition, Elements, ElementsRef, Memory, Payload, PointId, PointIdRef,
-    Scalar, VectorField, VectorKind, VectorsView,
+    CollectionConfig, Condition, DeclaredPath, Elements, ElementsRef, Memory, Payload, PointId,
+    PointIdRef, Scalar, VectorField, VectorKind, VectorsView,
 };
 
 /// Vectors that are asked for before they are visited.
@@ -45,7 +46,7 @@ pub struct SealedSegment {
     points: SectionFile,
     parts: PointSections,
     text_rows: RoaringBitmap,
-    /// There if the collection declares payload paths.
+    /// There if the collection declared payload paths when it was written.
     payload_index: Option<PayloadIndex>,
     fields: Vec<SealedField>,
     /// How each of the files uses memory, in their order.
@@ -130,18 +131,18 @@ impl SealedSegment {
         };
         let points = open(sections::POINTS_FILE)?;
         let text_rows = bitmap(&points, sections::ID_TEXT_ROWS)?;
-        let payload_index = match config.payload.is_empty() {
-            true => None,
-            false => {
+        let listed = |name: &str| entry.files.iter().any(|file| file.name == name);
+        let payload_index = match listed(sections::PAYLOAD_INDEX_FILE) {
+            true => {
                 let file = open(sections::PAYLOAD_INDEX_FILE)?;
                 Some(PayloadIndex::open(file, config, entry.rows)?)
             }
+            false => None,
         };
         let mut fields = Vec::with_capacity(config.fields.len());
         for (index, settings) in config.fields.values().enumerate() {
             let file = open(&sections::field_file(index))?;
             let absent = bitmap(&file, sections::ABSENT)?;
-            let listed = |name: &String| entry.files.iter().any(|file| file.name == *name);
             let optional = |name: String| listed(&name).then(|| open(&name)).transpose();
             let codes = match optional(sections::codes_file(index))? {
                 Some(codes) => {
@@ -238,6 +239,11 @@ impl SealedSegment {
                 own.share_codec(other);
             }
         }
+    }
+
+    /// Whether it has no column of some path that is declared by now.
+    pub fn is_behind(&self, config: &CollectionConfig) -> bool {
+        config.declared_paths().any(|path| !self.has_column(&path))
     }
 
     /// The manifest entry.
@@ -473,31 +479,53 @@ impl SegmentReader for SealedSegment {
     }
 
     fn filter<'s>(&'s self, condition: &Condition) -> Result<RowFilter<'s>> {
-        RowFilter::new(self, condition, &|column, test| self.payload_index()?.test(column, test))
+        let condition = condition.fitted(&|path| self.has_column(path));
+        RowFilter::new(self, &condition, &|path, test| {
+            let missing = || Error::Internal(format!("a segment has no column `{}`", path.name));
+            let (index, number) = self.column(path).ok_or_else(missing)?;
+            index.test(number, test)
+        })
+    }
+
+    fn has_column(&self, path: &DeclaredPath) -> bool {
+        self.column(path).is_some()
     }
 
     fn visit_path(
         &self,
-        path: usize,
+        path: &DeclaredPath,
         deleted: &RoaringBitmap,
         visit: &mut dyn FnMut(u32, Option<Scalar<'_>>),
     ) -> Result<()> {
-        self.payload_index()?.visit(path, deleted, visit)
+        if let Some((index, number)) = self.column(path) {
+            return index.visit(number, deleted, visit);
+        }
+        let live = (0..self.entry.rows).filter(|&row| !deleted.contains(row));
+        visit_payloads(self, path, live, visit)
     }
 
     fn visit_values(
         &self,
-        path: usize,
+        path: &DeclaredPath,
         rows: &RoaringBitmap,
         visit: &mut dyn FnMut(u32, Scalar<'_>),
     ) -> Result<()> {
-        self.payload_index()?.visit_values(path, rows, visit)
+        if let Some((index, number)) = self.column(path) {
+            return index.visit_values(number, rows, visit);
+        }
+        visit_payloads(self, path, rows.iter(), &mut |row, scalar| {
+            scalar.into_iter().for_each(|scalar| visit(row, scalar));
+        })
     }
 
-    fn value_counts<'s>(&'s self, path: usize, rows: &RoaringBitmap) -> Result<ValueCounts<'s>> {
-        match self.are_few(rows) {
-            true => values::counts_by_row(self, path, rows),
-            false => self.payload_index()?.counts(path, rows),
+    fn value_counts<'s>(
+        &'s self,
+        path: &DeclaredPath,
+        rows: &RoaringBitmap,
+    ) -> Result<ValueCounts<'s>> {
+        match self.column(path).filter(|_| !self.are_few(rows)) {
+            Some((index, number)) => index.counts(number, rows),
+            None => values::counts_by_row(self, path, rows),
         }
     }
 
@@ -506,9 +534,9 @@ impl SegmentReader for SealedSegment {
         rows: &RoaringBitmap,
         order: &RowOrder<'_>,
     ) -> Result<ValueGroups<'s>> {
-        match self.are_few(rows) {
-            true => values::groups_by_row(self, rows, order),
-            false => self.payload_index()?.groups(rows, order),
+        match self.column(order.path).filter(|_| !self.are_few(rows)) {
+            Some((index, number)) => index.groups(number, rows, order),
+            None => values::groups_by_row(self, rows, order),
         }
     }
 
@@ -636,9 +664,10 @@ impl SealedSegment {
         rows.len() * FEW_SHARE < u64::from(self.entry.rows)
     }
 
-    fn payload_index(&self) -> Result<&PayloadIndex> {
-        let index = self.payload_index.as_ref();
-        index.ok_or_else(|| Error::Internal("a segment has no payload index".into()))
+    /// The index that has a path, and the number of the path there.
+    fn column(&self, path: &DeclaredPath) -> Option<(&PayloadIndex, usize)> {
+        let index = self.payload_index.as_ref()?;
+        Some((index, index.find(path)?))
     }
 
     fn id_ref(&self, row: u32) -> Result<PointIdRef<'_>> {

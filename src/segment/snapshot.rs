@@ -6,8 +6,10 @@ use roaring::RoaringBitmap;
 
 use super::SegmentReader;
 use super::values::{OrderedRow, RowOrder, first_rows};
-use crate::error::Result;
-use crate::model::{Condition, Elements, Include, Payload, Point, PointId};
+use crate::error::{Error, Result};
+use crate::model::{
+    CollectionConfig, Condition, DeclaredPath, Elements, Include, Payload, Point, PointId,
+};
 
 /// A segment as it was at one moment.
 #[derive(Clone)]
@@ -22,6 +24,11 @@ impl View {
     /// Rows that are not deleted.
     pub fn live_rows(&self) -> u64 {
         u64::from(self.reader.rows()) - self.deleted.len()
+    }
+
+    /// Whether payloads are read to know which of its rows meet a condition.
+    fn reads_payloads(&self, condition: &Condition) -> bool {
+        condition.reads_payloads_where(&|path| self.reader.has_column(path))
     }
 
     /// As [`SegmentReader::page`], of the rows that match. Only those are checked that it takes to fill the
@@ -61,6 +68,8 @@ pub struct Location {
 pub struct Snapshot {
     /// Sequence number of the last operation that is in it.
     pub sequence: u64,
+    /// The collection's settings at that moment.
+    pub config: Arc<CollectionConfig>,
     /// The segments, oldest first.
     pub views: Vec<View>,
 }
@@ -73,6 +82,25 @@ impl Snapshot {
     ) -> impl Iterator<Item = Result<PointId>> + 's {
         let of_views = self.views.iter().zip(rows);
         of_views.flat_map(|(view, rows)| rows.iter().map(|row| view.reader.id(row)))
+    }
+
+    /// The declared path of this name, if all of its columns are there; `at` is the place of the name in a
+    /// request.
+    ///
+    /// # Errors
+    /// [`crate::Error::Invalid`] if it is not declared, [`Error::PathPending`] if its index is being built.
+    pub(crate) fn indexed_path(&self, name: &str, at: &str) -> Result<DeclaredPath> {
+        let path = self.config.declared(name, at)?;
+        let segments = self.views.iter().filter(|view| !view.reader.has_column(&path)).count();
+        match segments {
+            0 => Ok(path),
+            _ => Err(Error::PathPending { path: name.to_owned(), segments }),
+        }
+    }
+
+    /// Whether payloads are read to know which points meet a condition.
+    pub(crate) fn reads_payloads(&self, condition: &Condition) -> bool {
+        self.views.iter().any(|view| view.reads_payloads(condition))
     }
 
     /// Number of points.
@@ -184,7 +212,7 @@ impl Snapshot {
         for (index, view) in self.views.iter().enumerate() {
             let page = match condition {
                 None => view.reader.page(after, &view.deleted, limit)?,
-                Some(condition) if condition.reads_payloads() => {
+                Some(condition) if view.reads_payloads(condition) => {
                     view.checked_page(after, limit, condition)?
                 }
                 Some(condition) => {

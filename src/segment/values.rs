@@ -8,7 +8,7 @@ use roaring::RoaringBitmap;
 
 use super::SegmentReader;
 use crate::error::Result;
-use crate::model::{Direction, Key, PointId};
+use crate::model::{DeclaredPath, Direction, Key, PointId};
 
 /// Distinct values in their order, each with the number of rows that have it, which is not 0.
 pub type ValueCounts<'s> = Box<dyn Iterator<Item = Result<(Key, u64)>> + 's>;
@@ -23,8 +23,8 @@ const FEW_ROWS: u64 = 1024;
 /// Which rows come first.
 #[derive(Debug, Clone, Copy)]
 pub struct RowOrder<'o> {
-    /// The place of a declared path in the order of names.
-    pub path: usize,
+    /// A declared path.
+    pub path: &'o DeclaredPath,
     /// The order of its values.
     pub direction: Direction,
     /// Rows come after this value and id.
@@ -57,7 +57,7 @@ impl RowOrder<'_> {
 /// As [`SegmentReader::visit_values`].
 pub(super) fn counts_by_row<R: SegmentReader + ?Sized>(
     reader: &R,
-    path: usize,
+    path: &DeclaredPath,
     rows: &RoaringBitmap,
 ) -> Result<ValueCounts<'static>> {
     let mut counts = BTreeMap::<Key, u64>::new();

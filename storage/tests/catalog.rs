@@ -116,3 +116,25 @@ fn what_was_dropped_is_remembered_until_its_files_are_gone() {
     catalog.commit(batch, Sync::Yes).unwrap();
     assert!(catalog.dropped().unwrap().is_empty());
 }
+
+#[test]
+fn a_configuration_is_replaced_with_the_manifest() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(folder.path()).unwrap();
+    create(&catalog);
+    assert_eq!(catalog.config::<String>("c").unwrap(), "settings");
+    let mut batch = Batch::new();
+    batch.put_config(1, "c", &"others").unwrap();
+    batch.put_manifest(1, &Manifest { version: 2, ..Manifest::default() }).unwrap();
+    catalog.commit(batch, Sync::Yes).unwrap();
+    drop(catalog);
+    let catalog = Catalog::open(folder.path()).unwrap();
+    assert_eq!(catalog.config::<String>("c").unwrap(), "others");
+    assert_eq!(catalog.manifest(1).unwrap().version, 2);
+    let listed = catalog.collections::<String>().unwrap();
+    assert_eq!((listed.len(), listed[0].config.as_ref().unwrap().as_str()), (1, "others"));
+    let unknown = catalog.config::<u64>("c").unwrap_err();
+    assert!(matches!(unknown, StorageError::UnknownSettings { .. }), "{unknown}");
+    let error = catalog.config::<String>("d").unwrap_err().to_string();
+    assert!(error.contains("the configuration is missing"), "{error}");
+}

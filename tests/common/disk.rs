@@ -63,8 +63,13 @@ impl Disk {
 
     /// Waits until somebody is held.
     pub fn wait_until_held(&self) {
-        let held = self.fate.1.wait_while(self.fate.0.lock().unwrap(), |(_, held)| *held == 0);
-        drop(held.unwrap());
+        self.wait_until_so_many_are_held(1);
+    }
+
+    /// Waits until so many are held.
+    pub fn wait_until_so_many_are_held(&self, number: usize) {
+        let fate = self.fate.0.lock().unwrap();
+        drop(self.fate.1.wait_while(fate, |(_, held)| *held < number).unwrap());
     }
 
     /// The fate of a file, once it is not held any more.

@@ -31,7 +31,8 @@ Kinds: single (one vector a point), multi (many, scored by MaxSim). Metrics: dot
 Elements: f32 (default), f16.
 
 Payload types: keyword, integer, float, boolean, datetime. Points with a value of another type at a
-declared path are refused; filters work on declared paths alone.
+declared path are refused. `lanner declare` declares more later; other paths are filtered by reading
+payloads, which is slower.
 
 Encoding, of multi fields: auto (default), or fde (MUVERA) with repetitions=20, planes=5, block=16,
 final=N, seed=N, carve=COSINE, empty, google after colons, as in fde:repetitions=10:block=8.
@@ -112,7 +113,7 @@ impl Create {
 }
 
 /// Reads `path=type`.
-fn payload_path(text: &str) -> Result<(String, PayloadType), String> {
+pub fn payload_path(text: &str) -> Result<(String, PayloadType), String> {
     let (path, payload_type) = text
         .rsplit_once('=')
         .ok_or_else(|| format!("expected path=type, as in lang=keyword, got {text:?}"))?;
@@ -283,7 +284,13 @@ fn print(info: &CollectionInfo) {
         }
     }
     for (path, payload_type) in &info.config.payload {
-        println!("  payload {path}: {}", payload_type.as_str());
+        let pending = match info.pending_paths.get(path) {
+            Some(segments) => {
+                format!(", index being built (segments left: {segments})")
+            }
+            None => String::new(),
+        };
+        println!("  payload {path}: {}{pending}", payload_type.as_str());
     }
     for segment in &info.segments {
         let title = match segment.number {
@@ -365,6 +372,7 @@ fn as_json(info: &CollectionInfo) -> serde_json::Value {
     json!({
         "name": info.name,
         "config": info.config,
+        "pending_paths": info.pending_paths,
         "points": info.points,
         "sequence": info.sequence,
         "segments": info.segments.iter().map(segment).collect::<Vec<_>>(),

@@ -15,7 +15,7 @@ Examples:
   lanner facet docs lang --data db
   lanner facet docs tags --data db --limit 50 --filter '{\"field\": \"lang\", \"eq\": \"en\"}'
 
-The path has to be declared (`lanner create --payload`). Counts are exact. A point counts once for each of
+The path has to be declared (`lanner create --payload`, `lanner declare`). Counts are exact. A point counts once for each of
 its different values; null is none. Among equal counts the smaller value comes first.")]
 pub struct Facet {
     /// Collection to count in

@@ -12,7 +12,7 @@ use lanner_client::Backend;
 /// List the work that was asked for: what has not ended, and the last that has.
 #[derive(Args)]
 #[command(after_help = "\
-Jobs are begun by `optimize`, `train` and `inspect --verify` and live in the server: they go on when the
+Jobs are begun by `optimize`, `train`, `declare` and `inspect --verify` and live in the server: they go on when the
 command that began them ends. What a job had done when it was cancelled stays.
 
 Examples:

@@ -11,6 +11,7 @@ mod bench;
 mod collections;
 mod completions;
 mod credentials;
+mod declare;
 mod demo;
 mod error;
 mod facet;
@@ -65,6 +66,8 @@ enum Command {
     List(collections::List),
     /// Delete a collection with all its points
     Drop(collections::Drop),
+    /// Declare payload paths of a collection that has points, and build their indexes
+    Declare(declare::Declare),
     /// Write points from .npy or JSONL files
     Ingest(ingest::Ingest),
     /// Find the points most similar to a vector or to a point
@@ -126,6 +129,7 @@ fn main() -> ExitCode {
         Command::Create(command) => command.run(),
         Command::List(command) => command.run(),
         Command::Drop(command) => command.run(),
+        Command::Declare(command) => command.run(),
         Command::Ingest(command) => command.run(),
         Command::Query(command) => command.run(),
         Command::Get(command) => command.run(),

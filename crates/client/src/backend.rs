@@ -6,8 +6,8 @@ use crate::error::Result;
 use lanner::{
     CollectionConfig, CollectionInfo, Durability, FacetRequest, FacetResponse, Filter,
     FusionRequest, FusionResponse, GroupRequest, GroupResponse, Include, JobInfo, OrderedPage,
-    OrderedScroll, PayloadUpdate, Point, PointId, QueryRequest, QueryResponse, ScrollPage,
-    Selection, TrainingQueries, UpdateReceipt, WriteReceipt,
+    OrderedScroll, PayloadType, PayloadUpdate, Point, PointId, QueryRequest, QueryResponse,
+    ScrollPage, Selection, TrainingQueries, UpdateReceipt, WriteReceipt,
 };
 
 /// A database in a folder or behind a server.
@@ -100,6 +100,9 @@ pub trait Backend {
 
     /// Asks a job to end.
     fn cancel(&self, id: u64) -> Result<()>;
+
+    /// Begins to declare a payload path.
+    fn declare(&self, name: &str, path: &str, payload_type: PayloadType) -> Result<JobInfo>;
 }
 
 /// Writes batches of points.

@@ -9,8 +9,9 @@ use crate::error::Result;
 use lanner::{
     Collection, CollectionConfig, CollectionInfo, Database, Durability, FacetRequest,
     FacetResponse, Filter, FusionRequest, FusionResponse, GroupRequest, GroupResponse, Include,
-    Job, JobInfo, OrderedPage, OrderedScroll, PayloadUpdate, Point, PointId, QueryRequest,
-    QueryResponse, ScrollPage, Selection, TrainingQueries, UpdateReceipt, WriteReceipt,
+    Job, JobInfo, OrderedPage, OrderedScroll, PayloadType, PayloadUpdate, Point, PointId,
+    QueryRequest, QueryResponse, ScrollPage, Selection, TrainingQueries, UpdateReceipt,
+    WriteReceipt,
 };
 
 /// How often a job that is waited for is looked at.
@@ -161,6 +162,10 @@ impl Backend for Embedded {
     fn cancel(&self, id: u64) -> Result<()> {
         self.0.job(id)?.cancel();
         Ok(())
+    }
+
+    fn declare(&self, name: &str, path: &str, payload_type: PayloadType) -> Result<JobInfo> {
+        Ok(self.0.collection(name)?.start_declare(path, payload_type)?.info())
     }
 }
 

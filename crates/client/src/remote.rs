@@ -12,7 +12,7 @@ use crate::backend::{Backend, Refused, Writer};
 use crate::credentials::{Authorization, Credentials};
 use crate::error::{ClientError, Result};
 use crate::messages::{
-    compression, from_model, group, index, jobs, memory, ordered, to_model, update,
+    compression, filter, from_model, group, index, jobs, memory, ordered, to_model, update,
 };
 use crate::proto;
 use crate::proto::collection_service_client::CollectionServiceClient;
@@ -23,8 +23,9 @@ use lanner::SegmentFile;
 use lanner::{
     CollectionConfig, CollectionInfo, Durability, FacetRequest, FacetResponse, Filter,
     FusionRequest, FusionResponse, GroupRequest, GroupResponse, Include, JobInfo, JobState,
-    OrderedPage, OrderedScroll, PayloadUpdate, Point, PointId, QueryRequest, QueryResponse,
-    ScrollPage, SegmentInfo, Selection, TrainingQueries, UpdateReceipt, WriteReceipt,
+    OrderedPage, OrderedScroll, PayloadType, PayloadUpdate, Point, PointId, QueryRequest,
+    QueryResponse, ScrollPage, SegmentInfo, Selection, TrainingQueries, UpdateReceipt,
+    WriteReceipt,
 };
 
 /// Bytes of vectors and payloads in one message; servers read up to 64 MiB by default.
@@ -318,6 +319,16 @@ impl Backend for Remote {
     fn cancel(&self, id: u64) -> Result<()> {
         self.wait(self.jobs_of().cancel_job(proto::CancelJobRequest { id })).map(drop)
     }
+
+    fn declare(&self, name: &str, path: &str, payload_type: PayloadType) -> Result<JobInfo> {
+        let request = proto::DeclarePayloadPathRequest {
+            name: name.to_owned(),
+            path: path.to_owned(),
+            r#type: filter::type_from_model(payload_type).into(),
+        };
+        let begun = self.wait(self.collections().declare_payload_path(request))?;
+        Ok(jobs::to_info(begun.job.unwrap_or_default())?)
+    }
 }
 
 struct RemoteWriter<'r> {
@@ -432,6 +443,7 @@ fn info(info: proto::CollectionInfo) -> Result<CollectionInfo> {
         segments: info.segments.into_iter().map(segment).collect::<Result<_>>()?,
         background_error: info.background_error,
         training_failures: info.training_failures.into_iter().collect(),
+        pending_paths: info.pending_paths.into_iter().map(|(path, n)| (path, n as usize)).collect(),
     })
 }
 

@@ -7,10 +7,12 @@ use tonic::{Request, Response, Status};
 use super::door::Caller;
 use super::{in_turn, on_collection};
 use lanner::{Collection, Database, TrainingQueries, VectorField};
+use lanner_client::messages::filter;
 use lanner_client::messages::jobs::from_info;
 use lanner_client::proto::collection_service_server::CollectionService;
 use lanner_client::proto::{
-    CollectionSummary, CreateCollectionRequest, CreateCollectionResponse, DeleteCollectionRequest,
+    CollectionSummary, CreateCollectionRequest, CreateCollectionResponse,
+    DeclarePayloadPathRequest, DeclarePayloadPathResponse, DeleteCollectionRequest,
     DeleteCollectionResponse, FlushCollectionRequest, FlushCollectionResponse,
     GetCollectionRequest, GetCollectionResponse, ListCollectionsRequest, ListCollectionsResponse,
     OptimizeCollectionRequest, OptimizeCollectionResponse, TrainCollectionRequest,
@@ -128,6 +130,20 @@ impl CollectionService for Collections {
         let begun = on_collection(&self.0, &caller, name, |collection| collection.start_verify());
         let job = Some(from_info(begun.await?.info()));
         Ok(Response::new(VerifyCollectionResponse { job }))
+    }
+
+    async fn declare_payload_path(
+        &self,
+        request: Request<DeclarePayloadPathRequest>,
+    ) -> Result<Response<DeclarePayloadPathResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let DeclarePayloadPathRequest { name, path, r#type } = request.into_inner();
+        let begun = on_collection(&self.0, &caller, name, move |collection| {
+            let payload_type = filter::type_to_model(&path, r#type)?;
+            collection.start_declare(&path, payload_type)
+        });
+        let job = Some(from_info(begun.await?.info()));
+        Ok(Response::new(DeclarePayloadPathResponse { job }))
     }
 }
 

@@ -1,7 +1,8 @@
-//! Tests of payload paths that a collection does not declare: on payloads themselves.
+//! Tests on payloads themselves: of paths that a collection does not declare, and of declared ones in
+//! segments that have no column of them yet.
 //!
-//! No type is known of such a path, so that of the filter's values counts, and values of another type
-//! pass no test.
+//! No type is known of an undeclared path, so that of the filter's values counts, and values of another
+//! type pass no test.
 
 use std::ops::ControlFlow;
 
@@ -11,9 +12,9 @@ use super::resolve::{Result, range, values, whole};
 use super::{Bounds, ColumnTest, FilterValue};
 use crate::model::payload_column::{shortened, visit_leaves};
 use crate::model::payload_type::validate_path;
-use crate::model::{InvalidInput, PayloadType, Problem};
+use crate::model::{DeclaredPath, InvalidInput, PayloadType, Problem};
 
-/// A test of the values at an undeclared path; one that passes is enough.
+/// A test of the values at a path in a payload; one that passes is enough.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PathTest {
     parts: Vec<Box<str>>,
@@ -75,9 +76,19 @@ impl PathTest {
         Self::new(path, ValueTest::IsNull, at)
     }
 
+    /// A test of a column, where there is none.
+    pub(super) fn declared(path: &DeclaredPath, test: ColumnTest) -> Self {
+        let test = match test {
+            ColumnTest::HasValue => ValueTest::HasValue,
+            ColumnTest::IsNull => ValueTest::IsNull,
+            test => ValueTest::Typed(vec![(path.payload_type, test)]),
+        };
+        Self { parts: parts(&path.name), test }
+    }
+
     fn new(path: &str, test: ValueTest, at: &str) -> Result<Self> {
         validate_path(path).map_err(|error| InvalidInput::new(at, error.problem))?;
-        Ok(Self { parts: path.split('.').map(Box::from).collect(), test })
+        Ok(Self { parts: parts(path), test })
     }
 
     /// Whether a payload, which is an object, passes.
@@ -89,6 +100,10 @@ impl PathTest {
         };
         visit_leaves(payload, &parts, visit).is_break()
     }
+}
+
+fn parts(path: &str) -> Vec<Box<str>> {
+    path.split('.').map(Box::from).collect()
 }
 
 impl ValueTest {

@@ -1,5 +1,7 @@
 //! From a filter to a condition: validation against a collection, values made comparable.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use super::{Bounds, Filter, FilterValue, PathTest};
@@ -20,8 +22,8 @@ pub enum Condition {
     Not(Box<Condition>),
     /// A declared path passes a test.
     Column {
-        /// Position of the path in the order of names.
-        column: usize,
+        /// The path.
+        path: DeclaredPath,
         /// The test.
         test: ColumnTest,
     },
@@ -68,11 +70,46 @@ pub(crate) fn in_intervals(intervals: &[Interval], number: i64) -> bool {
 impl Condition {
     /// Whether payloads are read for a part of it.
     pub(crate) fn reads_payloads(&self) -> bool {
+        self.reads_payloads_where(&|_| true)
+    }
+
+    /// The same in a segment that has columns of these paths alone.
+    pub(crate) fn reads_payloads_where(&self, has_column: HasColumn<'_>) -> bool {
         match self {
-            Self::All(parts) | Self::Any(parts) => parts.iter().any(Self::reads_payloads),
-            Self::Not(part) => part.reads_payloads(),
+            Self::All(parts) | Self::Any(parts) => {
+                parts.iter().any(|part| part.reads_payloads_where(has_column))
+            }
+            Self::Not(part) => part.reads_payloads_where(has_column),
             Self::Path(_) => true,
-            Self::Column { .. } | Self::Ids(_) => false,
+            Self::Column { path, .. } => !has_column(path),
+            Self::Ids(_) => false,
+        }
+    }
+
+    /// The same for a segment that has columns of these paths alone: tests of the other paths are made of
+    /// payloads.
+    pub(crate) fn fitted(&self, has_column: HasColumn<'_>) -> Cow<'_, Self> {
+        let is_missing = |path: &DeclaredPath| !has_column(path);
+        if !self.tests_any(&is_missing) {
+            return Cow::Borrowed(self);
+        }
+        let fitted = |part: &Self| part.fitted(has_column).into_owned();
+        Cow::Owned(match self {
+            Self::All(parts) => Self::All(parts.iter().map(fitted).collect()),
+            Self::Any(parts) => Self::Any(parts.iter().map(fitted).collect()),
+            Self::Not(part) => Self::Not(Box::new(fitted(part))),
+            Self::Column { path, test } => Self::Path(PathTest::declared(path, test.clone())),
+            Self::Path(_) | Self::Ids(_) => self.clone(),
+        })
+    }
+
+    /// Whether it tests a declared path of this kind.
+    fn tests_any(&self, is: &dyn Fn(&DeclaredPath) -> bool) -> bool {
+        match self {
+            Self::All(parts) | Self::Any(parts) => parts.iter().any(|part| part.tests_any(is)),
+            Self::Not(part) => part.tests_any(is),
+            Self::Column { path, .. } => is(path),
+            Self::Path(_) | Self::Ids(_) => false,
         }
     }
 
@@ -101,12 +138,18 @@ impl Condition {
     }
 }
 
+/// Says whether there is a column of a path.
+pub(crate) type HasColumn<'h> = &'h dyn Fn(&DeclaredPath) -> bool;
+
 impl ColumnTest {
     /// Whether a value passes.
     pub(super) fn passes(&self, value: Scalar<'_>) -> bool {
         match (self, value) {
             (Self::Terms(terms), Scalar::Term(term)) => {
                 terms.binary_search_by(|wanted| (**wanted).cmp(term)).is_ok()
+            }
+            (Self::OtherTerms(terms), Scalar::Term(term)) => {
+                terms.binary_search_by(|other| (**other).cmp(term)).is_err()
             }
             (Self::Numbers(intervals), Scalar::Number(number)) => in_intervals(intervals, number),
             (Self::HasValue, _) => true,
@@ -233,7 +276,7 @@ fn count(
 impl DeclaredPath {
     /// The condition that it passes a test.
     pub(crate) fn passes(&self, test: ColumnTest) -> Condition {
-        Condition::Column { column: self.index, test }
+        Condition::Column { path: self.clone(), test }
     }
 }
 
@@ -463,6 +506,46 @@ mod tests {
             let mixed = condition(other.or(!undeclared()));
             assert!(mixed.reads_payloads() && !mixed.is_of_payloads());
         }
+    }
+
+    #[test]
+    fn tests_of_missing_columns_are_made_of_payloads() {
+        let has_column = |path: &DeclaredPath| &*path.name != "meta.year";
+        let (here, missing) = (Filter::eq("lang", "en"), Filter::eq("meta.year", 2000));
+        let complete = here.clone().and(Filter::ids([1])).resolve(&config()).unwrap();
+        assert!(matches!(complete.fitted(&has_column), Cow::Borrowed(_)));
+        assert!(!complete.reads_payloads_where(&has_column));
+        let mixed = here.and(!missing.or(Filter::exists("x"))).resolve(&config()).unwrap();
+        assert!(mixed.reads_payloads_where(&has_column));
+        let Condition::All(parts) = mixed.fitted(&has_column).into_owned() else { panic!("all") };
+        assert!(matches!(parts[0], Condition::Column { .. }) && parts[1].is_of_payloads());
+    }
+
+    #[test]
+    fn a_payload_passes_as_a_column_does() {
+        let payload = serde_json::json!({
+            "at": "2024-05-01T02:00:00+02:00", "lang": ["de", null], "meta": {"year": [1999, 2001]},
+            "open": false, "price": 2,
+        });
+        let passes = |filter: Filter| {
+            let condition = filter.resolve(&config()).unwrap();
+            condition.fitted(&|_| false).holds(&payload)
+        };
+        let bounds = Bounds::new;
+        assert!(passes(Filter::eq("at", "2024-05-01")), "by the type, not as texts");
+        assert!(passes(Filter::one_of("lang", ["de", "en"])) && !passes(Filter::eq("lang", "en")));
+        assert!(passes(Filter::range("meta.year", bounds().gt(2000))));
+        assert!(!passes(Filter::range("meta.year", bounds().gt(1999).lt(2001))));
+        assert!(passes(Filter::eq("open", false)) && passes(Filter::eq("price", 2.0)));
+        assert!(passes(Filter::is_null("lang")) && !passes(Filter::is_null("price")));
+        assert!(passes(Filter::exists("lang")) && passes(!Filter::eq("meta.year", 2000)));
+        let path = config().declared_path("lang").unwrap();
+        let others = |terms: &[&str]| {
+            let terms = terms.iter().map(|&term| term.into()).collect();
+            let condition = path.passes(ColumnTest::OtherTerms(terms));
+            condition.fitted(&|_| false).holds(&payload)
+        };
+        assert!(others(&["en"]) && !others(&["de", "en"]));
     }
 
     #[test]

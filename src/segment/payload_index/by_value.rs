@@ -55,13 +55,14 @@ impl PayloadIndex {
     /// These rows by value, from that of the start on.
     pub fn groups<'s>(
         &'s self,
+        index: usize,
         rows: &RoaringBitmap,
         order: &RowOrder<'_>,
     ) -> Result<ValueGroups<'s>> {
         let (rows, direction) = (rows.clone(), order.direction);
         let start = order.after.map(|(key, _)| key);
-        if self.path(order.path)?.payload_type.is_terms() {
-            let column = self.terms(order.path)?;
+        if self.path(index)?.payload_type.is_terms() {
+            let column = self.terms(index)?;
             let mut rest = column.from(start, direction);
             let group = move |ordinal: u32| -> Result<(Key, RoaringBitmap)> {
                 let members = column.bitmap(ordinal)? & &rows;
@@ -74,7 +75,7 @@ impl PayloadIndex {
             };
             return Ok(Box::new(std::iter::from_fn(next).map(group)));
         }
-        let column = self.numbers(order.path)?;
+        let column = self.numbers(index)?;
         let mut rest = column.from(start, direction);
         let next = move || {
             let (value, of_value) = column.next_value(&mut rest, direction)?;

@@ -1,4 +1,4 @@
-//! The payload index of a sealed segment: the declared paths as columns, in one mapped file.
+//! The payload index of a sealed segment: declared paths as columns, in one mapped file.
 //!
 //! Each path has the values of each row in the order of rows, to check one row; and the rows of
 //! each value, to find all: for terms a sorted dictionary with a roaring bitmap a term, for
@@ -23,7 +23,7 @@ use self::terms::TermColumn;
 use super::row_filter::{Cardinality, Node};
 use super::{sealed, sections};
 use crate::error::{Error, Result};
-use crate::model::{CollectionConfig, ColumnTest, PayloadType, Scalar};
+use crate::model::{CollectionConfig, ColumnTest, DeclaredPath, PayloadType, Scalar};
 
 /// An open payload index.
 #[derive(Debug)]
@@ -34,6 +34,7 @@ pub(super) struct PayloadIndex {
 
 #[derive(Debug)]
 struct Path {
+    name: String,
     payload_type: PayloadType,
     /// The rows with a value.
     present: RoaringBitmap,
@@ -87,22 +88,32 @@ impl<'s, T> RowValues<'s, T> {
 
 impl PayloadIndex {
     /// Takes over an opened file and checks that everything in it that is used as an index or a
-    /// length fits.
+    /// length fits. It has the paths that were declared when it was written: all of the collection's,
+    /// or fewer.
     ///
     /// # Errors
     /// [`lanner_storage::StorageError::Corrupted`] naming the section that does not.
     pub fn open(file: SectionFile, config: &CollectionConfig, rows: u32) -> Result<Self> {
         let bytes = file.section(sections::PATHS)?;
-        let paths: Option<BTreeMap<String, PayloadType>> = serde_json::from_slice(bytes).ok();
-        if paths.as_ref() != Some(&config.payload) {
+        let listed: Option<BTreeMap<String, PayloadType>> = serde_json::from_slice(bytes).ok();
+        let is_declared =
+            |(name, kind): (&String, &PayloadType)| config.payload.get(name) == Some(kind);
+        let Some(listed) = listed.filter(|listed| listed.iter().all(is_declared)) else {
             let detail = "the paths differ from the collection's";
             return Err(file.corrupted(sections::PATHS, detail).into());
-        }
-        let paths = config.payload.values().enumerate();
+        };
+        let paths = listed.into_iter().enumerate();
         let paths = paths
-            .map(|(index, &payload_type)| Path::open(&file, index, payload_type, rows))
+            .map(|(index, path)| Path::open(&file, index, path, rows))
             .collect::<Result<_>>()?;
         Ok(Self { file, paths })
+    }
+
+    /// The number of a path, if it is there.
+    pub fn find(&self, path: &DeclaredPath) -> Option<usize> {
+        let is_it =
+            |found: &Path| *found.name == *path.name && found.payload_type == path.payload_type;
+        self.paths.iter().position(is_it)
     }
 
     /// The file, for reports.
@@ -180,7 +191,7 @@ impl Path {
     fn open(
         file: &SectionFile,
         index: usize,
-        payload_type: PayloadType,
+        (name, payload_type): (String, PayloadType),
         rows: u32,
     ) -> Result<Self> {
         let bitmap = |part| -> Result<RoaringBitmap> {
@@ -210,7 +221,7 @@ impl Path {
             let detail = format!("{filled} rows have values, {} should", present.len());
             return Err(file.corrupted(&section, detail).into());
         }
-        let path = Self { payload_type, present, nulls, most_values };
+        let path = Self { name, payload_type, present, nulls, most_values };
         if payload_type.is_terms() {
             TermColumn::open(file, index, &path)?.check()?;
         } else {

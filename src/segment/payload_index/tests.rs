@@ -143,3 +143,24 @@ fn a_bitmap_of_other_rows_is_reported_when_it_is_read() {
 fn bitmap_of(rows: &[u32]) -> Vec<u8> {
     crate::segment::builder::bitmap_bytes(&rows.iter().copied().collect()).unwrap()
 }
+
+#[test]
+fn an_index_has_the_paths_that_were_declared_when_it_was_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let more = config()
+        .with_payload("a", PayloadType::Float)
+        .with_payload("l", PayloadType::Keyword)
+        .with_payload("z", PayloadType::Boolean);
+    let index = PayloadIndex::open(write(folder.path()), &more, 4).unwrap();
+    let found: Vec<_> = more.declared_paths().map(|path| index.find(&path)).collect();
+    assert_eq!(found, [None, Some(0), None, Some(1), None]);
+    // What was declared stays, with its type.
+    let field = || VectorField::single(1, Metric::Dot);
+    let fewer = CollectionConfig::new().with_field("v", field());
+    let fewer = fewer.with_payload("k", PayloadType::Keyword);
+    for other in [fewer.clone(), fewer.with_payload("n", PayloadType::Float)] {
+        std::fs::remove_dir_all(folder.path().join("s")).unwrap();
+        let error = PayloadIndex::open(write(folder.path()), &other, 4).unwrap_err().to_string();
+        assert!(error.contains("the paths differ from the collection's"), "{error}");
+    }
+}

@@ -7,7 +7,7 @@ use roaring::RoaringBitmap;
 
 use super::parts;
 use crate::error::{Error, Result};
-use crate::model::{PayloadType, Scalar};
+use crate::model::{DeclaredPath, Scalar};
 use crate::segment::builder::{BuildPlan, BuildSource, bitmap_bytes, finish};
 use crate::segment::sections;
 
@@ -22,9 +22,9 @@ pub(in crate::segment) fn write_payload_index(
     let paths = serde_json::to_vec(&plan.config.payload)
         .map_err(|error| Error::Internal(format!("cannot encode payload paths: {error}")))?;
     writer.write_section(sections::PATHS, &paths)?;
-    for (index, payload_type) in plan.config.payload.values().enumerate() {
+    for (index, path) in plan.config.declared_paths().enumerate() {
         plan.advance(0)?;
-        let column = Collected::from_sources(index, *payload_type, sources)?;
+        let column = Collected::from_sources(&path, sources)?;
         PathWriter { writer: &mut writer, index }.write(column)?;
     }
     finish(writer, name)
@@ -42,18 +42,14 @@ struct Collected {
 }
 
 impl Collected {
-    fn from_sources(
-        index: usize,
-        payload_type: PayloadType,
-        sources: &[BuildSource],
-    ) -> Result<Self> {
-        let terms = payload_type.is_terms().then(BTreeMap::new);
+    fn from_sources(path: &DeclaredPath, sources: &[BuildSource]) -> Result<Self> {
+        let terms = path.payload_type.is_terms().then(BTreeMap::new);
         let (rows, values, nulls) = (Vec::new(), Vec::new(), RoaringBitmap::new());
         let mut collected = Self { rows, values, terms, nulls, row_count: 0 };
         for source in sources {
             let base = collected.row_count;
             let mut last = (u32::MAX, 0);
-            source.reader.visit_path(index, &source.deleted, &mut |row, scalar| {
+            source.reader.visit_path(path, &source.deleted, &mut |row, scalar| {
                 if last.0 != row {
                     last = (row, base + source.rank(row));
                 }

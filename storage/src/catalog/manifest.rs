@@ -182,6 +182,11 @@ pub(super) fn is_dropped(rocks: &Rocks, collection: u32) -> Result<bool> {
     Ok(rocks.get(Space::Meta, &dropped_key(collection))?.is_some())
 }
 
+fn unknown_settings(name: &str, error: &serde_json::Error) -> StorageError {
+    let (name, detail) = (name.to_owned(), error.to_string());
+    StorageError::UnknownSettings { name, detail }
+}
+
 impl Batch {
     /// Adds a collection under a number from [`Catalog::next_collection`].
     ///
@@ -196,6 +201,15 @@ impl Batch {
         self.put(Space::Meta, collection_key(name), encode(&CollectionEntry { id, config })?);
         self.put(Space::Meta, NEXT_COLLECTION.to_vec(), encode(&(id + 1))?);
         self.put_manifest(id, &Manifest { next_segment: 1, ..Manifest::default() })
+    }
+
+    /// Replaces the configuration of a collection.
+    ///
+    /// # Errors
+    /// If it cannot be encoded.
+    pub fn put_config<C: Serialize>(&mut self, id: u32, name: &str, config: &C) -> Result<()> {
+        self.put(Space::Meta, collection_key(name), encode(&CollectionEntry { id, config })?);
+        Ok(())
     }
 
     /// Enters a collection as it was, and the number that the next one gets: for repairs.
@@ -285,15 +299,26 @@ impl Catalog {
                     return Ok(());
                 }
             };
-            let unknown = |error: serde_json::Error| {
-                let (name, detail) = (name.to_owned(), error.to_string());
-                StorageError::UnknownSettings { name, detail }
-            };
-            let config = serde_json::from_value(entry.config).map_err(unknown);
+            let config = serde_json::from_value(entry.config);
+            let config = config.map_err(|error| unknown_settings(name, &error));
             found.push(Listed { name: name.to_owned(), id: entry.id, config });
             Ok(())
         })?;
         Ok(found)
+    }
+
+    /// The configuration of a collection.
+    ///
+    /// # Errors
+    /// If it is missing, does not decode, or is one that this version cannot read.
+    pub fn config<C: DeserializeOwned>(&self, name: &str) -> Result<C> {
+        let key = collection_key(name);
+        let text = String::from_utf8_lossy(&key);
+        let Some(bytes) = self.get(Space::Meta, &key)? else {
+            return Err(self.corrupted(text, "the configuration is missing"));
+        };
+        let entry = self.decode::<CollectionEntry<serde_json::Value>>(&text, &bytes)?;
+        serde_json::from_value(entry.config).map_err(|error| unknown_settings(name, &error))
     }
 
     /// Numbers of collections that were dropped and whose files may still be there.

@@ -144,36 +144,48 @@ pub fn value_message(value: &FilterValue) -> proto::FilterValue {
 /// If a type is unknown or not set.
 pub fn paths_to_model(paths: BTreeMap<String, i32>) -> Result<BTreeMap<String, PayloadType>> {
     let convert = |(path, number): (String, i32)| {
-        let payload_type = match proto::PayloadType::try_from(number) {
-            Ok(proto::PayloadType::Keyword) => PayloadType::Keyword,
-            Ok(proto::PayloadType::Integer) => PayloadType::Integer,
-            Ok(proto::PayloadType::Float) => PayloadType::Float,
-            Ok(proto::PayloadType::Boolean) => PayloadType::Boolean,
-            Ok(proto::PayloadType::Datetime) => PayloadType::Datetime,
-            Ok(proto::PayloadType::Unspecified) | Err(_) => {
-                let expected = "keyword, integer, float, boolean or datetime";
-                let problem = Problem::Mismatch { expected, got: number.to_string() };
-                return Err(InvalidInput::new(format!("payload.{path}"), problem));
-            }
-        };
+        let payload_type = type_to_model(&path, number)?;
         Ok((path, payload_type))
     };
     paths.into_iter().map(convert).collect()
 }
 
+/// The type of a declared payload path, from a message.
+///
+/// # Errors
+/// If it is not set, or none that this version knows.
+pub fn type_to_model(path: &str, number: i32) -> Result<PayloadType> {
+    match proto::PayloadType::try_from(number) {
+        Ok(proto::PayloadType::Keyword) => Ok(PayloadType::Keyword),
+        Ok(proto::PayloadType::Integer) => Ok(PayloadType::Integer),
+        Ok(proto::PayloadType::Float) => Ok(PayloadType::Float),
+        Ok(proto::PayloadType::Boolean) => Ok(PayloadType::Boolean),
+        Ok(proto::PayloadType::Datetime) => Ok(PayloadType::Datetime),
+        Ok(proto::PayloadType::Unspecified) | Err(_) => {
+            let expected = "keyword, integer, float, boolean or datetime";
+            let problem = Problem::Mismatch { expected, got: number.to_string() };
+            Err(InvalidInput::new(format!("payload.{path}"), problem))
+        }
+    }
+}
+
 /// The declared payload paths, as a message.
 pub fn paths_from_model(paths: &BTreeMap<String, PayloadType>) -> BTreeMap<String, i32> {
     let convert = |(path, payload_type): (&String, &PayloadType)| {
-        let number = match payload_type {
-            PayloadType::Keyword => proto::PayloadType::Keyword,
-            PayloadType::Integer => proto::PayloadType::Integer,
-            PayloadType::Float => proto::PayloadType::Float,
-            PayloadType::Boolean => proto::PayloadType::Boolean,
-            PayloadType::Datetime => proto::PayloadType::Datetime,
-        };
-        (path.clone(), number.into())
+        (path.clone(), type_from_model(*payload_type).into())
     };
     paths.iter().map(convert).collect()
+}
+
+/// The type of a declared payload path, as a message.
+pub fn type_from_model(payload_type: PayloadType) -> proto::PayloadType {
+    match payload_type {
+        PayloadType::Keyword => proto::PayloadType::Keyword,
+        PayloadType::Integer => proto::PayloadType::Integer,
+        PayloadType::Float => proto::PayloadType::Float,
+        PayloadType::Boolean => proto::PayloadType::Boolean,
+        PayloadType::Datetime => proto::PayloadType::Datetime,
+    }
 }
 
 #[cfg(test)]

@@ -116,6 +116,11 @@ pub fn info(info: &CollectionInfo) -> proto::CollectionInfo {
         segments: info.segments.iter().map(segment).collect(),
         background_error: info.background_error.clone(),
         training_failures: info.training_failures.clone().into_iter().collect(),
+        pending_paths: info
+            .pending_paths
+            .iter()
+            .map(|(path, n)| (path.clone(), *n as u64))
+            .collect(),
     }
 }
 

@@ -11,6 +11,7 @@ pub fn from_info(info: JobInfo) -> proto::Job {
         JobKind::Optimize => proto::JobKind::Optimize,
         JobKind::Train => proto::JobKind::Train,
         JobKind::Verify => proto::JobKind::Verify,
+        JobKind::Declare => proto::JobKind::Declare,
     };
     let (state, failure) = match info.state {
         JobState::Running => (proto::JobState::Running, None),
@@ -44,6 +45,7 @@ pub fn to_info(job: proto::Job) -> lanner::Result<JobInfo> {
         proto::JobKind::Optimize => JobKind::Optimize,
         proto::JobKind::Train => JobKind::Train,
         proto::JobKind::Verify => JobKind::Verify,
+        proto::JobKind::Declare => JobKind::Declare,
         proto::JobKind::Unspecified => return Err(unknown("kind")),
     };
     let state = match job.state() {
@@ -85,7 +87,7 @@ mod tests {
             failed(ErrorKind::Corrupted),
             failed(ErrorKind::NotFound),
         ] {
-            for kind in [JobKind::Optimize, JobKind::Train, JobKind::Verify] {
+            for kind in [JobKind::Optimize, JobKind::Train, JobKind::Verify, JobKind::Declare] {
                 let info = JobInfo {
                     id: 7,
                     kind,

@@ -93,7 +93,7 @@ fn f16_values(bytes: &Bytes, path: &str) -> Result<Vec<f32>> {
 ///
 /// # Errors
 /// If the point does not fit the batch's collection.
-pub fn push_point(builder: &mut PointBatchBuilder<'_>, message: proto::Point) -> Result<()> {
+pub fn push_point(builder: &mut PointBatchBuilder, message: proto::Point) -> Result<()> {
     builder.push(point(message)?)
 }
 

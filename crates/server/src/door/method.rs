@@ -36,8 +36,9 @@ const fn plain(path: &'static str) -> Method {
 pub const OTHER: Method = write("other");
 
 /// Every method, and after them [`OTHER`].
-pub static METHODS: [Method; 32] = [
+pub static METHODS: [Method; 33] = [
     administer("/lanner.v1.CollectionService/CreateCollection"),
+    administer("/lanner.v1.CollectionService/DeclarePayloadPath"),
     administer("/lanner.v1.CollectionService/DeleteCollection"),
     administer("/lanner.v1.CollectionService/FlushCollection"),
     administer("/lanner.v1.CollectionService/OptimizeCollection"),
