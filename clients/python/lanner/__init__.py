@@ -54,7 +54,6 @@ from ._results import (
     Point,
     Stage,
     UpdateReceipt,
-    WriteReceipt,
 )
 
 if TYPE_CHECKING:
@@ -101,7 +100,6 @@ __all__ = [
     "Unavailable",
     "Unsupported",
     "UpdateReceipt",
-    "WriteReceipt",
     "__version__",
     "connect",
     "connect_async",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -23,7 +24,6 @@ from ._results import (
     PointId,
     Stage,
     UpdateReceipt,
-    WriteReceipt,
 )
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class Collection:
         id_column: str = "id",
         batch_bytes: int = 16 << 20,
         progress: bool | None = None,
-    ) -> WriteReceipt:
+    ) -> int:
         """Writes points, replacing those of the same ids. Queries see them when this returns.
 
         Give columns: `ids`, `vectors` and, if wanted, `payloads`. Or give `points`: a DataFrame of pandas
@@ -149,6 +149,9 @@ class Collection:
             progress: A bar of tqdm: `None` on terminals and in notebooks, if it takes longer than a
                 second.
 
+        Returns:
+            Number of points that were stored.
+
         Raises:
             InvalidInput: It names what was refused, as in `points[3].vectors.text`.
         """
@@ -165,30 +168,32 @@ class Collection:
             table = _writing.from_table(points, self.fields, id_column)
             total, batches = _writing.columns(*table, self.fields, batch_bytes)
         buffered = _is_buffered(durability)
-        stored, sequence = 0, 0
+        stored = 0
         with Bar(progress, f"upsert {self._name}", total, " points") as bar:
             try:
                 for batch in batches:
-                    sequence, affected = self._backend.upsert(
+                    stored += self._backend.upsert(
                         self._name, batch.first, batch.ids, batch.vectors, batch.payloads, buffered
                     )
-                    stored += affected
                     bar.add(len(batch))
             except Error as error:
                 error.stored = stored + (error.stored or 0)
                 raise
-        return WriteReceipt(sequence, stored)
+        return stored
 
     def delete(
         self, ids: Any = None, *, filter: Filter | None = None, durability: Durability = "synced"
-    ) -> WriteReceipt:
-        """Deletes points: of an id, of several, or those that match a filter. Ids without a point are skipped."""
+    ) -> int:
+        """Deletes points: of an id, of several, or those that match a filter.
+
+        Ids without a point are skipped. Returns the number of points that were deleted.
+        """
         buffered = _is_buffered(durability)
         if (ids is None) == (filter is None):
             raise InvalidInput("ids: expected ids or a filter, got " + ("neither" if ids is None else "both"))
         if filter is not None:
-            return WriteReceipt(*self._backend.delete_where(self._name, to_json(filter), buffered))
-        return WriteReceipt(*self._backend.delete(self._name, _ids(ids), buffered))
+            return self._backend.delete_where(self._name, to_json(filter), buffered)
+        return self._backend.delete(self._name, _ids(ids), buffered)
 
     def update_payloads(
         self,
@@ -234,15 +239,15 @@ class Collection:
         from . import _writing
 
         _, batches = _writing.columns(ids, vectors, None, self.fields, 64 << 20)
-        sequence, updated = 0, 0
+        updated = 0
         missing: list[PointId] = []
         for batch in batches:
             receipt = self._backend.update_vectors(
-                self._name, batch.first, batch.ids, batch.vectors, _is_buffered(durability)
+                self._name, batch.ids, batch.vectors, _is_buffered(durability)
             )
-            sequence, updated = receipt[0], updated + receipt[1]
-            missing += receipt[2]
-        return UpdateReceipt(sequence, updated, missing)
+            updated += receipt[0]
+            missing += receipt[1]
+        return UpdateReceipt(updated, missing)
 
     # Queries
 
@@ -337,7 +342,10 @@ class Collection:
             )  # fmt: skip
             rows = slice(start, end) if offsets is None else slice(offsets[0], offsets[-1])
             from_zero = None if offsets is None else offsets - offsets[0]
-            answers.append(self._backend.batch(self._name, request, start, column.values[rows], from_zero))
+            try:
+                answers.append(self._backend.batch(self._name, request, column.values[rows], from_zero))
+            except InvalidInput as error:
+                raise _later(error, start) from None
         if not answers:
             raise InvalidInput("queries: expected at least one query, got none")
         return BatchHits(answers, limit)
@@ -583,6 +591,14 @@ class Collection:
 
     def _repr_html_(self) -> str:
         return self.info()._repr_html_()
+
+
+def _later(error: InvalidInput, start: int) -> InvalidInput:
+    """What is wrong with a query of a part, by its place in the whole."""
+    found = re.match(r"queries\[(\d+)\]", str(error))
+    if found is None:
+        return error
+    return InvalidInput(f"queries[{start + int(found[1])}]{str(error)[found.end() :]}")
 
 
 def training_queries(queries: Any, kind: str) -> tuple[Any, Any]:

@@ -25,26 +25,14 @@ __all__ = [
     "PointId",
     "Stage",
     "UpdateReceipt",
-    "WriteReceipt",
 ]
 
 PointId = Union[int, str]
 
 
-class WriteReceipt(NamedTuple):
-    """A write that was acknowledged."""
-
-    sequence: int
-    """Sequence number of the write in its collection."""
-    affected: int
-    """Number of points that were written or deleted."""
-
-
 class UpdateReceipt(NamedTuple):
     """An update that was acknowledged."""
 
-    sequence: int
-    """Sequence number of its last write in the collection."""
     affected: int
     """Number of points that were updated."""
     missing: list[PointId]
