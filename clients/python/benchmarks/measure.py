@@ -16,8 +16,9 @@ import tempfile
 import time
 from pathlib import Path
 
-import lanner
 import numpy as np
+
+import lanner
 
 BATCH, LIMIT, TARGET = 100, 10, 0.95
 SECONDS = 2.0
@@ -79,12 +80,18 @@ def main() -> None:
             exact = docs.batch_query("v", queries, limit=LIMIT, exact=True).ids
             found = docs.batch_query("v", queries, limit=LIMIT, target_recall=TARGET).ids
             report["recall"] = round(
-                float(np.mean([len(set(a) & set(b)) for a, b in zip(found.tolist(), exact.tolist())])) / LIMIT, 4
+                float(np.mean([len(set(a) & set(b)) for a, b in zip(found.tolist(), exact.tolist())]))
+                / LIMIT,
+                4,
             )
             batches = [queries[at : at + BATCH] for at in range(0, len(queries) - BATCH + 1, BATCH)]
             report["batch_qps"] = round(
                 rate(
-                    lambda at: docs.batch_query("v", batches[at % len(batches)], limit=LIMIT, target_recall=TARGET).ids,
+                    lambda at: (
+                        docs.batch_query(
+                            "v", batches[at % len(batches)], limit=LIMIT, target_recall=TARGET
+                        ).ids
+                    ),
                     BATCH,
                 )
             )

@@ -83,7 +83,7 @@ def _foreign(value: Any, name: str) -> numpy.ndarray:
             value = getattr(value, step)()
     if str(getattr(value, "dtype", "")) == "torch.bfloat16":
         value = value.float()
-    if hasattr(value, "combine_chunks") or (hasattr(value, "flatten") and hasattr(value, "to_pylist")):
+    if _is_arrow(value):
         from ._tables import arrow_vectors
 
         found: numpy.ndarray = arrow_vectors(value, name)
@@ -100,6 +100,10 @@ def _foreign(value: Any, name: str) -> numpy.ndarray:
             return _stacked(rows, name)
         value = rows
     return _from_list(value, name)
+
+
+def _is_arrow(value: Any) -> bool:
+    return type(value).__module__.startswith("pyarrow") and hasattr(value, "to_pylist")
 
 
 def _from_list(value: Any, name: str) -> numpy.ndarray:
@@ -176,7 +180,7 @@ def multi(value: Any, name: str) -> Column:
             got = _shape(values.shape)
             raise InvalidInput(f"{name}.values: expected the shape [vectors, dimension], got {got}")
         return Column(name, values, as_offsets(value[1], len(values), f"{name}.offsets"), None)
-    if hasattr(value, "combine_chunks"):
+    if _is_arrow(value):
         from ._tables import arrow_multi
 
         value = arrow_multi(value, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import os
 import weakref
 from collections.abc import Iterator, Mapping
@@ -157,6 +158,7 @@ def open(
     if not isinstance(folder, str):
         raise InvalidInput(f"path: expected a text, got {type(folder).__name__}")
     backend = Backend.open(folder, threads, index_rows, seal_bytes, segment_bytes)
+    _guard_forks()
     return _opened(Database(backend, folder))
 
 
@@ -217,6 +219,23 @@ async def connect_async(
 def _opened(database: Database) -> Database:
     _open.add(database)
     return database
+
+
+@functools.cache
+def _guard_forks() -> None:
+    os.register_at_fork(after_in_child=_end_at_once)
+
+
+def _end_at_once() -> None:
+    """Lets a fork end without the destructors of RocksDB, which wait for threads that it does not have.
+
+    `on_exit` calls the last function first, with the exit code, when Python has ended already.
+    """
+    import ctypes
+
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "on_exit"):
+        libc.on_exit(ctypes.cast(libc._exit, ctypes.c_void_p), None)
 
 
 @atexit.register
