@@ -7,7 +7,7 @@ CARGO ?= cargo
 BUILD := --release --workspace --locked
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long promise bench peers docs
+.PHONY: help setup demo test test-long promise bench peers docs wheel
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 11
@@ -19,7 +19,7 @@ demo: setup ## Build Lanner and run it on the small collection that ships with i
 	$(CARGO) build $(BUILD) --bins
 	$(CARGO) run --release --locked --quiet --bin lanner -- demo
 
-test: setup ## Format check, lints, all tests, documentation
+test: setup ## Format check, lints, all tests (also of the Python package), documentation
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy $(BUILD) --all-targets -- -D warnings
 	$(CARGO) build $(BUILD) --all-targets
@@ -27,6 +27,8 @@ test: setup ## Format check, lints, all tests, documentation
 	@skipped=$$(mktemp); trap 'rm -f $$skipped' EXIT; \
 	LANNER_SKIPPED=$$skipped $(CARGO) test $(BUILD) || exit 1; \
 	echo "tests skipped for lack of ../shared/data: $$(wc -l < $$skipped)"
+	@.ci/setup python
+	.ci/python test
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(BUILD) --no-deps --document-private-items
 
 test-long: setup ## Campaigns that take minutes: faults, kills, damage, the grid of promised recall
@@ -43,6 +45,10 @@ bench: setup ## Measure the kernels
 
 peers: ## Measure the peers quickly (benches/peers/README.md)
 	benches/peers/run.sh run --quick
+
+wheel: setup ## Build a wheel of the Python package into dist/
+	@.ci/setup python
+	.ci/python wheel
 
 docs: setup ## Build the documentation of the crates and open it
 	$(CARGO) doc $(BUILD) --no-deps --open

@@ -49,7 +49,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
 ];
 
 /// Foreign crates that belong to some places only.
-const RESERVED: [(&str, &[&str]); 7] = [
+const RESERVED: [(&str, &[&str]); 9] = [
     ("rocksdb", &["storage/src/catalog/rocks.rs"]),
     ("memmap2", &["storage/src/mapped_file/mod.rs"]),
     ("libc", &["storage/src/mapped_file/lost_pages.rs"]),
@@ -58,18 +58,21 @@ const RESERVED: [(&str, &[&str]); 7] = [
         &["crates/client/", "crates/server/", "crates/cli/src/load.rs", "crates/cli/src/error.rs"],
     ),
     ("clap", &["crates/cli/"]),
+    ("pyo3", &["clients/python/"]),
+    ("numpy", &["clients/python/"]),
     ("simsimd", &["src/kernels/"]),
     ("faer", &["src/quantization/leanvec/"]),
 ];
 
 /// Which packages of the workspace each may be built on, by folder.
-const PACKAGES: [(&str, &[&str]); 6] = [
+const PACKAGES: [(&str, &[&str]); 7] = [
     ("storage", &[]),
     ("crates/eval", &[]),
     (".", &["lanner-storage"]),
     ("crates/client", &["lanner"]),
     ("crates/server", &["lanner", "lanner-client"]),
     ("crates/cli", &["lanner", "lanner-client", "lanner-eval", "lanner-server", "lanner-storage"]),
+    ("clients/python", &["lanner", "lanner-client", "lanner-storage"]),
 ];
 
 /// Crates that whoever embeds the engine does not build.
@@ -82,7 +85,7 @@ const UNSAFE: [&str; 2] = ["src/kernels/", "storage/src/mapped_file/"];
 fn sources() -> BTreeMap<String, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut folders: Vec<PathBuf> =
-        ["src", "storage/src", "crates", "tests", "storage/tests", "benches"]
+        ["src", "storage/src", "crates", "clients", "tests", "storage/tests", "benches"]
             .map(|folder| root.join(folder))
             .into();
     let mut sources = BTreeMap::new();

@@ -14,8 +14,9 @@ use super::train::{self, ForField};
 use super::{index, jobs};
 use lanner::{
     CodecReport, CollectionConfig, CollectionInfo, Compression, Encoding, IndexSettings, Memory,
-    PayloadType, SegmentInfo, VectorKind,
+    PayloadType, VectorKind,
 };
+use lanner_client::info_json;
 
 /// Create a collection.
 #[derive(Args)]
@@ -246,7 +247,7 @@ impl Inspect {
         let backend = self.target.open()?;
         let info = backend.info(&self.name)?;
         if self.json {
-            println!("{:#}", as_json(&info));
+            println!("{:#}", info_json(&info));
         } else {
             print(&info);
         }
@@ -344,39 +345,4 @@ fn print_codec(field: &str, report: &CodecReport) {
         let queries = queries.unwrap_or_default();
         println!("      {:<24} {:>6}   {rows}{queries} {mark}", rung.code, rung.bytes);
     }
-}
-
-fn as_json(info: &CollectionInfo) -> serde_json::Value {
-    let segment = |segment: &SegmentInfo| {
-        let files: Vec<_> = segment
-            .files
-            .iter()
-            .map(|file| {
-                let sections: serde_json::Map<_, _> =
-                    file.sections.iter().map(|(name, size)| (name.clone(), json!(size))).collect();
-                let memory = file.memory.as_str();
-                json!({"name": file.name, "size_bytes": file.size_bytes, "memory": memory,
-                       "sections": sections})
-            })
-            .collect();
-        json!({
-            "number": segment.number,
-            "rows": segment.rows,
-            "deleted": segment.deleted,
-            "size_bytes": segment.size_bytes,
-            "codecs": segment.codecs,
-            "indexes": index::as_json(&segment.indexes),
-            "files": files,
-        })
-    };
-    json!({
-        "name": info.name,
-        "config": info.config,
-        "pending_paths": info.pending_paths,
-        "points": info.points,
-        "sequence": info.sequence,
-        "segments": info.segments.iter().map(segment).collect::<Vec<_>>(),
-        "background_error": info.background_error,
-        "training_failures": info.training_failures,
-    })
 }

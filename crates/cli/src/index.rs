@@ -1,10 +1,8 @@
 //! Indexes in `lanner inspect`.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use indicatif::{HumanBytes, HumanDuration};
-use serde_json::{Value, json};
 
 use lanner::{Calibration, Choice};
 use lanner::{IndexKind, IndexStatus};
@@ -58,23 +56,4 @@ pub fn print(field: &str, status: &IndexStatus) {
             }
         }
     }
-}
-
-/// The indexes of a segment, by field.
-pub fn as_json(indexes: &BTreeMap<String, IndexStatus>) -> Value {
-    let status = |status: &IndexStatus| match status {
-        IndexStatus::Waiting => json!({"status": "waiting"}),
-        IndexStatus::Building { done, total, seconds } => json!({
-            "status": "building",
-            "done": done,
-            "total": total,
-            "seconds": seconds,
-            "remaining_seconds": status.remaining_seconds(),
-        }),
-        IndexStatus::Failed { reason } => json!({"status": "failed", "reason": reason}),
-        IndexStatus::Ready { report, size_bytes } => {
-            json!({"status": "ready", "size_bytes": size_bytes, "report": report})
-        }
-    };
-    indexes.iter().map(|(name, index)| (name.clone(), status(index))).collect()
 }

@@ -9,7 +9,8 @@ use super::error::{CliError, Result};
 use super::query::filter;
 use super::target::Target;
 use lanner::{
-    Filter, FilterValue, Include, OrderBy, OrderPlace, OrderedScroll, Point, PointId, Vector,
+    Durability, Filter, FilterValue, Include, OrderBy, OrderPlace, OrderedScroll, Point, PointId,
+    Vector,
 };
 use lanner_client::Backend;
 
@@ -213,8 +214,8 @@ impl Delete {
     pub fn run(self) -> Result<()> {
         let backend = self.target.open()?;
         let receipt = match &self.filter {
-            Some(filter) => backend.delete_where(&self.collection, filter)?,
-            None => backend.delete(&self.collection, self.ids)?,
+            Some(filter) => backend.delete_where(&self.collection, filter, Durability::Synced)?,
+            None => backend.delete(&self.collection, self.ids, Durability::Synced)?,
         };
         println!("deleted {}", receipt.affected);
         Ok(())

@@ -9,7 +9,7 @@ use super::input::{Entry, JsonLines, Source};
 use super::points::id;
 use super::query::filter;
 use super::target::Target;
-use lanner::{Filter, Payload, PayloadUpdate, PointId, Selection};
+use lanner::{Durability, Filter, Payload, PayloadUpdate, PointId, Selection};
 use lanner_client::Backend;
 
 /// Points of one request that replaces vectors.
@@ -74,7 +74,8 @@ impl Update {
             Some(filter) => Selection::Matching(filter),
             None => Selection::Ids(self.ids),
         };
-        let updated = backend.update_payloads(&self.collection, &points, &update)?;
+        let updated =
+            backend.update_payloads(&self.collection, &points, &update, Durability::Synced)?;
         report(updated.write.affected, &updated.missing);
         Ok(())
     }
@@ -87,7 +88,11 @@ impl Update {
             });
             let updated = points.and_then(|points| match points.is_empty() {
                 true => Ok(None),
-                false => Ok(Some(backend.update_vectors(&self.collection, points)?)),
+                false => Ok(Some(backend.update_vectors(
+                    &self.collection,
+                    points,
+                    Durability::Synced,
+                )?)),
             });
             match updated {
                 Ok(Some(updated)) => {

@@ -1,17 +1,32 @@
 //! What programs need from a database, wherever it is.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use crate::columns::PointColumns;
 use crate::error::Result;
 use lanner::{
-    CollectionConfig, CollectionInfo, Durability, FacetRequest, FacetResponse, Filter,
+    CancelToken, CollectionConfig, CollectionInfo, Durability, FacetRequest, FacetResponse, Filter,
     FusionRequest, FusionResponse, GroupRequest, GroupResponse, Include, JobInfo, OrderedPage,
     OrderedScroll, PayloadType, PayloadUpdate, Point, PointId, QueryRequest, QueryResponse,
     ScrollPage, Selection, TrainingQueries, UpdateReceipt, WriteReceipt,
 };
 
+/// When calls end before they are done.
+#[derive(Debug, Clone, Default)]
+pub struct Limits {
+    /// Time that a call may take. Waiting for a job is not meant, and a local database looks at it in
+    /// queries only.
+    pub timeout: Option<Duration>,
+    /// Ends calls when it is cancelled; local writes end with the batch that is being written.
+    pub cancelled: Option<CancelToken>,
+}
+
 /// A database in a folder or behind a server.
-pub trait Backend {
+pub trait Backend: Send + Sync {
+    /// The same database, with limits to its calls.
+    fn within(&self, limits: Limits) -> Box<dyn Backend>;
+
     /// Creates a collection, with queries to train its compression on by field.
     fn create(
         &self,
@@ -33,10 +48,16 @@ pub trait Backend {
     fn writer<'b>(&'b self, name: &str, durability: Durability) -> Result<Box<dyn Writer + 'b>>;
 
     /// Deletes points.
-    fn delete(&self, name: &str, ids: Vec<PointId>) -> Result<WriteReceipt>;
+    fn delete(&self, name: &str, ids: Vec<PointId>, durability: Durability)
+    -> Result<WriteReceipt>;
 
     /// Deletes the points that match a filter.
-    fn delete_where(&self, name: &str, filter: &Filter) -> Result<WriteReceipt>;
+    fn delete_where(
+        &self,
+        name: &str,
+        filter: &Filter,
+        durability: Durability,
+    ) -> Result<WriteReceipt>;
 
     /// Changes the payloads of points.
     fn update_payloads(
@@ -44,10 +65,16 @@ pub trait Backend {
         name: &str,
         points: &Selection,
         update: &PayloadUpdate,
+        durability: Durability,
     ) -> Result<UpdateReceipt>;
 
     /// Replaces vectors of points: those of the fields that each names.
-    fn update_vectors(&self, name: &str, points: Vec<Point>) -> Result<UpdateReceipt>;
+    fn update_vectors(
+        &self,
+        name: &str,
+        points: Vec<Point>,
+        durability: Durability,
+    ) -> Result<UpdateReceipt>;
 
     /// The points of these ids that exist, in their order.
     fn get(&self, name: &str, ids: &[PointId], include: Include) -> Result<Vec<Point>>;
@@ -73,6 +100,9 @@ pub trait Backend {
 
     /// Answers a query.
     fn query(&self, name: &str, request: &QueryRequest) -> Result<QueryResponse>;
+
+    /// Answers several queries, reading each vector once for all of them where that is possible.
+    fn query_batch(&self, name: &str, requests: &[QueryRequest]) -> Result<Vec<QueryResponse>>;
 
     /// Answers several queries and makes one ranking out of theirs.
     fn fuse(&self, name: &str, request: &FusionRequest) -> Result<FusionResponse>;
@@ -109,6 +139,14 @@ pub trait Backend {
 pub trait Writer {
     /// Writes a batch and waits until it is acknowledged.
     fn write(&mut self, points: Vec<Point>) -> Result<()>;
+
+    /// Writes points that are given in columns and waits until they are acknowledged. All of them are
+    /// checked before the first is written. Many go to a server in several messages, each written
+    /// whole or not at all.
+    ///
+    /// # Errors
+    /// [`lanner::InvalidInput`] naming the first refused point, as `points[i]`; then none is written.
+    fn write_columns(&mut self, points: PointColumns<'_>) -> Result<()>;
 
     /// Writes the valid points of a batch, waits until they are acknowledged, and adds the others to
     /// `refused`; also those of an error that comes later.

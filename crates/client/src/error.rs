@@ -2,6 +2,11 @@
 
 use std::path::PathBuf;
 
+use lanner::{ErrorKind, PointId};
+use tonic::Code;
+
+use crate::status;
+
 /// A failed call.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -36,6 +41,19 @@ pub enum ClientError {
         /// Why.
         source: std::io::Error,
     },
+    /// The call was cancelled by its [`Limits`](crate::Limits).
+    #[error("the call was cancelled")]
+    Cancelled,
+    /// The server refused a point of a stream.
+    #[error("points[{index}] ({id}): {reason}")]
+    Refused {
+        /// Its place.
+        index: usize,
+        /// Its id.
+        id: PointId,
+        /// What was expected and what came.
+        reason: String,
+    },
     /// The server stopped before it had answered all that was sent to it.
     #[error("the server stopped before all points were acknowledged")]
     StreamEnded,
@@ -45,6 +63,41 @@ pub enum ClientError {
         /// The job.
         id: u64,
     },
+}
+
+/// What a server may refuse because of who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denied {
+    /// It wants a key, or another one.
+    Unauthenticated,
+    /// The key may not do this.
+    PermissionDenied,
+}
+
+impl ClientError {
+    /// What a caller can do about it, wherever it comes from.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Engine(error) => error.kind(),
+            Self::Server(status) => status::kind(status.code()),
+            Self::Connect { .. } | Self::StreamEnded | Self::Stopped { .. } => {
+                ErrorKind::Unavailable
+            }
+            Self::Credentials { .. } | Self::Refused { .. } => ErrorKind::InvalidArgument,
+            Self::File { .. } => ErrorKind::FailedPrecondition,
+            Self::Cancelled => ErrorKind::Cancelled,
+        }
+    }
+
+    /// Whether a server refused the call because of who asks.
+    pub fn denied(&self) -> Option<Denied> {
+        let Self::Server(status) = self else { return None };
+        match status.code() {
+            Code::Unauthenticated => Some(Denied::Unauthenticated),
+            Code::PermissionDenied => Some(Denied::PermissionDenied),
+            _ => None,
+        }
+    }
 }
 
 impl From<lanner::InvalidInput> for ClientError {

@@ -9,17 +9,21 @@
 
 mod backend;
 pub mod codec;
+mod columns;
 mod credentials;
 mod embedded;
 mod error;
+mod info_json;
 pub mod messages;
 mod remote;
 pub mod status;
 
-pub use backend::{Backend, Refused, Writer};
+pub use backend::{Backend, Limits, Refused, Writer};
+pub use columns::{MatrixValues, PointColumns, VectorColumn};
 pub use credentials::Credentials;
 pub use embedded::Embedded;
-pub use error::{ClientError, Result};
+pub use error::{ClientError, Denied, Result};
+pub use info_json::info_json;
 pub use messages::{from_model, to_model};
 pub use remote::Remote;
 

@@ -53,12 +53,19 @@ pub fn code(kind: ErrorKind) -> Code {
 /// The kind of error that a code stands for.
 pub fn kind(code: Code) -> ErrorKind {
     match code {
-        Code::InvalidArgument => ErrorKind::InvalidArgument,
+        Code::InvalidArgument | Code::OutOfRange => ErrorKind::InvalidArgument,
         Code::NotFound => ErrorKind::NotFound,
+        Code::AlreadyExists => ErrorKind::AlreadyExists,
+        Code::FailedPrecondition | Code::Unauthenticated | Code::PermissionDenied => {
+            ErrorKind::FailedPrecondition
+        }
         Code::ResourceExhausted => ErrorKind::ResourceExhausted,
         Code::Unavailable => ErrorKind::Unavailable,
+        Code::DeadlineExceeded => ErrorKind::DeadlineExceeded,
+        Code::Cancelled => ErrorKind::Cancelled,
+        Code::Unimplemented => ErrorKind::Unsupported,
         Code::DataLoss => ErrorKind::Corrupted,
-        _ => ErrorKind::Internal,
+        Code::Ok | Code::Unknown | Code::Aborted | Code::Internal => ErrorKind::Internal,
     }
 }
 
@@ -66,6 +73,25 @@ pub fn kind(code: Code) -> ErrorKind {
 mod tests {
     use super::*;
     use lanner::Problem;
+
+    #[test]
+    fn kinds_survive_the_way_through_a_code() {
+        for all in [
+            ErrorKind::InvalidArgument,
+            ErrorKind::NotFound,
+            ErrorKind::AlreadyExists,
+            ErrorKind::FailedPrecondition,
+            ErrorKind::ResourceExhausted,
+            ErrorKind::Unavailable,
+            ErrorKind::DeadlineExceeded,
+            ErrorKind::Cancelled,
+            ErrorKind::Unsupported,
+            ErrorKind::Corrupted,
+            ErrorKind::Internal,
+        ] {
+            assert_eq!(kind(code(all)), all);
+        }
+    }
 
     #[test]
     fn refused_input_names_its_field_in_the_details() {

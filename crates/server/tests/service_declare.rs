@@ -3,8 +3,8 @@
 mod support;
 
 use lanner::{
-    CollectionConfig, DatabaseOptions, Error, ErrorKind, FacetRequest, Filter, JobKind, JobState,
-    Metric, Payload, PayloadType, Point, VectorField,
+    CollectionConfig, DatabaseOptions, Durability, Error, ErrorKind, FacetRequest, Filter, JobKind,
+    JobState, Metric, Payload, PayloadType, Point, VectorField,
 };
 use lanner_client::messages::{jobs, ordered};
 use lanner_client::{Backend, ClientError, Credentials, Remote, proto};
@@ -111,7 +111,7 @@ async fn the_backend_declares_and_waits() {
         let ClientError::Engine(Error::Shared { kind, reason }) = error else { panic!("{error}") };
         assert_eq!(kind, ErrorKind::InvalidArgument);
         assert!(reason.starts_with("point 7.payload.year: "), "{reason}");
-        remote.delete("books", vec![7.into()]).unwrap();
+        remote.delete("books", vec![7.into()], Durability::Synced).unwrap();
         let job = remote.declare("books", "year", PayloadType::Integer).unwrap();
         assert_eq!((job.kind, &*job.collection), (JobKind::Declare, "books"));
         remote.wait_for(&job, &mut |_| {}).unwrap();

@@ -34,11 +34,12 @@ pub fn to_update(update: Option<Update>) -> Result<PayloadUpdate> {
     }
 }
 
-/// An update of payloads, as a message; durable before it is answered.
+/// An update of payloads, as a message.
 pub fn from_update(
     collection: &str,
     points: &Selection,
     update: &PayloadUpdate,
+    durability: Durability,
 ) -> proto::UpdatePayloadsRequest {
     let (ids, filter) = match points {
         Selection::Ids(ids) => (ids.iter().map(from_model::point_id).collect(), None),
@@ -56,7 +57,7 @@ pub fn from_update(
         ids,
         filter,
         update: Some(update),
-        durability: from_model::durability(Durability::Synced).into(),
+        durability: from_model::durability(durability).into(),
     }
 }
 
@@ -114,7 +115,7 @@ mod tests {
         ];
         for (update, points) in updates.iter().flat_map(|u| selections.iter().map(move |s| (u, s)))
         {
-            let message = from_update("c", points, update);
+            let message = from_update("c", points, update, Durability::Synced);
             assert_eq!(to_update(message.update).unwrap(), *update);
             assert_eq!(to_selection(message.ids, message.filter).unwrap(), *points);
         }

@@ -1,37 +1,43 @@
 //! The backend that talks to a server.
 
+mod calls;
+mod info;
+mod writer;
+
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::backend::{Backend, Refused, Writer};
+use self::calls::Attempts;
+use self::writer::RemoteWriter;
+use crate::backend::{Backend, Limits, Writer};
 use crate::credentials::{Authorization, Credentials};
 use crate::error::{ClientError, Result};
-use crate::messages::{
-    compression, filter, from_model, group, index, jobs, memory, ordered, to_model, update,
-};
+use crate::messages::{filter, from_model, group, jobs, ordered, to_model, update};
 use crate::proto;
 use crate::proto::collection_service_client::CollectionServiceClient;
 use crate::proto::job_service_client::JobServiceClient;
 use crate::proto::point_service_client::PointServiceClient;
 use crate::proto::query_service_client::QueryServiceClient;
-use lanner::SegmentFile;
 use lanner::{
     CollectionConfig, CollectionInfo, Durability, FacetRequest, FacetResponse, Filter,
     FusionRequest, FusionResponse, GroupRequest, GroupResponse, Include, JobInfo, JobState,
-    OrderedPage, OrderedScroll, PayloadType, PayloadUpdate, Point, PointId, QueryRequest,
-    QueryResponse, ScrollPage, SegmentInfo, Selection, TrainingQueries, UpdateReceipt,
-    WriteReceipt,
+    OrderedPage, OrderedScroll, PayloadType, PayloadUpdate, Point, PointId, Query, QueryRequest,
+    QueryResponse, ScrollPage, Selection, TrainingQueries, UpdateReceipt, WriteReceipt, limits,
 };
 
 /// Bytes of vectors and payloads in one message; servers read up to 64 MiB by default.
 const MESSAGE_BYTES: usize = 16 << 20;
 /// Where servers listen that were not told otherwise.
 const DEFAULT_PORT: u16 = 7700;
+/// Time that connecting may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a call is tried again unless the caller says otherwise.
+const RETRIES: u32 = 4;
 /// Largest answer that is read: 10,000 points with large vectors.
 const ANSWER_BYTES: usize = 1 << 30;
 
@@ -40,13 +46,24 @@ type Authorized = InterceptedService<Channel, Authorization>;
 
 /// A server.
 pub struct Remote {
+    connection: Arc<Connection>,
+    limits: Limits,
+}
+
+struct Connection {
     runtime: Runtime,
     channel: Authorized,
+    retries: u32,
 }
 
 impl Remote {
     /// Connects to `host:port` (port 7700 if there is none), encrypted if the credentials say how.
     pub fn connect(address: &str, credentials: &Credentials) -> Result<Self> {
+        Self::connect_with(address, credentials, RETRIES)
+    }
+
+    /// The same, where a call is tried again so often while the server is away or short of memory.
+    pub fn connect_with(address: &str, credentials: &Credentials, retries: u32) -> Result<Self> {
         let failed = |error: &dyn std::error::Error| {
             let detail = match error.source() {
                 Some(source) => format!("{error}: {source}"),
@@ -74,6 +91,7 @@ impl Remote {
         }
         let endpoint = Endpoint::from_shared(url)
             .map_err(|error| failed(&error))?
+            .connect_timeout(CONNECT_TIMEOUT)
             .initial_stream_window_size(4 << 20)
             .initial_connection_window_size(16 << 20);
         let endpoint = match tls {
@@ -82,34 +100,44 @@ impl Remote {
         };
         let channel = runtime.block_on(endpoint.connect()).map_err(|error| failed(&error))?;
         let channel = InterceptedService::new(channel, credentials.authorization()?);
-        Ok(Self { runtime, channel })
-    }
-
-    fn wait<T>(
-        &self,
-        answer: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
-    ) -> Result<T> {
-        Ok(self.runtime.block_on(answer)?.into_inner())
+        let connection = Arc::new(Connection { runtime, channel, retries });
+        Ok(Self { connection, limits: Limits::default() })
     }
 
     fn collections(&self) -> CollectionServiceClient<Authorized> {
-        CollectionServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES)
+        CollectionServiceClient::new(self.connection.channel.clone())
+            .max_decoding_message_size(ANSWER_BYTES)
     }
 
     fn jobs_of(&self) -> JobServiceClient<Authorized> {
-        JobServiceClient::new(self.channel.clone())
+        JobServiceClient::new(self.connection.channel.clone())
     }
 
     fn queries(&self) -> QueryServiceClient<Authorized> {
-        QueryServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES)
+        QueryServiceClient::new(self.connection.channel.clone())
+            .max_decoding_message_size(ANSWER_BYTES)
     }
 
     fn points(&self) -> PointServiceClient<Authorized> {
-        PointServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES)
+        PointServiceClient::new(self.connection.channel.clone())
+            .max_decoding_message_size(ANSWER_BYTES)
     }
 }
 
+/// Calls a method of a service and waits for its answer.
+macro_rules! call {
+    ($remote:ident, $attempts:ident, $service:ident.$method:ident, $message:expr) => {
+        $remote.ask(Attempts::$attempts, $message, async |message| {
+            $remote.$service().$method(message).await
+        })
+    };
+}
+
 impl Backend for Remote {
+    fn within(&self, limits: Limits) -> Box<dyn Backend> {
+        Box::new(Self { connection: self.connection.clone(), limits })
+    }
+
     fn create(
         &self,
         name: &str,
@@ -121,17 +149,17 @@ impl Backend for Remote {
         let training_queries =
             queries.map(|(name, q)| (name.clone(), from_model::training_queries(q))).collect();
         let request = proto::CreateCollectionRequest { name, config, training_queries };
-        self.wait(self.collections().create_collection(request)).map(drop)
+        call!(self, One, collections.create_collection, request).map(drop)
     }
 
     fn drop_collection(&self, name: &str) -> Result<()> {
         let request = proto::DeleteCollectionRequest { name: name.to_owned() };
-        self.wait(self.collections().delete_collection(request)).map(drop)
+        call!(self, One, collections.delete_collection, request).map(drop)
     }
 
     fn list(&self) -> Result<Vec<(String, Result<u64, String>)>> {
         let request = proto::ListCollectionsRequest {};
-        let answer = self.wait(self.collections().list_collections(request))?;
+        let answer = call!(self, Many, collections.list_collections, request)?;
         let summary = |summary: proto::CollectionSummary| {
             let found = summary.error.map_or(Ok(summary.points), Err);
             (summary.name, found)
@@ -141,33 +169,43 @@ impl Backend for Remote {
 
     fn info(&self, name: &str) -> Result<CollectionInfo> {
         let request = proto::GetCollectionRequest { name: name.to_owned() };
-        let answer = self.wait(self.collections().get_collection(request))?;
-        info(answer.collection.unwrap_or_default())
+        let answer = call!(self, Many, collections.get_collection, request)?;
+        info::to_info(answer.collection.unwrap_or_default())
     }
 
     fn writer<'b>(&'b self, name: &str, durability: Durability) -> Result<Box<dyn Writer + 'b>> {
-        Ok(Box::new(RemoteWriter { remote: self, name: name.to_owned(), durability, stored: 0 }))
+        Ok(Box::new(RemoteWriter::new(self, name, durability)))
     }
 
-    fn delete(&self, name: &str, ids: Vec<PointId>) -> Result<WriteReceipt> {
+    fn delete(
+        &self,
+        name: &str,
+        ids: Vec<PointId>,
+        durability: Durability,
+    ) -> Result<WriteReceipt> {
         let request = proto::DeletePointsRequest {
             collection: name.to_owned(),
             ids: ids.iter().map(from_model::point_id).collect(),
-            durability: proto::Durability::Synced.into(),
+            durability: from_model::durability(durability).into(),
             filter: None,
         };
-        let answer = self.wait(self.points().delete_points(request))?;
+        let answer = call!(self, Many, points.delete_points, request)?;
         Ok(to_model::receipt(answer.receipt)?)
     }
 
-    fn delete_where(&self, name: &str, filter: &Filter) -> Result<WriteReceipt> {
+    fn delete_where(
+        &self,
+        name: &str,
+        filter: &Filter,
+        durability: Durability,
+    ) -> Result<WriteReceipt> {
         let request = proto::DeletePointsRequest {
             collection: name.to_owned(),
-            durability: proto::Durability::Synced.into(),
+            durability: from_model::durability(durability).into(),
             filter: Some(from_model::filter(filter)),
             ..Default::default()
         };
-        let answer = self.wait(self.points().delete_points(request))?;
+        let answer = call!(self, Many, points.delete_points, request)?;
         Ok(to_model::receipt(answer.receipt)?)
     }
 
@@ -176,19 +214,25 @@ impl Backend for Remote {
         name: &str,
         points: &Selection,
         payloads: &PayloadUpdate,
+        durability: Durability,
     ) -> Result<UpdateReceipt> {
-        let request = update::from_update(name, points, payloads);
-        let answer = self.wait(self.points().update_payloads(request))?;
+        let request = update::from_update(name, points, payloads, durability);
+        let answer = call!(self, Many, points.update_payloads, request)?;
         Ok(update::to_receipt(answer.receipt, answer.missing)?)
     }
 
-    fn update_vectors(&self, name: &str, points: Vec<Point>) -> Result<UpdateReceipt> {
+    fn update_vectors(
+        &self,
+        name: &str,
+        points: Vec<Point>,
+        durability: Durability,
+    ) -> Result<UpdateReceipt> {
         let request = proto::UpdateVectorsRequest {
             collection: name.to_owned(),
             points: points.iter().map(update::from_point).collect(),
-            durability: proto::Durability::Synced.into(),
+            durability: from_model::durability(durability).into(),
         };
-        let answer = self.wait(self.points().update_vectors(request))?;
+        let answer = call!(self, Many, points.update_vectors, request)?;
         Ok(update::to_receipt(answer.receipt, answer.missing)?)
     }
 
@@ -201,7 +245,7 @@ impl Backend for Remote {
                 ids: rest.iter().map(from_model::point_id).collect(),
                 include: Some(from_model::include(include)),
             };
-            let answer = self.wait(self.points().get_points(request))?;
+            let answer = call!(self, Many, points.get_points, request)?;
             for point in answer.points {
                 points.push(to_model::point(point)?);
             }
@@ -228,7 +272,7 @@ impl Backend for Remote {
             filter: filter.map(from_model::filter),
             ..Default::default()
         };
-        let answer = self.wait(self.points().scroll_points(request))?;
+        let answer = call!(self, Many, points.scroll_points, request)?;
         let points = answer.points.into_iter().map(to_model::point).collect::<Result<_, _>>()?;
         let next = answer.next.map(|id| to_model::point_id(Some(id), "next")).transpose()?;
         Ok(ScrollPage { points, next })
@@ -236,46 +280,59 @@ impl Backend for Remote {
 
     fn scroll_ordered(&self, name: &str, request: &OrderedScroll) -> Result<OrderedPage> {
         let request = ordered::from_request(name, request);
-        Ok(ordered::to_page(self.wait(self.points().scroll_points(request))?)?)
+        Ok(ordered::to_page(call!(self, Many, points.scroll_points, request)?)?)
     }
 
     fn facet(&self, name: &str, request: &FacetRequest) -> Result<FacetResponse> {
         let request = ordered::from_facet(name, request);
-        Ok(ordered::to_counts(self.wait(self.points().facet_points(request))?)?)
+        Ok(ordered::to_counts(call!(self, Many, points.facet_points, request)?)?)
     }
 
     fn count(&self, name: &str, filter: Option<&Filter>) -> Result<u64> {
         let filter = filter.map(from_model::filter);
         let request = proto::CountPointsRequest { collection: name.to_owned(), filter };
-        Ok(self.wait(self.points().count_points(request))?.count)
+        Ok(call!(self, Many, points.count_points, request)?.count)
     }
 
     fn query(&self, name: &str, request: &QueryRequest) -> Result<QueryResponse> {
         let search = Some(from_model::search(request));
         let request = proto::QueryRequest { collection: name.to_owned(), search };
-        let answer = self.wait(self.queries().query(request))?;
+        let answer = call!(self, Many, queries.query, request)?;
         Ok(to_model::response(answer.result.unwrap_or_default())?)
+    }
+
+    fn query_batch(&self, name: &str, requests: &[QueryRequest]) -> Result<Vec<QueryResponse>> {
+        let mut answers = Vec::with_capacity(requests.len());
+        for part in query_parts(requests) {
+            let searches = part.iter().map(from_model::search).collect();
+            let request = proto::BatchQueryRequest { collection: name.to_owned(), searches };
+            let answer = call!(self, Many, queries.batch_query, request)?;
+            for result in answer.results {
+                answers.push(to_model::response(result)?);
+            }
+        }
+        Ok(answers)
     }
 
     fn fuse(&self, name: &str, request: &FusionRequest) -> Result<FusionResponse> {
         let request = from_model::fusion(name, request);
-        Ok(to_model::fused(self.wait(self.queries().fuse(request))?)?)
+        Ok(to_model::fused(call!(self, Many, queries.fuse, request)?)?)
     }
 
     fn query_groups(&self, name: &str, request: &GroupRequest) -> Result<GroupResponse> {
         let request = group::from_request(name, request);
-        Ok(group::to_response(self.wait(self.queries().query_groups(request))?)?)
+        Ok(group::to_response(call!(self, Many, queries.query_groups, request)?)?)
     }
 
     fn verify(&self, name: &str) -> Result<JobInfo> {
         let request = proto::VerifyCollectionRequest { name: name.to_owned() };
-        let begun = self.wait(self.collections().verify_collection(request))?;
+        let begun = call!(self, Many, collections.verify_collection, request)?;
         Ok(jobs::to_info(begun.job.unwrap_or_default())?)
     }
 
     fn flush(&self, name: &str) -> Result<()> {
         let request = proto::FlushCollectionRequest { name: name.to_owned() };
-        self.wait(self.collections().flush_collection(request)).map(drop)
+        call!(self, Many, collections.flush_collection, request).map(drop)
     }
 
     fn train(&self, name: &str, field: &str, queries: Option<&TrainingQueries>) -> Result<JobInfo> {
@@ -284,20 +341,25 @@ impl Backend for Remote {
             field: field.to_owned(),
             queries: queries.map(from_model::training_queries),
         };
-        let begun = self.wait(self.collections().train_collection(request))?;
+        let begun = call!(self, Many, collections.train_collection, request)?;
         Ok(jobs::to_info(begun.job.unwrap_or_default())?)
     }
 
     fn optimize(&self, name: &str) -> Result<JobInfo> {
         let request = proto::OptimizeCollectionRequest { name: name.to_owned() };
-        let begun = self.wait(self.collections().optimize_collection(request))?;
+        let begun = call!(self, Many, collections.optimize_collection, request)?;
         Ok(jobs::to_info(begun.job.unwrap_or_default())?)
     }
 
     fn wait_for(&self, job: &JobInfo, on_progress: &mut dyn FnMut(&JobInfo)) -> Result<()> {
         let id = job.id;
-        let mut stream = self.wait(self.jobs_of().watch_job(proto::WatchJobRequest { id }))?;
-        while let Some(answer) = self.runtime.block_on(stream.message())? {
+        let endless = Self {
+            connection: self.connection.clone(),
+            limits: Limits { timeout: None, ..self.limits.clone() },
+        };
+        let request = proto::WatchJobRequest { id };
+        let mut stream = call!(endless, Many, jobs_of.watch_job, request)?;
+        while let Some(answer) = endless.within_limits(stream.message())? {
             let info = jobs::to_info(answer.job.unwrap_or_default())?;
             match info.state {
                 JobState::Running => on_progress(&info),
@@ -312,12 +374,13 @@ impl Backend for Remote {
     }
 
     fn jobs(&self) -> Result<Vec<JobInfo>> {
-        let answer = self.wait(self.jobs_of().list_jobs(proto::ListJobsRequest {}))?;
+        let answer = call!(self, Many, jobs_of.list_jobs, proto::ListJobsRequest {})?;
         Ok(answer.jobs.into_iter().map(jobs::to_info).collect::<lanner::Result<_>>()?)
     }
 
     fn cancel(&self, id: u64) -> Result<()> {
-        self.wait(self.jobs_of().cancel_job(proto::CancelJobRequest { id })).map(drop)
+        let request = proto::CancelJobRequest { id };
+        call!(self, Many, jobs_of.cancel_job, request).map(drop)
     }
 
     fn declare(&self, name: &str, path: &str, payload_type: PayloadType) -> Result<JobInfo> {
@@ -326,84 +389,29 @@ impl Backend for Remote {
             path: path.to_owned(),
             r#type: filter::type_from_model(payload_type).into(),
         };
-        let begun = self.wait(self.collections().declare_payload_path(request))?;
+        let begun = call!(self, Many, collections.declare_payload_path, request)?;
         Ok(jobs::to_info(begun.job.unwrap_or_default())?)
     }
 }
 
-struct RemoteWriter<'r> {
-    remote: &'r Remote,
-    name: String,
-    durability: Durability,
-    stored: u64,
-}
-
-impl RemoteWriter<'_> {
-    fn send(&mut self, points: Vec<proto::Point>) -> Result<()> {
-        let request = proto::UpsertPointsRequest {
-            collection: self.name.clone(),
-            points,
-            durability: from_model::durability(self.durability).into(),
-        };
-        let answer = self.remote.wait(self.remote.points().upsert_points(request))?;
-        self.stored += to_model::receipt(answer.receipt)?.affected;
-        Ok(())
-    }
-}
-
-impl Writer for RemoteWriter<'_> {
-    fn write(&mut self, points: Vec<Point>) -> Result<()> {
-        let mut parts = parts(&points).into_iter();
-        parts.try_for_each(|part| self.send(points[part].iter().map(from_model::point).collect()))
-    }
-
-    fn write_valid(&mut self, points: Vec<Point>, refused: &mut Vec<Refused>) -> Result<()> {
-        if points.is_empty() {
-            return Ok(());
-        }
-        let parts = parts(&points);
-        let starts: Vec<usize> = parts.iter().map(|part| part.start).collect();
-        let (collection, durability) = (self.name.clone(), from_model::durability(self.durability));
-        let requests = parts.into_iter().map(move |part| proto::StreamUpsertPointsRequest {
-            collection: collection.clone(),
-            points: points[part].iter().map(from_model::point).collect(),
-            durability: durability.into(),
+/// Cuts queries into requests, each of which is small unless one query alone is not.
+fn query_parts(requests: &[QueryRequest]) -> impl Iterator<Item = &[QueryRequest]> {
+    let size = |request: &QueryRequest| match &request.query {
+        Query::Vector(vector) => 4 * vector.as_ref().values().len(),
+        Query::Point(_) | Query::Recommend { .. } => 0,
+    };
+    let mut rest = requests;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let end = rest.iter().position(|request| {
+            bytes += size(request);
+            bytes > MESSAGE_BYTES
         });
-        let requests = tonic::codegen::tokio_stream::iter(requests);
-        let mut answers = self.remote.wait(self.remote.points().stream_upsert_points(requests))?;
-        for start in starts {
-            let answer = self.remote.runtime.block_on(answers.message())?;
-            // A server that shuts down ends streams without an error.
-            let answer = answer.ok_or(ClientError::StreamEnded)?;
-            for proto::PointError { index, id, message: reason } in answer.errors {
-                let (index, id) = (start + index as usize, to_model::point_id(id, "errors.id")?);
-                refused.push(Refused { index, id, reason });
-            }
-            if let Some(receipt) = answer.receipt {
-                self.stored += to_model::receipt(Some(receipt))?.affected;
-            }
-        }
-        Ok(())
-    }
-
-    fn stored(&self) -> u64 {
-        self.stored
-    }
-}
-
-/// Cuts points into messages, each of which is small unless one point alone is not.
-fn parts(points: &[Point]) -> Vec<Range<usize>> {
-    let (mut parts, mut start, mut bytes) = (Vec::new(), 0, 0);
-    for (index, point) in points.iter().enumerate() {
-        let size = point.size_bytes() as usize;
-        if bytes + size > MESSAGE_BYTES && index > start {
-            parts.push(start..index);
-            (start, bytes) = (index, 0);
-        }
-        bytes += size;
-    }
-    parts.push(start..points.len());
-    parts
+        let end = end.unwrap_or(rest.len()).clamp(1, limits::MAX_BATCH_QUERIES).min(rest.len());
+        let (part, after) = rest.split_at(end);
+        rest = after;
+        (!part.is_empty()).then_some(part)
+    })
 }
 
 /// An address with the port that servers listen on, unless it has one.
@@ -415,41 +423,22 @@ fn with_port(address: &str) -> String {
     }
 }
 
-fn info(info: proto::CollectionInfo) -> Result<CollectionInfo> {
-    let file = |file: proto::SegmentFile| SegmentFile {
-        name: file.name,
-        size_bytes: file.size_bytes,
-        sections: file.sections.into_iter().map(|s| (s.name, s.size_bytes)).collect(),
-        memory: memory::to_file(file.memory),
-    };
-    let codec = |(name, codec)| Ok((name, compression::to_report(codec)?));
-    let status = |(name, status)| Ok((name, index::to_status(status)?));
-    let segment = |segment: proto::SegmentInfo| -> Result<SegmentInfo> {
-        Ok(SegmentInfo {
-            number: segment.number,
-            rows: segment.rows,
-            deleted: segment.deleted,
-            size_bytes: segment.size_bytes,
-            files: segment.files.into_iter().map(file).collect(),
-            codecs: segment.codecs.into_iter().map(codec).collect::<Result<_>>()?,
-            indexes: segment.indexes.into_iter().map(status).collect::<Result<_>>()?,
-        })
-    };
-    Ok(CollectionInfo {
-        name: info.name,
-        config: to_model::config(info.config)?,
-        points: info.points,
-        sequence: info.sequence,
-        segments: info.segments.into_iter().map(segment).collect::<Result<_>>()?,
-        background_error: info.background_error,
-        training_failures: info.training_failures.into_iter().collect(),
-        pending_paths: info.pending_paths.into_iter().map(|(path, n)| (path, n as usize)).collect(),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn batches_are_cut_by_their_bytes() {
+        let query = |length: usize| QueryRequest::new("v", vec![1.0; length]);
+        let lengths = |requests: &[QueryRequest]| {
+            query_parts(requests).map(<[QueryRequest]>::len).collect::<Vec<_>>()
+        };
+        let half = MESSAGE_BYTES / 8;
+        assert!(lengths(&[]).is_empty());
+        assert_eq!(lengths(&[query(half), query(half), query(1)]), [2, 1]);
+        assert_eq!(lengths(&[query(3 * half), query(1), query(3 * half)]), [1, 1, 1]);
+        assert_eq!(lengths(&vec![query(1); limits::MAX_BATCH_QUERIES + 1]), [4096, 1]);
+    }
 
     #[test]
     fn addresses_without_a_port_get_one() {

@@ -1,0 +1,623 @@
+"""A collection: write, query, browse and tune."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from . import _info
+from ._errors import Error, InvalidInput
+from ._filters import Filter, to_json
+from ._jobs import Job
+from ._lazy import json
+from ._native import Request
+from ._progress import Bar
+from ._results import (
+    BatchHits,
+    Explanation,
+    Facets,
+    Group,
+    Groups,
+    Hits,
+    Point,
+    PointId,
+    Stage,
+    UpdateReceipt,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from . import _native
+    from ._fields import Field
+
+__all__ = ["Collection", "Durability", "Rescore", "Search", "training_queries"]
+
+Durability = Literal["synced", "buffered"]
+
+_QUERIES = 1_000
+_PAGE = 1_000
+
+
+class Rescore(NamedTuple):
+    """The second stage of a query: the best points are scored again, in another field.
+
+    Hits are the best by that score; points without a vector there are left out.
+    """
+
+    field: str
+    """The field that is scored, single or multi."""
+    query: Any
+    """What it is scored with: [dimension], or [n, dimension] for a multi field."""
+    candidates: int = 100
+    """Number of points of the first stage that are scored: from `limit + offset` to 100,000."""
+
+
+class Search(Request):
+    """A query as a value, for `Collection.fuse`. The arguments are those of `Collection.query`."""
+
+    def __new__(
+        cls,
+        field: str,
+        query: Any = None,
+        *,
+        id: PointId | None = None,
+        positive: Sequence[PointId] | None = None,
+        negative: Sequence[PointId] | None = None,
+        limit: int = 10,
+        filter: Filter | None = None,
+        score_threshold: float | None = None,
+        exact: bool = False,
+        rerank: int | None = None,
+        search_window: int | None = None,
+        target_recall: float | None = None,
+        rescore: Rescore | None = None,
+    ) -> Self:
+        return super().__new__(
+            cls, field, query, limit, 0, filter, False, False, id, positive, negative, score_threshold, exact,
+            rerank, search_window, target_recall, rescore, False,
+        )  # fmt: skip
+
+
+class Collection:
+    """Points with named vectors and payloads; made by `Database.create_collection` and `.collection`."""
+
+    def __init__(self, backend: _native.Backend, name: str) -> None:
+        self._backend = backend
+        self._name = name
+        self._known_fields: dict[str, Field] | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self._name
+
+    @property
+    def fields(self) -> Mapping[str, Field]:
+        """Its vector fields by name, which never change."""
+        if self._known_fields is None:
+            self._known_fields = self.info().fields
+        return self._known_fields
+
+    def with_timeout(self, seconds: float | None) -> Collection:
+        """The same collection, whose calls fail with `DeadlineExceeded` after so many seconds.
+
+        Waiting for jobs is not meant. Embedded, only queries keep a deadline.
+        """
+        view = Collection(self._backend.within(seconds, None), self._name)
+        view._known_fields = self._known_fields
+        return view
+
+    # Writing
+
+    def upsert(
+        self,
+        points: Any = None,
+        *,
+        ids: Any = None,
+        vectors: Any = None,
+        payloads: Any = None,
+        durability: Durability = "synced",
+        id_column: str = "id",
+        batch_bytes: int = 16 << 20,
+        progress: bool | None = None,
+    ) -> int:
+        """Writes points, replacing those of the same ids. Queries see them when this returns.
+
+        Give columns: `ids`, `vectors` and, if wanted, `payloads`. Or give `points`: a DataFrame of pandas
+        or polars or an Arrow table, with a column of ids, columns named as vector fields, and other
+        columns, which become payloads (missing values are left out); or an iterable of `lanner.Point` or
+        of dicts with `id`, `vectors` and `payload`, which is read as it is written.
+
+        All is checked before anything is written, as far as types, shapes and ids go. Points are written
+        in batches, each of which is stored whole or not at all; if one is refused or fails, those before
+        it are stored, and the exception's `stored` says how many points that is.
+
+        Args:
+            ids: Integers from 0 to 2**64 - 1, or texts of 1 to 512 bytes; each once (of an iterable the
+                last wins). A number and a text never mean the same point.
+            vectors: A dict of fields: for a single field [points, dimension], for a multi field a list of
+                [n, dimension], one array [points, n, dimension], or `lanner.Ragged(values, offsets)`; if
+                the collection has one field, its vectors alone will do. Contiguous arrays of float32 and
+                float16 are borrowed, other floats and integers are rounded to float32. `None` in a list
+                is a point without a vector there.
+            payloads: A dict or `None` for each point, or a table.
+            durability: `"synced"` waits for the disk; with `"buffered"` a loss of power may take the last
+                writes.
+            batch_bytes: Size of a batch, in bytes.
+            progress: A bar of tqdm: `None` on terminals and in notebooks, if it takes longer than a
+                second.
+
+        Returns:
+            Number of points that were stored.
+
+        Raises:
+            InvalidInput: It names what was refused, as in `points[3].vectors.text`.
+        """
+        from . import _writing
+
+        total: int | None = None
+        if points is None:
+            total, batches = _writing.columns(ids, vectors, payloads, self.fields, batch_bytes)
+        elif ids is not None or vectors is not None or payloads is not None:
+            raise InvalidInput("points: expected points alone, or ids, vectors and payloads, got both")
+        elif _writing.is_stream(points):
+            batches = _writing.from_points(points, self.fields, batch_bytes)
+        else:
+            table = _writing.from_table(points, self.fields, id_column)
+            total, batches = _writing.columns(*table, self.fields, batch_bytes)
+        buffered = _is_buffered(durability)
+        stored = 0
+        with Bar(progress, f"upsert {self._name}", total, " points") as bar:
+            try:
+                for batch in batches:
+                    stored += self._backend.upsert(
+                        self._name, batch.first, batch.ids, batch.vectors, batch.payloads, buffered
+                    )
+                    bar.add(len(batch))
+            except Error as error:
+                error.stored = stored + (error.stored or 0)
+                raise
+        return stored
+
+    def delete(
+        self, ids: Any = None, *, filter: Filter | None = None, durability: Durability = "synced"
+    ) -> int:
+        """Deletes points: of an id, of several, or those that match a filter.
+
+        Ids without a point are skipped. Returns the number of points that were deleted.
+        """
+        buffered = _is_buffered(durability)
+        if (ids is None) == (filter is None):
+            raise InvalidInput("ids: expected ids or a filter, got " + ("neither" if ids is None else "both"))
+        if filter is not None:
+            return self._backend.delete_where(self._name, to_json(filter), buffered)
+        return self._backend.delete(self._name, _ids(ids), buffered)
+
+    def update_payloads(
+        self,
+        ids: Any = None,
+        *,
+        filter: Filter | None = None,
+        set: Mapping[str, Any] | None = None,
+        merge: Mapping[str, Any] | None = None,
+        delete: Sequence[str] | None = None,
+        durability: Durability = "synced",
+    ) -> UpdateReceipt:
+        """Changes payloads, and keeps vectors. Nothing that others write meanwhile is lost.
+
+        Args:
+            ids: The points: an id, several, or those that match `filter`.
+            set: Replaces the payload.
+            merge: Is merged into the payload (JSON Merge Patch, RFC 7386): `None` removes a member.
+            delete: Paths of members to remove, as in `["meta.tmp"]`.
+        """
+        from ._payloads import encode
+
+        given = [
+            how for how, value in (("set", set), ("merge", merge), ("delete", delete)) if value is not None
+        ]
+        if len(given) != 1:
+            raise InvalidInput(
+                f"update: expected one of set, merge and delete, got {' and '.join(given) or 'none'}"
+            )
+        if (ids is None) == (filter is None):
+            raise InvalidInput("ids: expected ids or a filter, got " + ("neither" if ids is None else "both"))
+        value: Any = (
+            list(delete) if delete is not None else encode(set if set is not None else merge, given[0])
+        )
+        selection = _ids(ids) if filter is None else to_json(filter)
+        buffered = _is_buffered(durability)
+        return UpdateReceipt(*self._backend.update_payloads(self._name, selection, given[0], value, buffered))
+
+    def update_vectors(self, ids: Any, vectors: Any, *, durability: Durability = "synced") -> UpdateReceipt:
+        """Replaces the vectors of the fields that are named, and keeps all else.
+
+        `ids` and `vectors` are as of `upsert`. Ids without a point are skipped and returned as `missing`.
+        """
+        from . import _writing
+
+        _, batches = _writing.columns(ids, vectors, None, self.fields, 64 << 20)
+        updated = 0
+        missing: list[PointId] = []
+        for batch in batches:
+            receipt = self._backend.update_vectors(
+                self._name, batch.ids, batch.vectors, _is_buffered(durability)
+            )
+            updated += receipt[0]
+            missing += receipt[1]
+        return UpdateReceipt(updated, missing)
+
+    # Queries
+
+    def query(
+        self,
+        field: str,
+        query: Any = None,
+        *,
+        limit: int = 10,
+        filter: Filter | None = None,
+        offset: int = 0,
+        with_payload: bool = True,
+        with_vectors: bool = False,
+        id: PointId | None = None,
+        score_threshold: float | None = None,
+        exact: bool = False,
+        rerank: int | None = None,
+        search_window: int | None = None,
+        target_recall: float | None = None,
+        rescore: Rescore | None = None,
+        explain: bool = False,
+    ) -> Hits:
+        """Finds the points most similar to a vector, or to the point `id`, which is left out.
+
+        Args:
+            field: The vector field.
+            query: [dimension], or [n, dimension] for a multi field.
+            limit: Number of hits; together with `offset` at most 10,000.
+            filter: Which points may be hits: `lanner.field("year") >= 2000`, or a dict (docs/filters.md).
+            offset: Number of best hits to leave out.
+            score_threshold: The score that a hit needs, at least.
+            exact: Compares with every vector itself, not with codes.
+            rerank: Number of candidates of a scan or an index that are scored again.
+            search_window: How far an index is searched: rows of a graph, or lists.
+            target_recall: The share of the exact nearest points to find, 0.5 to 0.999 [0.98].
+            rescore: Orders the best points by another field: `lanner.Rescore("tokens", tokens)`.
+            explain: Also says how the answer came about (`Hits.explanation`).
+
+        Returns:
+            Hits, best first. Scores are higher-is-better for every metric: the cosine, the dot product,
+            the negative squared distance, or MaxSim. Equal scores are ordered by id.
+        """
+        return Hits(
+            self._backend.query(
+                self._name,
+                Request(
+                    field, query, limit, offset, filter, with_payload, with_vectors, id, None, None, score_threshold,
+                    exact, rerank, search_window, target_recall, rescore, explain,
+                ),
+            )
+        )  # fmt: skip
+
+    def batch_query(
+        self,
+        field: str,
+        queries: Any,
+        *,
+        limit: int = 10,
+        filter: Filter | None = None,
+        with_payload: bool = False,
+        with_vectors: bool = False,
+        score_threshold: float | None = None,
+        exact: bool = False,
+        rerank: int | None = None,
+        search_window: int | None = None,
+        target_recall: float | None = None,
+    ) -> BatchHits:
+        """Answers many queries together, which is faster than one by one: `ids, scores = …batch_query(…)`.
+
+        Args:
+            queries: [queries, dimension]; for a multi field as in `upsert`: a list of [n, dimension], one
+                array [queries, n, dimension], or `lanner.Ragged(values, offsets)`.
+
+        The others are as of `query`, for all queries.
+
+        Returns:
+            Arrays of ids and scores, [queries, limit], best first; `batch[i]` are the hits of query i.
+        """
+        from . import _arrays
+
+        kind = self.fields[field].kind if field in self.fields else "single"
+        column = (_arrays.multi if kind == "multi" else _arrays.matrix)(queries, "queries")
+        if column.present is not None:
+            raise InvalidInput("queries: expected a vector for each query, got None")
+        answers = []
+        for start in range(0, column.points, _QUERIES):
+            end = min(start + _QUERIES, column.points)
+            offsets = None if column.offsets is None else column.offsets[start : end + 1]
+            request = Request(
+                field, None, limit, 0, filter, with_payload, with_vectors, None, None, None, score_threshold, exact,
+                rerank, search_window, target_recall, None, False,
+            )  # fmt: skip
+            rows = slice(start, end) if offsets is None else slice(offsets[0], offsets[-1])
+            from_zero = None if offsets is None else offsets - offsets[0]
+            try:
+                answers.append(self._backend.batch(self._name, request, column.values[rows], from_zero))
+            except InvalidInput as error:
+                raise _later(error, start) from None
+        if not answers:
+            raise InvalidInput("queries: expected at least one query, got none")
+        return BatchHits(answers, limit)
+
+    def fuse(
+        self,
+        searches: Sequence[Search],
+        *,
+        weights: Sequence[float] | None = None,
+        k: float = 60.0,
+        limit: int = 10,
+        offset: int = 0,
+        with_payload: bool = True,
+        with_vectors: bool = False,
+        explain: bool = False,
+    ) -> Hits:
+        """Answers several searches and makes one ranking of theirs, by reciprocal rank fusion.
+
+        The score of a point is Σ weight / (k + rank) over the searches that find it, with ranks from 1;
+        higher is better. The `limit` of each search says how many of its hits count.
+
+        Args:
+            searches: 1 to 64, as in `lanner.Search("text", vector, limit=100)`.
+            weights: One a search, 0 to 1,000,000; all 1 if not given.
+            k: Above 0; the larger, the less the first few ranks stand out.
+        """
+        return Hits(
+            self._backend.fuse(
+                self._name, list(searches), None if weights is None else list(weights), k, limit, offset,
+                with_payload, with_vectors, explain,
+            )
+        )  # fmt: skip
+
+    def rescore(
+        self, field: str, query: Any, by: str, by_query: Any, *, candidates: int = 100, **options: Any
+    ) -> Hits:
+        """Finds `candidates` in one field and orders them by another, as one vector a text, then its tokens.
+
+        The options are those of `query`. Scores are those of the field `by`.
+        """
+        return self.query(field, query, rescore=Rescore(by, by_query, candidates), **options)
+
+    def recommend(
+        self,
+        field: str,
+        positive: Sequence[PointId],
+        negative: Sequence[PointId] = (),
+        *,
+        limit: int = 10,
+        filter: Filter | None = None,
+        offset: int = 0,
+        with_payload: bool = True,
+        with_vectors: bool = False,
+        score_threshold: float | None = None,
+        exact: bool = False,
+        target_recall: float | None = None,
+        explain: bool = False,
+    ) -> Hits:
+        """Finds what is like some points and unlike others, which are left out; for single-vector fields.
+
+        The query is the mean of the positive points, moved away from that of the negative ones.
+        """
+        request = Request(
+            field, None, limit, offset, filter, with_payload, with_vectors, None, _ids(positive, "positive"),
+            _ids(negative, "negative"), score_threshold, exact, None, None, target_recall, None, explain,
+        )  # fmt: skip
+        return Hits(self._backend.query(self._name, request))
+
+    def query_groups(
+        self,
+        field: str,
+        query: Any = None,
+        *,
+        by: str,
+        group_size: int = 3,
+        limit: int = 10,
+        filter: Filter | None = None,
+        with_payload: bool = True,
+        with_vectors: bool = False,
+        id: PointId | None = None,
+        score_threshold: float | None = None,
+        exact: bool = False,
+        target_recall: float | None = None,
+        explain: bool = False,
+    ) -> Groups:
+        """Finds the best groups of points that share a value, as passages of one document do.
+
+        Args:
+            by: A declared payload path. Points without a value there are in no group.
+            group_size: Number of hits of a group, 1 to 1,000.
+            limit: Number of groups, 1 to 1,000.
+
+        The others are as of `query`.
+        """
+        request = Request(
+            field, query, limit, 0, filter, with_payload, with_vectors, id, None, None, score_threshold, exact, None,
+            None, target_recall, None, explain,
+        )  # fmt: skip
+        found, estimated_recall, stages = self._backend.groups(self._name, request, by, group_size)
+        groups = Groups(Group(json.loads(value), Hits(answer)) for value, answer in found)
+        groups.estimated_recall = estimated_recall
+        if stages is not None:
+            groups.explanation = Explanation(Stage(*stage) for stage in stages)
+        return groups
+
+    def explain(self, field: str, query: Any = None, **options: Any) -> Explanation:
+        """How a query is answered: what was read in each stage, and how long it took.
+
+        The options are those of `query`.
+        """
+        return self.query(field, query, explain=True, **options).explanation or Explanation()
+
+    # Browsing
+
+    def get(self, ids: Any, *, with_payload: bool = True, with_vectors: bool = False) -> Any:
+        """The point of an id or `None`; of a list of ids those points that exist, in its order."""
+        single = isinstance(ids, (str, int)) or getattr(ids, "ndim", 1) == 0
+        wanted = _ids(ids)
+        found: list[Point] = []
+        for start in range(0, len(wanted), 10_000):
+            part = wanted[start : start + 10_000]
+            found += map(Point._read, self._backend.get(self._name, part, with_payload, with_vectors))
+        return (found[0] if found else None) if single else found
+
+    def scroll(
+        self,
+        filter: Filter | None = None,
+        *,
+        order_by: str | None = None,
+        descending: bool = False,
+        after: PointId | None = None,
+        limit: int | None = None,
+        with_payload: bool = True,
+        with_vectors: bool = False,
+        page_size: int = _PAGE,
+    ) -> Iterator[Point]:
+        """Goes through points in the order of their ids (numbers first), or of a declared payload path.
+
+        Args:
+            order_by: A declared payload path; points without a value there are left out, and equal values
+                are ordered by id.
+            after: Starts after this id; without `order_by`.
+            limit: Number of points at most.
+            page_size: Number of points that are read at a time.
+        """
+        if order_by is not None and after is not None:
+            raise InvalidInput("after: expected none with order_by, got an id")
+        pages = self._pages(filter, order_by, descending, after, page_size, limit, with_payload, with_vectors)
+        return (Point._read(parts) for page in pages for parts in page)
+
+    def _pages(
+        self,
+        filter: Filter | None,
+        order_by: str | None,
+        descending: bool,
+        after: Any,
+        page_size: int,
+        limit: int | None,
+        with_payload: bool,
+        with_vectors: bool,
+    ) -> Iterator[list[_native.PointParts]]:
+        condition = None if filter is None else to_json(filter)
+        place: Any = after
+        while limit is None or limit > 0:
+            size = page_size if limit is None else min(page_size, limit)
+            if order_by is None:
+                page, place = self._backend.scroll(
+                    self._name, condition, place, size, with_payload, with_vectors
+                )
+            else:
+                page, place = self._backend.scroll_ordered(
+                    self._name, order_by, descending, condition, place, size, with_payload, with_vectors
+                )
+            yield page
+            if place is None:
+                return
+            limit = None if limit is None else limit - len(page)
+
+    def count(self, filter: Filter | None = None) -> int:
+        """Number of points, or of those that match a filter."""
+        return self._backend.count(self._name, None if filter is None else to_json(filter))
+
+    def __len__(self) -> int:
+        return self.count()
+
+    def facet(self, path: str, *, filter: Filter | None = None, limit: int = 10) -> Facets:
+        """How many points have each value of a declared payload path: the most frequent values. Exact."""
+        counts, values = self._backend.facet(
+            self._name, path, None if filter is None else to_json(filter), limit
+        )
+        facets = Facets((json.loads(value), count) for value, count in counts)
+        facets.values_in_all = values
+        return facets
+
+    # Tuning
+
+    def train(
+        self, field: str, queries: Any = None, *, wait: bool = True, progress: bool | None = None
+    ) -> Job:
+        """Trains the compression of a field on queries of the kind that will come, and rewrites segments.
+
+        Args:
+            queries: As of `batch_query`, up to 10,000; if not given, those that came to the field lately.
+            wait: Waits until it is done; Ctrl-C cancels it.
+        """
+        sample = None
+        if queries is not None:
+            sample = training_queries(queries, self.fields[field].kind if field in self.fields else "single")
+        return self._started(self._backend.train(self._name, field, sample), wait, progress)
+
+    def optimize(self, *, wait: bool = True, progress: bool | None = None) -> Job:
+        """Seals what is in memory, merges segments and builds their indexes.
+
+        All of it happens in the background anyhow, in time; this does it now.
+
+        Args:
+            wait: Waits until it is done; Ctrl-C cancels it, and what was done by then stays.
+        """
+        return self._started(self._backend.optimize(self._name), wait, progress)
+
+    def verify(self, *, wait: bool = True, progress: bool | None = None) -> Job:
+        """Reads all files and compares them with their checksums.
+
+        Raises:
+            Corrupted: It names each file and section that is damaged.
+        """
+        return self._started(self._backend.verify(self._name), wait, progress)
+
+    def _started(self, info: _native.JobParts, wait: bool, progress: bool | None) -> Job:
+        job = Job(self._backend, info)
+        return job.wait(progress) if wait else job
+
+    def flush(self) -> None:
+        """Moves everything into sealed segments, and waits for it."""
+        self._backend.flush(self._name)
+
+    def info(self) -> _info.CollectionInfo:
+        """What the collection consists of: settings, segments, codes and indexes."""
+        return _info.read(self._backend.info(self._name))
+
+    def __repr__(self) -> str:
+        return f"lanner.Collection({self._name!r})"
+
+    def _repr_html_(self) -> str:
+        return self.info()._repr_html_()
+
+
+def _later(error: InvalidInput, start: int) -> InvalidInput:
+    """What is wrong with a query of a part, by its place in the whole."""
+    found = re.match(r"queries\[(\d+)\]", str(error))
+    if found is None:
+        return error
+    return InvalidInput(f"queries[{start + int(found[1])}]{str(error)[found.end() :]}")
+
+
+def training_queries(queries: Any, kind: str) -> tuple[Any, Any]:
+    """Queries as the native module takes them: a matrix, and offsets of a multi field."""
+    from . import _arrays
+
+    column = (_arrays.multi if kind == "multi" else _arrays.matrix)(queries, "queries")
+    if column.present is not None:
+        raise InvalidInput("queries: expected a vector for each query, got None")
+    return column.values, column.offsets
+
+
+def _ids(ids: Any, name: str = "ids") -> list[int | str]:
+    from ._arrays import id_list
+
+    return id_list(ids, name)
+
+
+def _is_buffered(durability: str) -> bool:
+    if durability not in ("synced", "buffered"):
+        raise InvalidInput(f"durability: expected 'synced' or 'buffered', got {durability!r}")
+    return durability == "buffered"

@@ -1,0 +1,106 @@
+//! Settings of collections: as Python gives them, and as it shows them.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use lanner::{
+    CollectionConfig, CollectionInfo, ElementType, InvalidInput, PayloadType, VectorField,
+    VectorKind,
+};
+use lanner_client::info_json;
+use serde_json::{Map, Value, json};
+
+type Result<T> = std::result::Result<T, InvalidInput>;
+
+/// The configuration of a collection from its JSON: `fields` with their settings, and `payload`.
+pub fn config(text: &str) -> Result<CollectionConfig> {
+    let malformed = |got: String| InvalidInput::mismatch("fields", "settings of fields", got);
+    let settings: Value =
+        serde_json::from_str(text).map_err(|error| malformed(error.to_string()))?;
+    let mut config = CollectionConfig::new();
+    for (name, settings) in object(&settings["fields"]) {
+        let field = field(settings).map_err(|error| error.within(format!("fields.{name}")))?;
+        config = config.with_field(name, field);
+    }
+    for (path, name) in object(&settings["payload"]) {
+        let expected = "keyword, integer, float, boolean or datetime";
+        let refused = |_| InvalidInput::mismatch(format!("payload.{path}"), expected, name);
+        let payload_type = serde_json::from_value::<PayloadType>(name.clone()).map_err(refused)?;
+        config = config.with_payload(path, payload_type);
+    }
+    Ok(config)
+}
+
+fn object(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    value.as_object().into_iter().flatten()
+}
+
+fn field(settings: &Value) -> Result<VectorField> {
+    let metric = named(settings, "metric", "cosine, dot or l2")?;
+    let dimension = number(settings, "dimension")?;
+    let plain: VectorField = match named(settings, "kind", "single or multi")? {
+        VectorKind::Single => VectorField::single(dimension, metric),
+        VectorKind::Multi => VectorField::multi(dimension, metric),
+    };
+    let element: ElementType = named(settings, "element", "f32 or f16")?;
+    let field = plain
+        .compressed(parsed(settings, "compression")?)
+        .indexed(parsed(settings, "index")?)
+        .in_memory(parsed(settings, "memory")?)
+        .encoded(parsed(settings, "encoding")?)
+        .pooled(number(settings, "token_pooling")?)
+        .keeping_queries(number(settings, "recent_queries")?);
+    Ok(VectorField { element, ..field })
+}
+
+fn number(settings: &Value, name: &str) -> Result<usize> {
+    let value = &settings[name];
+    let number = value.as_u64().and_then(|number| usize::try_from(number).ok());
+    number.ok_or_else(|| InvalidInput::mismatch(name, "an integer from 0", value))
+}
+
+fn named<T: serde::de::DeserializeOwned>(
+    settings: &Value,
+    name: &str,
+    expected: &'static str,
+) -> Result<T> {
+    let value = &settings[name];
+    serde_json::from_value(value.clone()).map_err(|_| InvalidInput::mismatch(name, expected, value))
+}
+
+fn parsed<T: FromStr<Err = InvalidInput>>(settings: &Value, name: &str) -> Result<T> {
+    let value = &settings[name];
+    let text = value.as_str().ok_or_else(|| InvalidInput::mismatch(name, "a text", value))?;
+    text.parse()
+}
+
+/// What a collection consists of, as JSON, with its settings as Python gives them.
+pub fn describe(info: &CollectionInfo) -> String {
+    let mut described = info_json(info);
+    let fields: BTreeMap<_, _> =
+        info.config.fields.iter().map(|(name, field)| (name, to_settings(field))).collect();
+    let payload: Map<_, _> = info
+        .config
+        .payload
+        .iter()
+        .map(|(path, payload_type)| (path.clone(), json!(payload_type.as_str())))
+        .collect();
+    described["fields"] = json!(fields);
+    described["payload"] = Value::Object(payload);
+    described.to_string()
+}
+
+fn to_settings(field: &VectorField) -> Value {
+    json!({
+        "kind": field.kind,
+        "dimension": field.dimension,
+        "metric": field.metric,
+        "element": field.element,
+        "compression": field.compression.to_string(),
+        "index": field.index.to_string(),
+        "memory": field.memory.to_string(),
+        "encoding": field.encoding.to_string(),
+        "token_pooling": field.token_pooling,
+        "recent_queries": field.recent_queries,
+    })
+}

@@ -1,0 +1,49 @@
+"""The examples of the repository run, and print what they promise."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT, Server
+
+EXAMPLES = ROOT / "examples" / "python"
+
+
+def run(name: str, *arguments: str) -> str:
+    command = [sys.executable, str(EXAMPLES / name), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("semantic_search.py", "163 passages"),
+        ("late_interaction.py", "MaxSim"),
+        ("filtered_search.py", "passages by topic: {"),
+        ("fusion.py", "?"),
+        ("judge.py", "of 40 queries over 163 documents"),
+    ],
+)
+def test_examples(name: str, expected: str) -> None:
+    assert expected in run(name)
+
+
+def test_the_example_with_a_server(server: Server) -> None:
+    assert run("server.py", "--server", server.address).count("40 questions") == 2
+
+
+def test_there_is_a_test_for_each_example() -> None:
+    names = {path.name for path in EXAMPLES.glob("*.py")}
+    assert names == {
+        "demo.py",
+        "filtered_search.py",
+        "fusion.py",
+        "judge.py",
+        "late_interaction.py",
+        "semantic_search.py",
+        "server.py",
+    }
