@@ -27,6 +27,9 @@ type QueryParts<'py> = (Bound<'py, PyAny>, Option<Bound<'py, PyAny>>);
 /// Seconds that the first call to a server may take.
 const FIRST_CALL_SECONDS: f64 = 10.0;
 
+/// Name, and number of points or why it is unusable.
+type CollectionParts = (String, Option<u64>, Option<String>);
+
 /// A database, and the limits of the calls that are made here.
 #[pyclass(frozen, module = "lanner._native")]
 pub struct Backend(Calls);
@@ -124,7 +127,7 @@ impl Backend {
         self.0.long(py, |backend| backend.drop_collection(name))
     }
 
-    fn collections(&self, py: Python<'_>) -> PyResult<Vec<(String, Option<u64>, Option<String>)>> {
+    fn collections(&self, py: Python<'_>) -> PyResult<Vec<CollectionParts>> {
         let found = self.0.long(py, |backend| backend.list())?;
         let parts = |(name, found): (String, std::result::Result<u64, String>)| match found {
             Ok(points) => (name, Some(points), None),

@@ -236,7 +236,7 @@ impl PointColumns<'_> {
     pub fn check(&self) -> Result<()> {
         let points = self.len();
         let expected = "an entry for each id";
-        for column in self.vectors.iter().filter(|column| column.points() != points) {
+        if let Some(column) = self.vectors.iter().find(|column| column.points() != points) {
             let got = format!("{} for {points} ids", column.points());
             return Err(InvalidInput::mismatch(format!("vectors.{}", column.field), expected, got));
         }
