@@ -110,6 +110,7 @@ class AsyncCollection:
     facet = _of_collection(Collection.facet)
     train = _of_collection(Collection.train)
     optimize = _of_collection(Collection.optimize)
+    declare = _of_collection(Collection.declare)
     verify = _of_collection(Collection.verify)
     flush = _of_collection(Collection.flush)
     info = _of_collection(Collection.info)

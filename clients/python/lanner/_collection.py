@@ -566,6 +566,22 @@ class Collection:
         """
         return self._started(self._backend.optimize(self._name), wait, progress)
 
+    def declare(self, path: str, type: str, *, wait: bool = True, progress: bool | None = None) -> Job:
+        """Declares a payload path of a collection that has points already, and builds its index.
+
+        From now on no point is written that has a value of another type there. Filters on the path read
+        payloads until the index is built; facets, groups and orders by it wait for that.
+
+        Args:
+            path: As in `meta.year`.
+            type: `keyword`, `integer`, `float`, `boolean` or `datetime`.
+            wait: Waits until the index is built.
+
+        Raises:
+            InvalidInput: A point has a value of another type at the path: it is named, and nothing is declared.
+        """
+        return self._started(self._backend.declare(self._name, path, type), wait, progress)
+
     def verify(self, *, wait: bool = True, progress: bool | None = None) -> Job:
         """Reads all files and compares them with their checksums.
 

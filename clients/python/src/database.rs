@@ -337,6 +337,18 @@ impl Backend {
         Ok(jobs::to_parts(&self.0.long(py, |backend| backend.optimize(name))?))
     }
 
+    fn declare(
+        &self,
+        py: Python<'_>,
+        name: &str,
+        path: &str,
+        payload_type: &str,
+    ) -> PyResult<JobParts> {
+        let payload_type =
+            settings::payload_type(path, payload_type).map_err(|error| invalid(py, error))?;
+        Ok(jobs::to_parts(&self.0.long(py, |backend| backend.declare(name, path, payload_type))?))
+    }
+
     fn verify(&self, py: Python<'_>, name: &str) -> PyResult<JobParts> {
         Ok(jobs::to_parts(&self.0.long(py, |backend| backend.verify(name))?))
     }

@@ -23,12 +23,16 @@ pub fn config(text: &str) -> Result<CollectionConfig> {
         config = config.with_field(name, field);
     }
     for (path, name) in object(&settings["payload"]) {
-        let expected = "keyword, integer, float, boolean or datetime";
-        let refused = |_| InvalidInput::mismatch(format!("payload.{path}"), expected, name);
-        let payload_type = serde_json::from_value::<PayloadType>(name.clone()).map_err(refused)?;
-        config = config.with_payload(path, payload_type);
+        config = config.with_payload(path, payload_type(path, name.clone())?);
     }
     Ok(config)
+}
+
+/// The type of a payload path, from its name.
+pub fn payload_type(path: &str, name: impl Into<Value>) -> Result<PayloadType> {
+    let (expected, name) = ("keyword, integer, float, boolean or datetime", name.into());
+    let refused = |_| InvalidInput::mismatch(format!("payload.{path}"), expected, &name);
+    serde_json::from_value(name.clone()).map_err(refused)
 }
 
 fn object(value: &Value) -> impl Iterator<Item = (&String, &Value)> {

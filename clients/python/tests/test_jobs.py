@@ -93,3 +93,19 @@ def test_damage_is_found(tmp_path: Path, random: np.random.Generator) -> None:
     largest.write_bytes(content)
     with lanner.open(tmp_path / "db") as db, pytest.raises(lanner.Corrupted, match="damage was found"):
         db["docs"].verify(progress=False)
+
+
+def test_a_path_is_declared_when_there_are_points(db: lanner.Database) -> None:
+    docs = db.create_collection("docs", {"v": lanner.vector(2)})
+    docs.upsert(
+        ids=[1, 2, 3],
+        vectors=np.eye(3, 2, dtype=np.float32) + 1,
+        payloads=[{"year": 1851}, {"year": 1815, "lang": "en"}, {"lang": 7}],
+    )
+    docs.flush()
+    assert docs.declare("year", "integer", progress=False).state == "done"
+    assert docs.facet("year") == {1815: 1, 1851: 1}
+    with pytest.raises(lanner.InvalidInput, match=r"point 3.payload.lang"):
+        docs.declare("lang", "keyword", progress=False)
+    with pytest.raises(lanner.InvalidInput, match=r"payload.year"):
+        docs.declare("year", "decade")
