@@ -32,13 +32,13 @@ pub struct Declare {
     #[command(flatten)]
     target: Target,
     /// Do not wait: the server goes on by itself (see `lanner jobs`)
-    #[arg(long, requires = "server")]
+    #[arg(long)]
     no_wait: bool,
 }
 
 impl Declare {
     pub fn run(self) -> Result<()> {
-        let backend = self.target.open()?;
+        let backend = self.target.open_for_job(!self.no_wait)?;
         let begin = |(path, payload_type): &(String, PayloadType)| {
             backend.declare(&self.collection, path, *payload_type)
         };
