@@ -20,7 +20,7 @@ Types: keyword, integer, float, boolean, datetime. From when a path is to be dec
 of another type there are refused. If a point has one already, nothing is declared, and the error names
 it. Otherwise the path is declared for good, and segments are written anew to index it. Until that is
 done, also after a restart, filters read payloads, and `facet`, `export --order-by` and `query --group-by`
-wait for it; `inspect` says how much is left.
+are refused; `inspect` says how much is left.
 
 Cancelling a job before the payloads are checked leaves the path undeclared; later it ends the waiting alone.")]
 pub struct Declare {
@@ -32,13 +32,13 @@ pub struct Declare {
     #[command(flatten)]
     target: Target,
     /// Do not wait: the server goes on by itself (see `lanner jobs`)
-    #[arg(long, requires = "server")]
+    #[arg(long)]
     no_wait: bool,
 }
 
 impl Declare {
     pub fn run(self) -> Result<()> {
-        let backend = self.target.open()?;
+        let backend = self.target.open_for_job(!self.no_wait)?;
         let begin = |(path, payload_type): &(String, PayloadType)| {
             backend.declare(&self.collection, path, *payload_type)
         };

@@ -68,6 +68,15 @@ impl Target {
         self.open_or_create()
     }
 
+    /// As [`Self::open`], for work that goes on by itself if nobody waits for it: of a server alone.
+    pub fn open_for_job(&self, waits: bool) -> Result<Box<dyn Backend>> {
+        if !waits && self.place.resolve()?.server.is_none() {
+            let hint = "--no-wait is for a server (--server), which goes on by itself";
+            return Err(CliError::Usage(hint.into()));
+        }
+        self.open()
+    }
+
     /// Opens the folder, making it a database if it is missing or empty, or connects.
     pub fn open_or_create(&self) -> Result<Box<dyn Backend>> {
         let Place { data, server } = self.place.resolve()?;

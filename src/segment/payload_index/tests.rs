@@ -90,7 +90,7 @@ fn contents_that_do_not_fit_are_reported_with_file_and_section() {
     let file = write(folder.path());
     let many = bitmap_of(&[0, 9]);
     let cases: [(&str, Vec<u8>, &str); 16] = [
-        ("paths", b"{\"k\":\"keyword\"}".to_vec(), "the paths differ"),
+        ("paths", b"{\"k\":\"boolean\"}".to_vec(), "the paths differ"),
         ("0.present", many.clone(), "rows out of bounds"),
         ("0.nulls", many, "rows out of bounds"),
         ("0.present", b"nonsense".to_vec(), ""),
