@@ -38,6 +38,8 @@ Durability = Literal["synced", "buffered"]
 
 _QUERIES = 1_000
 _PAGE = 1_000
+# Writes wait while a server seals what it has in memory.
+_PATIENCE = 10
 
 
 class Rescore(NamedTuple):
@@ -168,11 +170,13 @@ class Collection:
             table = _writing.from_table(points, self.fields, id_column)
             total, batches = _writing.columns(*table, self.fields, batch_bytes)
         buffered = _is_buffered(durability)
+        timeout = self._backend.timeout
+        patient = self._backend if timeout is None else self._backend.within(_PATIENCE * timeout, None)
         stored = 0
         with Bar(progress, f"upsert {self._name}", total, " points") as bar:
             try:
                 for batch in batches:
-                    stored += self._backend.upsert(
+                    stored += patient.upsert(
                         self._name, batch.first, batch.ids, batch.vectors, batch.payloads, buffered
                     )
                     bar.add(len(batch))

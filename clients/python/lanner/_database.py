@@ -178,7 +178,8 @@ def connect(
         api_key: Key, if the server wants one.
         tls: File of the roots of the server's certificate (PEM); the connection is encrypted then.
         identity: Files of a certificate and its private key (PEM), if the server wants those of clients.
-        timeout: Seconds that a call may take; `None` for no limit. Waiting for jobs is not meant.
+        timeout: Seconds that a call may take; `None` for no limit. Waiting for jobs is not meant, and a
+            batch of an upsert has ten times as long, since writes wait while a server seals others.
         retries: How often a call is tried again while the server is away or short of memory, after pauses
             that grow, with jitter. Creating and dropping collections is tried once.
 

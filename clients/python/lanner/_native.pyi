@@ -58,6 +58,7 @@ class BatchAnswer:
 
 class Backend:
     closed: bool
+    timeout: float | None
     @staticmethod
     def open(
         path: str, threads: int, index_rows: int | None, seal_bytes: int | None, segment_bytes: int | None

@@ -103,6 +103,12 @@ impl Backend {
         self.0.shared.close(py)
     }
 
+    /// Seconds that a call may take.
+    #[getter]
+    fn timeout(&self) -> Option<f64> {
+        self.0.limits.timeout.map(|timeout| timeout.as_secs_f64())
+    }
+
     #[getter]
     fn closed(&self) -> bool {
         self.0.shared.is_closed()
