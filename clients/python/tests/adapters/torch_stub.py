@@ -45,19 +45,22 @@ def _decorate(self: Any, function: Any = None, *rest: Any, **options: Any) -> An
     return function
 
 
+def default_collate(rows: list[Any]) -> Any:
+    """Rows of dicts as columns; other values as they are."""
+    return {name: [row[name] for row in rows] for name in rows[0]} if isinstance(rows[0], dict) else rows
+
+
 class DataLoader:
     """Batches of a dataset's rows, as columns."""
 
     def __init__(self, dataset: Any, batch_size: int = 32, collate_fn: Any = None, **options: Any) -> None:
-        self.dataset, self.batch_size, self.collate_fn = dataset, batch_size, collate_fn
+        self.dataset, self.batch_size = dataset, batch_size
+        self.collate_fn = collate_fn or default_collate
 
     def __iter__(self) -> Iterator[Any]:
         for start in range(0, len(self.dataset), self.batch_size):
             rows = [self.dataset[at] for at in range(start, min(start + self.batch_size, len(self.dataset)))]
-            if self.collate_fn is not None:
-                yield self.collate_fn(rows)
-            else:
-                yield {name: [row[name] for row in rows] for name in rows[0]}
+            yield self.collate_fn(rows)
 
 
 class Tensor(np.ndarray):
@@ -66,7 +69,7 @@ class Tensor(np.ndarray):
 
 _REAL = {
     "torch": {"Tensor": Tensor, "tensor": np.array, "__version__": "0"},
-    "torch.utils.data": {"DataLoader": DataLoader},
+    "torch.utils.data": {"DataLoader": DataLoader, "default_collate": default_collate},
     "transformers": {"__version__": "0"},
     "sentence_transformers": {"__version__": "0"},
 }
