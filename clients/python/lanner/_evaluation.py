@@ -167,7 +167,9 @@ class Corpus:
             database = self._owned = open_database(self._folder.name)
         self._many = read.many
         field = field_of(read, self._metric, self._settings)
-        return database.create_collection(f"evaluation-{uuid.uuid4().hex[:12]}", {FIELD: field})
+        created = database.create_collection(f"evaluation-{uuid.uuid4().hex[:12]}", {FIELD: field})
+        # A thousand queries of many vectors are one call, which no default deadline is meant for.
+        return created.with_timeout(None)
 
     def _same_kind(self, read: Embeddings, name: str) -> None:
         if read.many != self._many:
