@@ -174,4 +174,6 @@ class Corpus:
     def _same_kind(self, read: Embeddings, name: str) -> None:
         if read.many != self._many:
             kinds = {False: "one vector a text", True: "many vectors a text"}
-            raise InvalidInput(f"{name}: expected {kinds[self._many]} as of the documents, got {kinds[read.many]}")
+            raise InvalidInput(
+                f"{name}: expected {kinds[self._many]} as of the documents, got {kinds[read.many]}"
+            )

@@ -177,7 +177,9 @@ class Search(BaseSearch):  # type: ignore[misc]
         # One more than wanted: the query's own document may be among them.
         found = index.search(embeddings, top_k + 1, exact=self.exact, target_recall=self.target_recall)
         if len(found) != len(query_ids):
-            raise InvalidInput(f"queries: expected {len(query_ids)} embeddings, one a query, got {len(found)}")
+            raise InvalidInput(
+                f"queries: expected {len(query_ids)} embeddings, one a query, got {len(found)}"
+            )
         self.results = {
             query_id: _without(query_id, hits.ids, hits.scores.tolist(), top_k)
             for query_id, hits in zip(query_ids, map(found.__getitem__, range(len(found))))

@@ -159,7 +159,9 @@ class _Encoder:
 
     def __init__(self, model: Any) -> None:
         if not hasattr(model, "_encode"):
-            raise InvalidInput(f"model: expected an encoder of mteb, got {type(model).__name__} without encode")
+            raise InvalidInput(
+                f"model: expected an encoder of mteb, got {type(model).__name__} without encode"
+            )
         self.mteb_model_meta = model.mteb_model_meta
         self.encode = model._encode
         self.similarity = getattr(model, "similarity", None)

@@ -100,7 +100,9 @@ class Index(Base):  # type: ignore[misc]
         ids = _id_list(documents_ids)
         embeddings = _documents(documents_embeddings)
         if len(embeddings) != len(ids):
-            raise InvalidInput(f"documents_embeddings: expected {len(ids)}, one a document, got {len(embeddings)}")
+            raise InvalidInput(
+                f"documents_embeddings: expected {len(ids)}, one a document, got {len(embeddings)}"
+            )
         for start in range(0, len(ids), batch_size):
             part = slice(start, start + batch_size)
             read = read_embeddings(embeddings[part], "documents_embeddings")
@@ -158,7 +160,9 @@ class Index(Base):  # type: ignore[misc]
             InvalidInput: It names an id without a document.
         """
         wanted = sorted({id for ids in documents_ids for id in ids})
-        points = self._collection.get(wanted, with_vectors=True, with_payload=False) if self._collection else []
+        points = (
+            self._collection.get(wanted, with_vectors=True, with_payload=False) if self._collection else []
+        )
         known = {point.id: point.vectors[FIELD] for point in points}
         missing = next((id for id in wanted if id not in known), None)
         if missing is not None:
@@ -186,7 +190,9 @@ class Index(Base):  # type: ignore[misc]
             self._collection = self._database.create_collection(self._name, {FIELD: field})
         return self._collection
 
-    def _search(self, queries: Sequence[Any], k: int, subset: Sequence[Any] | None) -> list[list[RerankResult]]:
+    def _search(
+        self, queries: Sequence[Any], k: int, subset: Sequence[Any] | None
+    ) -> list[list[RerankResult]]:
         if subset is not None and not len(subset):
             return [[] for _ in queries]
         assert self._collection is not None

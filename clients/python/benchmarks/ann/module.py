@@ -46,7 +46,11 @@ class Lanner(BaseANN):
         self._folder = tempfile.TemporaryDirectory(prefix="lanner-")
         self._database = lanner.open(self._folder.name, threads=1, index_rows=1_000)
         field = lanner.vector(
-            rows.shape[1], METRICS[self.metric], compression=self.compression, index=self.index, recent_queries=0
+            rows.shape[1],
+            METRICS[self.metric],
+            compression=self.compression,
+            index=self.index,
+            recent_queries=0,
         )
         training = None if queries is None else {"v": queries}
         self._collection = self._database.create_collection("ann", {"v": field}, training=training)

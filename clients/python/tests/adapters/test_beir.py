@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ evaluation = package("beir.retrieval.evaluation")
 beir = package("lanner.beir")
 
 DOCUMENTS, QUERIES, DIMENSION = 60, 7, 16
-NFCORPUS = Path(os.environ.get("LANNER_NFCORPUS", Path(__file__).resolve().parents[5] / "shared/data/nfcorpus"))
+SHARED = Path(__file__).resolve().parents[5] / "shared/data/nfcorpus"
+NFCORPUS = Path(os.environ.get("LANNER_NFCORPUS", SHARED))
 
 
 class Encoder:
@@ -58,7 +60,8 @@ class Task:
         self.corpus["q0"] = {"title": "", "text": "the first query"}
         self.document_vectors["the first query"] = self.query_vectors["query 0"]
         self.qrels = {
-            query: {f"d{int(at)}": 1 for at in random.choice(DOCUMENTS, 5, replace=False)} for query in self.queries
+            query: {f"d{int(at)}": 1 for at in random.choice(DOCUMENTS, 5, replace=False)}
+            for query in self.queries
         }
 
     def encoder(self) -> Encoder:
@@ -159,20 +162,22 @@ def test_a_failed_search_leaves_no_collection(db: lanner.Database) -> None:
 
 def load(many: bool) -> tuple[Any, Any, Any, Encoder]:
     """NFCorpus in BEIR's form, and an encoder that looks its embeddings up."""
-    corpus, queries, qrels = package("beir.datasets.data_loader").GenericDataLoader(str(NFCORPUS)).load("test")
+    loader = package("beir.datasets.data_loader").GenericDataLoader(str(NFCORPUS))
+    corpus, queries, qrels = loader.load("test")
     vectors = {}
     for name in ("corpus", "queries"):
         ids = (NFCORPUS / f"{name}.ids").read_text().split()
         if many:
             offsets = np.load(NFCORPUS / f"{name}_tokens_offsets.i64.npy")
             values = tokens(name)
-            rows: Any = [values[start:end] for start, end in zip(offsets, offsets[1:])]
+            rows: Any = [values[start:end] for start, end in pairwise(offsets)]
         else:
             rows = np.load(NFCORPUS / f"{name}.f32.npy")
         vectors[name] = dict(zip(ids, rows))
     documents = {document["text"]: vectors["corpus"][id] for id, document in corpus.items()}
     assert len(documents) == len(corpus)
-    return corpus, queries, qrels, Encoder(documents, {queries[id]: vectors["queries"][id] for id in queries}, many)
+    texts = {text: vectors["queries"][id] for id, text in queries.items()}
+    return corpus, queries, qrels, Encoder(documents, texts, many)
 
 
 def tokens(name: str) -> np.ndarray:
@@ -181,20 +186,25 @@ def tokens(name: str) -> np.ndarray:
     return np.load(NFCORPUS / "corpus_tokens.i8.npy").astype(np.float32) / 127
 
 
-def command(folder: Path, many: bool) -> float:
+def judged(folder: Path, many: bool) -> float:
     """nDCG@10 of `lanner beir`, with exact MaxSim of many vectors."""
     from conftest import program
 
-    arguments = ["--dataset", NFCORPUS, "--corpus-ids", NFCORPUS / "corpus.ids", "--query-ids", NFCORPUS / "queries.ids"]
+    def place(name: str) -> str:
+        return str(NFCORPUS / name)
+
+    given = {"dataset": str(NFCORPUS), "corpus-ids": place("corpus.ids"), "query-ids": place("queries.ids")}
     if many:
         np.save(folder / "tokens.npy", tokens("corpus"))
-        offsets = NFCORPUS / "corpus_tokens_offsets.i64.npy", NFCORPUS / "queries_tokens_offsets.i64.npy"
-        arguments += ["--tokens", f"{folder / 'tokens.npy'},{offsets[0]}", "--token-compression", "none"]
-        arguments += ["--query-tokens", f"{NFCORPUS / 'queries_tokens.f32.npy'},{offsets[1]}"]
+        given["tokens"] = f"{folder / 'tokens.npy'},{place('corpus_tokens_offsets.i64.npy')}"
+        given["query-tokens"] = f"{place('queries_tokens.f32.npy')},{place('queries_tokens_offsets.i64.npy')}"
+        given["token-compression"] = "none"
     else:
-        arguments += ["--corpus-vectors", NFCORPUS / "corpus.f32.npy", "--query-vectors", NFCORPUS / "queries.f32.npy"]
+        given["corpus-vectors"], given["query-vectors"] = place("corpus.f32.npy"), place("queries.f32.npy")
+    arguments = [part for name, value in given.items() for part in (f"--{name}", value)]
     report = folder / "report.json"
-    subprocess.run([program(), "beir", *arguments, "--json-report", report], check=True, stdout=subprocess.DEVNULL)
+    command = [str(program()), "beir", *arguments, "--json-report", str(report)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return float(json.loads(report.read_text())["ndcg_10"])
 
 
@@ -203,7 +213,7 @@ def command(folder: Path, many: bool) -> float:
 def test_nfcorpus_is_judged_as_by_the_command(tmp_path: Path, server: Any, many: bool) -> None:
     corpus, queries, qrels, encoder = load(many)
     settings: dict[str, Any] = {"compression": None, "exact": True} if many else {}
-    expected = command(tmp_path, many)
+    expected = judged(tmp_path, many)
     with lanner.open(tmp_path / "db") as embedded, lanner.connect(server.address, timeout=600) as remote:
         for database in (embedded, remote):
             search = beir.Search(encoder, database, **settings)

@@ -73,7 +73,12 @@ def table(texts: list[str]) -> Any:
 
 def task() -> dict[str, Any]:
     metadata = mteb.get_task("NFCorpus").metadata
-    return {"task_metadata": metadata, "hf_split": "test", "hf_subset": "default", "encode_kwargs": {"batch_size": 8}}
+    return {
+        "task_metadata": metadata,
+        "hf_split": "test",
+        "hf_subset": "default",
+        "encode_kwargs": {"batch_size": 8},
+    }
 
 
 @pytest.fixture(params=FUNCTIONS)

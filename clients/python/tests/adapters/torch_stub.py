@@ -13,7 +13,7 @@ import importlib.util
 import sys
 from collections.abc import Iterator
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -29,8 +29,7 @@ class _Anything(type):
         return _Anything(name, (), {})
 
     def __call__(cls, *arguments: Any, **options: Any) -> Any:
-        made = super().__call__()
-        return made
+        return super().__call__()
 
     def __getitem__(cls, item: Any) -> Any:
         return cls
@@ -76,7 +75,7 @@ _REAL = {
 
 
 class _Module(ModuleType):
-    __path__: list[str] = []
+    __path__: ClassVar[list[str]] = []
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -104,7 +103,9 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 def install() -> list[str]:
     """Stands in for those of the packages that are not installed, and returns them."""
-    missing = [name for name in PACKAGES if name not in sys.modules and importlib.util.find_spec(name) is None]
+    missing = [
+        name for name in PACKAGES if name not in sys.modules and importlib.util.find_spec(name) is None
+    ]
     if missing:
         sys.meta_path.append(_Finder(missing))
     return missing

@@ -40,5 +40,9 @@ class LannerIndexConfig(BaseModel, DBCaseConfig):
         return {"metric": METRICS[metric], "compression": self.compression, "index": self.index}
 
     def search_param(self) -> dict:
-        given = {"search_window": self.search_window, "rerank": self.rerank, "target_recall": self.target_recall}
+        given = {
+            "search_window": self.search_window,
+            "rerank": self.rerank,
+            "target_recall": self.target_recall,
+        }
         return {name: value for name, value in given.items() if value is not None}

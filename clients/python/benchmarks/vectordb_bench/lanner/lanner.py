@@ -1,12 +1,13 @@
 """Lanner in VectorDBBench."""
 
 from contextlib import contextmanager
+from typing import ClassVar
 
 import numpy as np
-
-import lanner
 from vectordb_bench.backend.filter import Filter, FilterOp
 from vectordb_bench.backend.payload import PayloadProfile
+
+import lanner
 
 from ..api import VectorDB
 from .config import LannerIndexConfig
@@ -21,7 +22,11 @@ class Lanner(VectorDB):
     """
 
     name = "Lanner"
-    supported_filter_types: list[FilterOp] = [FilterOp.NonFilter, FilterOp.NumGE, FilterOp.StrEqual]
+    supported_filter_types: ClassVar[list[FilterOp]] = [
+        FilterOp.NonFilter,
+        FilterOp.NumGE,
+        FilterOp.StrEqual,
+    ]
     thread_safe = True
 
     def __init__(
@@ -71,7 +76,9 @@ class Lanner(VectorDB):
         if labels_data is None:
             payloads = [{"id": int(id)} for id in metadata]
         else:
-            payloads = [{"id": int(id), "labels": label} for id, label in zip(metadata, labels_data, strict=True)]
+            payloads = [
+                {"id": int(id), "labels": label} for id, label in zip(metadata, labels_data, strict=True)
+            ]
         vectors = np.asarray(embeddings, dtype=np.float32)
         try:
             stored = self._collection.upsert(
