@@ -188,8 +188,7 @@ def connect(
     """
     files = None if identity is None else (os.fspath(identity[0]), os.fspath(identity[1]))
     roots = None if tls is None else os.fspath(tls)
-    backend = Backend.connect(address, api_key, roots, files, retries)
-    return _opened(Database(backend if timeout is None else backend.within(timeout, None), address))
+    return _opened(Database(Backend.connect(address, api_key, roots, files, timeout, retries), address))
 
 
 async def connect_async(

@@ -64,7 +64,12 @@ class Backend:
     ) -> Backend: ...
     @staticmethod
     def connect(
-        address: str, api_key: str | None, roots: str | None, identity: tuple[str, str] | None, retries: int
+        address: str,
+        api_key: str | None,
+        roots: str | None,
+        identity: tuple[str, str] | None,
+        timeout: float | None,
+        retries: int,
     ) -> Backend: ...
     def within(self, timeout: float | None, token: CancelToken | None) -> Backend: ...
     def close(self) -> None: ...

@@ -24,6 +24,12 @@ use crate::writes::{self, ColumnParts, UpdateParts, durability, id_list};
 /// Queries to train on: a matrix, and offsets of a multi field.
 type QueryParts<'py> = (Bound<'py, PyAny>, Option<Bound<'py, PyAny>>);
 
+/// Seconds that the first call to a server may take.
+const FIRST_CALL_SECONDS: f64 = 10.0;
+
+/// Name, and number of points or why it is unusable.
+type CollectionParts = (String, Option<u64>, Option<String>);
+
 /// A database, and the limits of the calls that are made here.
 #[pyclass(frozen, module = "lanner._native")]
 pub struct Backend(Calls);
@@ -52,13 +58,14 @@ impl Backend {
     }
 
     #[staticmethod]
-    #[pyo3(signature = (address, api_key, roots, identity, retries))]
+    #[pyo3(signature = (address, api_key, roots, identity, timeout, retries))]
     fn connect(
         py: Python<'_>,
         address: &str,
         api_key: Option<String>,
         roots: Option<PathBuf>,
         identity: Option<(PathBuf, PathBuf)>,
+        timeout: Option<f64>,
         retries: u32,
     ) -> PyResult<Self> {
         let credentials = Credentials { api_key, ca: roots, identity };
@@ -66,8 +73,10 @@ impl Backend {
         let remote = connected.map_err(|error| failed(py, &error))?;
         let shared = Arc::new(Shared::new(Arc::new(remote), false));
         let backend = Self(Calls { shared, limits: Limits::default() });
+        let backend = backend.within(py, timeout, None)?;
         // A first call says whether it is a server of Lanner, and lets us in.
-        backend.jobs(py)?;
+        let first = timeout.map_or(FIRST_CALL_SECONDS, |timeout| timeout.min(FIRST_CALL_SECONDS));
+        backend.within(py, Some(first), None)?.jobs(py)?;
         Ok(backend)
     }
 
@@ -118,7 +127,7 @@ impl Backend {
         self.0.long(py, |backend| backend.drop_collection(name))
     }
 
-    fn collections(&self, py: Python<'_>) -> PyResult<Vec<(String, Option<u64>, Option<String>)>> {
+    fn collections(&self, py: Python<'_>) -> PyResult<Vec<CollectionParts>> {
         let found = self.0.long(py, |backend| backend.list())?;
         let parts = |(name, found): (String, std::result::Result<u64, String>)| match found {
             Ok(points) => (name, Some(points), None),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import ROOT, Server
@@ -47,3 +48,19 @@ def test_there_is_a_test_for_each_example() -> None:
         "semantic_search.py",
         "server.py",
     }
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        ("README.md", "[Hit('moby-dick', score=0.99388)]"),
+        ("docs/python.md", "moby-dick {'title': 'Moby-Dick'"),
+    ],
+)
+def test_the_first_example_of_a_document(document: str, expected: str, tmp_path: Path) -> None:
+    code = (ROOT / document).read_text(encoding="utf-8").split("```python\n", 1)[1].split("```", 1)[0]
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert expected in done.stdout

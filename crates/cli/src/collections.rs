@@ -16,6 +16,7 @@ use lanner::{
     CodecReport, CollectionConfig, CollectionInfo, Compression, Encoding, IndexSettings, Memory,
     PayloadType, VectorKind,
 };
+use lanner_client::info_json;
 
 /// Create a collection.
 #[derive(Args)]
