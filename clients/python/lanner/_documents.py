@@ -14,7 +14,7 @@ import threading
 import weakref
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import wraps
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from ._collection import Collection
 from ._database import Database, open
@@ -22,12 +22,6 @@ from ._errors import InvalidInput, NotFound
 from ._fields import vector
 from ._filters import Condition, Filter
 
-if TYPE_CHECKING:
-    from typing_extensions import Concatenate, ParamSpec
-
-    P = ParamSpec("P")
-
-S = TypeVar("S")
 R = TypeVar("R")
 
 __all__ = [
@@ -113,12 +107,12 @@ def relevance(metric: str, score: float) -> float:
     return 1 / (1 + math.sqrt(max(-score, 0.0)))
 
 
-def in_thread(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], Coroutine[Any, Any, R]]:
+def in_thread(method: Callable[..., R]) -> Callable[..., Coroutine[Any, Any, R]]:
     """The coroutine of a method: it runs on a thread, where calls of the engine do not hold Python's lock."""
 
     @wraps(method)
-    async def call(self: S, *args: P.args, **kwargs: P.kwargs) -> R:
-        return await asyncio.to_thread(method, self, *args, **kwargs)
+    async def call(*args: Any, **kwargs: Any) -> R:
+        return await asyncio.to_thread(method, *args, **kwargs)
 
     return call
 

@@ -1,10 +1,10 @@
 """Haystack: a `DocumentStore` over a collection, and its retriever. `pip install lanner[haystack]`
 
-    from lanner.haystack import LannerDocumentStore, LannerEmbeddingRetriever
+from lanner.haystack import LannerDocumentStore, LannerEmbeddingRetriever
 
-    store = LannerDocumentStore("db", embedding_dim=384)
-    store.write_documents(documents)
-    retriever = LannerEmbeddingRetriever(store, top_k=5)
+store = LannerDocumentStore("db", embedding_dim=384)
+store.write_documents(documents)
+retriever = LannerEmbeddingRetriever(store, top_k=5)
 """
 
 from __future__ import annotations
@@ -211,9 +211,7 @@ class LannerDocumentStore:
                 VECTOR: embeddings,
                 _NO_EMBEDDING: [[1.0] if embedding is None else None for embedding in embeddings],
             },
-            payloads=[
-                self._payload(one, name, first + at) for at, (name, one) in enumerate(points.items())
-            ],
+            payloads=[self._payload(one, name, first + at) for at, (name, one) in enumerate(points.items())],
             progress=False,
         )
 

@@ -1,10 +1,10 @@
 """LangChain: a `VectorStore` over a collection. `pip install lanner[langchain]`
 
-    from lanner.langchain import LannerVectorStore
+from lanner.langchain import LannerVectorStore
 
-    store = LannerVectorStore(embedding, "db", metadata_types={"year": int})
-    store.add_documents(documents)
-    store.similarity_search("whales", k=5, filter=lanner.field("year") >= 1850)
+store = LannerVectorStore(embedding, "db", metadata_types={"year": int})
+store.add_documents(documents)
+store.similarity_search("whales", k=5, filter=lanner.field("year") >= 1850)
 """
 
 from __future__ import annotations
@@ -126,7 +126,9 @@ class LannerVectorStore(VectorStore):
         self._documents.write(dict(zip(names, zip(vectors, payloads))))
         return names
 
-    def delete(self, ids: Sequence[str] | None = None, *, filter: Filter | None = None, **kwargs: Any) -> bool:
+    def delete(
+        self, ids: Sequence[str] | None = None, *, filter: Filter | None = None, **kwargs: Any
+    ) -> bool:
         """Deletes documents: of ids, those that match a filter, or with neither all. Missing ids are skipped."""
         collection = self.collection
         if collection is None:
@@ -139,7 +141,7 @@ class LannerVectorStore(VectorStore):
             collection.delete([point_id(name) for name in ids])
         return True
 
-    adelete = in_thread(delete)  # type: ignore[assignment]
+    adelete = in_thread(delete)
 
     # Searches
 

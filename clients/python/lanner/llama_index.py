@@ -1,9 +1,9 @@
 """LlamaIndex: a vector store over a collection. `pip install lanner[llama-index]`
 
-    from lanner.llama_index import LannerVectorStore
+from lanner.llama_index import LannerVectorStore
 
-    store = LannerVectorStore("db", metadata_types={"year": int})
-    index = VectorStoreIndex.from_vector_store(store)
+store = LannerVectorStore("db", metadata_types={"year": int})
+index = VectorStoreIndex.from_vector_store(store)
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class LannerVectorStore(BasePydanticVectorStore):
             metadata_types: Metadata that filters use often, and their types, as in `{"year": int}`; of a new
                 collection. Filters may name others, too, and are slower then.
         """
-        super().__init__(collection_name=collection_name)
+        super().__init__(collection_name=collection_name)  # type: ignore[call-arg]
         types = {f"{_METADATA}.{path}": of for path, of in (metadata_types or {}).items()}
         self._documents = Documents(database, collection_name, metric, {_DOCUMENT: "keyword", **types})
 
@@ -174,7 +174,12 @@ class LannerVectorStore(BasePydanticVectorStore):
             return _result(hits, [hit.score for hit in hits])
         hits = list(
             collection.query(
-                VECTOR, embedding, limit=max(top, int(top * factor)), filter=condition, with_vectors=True, **kwargs
+                VECTOR,
+                embedding,
+                limit=max(top, int(top * factor)),
+                filter=condition,
+                with_vectors=True,
+                **kwargs,
             )
         )
         similarities, chosen = get_top_k_mmr_embeddings(
@@ -270,8 +275,8 @@ def _filter(part: MetadataFilter) -> dict[str, Any]:
         return {"field": path, "exists": False}
     if value is None and operator == FilterOperator.NE:
         return {"field": path, "exists": True}
-    if operator == FilterOperator.ALL:
-        return {"and": [{"field": path, "eq": one} for one in value or []]}
+    if operator == FilterOperator.ALL and isinstance(value, list):
+        return {"and": [{"field": path, "eq": one} for one in value]}
     if operator not in _TESTS:
         raise Unsupported(f"filters.{part.key}: {operator.value} is not supported; compare values as a whole")
     return {"field": path, _TESTS[operator]: value}

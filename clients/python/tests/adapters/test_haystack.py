@@ -101,7 +101,12 @@ class TestStandardAsync(
 BOOKS = [
     Document(id="walden", content="Walden", meta={"year": 1854, "read": True}, embedding=[-1.0, 0.0, 0.0]),
     Document(id="emma", content="Emma", meta={"year": 1815, "tags": ["love"]}, embedding=[1.0, 0.0, 0.0]),
-    Document(id="moby", content="Moby-Dick", meta={"year": 1851, "author": {"name": "M"}}, embedding=[0.6, 0.8, 0.0]),
+    Document(
+        id="moby",
+        content="Moby-Dick",
+        meta={"year": 1851, "author": {"name": "M"}},
+        embedding=[0.6, 0.8, 0.0],
+    ),
     Document(id="typee", content="Typee", meta={"added": "2024-05-01T12:00:00Z"}),
 ]
 
@@ -136,7 +141,10 @@ def ids(documents: list[Document]) -> list[str]:
             {
                 "operator": "NOT",
                 "conditions": [
-                    {"operator": "OR", "conditions": [{"field": "meta.read", "operator": "==", "value": True}]}
+                    {
+                        "operator": "OR",
+                        "conditions": [{"field": "meta.read", "operator": "==", "value": True}],
+                    }
                 ],
             },
             ["emma", "moby", "typee"],
@@ -198,7 +206,12 @@ def test_documents_come_back_whole(store: LannerDocumentStore) -> None:
     ],
 )
 def test_embeddings_are_exact(
-    place: dict[str, object], metric: str, exact: bool, embedding: list[float], kept: str | None, read: list[float]
+    place: dict[str, object],
+    metric: str,
+    exact: bool,
+    embedding: list[float],
+    kept: str | None,
+    read: list[float],
 ) -> None:
     store = LannerDocumentStore(**place, embedding_dim=3, metric=metric, exact_embeddings=exact)
     store.write_documents([Document(id="a", embedding=embedding)])
@@ -236,7 +249,9 @@ def test_retriever(store: LannerDocumentStore) -> None:
     assert [document.score for document in found] == pytest.approx([1, 0.6])
     assert found[0].embedding is None and found[0].meta == BOOKS[1].meta
     # Documents without an embedding are in no answer.
-    found = asyncio.run(retriever.run_async([1.0, 0.0, 0.0], top_k=9, scale_score=True, return_embedding=True))
+    found = asyncio.run(
+        retriever.run_async([1.0, 0.0, 0.0], top_k=9, scale_score=True, return_embedding=True)
+    )
     assert [document.score for document in found["documents"]] == pytest.approx([1, 0.8, 0])
     assert found["documents"][1].embedding == BOOKS[2].embedding
     assert retriever.run([1.0, 0.0, 0.0], top_k=0) == {"documents": []}

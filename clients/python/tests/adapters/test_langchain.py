@@ -9,9 +9,8 @@ import pytest
 
 import lanner
 
-reason = "not installed: pip install langchain-core langchain-tests"
-pytest.importorskip("langchain_core", reason=reason)
-pytest.importorskip("langchain_tests", reason=reason)
+pytest.importorskip("langchain_core", reason="not installed: pip install langchain-core")
+pytest.importorskip("langchain_tests", reason="not installed: pip install langchain-tests")
 
 from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
@@ -42,7 +41,9 @@ class Compass(Embeddings):
 
 
 BOOKS = [
-    Document("0 Emma", metadata={"year": 1815, "tags": ["novel", "love"], "author": {"name": "Austen"}}, id="emma"),
+    Document(
+        "0 Emma", metadata={"year": 1815, "tags": ["novel", "love"], "author": {"name": "Austen"}}, id="emma"
+    ),
     Document("10 Moby-Dick", metadata={"year": 1851, "tags": ["novel", "sea"]}, id="moby"),
     Document("20 Typee", metadata={"year": 1846, "lang": "en"}, id="typee"),
     Document("180 Walden", metadata={"year": 1854, "lang": "en", "read": True}, id="walden"),

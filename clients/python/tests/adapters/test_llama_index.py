@@ -38,7 +38,9 @@ from lanner.llama_index import LannerVectorStore
 
 def text_node(name: str, embedding: list[float], document: str, **metadata: object) -> TextNode:
     source = {NodeRelationship.SOURCE: RelatedNodeInfo(node_id=document)}
-    return TextNode(id_=name, text=f"text of {name}", embedding=embedding, metadata=metadata, relationships=source)
+    return TextNode(
+        id_=name, text=f"text of {name}", embedding=embedding, metadata=metadata, relationships=source
+    )
 
 
 NODES = [
@@ -237,7 +239,12 @@ class Compass(BaseEmbedding):
 
 def test_index_of_documents(db: lanner.Database) -> None:
     documents = [
-        Document(id_=f"d{turn}", text=f"turn to {turn}", metadata={"turn": turn}, excluded_embed_metadata_keys=["turn"])
+        Document(
+            id_=f"d{turn}",
+            text=f"turn to {turn}",
+            metadata={"turn": turn},
+            excluded_embed_metadata_keys=["turn"],
+        )
         for turn in (0, 45, 90)
     ]
     storage = StorageContext.from_defaults(vector_store=LannerVectorStore(db))
