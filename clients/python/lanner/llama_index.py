@@ -31,7 +31,7 @@ from llama_index.core.vector_stores.utils import metadata_dict_to_node
 from ._collection import Collection
 from ._database import Database
 from ._documents import EVERYTHING, VECTOR, Documents, document_id, in_thread, point_id
-from ._errors import InvalidInput, Unsupported
+from ._errors import InvalidInput
 from ._results import Point
 
 __all__ = ["LannerVectorStore"]
@@ -150,10 +150,10 @@ class LannerVectorStore(BasePydanticVectorStore):
         `target_recall`, are those of `Collection.query`.
 
         Raises:
-            Unsupported: Another mode, or a filter that Lanner does not have.
+            InvalidInput: Another mode, or a filter that Lanner does not have.
         """
         if query.mode not in (VectorStoreQueryMode.DEFAULT, VectorStoreQueryMode.MMR):
-            raise Unsupported(f"mode: expected default or mmr, got {query.mode}")
+            raise InvalidInput(f"mode: expected default or mmr, got {query.mode}")
         if query.query_embedding is None:
             raise InvalidInput("query_embedding: expected an embedding, got None")
         # Indexes of LlamaIndex give an empty list of ids for any.
@@ -278,5 +278,7 @@ def _filter(part: MetadataFilter) -> dict[str, Any]:
     if operator == FilterOperator.ALL and isinstance(value, list):
         return {"and": [{"field": path, "eq": one} for one in value]}
     if operator not in _TESTS:
-        raise Unsupported(f"filters.{part.key}: {operator.value} is not supported; compare values as a whole")
+        raise InvalidInput(
+            f"filters.{part.key}: {operator.value} is not supported; compare values as a whole"
+        )
     return {"field": path, _TESTS[operator]: value}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from framework_docs import run_example
 
 import lanner
 
@@ -279,8 +280,19 @@ def test_pipeline_from_its_text(store: LannerDocumentStore) -> None:
     assert ids(answer["retriever"]["documents"]) == ["walden"]
 
 
+def test_moments_of_a_declared_path(place: dict[str, object]) -> None:
+    store = LannerDocumentStore(**place, embedding_dim=3, meta_types={"added": "datetime"})
+    store.write_documents(BOOKS)
+    same = {"field": "meta.added", "operator": "==", "value": "2024-05-01T14:00:00+02:00"}
+    assert ids(store.filter_documents(same)) == ["typee"]
+
+
 def test_keys_are_not_written_out() -> None:
     store = LannerDocumentStore(address="localhost:7700", api_key=Secret.from_env_var("LANNER_KEY"))
     again = LannerDocumentStore.from_dict(store.to_dict())
     assert again.to_dict() == store.to_dict()
     assert again.api_key == Secret.from_env_var("LANNER_KEY")
+
+
+def test_example_of_the_manual(tmp_path: Path) -> None:
+    assert "id=emma" in run_example("Haystack", tmp_path)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from datetime import date
+from pathlib import Path
 
 import pytest
+from framework_docs import run_example
 
 import lanner
 
@@ -168,7 +170,7 @@ def test_structured_queries(store: LannerVectorStore) -> None:
         LannerTranslator().visit_comparison(Comparison(Comparator.LIKE, "lang", "e%"))
 
 
-def test_folder_is_shared_and_kept(tmp_path) -> None:
+def test_folder_is_shared_and_kept(tmp_path: Path) -> None:
     embedding = DeterministicFakeEmbedding(size=6)
     first = LannerVectorStore(embedding, tmp_path / "db")
     first.add_texts(["a"], [{"day": date(2024, 5, 1)}], ids=["1"])
@@ -177,3 +179,7 @@ def test_folder_is_shared_and_kept(tmp_path) -> None:
     first._documents.database.close()
     with lanner.open(tmp_path / "db") as database:
         assert len(database["langchain"]) == 1
+
+
+def test_example_of_the_manual(tmp_path: Path) -> None:
+    assert "'moby-dick'" in run_example("LangChain", tmp_path)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from pathlib import Path
 
 import pytest
+from framework_docs import run_example
 
 import lanner
 
@@ -107,7 +109,7 @@ def test_all_operators_are_known(store: LannerVectorStore) -> None:
     for operator in FilterOperator:
         value = ["x"] if operator.value in ("in", "nin", "any", "all") else "x"
         if operator in (FilterOperator.TEXT_MATCH, FilterOperator.TEXT_MATCH_INSENSITIVE):
-            with pytest.raises(lanner.Unsupported, match=f"filters.lang: {operator.value}"):
+            with pytest.raises(lanner.InvalidInput, match=f"filters.lang: {operator.value}"):
                 query(store, filters=only("lang", operator.value, value))
         elif operator.value in (">", ">=", "<", "<="):
             with pytest.raises(lanner.InvalidInput, match="metadata.lang"):
@@ -149,7 +151,7 @@ def test_mmr_prefers_what_differs(store: LannerVectorStore) -> None:
 
 
 def test_queries_that_cannot_be(store: LannerVectorStore) -> None:
-    with pytest.raises(lanner.Unsupported, match="mode"):
+    with pytest.raises(lanner.InvalidInput, match="mode"):
         query(store, mode=VectorStoreQueryMode.HYBRID)
     with pytest.raises(lanner.InvalidInput, match="query_embedding"):
         query(store, query_embedding=None)
@@ -259,3 +261,7 @@ def test_index_of_documents(db: lanner.Database) -> None:
             ("turn to 30", {"turn": 30}),
         ]
         assert [node.score for node in found] == pytest.approx([0.98481, 0.93969], abs=1e-4)
+
+
+def test_example_of_the_manual(tmp_path: Path) -> None:
+    assert "NodeWithScore" in run_example("LlamaIndex", tmp_path)
