@@ -2,7 +2,7 @@
 //!
 //! One module for a database in this process and one behind a server: both are a
 //! [`lanner_client::Backend`], so that vectors, ids, filters and errors are converted in one place
-//! (docs/decisions/0016-python-is-one-native-module.md). Everything that a user sees is in Python
+//! (docs/decisions/0017-python-is-one-native-module.md). Everything that a user sees is in Python
 //! (`../lanner`), where it has documentation and types; what is here takes and returns plain parts.
 
 // Nothing that comes from a user, a file or the network may panic.
