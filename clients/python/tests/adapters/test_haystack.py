@@ -220,6 +220,19 @@ def test_embeddings_are_exact(
     assert list(store.collection.get("a").payload.get("embedding", {})) == ([kept] if kept else [])
 
 
+def test_stores_of_one_collection(store: LannerDocumentStore, place: dict[str, object]) -> None:
+    store.write_documents(BOOKS)
+    assert LannerDocumentStore(**place, embedding_dim=3).count_documents() == 4
+    with pytest.raises(lanner.InvalidInput, match="embedding_dim: expected 3"):
+        LannerDocumentStore(**place).count_documents()
+    with pytest.raises(lanner.InvalidInput, match="metric: expected 'cosine'"):
+        LannerDocumentStore(**place, embedding_dim=3, metric="dot").count_documents()
+    other = {**place, "collection_name": f"other-{next(_number)}"}
+    store._database.create_collection(other["collection_name"], {"text": lanner.vector(3)})
+    with pytest.raises(lanner.InvalidInput, match="collection_name: expected"):
+        LannerDocumentStore(**other, embedding_dim=3).count_documents()
+
+
 def test_policies_of_a_batch(store: LannerDocumentStore) -> None:
     twice = [Document(id="a", content="first"), Document(id="a", content="second")]
     with pytest.raises(DuplicateDocumentError):
