@@ -146,7 +146,12 @@ class LannerDocumentStore:
                 {_WRITTEN: "integer", **{f"meta.{path}": of for path, of in self.meta_types.items()}},
                 exist_ok=True,
             )
-        self._check(collection)
+        try:
+            self._check(collection)
+        except InvalidInput:
+            if self.path is None:
+                database.close()
+            raise
         self._database = database
         return collection
 

@@ -45,12 +45,16 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, object]:
 def document_store(place: dict[str, object]) -> Iterator[LannerDocumentStore]:
     store = LannerDocumentStore(**place)
     yield store
-    store._database.close() if store._opened is not None else None
+    store.count_documents()
+    store._database.close()
 
 
 @pytest.fixture
-def store(place: dict[str, object]) -> LannerDocumentStore:
-    return LannerDocumentStore(**place, embedding_dim=3, meta_types={"year": "integer"})
+def store(place: dict[str, object]) -> Iterator[LannerDocumentStore]:
+    store = LannerDocumentStore(**place, embedding_dim=3, meta_types={"year": "integer"})
+    store.count_documents()
+    yield store
+    store._database.close()
 
 
 class TestStandard(
