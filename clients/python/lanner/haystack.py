@@ -29,7 +29,7 @@ from haystack.utils import Secret
 from ._collection import Collection
 from ._database import connect
 from ._documents import EVERYTHING, VECTOR, document_id, in_thread, point_id, relevance, shared
-from ._errors import InvalidInput
+from ._errors import InvalidInput, NotFound
 from ._fields import vector
 from ._results import Point
 
@@ -79,7 +79,8 @@ class LannerDocumentStore:
             embedding_dim: Number of dimensions of embeddings.
             metric: How embeddings are compared: `"cosine"`, `"dot"` or `"l2"`.
             meta_types: Metadata that filters use often, and their types: `"keyword"`, `"integer"`, `"float"`,
-                `"boolean"` or `"datetime"`. Filters may name others, too, and are slower then.
+                `"boolean"` or `"datetime"`; of a new collection. Filters may name others, too, and are
+                slower then.
             exact_embeddings: Whether embeddings come back exactly as they were written.
         """
         if (path is None) == (address is None):
@@ -133,14 +134,39 @@ class LannerDocumentStore:
         else:
             key = None if self.api_key is None else self.api_key.resolve_value()
             database = connect(str(self.address), api_key=key)
-        fields = {
-            VECTOR: vector(self.embedding_dim, self.metric),  # type: ignore[arg-type]
-            _NO_EMBEDDING: vector(1, "dot", compression=None, index="flat", recent_queries=0),
-        }
-        types = {_WRITTEN: "integer", **{f"meta.{path}": of for path, of in self.meta_types.items()}}
-        collection = database.create_collection(self.collection_name, fields, types, exist_ok=True)
-        self._database = database  # Closes it with the last store.
+        try:
+            collection = database.collection(self.collection_name)
+        except NotFound:
+            collection = database.create_collection(
+                self.collection_name,
+                {
+                    VECTOR: vector(self.embedding_dim, self.metric),  # type: ignore[arg-type]
+                    _NO_EMBEDDING: vector(1, "dot", compression=None, index="flat", recent_queries=0),
+                },
+                {_WRITTEN: "integer", **{f"meta.{path}": of for path, of in self.meta_types.items()}},
+                exist_ok=True,
+            )
+        try:
+            self._check(collection)
+        except InvalidInput:
+            if self.path is None:
+                database.close()
+            raise
+        self._database = database
         return collection
+
+    def _check(self, collection: Collection) -> None:
+        fields = collection.fields
+        if VECTOR not in fields or _NO_EMBEDDING not in fields:
+            expected = f"a collection of this class, with the fields {VECTOR!r} and {_NO_EMBEDDING!r}"
+            raise InvalidInput(f"collection_name: expected {expected}, got {', '.join(fields)}")
+        found = fields[VECTOR]
+        for name, ours, its in (
+            ("embedding_dim", self.embedding_dim, found.dimension),
+            ("metric", self.metric, found.metric),
+        ):
+            if ours != its:
+                raise InvalidInput(f"{name}: expected {its!r} as of {collection.name}, got {ours!r}")
 
     # Reading
 

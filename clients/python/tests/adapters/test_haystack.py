@@ -45,12 +45,16 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, object]:
 def document_store(place: dict[str, object]) -> Iterator[LannerDocumentStore]:
     store = LannerDocumentStore(**place)
     yield store
-    store._database.close() if store._opened is not None else None
+    store.count_documents()
+    store._database.close()
 
 
 @pytest.fixture
-def store(place: dict[str, object]) -> LannerDocumentStore:
-    return LannerDocumentStore(**place, embedding_dim=3, meta_types={"year": "integer"})
+def store(place: dict[str, object]) -> Iterator[LannerDocumentStore]:
+    store = LannerDocumentStore(**place, embedding_dim=3, meta_types={"year": "integer"})
+    store.count_documents()
+    yield store
+    store._database.close()
 
 
 class TestStandard(
@@ -218,6 +222,19 @@ def test_embeddings_are_exact(
     store.write_documents([Document(id="a", embedding=embedding)])
     assert store.filter_documents()[0].embedding == read
     assert list(store.collection.get("a").payload.get("embedding", {})) == ([kept] if kept else [])
+
+
+def test_stores_of_one_collection(store: LannerDocumentStore, place: dict[str, object]) -> None:
+    store.write_documents(BOOKS)
+    assert LannerDocumentStore(**place, embedding_dim=3).count_documents() == 4
+    with pytest.raises(lanner.InvalidInput, match="embedding_dim: expected 3"):
+        LannerDocumentStore(**place).count_documents()
+    with pytest.raises(lanner.InvalidInput, match="metric: expected 'cosine'"):
+        LannerDocumentStore(**place, embedding_dim=3, metric="dot").count_documents()
+    other = {**place, "collection_name": f"other-{next(_number)}"}
+    store._database.create_collection(other["collection_name"], {"text": lanner.vector(3)})
+    with pytest.raises(lanner.InvalidInput, match="collection_name: expected"):
+        LannerDocumentStore(**other, embedding_dim=3).count_documents()
 
 
 def test_policies_of_a_batch(store: LannerDocumentStore) -> None:
