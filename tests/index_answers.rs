@@ -140,7 +140,7 @@ fn a_target_that_no_search_reaches_is_reached_by_a_scan() {
     let mut random = Random::new(4);
     // Without clusters: neighbours lie in many lists.
     let points: Vec<Point> =
-        (0..4000_u64).map(|id| Point::new(id).with_vector("v", random.vector(32))).collect();
+        (0..3800_u64).map(|id| Point::new(id).with_vector("v", random.vector(32))).collect();
     let queries: Vec<Vec<f32>> = (0..30).map(|_| random.vector(32)).collect();
     let folder = tempfile::tempdir().unwrap();
     let database = open(&folder);
@@ -148,8 +148,8 @@ fn a_target_that_no_search_reaches_is_reached_by_a_scan() {
     for (compression, index, target, expected) in [
         ("lvq4:4", "ivf:lists=30", 0.98, "vectors"),
         ("lvq4:4", "graph:degree=8:window=10", 0.98, "vectors"),
-        // No sample of 768 queries can show so much.
-        ("lvq8", "ivf:lists=30", 0.9999, "vectors"),
+        // No sample of a few hundred queries can show so much.
+        ("lvq8", "ivf:lists=30", 0.999, "vectors"),
     ] {
         let field = VectorField::single(32, Metric::L2).compressed(compression.parse().unwrap());
         let config = CollectionConfig::new().with_field("v", field.indexed(index.parse().unwrap()));
