@@ -101,11 +101,15 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         vars(module).update(_REAL.get(module.__name__, {}))
 
 
+_stand_ins: list[str] = []
+
+
 def install() -> list[str]:
-    """Stands in for those of the packages that are not installed, and returns them."""
+    """Stands in for those of the packages that are not installed, and returns them, at every call."""
     missing = [
         name for name in PACKAGES if name not in sys.modules and importlib.util.find_spec(name) is None
     ]
     if missing:
         sys.meta_path.append(_Finder(missing))
-    return missing
+        _stand_ins.extend(missing)
+    return _stand_ins
