@@ -247,7 +247,6 @@ pub type Pool = fn(&VectorField, Vec<f32>) -> Vec<f32>;
 /// caller can report it and go on with the next.
 #[derive(Debug)]
 pub struct PointBatchBuilder {
-    config: Arc<CollectionConfig>,
     batch: PointBatch,
     scratch: Vec<Option<Elements>>,
     /// Nothing is pooled unless the builder is told how.
@@ -265,8 +264,8 @@ impl PointBatchBuilder {
         let fields = config.fields.values().map(FieldColumn::new).collect();
         let (ids, payloads, paths) = (Vec::new(), Vec::new(), empty_paths(&config));
         let scratch = vec![None; config.fields.len()];
-        let batch = PointBatch { ids, payloads, fields, config: config.clone(), paths };
-        Self { config, batch, scratch, pool: |_, values| values }
+        let batch = PointBatch { ids, payloads, fields, config, paths };
+        Self { batch, scratch, pool: |_, values| values }
     }
 
     /// The same, with the vectors of fields that are pooled given to `pool`.
@@ -301,7 +300,7 @@ impl PointBatchBuilder {
         id.validate()?;
         self.scratch.fill(None);
         for (name, vector) in vectors {
-            let (index, field) = self.config.field(name)?;
+            let (index, field) = self.batch.config.field(name)?;
             let values = prepare_vector(field, vector)
                 .and_then(|values| check_coded(field, &values).map(|()| values))
                 .map_err(|error| InvalidInput::new(format!("vectors.{name}"), error))?;
@@ -336,7 +335,7 @@ impl PointBatchBuilder {
 
     /// Adds a point with the vectors in `scratch`.
     fn append(&mut self, id: PointId, payload: Option<Payload>) -> Result<(), InvalidInput> {
-        let paths = read_paths(&self.config, payload.as_ref())?;
+        let paths = read_paths(&self.batch.config, payload.as_ref())?;
         let row = self.batch.len() as u32;
         for (path, values) in self.batch.paths.iter_mut().zip(paths) {
             path.push(values);

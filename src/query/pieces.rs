@@ -125,7 +125,7 @@ impl Ground<'_> {
         work(turn.pool())
     }
 
-    /// Answers queries of this cost in one piece, each among the points that also match a condition.
+    /// Answers queries in one piece, each among the points that also match a condition.
     ///
     /// # Errors
     /// As [`Self::answer`].
@@ -212,32 +212,23 @@ impl Ground<'_> {
         let candidates = rows.min(kept.saturating_mul(2 * accumulators));
         let mut bytes = 2 * CANDIDATE_BYTES * candidates + 4 * CANDIDATE_BYTES * rows.min(window);
         bytes += HIT_BYTES * rows.min(wanted as u64);
-        bytes += self.query_bytes(field, settings, &request.query);
+        let values = self.query_values(field, settings, &request.query);
+        bytes += query_bytes(settings, values);
+        let of_vector = self.vector_work(field, settings, values);
+        let mut work = self.work(field, of_vector, request.params.exact, kept.max(window));
         if let Some(rescore) = &request.rescore
             && let Ok((field, settings)) = self.config.field(&rescore.field)
         {
-            bytes += self.query_bytes(field, settings, &rescore.query);
-        }
-        let mut work =
-            self.work((field, settings), &request.query, request.params.exact, kept.max(window));
-        if let Some(rescore) = &request.rescore
-            && let Ok((field, settings)) = self.config.field(&rescore.field)
-        {
-            let rows = self.vector_work((field, settings), &rescore.query);
-            work = work.saturating_add(rows.saturating_mul(rescore.candidates as u64));
+            let values = self.query_values(field, settings, &rescore.query);
+            bytes += query_bytes(settings, values);
+            let of_vector = self.vector_work(field, settings, values);
+            work = work.saturating_add(of_vector.saturating_mul(rescore.candidates as u64));
         }
         Cost { candidates: rows.min(kept), bytes, work }
     }
 
-    /// The work of a query that keeps so many candidates.
-    fn work(
-        &self,
-        (field, settings): (usize, &VectorField),
-        query: &Query,
-        exact: bool,
-        kept: u64,
-    ) -> u64 {
-        let of_vector = self.vector_work((field, settings), query);
+    /// The work of a query that keeps so many candidates, if scoring a row by its vectors is so much.
+    fn work(&self, field: usize, of_vector: u64, exact: bool, kept: u64) -> u64 {
         let of_view = |view: &View| {
             let (reader, rows) = (&view.reader, u64::from(view.reader.rows()));
             let Some(codes) = reader.codes(field).filter(|_| !exact) else {
@@ -253,18 +244,13 @@ impl Ground<'_> {
         self.snapshot.views.iter().map(of_view).fold(0, u64::saturating_add)
     }
 
-    /// The work of scoring one row by its vectors, as a mean.
-    fn vector_work(&self, (field, settings): (usize, &VectorField), query: &Query) -> u64 {
+    /// The work of scoring one row by its vectors, as a mean, for a query of so many values.
+    fn vector_work(&self, field: usize, settings: &VectorField, values: u64) -> u64 {
         let readers = || self.snapshot.views.iter().map(|view| &view.reader);
         let rows: u64 = readers().map(|reader| u64::from(reader.rows())).sum();
         let bytes: u64 = readers().map(|reader| reader.vector_bytes(field)).sum();
-        let tokens = self.query_values(field, settings, query) / settings.dimension.max(1) as u64;
+        let tokens = values / settings.dimension.max(1) as u64;
         (bytes / rows.max(1)).saturating_mul(1 + tokens / TOKENS).max(ROW_WORK)
-    }
-
-    /// Bytes that a query takes once it is planned: as it is, scaled, in planes of codes, encoded.
-    fn query_bytes(&self, field: usize, settings: &VectorField, query: &Query) -> u64 {
-        16 * self.query_values(field, settings, query) + 8 * settings.coded_dimension() as u64
     }
 
     fn query_values(&self, field: usize, settings: &VectorField, query: &Query) -> u64 {
@@ -297,6 +283,12 @@ impl Ground<'_> {
         };
         self.snapshot.views.iter().any(is_scanned)
     }
+}
+
+/// Bytes that a query of so many values takes once it is planned: as it is, scaled, in planes of codes,
+/// encoded.
+fn query_bytes(settings: &VectorField, values: u64) -> u64 {
+    16 * values + 8 * settings.coded_dimension() as u64
 }
 
 /// Times that an answer is in memory: as points, messages and bytes.

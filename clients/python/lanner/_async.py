@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ._collection import Collection
 from ._database import Database
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 __all__ = ["AsyncCollection", "AsyncDatabase"]
 
@@ -53,27 +54,27 @@ class _Calls:
         self._executor.shutdown(wait=False)
 
 
-def _of_collection(
-    method: Callable[Concatenate[Collection, P], R],
-) -> Callable[Concatenate[AsyncCollection, P], Coroutine[Any, Any, R]]:
+class _Async(Generic[T]):
+    """What has a coroutine for each method of a `T`."""
+
+    _calls: _Calls
+
+    def _within(self, token: CancelToken) -> T:
+        """The `T` whose calls the token cancels."""
+        raise NotImplementedError
+
+
+def _coroutine(
+    method: Callable[Concatenate[T, P], R],
+) -> Callable[Concatenate[_Async[T], P], Coroutine[Any, Any, R]]:
     @wraps(method)
-    async def call(self: AsyncCollection, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def call(self: _Async[T], *args: P.args, **kwargs: P.kwargs) -> R:
         return await self._calls.run(lambda token: method(self._within(token), *args, **kwargs))
 
     return call  # type: ignore[return-value]
 
 
-def _of_database(
-    method: Callable[Concatenate[Database, P], R],
-) -> Callable[Concatenate[AsyncDatabase, P], Coroutine[Any, Any, R]]:
-    @wraps(method)
-    async def call(self: AsyncDatabase, *args: P.args, **kwargs: P.kwargs) -> R:
-        return await self._calls.run(lambda token: method(self._within(token), *args, **kwargs))
-
-    return call  # type: ignore[return-value]
-
-
-class AsyncCollection:
+class AsyncCollection(_Async[Collection]):
     """As `Collection`, with coroutines for methods."""
 
     def __init__(self, collection: Collection, calls: _Calls) -> None:
@@ -94,26 +95,26 @@ class AsyncCollection:
         """As `Collection.with_timeout`."""
         return AsyncCollection(self._collection.with_timeout(seconds), self._calls)
 
-    upsert = _of_collection(Collection.upsert)
-    delete = _of_collection(Collection.delete)
-    update_payloads = _of_collection(Collection.update_payloads)
-    update_vectors = _of_collection(Collection.update_vectors)
-    query = _of_collection(Collection.query)
-    batch_query = _of_collection(Collection.batch_query)
-    fuse = _of_collection(Collection.fuse)
-    rescore = _of_collection(Collection.rescore)  # type: ignore[arg-type]
-    recommend = _of_collection(Collection.recommend)
-    query_groups = _of_collection(Collection.query_groups)
-    explain = _of_collection(Collection.explain)  # type: ignore[arg-type]
-    get = _of_collection(Collection.get)
-    count = _of_collection(Collection.count)
-    facet = _of_collection(Collection.facet)
-    train = _of_collection(Collection.train)
-    optimize = _of_collection(Collection.optimize)
-    declare = _of_collection(Collection.declare)
-    verify = _of_collection(Collection.verify)
-    flush = _of_collection(Collection.flush)
-    info = _of_collection(Collection.info)
+    upsert = _coroutine(Collection.upsert)
+    delete = _coroutine(Collection.delete)
+    update_payloads = _coroutine(Collection.update_payloads)
+    update_vectors = _coroutine(Collection.update_vectors)
+    query = _coroutine(Collection.query)
+    batch_query = _coroutine(Collection.batch_query)
+    fuse = _coroutine(Collection.fuse)
+    rescore = _coroutine(Collection.rescore)  # type: ignore[arg-type]
+    recommend = _coroutine(Collection.recommend)
+    query_groups = _coroutine(Collection.query_groups)
+    explain = _coroutine(Collection.explain)  # type: ignore[arg-type]
+    get = _coroutine(Collection.get)
+    count = _coroutine(Collection.count)
+    facet = _coroutine(Collection.facet)
+    train = _coroutine(Collection.train)
+    optimize = _coroutine(Collection.optimize)
+    declare = _coroutine(Collection.declare)
+    verify = _coroutine(Collection.verify)
+    flush = _coroutine(Collection.flush)
+    info = _coroutine(Collection.info)
 
     async def scroll(
         self, filter: Filter | None = None, *, page_size: int = 1_000, **options: Any
@@ -128,7 +129,7 @@ class AsyncCollection:
         return f"lanner.AsyncCollection({self.name!r})"
 
 
-class AsyncDatabase:
+class AsyncDatabase(_Async[Database]):
     """As `Database`, with coroutines for methods; made by `lanner.connect_async`."""
 
     def __init__(self, database: Database) -> None:
@@ -149,9 +150,9 @@ class AsyncDatabase:
         """As `Database.collection`."""
         return AsyncCollection(await self._calls.run(lambda _: self._database.collection(name)), self._calls)
 
-    list = _of_database(Database.list)
-    drop = _of_database(Database.drop)
-    jobs = _of_database(Database.jobs)
+    list = _coroutine(Database.list)
+    drop = _coroutine(Database.drop)
+    jobs = _coroutine(Database.jobs)
 
     async def close(self) -> None:
         """Closes the connection."""

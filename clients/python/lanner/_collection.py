@@ -570,7 +570,7 @@ class Collection:
         """
         return self._started(self._backend.optimize(self._name), wait, progress)
 
-    def declare(self, path: str, type: str, *, wait: bool = True, progress: bool | None = None) -> Job:
+    def declare(self, path: str, type: Any, *, wait: bool = True, progress: bool | None = None) -> Job:
         """Declares a payload path of a collection that has points already, and builds its index.
 
         From now on no point is written that has a value of another type there. Filters on the path read
@@ -578,13 +578,15 @@ class Collection:
 
         Args:
             path: As in `meta.year`.
-            type: `keyword`, `integer`, `float`, `boolean` or `datetime`.
+            type: `keyword`, `integer`, `float`, `boolean` or `datetime`, or a type as of `create_collection`.
             wait: Waits until the index is built.
 
         Raises:
             InvalidInput: A point has a value of another type at the path: it is named, and nothing is declared.
         """
-        return self._started(self._backend.declare(self._name, path, type), wait, progress)
+        from ._fields import payload_type
+
+        return self._started(self._backend.declare(self._name, path, payload_type(path, type)), wait, progress)
 
     def verify(self, *, wait: bool = True, progress: bool | None = None) -> Job:
         """Reads all files and compares them with their checksums.

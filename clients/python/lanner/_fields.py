@@ -167,10 +167,11 @@ def config(fields: Mapping[str, Field], payload: Mapping[str, Any] | None) -> di
             got = f"{type(value).__name__} for {name!r}"
             raise InvalidInput(f"fields: expected lanner.vector(…) or lanner.multivector(…), got {got}")
         settings[name] = value._settings()
-    return {"fields": settings, "payload": {path: _type(path, of) for path, of in (payload or {}).items()}}
+    return {"fields": settings, "payload": {path: payload_type(path, of) for path, of in (payload or {}).items()}}
 
 
-def _type(path: str, of: Any) -> str:
+def payload_type(path: str, of: Any) -> str:
+    """The name of the type of a payload path, from its name or a type of Python."""
     name = _TYPES.get(of, of) if isinstance(of, (type, str)) else of
     if name not in _TYPES.values():
         expected = "keyword, integer, float, boolean or datetime"

@@ -210,7 +210,7 @@ pub struct Optimize {
 
 impl Optimize {
     pub fn run(self) -> Result<()> {
-        let backend = self.target.open()?;
+        let backend = self.target.open_for_job(!self.no_wait)?;
         let job = backend.optimize(&self.name)?;
         jobs::wait_or_name(&*backend, &job, !self.no_wait)
     }
@@ -244,7 +244,7 @@ pub struct Inspect {
 
 impl Inspect {
     pub fn run(self) -> Result<()> {
-        let backend = self.target.open()?;
+        let backend = self.target.open_for_job(!self.no_wait)?;
         let info = backend.info(&self.name)?;
         if self.json {
             println!("{:#}", info_json(&info));

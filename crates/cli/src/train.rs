@@ -44,7 +44,7 @@ pub struct Train {
 impl Train {
     pub fn run(self) -> Result<()> {
         let queries = self.queries.as_deref().map(read_training_queries).transpose()?;
-        let backend = self.target.open()?;
+        let backend = self.target.open_for_job(!self.no_wait)?;
         let job = backend.train(&self.name, &self.field, queries.as_ref())?;
         jobs::wait_or_name(&*backend, &job, !self.no_wait)?;
         if self.no_wait {

@@ -252,6 +252,18 @@ fn the_tour_on_a_folder() {
 }
 
 #[test]
+fn work_that_nobody_waits_for_is_a_servers() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = ["--no-wait", "--data", folder.path().to_str().unwrap()];
+    for command in
+        [&["optimize", "c"][..], &["train", "c", "--field", "v"], &["inspect", "c", "--verify"]]
+    {
+        let error = refused(&[command, &target[..]].concat());
+        assert!(error.contains("--no-wait is for a server"), "{command:?}: {error}");
+    }
+}
+
+#[test]
 fn the_tour_on_a_server() {
     let (files, folder) = (Files::new(), tempfile::tempdir().unwrap());
     let server = ServerProcess::start(folder.path(), &[]);

@@ -7,6 +7,7 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 use prost::bytes::Bytes;
 
+use crate::cut::cut;
 use crate::messages::from_model;
 use crate::proto::{self, vector::Values};
 use lanner::{InvalidInput, Payload, PointBatchBuilder, PointId, VectorKind, VectorRef};
@@ -249,20 +250,13 @@ impl PointColumns<'_> {
 
     /// Cuts the points into parts of at most so many bytes, unless one point alone has more.
     pub(crate) fn parts(&self, most_bytes: usize) -> Vec<Range<usize>> {
-        let (mut parts, mut start, mut bytes) = (Vec::new(), 0, 0);
-        for at in 0..self.len() {
+        let size = |at: usize| {
             let vectors =
                 self.vectors.iter().map(|column| column.elements(at..at + 1).bytes().len());
             let payload = self.payloads.get(at).and_then(Option::as_ref);
-            let size = vectors.sum::<usize>() + payload.map_or(0, |text| text.as_str().len());
-            if bytes + size > most_bytes && at > start {
-                parts.push(start..at);
-                (start, bytes) = (at, 0);
-            }
-            bytes += size;
-        }
-        parts.push(start..self.len());
-        parts
+            vectors.sum::<usize>() + payload.map_or(0, |text| text.as_str().len())
+        };
+        cut((0..self.len()).map(size), most_bytes)
     }
 
     /// Some of the points, as messages.

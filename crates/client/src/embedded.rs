@@ -12,8 +12,8 @@ use lanner::{
     CancelToken, Collection, CollectionConfig, CollectionInfo, Database, Deadline, Durability,
     FacetRequest, FacetResponse, Filter, FusionRequest, FusionResponse, GroupRequest,
     GroupResponse, Include, Job, JobInfo, MemoryBudget, OrderedPage, OrderedScroll, PayloadType,
-    PayloadUpdate, Point, PointId, QueryRequest, QueryResponse, ScrollPage, Selection,
-    TrainingQueries, UpdateReceipt, WriteReceipt,
+    PayloadUpdate, Point, PointBatchBuilder, PointId, QueryRequest, QueryResponse, ScrollPage,
+    Selection, TrainingQueries, UpdateReceipt, WriteReceipt,
 };
 
 /// How often a job that is waited for is looked at.
@@ -230,6 +230,13 @@ struct EmbeddedWriter {
     stored: u64,
 }
 
+impl EmbeddedWriter {
+    fn store(&mut self, batch: PointBatchBuilder) -> Result<()> {
+        self.stored += self.collection.upsert_batch(batch.finish(), self.durability)?.affected;
+        Ok(())
+    }
+}
+
 impl Writer for EmbeddedWriter {
     fn write(&mut self, points: Vec<Point>) -> Result<()> {
         let mut batch = self.collection.batch();
@@ -237,16 +244,14 @@ impl Writer for EmbeddedWriter {
             let id = point.id.clone();
             batch.push(point).map_err(|error| error.within(format!("point {id}")))?;
         }
-        self.stored += self.collection.upsert_batch(batch.finish(), self.durability)?.affected;
-        Ok(())
+        self.store(batch)
     }
 
     fn write_columns(&mut self, points: PointColumns<'_>) -> Result<()> {
         let mut batch = self.collection.batch();
         points.fill(&mut batch)?;
         check(self.cancelled.as_ref())?;
-        self.stored += self.collection.upsert_batch(batch.finish(), self.durability)?.affected;
-        Ok(())
+        self.store(batch)
     }
 
     fn write_valid(&mut self, points: Vec<Point>, refused: &mut Vec<Refused>) -> Result<()> {
@@ -257,10 +262,7 @@ impl Writer for EmbeddedWriter {
                 refused.push(Refused { index, id, reason: error.to_string() });
             }
         }
-        if !batch.is_empty() {
-            self.stored += self.collection.upsert_batch(batch.finish(), self.durability)?.affected;
-        }
-        Ok(())
+        if batch.is_empty() { Ok(()) } else { self.store(batch) }
     }
 
     fn stored(&self) -> u64 {

@@ -11,6 +11,7 @@ mod backend;
 pub mod codec;
 mod columns;
 mod credentials;
+mod cut;
 mod embedded;
 mod error;
 mod info_json;

@@ -16,6 +16,7 @@ use self::calls::Attempts;
 use self::writer::RemoteWriter;
 use crate::backend::{Backend, Limits, Writer};
 use crate::credentials::{Authorization, Credentials};
+use crate::cut::cut;
 use crate::error::{ClientError, Result};
 use crate::messages::{filter, from_model, group, jobs, ordered, to_model, update};
 use crate::proto;
@@ -400,17 +401,9 @@ fn query_parts(requests: &[QueryRequest]) -> impl Iterator<Item = &[QueryRequest
         Query::Vector(vector) => 4 * vector.as_ref().values().len(),
         Query::Point(_) | Query::Recommend { .. } => 0,
     };
-    let mut rest = requests;
-    std::iter::from_fn(move || {
-        let mut bytes = 0;
-        let end = rest.iter().position(|request| {
-            bytes += size(request);
-            bytes > MESSAGE_BYTES
-        });
-        let end = end.unwrap_or(rest.len()).clamp(1, limits::MAX_BATCH_QUERIES).min(rest.len());
-        let (part, after) = rest.split_at(end);
-        rest = after;
-        (!part.is_empty()).then_some(part)
+    let of_count = requests.chunks(limits::MAX_BATCH_QUERIES);
+    of_count.flat_map(move |requests| {
+        cut(requests.iter().map(size), MESSAGE_BYTES).into_iter().map(|part| &requests[part])
     })
 }
 

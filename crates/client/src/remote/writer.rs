@@ -10,6 +10,7 @@ use super::calls::{Attempts, Ends, Pauses};
 use super::{MESSAGE_BYTES, Remote};
 use crate::backend::{Backend, Refused, Writer};
 use crate::columns::PointColumns;
+use crate::cut::cut;
 use crate::error::{ClientError, Result};
 use crate::messages::{from_model, to_model};
 use crate::proto;
@@ -202,15 +203,5 @@ impl Writer for RemoteWriter<'_> {
 
 /// Cuts points into messages, each of which is small unless one point alone is not.
 fn parts(points: &[Point]) -> Vec<Range<usize>> {
-    let (mut parts, mut start, mut bytes) = (Vec::new(), 0, 0);
-    for (index, point) in points.iter().enumerate() {
-        let size = point.size_bytes() as usize;
-        if bytes + size > MESSAGE_BYTES && index > start {
-            parts.push(start..index);
-            (start, bytes) = (index, 0);
-        }
-        bytes += size;
-    }
-    parts.push(start..points.len());
-    parts
+    cut(points.iter().map(|point| point.size_bytes() as usize), MESSAGE_BYTES)
 }
