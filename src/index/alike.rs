@@ -1,4 +1,4 @@
-//! Which vectors of a sample are alike: a mean over all says little about those of one kind.
+//! Which queries of a sample are alike: a mean over all says little about those of one kind.
 
 use crate::kernels;
 use crate::quantization::stratified;
@@ -6,6 +6,13 @@ use crate::quantization::stratified;
 /// Rounds in which groups are formed.
 const ROUNDS: usize = 6;
 const SEED: u64 = 7;
+
+/// Kinds are apart if their means differ by so many times the sum of their standard deviations. Parts of
+/// one distribution, as large as a [kind](LEAST_SHARE) has to be, hardly ever are: by 1.9 of a normal one, by
+/// 2.1 of an exponential one, and of 200 samples of 768 values of either none by more than this.
+const APART: f64 = 2.7;
+/// The share of all values that a kind has at least.
+const LEAST_SHARE: usize = 32;
 
 /// The group of each vector, of so many by direction (k-means, Lloyd 1982).
 pub fn alike(directions: &[Vec<f32>], groups: usize) -> Vec<usize> {
@@ -31,10 +38,82 @@ pub fn alike(directions: &[Vec<f32>], groups: usize) -> Vec<usize> {
     group_of
 }
 
+/// The number below which values are of one kind, and from which on they are of another, if two kinds of
+/// at least so many values each are apart.
+pub fn apart(values: &[f64], least: usize) -> Option<f64> {
+    let least = least.max(values.len() / LEAST_SHARE).max(1);
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    // Sums and sums of squares before each position.
+    let mut sums = vec![(0.0, 0.0)];
+    for value in &sorted {
+        let (sum, squares) = sums[sums.len() - 1];
+        sums.push((sum + value, squares + value * value));
+    }
+    let moments = |start: usize, end: usize| {
+        let count = (end - start) as f64;
+        let mean = (sums[end].0 - sums[start].0) / count;
+        let variance = (sums[end].1 - sums[start].1) / count - mean * mean;
+        (mean, variance.max(0.0).sqrt())
+    };
+    let distance = |at: usize| {
+        let (low, high) = (moments(0, at), moments(at, sorted.len()));
+        (high.0 - low.0) / (low.1 + high.1).max(f64::MIN_POSITIVE)
+    };
+    let splits = least..(sorted.len() + 1).saturating_sub(least);
+    let best = splits.map(|at| (distance(at), at)).max_by(|a, b| a.0.total_cmp(&b.0))?;
+    (best.0 >= APART).then(|| sorted[best.1])
+}
+
 /// A vector scaled to length 1.
 pub fn directed(values: &[f32]) -> Vec<f32> {
     let mut values = values.to_vec();
     // A vector of zeros has no direction, and stays.
     let _ = kernels::normalize(&mut values);
     values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quantization::hash;
+
+    /// So many values of a normal distribution (Box and Muller, 1958).
+    fn normal(seed: u64, count: usize) -> Vec<f64> {
+        let uniform = |at: usize, of: u64| {
+            ((hash(seed + of, at as u64) >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
+        };
+        let value = |at| {
+            let radius = (-2.0 * uniform(at, 0).ln()).sqrt();
+            radius * (std::f64::consts::TAU * uniform(at, 1_000)).cos()
+        };
+        (0..count).map(value).collect()
+    }
+
+    #[test]
+    fn a_twentieth_of_another_kind_is_apart_and_a_tail_is_not() {
+        for seed in 0..20 {
+            let one = normal(seed, 720);
+            assert_eq!(apart(&one, 16), None, "normal, seed {seed}");
+            let tail: Vec<f64> = one.iter().map(|x| (x / 2.0).exp()).collect();
+            assert_eq!(apart(&tail, 16), None, "a long tail, seed {seed}");
+            let other = normal(seed + 7_777, 40);
+            let mixed: Vec<f64> =
+                one.iter().copied().chain(other.iter().map(|x| 9.0 + x)).collect();
+            let from = apart(&mixed, 16).expect("two kinds");
+            let of_other = mixed.iter().filter(|value| **value >= from).count();
+            assert!((30..=42).contains(&of_other), "{of_other} of 40, seed {seed}");
+            // Too few of the other kind say nothing.
+            assert_eq!(apart(&mixed[..730], 16), None, "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn equal_and_few_values_are_of_one_kind() {
+        for count in [0, 1, 2, 100] {
+            assert_eq!(apart(&vec![0.25; count], 1), None, "{count} equal values");
+        }
+        assert_eq!(apart(&[0.0, 1.0], 2), None);
+        assert_eq!(apart(&[0.0, 0.0, 1.0, 1.0], 2), Some(1.0));
+    }
 }

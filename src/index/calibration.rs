@@ -53,7 +53,8 @@ pub struct CalibrationPoint {
     pub recall: f32,
     /// By how much the lower end of the interval of one standard error is below that mean.
     pub error: f32,
-    /// What the group of like queries comes to that finds least.
+    /// What the group of like queries comes to that finds least, or the kind of which the codes keep
+    /// less.
     pub worst: f32,
     /// What the rows beside the queries find: nobody says that the queries that come next are like
     /// those that came. 1 if there are none.
@@ -86,6 +87,8 @@ pub struct Measured {
     pub recall: f32,
     /// The groups of like queries that it belongs to: of few large ones, and of many small ones.
     pub groups: [usize; 2],
+    /// Whether it is of the kind of which the codes lose more.
+    pub lossy: bool,
     /// Which queries are copies of it: those of this number. What they find is one thing.
     pub kin: usize,
     /// Whether it stands for the queries that come. If not, it is there so that nothing is lost for
@@ -109,7 +112,7 @@ pub struct Summary {
 }
 
 /// Groups of fewer queries say nothing.
-const LEAST_OF_GROUP: usize = 16;
+pub const LEAST_OF_GROUP: usize = 16;
 
 impl Summary {
     /// Of k nearest rows each; every other query chooses, with its copies, and the others report.
@@ -132,7 +135,7 @@ impl Summary {
         let reporting = half(1);
         let reporting = if reporting.is_empty() { &choosing } else { &reporting };
         let worst = [0, 1].map(|level| worst_group(found, level));
-        let worst = worst[0].min(worst[1]);
+        let worst = worst[0].min(worst[1]).min(worst_kind(found));
         let rows = found.iter().filter(|measured| !measured.counts);
         let rows: Vec<Measured> = rows.copied().collect();
         let rows = if rows.is_empty() { 1.0 } else { mean_and_error(&rows).0 };
@@ -159,6 +162,22 @@ fn worst_group(found: &[Measured], level: usize) -> f32 {
         mean + error
     };
     groups.map(of_group).fold(1.0, f32::min)
+}
+
+/// The recall of the kind that finds less, without a standard error, since kinds are no accident; 1 if
+/// there are not two.
+fn worst_kind(found: &[Measured]) -> f32 {
+    let of = |lossy| {
+        let of = found.iter().filter(|one| one.counts && one.lossy == lossy);
+        of.copied().collect::<Vec<Measured>>()
+    };
+    let kinds = [of(false), of(true)];
+    let apart = kinds.iter().all(|kind| kind.len() >= LEAST_OF_GROUP);
+    let of_kind = |kind: &Vec<Measured>| {
+        let (mean, error) = mean_and_error(kind);
+        mean - error
+    };
+    kinds.iter().filter(|_| apart).map(of_kind).fold(1.0, f32::min)
 }
 
 /// By how much the lower end of the interval of one standard error is below the mean, beside it.
@@ -191,7 +210,7 @@ fn distinct(found: &[Measured]) -> usize {
 /// counted as have the variance that was seen, but no more than k rows of a query that are missed
 /// alike would be: where nothing was missed at all, something may be.
 pub fn lower_bound(recalls: &[f32], k: usize) -> f32 {
-    let own = |(kin, &recall)| Measured { recall, groups: [0; 2], kin, counts: true };
+    let own = |(kin, &recall)| Measured { recall, groups: [0; 2], lossy: false, kin, counts: true };
     wilson(&recalls.iter().enumerate().map(own).collect::<Vec<_>>(), k, CONFIDENCE)
 }
 
@@ -563,6 +582,7 @@ mod tests {
         let found = |index: usize| Measured {
             recall: if index.is_multiple_of(2) { 1.0 } else { 0.9 },
             groups: [index / 2 % 2, 0],
+            lossy: false,
             kin: index,
             counts: true,
         };
@@ -584,12 +604,31 @@ mod tests {
     }
 
     #[test]
+    fn a_kind_of_which_codes_keep_less_is_measured_by_itself() {
+        // A twentieth of the queries, spread over all groups.
+        let found = |lossy: fn(usize) -> bool| -> Vec<Measured> {
+            let one = |index: usize| {
+                let recall = if index.is_multiple_of(20) { 0.5 } else { 1.0 };
+                let groups = [index % 3, index % 7];
+                Measured { recall, groups, lossy: lossy(index), kin: index, counts: true }
+            };
+            (0..800).map(one).collect()
+        };
+        let of = |lossy| Summary::of(&found(lossy), 10).worst;
+        assert_eq!(of(|index| index.is_multiple_of(20)), 0.5);
+        assert!(of(|_| false) > 0.95 && of(|_| true) > 0.95, "all are of one kind");
+        assert!(of(|index| index < 10) > 0.95, "ten say nothing");
+        let half = of(|index| index < 400);
+        assert!((0.95..0.974).contains(&half), "a mean less its standard error: {half}");
+    }
+
+    #[test]
     fn copies_of_a_query_say_one_thing() {
         // Sixty queries of which six find nothing, each ten times, in turn or one after the other.
         let found = |kin: fn(usize) -> usize| -> Vec<Measured> {
             let one = |index: usize| {
                 let recall = f32::from(!kin(index).is_multiple_of(10));
-                Measured { recall, groups: [0; 2], kin: kin(index), counts: true }
+                Measured { recall, groups: [0; 2], lossy: false, kin: kin(index), counts: true }
             };
             (0..600).map(one).collect()
         };

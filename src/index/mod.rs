@@ -19,11 +19,11 @@ mod view;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-pub use alike::{alike, directed};
+pub use alike::{alike, apart, directed};
 pub use beam::MAX_ROWS;
 pub use calibration::{
-    Calibration, CalibrationPoint, Choice, DEFAULT_TARGET_RECALL, Depth, Measured, Outside,
-    Summary, Zone, lower_bound,
+    Calibration, CalibrationPoint, Choice, DEFAULT_TARGET_RECALL, Depth, LEAST_OF_GROUP, Measured,
+    Outside, Summary, Zone, lower_bound,
 };
 pub use copies::{Copies, distinct};
 pub use lately::{FARTHEST, Farness, Lately};

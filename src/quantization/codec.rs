@@ -430,21 +430,32 @@ impl Codec {
     /// hold and μ the centre of these rows: 0 if nothing is lost, about 1 if everything is. 0 for
     /// rows that all equal μ.
     pub fn loss(&self, rows: &[f32], center: &[f32]) -> f64 {
+        let (lost, whole) = self
+            .errors(rows, center)
+            .into_iter()
+            .fold((0.0, 0.0), |(a, b), (lost, whole)| (a + lost, b + whole));
+        let loss = if whole > 0.0 { lost / whole } else { 0.0 };
+        // What is written as JSON has to be a number.
+        if loss.is_nan() { f64::MAX } else { loss.min(f64::MAX) }
+    }
+
+    /// ‖x − x̂‖² / ‖x − c‖² of each row, c being the centre of the codec: what of it is lost.
+    pub fn losses(&self, rows: &[f32]) -> Vec<f64> {
+        let share = |(lost, whole): (f64, f64)| if whole > 0.0 { lost / whole } else { 0.0 };
+        self.errors(rows, &self.center).into_iter().map(share).collect()
+    }
+
+    /// ‖x − x̂‖² and ‖x − center‖² of each row.
+    fn errors(&self, rows: &[f32], center: &[f32]) -> Vec<(f64, f64)> {
         let (stride, dimension) = (self.primary_layout().stride(), self.dimension());
         let (primary_only, records) = (self.primary_only(), self.primary_records(rows));
-        let errors: Vec<(f64, f64)> = rows
-            .par_chunks_exact(dimension)
+        rows.par_chunks_exact(dimension)
             .zip(records.par_chunks_exact(stride))
             .map_init(Vec::new, |decoded, (row, record)| {
                 primary_only.reconstruct(record, &[], decoded);
                 (distance(row, decoded), distance(row, center))
             })
-            .collect();
-        let (lost, whole) =
-            errors.iter().fold((0.0, 0.0), |(a, b), &(lost, whole)| (a + lost, b + whole));
-        let loss = if whole > 0.0 { lost / whole } else { 0.0 };
-        // What is written as JSON has to be a number.
-        if loss.is_nan() { f64::MAX } else { loss.min(f64::MAX) }
+            .collect()
     }
 }
 

@@ -22,8 +22,8 @@ use super::search::best_distinct;
 use super::truth::{Nearest, far_by_scores, nearest_by_tokens, nearest_by_vectors};
 use crate::error::Result;
 use crate::index::{
-    Ask, Calibration, CalibrationPoint, Copies, Depth, Effort, IndexView, Measured, Outside,
-    Selection, Summary, Zone, with_scratch,
+    Ask, Calibration, CalibrationPoint, Copies, Depth, Effort, IndexView, LEAST_OF_GROUP, Measured,
+    Outside, Selection, Summary, Zone, apart, with_scratch,
 };
 use crate::model::{CollectionConfig, IndexKind, Score};
 use crate::quantization::PrimaryQuery;
@@ -102,6 +102,8 @@ pub struct Subject<'a> {
     outside: Vec<Far>,
     /// For each query the first one that is a copy of it, or itself.
     kin: Vec<usize>,
+    /// Whether each query is of a kind of which the codes lose more than of the others.
+    lossy: Vec<bool>,
 }
 
 /// For each query the first one from which the same rows are hidden.
@@ -112,6 +114,21 @@ fn kin(nearest: &[Nearest]) -> Vec<usize> {
         None => query,
     };
     nearest.iter().enumerate().map(of).collect()
+}
+
+/// Which queries of those that count are of a kind of which the codes lose more than of the others. Their
+/// neighbours are of their kind, and are lost alike, however near they are.
+fn lossy(codes: &FieldCodes, scorers: &[Scorer], counts: &[bool]) -> Vec<bool> {
+    // What encodings of many vectors lose has no kinds.
+    if codes.is_encoded() {
+        return vec![false; scorers.len()];
+    }
+    let queries: Vec<f32> = scorers.iter().flat_map(Scorer::query).copied().collect();
+    let losses = codes.codec().losses(&queries);
+    let counted = losses.iter().zip(counts).filter(|(_, counts)| **counts);
+    let counted: Vec<f64> = counted.map(|(loss, _)| *loss).collect();
+    let from = apart(&counted, LEAST_OF_GROUP);
+    losses.iter().map(|loss| from.is_some_and(|from| *loss >= from)).collect()
 }
 
 impl<'a> Subject<'a> {
@@ -160,7 +177,8 @@ impl<'a> Subject<'a> {
             Far::new(k, &nearness, &sample.counts, sample.far)
         };
         let outside = KS.into_iter().map(far).collect();
-        Ok(Self { reader, field, sample, nearest, scorers, queries, settings, outside, kin })
+        let lossy = lossy(codes, &scorers, &sample.counts);
+        Ok(Self { reader, field, sample, nearest, scorers, queries, settings, outside, kin, lossy })
     }
 
     /// Measures an index of the segment, or scans of its codes without one. Runs on the rayon pool
@@ -318,6 +336,7 @@ impl<'a> Subject<'a> {
                 let measured = |&(query, recalls): &(usize, &Recalls)| Measured {
                     recall: recalls[at],
                     groups: self.sample.groups[query],
+                    lossy: self.lossy[query],
                     kin: self.kin[query],
                     counts: self.sample.counts[query],
                 };
