@@ -4,9 +4,11 @@
 pub const REWRITE_DELETED_SHARE: f64 = 0.2;
 /// So many segments of one size class are merged into one.
 const MERGE_FAN_IN: usize = 8;
-/// The smallest class is so many times smaller than what is usually sealed: what queries wait for is
-/// sealed early.
-const SMALLEST_CLASS: u64 = 64;
+/// The same of classes that are smaller than what is usually sealed: what queries wait for is sealed early,
+/// every segment costs every query, and small ones are soon merged.
+const SMALL_FAN_IN: usize = 4;
+/// How many classes of these there are.
+const SMALL_CLASSES: u32 = 3;
 
 /// What a merge depends on.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -29,20 +31,21 @@ pub struct MergePolicy {
 }
 
 impl MergePolicy {
-    /// Segments worth merging in the background: one with many deleted rows, or enough of one size
-    /// class, the smallest first.
+    /// Segments worth merging in the background: enough of one size class, the smallest first, or one
+    /// with many deleted rows. Small ones are merged before that, since it takes little.
     pub fn next(&self, segments: &[SegmentSize]) -> Option<Vec<u64>> {
-        if let Some(worn) = segments.iter().find(|size| size.deleted_share >= REWRITE_DELETED_SHARE)
-        {
-            return Some(vec![worn.number]);
-        }
-        (0..u64::BITS).find_map(|class| {
+        let of_class = |class: u32| {
             let of_class = segments.iter().filter(|size| self.class(size.live_bytes) == class);
-            let members: Vec<&SegmentSize> = of_class.take(MERGE_FAN_IN).collect();
+            let members: Vec<&SegmentSize> = of_class.take(fan_in(class)).collect();
             let total: u64 = members.iter().map(|size| size.live_bytes).sum();
-            (members.len() == MERGE_FAN_IN && total <= self.segment_bytes)
+            (members.len() == fan_in(class) && total <= self.segment_bytes)
                 .then(|| members.into_iter().map(|size| size.number).collect())
-        })
+        };
+        let worn = || segments.iter().find(|size| size.deleted_share >= REWRITE_DELETED_SHARE);
+        (0..SMALL_CLASSES)
+            .find_map(of_class)
+            .or_else(|| worn().map(|size| vec![size.number]))
+            .or_else(|| (SMALL_CLASSES..u64::BITS).find_map(of_class))
     }
 
     /// The merges that leave as few segments as the size limit allows, in their order.
@@ -60,18 +63,28 @@ impl MergePolicy {
         groups.into_iter().map(|(_, members)| members).collect()
     }
 
-    /// 2 up to one and a half times the size at which segments are sealed; one more or less for each
-    /// factor of [`MERGE_FAN_IN`].
+    /// [`SMALL_CLASSES`] up to one and a half times the size at which segments are sealed; one more or less
+    /// for each factor of the [fan-in](fan_in).
     fn class(&self, bytes: u64) -> u32 {
-        let usual = self.seal_bytes.saturating_add(self.seal_bytes / 2);
-        let mut limit = (usual / SMALLEST_CLASS).max(1);
-        let mut class = 0;
+        let usual = self.seal_bytes.saturating_add(self.seal_bytes / 2).max(1);
+        let mut class = SMALL_CLASSES;
+        let mut smaller = usual / SMALL_FAN_IN as u64;
+        while class > 0 && bytes <= smaller {
+            class -= 1;
+            smaller /= SMALL_FAN_IN as u64;
+        }
+        let mut limit = usual;
         while bytes > limit {
-            limit = limit.saturating_mul(MERGE_FAN_IN as u64);
             class += 1;
+            limit = limit.saturating_mul(MERGE_FAN_IN as u64);
         }
         class
     }
+}
+
+/// So many segments of a class are merged into one.
+fn fan_in(class: u32) -> usize {
+    if class < SMALL_CLASSES { SMALL_FAN_IN } else { MERGE_FAN_IN }
 }
 
 #[cfg(test)]
@@ -98,11 +111,19 @@ mod tests {
             ("too few", alike(100, 7), None),
             ("enough, and no more than that", alike(100, 9), Some((0..8).collect())),
             ("the smaller class first", mixed, Some((3..11).collect())),
-            ("small ones with their like", [alike(10, 7), alike(100, 7)].concat(), None),
-            ("small ones", [alike(100, 7), alike(10, 8)].concat(), Some((7..15).collect())),
+            ("small ones with their like", [alike(30, 3), alike(100, 7)].concat(), None),
+            ("four small ones", [alike(100, 7), alike(30, 5)].concat(), Some((7..11).collect())),
+            ("smaller ones first", [alike(30, 4), alike(5, 4)].concat(), Some((4..8).collect())),
+            ("what is sealed when it is full", alike(60, 4), None),
             ("they would be too large", alike(700, 8), None),
             ("one that is worn", vec![(100, 0.1), (5000, 0.2)], Some(vec![1])),
             ("one without rows", vec![(0, 1.0)], Some(vec![0])),
+            (
+                "small ones before it",
+                [vec![(5000, 0.2)], alike(30, 4)].concat(),
+                Some((1..5).collect()),
+            ),
+            ("it before others", [alike(100, 8), vec![(5000, 0.2)]].concat(), Some(vec![8])),
         ] {
             assert_eq!(POLICY.next(&sizes(&segments)), expected, "{what}");
         }
