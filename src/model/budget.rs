@@ -6,13 +6,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A number of bytes that some work may hold at a time. Bytes of a part count in the whole, too.
+/// A number of bytes that some work may hold at a time. Bytes of a part count in the whole, too, but for
+/// the first ones, of which it is sure: who needs little is not kept out by those who need much.
 #[derive(Debug)]
 pub struct MemoryBudget {
     scope: &'static str,
     limit: u64,
     used: AtomicU64,
     whole: Option<Arc<MemoryBudget>>,
+    sure: u64,
 }
 
 /// A budget that does not suffice.
@@ -38,7 +40,7 @@ pub struct Exhausted {
 impl MemoryBudget {
     /// A budget of its own; `scope` names who shares it in errors.
     pub fn new(scope: &'static str, limit: u64) -> Arc<Self> {
-        Arc::new(Self { scope, limit, used: AtomicU64::new(0), whole: None })
+        Arc::new(Self { scope, limit, used: AtomicU64::new(0), whole: None, sure: 0 })
     }
 
     /// A budget that always suffices.
@@ -46,9 +48,10 @@ impl MemoryBudget {
         Self::new("all requests together", u64::MAX)
     }
 
-    /// A budget that is part of this one. What it has spent returns when it is dropped.
-    pub fn part(self: &Arc<Self>, scope: &'static str, limit: u64) -> Arc<Self> {
-        Arc::new(Self { scope, limit, used: AtomicU64::new(0), whole: Some(self.clone()) })
+    /// A budget that is part of this one, but for so many bytes that it is `sure` of. What it has spent
+    /// returns when it is dropped.
+    pub fn part(self: &Arc<Self>, scope: &'static str, limit: u64, sure: u64) -> Arc<Self> {
+        Arc::new(Self { scope, limit, used: AtomicU64::new(0), whole: Some(self.clone()), sure })
     }
 
     /// Counts bytes until they are released, or this is dropped.
@@ -59,7 +62,7 @@ impl MemoryBudget {
         let more = |used: u64| used.checked_add(bytes).filter(|&sum| sum <= self.limit);
         // Relaxed: the numbers order nothing else.
         let spent = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-        spent.map_err(|used| Exhausted {
+        let before = spent.map_err(|used| Exhausted {
             what,
             scope: self.scope,
             limit: self.limit,
@@ -67,19 +70,29 @@ impl MemoryBudget {
             needed: bytes,
             may_pass: self.whole.is_none() && bytes <= self.limit,
         })?;
-        let whole = self.whole.as_ref().map_or(Ok(()), |whole| whole.spend(what, bytes));
-        if whole.is_err() {
-            self.used.fetch_sub(bytes, Ordering::Relaxed);
+        let Some(whole) = &self.whole else { return Ok(()) };
+        let counted = self.counted(before, before + bytes);
+        let refused = whole.spend(what, counted);
+        if refused.is_err() {
+            // Others may have spent or released meanwhile, as if these bytes were there.
+            let now = self.used.fetch_sub(bytes, Ordering::Relaxed);
+            let as_counted = self.counted(now - bytes, now);
+            whole.used.fetch_sub(as_counted.wrapping_sub(counted), Ordering::Relaxed);
         }
-        whole
+        refused
     }
 
     /// Returns bytes that were spent.
     pub fn release(&self, bytes: u64) {
-        self.used.fetch_sub(bytes, Ordering::Relaxed);
+        let before = self.used.fetch_sub(bytes, Ordering::Relaxed);
         if let Some(whole) = &self.whole {
-            whole.release(bytes);
+            whole.release(self.counted(before - bytes, before));
         }
+    }
+
+    /// How many bytes more count in the whole at `more` than at `less`.
+    fn counted(&self, less: u64, more: u64) -> u64 {
+        more.saturating_sub(self.sure) - less.saturating_sub(self.sure)
     }
 
     /// Counts bytes as long as the result lives.
@@ -109,7 +122,7 @@ impl MemoryBudget {
 impl Drop for MemoryBudget {
     fn drop(&mut self) {
         if let Some(whole) = &self.whole {
-            whole.release(*self.used.get_mut());
+            whole.release((*self.used.get_mut()).saturating_sub(self.sure));
         }
     }
 }
@@ -134,7 +147,7 @@ mod tests {
     #[test]
     fn a_part_is_bounded_by_its_own_limit_and_by_the_whole() {
         let whole = MemoryBudget::new("all", 100);
-        let (one, other) = (whole.part("one", 60), whole.part("other", 60));
+        let (one, other) = (whole.part("one", 60, 0), whole.part("other", 60, 0));
         one.spend("x", 60).unwrap();
         let own = one.spend("x", 1).unwrap_err();
         assert_eq!((own.scope, own.used, own.may_pass), ("one", 60, false));
@@ -155,5 +168,45 @@ mod tests {
         drop(one);
         assert_eq!(whole.used(), 0);
         assert!(MemoryBudget::unlimited().spend("x", u64::MAX).is_ok());
+    }
+
+    #[test]
+    fn a_part_is_sure_of_its_first_bytes() {
+        let whole = MemoryBudget::new("all", 100);
+        let (much, little) = (whole.part("much", 200, 10), whole.part("little", 200, 10));
+        much.spend("x", 110).unwrap();
+        assert_eq!((much.used(), whole.used()), (110, 100));
+        little.spend("x", 4).unwrap();
+        assert!(little.spend("x", 7).unwrap_err().may_pass);
+        assert_eq!((little.used(), whole.used()), (4, 100));
+        little.spend("x", 6).unwrap();
+        assert!(little.spend("x", 1).is_err());
+        much.release(2);
+        little.spend("x", 2).unwrap();
+        assert_eq!((little.used(), whole.used()), (12, 100));
+        little.release(12);
+        assert_eq!((little.used(), whole.used()), (0, 98));
+        drop(much);
+        assert_eq!(whole.used(), 0);
+    }
+
+    #[test]
+    fn threads_that_share_a_part_leave_nothing_behind() {
+        let whole = MemoryBudget::new("all", 50);
+        let part = whole.part("one", 1_000, 20);
+        std::thread::scope(|scope| {
+            for seed in 0..4_u64 {
+                let part = &part;
+                scope.spawn(move || {
+                    for round in 0..20_000 {
+                        let bytes = (seed * 31 + round * 17) % 40;
+                        if part.spend("x", bytes).is_ok() {
+                            part.release(bytes);
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!((part.used(), whole.used()), (0, 0));
     }
 }

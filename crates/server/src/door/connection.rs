@@ -33,7 +33,7 @@ pub struct Connection {
 impl Connection {
     /// A connection that has sent nothing yet; `received` is of all connections.
     pub fn new(received: &Arc<MemoryBudget>, limits: &ServerLimits) -> Arc<Self> {
-        let received = received.part("one connection", limits.connection_bytes);
+        let received = received.part("one connection", limits.connection_bytes, 0);
         Arc::new(Self { received, admitted: AtomicBool::new(false), unread: Mutex::default() })
     }
 

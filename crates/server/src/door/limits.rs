@@ -16,7 +16,7 @@ pub struct ServerLimits {
     pub received_bytes: u64,
     /// The same of one connection.
     pub connection_bytes: u64,
-    /// Bytes of candidates and answers of all requests.
+    /// Bytes of candidates and answers of all requests, beyond the first 64 KiB of each.
     pub work_bytes: u64,
     /// The same of one request.
     pub request_bytes: u64,

@@ -49,6 +49,10 @@ use super::traffic::Traffic;
 use lanner::MemoryBudget;
 use lanner_client::codec;
 
+/// Bytes of candidates and answers that a request always finds room for, so that large requests do not
+/// keep short queries out. A query for ten neighbours takes about 50 kB.
+const SURE_BYTES: u64 = 64 << 10;
+
 /// What the door goes by.
 #[derive(Debug)]
 pub struct Rules {
@@ -110,8 +114,8 @@ impl Rules {
             let status = StatusCode::SERVICE_UNAVAILABLE;
             return Err(Refusal::new(Code::ResourceExhausted, status, message));
         };
-        let received = connection.received.part("one request", self.limits.connection_bytes);
-        let work = self.work.part("one request", self.limits.request_bytes);
+        let received = connection.received.part("one request", self.limits.connection_bytes, 0);
+        let work = self.work.part("one request", self.limits.request_bytes, SURE_BYTES);
         Ok(Caller::new(access, received, work, (self.turns.clone(), method.class), place))
     }
 
