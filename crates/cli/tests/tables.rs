@@ -383,3 +383,27 @@ fn a_collection_that_is_missing_is_suggested() {
     case.run(&["import", "new", &case.arg("a.parquet"), "--id", "key", "--payload", "lang"]);
     assert_eq!(case.run(&["count", "new"]), "2\n");
 }
+
+/// The commands of docs/import-export.md, but for Python, which is thought to change nothing.
+#[test]
+fn the_commands_of_the_document_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let text = fs::read_to_string(root.join("docs/import-export.md")).unwrap();
+    let blocks: Vec<&str> =
+        text.split("```sh\n").skip(1).filter_map(|part| part.split("```").next()).collect();
+    assert_eq!(blocks.len(), 2);
+    let script = blocks.join("cp books.parquet changed.parquet\n");
+    let program = Path::new(env!("CARGO_BIN_EXE_lanner")).parent().unwrap().to_owned();
+    let paths = [program, "/usr/bin".into(), "/bin".into()];
+    let done = std::process::Command::new("sh")
+        .args(["-e", "-c", &script])
+        .current_dir(folder.path())
+        .env("PATH", std::env::join_paths(paths).unwrap())
+        .output()
+        .unwrap();
+    let printed = String::from_utf8_lossy(&done.stdout);
+    assert!(done.status.success(), "{printed}{}", String::from_utf8_lossy(&done.stderr));
+    let last: Value = serde_json::from_str(printed.lines().last().unwrap()).unwrap();
+    assert_eq!(last, json!({"id": "emma", "payload": {"title": "Emma", "year": 1815}}));
+}

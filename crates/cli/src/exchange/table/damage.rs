@@ -56,7 +56,7 @@ fn without_reports() {
     ONCE.call_once(crate::leave_when_nobody_reads);
 }
 
-/// Reads copies of a file with a byte changed, or cut short, at every place.
+/// Reads copies of a file with a byte changed at every place, and copies that are cut short.
 fn every_damage(path: &Path, format: Format, expected: usize) {
     without_reports();
     assert_eq!(read(path, format).unwrap(), expected, "{}", path.display());
@@ -64,18 +64,18 @@ fn every_damage(path: &Path, format: Format, expected: usize) {
     let damaged = folder.path().join("damaged");
     let (sound, mut refused) = (fs::read(path).unwrap(), 0);
     for place in 0..sound.len() {
-        for change in [0x01, 0x80, 0xff] {
-            let mut bytes = sound.clone();
-            bytes[place] ^= change;
-            fs::write(&damaged, &bytes).unwrap();
-            refused += usize::from(read(&damaged, format).is_err());
-        }
+        let mut bytes = sound.clone();
+        bytes[place] ^= [0x01, 0x80, 0xff][place % 3];
+        fs::write(&damaged, &bytes).unwrap();
+        refused += usize::from(read(&damaged, format).is_err());
+    }
+    for place in (0..sound.len()).step_by(5) {
         fs::write(&damaged, &sound[..place]).unwrap();
         let cut = read(&damaged, format);
         // Streams and files may end between two messages.
         assert!(cut.is_err() || format == Format::Arrow, "cut at {place}");
     }
-    assert!(refused > sound.len() / 10, "{refused} of {} were refused", 3 * sound.len());
+    assert!(refused > sound.len() / 20, "{refused} of {} were refused", sound.len());
 }
 
 #[test]

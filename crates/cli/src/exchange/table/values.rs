@@ -228,3 +228,87 @@ fn since_midnight(array: &dyn Array, row: usize) -> SignedDuration {
         _ => SignedDuration::from_nanos(native::<Time64NanosecondType>(array, row)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::types::Int8Type as Key;
+    use arrow_array::{
+        ArrayRef, Date64Array, Decimal128Array, DictionaryArray, Float16Array, Float32Array,
+        Float64Array, Int8Array, StringArray, Time32SecondArray, Time64NanosecondArray,
+        TimestampMillisecondArray, TimestampNanosecondArray, TimestampSecondArray, UInt64Array,
+    };
+    use half::f16;
+    use serde_json::json;
+
+    use super::*;
+
+    fn all(column: &dyn Array) -> Vec<Result<Option<Value>, String>> {
+        (0..column.len()).map(|row| value(column, row)).collect()
+    }
+
+    #[test]
+    fn numbers_read_as_they_were_written() {
+        let thirds = [1.0_f32 / 3.0, 0.1, 1e-45];
+        assert_eq!(
+            all(&Float32Array::from(thirds.to_vec())),
+            [json!(0.333_333_34), json!(0.1), json!(1e-45)].map(|value| Ok(Some(value)))
+        );
+        let half = Float16Array::from(vec![f16::from_f32(0.1)]);
+        assert_eq!(all(&half), [Ok(Some(json!(0.099_975_586)))]);
+        assert_eq!(all(&UInt64Array::from(vec![u64::MAX])), [Ok(Some(json!(u64::MAX)))]);
+        let odd = Float64Array::from(vec![f64::NAN, f64::INFINITY]);
+        let infinite = Err("expected a finite number, got inf".to_owned());
+        assert_eq!(all(&odd), [Ok(None), infinite]);
+        let decimals = Decimal128Array::from(vec![i128::from(i64::MAX), i128::MAX]);
+        let whole = decimals.clone().with_precision_and_scale(38, 0).unwrap();
+        assert_eq!(all(&whole)[0], Ok(Some(json!(i64::MAX))));
+        let parts = decimals.with_precision_and_scale(38, 2).unwrap();
+        assert_eq!(all(&parts)[0], Ok(Some(json!(92_233_720_368_547_758.07))));
+    }
+
+    #[test]
+    fn moments_are_rfc_3339_in_utc() {
+        let texts = |column: &dyn Array| -> Vec<String> {
+            all(column)
+                .into_iter()
+                .map(|value| match value {
+                    Ok(Some(Value::String(text))) => text,
+                    other => format!("{other:?}"),
+                })
+                .collect()
+        };
+        let seconds = TimestampSecondArray::from(vec![0, 253_402_207_200]);
+        assert_eq!(texts(&seconds), ["1970-01-01T00:00:00Z", "9999-12-30T22:00:00Z"]);
+        let zoned = TimestampMillisecondArray::from(vec![-1]).with_timezone("+02:00");
+        assert_eq!(texts(&zoned), ["1969-12-31T23:59:59.999Z"]);
+        let nanos = TimestampNanosecondArray::from(vec![1]);
+        assert_eq!(texts(&nanos), ["1970-01-01T00:00:00.000000001Z"]);
+        assert_eq!(texts(&Date64Array::from(vec![-1])), ["1969-12-31"]);
+        assert_eq!(texts(&Time32SecondArray::from(vec![61])), ["00:01:01"]);
+        assert_eq!(texts(&Time64NanosecondArray::from(vec![1])), ["00:00:00.000000001"]);
+        for beyond in [i64::MIN, i64::MAX, -100_000_000_000] {
+            let beyond = TimestampSecondArray::from(vec![beyond]);
+            assert!(all(&beyond)[0].as_ref().unwrap_err().contains("the years 0 to 9999"));
+        }
+        assert!(all(&Date64Array::from(vec![i64::MIN]))[0].is_err());
+        assert!(all(&Time32SecondArray::from(vec![-1]))[0].is_err());
+    }
+
+    #[test]
+    fn a_dictionary_is_its_values_and_either_may_be_null() {
+        let values = Arc::new(StringArray::from(vec![Some("a"), None])) as ArrayRef;
+        let keys = Int8Array::from(vec![Some(0), Some(1), None]);
+        let column = DictionaryArray::<Key>::new(keys, values);
+        assert_eq!(all(&column), [Ok(Some(json!("a"))), Ok(None), Ok(None)]);
+    }
+
+    #[test]
+    fn what_has_no_form_in_json_is_found_wherever_it_is() {
+        let list = DataType::new_list(DataType::Binary, true);
+        assert_eq!(unsupported(&list), Some(&DataType::Binary));
+        assert!(unsupported(&DataType::Duration(TimeUnit::Second)).is_some());
+        assert_eq!(unsupported(&DataType::new_list(DataType::Utf8View, true)), None);
+    }
+}

@@ -175,3 +175,64 @@ impl<'a> Lists<'a> {
         Some(start..start + length)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::types::UInt64Type;
+    use arrow_array::{FixedSizeListArray, Int8Array, LargeListArray, ListArray, UInt64Array};
+    use arrow_buffer::{NullBuffer, OffsetBuffer};
+    use arrow_schema::Field;
+
+    use super::*;
+
+    fn single(column: &dyn Array, row: usize) -> Result<Option<Vector>, String> {
+        vector(column, row, VectorKind::Single)
+    }
+
+    #[test]
+    fn slices_of_lists_are_read_at_their_own_places() {
+        let rows = [Some([Some(1.0), Some(2.0)]), None, Some([Some(3.0), Some(4.0)])];
+        let fixed = FixedSizeListArray::from_iter_primitive::<Float64Type, _, _>(rows, 2);
+        let lists = LargeListArray::from_iter_primitive::<Float64Type, _, _>(rows);
+        for column in [&fixed as &dyn Array, &lists] {
+            let sliced = column.slice(1, 2);
+            assert_eq!(single(&sliced, 0), Ok(None));
+            assert_eq!(single(&sliced, 1), Ok(Some(vec![3.0, 4.0].into())));
+        }
+        assert_eq!(first_dimension(&(Arc::new(lists.slice(1, 2)) as ArrayRef)), 2);
+    }
+
+    #[test]
+    fn integers_mean_themselves_and_nulls_are_refused() {
+        let values = Arc::new(Int8Array::from(vec![127, -128, 0, 1])) as ArrayRef;
+        let element = Arc::new(Field::new("x", DataType::Int8, true));
+        let column = FixedSizeListArray::new(element, 2, values, None);
+        assert_eq!(single(&column, 0), Ok(Some(vec![127.0, -128.0].into())));
+        let rows = [Some(vec![Some(u64::MAX)]), Some(vec![Some(1), None])];
+        let column = ListArray::from_iter_primitive::<UInt64Type, _, _>(rows);
+        assert_eq!(single(&column, 0), Ok(Some(vec![u64::MAX as f32].into())));
+        let refused = single(&column, 1).unwrap_err();
+        assert_eq!(refused, "expected numbers, got null at position 1");
+        let numbers = UInt64Array::from(vec![1]);
+        assert!(single(&numbers, 0).is_err() && shape(numbers.data_type()).is_none());
+    }
+
+    #[test]
+    fn vectors_of_a_multi_vector_are_present_and_alike() {
+        let rows = [Some(vec![Some(1.0), Some(2.0)]), None, Some(vec![Some(3.0)])];
+        let inner = Arc::new(ListArray::from_iter_primitive::<Float32Type, _, _>(rows));
+        let element = Arc::new(Field::new("x", inner.data_type().clone(), true));
+        let offsets = OffsetBuffer::from_lengths([1, 2, 0, 0]);
+        let nulls = NullBuffer::from(vec![true, true, false, true]);
+        let column = ListArray::new(element, offsets, inner, Some(nulls));
+        let multi = |row: usize| vector(&column, row, VectorKind::Multi);
+        let expected = MultiVector::from_flat(2, vec![1.0, 2.0]).unwrap();
+        assert_eq!(multi(0), Ok(Some(expected.into())));
+        assert_eq!(multi(1).unwrap_err(), "expected vectors, got null in place 0");
+        assert_eq!(multi(2), Ok(None));
+        assert_eq!(multi(3).unwrap_err(), "expected at least one vector, got none");
+        assert_eq!(shape(column.data_type()).unwrap().kind, VectorKind::Multi);
+    }
+}
