@@ -36,6 +36,7 @@ pub enum CliError {
     #[error("`{}` line {line}: {detail}", path.display())]
     Line { path: PathBuf, line: u64, detail: String },
     /// A row of a table is malformed.
+    #[cfg(feature = "parquet")]
     #[error("`{}` row {row}: {detail}", path.display())]
     Row { path: PathBuf, row: u64, detail: String },
     /// A table could not be read or written.
@@ -108,7 +109,9 @@ impl CliError {
     /// What is wrong, without the place.
     pub fn reason(&self) -> String {
         match self {
-            Self::Line { detail, .. } | Self::Row { detail, .. } => detail.clone(),
+            Self::Line { detail, .. } => detail.clone(),
+            #[cfg(feature = "parquet")]
+            Self::Row { detail, .. } => detail.clone(),
             other => other.to_string(),
         }
     }

@@ -194,3 +194,16 @@ fn a_folder_without_a_database_is_named_with_what_to_do() {
     let error = case.fail(&["import", "c", &case.arg("a.jsonl")]);
     assert!(error.contains("holds no database") && error.contains("lanner create c"), "{error}");
 }
+
+#[cfg(not(feature = "parquet"))]
+#[test]
+fn a_program_without_tables_says_how_to_build_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let case = Case::new("--data", folder.path().join("db").to_str().unwrap());
+    filled(&case, "a");
+    fs::write(case.path("a.parquet"), b"PAR1").unwrap();
+    for arguments in [["import", "a", &case.arg("a.parquet")], ["export", "a", "--output=a.arrow"]]
+    {
+        assert!(case.fail(&arguments).contains("--features parquet"));
+    }
+}
