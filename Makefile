@@ -22,6 +22,7 @@ demo: setup ## Build Lanner and run it on the small collection that ships with i
 test: setup ## Format check, lints, all tests (also of the Python package), documentation
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy $(BUILD) --all-targets -- -D warnings
+	$(CARGO) clippy --release --locked -p lanner-cli --no-default-features --all-targets -- -D warnings
 	$(CARGO) build $(BUILD) --all-targets
 	@.ci/embedded
 	@skipped=$$(mktemp); trap 'rm -f $$skipped' EXIT; \

@@ -49,7 +49,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
 ];
 
 /// Foreign crates that belong to some places only.
-const RESERVED: [(&str, &[&str]); 9] = [
+const RESERVED: [(&str, &[&str]); 12] = [
     ("rocksdb", &["storage/src/catalog/rocks.rs"]),
     ("memmap2", &["storage/src/mapped_file/mod.rs"]),
     ("libc", &["storage/src/mapped_file/lost_pages.rs"]),
@@ -62,6 +62,9 @@ const RESERVED: [(&str, &[&str]); 9] = [
     ("numpy", &["clients/python/"]),
     ("simsimd", &["src/kernels/"]),
     ("faer", &["src/quantization/leanvec/"]),
+    ("arrow_array", &["crates/cli/src/exchange/table/"]),
+    ("arrow_ipc", &["crates/cli/src/exchange/table/"]),
+    ("parquet", &["crates/cli/src/exchange/table/"]),
 ];
 
 /// Which packages of the workspace each may be built on, by folder.

@@ -9,12 +9,12 @@ use clap::Args;
 use super::credentials::CredentialArguments;
 use super::error::{CliError, Result};
 use super::fields;
-use super::ingest::ingest;
 use super::input::{Arrays, Column};
 use super::jobs;
 use super::output::{scratch, write_json};
 use super::progress;
 use super::query::ParamArguments;
+use super::writing::write_all;
 use lanner::{
     CollectionConfig, CollectionInfo, Compression, Durability, ElementType, Metric, PointId,
     Primary, QueryParams, QueryRequest, SegmentInfo, VectorField, VectorKind,
@@ -316,7 +316,7 @@ impl Experiment {
         let ids = ids.iter().map(|id| PointId::from(id.as_str())).collect();
         let mut source = Arrays::new(columns, Some((path.clone(), ids)), None)?;
         backend.create(&self.collection, &config, &BTreeMap::new())?;
-        ingest(backend, &self.collection, &mut source, 1000, Durability::Synced)?;
+        write_all(backend, &self.collection, &mut source, 1000, Durability::Synced)?;
         if self.optimize {
             jobs::wait(backend, &backend.optimize(&self.collection)?)?;
         }

@@ -10,12 +10,12 @@ use tempfile::TempDir;
 
 use super::error::{CliError, Result};
 use super::fields;
-use super::ingest::ingest;
 use super::input::{Arrays, Column};
 use super::load;
 use super::output::{scratch, write_json, write_text};
 use super::progress;
 use super::train;
+use super::writing::write_all;
 use lanner::limits;
 use lanner::{
     CodecReport, Collection, CollectionConfig, CollectionInfo, Compression, Database,
@@ -24,7 +24,7 @@ use lanner::{
 };
 use lanner_client::Embedded;
 use lanner_eval::{
-    LatencyRecorder, Load, Neighbours, NpyMatrix, SweepPoint, TableStyle, load_table,
+    LatencyRecorder, Load, Neighbours, SweepPoint, TableStyle, VectorFile, load_table,
     read_neighbours, recall_at, recall_qps_svg, sweep_table,
 };
 
@@ -48,16 +48,16 @@ Example:
       --index graph --index flat --target-recall 0.9,0.95,0.99 --search-window 8,16,32 \\
       --rerank 20,50 --markdown table.md --svg plot.svg")]
 pub struct Bench {
-    /// Vectors to search, .npy, one a row
+    /// Vectors to search, one a row: .npy, .fvecs or .bvecs
     #[arg(long, value_name = "FILE")]
     base: PathBuf,
-    /// Vectors to search with, .npy, one a row
+    /// Vectors to search with, in the same formats
     #[arg(long, value_name = "FILE")]
     queries: PathBuf,
-    /// Rows of the base nearest to each query, best first: .npy of integers
+    /// Rows of the base nearest to each query, best first: .ivecs, or .npy of integers
     #[arg(long, value_name = "FILE")]
     ground_truth: Option<PathBuf>,
-    /// Queries to train compression on, .npy; others than those that are measured
+    /// Queries to train compression on; others than those that are measured
     #[arg(long, value_name = "FILE")]
     training_queries: Option<PathBuf>,
     /// How vectors are compared: dot, cosine or l2
@@ -161,8 +161,8 @@ type Measured<'s> = (((&'s Setting, Asked), Asked), Option<Load>);
 
 impl Experiment {
     fn new(arguments: Bench) -> Result<Self> {
-        let base = NpyMatrix::open(&arguments.base)?;
-        let mut matrix = NpyMatrix::open(&arguments.queries)?;
+        let base = VectorFile::open(&arguments.base)?;
+        let mut matrix = VectorFile::open(&arguments.queries)?;
         let mut values = Vec::new();
         matrix.read_rows(0..matrix.rows(), &mut values)?;
         let (dimension, rows) = (base.cols(), base.rows());
@@ -234,7 +234,7 @@ impl Experiment {
         let mut source = Arrays::new(vec![column], None, None)?;
         let started = Instant::now();
         let backend = Embedded::new(database);
-        ingest(&backend, COLLECTION, &mut source, 1000, Durability::Buffered)?;
+        write_all(&backend, COLLECTION, &mut source, 1000, Durability::Buffered)?;
         let spinner = progress::spinner(format!("{compression} {index}: training, encoding"));
         collection.optimize()?;
         spinner.finish_and_clear();

@@ -3,6 +3,7 @@
 //! All lengths are compared before the first point is read, so that files that do not belong
 //! together are refused before anything is written. Only what comes from a pipe is compared as it comes.
 
+use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +14,7 @@ use serde_json::value::RawValue;
 
 use super::error::{CliError, Result};
 use lanner::{MultiVector, Payload, Point, PointId, Vector, VectorKind};
-use lanner_eval::{IdList, LineError, Lines, NpyMatrix, read_offsets};
+use lanner_eval::{IdList, LineError, Lines, VectorFile, read_offsets};
 
 /// Points that come in order.
 pub trait Source {
@@ -38,6 +39,24 @@ pub enum Place {
     Line(u64),
     /// A row of arrays, from 0.
     Row(u64),
+}
+
+impl Place {
+    /// The number alone.
+    pub fn number(self) -> u64 {
+        match self {
+            Self::Line(number) | Self::Row(number) => number,
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(line) => write!(f, "line {line}"),
+            Self::Row(row) => write!(f, "row {row}"),
+        }
+    }
 }
 
 /// An entry that is no point.
@@ -67,20 +86,20 @@ impl Entry {
 pub struct Column {
     field: String,
     path: PathBuf,
-    matrix: NpyMatrix,
+    matrix: VectorFile,
     offsets: Option<Vec<u64>>,
 }
 
 impl Column {
     /// One vector a point.
     pub fn single(field: &str, path: &Path) -> Result<Self> {
-        let matrix = NpyMatrix::open(path)?;
+        let matrix = VectorFile::open(path)?;
         Ok(Self { field: field.to_owned(), path: path.to_owned(), matrix, offsets: None })
     }
 
     /// Many vectors a point.
     pub fn multi(field: &str, path: &Path, offsets_path: &Path) -> Result<Self> {
-        let matrix = NpyMatrix::open(path)?;
+        let matrix = VectorFile::open(path)?;
         let offsets = read_offsets(offsets_path)?;
         let end = offsets.last().copied().unwrap_or(0);
         if end != matrix.rows() as u64 {
@@ -97,7 +116,7 @@ impl Column {
 
     /// The same files, opened once more.
     pub fn reopen(&self) -> Result<Self> {
-        let matrix = NpyMatrix::open(&self.path)?;
+        let matrix = VectorFile::open(&self.path)?;
         let (field, path, offsets) = (self.field.clone(), self.path.clone(), self.offsets.clone());
         Ok(Self { field, path, matrix, offsets })
     }
@@ -148,6 +167,8 @@ pub struct Arrays {
     payloads: Option<Records>,
     rows: usize,
     position: usize,
+    /// Id of the first row, if there are no others.
+    first: u64,
 }
 
 impl Arrays {
@@ -182,7 +203,12 @@ impl Arrays {
             }
         }
         let payloads = payloads.map(Records::open).transpose()?;
-        Ok(Self { columns, ids: ids.map(|(_, ids)| ids), payloads, rows, position: 0 })
+        Ok(Self { columns, ids: ids.map(|(_, ids)| ids), payloads, rows, position: 0, first: 0 })
+    }
+
+    /// Ids of rows, where there are no others, count from here.
+    pub fn numbered_from(self, first: u64) -> Self {
+        Self { first, ..self }
     }
 }
 
@@ -196,7 +222,7 @@ impl Source for Arrays {
         self.position = range.end;
         let point = |row: usize| match &self.ids {
             Some(ids) => Point::new(ids[row].clone()),
-            None => Point::new(row as u64),
+            None => Point::new(self.first.saturating_add(row as u64)),
         };
         let mut points: Vec<Point> = range.clone().map(point).collect();
         for column in &mut self.columns {
@@ -310,7 +336,7 @@ fn id_of(text: &str) -> Option<PointId> {
 }
 
 /// An id as JSON.
-fn id(value: &Value) -> Result<PointId, String> {
+pub fn id(value: &Value) -> Result<PointId, String> {
     match value {
         Value::String(text) => Ok(text.as_str().into()),
         other => other

@@ -14,9 +14,12 @@ mod credentials;
 mod declare;
 mod demo;
 mod error;
+mod exchange;
+mod export;
 mod facet;
 mod fields;
 mod fuse;
+mod import;
 mod index;
 mod ingest;
 mod input;
@@ -33,6 +36,7 @@ mod skipped;
 mod target;
 mod train;
 mod update;
+mod writing;
 
 use std::process::ExitCode;
 
@@ -68,15 +72,17 @@ enum Command {
     Drop(collections::Drop),
     /// Declare payload paths of a collection that has points, and build their indexes
     Declare(declare::Declare),
-    /// Write points from .npy or JSONL files
+    /// Write points from arrays with ids and payloads beside them, or from JSON lines
     Ingest(ingest::Ingest),
+    /// Write points from a Parquet, Arrow, JSONL, .npy, .fvecs or .bvecs file
+    Import(import::Import),
     /// Find the points most similar to a vector or to a point
     Query(query::Query),
     /// Print points by id
     Get(points::Get),
-    /// Print all points, as `ingest` reads them
+    /// Print all points as JSON lines, or write them to a file, as `import` reads them
     #[command(visible_alias = "scroll")]
-    Export(points::Export),
+    Export(export::Export),
     /// Change payloads or single vectors of points
     Update(update::Update),
     /// Delete points by id or filter
@@ -108,10 +114,14 @@ enum Command {
 }
 
 /// Ends the program quietly where printing panics because the reader is gone (`lanner … | head`).
-/// Only the message tells that panic from others.
+/// Only the message tells that panic from others. Panics that become errors are not reported.
 fn leave_when_nobody_reads() {
     let others = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
+        #[cfg(feature = "parquet")]
+        if exchange::table::is_guarded() {
+            return;
+        }
         let message = panic.payload_as_str().unwrap_or_default();
         if message.starts_with("failed printing to stdout") && message.contains("Broken pipe") {
             std::process::exit(0);
@@ -131,6 +141,7 @@ fn main() -> ExitCode {
         Command::Drop(command) => command.run(),
         Command::Declare(command) => command.run(),
         Command::Ingest(command) => command.run(),
+        Command::Import(command) => command.run(),
         Command::Query(command) => command.run(),
         Command::Get(command) => command.run(),
         Command::Export(command) => command.run(),

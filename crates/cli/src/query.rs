@@ -17,7 +17,7 @@ use lanner::{
     CollectionConfig, Explanation, Filter, GroupRequest, Hit, HitGroup, MultiVector, PointId,
     Query as Search, QueryParams, QueryRequest, Rescore, VectorKind,
 };
-use lanner_eval::NpyMatrix;
+use lanner_eval::VectorFile;
 
 /// Find the points most similar to a vector, a point or several points. Higher scores are better.
 #[derive(Args)]
@@ -310,7 +310,7 @@ impl VectorSource<'_> {
                 .map_err(|detail| CliError::Usage(format!("{prefix}vector: {detail}")));
         }
         let path = self.npy.unwrap_or_default();
-        let mut matrix = NpyMatrix::open(&path)?;
+        let mut matrix = VectorFile::open(&path)?;
         let kind = config.field(field)?.1.kind;
         let range = self.row.unwrap_or(match kind {
             VectorKind::Single => 0..1,

@@ -61,11 +61,16 @@ impl Target {
         if let Some(folder) = &self.place.resolve()?.data
             && !folder.join(lanner_storage::identity::FILE).exists()
         {
-            let folder = folder.display();
-            let hint = format!("`{folder}` holds no database; `lanner create` makes one");
-            return Err(CliError::Usage(hint));
+            return Err(CliError::NoDatabase { folder: folder.clone() });
         }
         self.open_or_create()
+    }
+
+    /// The flags that say where, each after a space; none if the environment does.
+    pub fn flags(&self) -> String {
+        let data = self.place.data.iter().map(|folder| format!(" --data {}", folder.display()));
+        let server = self.place.server.iter().map(|address| format!(" --server {address}"));
+        data.chain(server).collect()
     }
 
     /// As [`Self::open`], for work that goes on by itself if nobody waits for it: of a server alone.

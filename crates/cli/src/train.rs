@@ -12,7 +12,7 @@ use super::jobs;
 use super::target::Target;
 use lanner::{CollectionConfig, MultiVector, TrainingQueries, VectorField, VectorKind};
 use lanner::{limits, validate_name};
-use lanner_eval::NpyMatrix;
+use lanner_eval::VectorFile;
 
 /// Train the compression of a field on queries of the kind that will come.
 #[derive(Args)]
@@ -145,7 +145,7 @@ pub fn read_training_queries(paths: &Path) -> Result<TrainingQueries> {
 
 /// At most as many queries as a field can be trained on, spread evenly over the file.
 pub fn read_queries(path: &Path) -> Result<MultiVector> {
-    let mut matrix = NpyMatrix::open(path)?;
+    let mut matrix = VectorFile::open(path)?;
     let (rows, mut values) = (matrix.rows(), Vec::new());
     let step = rows.div_ceil(limits::MAX_TRAINING_QUERIES).max(1);
     let mut row_values = Vec::new();

@@ -3,53 +3,26 @@
 mod support;
 
 use std::fs;
-use std::path::PathBuf;
 
 use serde_json::Value;
-use support::program::{f32_bytes, npy, ok, refused};
+use support::case::Case;
+use support::program::{f32_bytes, npy};
 use support::server::ServerProcess;
 
-/// A folder for files beside the database, and where that is: `--data DIR` or `--server ADDRESS`.
-struct Case {
-    folder: tempfile::TempDir,
-    target: [String; 2],
+fn created(flag: &str, place: &str) -> Case {
+    let case = Case::new(flag, place);
+    let create = ["create", "s", "--field", "v:single:2:cosine", "--field", "t:multi:2:dot"];
+    case.run(&[&create[..], &["--payload", "n=integer"]].concat());
+    case
 }
 
-impl Case {
-    fn new(flag: &str, place: &str) -> Self {
-        let case = Self {
-            folder: tempfile::tempdir().unwrap(),
-            target: [flag.to_owned(), place.to_owned()],
-        };
-        let create = ["create", "s", "--field", "v:single:2:cosine", "--field", "t:multi:2:dot"];
-        case.run(&[&create[..], &["--payload", "n=integer"]].concat());
-        case
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn arg(&self, name: &str) -> String {
-        self.path(name).display().to_string()
-    }
-
-    fn run(&self, arguments: &[&str]) -> String {
-        ok(&[arguments, &[&self.target[0], &self.target[1]]].concat())
-    }
-
-    fn fail(&self, arguments: &[&str]) -> String {
-        refused(&[arguments, &[&self.target[0], &self.target[1]]].concat())
-    }
-
-    /// What the file says of refused points. What is malformed is known before what does not fit.
-    fn reported(&self, place: &str) -> Vec<Value> {
-        let text = fs::read_to_string(self.path("refused.jsonl")).unwrap();
-        let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
-        let mut reported: Vec<Value> = lines.collect();
-        reported.sort_by_key(|refused| refused[place].as_u64());
-        reported
-    }
+/// What the file says of refused points. What is malformed is known before what does not fit.
+fn reported(case: &Case, place: &str) -> Vec<Value> {
+    let text = fs::read_to_string(case.path("refused.jsonl")).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    let mut reported: Vec<Value> = lines.collect();
+    reported.sort_by_key(|refused| refused[place].as_u64());
+    reported
 }
 
 fn good(id: u64) -> String {
@@ -98,7 +71,7 @@ fn lines(case: &Case) {
         let done = case.run(&[&ingest[..], &[batch, "--skip-invalid", &refusals]].concat());
         assert!(done.starts_with("4 points in") && done.ends_with("7 skipped\n"), "{done}");
         assert_eq!(case.run(&["count", "s"]), "4\n");
-        let reported = case.reported("line");
+        let reported = reported(case, "line");
         assert_eq!(reported.len(), expected.len(), "{reported:?}");
         for (refused, (line, id, reason)) in reported.iter().zip(expected) {
             assert_eq!((refused["line"].as_u64(), &*refused["id"].to_string()), (Some(line), id));
@@ -121,7 +94,7 @@ fn arrays(case: &Case) {
     assert!(case.fail(&arrays).contains("vectors.t: expected at least one vector, got none"));
     let done = case.run(&[&arrays[..], &["--skip-invalid", &refusals]].concat());
     assert!(done.starts_with("1 points in") && done.ends_with("2 skipped\n"), "{done}");
-    let reported = case.reported("row");
+    let reported = reported(case, "row");
     assert_eq!((&reported[0]["row"], &reported[0]["id"]), (&1.into(), &"b".into()));
     assert_eq!((&reported[1]["row"], &reported[1]["id"]), (&2.into(), &"c".into()));
     assert_eq!(case.run(&["count", "s"]), "5\n");
@@ -151,12 +124,12 @@ fn all(case: &Case) {
 #[test]
 fn invalid_points_are_skipped_and_reported_on_a_folder() {
     let folder = tempfile::tempdir().unwrap();
-    all(&Case::new("--data", folder.path().join("db").to_str().unwrap()));
+    all(&created("--data", folder.path().join("db").to_str().unwrap()));
 }
 
 #[test]
 fn invalid_points_are_skipped_and_reported_on_a_server() {
     let folder = tempfile::tempdir().unwrap();
     let server = ServerProcess::start(folder.path(), &[]);
-    all(&Case::new("--server", server.address()));
+    all(&created("--server", server.address()));
 }

@@ -5,7 +5,7 @@
 //! reports. It depends on no other part of the engine and never touches an index:
 //!
 //! 1. [`BeirDataset`] opens a BEIR folder: [`queries`](BeirDataset::queries), [`Qrels`], and the
-//!    documents as a stream. [`NpyMatrix`], [`read_offsets`] and [`IdList`] read the vectors that
+//!    documents as a stream. [`VectorFile`], [`read_offsets`] and [`IdList`] read the vectors that
 //!    go with it.
 //! 2. The caller searches and collects the ranked results in a [`Run`], which can be saved as a
 //!    TREC run file for other tools to judge.
@@ -33,13 +33,17 @@ mod sweep;
 mod table;
 mod trec;
 mod unpacked;
+mod vecs;
+mod vectors;
 
 pub use beir::{BeirDataset, DatasetError, Document, Documents, Query};
 pub use ids::{IdList, IdsError};
 pub use latency::{LatencyPercentiles, LatencyRecorder};
 pub use lines::{Line, LineError, Lines};
 pub use metrics::{JudgedRanking, Metrics, evaluate};
-pub use npy::{Neighbours, NpyError, NpyMatrix, NpyType, read_neighbours, read_offsets};
+pub use npy::{
+    Neighbours, NpyError, NpyMatrix, NpyType, NpyWriter, read_npy_neighbours, read_offsets,
+};
 pub use plot::{PlotError, recall_qps_svg};
 pub use qrels::{Judgements, Qrels, QrelsError};
 pub use report::Report;
@@ -47,3 +51,5 @@ pub use run::{Hit, Run, RunError, evaluation_order};
 pub use sweep::{Answered, Load, SweepPoint, load_table, recall_at, sweep_table};
 pub use table::{TableStyle, comparison_table};
 pub use trec::{TrecError, prepare_run};
+pub use vecs::{FvecsWriter, VecsError, VecsMatrix, read_ivecs};
+pub use vectors::{VectorFile, VectorsError, read_neighbours};

@@ -69,7 +69,7 @@ impl Neighbours {
 ///
 /// # Errors
 /// [`NpyError`] when the file is not such an array, or a row number is negative.
-pub fn read_neighbours(path: &Path) -> Result<Neighbours, NpyError> {
+pub fn read_npy_neighbours(path: &Path) -> Result<Neighbours, NpyError> {
     let mut array = header::open(path, &NEIGHBOURS)?;
     let per_query = match *array.shape.as_slice() {
         [_, columns] if columns > 0 => columns as usize,
@@ -192,12 +192,12 @@ mod tests {
     fn neighbours_are_read_line_by_line() {
         let data: Vec<u8> = [3_i32, 1, 4, 1, 5, 9].iter().flat_map(|v| v.to_le_bytes()).collect();
         let file = TempFile::new(&array("<i4", "(2, 3)", &data));
-        let neighbours = read_neighbours(&file.path).expect("neighbours");
+        let neighbours = read_npy_neighbours(&file.path).expect("neighbours");
         assert_eq!((neighbours.queries(), neighbours.per_query()), (2, 3));
         assert_eq!(neighbours.of(1), [1, 5, 9]);
         for (shape, data) in [("(6,)", &data[..]), ("(2, 0)", &[])] {
             let file = TempFile::new(&array("<i4", shape, data));
-            let error = read_neighbours(&file.path).expect_err("shape").to_string();
+            let error = read_npy_neighbours(&file.path).expect_err("shape").to_string();
             assert!(error.contains("expected 2 (the last not 0) dimensions"), "{error}");
         }
     }
@@ -213,7 +213,7 @@ mod tests {
         );
         let fortran = "{'descr': '<i4', 'fortran_order': True, 'shape': (1, 1)}";
         let file = TempFile::new(&super::super::fixture::with_header(fortran, &[0; 4]));
-        let error = read_neighbours(&file.path).expect_err("order").to_string();
+        let error = read_npy_neighbours(&file.path).expect_err("order").to_string();
         assert!(error.ends_with("got fortran order"), "{error}");
         let file = TempFile::new(&array("<i8", "(1, 1)", &[0; 8]));
         let error = read_offsets(&file.path).expect_err("matrix");

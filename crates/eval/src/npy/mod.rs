@@ -11,7 +11,9 @@ mod fixture;
 mod header;
 mod integers;
 mod matrix;
+mod writer;
 
 pub use error::NpyError;
-pub use integers::{Neighbours, read_neighbours, read_offsets};
+pub use integers::{Neighbours, read_npy_neighbours, read_offsets};
 pub use matrix::{NpyMatrix, NpyType};
+pub use writer::NpyWriter;
