@@ -593,7 +593,9 @@ class Collection:
         """
         from ._fields import payload_type
 
-        return self._started(self._backend.declare(self._name, path, payload_type(path, type)), wait, progress)
+        return self._started(
+            self._backend.declare(self._name, path, payload_type(path, type)), wait, progress
+        )
 
     def verify(self, *, wait: bool = True, progress: bool | None = None) -> Job:
         """Reads all files and compares them with their checksums.

@@ -197,6 +197,7 @@ def tokens(name: str) -> np.ndarray:
 
 def judged(folder: Path, many: bool) -> float:
     """nDCG@10 of `lanner beir`."""
+
     def place(name: str) -> str:
         return str(NFCORPUS / name)
 
