@@ -35,6 +35,7 @@ test: setup ## Format check, lints, all tests (also of the Python package), docu
 test-long: setup ## Campaigns that take minutes: faults, kills, damage, the grid of promised recall
 	LANNER_CRASH_ROUNDS=100 $(CARGO) test $(BUILD) --test crash
 	$(CARGO) test $(BUILD) -- --ignored --nocapture
+	LANNER_SLOW_TESTS=1 .ci/python test -k nfcorpus
 
 promise: setup ## Print the table of docs/promise.md, measured by the whole grid
 	@table=$$(mktemp); trap 'rm -f $$table' EXIT; \

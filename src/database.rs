@@ -29,6 +29,7 @@ use crate::query::QueryThreads;
 #[derive(Debug, Clone, Default)]
 pub struct DatabaseOptions {
     threads: usize,
+    build_threads: usize,
     segments: SegmentOptions,
     scrub: ScrubOptions,
     faults: CommitFaults,
@@ -44,6 +45,12 @@ impl DatabaseOptions {
     #[must_use]
     pub fn threads(self, threads: usize) -> Self {
         Self { threads, ..self }
+    }
+
+    /// Number of threads that seal, merge, train and index in the background; 0 for one a core.
+    #[must_use]
+    pub fn build_threads(self, build_threads: usize) -> Self {
+        Self { build_threads, ..self }
     }
 
     /// Size of the points in memory, or of their journal, at which they are sealed, in bytes.
@@ -128,7 +135,7 @@ impl DatabaseOptions {
                 threads: Arc::new(QueryThreads::start(self.threads)?),
                 unsealed: Arc::new(Unsealed::new(self.segments.unsealed_bytes)),
                 options: self.segments,
-                scheduler: Arc::new(Scheduler::start()?),
+                scheduler: Arc::new(Scheduler::start(self.build_threads)?),
                 jobs: Arc::default(),
             },
             collections: collections.clone(),

@@ -181,16 +181,16 @@ impl Shared {
 }
 
 impl Scheduler {
-    /// Starts the threads, and two pools on all cores for what they do in parallel.
+    /// Starts the threads, and two pools of `pool_threads` for what they do in parallel; 0 for one a core.
     ///
     /// # Errors
     /// [`Error::Internal`] if there can be no more threads.
-    pub fn start() -> Result<Self> {
+    pub fn start(pool_threads: usize) -> Result<Self> {
         let none = |error: &dyn std::fmt::Display| {
             Error::Internal(format!("cannot start background threads: {error}"))
         };
         let named = |name: &'static str| {
-            let builder = rayon::ThreadPoolBuilder::new();
+            let builder = rayon::ThreadPoolBuilder::new().num_threads(pool_threads);
             builder.thread_name(move |index| format!("lanner-{name}-{index}"))
         };
         let pool = named("work").start_handler(|_| give_way(NICE)).build();
@@ -337,7 +337,9 @@ mod tests {
     #[test]
     fn sealing_does_not_wait_for_others_and_leaving_waits_for_what_runs() {
         let (begun, events) = mpsc::channel();
-        let scheduler = Scheduler::start().unwrap();
+        let scheduler = Scheduler::start(3).unwrap();
+        let pools = [scheduler.pool(), scheduler.urgent_pool()];
+        assert_eq!(pools.map(ThreadPool::current_num_threads), [3, 3]);
         let (one, next_of_one) = told(1, &begun);
         scheduler.shared.lock().members.insert(1, member(&one));
         scheduler.ask(1, &[Lane::Index]);

@@ -62,7 +62,7 @@ impl Task<'_> {
 }
 
 /// Is told the field and the vectors of each query that does not ask for an exact answer.
-pub(crate) type Note<'n> = &'n dyn Fn(usize, &[f32]);
+pub(crate) type Note<'n> = &'n (dyn Fn(usize, &[f32]) + Sync);
 
 /// Answers queries from a snapshot, in their order; if they are part of a batch, `first` is the
 /// place of the first one in it. Scans, and searches of several indexes, run on
@@ -117,22 +117,28 @@ fn execute_all(
     first: Option<usize>,
 ) -> Result<Vec<QueryResponse>> {
     let bind = |request| Bound::new(snapshot, config, request);
-    let bound: Vec<Bound<'_>> = match (requests, first) {
-        ([request], None) => vec![bind(request)?],
-        _ => {
-            let first = first.unwrap_or(0);
-            let bound: Vec<_> = pool.install(|| requests.par_iter().map(bind).collect());
-            let named = |(index, bound): (usize, Result<_>)| {
-                bound.map_err(|error: Error| error.within(format!("queries[{}]", first + index)))
-            };
-            bound.into_iter().enumerate().map(named).collect::<Result<_>>()?
+    let answer = |bound: &[Bound<'_>]| {
+        // Also where vectors are scored because nothing that was measured will do.
+        for bound in bound.iter().filter(|bound| !bound.request.params.exact) {
+            note(bound.field, bound.scorer.query());
         }
+        answer_bound(snapshot, config, bound, deadline, pool)
     };
-    // Also where vectors are scored because nothing that was measured will do.
-    for bound in bound.iter().filter(|bound| !bound.request.params.exact) {
-        note(bound.field, bound.scorer.query());
+    if let ([request], None) = (requests, first) {
+        return answer(&[bind(request)?]);
     }
-    answer_bound(snapshot, config, &bound, deadline, pool)
+    let first = first.unwrap_or(0);
+    // The threads of the pool are woken once for all that follows: where others have the cores, each
+    // time may cost milliseconds.
+    pool.install(|| {
+        let bound: Vec<_> = requests.par_iter().map(bind).collect();
+        let named = |(index, bound): (usize, Result<_>)| {
+            bound.map_err(|error: Error| error.within(format!("queries[{}]", first + index)))
+        };
+        let bound: Vec<Bound<'_>> =
+            bound.into_iter().enumerate().map(named).collect::<Result<_>>()?;
+        answer(&bound)
+    })
 }
 
 /// Answers requests, which are no later pages, each among the points that also match a condition.

@@ -82,9 +82,7 @@ class AsyncCollection(_Async[Collection]):
         self._calls = calls
 
     def _within(self, token: CancelToken) -> Collection:
-        view = Collection(self._collection._backend.within(None, token), self._collection.name)
-        view._known_fields = self._collection._known_fields
-        return view
+        return self._collection._cancelled_by(token)
 
     @property
     def name(self) -> str:

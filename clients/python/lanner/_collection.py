@@ -107,7 +107,14 @@ class Collection:
 
         Waiting for jobs is not meant. Embedded, only queries keep a deadline.
         """
-        view = Collection(self._backend.within(seconds, None), self._name)
+        return self._view(self._backend.within(seconds, None))
+
+    def _cancelled_by(self, token: _native.CancelToken) -> Collection:
+        """The same collection, whose calls the token cancels."""
+        return self._view(self._backend.within(None, token))
+
+    def _view(self, backend: _native.Backend) -> Collection:
+        view = Collection(backend, self._name)
         view._known_fields = self._known_fields
         return view
 
@@ -586,7 +593,9 @@ class Collection:
         """
         from ._fields import payload_type
 
-        return self._started(self._backend.declare(self._name, path, payload_type(path, type)), wait, progress)
+        return self._started(
+            self._backend.declare(self._name, path, payload_type(path, type)), wait, progress
+        )
 
     def verify(self, *, wait: bool = True, progress: bool | None = None) -> Job:
         """Reads all files and compares them with their checksums.

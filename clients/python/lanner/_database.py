@@ -137,6 +137,7 @@ def open(
     path: Path,
     *,
     threads: int = 0,
+    build_threads: int = 0,
     index_rows: int | None = None,
     seal_bytes: int | None = None,
     segment_bytes: int | None = None,
@@ -147,6 +148,7 @@ def open(
 
     Args:
         threads: Number of threads that queries run on; 0 for one a core.
+        build_threads: Threads that seal, merge, train and index in the background; 0 for one a core.
         index_rows: Rows from which a segment gets an index [10,000]; smaller ones are scanned.
         seal_bytes: Size of the points in memory at which they are sealed, in bytes [64 MiB].
         segment_bytes: Size beyond which merges do not go, in bytes [4 GiB].
@@ -157,7 +159,7 @@ def open(
     folder = os.fspath(path)
     if not isinstance(folder, str):
         raise InvalidInput(f"path: expected a text, got {type(folder).__name__}")
-    backend = Backend.open(folder, threads, index_rows, seal_bytes, segment_bytes)
+    backend = Backend.open(folder, threads, build_threads, index_rows, seal_bytes, segment_bytes)
     _guard_forks()
     return _opened(Database(backend, folder))
 

@@ -13,7 +13,8 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from functools import wraps
+from contextvars import ContextVar, copy_context
+from functools import partial, wraps
 from typing import Any, TypeVar
 
 from ._collection import Collection
@@ -21,11 +22,13 @@ from ._database import Database, open
 from ._errors import InvalidInput, NotFound
 from ._fields import vector
 from ._filters import Condition, Filter
+from ._native import CancelToken
 
 R = TypeVar("R")
 
 __all__ = [
-    "EVERYTHING", "VECTOR", "Documents", "below", "document_id", "in_thread", "point_id", "relevance", "shared",
+    "EVERYTHING", "VECTOR", "Documents", "below", "cancellable", "document_id", "in_thread", "point_id",
+    "relevance", "shared",
 ]  # fmt: skip
 
 VECTOR = "embedding"
@@ -35,6 +38,9 @@ EVERYTHING: dict[str, Any] = {"and": []}
 """The filter that every document passes."""
 
 _LONGEST_ID = 512
+
+_token: ContextVar[CancelToken | None] = ContextVar("lanner cancel token", default=None)
+"""What cancels the calls of the coroutine that runs on this thread."""
 
 _opened: weakref.WeakValueDictionary[str, Database] = weakref.WeakValueDictionary()
 _opening = threading.Lock()
@@ -108,13 +114,30 @@ def relevance(metric: str, score: float) -> float:
 
 
 def in_thread(method: Callable[..., R]) -> Callable[..., Coroutine[Any, Any, R]]:
-    """The coroutine of a method: it runs on a thread, where calls of the engine do not hold Python's lock."""
+    """The coroutine of a method: it runs on a thread, where calls of the engine do not hold Python's lock.
+
+    Cancelling the task cancels what the method calls of a `cancellable` collection.
+    """
 
     @wraps(method)
     async def call(*args: Any, **kwargs: Any) -> R:
-        return await asyncio.to_thread(method, *args, **kwargs)
+        token, context = CancelToken(), copy_context()
+        context.run(_token.set, token)
+        work = partial(context.run, partial(method, *args, **kwargs))
+        waiting = asyncio.get_running_loop().run_in_executor(None, work)
+        try:
+            return await waiting
+        except asyncio.CancelledError:
+            token.cancel()
+            raise
 
     return call
+
+
+def cancellable(collection: Collection) -> Collection:
+    """The collection; on a thread of `in_thread`, its calls end when the task that waits is cancelled."""
+    token = _token.get()
+    return collection if token is None else collection._cancelled_by(token)
 
 
 class Documents:
@@ -147,7 +170,7 @@ class Documents:
                 fields = ", ".join(found.fields)
                 raise InvalidInput(f"collection {self.name}: expected a field {VECTOR!r}, got {fields}")
             self._found = found
-        return self._found
+        return cancellable(self._found)
 
     @property
     def metric(self) -> str:
@@ -175,4 +198,4 @@ class Documents:
     def _create(self, dimension: int) -> Collection:
         fields = {VECTOR: vector(dimension, self._metric)}  # type: ignore[arg-type]
         self._found = self.database.create_collection(self.name, fields, self._payload, exist_ok=True)
-        return self._found
+        return cancellable(self._found)

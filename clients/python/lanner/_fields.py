@@ -167,7 +167,10 @@ def config(fields: Mapping[str, Field], payload: Mapping[str, Any] | None) -> di
             got = f"{type(value).__name__} for {name!r}"
             raise InvalidInput(f"fields: expected lanner.vector(…) or lanner.multivector(…), got {got}")
         settings[name] = value._settings()
-    return {"fields": settings, "payload": {path: payload_type(path, of) for path, of in (payload or {}).items()}}
+    return {
+        "fields": settings,
+        "payload": {path: payload_type(path, of) for path, of in (payload or {}).items()},
+    }
 
 
 def payload_type(path: str, of: Any) -> str:

@@ -61,7 +61,12 @@ class Backend:
     timeout: float | None
     @staticmethod
     def open(
-        path: str, threads: int, index_rows: int | None, seal_bytes: int | None, segment_bytes: int | None
+        path: str,
+        threads: int,
+        build_threads: int,
+        index_rows: int | None,
+        seal_bytes: int | None,
+        segment_bytes: int | None,
     ) -> Backend: ...
     @staticmethod
     def connect(

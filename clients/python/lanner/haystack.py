@@ -28,7 +28,7 @@ from haystack.utils import Secret
 
 from ._collection import Collection
 from ._database import connect
-from ._documents import EVERYTHING, VECTOR, document_id, in_thread, point_id, relevance, shared
+from ._documents import EVERYTHING, VECTOR, cancellable, document_id, in_thread, point_id, relevance, shared
 from ._errors import InvalidInput, NotFound
 from ._fields import vector
 from ._results import Point
@@ -126,7 +126,7 @@ class LannerDocumentStore:
         with self._lock:
             if self._opened is None:
                 self._opened = self._open()
-            return self._opened
+            return cancellable(self._opened)
 
     def _open(self) -> Collection:
         if self.path is not None:

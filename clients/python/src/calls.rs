@@ -2,8 +2,9 @@
 //!
 //! Python notes a signal and raises it when its main thread runs Python code again. So a call that may
 //! take long runs on a thread of its own while the main thread looks for signals, and is cancelled when
-//! there is one. That costs some 20 µs, as much as a query, so queries are first tried on the calling
-//! thread with a deadline of their own, and again in that way if they do not make it.
+//! there is one. That costs some 20 µs, as much as a query, and milliseconds where other threads have the
+//! cores, so queries and small batches are first tried on the calling thread with a deadline of their own,
+//! and again in that way if they do not make it.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
@@ -22,6 +23,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const SHORT: Duration = Duration::from_millis(50);
 /// After a query that took longer, so many are not tried on the calling thread.
 const CAREFUL: u32 = 100;
+/// Queries of a batch that is tried on the calling thread.
+const SMALL_BATCH: usize = 256;
 
 static MAIN_THREAD: OnceLock<ThreadId> = OnceLock::new();
 
@@ -69,14 +72,39 @@ pub struct Shared {
     /// Whether it is in this process, where short calls take microseconds.
     embedded: bool,
     process: u32,
-    /// Queries that are not tried on the calling thread.
-    careful: AtomicU32,
+    /// Queries, and small batches, that are not tried on the calling thread.
+    careful: Careful,
+    careful_batches: Careful,
+}
+
+/// Number of calls that are not tried on the calling thread, because one took long.
+struct Careful(AtomicU32);
+
+impl Careful {
+    fn holds(&self) -> bool {
+        // Relaxed, as below: the number is a guess.
+        self.0.load(Ordering::Relaxed) > 0
+    }
+
+    /// Notes how long a call took that was not tried.
+    fn note(&self, took: Duration) {
+        let less = |left: u32| Some(left.saturating_sub(1));
+        match took < SHORT {
+            true => drop(self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)),
+            false => self.begin(),
+        }
+    }
+
+    fn begin(&self) {
+        self.0.store(CAREFUL, Ordering::Relaxed);
+    }
 }
 
 impl Shared {
     pub fn new(backend: Arc<dyn Backend>, embedded: bool) -> Self {
         let process = std::process::id();
-        Self { open: Mutex::new(Some(backend)), embedded, process, careful: AtomicU32::new(1) }
+        let [careful, careful_batches] = [(); 2].map(|()| Careful(AtomicU32::new(1)));
+        Self { open: Mutex::new(Some(backend)), embedded, process, careful, careful_batches }
     }
 
     fn is_ours(&self) -> bool {
@@ -153,16 +181,32 @@ impl Calls {
         py: Python<'_>,
         work: impl Fn(&dyn Backend) -> Result<T> + Send + Sync,
     ) -> PyResult<T> {
-        let careful = &self.shared.careful;
-        if !self.shared.embedded || careful.load(Ordering::Relaxed) > 0 {
+        self.perhaps_short(py, &self.shared.careful, work)
+    }
+
+    /// Runs so many queries, on this thread if they do not take long.
+    pub fn batch<T: Send>(
+        &self,
+        py: Python<'_>,
+        queries: usize,
+        work: impl Fn(&dyn Backend) -> Result<T> + Send + Sync,
+    ) -> PyResult<T> {
+        match queries <= SMALL_BATCH {
+            true => self.perhaps_short(py, &self.shared.careful_batches, work),
+            false => self.long(py, work),
+        }
+    }
+
+    fn perhaps_short<T: Send>(
+        &self,
+        py: Python<'_>,
+        careful: &Careful,
+        work: impl Fn(&dyn Backend) -> Result<T> + Send + Sync,
+    ) -> PyResult<T> {
+        if !self.shared.embedded || careful.holds() {
             let started = Instant::now();
             let done = self.long(py, &work);
-            // Relaxed: the number is a guess.
-            let less = |left: u32| Some(left.saturating_sub(1));
-            match started.elapsed() < SHORT {
-                true => drop(careful.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)),
-                false => careful.store(CAREFUL, Ordering::Relaxed),
-            }
+            careful.note(started.elapsed());
             return done;
         }
         let backend = self.shared.backend(py)?;
@@ -177,7 +221,7 @@ impl Calls {
         if limits.timeout.is_some_and(|timeout| timeout <= SHORT) {
             return Err(failed(py, &late));
         }
-        careful.store(CAREFUL, Ordering::Relaxed);
+        careful.begin();
         self.long(py, work)
     }
 

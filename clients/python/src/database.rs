@@ -38,16 +38,17 @@ pub struct Backend(Calls);
 #[allow(clippy::too_many_arguments, reason = "the options of calls in Python")]
 impl Backend {
     #[staticmethod]
-    #[pyo3(signature = (path, threads, index_rows, seal_bytes, segment_bytes))]
+    #[pyo3(signature = (path, threads, build_threads, index_rows, seal_bytes, segment_bytes))]
     fn open(
         py: Python<'_>,
         path: &str,
         threads: usize,
+        build_threads: usize,
         index_rows: Option<u32>,
         seal_bytes: Option<u64>,
         segment_bytes: Option<u64>,
     ) -> PyResult<Self> {
-        let mut options = DatabaseOptions::new().threads(threads);
+        let mut options = DatabaseOptions::new().threads(threads).build_threads(build_threads);
         options = index_rows.map_or(options.clone(), |rows| options.index_rows(rows));
         options = seal_bytes.map_or(options.clone(), |bytes| options.seal_bytes(bytes));
         options = segment_bytes.map_or(options.clone(), |bytes| options.segment_bytes(bytes));

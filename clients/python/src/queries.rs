@@ -36,7 +36,8 @@ pub fn batch(
         halves @ MatrixValues::F16(_) => requests(request, &to_f32(halves), matrix.shape(), starts),
     };
     let requests = requests.map_err(|error| invalid(py, error))?;
-    let answers = calls.long(py, |backend| backend.query_batch(name, &requests))?;
+    let queries = requests.len();
+    let answers = calls.batch(py, queries, |backend| backend.query_batch(name, &requests))?;
     Ok(BatchAnswer::new(answers))
 }
 

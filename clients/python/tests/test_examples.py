@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import notebook
 import pytest
 from conftest import ROOT, Server
 
@@ -37,8 +41,23 @@ def test_the_example_with_a_server(server: Server) -> None:
     assert run("server.py", "--server", server.address).count("40 questions") == 2
 
 
+def shown(found: list[list[dict[str, Any]]]) -> list[str]:
+    """Outputs of cells as text, without numbers: processors differ in the last digits."""
+    return [re.sub(r"\d[\d,]*(\.\d+)?(e-\d+)?", "#", json.dumps(cell, ensure_ascii=False)) for cell in found]
+
+
+def test_the_notebook_shows_what_it_does() -> None:
+    path = EXAMPLES / "tour.ipynb"
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    stored = [cell["outputs"] for cell in cells if cell["cell_type"] == "code"]
+    tables = [output for cell in stored for output in cell if "text/html" in output.get("data", {})]
+    assert len(stored) == 10 and len(tables) == 4
+    # If it is to show something else: `python clients/python/tests/notebook.py examples/python/tour.ipynb`.
+    assert shown(notebook.outputs(path)) == shown(stored)
+
+
 def test_there_is_a_test_for_each_example() -> None:
-    names = {path.name for path in EXAMPLES.glob("*.py")}
+    names = {path.name for path in EXAMPLES.iterdir() if path.suffix in (".py", ".ipynb")}
     assert names == {
         "demo.py",
         "filtered_search.py",
@@ -47,6 +66,7 @@ def test_there_is_a_test_for_each_example() -> None:
         "late_interaction.py",
         "semantic_search.py",
         "server.py",
+        "tour.ipynb",
     }
 
 

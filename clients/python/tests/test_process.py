@@ -174,6 +174,18 @@ def test_threads_share_a_database(db: lanner.Database, random: np.random.Generat
     assert found == list(range(200)) and threading.active_count() < 50
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="no list of threads here")
+def test_threads_are_as_many_as_is_said(tmp_path: Path) -> None:
+    code = """
+        import lanner, pathlib, re, sys
+        db = lanner.open(sys.argv[1], threads=2, build_threads=3)
+        names = [path.read_text() for path in pathlib.Path("/proc/self/task").glob("*/comm")]
+        for kind in ("query", "work", "urgent"):
+            print(sum(re.match(f"lanner-{kind}-[0-9]", name) is not None for name in names))
+    """
+    assert run(code, tmp_path / "db").stdout.split() == ["2", "3", "3"]
+
+
 def test_import_is_fast_and_leaves_numpy_alone() -> None:
     code = "import lanner, sys; print('numpy' in sys.modules, 'asyncio' in sys.modules)"
     assert run(code).stdout.split() == ["False", "False"]

@@ -38,9 +38,9 @@ const BATCH: usize = 256;
 #[command(after_help = "\
 Writes the vectors into a temporary database for each compression and index, and asks all queries
 for each target recall, and for each search window with each number of candidates to re-rank: one
-at a time and all in one call, on one core and on all, and with --clients from so many at once, in
-this process and over gRPC on a port of this machine. Of several runs the fastest counts. Recall is
-against --ground-truth, or an exact scan.
+at a time and all in one call (or --batch of them), on one core and on all, and with --clients from
+so many at once, in this process and over gRPC on a port of this machine. Of several runs the fastest
+counts. Recall is against --ground-truth, or an exact scan.
 
 Example:
   lanner bench --base base.npy --queries queries.npy --metric cosine \\
@@ -87,6 +87,9 @@ pub struct Bench {
     /// Runs of each measurement, of which the fastest counts
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..))]
     runs: u8,
+    /// Queries of a call where they are asked together; all of them if not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    batch: Option<u16>,
     /// Measure also so many clients at once, as threads and as connections to a gRPC server
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     clients: Option<u16>,
@@ -149,7 +152,7 @@ struct Setting {
 struct Asked {
     /// For all queries, one at a time.
     seconds: f64,
-    /// For all queries in one call.
+    /// For all queries, together.
     batch_seconds: f64,
     estimated_recall: f64,
     latencies: LatencyRecorder,
@@ -410,7 +413,7 @@ impl Experiment {
         Ok(asked.into_iter().flatten().collect())
     }
 
-    /// Asks all queries, one at a time from each of so many threads, and then all in one call.
+    /// Asks all queries, one at a time from each of so many threads, and then together.
     fn ask(&self, collection: &Collection, threads: usize, params: QueryParams) -> Result<Asked> {
         let requests = self.requests(params);
         let started = Instant::now();
@@ -429,8 +432,9 @@ impl Experiment {
             asked.found.extend(part.found);
             asked.estimated_recall += part.estimated_recall / requests.len().max(1) as f64;
         }
+        let batch = self.arguments.batch.map_or(limits::MAX_BATCH_QUERIES, usize::from);
         let started = Instant::now();
-        for requests in requests.chunks(limits::MAX_BATCH_QUERIES) {
+        for requests in requests.chunks(batch) {
             collection.query_batch(requests, Deadline::NEVER)?;
         }
         asked.batch_seconds = started.elapsed().as_secs_f64();

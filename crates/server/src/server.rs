@@ -132,7 +132,7 @@ pub async fn serve(
         health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
         stop.send_replace(true);
     });
-    let connections = incoming(listener, config.tls.clone(), limits, received);
+    let connections = incoming(listener, config.tls.clone(), limits, received, stopping.clone());
     let server = router.serve_with_incoming_shutdown(connections, stopped(stopping.clone()));
     let renew = async {
         match (&config.keys, &config.tls) {

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from adapters_support import package
+from conftest import ROOT, program
 
 import lanner
 
@@ -183,6 +184,11 @@ def load(many: bool) -> tuple[Any, Any, Any, Encoder]:
     return corpus, queries, qrels, Encoder(documents, texts, many)
 
 
+def skip_slow(many: bool) -> None:
+    if many and not os.environ.get("LANNER_SLOW_TESTS"):
+        pytest.skip("indexes 348,000 token vectors three times, in 90 seconds: set LANNER_SLOW_TESTS=1")
+
+
 def tokens(name: str) -> np.ndarray:
     if name == "queries":
         return np.load(NFCORPUS / "queries_tokens.f32.npy")
@@ -191,7 +197,6 @@ def tokens(name: str) -> np.ndarray:
 
 def judged(folder: Path, many: bool) -> float:
     """nDCG@10 of `lanner beir`."""
-    from conftest import program
 
     def place(name: str) -> str:
         return str(NFCORPUS / name)
@@ -212,12 +217,16 @@ def judged(folder: Path, many: bool) -> float:
     return float((found[0] if many else found)["ndcg_10"])
 
 
-@pytest.mark.skipif(not NFCORPUS.exists(), reason="NFCorpus is not there: LANNER_NFCORPUS names its folder")
+needs_nfcorpus = pytest.mark.skipif(
+    not NFCORPUS.exists(), reason="NFCorpus is not there: LANNER_NFCORPUS names its folder"
+)
+
+
+@needs_nfcorpus
 @pytest.mark.parametrize("many", [False, True], ids=["single", "multi"])
 def test_nfcorpus_is_judged_as_by_the_command(tmp_path: Path, server: Any, many: bool) -> None:
     corpus, queries, qrels, encoder = load(many)
-    if many and not os.environ.get("LANNER_SLOW_TESTS"):
-        pytest.skip("indexes 348,000 token vectors three times, for minutes: set LANNER_SLOW_TESTS=1")
+    skip_slow(many)
     expected = judged(tmp_path, many)
     with lanner.open(tmp_path / "db") as embedded, lanner.connect(server.address, timeout=600) as remote:
         for database in (embedded, remote):
@@ -225,3 +234,43 @@ def test_nfcorpus_is_judged_as_by_the_command(tmp_path: Path, server: Any, many:
             judge = evaluation.EvaluateRetrieval(search, k_values=[10, 100], score_function="dot")
             ndcg, *_ = judge.evaluate(qrels, judge.retrieve(corpus, queries), judge.k_values)
             assert f"{ndcg['NDCG@10']:.4f}" == f"{expected:.4f}"
+
+
+def ten_lines(database: lanner.Database, many: bool) -> float:
+    """nDCG@10 by the lines in docs/python.md, with this database and the files of NFCorpus."""
+    document = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    blocks = [part.partition("```")[0] for part in document.split("```python\n")]
+    [code] = [block for block in blocks if "GenericDataLoader" in block]
+    assert len(code.splitlines()) == 10
+
+    def vectors(name: str) -> Any:
+        if many:
+            return lanner.Ragged(tokens(name), np.load(NFCORPUS / f"{name}_tokens_offsets.i64.npy"))
+        return np.load(NFCORPUS / f"{name}.f32.npy")
+
+    given = {
+        'GenericDataLoader("nfcorpus")': f"GenericDataLoader({str(NFCORPUS)!r})",
+        'lanner.open("db")': "database",
+        'np.load("corpus.npy")': "vectors('corpus')",
+        'np.load("queries.npy")': "vectors('queries')",
+        "print(": "answer.append(",
+    }
+    if many:
+        given['lanner.vector(384, metric="dot")'] = "lanner.multivector(128)"
+    for line, ours in given.items():
+        assert code.count(line) == 1, line
+        code = code.replace(line, ours)
+    names: dict[str, Any] = {"database": database, "vectors": vectors, "answer": []}
+    exec(code, names)
+    database.drop("nfcorpus")
+    return float(names["answer"][0]["NDCG@10"])
+
+
+@needs_nfcorpus
+@pytest.mark.parametrize("many", [False, True], ids=["single", "multi"])
+def test_nfcorpus_in_ten_lines_is_judged_as_by_the_command(tmp_path: Path, server: Any, many: bool) -> None:
+    skip_slow(many)
+    expected = judged(tmp_path, many)
+    with lanner.open(tmp_path / "db") as embedded, lanner.connect(server.address, timeout=600) as remote:
+        for database in (embedded, remote):
+            assert f"{ten_lines(database, many):.4f}" == f"{expected:.4f}"

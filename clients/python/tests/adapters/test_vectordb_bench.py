@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from adapters_support import package
 
 import lanner
 
+# It makes a folder for its log where the tests run.
+os.environ.setdefault("LOG_FILE", os.devnull)
 clients = package("vectordb_bench.backend.clients")
 api = package("vectordb_bench.backend.clients.api")
 filters = package("vectordb_bench.backend.filter")

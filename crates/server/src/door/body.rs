@@ -1,7 +1,6 @@
 //! The bodies of requests and answers, with what they hold counted and their time bounded.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -13,7 +12,7 @@ use tonic::Status;
 use tonic::body::Body;
 
 use super::caller::Caller;
-use super::connection::Connection;
+use super::connection::InProgress;
 use crate::status;
 
 /// Bytes of a request that always find a place, so that large requests do not keep small ones out.
@@ -104,13 +103,13 @@ impl http_body::Body for Received {
 pub struct Answer {
     inner: Body,
     rest: Bytes,
-    connection: Arc<Connection>,
+    connection: InProgress,
     number: u64,
     _caller: Caller,
 }
 
 impl Answer {
-    pub fn new(inner: Body, connection: Arc<Connection>, caller: Caller) -> Self {
+    pub fn new(inner: Body, connection: InProgress, caller: Caller) -> Self {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
         Self { inner, rest: Bytes::new(), connection, number, _caller: caller }

@@ -1,16 +1,23 @@
 //! A connection: what its client holds, and when its patience is over.
+//!
+//! A server that stops says so on every connection (GOAWAY and a ping), and closes it when the requests
+//! that the client sent before it knew have been answered. A client that does not answer the ping, because
+//! its process is suspended or a fork of it holds the socket, would keep the server waiting: such a
+//! connection is closed when nothing is in progress on it.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::io;
+use std::ops::Deref;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
@@ -26,6 +33,8 @@ pub struct Connection {
     pub received: Arc<MemoryBudget>,
     /// Whether a request of it was admitted.
     admitted: AtomicBool,
+    /// Number of requests that were admitted and whose answers are not gone.
+    in_progress: AtomicUsize,
     /// The parts of answers that were handed out, and since when the client leaves them unread.
     unread: Mutex<HashMap<u64, Instant>>,
 }
@@ -34,12 +43,15 @@ impl Connection {
     /// A connection that has sent nothing yet; `received` is of all connections.
     pub fn new(received: &Arc<MemoryBudget>, limits: &ServerLimits) -> Arc<Self> {
         let received = received.part("one connection", limits.connection_bytes, 0);
-        Arc::new(Self { received, admitted: AtomicBool::new(false), unread: Mutex::default() })
+        let (admitted, in_progress) = (AtomicBool::new(false), AtomicUsize::new(0));
+        Arc::new(Self { received, admitted, in_progress, unread: Mutex::default() })
     }
 
     /// Notes that a request was admitted: from now on the connection may idle.
-    pub fn admit(&self) {
+    pub fn admit(self: Arc<Self>) -> InProgress {
         self.admitted.store(true, Ordering::Relaxed);
+        self.in_progress.fetch_add(1, Ordering::Relaxed);
+        InProgress(self)
     }
 
     /// Notes that a part of an answer was handed out now.
@@ -62,6 +74,24 @@ impl Connection {
     }
 }
 
+/// The connection of a request that is in progress until this is dropped.
+#[derive(Debug)]
+pub struct InProgress(Arc<Connection>);
+
+impl Deref for InProgress {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.0
+    }
+}
+
+impl Drop for InProgress {
+    fn drop(&mut self) {
+        self.in_progress.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// The bytes of a connection. Reading fails once the client was too slow, which closes it.
 pub struct Wire {
     io: Either<TcpStream, TlsStream<TcpStream>>,
@@ -71,22 +101,42 @@ pub struct Wire {
     opened: Instant,
     /// When bytes came last.
     heard: Option<Instant>,
+    /// When bytes went last.
+    sent: Option<Instant>,
+    /// Ready when the server stops, until it was.
+    stop: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// Since when the server stops.
+    stopping: Option<Instant>,
     _place: OwnedSemaphorePermit,
 }
 
 impl Wire {
-    /// Watches a connection, which has one of the places that `limits` allow.
+    /// Watches a connection, which has one of the places that `limits` allow, until `stopping` is true
+    /// and its client has had time to know.
     pub fn new(
         io: Either<TcpStream, TlsStream<TcpStream>>,
         connection: Arc<Connection>,
         limits: Arc<ServerLimits>,
+        mut stopping: watch::Receiver<bool>,
         place: OwnedSemaphorePermit,
     ) -> Self {
-        let shortest = limits.handshake.min(limits.silence).min(limits.unread);
-        let period = (shortest / 4).clamp(Duration::from_millis(10), Duration::from_secs(5));
-        let mut check = interval(period);
-        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { io, connection, limits, check, opened: Instant::now(), heard: None, _place: place }
+        let check = checks(limits.handshake.min(limits.silence).min(limits.unread));
+        let stop = Box::pin(async move {
+            // An error means that whoever could stop the server is gone.
+            let _ = stopping.wait_for(|stopping| *stopping).await;
+        });
+        Self {
+            io,
+            connection,
+            limits,
+            check,
+            opened: Instant::now(),
+            heard: None,
+            sent: None,
+            stop,
+            stopping: None,
+            _place: place,
+        }
     }
 
     /// Why the connection should end, if it should.
@@ -103,13 +153,28 @@ impl Wire {
         if opened > limits.silence && !self.connection.admitted.load(Ordering::Relaxed) {
             return Some("no request was admitted");
         }
+        if self.is_left_behind() {
+            return Some("the server stops, and the client does not answer");
+        }
         let unread = self.connection.is_unread_for(limits.unread);
         unread.then_some("the client does not read its answer")
+    }
+
+    /// Whether the server stops, and nothing is in progress or moves here.
+    fn is_left_behind(&self) -> bool {
+        let Some(stopping) = self.stopping else { return false };
+        let moved = self.heard.max(self.sent).map_or(stopping, |moved| moved.max(stopping));
+        let in_progress = self.connection.in_progress.load(Ordering::Relaxed);
+        in_progress == 0 && moved.elapsed() > self.limits.farewell
     }
 
     /// Fails if the client was too slow. Whatever of the connection is polled wakes up for the
     /// next check.
     fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        if self.stopping.is_none() && self.stop.as_mut().poll(context).is_ready() {
+            self.stopping = Some(Instant::now());
+            self.check = checks(self.limits.farewell);
+        }
         while self.check.poll_tick(context).is_ready() {
             let Some(reason) = self.complaint() else { continue };
             tracing::debug!(reason, "connection closed");
@@ -117,6 +182,20 @@ impl Wire {
         }
         Ok(())
     }
+
+    fn note_sent(&mut self, written: &Poll<io::Result<usize>>) {
+        if written.is_ready() {
+            self.sent = Some(Instant::now());
+        }
+    }
+}
+
+/// Ticks at which what may take so long is checked.
+fn checks(shortest: Duration) -> Interval {
+    let period = (shortest / 4).clamp(Duration::from_millis(10), Duration::from_secs(5));
+    let mut check = interval(period);
+    check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    check
 }
 
 impl Connected for Wire {
@@ -149,7 +228,9 @@ impl AsyncWrite for Wire {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.check(context)?;
-        Pin::new(&mut self.io).poll_write(context, bytes)
+        let written = Pin::new(&mut self.io).poll_write(context, bytes);
+        self.note_sent(&written);
+        written
     }
 
     fn poll_write_vectored(
@@ -158,7 +239,9 @@ impl AsyncWrite for Wire {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.check(context)?;
-        Pin::new(&mut self.io).poll_write_vectored(context, parts)
+        let written = Pin::new(&mut self.io).poll_write_vectored(context, parts);
+        self.note_sent(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::either::Either;
 
@@ -23,6 +23,7 @@ struct Desk {
     tls: Option<Arc<Tls>>,
     limits: Arc<ServerLimits>,
     received: Arc<MemoryBudget>,
+    stopping: watch::Receiver<bool>,
 }
 
 /// Connections that are ready for requests, until the result is dropped.
@@ -31,10 +32,11 @@ pub fn incoming(
     tls: Option<Arc<Tls>>,
     limits: Arc<ServerLimits>,
     received: Arc<MemoryBudget>,
+    stopping: watch::Receiver<bool>,
 ) -> ReceiverStream<Result<Wire, Infallible>> {
     let (ready, connections) = mpsc::channel(16);
     let places = Arc::new(Semaphore::new(limits.connections));
-    let desk = Desk { tls, limits, received };
+    let desk = Desk { tls, limits, received, stopping };
     tokio::spawn(async move {
         loop {
             let accepted = tokio::select! {
@@ -82,6 +84,7 @@ impl Desk {
         };
         let connection = Connection::new(&self.received, &self.limits);
         // A server that stops takes no more.
-        let _ = ready.send(Ok(Wire::new(io, connection, self.limits, place))).await;
+        let wire = Wire::new(io, connection, self.limits, self.stopping, place);
+        let _ = ready.send(Ok(wire)).await;
     }
 }

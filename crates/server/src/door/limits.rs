@@ -31,6 +31,9 @@ pub struct ServerLimits {
     pub message: Duration,
     /// How long a client may leave a part of an answer unread before its connection is closed.
     pub unread: Duration,
+    /// How long a connection without requests may be silent once the server stops, until it is closed
+    /// although its client has not answered.
+    pub farewell: Duration,
 }
 
 impl Default for ServerLimits {
@@ -48,6 +51,7 @@ impl Default for ServerLimits {
             silence: Duration::from_secs(120),
             message: Duration::from_secs(60),
             unread: Duration::from_secs(60),
+            farewell: Duration::from_secs(1),
         }
     }
 }

@@ -136,7 +136,7 @@ impl Rules {
                 return refusal.into_response(grpc);
             }
         };
-        connection.admit();
+        let connection = connection.admit();
         request.extensions_mut().insert(caller.clone());
         let patience = self.limits.message;
         let request = request.map(|body| Body::new(Received::new(body, caller.clone(), patience)));
