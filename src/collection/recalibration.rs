@@ -93,6 +93,9 @@ impl Inner {
             Ok(subject.calibrate(codes, index, &build.progress.cancelled))
         };
         let calibration = self.scheduler.pool().install(measure);
+        if let Some(reservoir) = self.reservoirs.get(build.field) {
+            reservoir.measured(build.started.elapsed());
+        }
         segment.check_pages()?;
         let calibration = calibration?;
         if build.progress.cancelled.load(Ordering::Relaxed) {

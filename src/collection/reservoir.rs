@@ -6,6 +6,7 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::model::PreparedQueries;
 use crate::quantization::hash;
@@ -16,6 +17,10 @@ const REPLACED: u64 = 8;
 /// later than after so many more.
 const FIRST_DUE: u64 = 256;
 const MOST_BETWEEN: u64 = 200_000;
+/// Recalibrations that are due after more queries than this wait until so many times what the last ones took
+/// has passed: they take a fiftieth of the time of the background, however fast queries come.
+const UNPACED: u64 = 2_048;
+const PAUSE: u32 = 50;
 /// Values that a sample holds, at most: 32 MiB.
 const MOST_VALUES: usize = 8 << 20;
 const SEED: u64 = 13;
@@ -35,6 +40,8 @@ struct Kept {
     values: usize,
     /// Queries that are seen when the next recalibration is due.
     due: u64,
+    /// When one may be due again.
+    pause: Option<Instant>,
 }
 
 impl Reservoir {
@@ -78,11 +85,20 @@ impl Reservoir {
             kept.values += query.len();
             kept.queries.push(query.into());
         }
-        let is_due = seen + 1 >= kept.due;
+        let is_due = seen + 1 >= kept.due
+            && (kept.due <= UNPACED || kept.pause.is_none_or(|until| Instant::now() >= until));
         if is_due {
             kept.due = seen + 1 + (seen + 1).min(MOST_BETWEEN);
         }
         is_due
+    }
+
+    /// Notes how long an index was measured again.
+    pub fn measured(&self, time: Duration) {
+        let Ok(mut kept) = self.kept.lock() else { return };
+        let now = Instant::now();
+        let from = kept.pause.map_or(now, |until| until.max(now));
+        kept.pause = Some(from + time * PAUSE);
     }
 
     /// The sample; `None` if there is none.
@@ -116,6 +132,17 @@ mod tests {
         other.fill(&kept, 2);
         assert_eq!(other.queries(2).unwrap(), kept);
         assert!(!other.note(&[1.0, 1.0]), "nothing has changed yet");
+    }
+
+    #[test]
+    fn what_takes_long_is_done_less_often() {
+        let reservoir = Reservoir::new(300);
+        reservoir.measured(Duration::from_secs(3_600));
+        let due = (0..5_000_u64).filter(|&query| reservoir.note(&[query as f32, 1.0]));
+        assert_eq!(due.collect::<Vec<_>>(), [255, 512, 1032], "a sample is filled without waiting");
+        let reservoir = Reservoir::new(300);
+        reservoir.measured(Duration::ZERO);
+        assert_eq!((0..5_000).filter(|_| reservoir.note(&[1.0, 1.0])).count(), 5);
     }
 
     #[test]

@@ -6,6 +6,8 @@
 // Nothing that comes from a user, a file or the network may panic.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+#[cfg(all(unix, target_env = "gnu"))]
+mod arenas;
 mod beir;
 mod bench;
 mod collections;

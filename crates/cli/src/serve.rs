@@ -96,6 +96,8 @@ enum LogFormat {
 
 impl Serve {
     pub fn run(self) -> Result<()> {
+        #[cfg(all(unix, target_env = "gnu"))]
+        super::arenas::limit();
         self.log();
         // Also what RocksDB creates belongs to this user alone.
         #[cfg(unix)]

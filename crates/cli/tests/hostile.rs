@@ -256,6 +256,17 @@ fn memory(process: u32, key: &str) -> u64 {
     kibibytes.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
 }
 
+/// What threads free is kept by the heaps of the C library: with one a core, two thirds less.
+#[test]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn a_server_has_as_many_heaps_as_cores() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = ServerProcess::start(folder.path(), &[]);
+    let environment = std::fs::read(format!("/proc/{}/environ", server.id())).unwrap();
+    let variable = b"MALLOC_ARENA_MAX=";
+    assert!(environment.split(|&byte| byte == 0).any(|entry| entry.starts_with(variable)));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes a minute of all cores; `make test-long` runs it"]
 async fn those_who_ask_for_little_are_served_beside_those_who_ask_for_all() {
