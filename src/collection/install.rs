@@ -160,13 +160,16 @@ impl Inner {
             Ok((_, damage)) => damage,
             Err(error) => vec![error],
         };
-        let damage = read();
-        if damage.is_empty() {
-            return damage;
+        if read().is_empty() {
+            return Vec::new();
         }
-        // A manifest that was replaced meanwhile has a sound copy.
+        // A manifest that was replaced meanwhile has a sound copy, and a dropped collection none.
         let state = self.lock();
-        if state.stopped.is_none() && !read().is_empty() {
+        if matches!(state.stopped, Some(Stop::Dropped)) {
+            return Vec::new();
+        }
+        let damage = read();
+        if state.stopped.is_none() && !damage.is_empty() {
             let version = state.segments.manifest.version;
             if let Err(error) = remove_collection_copy(directory, &folder, version) {
                 tracing::warn!(collection = %self.name, %error, "a damaged copy stays");
