@@ -177,11 +177,17 @@ def test_threads_share_a_database(db: lanner.Database, random: np.random.Generat
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="no list of threads here")
 def test_threads_are_as_many_as_is_said(tmp_path: Path) -> None:
     code = """
-        import lanner, pathlib, re, sys
+        import lanner, pathlib, re, sys, time
         db = lanner.open(sys.argv[1], threads=2, build_threads=3)
-        names = [path.read_text() for path in pathlib.Path("/proc/self/task").glob("*/comm")]
-        for kind in ("query", "work", "urgent"):
-            print(sum(re.match(f"lanner-{kind}-[0-9]", name) is not None for name in names))
+        def count(kind):
+            names = [path.read_text() for path in pathlib.Path("/proc/self/task").glob("*/comm")]
+            return sum(re.match(f"lanner-{kind}-[0-9]", name) is not None for name in names)
+        counts = lambda: [count(kind) for kind in ("query", "work", "urgent")]
+        # A thread names itself when it begins to run.
+        end = time.monotonic() + 30
+        while counts() != [2, 3, 3] and time.monotonic() < end:
+            pass
+        print(*counts())
     """
     assert run(code, tmp_path / "db").stdout.split() == ["2", "3", "3"]
 
