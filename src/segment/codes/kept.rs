@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::writer::CodedBlock;
 use crate::error::Result;
-use crate::index::{alike, directed, lower_bound};
+use crate::index::{LEAST_OF_GROUP, alike, directed, lower_bound};
 use crate::kernels;
 use crate::model::{Metric, VectorField, VectorKind};
 use crate::multivector::{TokenCodec, TokenScorer, max_sim};
@@ -25,9 +25,8 @@ const QUERIES: u64 = 128;
 const MULTI_QUERIES: u64 = 32;
 const QUERY_VECTORS: usize = 4;
 const SEED: u64 = 11;
-/// Groups of like queries, of which the worst counts; those of fewer say nothing.
+/// Groups of like queries, of which the worst counts.
 const GROUPS: usize = 3;
-const LEAST_OF_GROUP: usize = 16;
 
 /// Lower confidence bounds of the share of the exact k nearest rows that all secondary codes find: of all
 /// queries, and at most the mean of the group of like ones that loses most.
