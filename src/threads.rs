@@ -1,5 +1,16 @@
 //! Threads that let others go first.
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Work goes on for so long before it rests.
+const LEAST_WORK: Duration = Duration::from_millis(1);
+/// Where queries come, a rest takes so many times as long as the work before it.
+const REST: u32 = 7;
+/// How often whoever rests looks whether the work is still wanted.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// Makes the calling thread so much nicer than others, where that can be set: under load it gets less
 /// of a core than they do.
 pub(crate) fn give_way(_nice: i32) {
@@ -7,5 +18,85 @@ pub(crate) fn give_way(_nice: i32) {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::setpriority_process(None, _nice) {
         tracing::debug!(%error, "a thread does not give way");
+    }
+}
+
+/// How fast a piece of work may go on, and whether it still should.
+pub(crate) struct Pace<'a> {
+    cancelled: &'a AtomicBool,
+    /// Queries that came by now, if they go first.
+    queries: Option<&'a AtomicU64>,
+    turn: Mutex<Turn>,
+}
+
+struct Turn {
+    /// When the last rest ended, or ends: all threads of the work rest together.
+    rested: Instant,
+    /// Queries that had come by then.
+    queries: u64,
+}
+
+impl<'a> Pace<'a> {
+    /// As fast as can be, until it is cancelled.
+    pub fn full(cancelled: &'a AtomicBool) -> Self {
+        Self::new(cancelled, None)
+    }
+
+    /// An eighth of the time as long as this counter of queries grows.
+    pub fn calm(cancelled: &'a AtomicBool, queries: &'a AtomicU64) -> Self {
+        Self::new(cancelled, Some(queries))
+    }
+
+    fn new(cancelled: &'a AtomicBool, queries: Option<&'a AtomicU64>) -> Self {
+        let turn = Turn { rested: Instant::now(), queries: 0 };
+        Self { cancelled, queries, turn: Mutex::new(turn) }
+    }
+
+    /// Asked again and again, after a millisecond of work or so: rests if it has to, and says whether to
+    /// go on.
+    pub fn goes_on(&self) -> bool {
+        if let Some(queries) = self.queries {
+            let until = self.rest(queries.load(Ordering::Relaxed), Instant::now());
+            while let Some(left) = until.checked_duration_since(Instant::now())
+                && !left.is_zero()
+                && !self.cancelled.load(Ordering::Relaxed)
+            {
+                std::thread::sleep(left.min(LOOK));
+            }
+        }
+        !self.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// When the rest ends that has begun or has to begin now.
+    fn rest(&self, queries: u64, now: Instant) -> Instant {
+        let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let worked = now.saturating_duration_since(turn.rested);
+        if worked >= LEAST_WORK {
+            let came = queries != turn.queries;
+            turn.rested = if came { now + worked * REST } else { now };
+            turn.queries = queries;
+        }
+        turn.rested
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_rests_as_long_as_queries_come() {
+        let (cancelled, queries) = (AtomicBool::new(false), AtomicU64::new(0));
+        let pace = Pace::calm(&cancelled, &queries);
+        let begun = pace.turn.lock().unwrap().rested;
+        let at = |ms: u64| begun + Duration::from_millis(ms);
+        assert_eq!(pace.rest(1, at(0)), at(0), "too little was done");
+        assert_eq!(pace.rest(1, at(2)), at(16), "seven times two milliseconds");
+        assert_eq!(pace.rest(9, at(3)), at(16), "another thread rests with it");
+        assert_eq!(pace.rest(9, at(20)), at(48), "queries came during the rest");
+        assert_eq!(pace.rest(9, at(90)), at(90), "no query since");
+        cancelled.store(true, Ordering::Relaxed);
+        assert!(!pace.goes_on());
+        assert!(Pace::full(&AtomicBool::new(false)).goes_on());
     }
 }

@@ -43,6 +43,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
             "quantization",
             "query",
             "segment",
+            "threads",
         ],
     ),
     ("database", &["collection", "error", "jobs", "model", "query", "segment"]),

@@ -31,6 +31,7 @@ use crate::query::{CalibrationSample, Subject};
 use crate::segment::{
     FieldCodes, FieldIndex, IndexReport, SealedSegment, SegmentReader, write_index,
 };
+use crate::threads::Pace;
 
 /// Chooses orders of insertion and first centroids.
 const SEED: u64 = 42;
@@ -422,10 +423,10 @@ impl Inner {
         build: &Build,
         codes: &FieldCodes,
         sample: &'s CalibrationSample,
+        pace: &Pace<'_>,
     ) -> Result<Subject<'s>> {
         let reader: Arc<dyn SegmentReader> = build.segment.clone();
-        let cancelled = &build.progress.cancelled;
-        Subject::new(reader, &self.config(), build.field, codes, sample, cancelled)
+        Subject::new(reader, &self.config(), build.field, codes, sample, pace)
     }
 
     /// The index that the settings ask for, calibrated; of several the one of the least work.
@@ -457,11 +458,12 @@ impl Inner {
             let Some(index) = index else { return Ok(None) };
             built.push(index);
         }
-        let subject = self.subject(build, codes, &sample)?;
+        let pace = Pace::full(&build.progress.cancelled);
+        let subject = self.subject(build, codes, &sample, &pace)?;
         let calibrate = |index: &BuiltIndex| {
             let view = index.view();
             let index = view.as_ref().map(|view| (view, Copies::new(&copies)));
-            subject.calibrate(codes, index, &build.progress.cancelled)
+            subject.calibrate(codes, index, &pace)
         };
         let measured: Vec<Calibration> = built.iter().map(calibrate).collect();
         if build.progress.cancelled.load(Ordering::Relaxed) {

@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::model::{PreparedQueries, VectorField};
 use crate::query::{CalibrationSample, KnownQueries};
 use crate::segment::{SegmentReader, write_calibration};
+use crate::threads::Pace;
 
 /// Fewer queries say too little about those that will come.
 const LEAST_RECENT: usize = 128;
@@ -86,16 +87,16 @@ impl Inner {
         };
         let rows = present(segment, build.field);
         let sample = self.calibration_sample(build, (name, field), &rows)?;
+        let Some(reservoir) = self.reservoirs.get(build.field) else { return Ok(()) };
+        let pace = Pace::calm(&build.progress.cancelled, reservoir.seen());
         let measure = || -> Result<_> {
-            let subject = self.subject(build, codes, &sample)?;
+            let subject = self.subject(build, codes, &sample, &pace)?;
             let searched = index.searched();
             let index = searched.as_ref().map(|(view, copies)| (view, *copies));
-            Ok(subject.calibrate(codes, index, &build.progress.cancelled))
+            Ok(subject.calibrate(codes, index, &pace))
         };
-        let calibration = self.scheduler.pool().install(measure);
-        if let Some(reservoir) = self.reservoirs.get(build.field) {
-            reservoir.measured(build.started.elapsed());
-        }
+        let calibration = self.scheduler.calm_pool().install(measure);
+        reservoir.measured(build.started.elapsed());
         segment.check_pages()?;
         let calibration = calibration?;
         if build.progress.cancelled.load(Ordering::Relaxed) {

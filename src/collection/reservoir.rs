@@ -13,14 +13,15 @@ use crate::quantization::hash;
 
 /// Once the sample is full, one in so many queries replaces another.
 const REPLACED: u64 = 8;
-/// The first recalibration is due after so many queries; the next after twice as many, each, but no
-/// later than after so many more.
+/// The first two recalibrations are due after so many queries; each further one after twice as many, but
+/// no later than after so many more.
 const FIRST_DUE: u64 = 256;
+const SECOND_DUE: u64 = 1_024;
 const MOST_BETWEEN: u64 = 200_000;
-/// Recalibrations that are due after more queries than this wait until so many times what the last ones took
-/// has passed: they take a fiftieth of the time of the background, however fast queries come.
+/// Recalibrations that are due after more queries than this wait until so many times what the last ones
+/// took has passed, most of which were rests: they take a fiftieth of the time, however fast queries come.
 const UNPACED: u64 = 2_048;
-const PAUSE: u32 = 50;
+const PAUSE: u32 = 6;
 /// Values that a sample holds, at most: 32 MiB.
 const MOST_VALUES: usize = 8 << 20;
 const SEED: u64 = 13;
@@ -88,9 +89,14 @@ impl Reservoir {
         let is_due = seen + 1 >= kept.due
             && (kept.due <= UNPACED || kept.pause.is_none_or(|until| Instant::now() >= until));
         if is_due {
-            kept.due = seen + 1 + (seen + 1).min(MOST_BETWEEN);
+            kept.due = (seen + 1 + (seen + 1).min(MOST_BETWEEN)).max(SECOND_DUE);
         }
         is_due
+    }
+
+    /// Queries that came, by a counter that grows with each.
+    pub fn seen(&self) -> &AtomicU64 {
+        &self.seen
     }
 
     /// Notes how long an index was measured again.
@@ -123,7 +129,7 @@ mod tests {
         let reservoir = Reservoir::new(300);
         let due: Vec<u64> =
             (0..5_000_u64).filter(|&query| reservoir.note(&[query as f32, 1.0])).collect();
-        assert_eq!(due, [255, 512, 1032, 2072, 4152]);
+        assert_eq!(due, [255, 1024, 2056, 4120]);
         let kept = reservoir.queries(2).unwrap();
         assert_eq!(kept.len(), 300);
         let late = (0..300).filter(|&query| kept.get(query, 2)[0] >= 2_500.0).count();
@@ -139,10 +145,10 @@ mod tests {
         let reservoir = Reservoir::new(300);
         reservoir.measured(Duration::from_secs(3_600));
         let due = (0..5_000_u64).filter(|&query| reservoir.note(&[query as f32, 1.0]));
-        assert_eq!(due.collect::<Vec<_>>(), [255, 512, 1032], "a sample is filled without waiting");
+        assert_eq!(due.collect::<Vec<_>>(), [255, 1024], "a sample is filled without waiting");
         let reservoir = Reservoir::new(300);
         reservoir.measured(Duration::ZERO);
-        assert_eq!((0..5_000).filter(|_| reservoir.note(&[1.0, 1.0])).count(), 5);
+        assert_eq!((0..5_000).filter(|_| reservoir.note(&[1.0, 1.0])).count(), 4);
     }
 
     #[test]

@@ -43,6 +43,8 @@ const THREADS: [&[Lane]; 7] = [
 /// How much nicer than queries threads of the background are whose work nobody waits for, where that can
 /// be set: where queries take all cores, they get a quarter of one that they share.
 const NICE: i32 = 5;
+/// Threads for what has time, at most.
+const CALM: usize = 4;
 
 /// Who has work to do: a collection.
 pub trait Work: Send + Sync {
@@ -70,6 +72,7 @@ pub struct Scheduler {
     threads: Mutex<Vec<JoinHandle<()>>>,
     pool: ThreadPool,
     urgent: ThreadPool,
+    calm: ThreadPool,
 }
 
 #[derive(Default)]
@@ -181,7 +184,7 @@ impl Shared {
 }
 
 impl Scheduler {
-    /// Starts the threads, and two pools of `pool_threads` for what they do in parallel; 0 for one a core.
+    /// Starts the threads, and pools of `pool_threads` for what they do in parallel; 0 for one a core.
     ///
     /// # Errors
     /// [`Error::Internal`] if there can be no more threads.
@@ -189,15 +192,19 @@ impl Scheduler {
         let none = |error: &dyn std::fmt::Display| {
             Error::Internal(format!("cannot start background threads: {error}"))
         };
-        let named = |name: &'static str| {
-            let builder = rayon::ThreadPoolBuilder::new().num_threads(pool_threads);
-            builder.thread_name(move |index| format!("lanner-{name}-{index}"))
+        let pool = |name: &'static str, threads: usize, nice: Option<i32>| {
+            let builder = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            let builder = builder.thread_name(move |index| format!("lanner-{name}-{index}"));
+            let builder = builder.start_handler(move |_| nice.into_iter().for_each(give_way));
+            builder.build().map_err(|error| none(&error))
         };
-        let pool = named("work").start_handler(|_| give_way(NICE)).build();
-        let pool = pool.map_err(|error| none(&error))?;
-        let urgent = named("urgent").build().map_err(|error| none(&error))?;
-        let shared = Arc::<Shared>::default();
-        let scheduler = Self { shared: shared.clone(), threads: Mutex::default(), pool, urgent };
+        let work = pool("work", pool_threads, Some(NICE))?;
+        let urgent = pool("urgent", pool_threads, None)?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let most = if pool_threads == 0 { cores } else { pool_threads };
+        let calm = pool("calm", most.min(CALM), Some(NICE))?;
+        let (shared, threads) = (Arc::<Shared>::default(), Mutex::default());
+        let scheduler = Self { shared: shared.clone(), threads, pool: work, urgent, calm };
         for (index, lanes) in THREADS.into_iter().enumerate() {
             let shared = shared.clone();
             let work = move || {
@@ -226,6 +233,11 @@ impl Scheduler {
     /// done as fast as they are.
     pub fn urgent_pool(&self) -> &ThreadPool {
         &self.urgent
+    }
+
+    /// The same, of a few threads, for what improves what works already, and rests beside queries.
+    pub fn calm_pool(&self) -> &ThreadPool {
+        &self.calm
     }
 
     /// Takes the work of a collection of this number.

@@ -9,7 +9,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
@@ -28,6 +27,7 @@ use crate::index::{
 use crate::model::{CollectionConfig, IndexKind, Score};
 use crate::quantization::PrimaryQuery;
 use crate::segment::{FieldCodes, SegmentReader, Snapshot, View};
+use crate::threads::Pace;
 
 /// Nearest rows that recall is measured for.
 pub(super) const KS: [usize; 3] = [1, 10, 100];
@@ -143,7 +143,7 @@ impl<'a> Subject<'a> {
         field: usize,
         codes: &FieldCodes,
         sample: &'a CalibrationSample,
-        cancelled: &AtomicBool,
+        pace: &Pace<'_>,
     ) -> Result<Self> {
         let deleted = Arc::default();
         let views = vec![View { reader: reader.clone(), deleted }];
@@ -160,14 +160,14 @@ impl<'a> Subject<'a> {
         let hidden = sample.copies_of_hidden(codes);
         let nearest = if codes.is_encoded() {
             let find = |(scorer, hidden): (&Scorer, Vec<u32>)| {
-                if cancelled.load(Ordering::Relaxed) {
+                if !pace.goes_on() {
                     return Nearest { scores: Vec::new(), exact: None, hidden };
                 }
                 nearest_by_tokens(&*reader, field, codes.tokens(), scorer, hidden)
             };
             scorers.par_iter().zip(hidden).map(find).collect()
         } else {
-            nearest_by_vectors(&*reader, (field, codes), &scorers, hidden, cancelled)
+            nearest_by_vectors(&*reader, (field, codes), &scorers, hidden, pace)
         };
         let kin = kin(&nearest);
         let settings = settings(codes);
@@ -187,7 +187,7 @@ impl<'a> Subject<'a> {
         &self,
         codes: &FieldCodes,
         index: Option<(&IndexView<'_>, Copies<'_>)>,
-        cancelled: &AtomicBool,
+        pace: &Pace<'_>,
     ) -> Calibration {
         let first_of = |row| index.map_or(row, |(_, copies)| copies.first_of(row));
         let probe = |query: usize| Probe {
@@ -200,10 +200,10 @@ impl<'a> Subject<'a> {
         let mut measured = Points::default();
         for window in WINDOWS.into_iter() {
             let Some((view, copies)) = index else { break };
-            if cancelled.load(Ordering::Relaxed) {
+            if !pace.goes_on() {
                 break;
             }
-            let new = self.measure(codes, view, copies, window, &mut probes);
+            let new = self.measure(codes, (view, copies), window, &mut probes, pace);
             let best = |k: usize| {
                 let of = new.usual.iter().filter(move |point| point.k == k);
                 of.map(|point| point.recall).fold(0.0, f32::max)
@@ -217,9 +217,10 @@ impl<'a> Subject<'a> {
         }
         let all_scans = SCANNED_BYTES / (scan_cost as u64).max(1);
         let scans = (all_scans as usize).max(LEAST_SCANS).min(probes.len());
-        let scans = self.measure_scans(codes, every(&mut probes, scans), false);
+        let scans = self.measure_scans(codes, every(&mut probes, scans), false, pace);
         let usual = self.sample.far;
-        let far = self.measure_scans(codes, every(&mut probes[..usual], FAR_QUERIES), true);
+        let far = every(&mut probes[..usual], FAR_QUERIES);
+        let far = self.measure_scans(codes, far, true, pace);
         let queries = self.sample.counts.iter().filter(|counts| **counts).count();
         let from = (queries, self.sample.from_user);
         let mut calibration = Calibration::new(from, measured.usual, scans.usual, far.usual);
@@ -255,10 +256,10 @@ impl<'a> Subject<'a> {
     fn measure(
         &self,
         codes: &FieldCodes,
-        index: &IndexView<'_>,
-        copies: Copies<'_>,
+        (index, copies): (&IndexView<'_>, Copies<'_>),
         window: usize,
         probes: &mut [Probe],
+        pace: &Pace<'_>,
     ) -> Points {
         let limit = match index {
             IndexView::Graph(..) => window,
@@ -268,6 +269,9 @@ impl<'a> Subject<'a> {
         let limit = limit.saturating_mul(CANDIDATES_OF_WINDOW);
         let rerank = self.most_reranked(limit);
         let search = |probe: &mut Probe| {
+            if !pace.goes_on() {
+                return (Effort::default(), vec![0.0; self.settings.len()]);
+            }
             let ask: Ask<'_, fn(u32) -> bool> = Ask {
                 codes: codes.scores(&self.queries[probe.query]),
                 depth: Depth { window, rerank },
@@ -297,7 +301,13 @@ impl<'a> Subject<'a> {
     }
 
     /// Scans all codes for some queries, or the codes of what is not near the query.
-    fn measure_scans(&self, codes: &FieldCodes, mut probes: Vec<&mut Probe>, far: bool) -> Points {
+    fn measure_scans(
+        &self,
+        codes: &FieldCodes,
+        mut probes: Vec<&mut Probe>,
+        far: bool,
+        pace: &Pace<'_>,
+    ) -> Points {
         let absent = self.reader.absent(self.field);
         let rows: Vec<u32> = (0..self.reader.rows())
             .filter(|&row| !absent.is_some_and(|absent| absent.contains(row)))
@@ -307,6 +317,9 @@ impl<'a> Subject<'a> {
         let limit = (rows.len() / left_out).max(2 * KS[KS.len() - 1]);
         let most = self.most_reranked(limit);
         let scan = |probe: &mut &mut Probe| {
+            if !pace.goes_on() {
+                return (probe.query, vec![0.0; self.settings.len()]);
+            }
             let near = &self.nearest[probe.query];
             let scorer = &self.scorers[probe.query];
             let cut = far.then(|| far_by_scores(&*self.reader, (self.field, codes), scorer, &rows));

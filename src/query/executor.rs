@@ -39,6 +39,8 @@ struct Task<'s> {
     index: u32,
     view: &'s View,
     rows: Range<u32>,
+    /// Bytes of vectors or codes that are read.
+    bytes: u64,
 }
 
 impl Task<'_> {
@@ -182,7 +184,7 @@ fn answer_bound(
     Ok(answers)
 }
 
-/// Whether a query is one search of an index and nothing else worth another thread.
+/// Whether a query is at most one search of an index and nothing else worth another thread.
 fn is_light(snapshot: &Snapshot, plan: &Plan<'_>) -> bool {
     let searches = plan.views.iter().filter(|view| view.access.is_index()).count();
     let scanned =
@@ -190,7 +192,7 @@ fn is_light(snapshot: &Snapshot, plan: &Plan<'_>) -> bool {
     let bytes: u64 = scanned.map(|(view, _)| view.reader.vector_bytes(plan.bound.field)).sum();
     let second = plan.bound.second.as_ref().is_none_or(|second| second.is_light(snapshot));
     let reads = |filter: &SnapshotFilter<'_>| filter.reads_payloads();
-    searches == 1 && bytes <= INLINE_BYTES && second && !plan.filter.is_some_and(reads)
+    searches <= 1 && bytes <= INLINE_BYTES && second && !plan.filter.is_some_and(reads)
 }
 
 /// Answers planned queries, on the rayon pool this runs in.
@@ -317,9 +319,9 @@ fn scan<'s>(
         score_vectors(&task, field, &mut exact)?;
         Ok(pools)
     };
-    let mut tasks = tasks(snapshot, field, plans);
-    if tasks.len() <= 1 {
-        return tasks.pop().map_or_else(|| Ok(start()), |task| work(start(), task));
+    let tasks = tasks(snapshot, field, plans);
+    if tasks.len() <= 1 || tasks.iter().map(|task| task.bytes).sum::<u64>() <= INLINE_BYTES {
+        return tasks.into_iter().try_fold(start(), work);
     }
     tasks
         .into_par_iter()
@@ -349,7 +351,8 @@ fn tasks<'s>(snapshot: &'s Snapshot, field: usize, plans: &[&Plan<'_>]) -> Vec<T
         let step = step.clamp(1, u64::from(u32::MAX)) as u32;
         for first in (0..rows).step_by(step as usize) {
             let rows = first..rows.min(first.saturating_add(step));
-            tasks.push(Task { index, view, rows });
+            let bytes = row_bytes * u64::from(rows.end - rows.start);
+            tasks.push(Task { index, view, rows, bytes });
         }
     }
     tasks

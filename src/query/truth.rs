@@ -1,7 +1,6 @@
 //! What a query should find in a segment: its nearest rows by exact scores.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
@@ -13,6 +12,7 @@ use crate::model::{ElementsRef, Metric, Score, Vector};
 use crate::multivector::TokenScorer;
 use crate::quantization::{centred, products};
 use crate::segment::{FieldCodes, SegmentReader, TokenStore};
+use crate::threads::Pace;
 
 /// Rows whose products with all queries are computed at once.
 const BLOCK_ROWS: usize = 2048;
@@ -60,7 +60,7 @@ pub fn nearest_by_vectors(
     (field, codes): (usize, &FieldCodes),
     scorers: &[Scorer],
     hidden: Vec<Vec<u32>>,
-    cancelled: &AtomicBool,
+    pace: &Pace<'_>,
 ) -> Vec<Nearest> {
     let (center, metric) = (codes.codec().center(), codes.codec().settings().metric);
     // Products with a query all change alike when the rows are centred; distances do not change
@@ -93,7 +93,7 @@ pub fn nearest_by_vectors(
         values.clear();
     };
     for first in (0..reader.rows()).step_by(BLOCK_ROWS) {
-        if cancelled.load(Ordering::Relaxed) {
+        if !pace.goes_on() {
             break;
         }
         let end = reader.rows().min(first + BLOCK_ROWS as u32);
