@@ -113,6 +113,8 @@ pub struct Summary {
 
 /// Groups of fewer queries say nothing.
 pub const LEAST_OF_GROUP: usize = 16;
+/// A recall below which a group finds little.
+const LITTLE: f32 = 0.85;
 
 impl Summary {
     /// Of k nearest rows each; every other query chooses, with its copies, and the others report.
@@ -150,7 +152,8 @@ impl Summary {
     }
 }
 
-/// The recall of the group that finds least, with the standard error that may be an accident.
+/// The recall of the group that finds least, with the standard error that may be an accident; but not of one
+/// that finds little, which is no accident.
 fn worst_group(found: &[Measured], level: usize) -> f32 {
     let mut groups: BTreeMap<usize, Vec<Measured>> = BTreeMap::new();
     for measured in found {
@@ -159,7 +162,7 @@ fn worst_group(found: &[Measured], level: usize) -> f32 {
     let groups = groups.values().filter(|of_group| of_group.len() >= LEAST_OF_GROUP);
     let of_group = |of_group: &Vec<Measured>| {
         let (mean, error) = mean_and_error(of_group);
-        mean + error
+        if mean + error < LITTLE { mean } else { mean + error }
     };
     groups.map(of_group).fold(1.0, f32::min)
 }

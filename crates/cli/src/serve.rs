@@ -63,6 +63,9 @@ pub struct Serve {
     /// Threads that queries run on; 0 for one a core
     #[arg(long, default_value_t = 0)]
     threads: usize,
+    /// Threads that seal, merge, train and index in the background; 0 for one a core
+    #[arg(long, default_value_t = 0)]
+    build_threads: usize,
     /// Size in memory at which points are sealed into files, in MiB
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=65_536))]
     seal_mib: u64,
@@ -103,8 +106,8 @@ impl Serve {
         #[cfg(unix)]
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
         let config = self.config()?;
-        let options = DatabaseOptions::new().threads(self.threads).seal_bytes(self.seal_mib << 20);
-        let database = Arc::new(options.open(&self.data)?);
+        let options = DatabaseOptions::new().threads(self.threads).build_threads(self.build_threads);
+        let database = Arc::new(options.seal_bytes(self.seal_mib << 20).open(&self.data)?);
         let failed = |what: &str, error: &dyn std::fmt::Display| {
             CliError::Usage(format!("cannot {what}: {error}"))
         };
