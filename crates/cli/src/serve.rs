@@ -106,7 +106,8 @@ impl Serve {
         #[cfg(unix)]
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
         let config = self.config()?;
-        let options = DatabaseOptions::new().threads(self.threads).build_threads(self.build_threads);
+        let options =
+            DatabaseOptions::new().threads(self.threads).build_threads(self.build_threads);
         let database = Arc::new(options.seal_bytes(self.seal_mib << 20).open(&self.data)?);
         let failed = |what: &str, error: &dyn std::fmt::Display| {
             CliError::Usage(format!("cannot {what}: {error}"))
