@@ -137,9 +137,10 @@ impl Summary {
         let reporting = half(1);
         let reporting = if reporting.is_empty() { &choosing } else { &reporting };
         let worst = [0, 1].map(|level| worst_group(found, level));
-        let worst = worst[0].min(worst[1]).min(worst_kind(found));
-        let rows = found.iter().filter(|measured| !measured.counts);
-        let rows: Vec<Measured> = rows.copied().collect();
+        let (queries, rows): (Vec<Measured>, Vec<Measured>) =
+            found.iter().partition(|measured| measured.counts);
+        let kinds = worst_kind(&queries, 1.0).min(worst_kind(&rows, 0.0));
+        let worst = worst[0].min(worst[1]).min(kinds);
         let rows = if rows.is_empty() { 1.0 } else { mean_and_error(&rows).0 };
         Self { recall, error, worst, rows, expected: wilson(reporting, k, CONFIDENCE) }
     }
@@ -167,18 +168,15 @@ fn worst_group(found: &[Measured], level: usize) -> f32 {
     groups.map(of_group).fold(1.0, f32::min)
 }
 
-/// The recall of the kind that finds less, without a standard error, since kinds are no accident; 1 if
+/// The recall of the kind that finds less, less so many standard errors, since kinds are no accident; 1 if
 /// there are not two.
-fn worst_kind(found: &[Measured]) -> f32 {
-    let of = |lossy| {
-        let of = found.iter().filter(|one| one.counts && one.lossy == lossy);
-        of.copied().collect::<Vec<Measured>>()
-    };
-    let kinds = [of(false), of(true)];
+fn worst_kind(found: &[Measured], errors: f32) -> f32 {
+    let of = |lossy| found.iter().filter(|one| one.lossy == lossy).copied().collect();
+    let kinds: [Vec<Measured>; 2] = [of(false), of(true)];
     let apart = kinds.iter().all(|kind| kind.len() >= LEAST_OF_GROUP);
     let of_kind = |kind: &Vec<Measured>| {
         let (mean, error) = mean_and_error(kind);
-        mean - error
+        mean - errors * error
     };
     kinds.iter().filter(|_| apart).map(of_kind).fold(1.0, f32::min)
 }
@@ -623,6 +621,13 @@ mod tests {
         assert!(of(|index| index < 10) > 0.95, "ten say nothing");
         let half = of(|index| index < 400);
         assert!((0.95..0.974).contains(&half), "a mean less its standard error: {half}");
+        // Rows beside queries of one kind that all find everything.
+        let mut beside = found(|index| index.is_multiple_of(20));
+        beside.iter_mut().for_each(|row| row.counts = false);
+        let queries = found(|_| false).into_iter();
+        beside.extend(queries.map(|query| Measured { recall: 1.0, ..query }));
+        let summary = Summary::of(&beside, 10);
+        assert!(summary.recall == 1.0 && summary.worst == 0.5, "{summary:?}");
     }
 
     #[test]

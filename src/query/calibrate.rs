@@ -116,19 +116,26 @@ fn kin(nearest: &[Nearest]) -> Vec<usize> {
     nearest.iter().enumerate().map(of).collect()
 }
 
-/// Which queries of those that count are of a kind of which the codes lose more than of the others. Their
-/// neighbours are of their kind, and are lost alike, however near they are.
-fn lossy(codes: &FieldCodes, scorers: &[Scorer], counts: &[bool]) -> Vec<bool> {
+/// Which queries before `far` are of a kind of which the codes lose more than of the others: of those that
+/// count, and of the rows beside these. Their neighbours are of their kind, and are lost alike, however near
+/// they are.
+fn lossy(codes: &FieldCodes, scorers: &[Scorer], counts: &[bool], far: usize) -> Vec<bool> {
     // What encodings of many vectors lose has no kinds.
     if codes.is_encoded() {
         return vec![false; scorers.len()];
     }
-    let queries: Vec<f32> = scorers.iter().flat_map(Scorer::query).copied().collect();
+    let queries: Vec<f32> = scorers[..far].iter().flat_map(Scorer::query).copied().collect();
     let losses = codes.codec().losses(&queries);
-    let counted = losses.iter().zip(counts).filter(|(_, counts)| **counts);
-    let counted: Vec<f64> = counted.map(|(loss, _)| *loss).collect();
-    let from = apart(&counted, LEAST_OF_GROUP);
-    losses.iter().map(|loss| from.is_some_and(|from| *loss >= from)).collect()
+    let from = [false, true].map(|counted| {
+        let of = losses.iter().zip(counts).filter(|(_, counts)| **counts == counted);
+        apart(&of.map(|(loss, _)| *loss).collect::<Vec<f64>>(), LEAST_OF_GROUP)
+    });
+    let of = |(loss, &counted): (&f64, &bool)| {
+        from[usize::from(counted)].is_some_and(|from| *loss >= from)
+    };
+    let mut lossy: Vec<bool> = losses.iter().zip(counts).map(of).collect();
+    lossy.resize(scorers.len(), false);
+    lossy
 }
 
 impl<'a> Subject<'a> {
@@ -177,7 +184,7 @@ impl<'a> Subject<'a> {
             Far::new(k, &nearness, &sample.counts, sample.far)
         };
         let outside = KS.into_iter().map(far).collect();
-        let lossy = lossy(codes, &scorers, &sample.counts);
+        let lossy = lossy(codes, &scorers, &sample.counts, sample.far);
         Ok(Self { reader, field, sample, nearest, scorers, queries, settings, outside, kin, lossy })
     }
 

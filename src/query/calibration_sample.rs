@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::request::{Query, QueryRequest};
 use crate::error::Result;
-use crate::index::{alike, directed};
+use crate::index::{LEAST_OF_GROUP, alike, apart, directed};
 use crate::model::{
     Metric, MultiVector, PreparedQueries, Vector, VectorField, VectorKind, prepare_vector,
 };
@@ -25,6 +25,10 @@ const MULTI_FAR: u64 = 64;
 const ADDED: [f32; 4] = [0.5, 1.0, 2.0, 16.0];
 /// Rows beside enough queries: they do not count, but are not to be lost.
 const ROWS_BESIDE: u64 = 192;
+/// Where the codes lose more of some kind of rows than of others, so many of it are among them, if there
+/// are as many among so many rows.
+const LOSSY_BESIDE: u64 = 48;
+const LOOKED_AT: u64 = 768;
 /// Vectors of a row of a multi field that stand for a query; of one row in so many a single one does:
 /// short queries are harder to find for by encodings, and are a group of their own.
 const QUERY_VECTORS: u64 = 4;
@@ -95,11 +99,14 @@ impl CalibrationSample {
         }
         let queries = vectors.len();
         let enough = queries >= LEAST_QUERIES.min(most as usize);
-        let wanted = if enough { ROWS_BESIDE.min(most / 4) } else { most - queries as u64 };
+        let chosen = match enough {
+            true => rows_beside((index, field), (reader, rows), ROWS_BESIDE.min(most / 4)),
+            false => stratified(rows.len() as u64, most - queries as u64, SEED),
+        };
         let mut sample = Self { hidden: vec![None; queries], from_user: enough, ..Self::default() };
         // A row that is there many times is one query.
         let mut known = HashSet::new();
-        for chosen in stratified(rows.len() as u64, wanted, SEED) {
+        for chosen in chosen {
             let row = rows[chosen as usize];
             let Some(vector) = reader.vector(index, row) else { continue };
             if !known.insert(digest(vector.as_ref().values())) {
@@ -158,6 +165,35 @@ impl CalibrationSample {
         }
         hidden
     }
+}
+
+/// Positions of some of the listed rows: evenly, and beside these some of the kind of which the codes lose
+/// more than of the others.
+fn rows_beside(
+    (index, field): (usize, &VectorField),
+    (reader, rows): (&dyn SegmentReader, &[u32]),
+    wanted: u64,
+) -> Vec<u64> {
+    let mut chosen = stratified(rows.len() as u64, wanted, SEED);
+    let Some(codes) = reader.codes(index).filter(|codes| !codes.is_encoded()) else {
+        return chosen;
+    };
+    let (mut looked_at, mut values) = (Vec::new(), Vec::new());
+    for position in stratified(rows.len() as u64, LOOKED_AT, SEED) {
+        let Some(vector) = reader.vector(index, rows[position as usize]) else { continue };
+        let Ok(prepared) = prepare_vector(field, vector.as_ref()) else { continue };
+        values.extend_from_slice(&prepared);
+        looked_at.push(position);
+    }
+    let losses = codes.codec().losses(&values);
+    let Some(from) = apart(&losses, LEAST_OF_GROUP) else { return chosen };
+    let lossy = looked_at.into_iter().zip(losses).filter(|(_, loss)| *loss >= from);
+    let lossy: Vec<u64> = lossy.map(|(position, _)| position).collect();
+    let some = stratified(lossy.len() as u64, LOSSY_BESIDE, SEED);
+    chosen.extend(some.into_iter().map(|at| lossy[at as usize]));
+    chosen.sort_unstable();
+    chosen.dedup();
+    chosen
 }
 
 /// A query that is farther from the rows than these are from each other: a row, to which a vector of

@@ -21,7 +21,7 @@ use crate::segment::builder::BuildSource;
 /// Nearest rows that are looked for.
 const KS: [usize; 3] = [1, 10, 100];
 /// Rows that are queries; of those of a multi field so many vectors each.
-const QUERIES: u64 = 128;
+const QUERIES: u64 = 256;
 const MULTI_QUERIES: u64 = 32;
 const QUERY_VECTORS: usize = 4;
 const SEED: u64 = 11;
