@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 const LEAST_WORK: Duration = Duration::from_millis(1);
 /// Where queries come, a rest takes so many times as long as the work before it.
 const REST: u32 = 7;
-/// How often whoever rests looks whether the work is still wanted.
+/// How often whoever rests looks whether the work is still wanted, and whether queries still come.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Makes the calling thread so much nicer than others, where that can be set: under load it gets less
@@ -48,7 +48,8 @@ impl<'a> Pace<'a> {
     }
 
     fn new(cancelled: &'a AtomicBool, queries: Option<&'a AtomicU64>) -> Self {
-        let turn = Turn { rested: Instant::now(), queries: 0 };
+        let before = queries.map_or(0, |queries| queries.load(Ordering::Relaxed));
+        let turn = Turn { rested: Instant::now(), queries: before };
         Self { cancelled, queries, turn: Mutex::new(turn) }
     }
 
@@ -56,12 +57,17 @@ impl<'a> Pace<'a> {
     /// go on.
     pub fn goes_on(&self) -> bool {
         if let Some(queries) = self.queries {
-            let until = self.rest(queries.load(Ordering::Relaxed), Instant::now());
-            while let Some(left) = until.checked_duration_since(Instant::now())
-                && !left.is_zero()
-                && !self.cancelled.load(Ordering::Relaxed)
-            {
-                std::thread::sleep(left.min(LOOK));
+            let mut came = queries.load(Ordering::Relaxed);
+            let until = self.rest(came, Instant::now());
+            let left = || until.saturating_duration_since(Instant::now());
+            while !left().is_zero() && !self.cancelled.load(Ordering::Relaxed) {
+                std::thread::sleep(left().min(LOOK));
+                let now = queries.load(Ordering::Relaxed);
+                if now == came {
+                    // Nobody is there any more for whom to rest.
+                    break;
+                }
+                came = now;
             }
         }
         !self.cancelled.load(Ordering::Relaxed)
@@ -95,6 +101,8 @@ mod tests {
         assert_eq!(pace.rest(9, at(3)), at(16), "another thread rests with it");
         assert_eq!(pace.rest(9, at(20)), at(48), "queries came during the rest");
         assert_eq!(pace.rest(9, at(90)), at(90), "no query since");
+        pace.turn.lock().unwrap().rested = Instant::now() + Duration::from_secs(3_600);
+        assert!(pace.goes_on(), "nobody asks any more, so that there is no hour of rest");
         cancelled.store(true, Ordering::Relaxed);
         assert!(!pace.goes_on());
         assert!(Pace::full(&AtomicBool::new(false)).goes_on());
