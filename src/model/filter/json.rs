@@ -180,8 +180,11 @@ fn read_paths(object: &Map<String, Value>, path: &str) -> Result<Filter> {
                 let tests: Vec<&str> = inside.keys().map(String::as_str).collect();
                 read_tests(field, (inside, &tests), &at)
             }
-            Value::Array(_) => {
-                let expected = "a value or tests; for one of several use `in`";
+            Value::Array(values) => {
+                let expected = match values.iter().any(Value::is_object) {
+                    true => "a value or tests; for several conditions use `and`, `or` or `not`",
+                    false => "a value or tests; for one of several use `in`",
+                };
                 Err(InvalidInput::mismatch(at, expected, shortened(value)))
             }
             value => Ok(Filter::eq(field, read_value(value, &at)?)),
@@ -314,6 +317,10 @@ mod tests {
             (
                 r#"{"and":[{"or":[{"xor":[]}]}]}"#,
                 "filter.and[0].or[0].xor: expected a value or tests; for one of several use `in`, got []",
+            ),
+            (
+                r#"{"all": [{"year": 3}]}"#,
+                "filter.all: expected a value or tests; for several conditions use `and`, `or` or `not`, got",
             ),
             (r#"{"fild":"year","eq":3}"#, "their values, got `eq`, `fild`"),
             (r#"{"year":{"field":"a","eq":1}}"#, "filter.year: expected one of `eq`, `ne`, `in`"),
