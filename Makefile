@@ -16,6 +16,7 @@ setup: ## Install what the build needs, or say what to type
 	@.ci/setup
 
 demo: setup ## Build Lanner and run it on the small collection that ships with it
+	@echo "Building. The first time that takes 20 minutes on two cores, most of them for RocksDB."
 	$(CARGO) build $(BUILD) --bins
 	$(CARGO) run --release --locked --quiet --bin lanner -- demo
 
