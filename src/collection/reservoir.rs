@@ -13,14 +13,14 @@ use crate::quantization::hash;
 
 /// Once the sample is full, one in so many queries replaces another.
 const REPLACED: u64 = 8;
-/// The first two recalibrations are due after so many queries; each further one after twice as many, but
-/// no later than after so many more.
+/// The first recalibration is due after so many queries; the next after twice as many, each, up to so many,
+/// and after a quarter more from there on, but no later than after so many more.
 const FIRST_DUE: u64 = 256;
-const SECOND_DUE: u64 = 1_024;
+const DOUBLED: u64 = 2_048;
 const MOST_BETWEEN: u64 = 200_000;
 /// Recalibrations that are due after more queries than this wait until so many times what the last ones
 /// took has passed, most of which were rests: they take a fiftieth of the time, however fast queries come.
-const UNPACED: u64 = 2_048;
+const UNPACED: u64 = 4_096;
 const PAUSE: u32 = 6;
 /// Values that a sample holds, at most: 32 MiB.
 const MOST_VALUES: usize = 8 << 20;
@@ -89,7 +89,8 @@ impl Reservoir {
         let is_due = seen + 1 >= kept.due
             && (kept.due <= UNPACED || kept.pause.is_none_or(|until| Instant::now() >= until));
         if is_due {
-            kept.due = (seen + 1 + (seen + 1).min(MOST_BETWEEN)).max(SECOND_DUE);
+            let more = if seen < DOUBLED { seen + 1 } else { (seen + 1) / 4 };
+            kept.due = seen + 1 + more.min(MOST_BETWEEN);
         }
         is_due
     }
@@ -129,7 +130,7 @@ mod tests {
         let reservoir = Reservoir::new(300);
         let due: Vec<u64> =
             (0..5_000_u64).filter(|&query| reservoir.note(&[query as f32, 1.0])).collect();
-        assert_eq!(due, [255, 1024, 2056, 4120]);
+        assert_eq!(due, [255, 512, 1032, 2072, 2592, 3240, 4056]);
         let kept = reservoir.queries(2).unwrap();
         assert_eq!(kept.len(), 300);
         let late = (0..300).filter(|&query| kept.get(query, 2)[0] >= 2_500.0).count();
@@ -144,11 +145,11 @@ mod tests {
     fn what_takes_long_is_done_less_often() {
         let reservoir = Reservoir::new(300);
         reservoir.measured(Duration::from_secs(3_600));
-        let due = (0..5_000_u64).filter(|&query| reservoir.note(&[query as f32, 1.0]));
-        assert_eq!(due.collect::<Vec<_>>(), [255, 1024], "a sample is filled without waiting");
+        let due = (0..20_000_u64).filter(|&query| reservoir.note(&[query as f32, 1.0])).count();
+        assert_eq!(due, 7, "a sample is filled without waiting, up to 4,096 queries");
         let reservoir = Reservoir::new(300);
         reservoir.measured(Duration::ZERO);
-        assert_eq!((0..5_000).filter(|_| reservoir.note(&[1.0, 1.0])).count(), 4);
+        assert_eq!((0..5_000).filter(|_| reservoir.note(&[1.0, 1.0])).count(), 7);
     }
 
     #[test]
