@@ -29,7 +29,7 @@ const SEED: u64 = 11;
 const GROUPS: usize = 3;
 
 /// Lower confidence bounds of the share of the exact k nearest rows that all secondary codes find: of all
-/// queries, and at most the mean of the group of like ones that loses most.
+/// queries, and at most the mean, less its standard error, of the group of like ones that loses most.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Kept {
     bounds: Vec<(usize, f32)>,
@@ -232,8 +232,10 @@ impl KeptMeter {
             let of_group = |group: usize| {
                 let members = recalls.iter().zip(&groups).filter(|(_, of)| **of == group);
                 let recalls: Vec<f32> = members.filter_map(|(recall, _)| *recall).collect();
-                let mean = recalls.iter().sum::<f32>() / recalls.len().max(1) as f32;
-                (recalls.len() >= LEAST_OF_GROUP).then_some(mean)
+                let count = recalls.len().max(1) as f32;
+                let mean = recalls.iter().sum::<f32>() / count;
+                let off: f32 = recalls.iter().map(|recall| (recall - mean).powi(2)).sum();
+                (recalls.len() >= LEAST_OF_GROUP).then_some(mean - off.sqrt() / count)
             };
             let worst = (0..GROUPS).filter_map(of_group).fold(1.0, f32::min);
             let recalls: Vec<f32> = recalls.into_iter().flatten().collect();
