@@ -1,6 +1,6 @@
 //! Threads that let others go first.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,10 +24,12 @@ pub(crate) fn give_way(_nice: i32) {
 /// How fast a piece of work may go on, and whether it still should.
 pub(crate) struct Pace<'a> {
     cancelled: &'a AtomicBool,
-    /// Queries that came by now, if they go first.
-    queries: Option<&'a AtomicU64>,
+    /// How many queries came by now, if they go first.
+    queries: Option<&'a Counter<'a>>,
     turn: Mutex<Turn>,
 }
+
+type Counter<'a> = dyn Fn() -> u64 + Sync + 'a;
 
 struct Turn {
     /// When the last rest ended, or ends: all threads of the work rest together.
@@ -42,13 +44,13 @@ impl<'a> Pace<'a> {
         Self::new(cancelled, None)
     }
 
-    /// An eighth of the time as long as this counter of queries grows.
-    pub fn calm(cancelled: &'a AtomicBool, queries: &'a AtomicU64) -> Self {
+    /// An eighth of the time as long as this number of queries grows.
+    pub fn calm(cancelled: &'a AtomicBool, queries: &'a Counter<'a>) -> Self {
         Self::new(cancelled, Some(queries))
     }
 
-    fn new(cancelled: &'a AtomicBool, queries: Option<&'a AtomicU64>) -> Self {
-        let before = queries.map_or(0, |queries| queries.load(Ordering::Relaxed));
+    fn new(cancelled: &'a AtomicBool, queries: Option<&'a Counter<'a>>) -> Self {
+        let before = queries.map_or(0, |queries| queries());
         let turn = Turn { rested: Instant::now(), queries: before };
         Self { cancelled, queries, turn: Mutex::new(turn) }
     }
@@ -57,12 +59,12 @@ impl<'a> Pace<'a> {
     /// go on.
     pub fn goes_on(&self) -> bool {
         if let Some(queries) = self.queries {
-            let mut came = queries.load(Ordering::Relaxed);
+            let mut came = queries();
             let until = self.rest(came, Instant::now());
             let left = || until.saturating_duration_since(Instant::now());
             while !left().is_zero() && !self.cancelled.load(Ordering::Relaxed) {
                 std::thread::sleep(left().min(LOOK));
-                let now = queries.load(Ordering::Relaxed);
+                let now = queries();
                 if now == came {
                     // Nobody is there any more for whom to rest.
                     break;
@@ -92,8 +94,8 @@ mod tests {
 
     #[test]
     fn work_rests_as_long_as_queries_come() {
-        let (cancelled, queries) = (AtomicBool::new(false), AtomicU64::new(0));
-        let pace = Pace::calm(&cancelled, &queries);
+        let cancelled = AtomicBool::new(false);
+        let pace = Pace::calm(&cancelled, &|| 0);
         let begun = pace.turn.lock().unwrap().rested;
         let at = |ms: u64| begun + Duration::from_millis(ms);
         assert_eq!(pace.rest(1, at(0)), at(0), "too little was done");

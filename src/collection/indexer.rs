@@ -190,6 +190,12 @@ impl Inner {
             })
     }
 
+    /// Whether an index waits to be built, as far as can be said without waiting.
+    pub(super) fn is_index_missing(&self) -> bool {
+        let Ok(state) = self.state.try_lock() else { return false };
+        self.missing_indexes(&state, Instant::now()).next().is_some()
+    }
+
     fn wants_index(&self, segment: &SealedSegment, field: usize) -> bool {
         let settings = self.fields.values().nth(field);
         let present = || match segment.absent(field) {

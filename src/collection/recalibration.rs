@@ -88,7 +88,9 @@ impl Inner {
         let rows = present(segment, build.field);
         let sample = self.calibration_sample(build, (name, field), &rows)?;
         let Some(reservoir) = self.reservoirs.get(build.field) else { return Ok(()) };
-        let pace = Pace::calm(&build.progress.cancelled, reservoir.seen());
+        // Nothing comes of resting when an index waits until this is done.
+        let came = || if self.is_index_missing() { 0 } else { reservoir.seen() };
+        let pace = Pace::calm(&build.progress.cancelled, &came);
         let measure = || -> Result<_> {
             let subject = self.subject(build, codes, &sample, &pace)?;
             let searched = index.searched();
