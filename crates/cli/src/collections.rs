@@ -124,6 +124,7 @@ pub fn payload_path(text: &str) -> Result<(String, PayloadType), String> {
 
 /// List the collections.
 #[derive(Args)]
+#[command(after_help = "Example:\n  lanner list --server 127.0.0.1:7700")]
 pub struct List {
     #[command(flatten)]
     target: Target,
@@ -151,6 +152,7 @@ impl List {
 
 /// Delete a collection with all its points.
 #[derive(Args)]
+#[command(after_help = "Example:\n  lanner drop books --data db --yes")]
 pub struct Drop {
     /// Collection to delete
     name: String,
@@ -182,6 +184,7 @@ impl Drop {
 
 /// Move everything written so far into sealed segments.
 #[derive(Args)]
+#[command(after_help = "Example:\n  lanner flush books --server 127.0.0.1:7700")]
 pub struct Flush {
     /// Collection to flush
     name: String,
@@ -198,6 +201,7 @@ impl Flush {
 /// Merge segments into as few as the size limit allows, drop deleted rows, and build what indexes
 /// are missing.
 #[derive(Args)]
+#[command(after_help = "Example:\n  lanner optimize books --server 127.0.0.1:7700 --no-wait")]
 pub struct Optimize {
     /// Collection to optimize
     name: String,

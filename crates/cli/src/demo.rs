@@ -29,7 +29,10 @@ const WIDTH: usize = 44;
 #[derive(Args)]
 #[command(after_help = "\
 Stores passages with one vector each and with one vector a token, in an embedded database and
-through a real server over gRPC; asks questions; and judges the answers the way BEIR does.")]
+through a real server over gRPC; asks questions; and judges the answers the way BEIR does.
+
+Example:
+  lanner demo --dataset examples/demo")]
 pub struct Demo {
     /// Folder of the collection
     #[arg(long, value_name = "DIR", default_value = "examples/demo")]

@@ -24,7 +24,7 @@ Ids of digits are numbers, others texts; write '\"7\"' for the text 7.";
 
 /// Print points by id, as JSON lines.
 #[derive(Args)]
-#[command(after_help = ID_HELP)]
+#[command(after_help = format!("Example:\n  lanner get books 7 moby-dick --data db --with-vectors\n\n{ID_HELP}"))]
 pub struct Get {
     /// Collection to read from
     collection: String,
@@ -54,7 +54,12 @@ impl Get {
 
 /// Delete points by id, or those that match a filter.
 #[derive(Args)]
-#[command(after_help = ID_HELP)]
+#[command(after_help = format!("\
+Examples:
+  lanner delete books 7 moby-dick --data db
+  lanner delete books --filter '{{\"year\": {{\"lt\": 1900}}}}' --data db
+
+{ID_HELP}"))]
 pub struct Delete {
     /// Collection to delete from
     collection: String,
@@ -82,6 +87,7 @@ impl Delete {
 
 /// Count the points of a collection.
 #[derive(Args)]
+#[command(after_help = "Example:\n  lanner count books --filter '{\"lang\": \"en\"}' --data db")]
 pub struct Count {
     /// Collection to count
     collection: String,

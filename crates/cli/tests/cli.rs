@@ -264,6 +264,20 @@ fn work_that_nobody_waits_for_is_a_servers() {
 }
 
 #[test]
+fn the_help_of_each_command_has_an_example() {
+    let all = ok(&["--help"]);
+    let commands = all.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let commands = commands.take_while(|line| !line.is_empty());
+    let names = commands.filter_map(|line| line.split_whitespace().next());
+    let names: Vec<&str> = names.filter(|name| *name != "help").collect();
+    assert!(names.len() > 20, "{names:?}");
+    for name in names {
+        let help = ok(&[name, "--help"]);
+        assert!(help.contains(&format!("  lanner {name} ")), "{name}: {help}");
+    }
+}
+
+#[test]
 fn the_tour_on_a_server() {
     let (files, folder) = (Files::new(), tempfile::tempdir().unwrap());
     let server = ServerProcess::start(folder.path(), &[]);
