@@ -59,9 +59,9 @@ impl<'a> Pace<'a> {
     /// go on.
     pub fn goes_on(&self) -> bool {
         if let Some(queries) = self.queries {
-            let mut came = queries();
-            let until = self.rest(came, Instant::now());
+            let until = self.rest(queries, Instant::now());
             let left = || until.saturating_duration_since(Instant::now());
+            let mut came = if left().is_zero() { 0 } else { queries() };
             while !left().is_zero() && !self.cancelled.load(Ordering::Relaxed) {
                 std::thread::sleep(left().min(LOOK));
                 let now = queries();
@@ -75,14 +75,13 @@ impl<'a> Pace<'a> {
         !self.cancelled.load(Ordering::Relaxed)
     }
 
-    /// When the rest ends that has begun or has to begin now.
-    fn rest(&self, queries: u64, now: Instant) -> Instant {
+    /// When the rest ends that has begun or has to begin now. Looks for queries only where it matters.
+    fn rest(&self, queries: &Counter<'_>, now: Instant) -> Instant {
         let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let worked = now.saturating_duration_since(turn.rested);
         if worked >= LEAST_WORK {
-            let came = queries != turn.queries;
-            turn.rested = if came { now + worked * REST } else { now };
-            turn.queries = queries;
+            let before = std::mem::replace(&mut turn.queries, queries());
+            turn.rested = if turn.queries != before { now + worked * REST } else { now };
         }
         turn.rested
     }
@@ -98,11 +97,11 @@ mod tests {
         let pace = Pace::calm(&cancelled, &|| 0);
         let begun = pace.turn.lock().unwrap().rested;
         let at = |ms: u64| begun + Duration::from_millis(ms);
-        assert_eq!(pace.rest(1, at(0)), at(0), "too little was done");
-        assert_eq!(pace.rest(1, at(2)), at(16), "seven times two milliseconds");
-        assert_eq!(pace.rest(9, at(3)), at(16), "another thread rests with it");
-        assert_eq!(pace.rest(9, at(20)), at(48), "queries came during the rest");
-        assert_eq!(pace.rest(9, at(90)), at(90), "no query since");
+        assert_eq!(pace.rest(&|| 1, at(0)), at(0), "too little was done");
+        assert_eq!(pace.rest(&|| 1, at(2)), at(16), "seven times two milliseconds");
+        assert_eq!(pace.rest(&|| 9, at(3)), at(16), "another thread rests with it");
+        assert_eq!(pace.rest(&|| 9, at(20)), at(48), "queries came during the rest");
+        assert_eq!(pace.rest(&|| 9, at(90)), at(90), "no query since");
         pace.turn.lock().unwrap().rested = Instant::now() + Duration::from_secs(3_600);
         assert!(pace.goes_on(), "nobody asks any more, so that there is no hour of rest");
         cancelled.store(true, Ordering::Relaxed);

@@ -211,8 +211,19 @@ fn distinct(found: &[Measured]) -> usize {
 /// counted as have the variance that was seen, but no more than k rows of a query that are missed
 /// alike would be: where nothing was missed at all, something may be.
 pub fn lower_bound(recalls: &[f32], k: usize) -> f32 {
+    wilson(&all_different(recalls), k, CONFIDENCE)
+}
+
+/// The mean of recalls less its standard error.
+pub fn mean_less_error(recalls: &[f32]) -> f32 {
+    let (mean, error) = mean_and_error(&all_different(recalls));
+    mean - error
+}
+
+/// Recalls of queries that are no copies of one another.
+fn all_different(recalls: &[f32]) -> Vec<Measured> {
     let own = |(kin, &recall)| Measured { recall, groups: [0; 2], lossy: false, kin, counts: true };
-    wilson(&recalls.iter().enumerate().map(own).collect::<Vec<_>>(), k, CONFIDENCE)
+    recalls.iter().enumerate().map(own).collect()
 }
 
 /// The same so many standard errors from the mean.

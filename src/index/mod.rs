@@ -23,7 +23,7 @@ pub use alike::{alike, apart, directed};
 pub use beam::MAX_ROWS;
 pub use calibration::{
     Calibration, CalibrationPoint, Choice, DEFAULT_TARGET_RECALL, Depth, LEAST_OF_GROUP, Measured,
-    Outside, Summary, Zone, lower_bound,
+    Outside, Summary, Zone, lower_bound, mean_less_error,
 };
 pub use copies::{Copies, distinct};
 pub use lately::{FARTHEST, Farness, Lately};

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::writer::CodedBlock;
 use crate::error::Result;
-use crate::index::{LEAST_OF_GROUP, alike, directed, lower_bound};
+use crate::index::{LEAST_OF_GROUP, alike, directed, lower_bound, mean_less_error};
 use crate::kernels;
 use crate::model::{Metric, VectorField, VectorKind};
 use crate::multivector::{TokenCodec, TokenScorer, max_sim};
@@ -232,10 +232,7 @@ impl KeptMeter {
             let of_group = |group: usize| {
                 let members = recalls.iter().zip(&groups).filter(|(_, of)| **of == group);
                 let recalls: Vec<f32> = members.filter_map(|(recall, _)| *recall).collect();
-                let count = recalls.len().max(1) as f32;
-                let mean = recalls.iter().sum::<f32>() / count;
-                let off: f32 = recalls.iter().map(|recall| (recall - mean).powi(2)).sum();
-                (recalls.len() >= LEAST_OF_GROUP).then_some(mean - off.sqrt() / count)
+                (recalls.len() >= LEAST_OF_GROUP).then(|| mean_less_error(&recalls))
             };
             let worst = (0..GROUPS).filter_map(of_group).fold(1.0, f32::min);
             let recalls: Vec<f32> = recalls.into_iter().flatten().collect();
