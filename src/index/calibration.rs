@@ -74,7 +74,16 @@ impl CalibrationPoint {
             && self.worst + GROUP_SLACK >= target
             && self.rows + ROWS_SLACK >= target
     }
+
+    /// The same, and neither half of the queries was lucky: what the other one promises may not be much
+    /// less than what is asked for.
+    fn surely_reaches(&self, target: f32) -> bool {
+        self.reaches(target) && self.expected + GROUP_SLACK >= target
+    }
 }
+
+/// Whether a point reaches a target.
+type Reaches = fn(&CalibrationPoint, f32) -> bool;
 
 fn all() -> f32 {
     1.0
@@ -311,7 +320,8 @@ impl Zone {
 
     /// As [`Calibration::depth`], or where `scans` alone count as [`Calibration::scan`].
     pub fn depth(&self, hits: usize, target: f32, scans: bool) -> Option<Choice> {
-        choose(if scans { &self.scans } else { &self.points }, hits, target)
+        let points = if scans { &self.scans } else { &self.points };
+        choose(points, CalibrationPoint::reaches, hits, target)
     }
 
     /// As [`Calibration::expected`].
@@ -376,17 +386,18 @@ impl Calibration {
     /// The least work that reaches a recall for `hits` nearest rows; the most that was measured if
     /// nothing reaches it. `None` if nothing was measured.
     pub fn depth(&self, hits: usize, target: f32) -> Option<Choice> {
-        choose(&self.points, hits, target)
+        choose(&self.points, CalibrationPoint::surely_reaches, hits, target)
     }
 
     /// The same for scans of codes alone. `far` if it is about what a filter leaves: then both kinds
     /// of scans have to reach it.
     pub fn scan(&self, hits: usize, target: f32, far: bool) -> Option<Choice> {
-        let near = choose(&self.scans, hits, target)?;
+        let choose = |points| choose(points, CalibrationPoint::surely_reaches, hits, target);
+        let near = choose(&self.scans)?;
         if !far {
             return Some(near);
         }
-        let far = choose(&self.far_scans, hits, target)?;
+        let far = choose(&self.far_scans)?;
         let rerank = near.depth.rerank.max(far.depth.rerank);
         Some(Choice {
             depth: Depth { rerank, ..near.depth },
@@ -433,6 +444,7 @@ fn unbeaten(mut measured: Vec<CalibrationPoint>) -> Vec<CalibrationPoint> {
                 || point.recall - point.error > last.recall - last.error
                 || point.worst > last.worst
                 || point.rows > last.rows
+                || point.expected > last.expected
         });
         if better {
             points.push(point);
@@ -441,10 +453,15 @@ fn unbeaten(mut measured: Vec<CalibrationPoint>) -> Vec<CalibrationPoint> {
     points
 }
 
-fn choose(points: &[CalibrationPoint], hits: usize, target: f32) -> Option<Choice> {
+fn choose(
+    points: &[CalibrationPoint],
+    reaches: Reaches,
+    hits: usize,
+    target: f32,
+) -> Option<Choice> {
     let best = |k: usize| {
         let points = of(points, k);
-        let reached = points.iter().find(|point| point.reaches(target));
+        let reached = points.iter().find(|point| reaches(point, target));
         let most = || points.iter().reduce(|a, b| if b.recall > a.recall { b } else { a });
         reached.map(|point| (point, true)).or_else(|| most().map(|point| (point, false)))
     };
@@ -458,12 +475,12 @@ fn choose(points: &[CalibrationPoint], hits: usize, target: f32) -> Option<Choic
     let mut expected = point.expected;
     // More was measured for a larger k than going on in proportion says is needed.
     let larger = points.partition_point(|point| point.k < hits);
-    if let Some((larger, reaches)) = points.get(larger).and_then(|point| best(point.k)) {
+    if let Some((larger, is_reached)) = points.get(larger).and_then(|point| best(point.k)) {
         depth.window = depth.window.min(larger.depth.window);
         depth.rerank = depth.rerank.min(larger.depth.rerank).max(hits);
         if larger.k > k && hits > k {
             expected = expected.min(larger.expected);
-            reached &= reaches;
+            reached &= is_reached;
         }
     }
     Some(Choice { depth, expected, reached })

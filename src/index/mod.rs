@@ -9,6 +9,7 @@ mod alike;
 mod beam;
 mod calibration;
 mod copies;
+mod far;
 #[cfg(test)]
 mod fixture;
 pub mod graph;
@@ -16,6 +17,7 @@ pub mod ivf;
 mod lately;
 mod scratch;
 mod view;
+mod zones;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -26,9 +28,11 @@ pub use calibration::{
     Outside, Summary, Zone, lower_bound, mean_less_error,
 };
 pub use copies::{Copies, distinct};
+pub use far::{far_query, nearness};
 pub use lately::{FARTHEST, Farness, Lately};
 pub use scratch::{Scratch, with_scratch};
 pub use view::{Ask, BuiltIndex, IndexView, Outcome, Selection};
+pub use zones::{Far, LEAST_OF_ZONE, Members};
 
 use crate::kernels;
 use crate::kernels::codes::CodeKernel;

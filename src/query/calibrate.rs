@@ -14,15 +14,14 @@ use rayon::prelude::*;
 
 use super::bound::Bound;
 use super::calibration_sample::CalibrationSample;
-use super::calibration_zones::{Far, LEAST_OF_ZONE, Members};
 use super::rescore::{exact_score, rescore_rows};
 use super::scorer::Scorer;
 use super::search::best_distinct;
 use super::truth::{Nearest, far_by_scores, nearest_by_tokens, nearest_by_vectors};
 use crate::error::Result;
 use crate::index::{
-    Ask, Calibration, CalibrationPoint, Copies, Depth, Effort, IndexView, LEAST_OF_GROUP, Measured,
-    Outside, Selection, Summary, Zone, apart, with_scratch,
+    Ask, Calibration, CalibrationPoint, Copies, Depth, Effort, Far, IndexView, LEAST_OF_GROUP,
+    LEAST_OF_ZONE, Measured, Members, Outside, Selection, Summary, Zone, apart, with_scratch,
 };
 use crate::model::{CollectionConfig, IndexKind, Score};
 use crate::quantization::PrimaryQuery;

@@ -5,10 +5,8 @@ use std::collections::{HashMap, HashSet};
 
 use super::request::{Query, QueryRequest};
 use crate::error::Result;
-use crate::index::{LEAST_OF_GROUP, alike, apart, directed};
-use crate::model::{
-    Metric, MultiVector, PreparedQueries, Vector, VectorField, VectorKind, prepare_vector,
-};
+use crate::index::{LEAST_OF_GROUP, alike, apart, directed, far_query};
+use crate::model::{MultiVector, PreparedQueries, Vector, VectorField, VectorKind, prepare_vector};
 use crate::quantization::{digest, hash, is_held_out, stratified};
 use crate::segment::{FieldCodes, SegmentReader};
 
@@ -20,9 +18,8 @@ const LEAST_QUERIES: usize = 128;
 /// Segments of fewer rows have half as many sample queries.
 const SMALL: usize = 4_000;
 /// Queries of many vectors that are made to be far from the rows (of single ones half as many as of the
-/// sample), and the lengths, in those of rows, of what is added to a row for them.
+/// sample).
 const MULTI_FAR: u64 = 64;
-const ADDED: [f32; 4] = [0.5, 1.0, 2.0, 16.0];
 /// Rows beside enough queries: they do not count, but are not to be lost.
 const ROWS_BESIDE: u64 = 192;
 /// Where the codes lose more of some kind of rows than of others, so many of it are among them, if there
@@ -128,7 +125,17 @@ impl CalibrationSample {
             let Some(vector) = reader.vector(index, rows[chosen as usize]) else { continue };
             let other = hash(SEED, number) % rows.len() as u64;
             let other = reader.vector(index, rows[other as usize]);
-            vectors.extend(far_query(field, &vector, other.as_ref(), number)?);
+            let other = other.as_ref().map_or(&[][..], |other| other.as_ref().values());
+            let far = match &vector {
+                Vector::Single(row) => far_query(field, row, other, number).map(Vector::from),
+                Vector::Multi(row) => {
+                    let row = some_vectors(row, QUERY_VECTORS)?;
+                    let far = far_query(field, row.values(), other, number);
+                    let far = far.map(|far| MultiVector::from_flat(field.dimension, far));
+                    far.transpose()?.map(Vector::from)
+                }
+            };
+            vectors.extend(far);
             sample.hidden.resize(vectors.len(), None);
         }
         sample.counts = (0..vectors.len())
@@ -194,51 +201,6 @@ fn rows_beside(
     chosen.sort_unstable();
     chosen.dedup();
     chosen
-}
-
-/// A query that is farther from the rows than these are from each other: a row, to which a vector of
-/// another direction is added (half of the time at random, and half of the time another row); `None`
-/// for vectors of zeros.
-fn far_query(
-    field: &VectorField,
-    row: &Vector,
-    other: Option<&Vector>,
-    number: u64,
-) -> Result<Option<Vector>> {
-    let (values, dimension) = match row {
-        Vector::Single(values) => (values.clone(), values.len()),
-        Vector::Multi(vectors) => {
-            let some = some_vectors(vectors, QUERY_VECTORS)?;
-            (some.values().to_vec(), some.dimension())
-        }
-    };
-    let other = match other {
-        Some(Vector::Single(values)) => values.clone(),
-        Some(Vector::Multi(vectors)) => vectors.values().to_vec(),
-        None => Vec::new(),
-    };
-    let part = ADDED[number as usize / 2 % ADDED.len()];
-    let random = |at: usize| (hash(SEED ^ number, at as u64) >> 40) as f32 / (1 << 23) as f32 - 1.0;
-    let mut far = Vec::with_capacity(values.len());
-    for (index, vector) in values.chunks_exact(dimension).enumerate() {
-        let start = index * dimension;
-        let added = match (number.is_multiple_of(2), other.get(start..start + dimension)) {
-            (false, Some(other)) => directed(other),
-            _ => directed(&(0..dimension).map(|at| random(start + at)).collect::<Vec<f32>>()),
-        };
-        // Under l2 what counts is how far rows are from each other, not from the origin.
-        let length = match (field.metric, other.get(start..start + dimension)) {
-            (Metric::L2, Some(other)) => crate::kernels::l2_squared(vector, other).sqrt(),
-            _ => crate::kernels::dot(vector, vector).sqrt(),
-        };
-        far.extend(vector.iter().zip(&added).map(|(value, added)| value + part * length * added));
-    }
-    let far: Vector = match row {
-        Vector::Single(_) => far.into(),
-        Vector::Multi(_) => MultiVector::from_flat(dimension, far)?.into(),
-    };
-    // What is too long, or of no direction, could not be asked.
-    Ok(prepare_vector(field, far.as_ref()).is_ok().then_some(far))
 }
 
 fn some_vectors(vectors: &MultiVector, count: u64) -> Result<MultiVector> {

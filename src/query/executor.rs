@@ -531,22 +531,31 @@ fn answer(
         let point = snapshot.point(location, config.fields.keys(), include)?;
         hits.push(Hit { score: score.0, point });
     }
-    let mut estimated_recall = estimate(plan, searched);
+    let mut estimated_recall = estimate(snapshot, plan, searched, worst);
     if let Some(wider) = &wider {
         // It was searched far enough, but is not like what was measured for that.
-        estimated_recall = estimated_recall.zip(estimate(wider, &[])).map(|(a, b)| a.min(b));
+        let wider = estimate(snapshot, wider, &[], worst);
+        estimated_recall = estimated_recall.zip(wider).map(|(a, b)| a.min(b));
     }
     let sequence = snapshot.sequence;
     Ok(QueryResponse { hits, sequence, estimated_recall, explanation })
 }
 
-/// What is expected of an answer: as much as of the view where that is least; `None` if it is not
-/// known of one.
-fn estimate(plan: &Plan<'_>, searched: &[Found]) -> Option<f32> {
+/// What is expected of an answer whose last hit has the `worst` score: as much as of the view where that is
+/// least; `None` if it is not known of one.
+fn estimate(
+    snapshot: &Snapshot,
+    plan: &Plan<'_>,
+    searched: &[Found],
+    worst: Option<Score>,
+) -> Option<f32> {
+    let bound = plan.bound;
+    let nearness = worst.map(|worst| bound.scorer.nearness(worst));
     let of_view = |(view, plan): (usize, &ViewPlan<'_>)| {
         let found = searched.iter().find(|found| found.view == view);
         let expected = found.map_or(plan.expected, |found| found.expected);
-        ViewPlan { expected, ..*plan }.estimate()
+        let reader = &snapshot.views[view].reader;
+        Some(expected? * reader.kept(bound.field, bound.hits(), nearness)?)
     };
     let mut views = plan.views.iter().enumerate().map(of_view);
     views.try_fold(1.0_f32, |least, expected| Some(least.min(expected?)))

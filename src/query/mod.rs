@@ -8,7 +8,6 @@
 mod bound;
 mod calibrate;
 mod calibration_sample;
-mod calibration_zones;
 mod deadline;
 mod examples;
 mod executor;

@@ -28,8 +28,6 @@ pub struct ViewPlan<'p> {
     /// The share of the best rows by what is best of them here that is expected to be found; `None`
     /// if not known.
     pub expected: Option<f32>,
-    /// The share of the exact nearest rows that scoring everything finds: 1, unless vectors were dropped.
-    pub kept: Option<f32>,
     /// If the worst hit turns out to be less near than this, the expectation does not hold; see
     /// [`view_plan::widen`].
     pub outside_below: Option<f32>,
@@ -145,13 +143,6 @@ impl<'p> Access<'p> {
     pub fn goes_beyond(&self, other: &Self) -> bool {
         let (a, b) = (self.reach(), other.reach());
         a.window > b.window || a.rerank > b.rerank
-    }
-}
-
-impl ViewPlan<'_> {
-    /// The share of the exact nearest rows that is expected to be found; `None` if not known.
-    pub fn estimate(&self) -> Option<f32> {
-        Some(self.expected? * self.kept?)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use crate::error::Result;
+use crate::index::nearness;
 use crate::kernels;
 use crate::kernels::products::{Panels, ProductKernel};
 use crate::model::{
@@ -52,15 +53,10 @@ impl Scorer {
         self.dimension
     }
 
-    /// How near a score is, whatever the length of the query: the score itself, or under dot that of a
-    /// query of length 1; of a multi-vector the mean over its vectors. Higher is nearer.
+    /// How near a score is, whatever the length of the query; higher is nearer. See
+    /// [`crate::index::nearness`].
     pub fn nearness(&self, score: Score) -> f32 {
-        let vectors = self.query.chunks_exact(self.dimension);
-        let length: f32 = match self.metric {
-            Metric::Dot => vectors.map(|vector| kernels::dot(vector, vector).sqrt()).sum(),
-            Metric::Cosine | Metric::L2 => vectors.len() as f32,
-        };
-        if length > 0.0 { score.0 / length } else { score.0 }
+        nearness(self.metric, &self.query, self.dimension, score.0)
     }
 
     /// The query for codes of the vectors of points. The codec is always the same.

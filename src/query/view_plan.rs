@@ -21,9 +21,11 @@ const ENCODED_RERANK: (usize, usize) = (20, 500);
 const TRAINED_RERANK: (usize, usize) = (10, 50);
 /// No more candidates are re-ranked because of what training says; by default, and for a target.
 const MOST_UNMEASURED: (usize, usize) = (1_000, 10_000);
-/// A scan re-ranks one candidate more for so many hits than it has to, at least: that costs little, and
-/// nobody says that queries are like rows.
-const SPARE: usize = 4;
+/// A scan re-ranks one candidate more for so many hits than it has to, and so many, at least: that costs
+/// little, and nobody says that queries are like rows.
+const SPARE: (usize, usize) = (4, 16);
+/// A search of an index re-ranks so many, at least.
+const LEAST_RERANK: usize = 10;
 /// Where what may be found lies far from the query, so many times as many candidates are re-ranked
 /// if no scan was measured.
 const FAR_FACTOR: usize = 4;
@@ -55,13 +57,8 @@ impl<'p> Site<'p> {
             rows: self.rows,
             access: Access::Exact,
             expected: Some(1.0),
-            kept: self.kept(),
             outside_below: None,
         }
-    }
-
-    fn kept(&self) -> Option<f32> {
-        self.view.reader.kept(self.bound.field, self.bound.hits())
     }
 }
 
@@ -154,8 +151,7 @@ impl<'p> Case<'p> {
     }
 
     fn plan(&self, access: Access<'p>, expected: Option<f32>) -> ViewPlan<'p> {
-        let kept = self.site.kept();
-        ViewPlan { rows: self.site.rows, access, expected, kept, outside_below: None }
+        ViewPlan { rows: self.site.rows, access, expected, outside_below: None }
     }
 
     /// All codes are scored.
@@ -210,7 +206,7 @@ impl<'p> Case<'p> {
         let (own, nearer) = zones.split_last()?;
         let of_sample = zones.iter().rposition(|zone| zone.usual);
         let like_sample = of_sample.map(|at| match self.index?.lately().are_far() {
-            true => self.of_sample(&zones[at], at > 0, plan),
+            true => self.of_sample(&zones[at], plan),
             // Among others its part of the mean is enough.
             false => Some(as_searched(self.hits, &zones[at], plan)),
         });
@@ -244,12 +240,12 @@ impl<'p> Case<'p> {
         zone.usual.then(|| zone.expected(self.hits, access.reach()))?
     }
 
-    /// As far as queries of the sample took that are as far away; `None` if none of it will do. What comes
-    /// may be harder than the `farthest` of the sample, which are searched safely.
-    fn of_sample(&self, zone: &Zone, farthest: bool, plan: &ViewPlan<'p>) -> Option<ViewPlan<'p>> {
+    /// As far as queries of the sample took that are as far away; `None` if none of it will do. Queries of
+    /// which many are far are not like the sample, and may be harder: they are searched safely.
+    fn of_sample(&self, zone: &Zone, plan: &ViewPlan<'p>) -> Option<ViewPlan<'p>> {
         let target = self.target.unwrap_or(DEFAULT_TARGET_RECALL);
         let depth = |target| zone.depth(self.hits, target, plan.access.reach().is_scan());
-        let choice = if farthest { safely(target, depth) } else { depth(target) };
+        let choice = safely(target, depth);
         // Few of the sample are scanned for where that takes long: nothing is known then.
         let Some(choice) = choice else { return Some(as_searched(self.hits, zone, plan)) };
         let wider = self.as_chosen(choice);
@@ -278,8 +274,13 @@ impl<'p> Case<'p> {
         self.will_do(choice).then(|| self.as_chosen(choice))
     }
 
+    /// How many are re-ranked where an index is searched.
+    fn budget(&self, choice: Choice) -> usize {
+        choice.depth.rerank.max(self.hits).max(LEAST_RERANK)
+    }
+
     fn as_chosen(&self, choice: Choice) -> ViewPlan<'p> {
-        let budget = choice.depth.rerank.max(self.hits);
+        let budget = self.budget(choice);
         let expected = self.promised(choice);
         let depth = Depth { rerank: budget, ..choice.depth };
         self.plan(self.access(depth, Far { budget, expected }), expected)
@@ -296,7 +297,8 @@ impl<'p> Case<'p> {
         };
         if self.is_gathered() || index.report().kind == IndexKind::Flat {
             let Some(scan) = scan() else { return self.unmeasured() };
-            let budget = scan.depth.rerank.max(self.hits + self.hits.div_ceil(SPARE));
+            let budget =
+                scan.depth.rerank.max(self.hits + self.hits.div_ceil(SPARE.0).max(SPARE.1));
             let plan = || self.plan(self.scan(budget), self.promised(scan));
             return self.will_do(scan).then(plan);
         }
@@ -309,7 +311,7 @@ impl<'p> Case<'p> {
         if !self.will_do(choice) {
             return None;
         }
-        let budget = choice.depth.rerank.max(self.hits);
+        let budget = self.budget(choice);
         let depth = Depth { rerank: budget, ..choice.depth };
         if !self.selects {
             // Nothing is missing, so that nothing is looked for elsewhere.

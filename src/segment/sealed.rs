@@ -650,9 +650,9 @@ impl SegmentReader for SealedSegment {
         self.fields[field].has_raw
     }
 
-    fn kept(&self, field: usize, hits: usize) -> Option<f32> {
+    fn kept(&self, field: usize, hits: usize, nearness: Option<f32>) -> Option<f32> {
         match &self.fields[field].codes {
-            Some(codes) if !self.has_raw(field) => codes.kept(hits),
+            Some(codes) if !self.has_raw(field) => codes.kept(hits, nearness),
             _ => Some(1.0),
         }
     }

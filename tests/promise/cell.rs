@@ -4,6 +4,8 @@ use std::fmt;
 
 use lanner::{IndexKind, Metric, QueryRequest, QueryResponse};
 
+use super::data::QUERIES;
+
 /// What a collection has gone through when it is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
@@ -121,20 +123,25 @@ impl Demand {
 }
 
 impl Demand {
-    /// The recall that is demanded, and the least that will do.
-    pub fn recall(self) -> Option<(f64, f64)> {
+    /// The recall that is demanded, and how much less will do of so many queries.
+    pub fn recall(self, distinct: usize) -> Option<(f64, f64)> {
         let (target, tolerance) = match self {
             Self::Recall(target) => (target, TOLERANCE),
             Self::CloseRecall(target) => (target, 0.01),
             Self::Honesty => return None,
         };
-        Some((f64::from(target), f64::from(target) - tolerance))
+        Some((f64::from(target), tolerance * error_of(distinct)))
     }
 }
 
 /// How far a recall may be below what is demanded, and an estimate above what is true: the
 /// sampling error of 200 queries, thrice.
 pub const TOLERANCE: f64 = 0.03;
+
+/// The sampling error of queries of which so many are different, in that of as many as most sets have.
+fn error_of(distinct: usize) -> f64 {
+    (QUERIES as f64 / distinct.max(1) as f64).sqrt().max(1.0)
+}
 
 /// The recall that an answer promises; `None` if it says that it does not know.
 pub fn estimate(answer: &QueryResponse) -> Option<f32> {
@@ -157,13 +164,18 @@ pub struct Measured {
     pub recall: f64,
     /// Mean of the estimates that are known, less the mean recall of the same queries.
     pub flattery: Option<f64>,
+    /// How many estimates are known.
+    pub known: usize,
+    /// Queries that are no copies of others, or nearly.
+    pub distinct: usize,
 }
 
 impl Outcome {
     /// How much more than the target was found.
     pub fn above_target(&self) -> Option<f64> {
-        let (target, _) = self.demand.recall()?;
-        Some(self.measured.as_ref().ok()?.recall - target)
+        let measured = self.measured.as_ref().ok()?;
+        let (target, _) = self.demand.recall(measured.distinct)?;
+        Some(measured.recall - target)
     }
 
     pub fn flattery(&self) -> Option<f64> {
@@ -172,8 +184,10 @@ impl Outcome {
 
     pub fn holds(&self) -> bool {
         let Ok(measured) = &self.measured else { return false };
-        self.demand.recall().is_none_or(|(_, least)| measured.recall >= least)
-            && measured.flattery.is_none_or(|flattery| flattery <= TOLERANCE)
+        let Measured { recall, flattery, known, distinct } = *measured;
+        let demanded = self.demand.recall(distinct);
+        demanded.is_none_or(|(target, less)| recall >= target - less)
+            && flattery.is_none_or(|flattery| flattery <= TOLERANCE * error_of(distinct.min(known)))
     }
 }
 
@@ -181,11 +195,17 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.measured {
             Err(error) => write!(f, "{error}")?,
-            Ok(Measured { recall, flattery }) => {
+            Ok(Measured { recall, flattery, known, distinct }) => {
                 write!(f, "recall {recall:.3}, estimate − recall ")?;
                 match flattery {
                     Some(flattery) => write!(f, "{flattery:+.3}")?,
                     None => write!(f, "unknown")?,
+                }
+                if *known < QUERIES && flattery.is_some() {
+                    write!(f, " (of {known} queries)")?;
+                }
+                if *distinct < QUERIES {
+                    write!(f, " (of {distinct} different queries)")?;
                 }
             }
         }

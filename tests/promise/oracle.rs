@@ -17,6 +17,9 @@ use super::data::{Data, Questions};
 /// Most hits that a cell asks for.
 pub const MOST: usize = 100;
 
+/// Queries are alike whose distance is less than this share of that of the nearest row, or of their length.
+const ALIKE: f64 = 0.02;
+
 /// An exact score, and the sum of the absolute values of its terms.
 #[derive(Clone, Copy)]
 pub struct Exact {
@@ -105,6 +108,44 @@ impl Truth {
     /// From the rows of the best points of each query, as data sets bring them.
     pub fn from_rows(metric: Metric, best: Vec<Vec<u32>>) -> Self {
         Self { metric, best }
+    }
+
+    /// How many of the queries are different: some are copies of others, or all so near to one place, beside
+    /// what they find, that they ask the same. What these find is one observation.
+    pub fn distinct(&self, data: &Data, questions: &Questions) -> usize {
+        let mut different: Vec<usize> = Vec::new();
+        for query in 0..questions.rows.len() {
+            let values = questions.rows.get(query);
+            let is_like = |&other: &usize| {
+                let other = questions.rows.get(other);
+                if other.len() != values.len() {
+                    return false;
+                }
+                let apart = match self.metric {
+                    // Between unit vectors, 2 − 2 cos.
+                    Metric::Dot | Metric::Cosine => {
+                        2.0 + 2.0 * -pair(Metric::Cosine, values, other).score
+                    }
+                    Metric::L2 => {
+                        let nearest = self.best[query].first().map_or(f64::INFINITY, |&row| {
+                            -exact(
+                                self.metric,
+                                data.dimension(),
+                                values,
+                                data.rows.get(row as usize),
+                            )
+                            .score
+                        });
+                        -pair(Metric::L2, values, other).score / nearest.max(f64::MIN_POSITIVE)
+                    }
+                };
+                apart < ALIKE * ALIKE
+            };
+            if !different.iter().any(is_like) {
+                different.push(query);
+            }
+        }
+        different.len()
     }
 
     /// The share of the k best of a query that these rows hold.

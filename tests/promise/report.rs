@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::cell::Outcome;
+use super::cell::{Demand, Outcome};
 
 /// Cells that are shown as the worst.
 const WORST: usize = 10;
@@ -11,7 +11,7 @@ const WORST: usize = 10;
 /// Prints the number of cells and the worst of them.
 pub fn print_worst(outcomes: &[Outcome]) {
     let data: Vec<&str> = by_data(outcomes).into_iter().map(|(data, _)| data).collect();
-    let demanding = outcomes.iter().filter(|cell| cell.demand.recall().is_some());
+    let demanding = outcomes.iter().filter(|cell| !matches!(cell.demand, Demand::Honesty));
     println!(
         "{} cells on {} data sets; {} demand a recall, all demand an honest estimate",
         outcomes.len(),

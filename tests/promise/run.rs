@@ -144,7 +144,8 @@ impl<'a> Bench<'a> {
         self.sources.extend(sources(&answers[0]));
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
         let flattery = (!known.is_empty()).then(|| mean(&known));
-        Ok(Measured { recall: mean(&recalls), flattery })
+        let distinct = truth.distinct(&self.data, questions);
+        Ok(Measured { recall: mean(&recalls), flattery, known: known.len(), distinct })
     }
 
     /// The rows of hits.

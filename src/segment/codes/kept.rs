@@ -3,6 +3,9 @@
 //! It can only be measured while the vectors are there, which is when the codes are written: some of
 //! the rows, as queries, are compared with each block of rows by vectors and by codes. A merge of
 //! segments whose vectors were dropped loses something of what these kept.
+//!
+//! What is lost matters more to queries that are far from the rows, for which all rows are about as good.
+//! Some are made up, and if they find nearly as much, so does what is as far away; if not, that is not known.
 
 use std::collections::HashMap;
 
@@ -11,7 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use super::writer::CodedBlock;
 use crate::error::Result;
-use crate::index::{LEAST_OF_GROUP, alike, directed, lower_bound, mean_less_error};
+use crate::index::{
+    Far, LEAST_OF_GROUP, alike, directed, far_query, lower_bound, mean_less_error, nearness,
+};
 use crate::kernels;
 use crate::model::{Metric, VectorField, VectorKind};
 use crate::multivector::{TokenCodec, TokenScorer, max_sim};
@@ -24,23 +29,65 @@ const KS: [usize; 3] = [1, 10, 100];
 const QUERIES: u64 = 256;
 const MULTI_QUERIES: u64 = 32;
 const QUERY_VECTORS: usize = 4;
+/// If queries that were made up find less than this, others that are as far away may find much less still:
+/// it depends on where they are.
+const SURE: f32 = 0.95;
+/// One query that is made up to be far from the rows for so many rows.
+const ROWS_A_FAR_QUERY: usize = 2;
 const SEED: u64 = 11;
 /// Groups of like queries, of which the worst counts.
 const GROUPS: usize = 3;
 
-/// Lower confidence bounds of the share of the exact k nearest rows that all secondary codes find: of all
-/// queries, and at most the mean, less its standard error, of the group of like ones that loses most.
+/// Shares of the exact k nearest rows that all secondary codes find.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Kept {
+    /// Lower confidence bounds, of each k: of all queries, and at most the mean, less its standard error, of
+    /// the group of like ones that loses most.
     bounds: Vec<(usize, f32)>,
+    /// What queries find that are far from the rows, for each k.
+    #[serde(default)]
+    far: Vec<KeptFar>,
+}
+
+/// What queries find whose k-th nearest row is less near than that of most.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct KeptFar {
+    k: usize,
+    /// A query is of a zone if its k-th row is less near than this.
+    below: f32,
+    /// From near to far.
+    zones: Vec<KeptZone>,
+}
+
+/// What is kept for queries that are about as far from the rows as one another.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct KeptZone {
+    /// The nearness that they have at least.
+    at_least: f32,
+    /// Whether they are rows, not made up.
+    usual: bool,
+    /// The mean of what they find, less its standard error.
+    share: f32,
 }
 
 impl Kept {
-    /// For so many hits: that of the measured k on either side which is less.
-    pub fn of(&self, hits: usize) -> Option<f32> {
+    /// For so many hits: that of the measured k on either side which is less; if it is known how near the
+    /// last of the hits is, at most that of queries which are as far away. `None` if that is not known.
+    pub fn of(&self, hits: usize, nearness: Option<f32>) -> Option<f32> {
         let above = self.bounds.partition_point(|&(k, _)| k <= hits);
         let around = &self.bounds[above.saturating_sub(1)..(above + 1).min(self.bounds.len())];
-        around.iter().map(|&(_, bound)| bound).reduce(f32::min)
+        let least = around.iter().map(|&(_, bound)| bound).reduce(f32::min)?;
+        let Some(zone) = nearness.and_then(|nearness| self.zone(hits, nearness)) else {
+            return Some(least);
+        };
+        (zone.usual || zone.share >= SURE).then_some(least.min(zone.share))
+    }
+
+    fn zone(&self, hits: usize, nearness: f32) -> Option<&KeptZone> {
+        // Of fewer hits than were measured, those of the next k are farther: the zones of that k.
+        let far = self.far.iter().find(|far| far.k >= hits).or(self.far.last())?;
+        let own = far.zones.iter().find(|zone| nearness >= zone.at_least);
+        own.or(far.zones.last()).filter(|_| nearness < far.below)
     }
 }
 
@@ -52,6 +99,22 @@ struct Probe {
     exact: Vec<f32>,
     /// The best scores by codes, with the exact ones.
     shown: Vec<(f32, f32)>,
+    /// Under l2 the square of its distance from the centre.
+    square: f32,
+}
+
+impl Probe {
+    fn new(query: Vec<f32>) -> Self {
+        Self { query, exact: Vec::new(), shown: Vec::new(), square: 0.0 }
+    }
+
+    /// The share of its exact k nearest rows that codes find; `None` if it has none.
+    fn recall(&self, k: usize) -> Option<f32> {
+        let wanted = k.min(self.exact.len());
+        let threshold = *self.exact.get(wanted.checked_sub(1)?)?;
+        let found = self.shown[..wanted].iter().filter(|(_, exact)| *exact >= threshold).count();
+        Some(found as f32 / wanted as f32)
+    }
 }
 
 /// Measures while codes are written.
@@ -60,10 +123,12 @@ pub struct KeptMeter {
     dimension: usize,
     kind: VectorKind,
     probes: Vec<Probe>,
+    /// The probes from here on are far from the rows.
+    far: usize,
     /// Which queries equal a row, by its digest: such rows do not count.
     known: HashMap<u64, Vec<usize>>,
-    /// What the sources keep; `None` if one does not know.
-    sources: Vec<Option<f32>>,
+    sources: Vec<BuildSource>,
+    field: usize,
 }
 
 impl KeptMeter {
@@ -88,27 +153,28 @@ impl KeptMeter {
                     known.entry(digest(&values)).or_default().push(probes.len());
                     let query =
                         values[..values.len().min(QUERY_VECTORS * field.dimension)].to_vec();
-                    probes.push(Probe { query, exact: Vec::new(), shown: Vec::new() });
+                    probes.push(Probe::new(query));
                 });
             }
             position = end;
         }
-        let kept = |&k: &usize| {
-            // Of the nearest rows of all, so many are of a source, on average: what else it has that is near
-            // competes with them.
-            let of_source = |source: &BuildSource| {
-                let part = k as u64 * source.live_rows() / total.max(1);
-                source.reader.kept(index, part.max(1) as usize)
-            };
-            sources.iter().try_fold(1.0_f32, |least, source| Some(least.min(of_source(source)?)))
+        let far = probes.len();
+        let made_up = |number: usize| {
+            let (row, other) =
+                (&probes[number * ROWS_A_FAR_QUERY], &probes[(number * 7 + 1) % far]);
+            far_query(field, &row.query, &other.query, number as u64)
         };
+        let made_up: Vec<Vec<f32>> = (0..far / ROWS_A_FAR_QUERY).filter_map(made_up).collect();
+        probes.extend(made_up.into_iter().map(Probe::new));
         Self {
             metric: field.metric,
             dimension: field.dimension,
             kind: field.kind,
             probes,
+            far,
             known,
-            sources: KS.iter().map(kept).collect(),
+            sources: sources.to_vec(),
+            field: index,
         }
     }
 
@@ -143,14 +209,16 @@ impl KeptMeter {
         // Distances do not change when both sides are centred, products only all alike.
         let centred = |values: &[f32]| centred(values, codec.center());
         let (exact, shown) = (centred(block.values()), centred(&decoded));
-        let queries: Vec<f32> = self
-            .probes
-            .iter()
-            .flat_map(|probe| match self.metric {
-                Metric::L2 => centred(&probe.query),
-                Metric::Dot | Metric::Cosine => probe.query.clone(),
-            })
-            .collect();
+        let mut queries: Vec<f32> = Vec::with_capacity(self.probes.len() * dimension);
+        for probe in &mut self.probes {
+            if self.metric == Metric::L2 {
+                let centred = centred(&probe.query);
+                probe.square = kernels::dot(&centred, &centred);
+                queries.extend(centred);
+            } else {
+                queries.extend_from_slice(&probe.query);
+            }
+        }
         let scores = |rows: &[f32]| {
             let mut scores = products(rows, &queries, dimension);
             if self.metric == Metric::L2 {
@@ -220,36 +288,71 @@ impl KeptMeter {
     /// What was measured; `None` if a source does not know what it keeps, or nothing was.
     pub fn finish(self) -> Option<Kept> {
         let groups = self.groups();
-        let bound = |(&k, source): (&usize, &Option<f32>)| {
-            let recall = |probe: &Probe| {
-                let wanted = k.min(probe.exact.len());
-                let threshold = *probe.exact.get(wanted.checked_sub(1)?)?;
-                let shown = probe.shown[..wanted].iter();
-                let found = shown.filter(|(_, exact)| *exact >= threshold).count();
-                Some(found as f32 / wanted as f32)
-            };
-            let recalls: Vec<Option<f32>> = self.probes.iter().map(recall).collect();
+        let (mut bounds, mut far) = (Vec::new(), Vec::new());
+        for k in KS {
+            let recalls: Vec<Option<f32>> =
+                self.probes.iter().map(|probe| probe.recall(k)).collect();
             let of_group = |group: usize| {
                 let members = recalls.iter().zip(&groups).filter(|(_, of)| **of == group);
                 let recalls: Vec<f32> = members.filter_map(|(recall, _)| *recall).collect();
                 (recalls.len() >= LEAST_OF_GROUP).then(|| mean_less_error(&recalls))
             };
             let worst = (0..GROUPS).filter_map(of_group).fold(1.0, f32::min);
-            let recalls: Vec<f32> = recalls.into_iter().flatten().collect();
-            let bound = if recalls.is_empty() { 1.0 } else { lower_bound(&recalls, k).min(worst) };
-            Some((k, bound * (*source)?))
+            let all: Vec<f32> = recalls[..self.far].iter().copied().flatten().collect();
+            let bound = if all.is_empty() { 1.0 } else { lower_bound(&all, k).min(worst) };
+            bounds.push((k, bound * self.kept_by_sources(k, None)?));
+            far.push(self.zones(k, &recalls)?);
+        }
+        Some(Kept { bounds, far })
+    }
+
+    /// What queries find that are far from the rows.
+    fn zones(&self, k: usize, recalls: &[Option<f32>]) -> Option<KeptFar> {
+        let nearness: Vec<f32> = self.probes.iter().map(|probe| self.nearness(probe, k)).collect();
+        let far = Far::new(k, &nearness, &vec![true; self.far], self.far);
+        let mut zones: Vec<KeptZone> = Vec::new();
+        for zone in far.zones {
+            let found: Vec<f32> = zone.queries.iter().filter_map(|&query| recalls[query]).collect();
+            let of_sources = self.kept_by_sources(k, Some(zone.at_least))?;
+            // Nothing is kept better because it is farther away.
+            let nearer = zones.last().map_or(1.0, |zone| zone.share);
+            let share = nearer.min(mean_less_error(&found) * of_sources);
+            zones.push(KeptZone { at_least: zone.at_least, usual: zone.usual, share });
+        }
+        Some(KeptFar { k, below: far.below, zones })
+    }
+
+    /// How near the k-th row of a probe is.
+    fn nearness(&self, probe: &Probe, k: usize) -> f32 {
+        let Some(&score) = k.min(probe.exact.len()).checked_sub(1).map(|last| &probe.exact[last])
+        else {
+            return f32::NEG_INFINITY;
         };
-        let bounds: Option<Vec<(usize, f32)>> = KS.iter().zip(&self.sources).map(bound).collect();
-        bounds.map(|bounds| Kept { bounds })
+        let score = match self.metric {
+            Metric::L2 => 2.0 * score - probe.square,
+            Metric::Dot | Metric::Cosine => score,
+        };
+        nearness(self.metric, &probe.query, self.dimension, score)
+    }
+
+    /// What the source keeps that keeps least; `None` if one does not know. Of the nearest rows of all, so many
+    /// are of a source, on average: what else it has that is near competes with them.
+    fn kept_by_sources(&self, k: usize, nearness: Option<f32>) -> Option<f32> {
+        let total: u64 = self.sources.iter().map(BuildSource::live_rows).sum();
+        let of_source = |source: &BuildSource| {
+            let part = k as u64 * source.live_rows() / total.max(1);
+            source.reader.kept(self.field, part.max(1) as usize, nearness)
+        };
+        self.sources.iter().try_fold(1.0_f32, |least, source| Some(least.min(of_source(source)?)))
     }
 
     /// The group of each query; those of multi fields are of one.
     fn groups(&self) -> Vec<usize> {
+        let probes = &self.probes[..self.far];
         if self.kind == VectorKind::Multi {
-            return vec![0; self.probes.len()];
+            return vec![0; probes.len()];
         }
-        let directions: Vec<Vec<f32>> =
-            self.probes.iter().map(|probe| directed(&probe.query)).collect();
+        let directions: Vec<Vec<f32>> = probes.iter().map(|probe| directed(&probe.query)).collect();
         alike(&directions, GROUPS)
     }
 
@@ -272,9 +375,33 @@ mod tests {
 
     #[test]
     fn of_two_measured_numbers_of_hits_the_worse_counts() {
-        let kept = Kept { bounds: vec![(1, 0.9), (10, 0.8), (100, 0.95)] };
-        let of = [1, 5, 10, 50, 100, 1000].map(|hits| kept.of(hits).unwrap());
+        let bounds = vec![(1, 0.9), (10, 0.8), (100, 0.95)];
+        let kept = Kept { bounds, far: Vec::new() };
+        let of = [1, 5, 10, 50, 100, 1000].map(|hits| kept.of(hits, None).unwrap());
         assert_eq!(of, [0.8, 0.8, 0.8, 0.8, 0.95, 0.95]);
-        assert_eq!(Kept { bounds: Vec::new() }.of(10), None);
+        assert_eq!(Kept { bounds: Vec::new(), far: Vec::new() }.of(10, Some(0.0)), None);
+    }
+
+    #[test]
+    fn less_is_kept_for_queries_that_are_far_from_the_rows() {
+        let zone = |at_least, usual, share| KeptZone { at_least, usual, share };
+        let far = |k, below: f32| KeptFar {
+            k,
+            below,
+            zones: vec![
+                zone(below - 0.2, true, 0.7),
+                zone(below - 0.3, false, 0.96),
+                zone(below - 0.4, false, 0.94),
+            ],
+        };
+        let kept =
+            Kept { bounds: vec![(1, 0.9), (10, 0.98)], far: vec![far(1, 0.8), far(10, 0.6)] };
+        let of = |hits, nearness| kept.of(hits, Some(nearness));
+        let of_zones = [0.61, 0.59, 0.41, 0.39].map(|nearness| of(10, nearness).unwrap());
+        assert_eq!(of_zones, [0.98, 0.7, 0.7, 0.96]);
+        // Too little is known of others that are so far away.
+        assert_eq!([of(10, 0.29), of(10, -9.0)], [None, None]);
+        // Hits that were not measured are as those of the next k, or of the last.
+        assert_eq!([of(5, 0.59), of(20, 0.59), of(1, 0.59)].map(Option::unwrap), [0.7, 0.7, 0.9]);
     }
 }

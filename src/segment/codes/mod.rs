@@ -186,9 +186,9 @@ impl FieldCodes {
     }
 
     /// The share of so many exact nearest rows that all secondary codes find at least, if the
-    /// vectors were dropped and that was measured.
-    pub fn kept(&self, hits: usize) -> Option<f32> {
-        self.kept.as_ref()?.of(hits)
+    /// vectors were dropped and that was measured; at most that of queries whose last hit is so near.
+    pub fn kept(&self, hits: usize, nearness: Option<f32>) -> Option<f32> {
+        self.kept.as_ref()?.of(hits, nearness)
     }
 
     /// Whether candidates are re-ranked by codes; if not, by the vectors themselves.

@@ -1,15 +1,17 @@
 //! Which sample queries are far from the rows, by how far: a mean over all says little about them.
 
-use crate::index::FARTHEST;
+use super::FARTHEST;
 
 /// The share of sample queries beyond which queries are outside of the sample.
 const OUTSIDE_SHARE: f64 = 0.0075;
 /// Zones that queries are divided into which are outside, by how far they are.
 const ZONES: usize = 4;
 /// Zones of fewer queries say nothing.
-pub(super) const LEAST_OF_ZONE: usize = 12;
+pub const LEAST_OF_ZONE: usize = 12;
+
 /// Queries that are far from the rows for one k, by how far.
-pub(super) struct Far {
+pub struct Far {
+    /// Nearest rows.
     pub k: usize,
     /// The nearness below which queries are in a zone.
     pub below: f32,
@@ -18,11 +20,12 @@ pub(super) struct Far {
 }
 
 /// Queries of a zone.
-pub(super) struct Members {
+pub struct Members {
     /// The nearness that they have at least.
     pub at_least: f32,
     /// Whether they are of the sample, not made up.
     pub usual: bool,
+    /// Their numbers.
     pub queries: Vec<usize>,
 }
 
