@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use lanner::internals::fde::{FdeEncoder, FdeSettings};
 use lanner::internals::kernels;
+use lanner::internals::kernels::centroids::{CentroidKernel, RUN};
 use lanner::internals::kernels::codes::CodeBits;
 use lanner::internals::kernels::max_sim::{MaxSimKernel, MaxSimQuery, TokenLayout};
 use lanner::internals::kernels::products::{Panels, ProductKernel};
@@ -124,6 +125,34 @@ fn documents(_: &mut Criterion) {
     }
 }
 
+/// Distinct centroids of 1,000 documents in a table of 4,096, by every kernel.
+fn centroids(_: &mut Criterion) {
+    const CENTROIDS: usize = 4096;
+    for (tokens, distinct) in [(5, 55), (16, 55), (32, 117)] {
+        let runs = usize::div_ceil(tokens, RUN);
+        let value = |at: usize| (at * 7919 % 32_749) as i16;
+        let row = |at: usize| std::array::from_fn(|lane| value(at * RUN + lane));
+        let table: Vec<[i16; RUN]> = (0..CENTROIDS * runs).map(row).collect();
+        let list = |at: usize| (at * 40_503 % CENTROIDS) as u16;
+        let lists: Vec<u16> = (0..DOCUMENTS * distinct).map(list).collect();
+        for kernel in CentroidKernel::available() {
+            let run = || -> u32 {
+                let documents = lists.chunks_exact(distinct);
+                let score = |list: &[u16]| kernel.sum_of_greatest(&table, runs, list);
+                documents.map(score).fold(0, u32::wrapping_add)
+            };
+            let elapsed = fastest(|| _ = black_box(run())).as_secs_f64();
+            let bytes = (lists.len() * runs * size_of::<[i16; RUN]>()) as f64;
+            println!(
+                "{tokens} tokens, {distinct} centroids, {}: {:.2} ns a centroid, {:.0} GB/s",
+                kernel.name(),
+                elapsed * 1e9 / lists.len() as f64,
+                bytes / elapsed / 1e9
+            );
+        }
+    }
+}
+
 /// Codes by every kernel, out of the cache and in it.
 fn each_kernel(query: &[f32], documents: &[f32], report: impl Fn(&str, Duration)) {
     for (code, bits) in [(TokenCode::Lvq8, CodeBits::Eight), (TokenCode::Lvq4, CodeBits::Four)] {
@@ -155,5 +184,5 @@ fn store(codec: &TokenCodec, documents: &[f32]) -> Vec<u8> {
     bytes
 }
 
-criterion_group!(benches, encodings, storing, documents);
+criterion_group!(benches, encodings, storing, documents, centroids);
 criterion_main!(benches);

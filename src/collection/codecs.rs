@@ -19,12 +19,12 @@ use crate::model::{
 };
 use crate::quantization::leanvec::LeanVecError;
 use crate::quantization::{
-    TrainedCodec, Training, TrainingSample, fits, is_held_out, sample_rows, stratified,
+    Centroids, TrainedCodec, Training, TrainingSample, fits, is_held_out, sample_rows, stratified,
     train_unless,
 };
 use crate::segment::{
-    BuildSource, CodedSample, FieldEncoder, SegmentReader, check_offsets, finish, sample_vectors,
-    slice,
+    BuildSource, CodedSample, FieldEncoder, SegmentReader, check_offsets, finish, sample_tokens,
+    sample_vectors, slice,
 };
 
 /// Segments of fewer rows are not compressed: they are scanned exactly in no time, and too small
@@ -165,13 +165,13 @@ impl Inner {
         if ((sample.rows.len() / dimension.max(1)) as u64) < MIN_ROWS {
             return Ok(None);
         }
-        self.train_codec(subject, &sample, current.first(), wish)
+        self.train_codec(subject, (&sample, sources), current.first(), wish)
     }
 
     fn train_codec(
         &self,
         subject: Subject<'_>,
-        sample: &CodedSample,
+        (sample, sources): (&CodedSample, &[BuildSource]),
         current: Option<&Arc<TrainedCodec>>,
         wish: Wish<'_>,
     ) -> Result<Option<Arc<TrainedCodec>>> {
@@ -206,7 +206,7 @@ impl Inner {
                 return Ok(current.cloned());
             }
         };
-        let trained = match trained {
+        let mut trained = match trained {
             Training::Codec(trained) => trained,
             Training::NoCodes { ladder } => {
                 let best = ladder.last().and_then(|rung| Some((&rung.code, rung.recall?[1])));
@@ -219,6 +219,9 @@ impl Inner {
                 return Ok(None);
             }
         };
+        if field.kind == VectorKind::Multi {
+            trained.centroids = train_centroids(subject, sources, wish.cancelled).map(Arc::new);
+        }
         tracing::info!(
             collection = %self.name,
             field = index,
@@ -294,6 +297,18 @@ impl Inner {
             all.push(entry);
         })
     }
+}
+
+/// The centroids of the tokens of a multi field; `None` if these are too few, or it was cancelled.
+fn train_centroids(
+    Subject { index, field, .. }: Subject<'_>,
+    sources: &[BuildSource],
+    cancelled: &AtomicBool,
+) -> Option<Centroids> {
+    let wanted = |tokens| Centroids::sample_for(Centroids::count_for(tokens));
+    let (tokens, sample) = sample_tokens(sources, (index, field), wanted, SEED);
+    let count = Centroids::count_for(tokens);
+    Centroids::train(&sample, field.dimension, count, SEED, cancelled)
 }
 
 fn growth(field: &VectorField) -> usize {

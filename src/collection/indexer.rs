@@ -423,12 +423,12 @@ impl Inner {
         self.wake();
     }
 
-    /// What an index of a build is measured by. Ends early when the build is cancelled.
+    /// What an index of a build is measured by, which is flat or not. Ends early when the build is cancelled.
     pub(super) fn subject<'s>(
         &self,
         build: &Build,
         codes: &FieldCodes,
-        sample: &'s CalibrationSample,
+        sample: (&'s CalibrationSample, bool),
         pace: &Pace<'_>,
     ) -> Result<Subject<'s>> {
         let reader: Arc<dyn SegmentReader> = build.segment.clone();
@@ -465,7 +465,8 @@ impl Inner {
             built.push(index);
         }
         let pace = Pace::full(&build.progress.cancelled);
-        let subject = self.subject(build, codes, &sample, &pace)?;
+        let is_flat = kinds == [IndexKind::Flat];
+        let subject = self.subject(build, codes, (&sample, is_flat), &pace)?;
         let calibrate = |index: &BuiltIndex| {
             let view = index.view();
             let index = view.as_ref().map(|view| (view, Copies::new(&copies)));

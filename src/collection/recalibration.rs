@@ -9,7 +9,7 @@ use super::Inner;
 use super::indexer::{Build, present};
 use super::writer::State;
 use crate::error::Result;
-use crate::model::{PreparedQueries, VectorField};
+use crate::model::{IndexKind, PreparedQueries, VectorField};
 use crate::query::{CalibrationSample, KnownQueries};
 use crate::segment::{SegmentReader, write_calibration};
 use crate::threads::Pace;
@@ -92,7 +92,8 @@ impl Inner {
         let came = || if self.is_index_missing() { 0 } else { reservoir.seen() };
         let pace = Pace::calm(&build.progress.cancelled, &came);
         let measure = || -> Result<_> {
-            let subject = self.subject(build, codes, &sample, &pace)?;
+            let is_flat = index.report().kind == IndexKind::Flat;
+            let subject = self.subject(build, codes, (&sample, is_flat), &pace)?;
             let searched = index.searched();
             let index = searched.as_ref().map(|(view, copies)| (view, *copies));
             Ok(subject.calibrate(codes, index, &pace))

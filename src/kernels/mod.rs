@@ -4,6 +4,7 @@
 //! distances, through [`half`] for widening), so one binary runs everywhere. The scalar twins in
 //! [`scalar`] define what each kernel computes; tests compare the two.
 
+pub mod centroids;
 pub mod codes;
 mod isa;
 mod matrix;

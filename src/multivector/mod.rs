@@ -6,13 +6,16 @@
 //! - [`max_sim()`]: the definition, over f32 rows and any similarity.
 //! - [`TokenCodec`]: tokens as LVQ codes or half precision, and MaxSim over them.
 //! - [`pool_tokens`]: fewer tokens a document, by means of similar ones.
+//! - [`CentroidQuery`]: MaxSim with the centroids that a document's tokens are near.
 //! - [`encoding`]: one vector for many, whose dot products approximate MaxSim.
 
+mod centroids;
 pub mod encoding;
 mod max_sim;
 mod pooling;
 mod token_codec;
 
+pub use centroids::CentroidQuery;
 pub use max_sim::max_sim;
 pub use pooling::{pool_field, pool_tokens};
 pub use token_codec::{TokenCode, TokenCodec, TokenQuery, TokenScorer};

@@ -7,6 +7,7 @@
 //!
 //! The room knows rows of numbers, not segments: `segment` stores codes, `query` scans them.
 
+mod centroids;
 mod codec;
 mod coded_map;
 mod fit;
@@ -20,6 +21,7 @@ mod secondary;
 mod spread;
 mod training;
 
+pub use centroids::Centroids;
 pub use codec::{Codec, CodecSettings, PrimaryQuery};
 pub use fit::fits;
 pub(crate) use judge::digest;

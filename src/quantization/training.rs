@@ -7,11 +7,12 @@
 //! there are no codes, and the vectors are scanned.
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
+use super::Centroids;
 use super::codec::{Codec, CodecSettings};
 use super::judge::{Judge, Shares};
 use super::leanvec::{LeanVecError, Moments, Reduction};
@@ -110,6 +111,8 @@ pub struct TrainedCodec {
     pub codec: Codec,
     /// What was measured.
     pub report: CodecReport,
+    /// Those of the tokens of a multi field, if it has any.
+    pub centroids: Option<Arc<Centroids>>,
 }
 
 /// A code that was tried.
@@ -495,7 +498,7 @@ impl Trained {
             loss: material.loss(&codec),
             ladder: self.ladder,
         };
-        TrainedCodec { codec, report }
+        TrainedCodec { codec, report, centroids: None }
     }
 }
 
@@ -549,7 +552,7 @@ mod tests {
         dimension: usize,
     ) -> (Codec, CodecReport) {
         match training(compression, metric, rows, queries, dimension) {
-            Training::Codec(TrainedCodec { codec, report }) => (codec, report),
+            Training::Codec(TrainedCodec { codec, report, .. }) => (codec, report),
             Training::NoCodes { ladder } => panic!("no codes: {ladder:#?}"),
         }
     }
@@ -643,7 +646,7 @@ mod tests {
                 for compression in ["auto", "lvq8:1", "lvq4:1:frank_wolfe", "lvq4x4"] {
                     for queries in [&base[..dimension], &[]] {
                         let trained = training(compression, metric, &base, queries, dimension);
-                        let Training::Codec(TrainedCodec { codec, report }) = trained else {
+                        let Training::Codec(TrainedCodec { codec, report, .. }) = trained else {
                             assert_eq!(compression, "auto", "{name}: what is asked for is made");
                             continue;
                         };

@@ -9,10 +9,10 @@ use super::scorer::Scorer;
 use super::second_stage::SecondStage;
 use crate::error::Result;
 use crate::model::{
-    CollectionConfig, Condition, InvalidInput, Problem, Score, VectorRef, check_range, limits,
+    CollectionConfig, Condition, IndexKind, InvalidInput, Problem, Score, VectorRef, check_range,
+    limits,
 };
-use crate::quantization::PrimaryQuery;
-use crate::segment::{FieldCodes, Location, Snapshot};
+use crate::segment::{CodeQuery, Location, Snapshot, View};
 
 /// A validated query.
 pub struct Bound<'r> {
@@ -25,7 +25,7 @@ pub struct Bound<'r> {
     pub least: Score,
     /// For each view, the query as its codes are scored; `None` where it has none, or the request
     /// wants vectors to be scored.
-    pub code_queries: Vec<Option<PrimaryQuery>>,
+    pub code_queries: Vec<Option<CodeQuery>>,
     /// What orders the hits, if it is not what finds them.
     pub second: Option<SecondStage>,
     /// The request's filter, validated.
@@ -132,23 +132,33 @@ fn prepare(
     field: usize,
     scorer: &Scorer,
     exact: bool,
-) -> Result<Vec<Option<PrimaryQuery>>> {
-    let mut queries: Vec<Option<PrimaryQuery>> = Vec::with_capacity(snapshot.views.len());
+) -> Result<Vec<Option<CodeQuery>>> {
+    let mut queries: Vec<Option<CodeQuery>> = Vec::with_capacity(snapshot.views.len());
     for view in &snapshot.views {
         let Some(codes) = view.reader.codes(field).filter(|_| !exact) else {
             queries.push(None);
             continue;
         };
-        let same = |other: &FieldCodes| std::ptr::eq(other.codec(), codes.codec());
-        let before = &snapshot.views[..queries.len()];
-        let known = before.iter().position(|view| view.reader.codes(field).is_some_and(same));
+        let scan = is_scanned(view, field);
+        let same = |other: &View| {
+            let other_codes = other.reader.codes(field);
+            other_codes.is_some_and(|other| {
+                std::ptr::eq(other.codec(), codes.codec()) && other.has_lists() == codes.has_lists()
+            }) && is_scanned(other, field) == scan
+        };
+        let known = snapshot.views[..queries.len()].iter().position(same);
         let query = match known.and_then(|known| queries[known].clone()) {
             Some(query) => query,
-            None => codes.query(scorer.query())?,
+            None => codes.query(scorer.query(), scan)?,
         };
         queries.push(Some(query));
     }
     Ok(queries)
+}
+
+/// Whether all codes of a view are scored, for want of an index to search.
+fn is_scanned(view: &View, field: usize) -> bool {
+    view.reader.index(field).is_none_or(|index| index.report().kind == IndexKind::Flat)
 }
 
 fn least(threshold: Option<f32>) -> Result<Score, InvalidInput> {

@@ -24,8 +24,7 @@ use crate::index::{
     LEAST_OF_ZONE, Measured, Members, Outside, Selection, Summary, Zone, apart, with_scratch,
 };
 use crate::model::{CollectionConfig, IndexKind, Score};
-use crate::quantization::PrimaryQuery;
-use crate::segment::{FieldCodes, SegmentReader, Snapshot, View};
+use crate::segment::{CodeQuery, FieldCodes, SegmentReader, Snapshot, View};
 use crate::threads::Pace;
 
 /// Nearest rows that recall is measured for.
@@ -94,7 +93,7 @@ pub struct Subject<'a> {
     nearest: Vec<Nearest>,
     scorers: Vec<Scorer>,
     /// The queries for the codes of the segment.
-    queries: Vec<PrimaryQuery>,
+    queries: Vec<CodeQuery>,
     /// The k and budgets that are measured.
     settings: Vec<(usize, usize)>,
     /// For each k, which queries are far from the rows.
@@ -138,7 +137,7 @@ fn lossy(codes: &FieldCodes, scorers: &[Scorer], counts: &[bool], far: usize) ->
 }
 
 impl<'a> Subject<'a> {
-    /// Finds the exact neighbours of all sample queries. Runs on the rayon pool it is called in. What comes of
+    /// Finds the exact neighbours of all sample queries, for an index that is flat or for others. Runs on the rayon pool it is called in. What comes of
     /// it when it is cancelled is of no use.
     ///
     /// # Errors
@@ -148,7 +147,7 @@ impl<'a> Subject<'a> {
         config: &CollectionConfig,
         field: usize,
         codes: &FieldCodes,
-        sample: &'a CalibrationSample,
+        (sample, is_flat): (&'a CalibrationSample, bool),
         pace: &Pace<'_>,
     ) -> Result<Self> {
         let deleted = Arc::default();
@@ -157,9 +156,11 @@ impl<'a> Subject<'a> {
         let (mut scorers, mut queries) = (Vec::new(), Vec::new());
         for request in &sample.requests {
             let mut bound = Bound::new(&snapshot, config, request)?;
-            queries.push(match bound.code_queries.pop().flatten() {
+            // Without an index yet, requests are bound for a scan.
+            let for_scan = bound.code_queries.pop().flatten();
+            queries.push(match for_scan.filter(|query| is_flat || query.primary().is_some()) {
                 Some(query) => query,
-                None => codes.query(bound.scorer.query())?,
+                None => codes.query(bound.scorer.query(), is_flat)?,
             });
             scorers.push(bound.scorer);
         }
@@ -202,7 +203,7 @@ impl<'a> Subject<'a> {
             scores: HashMap::new(),
         };
         let mut probes: Vec<Probe> = (0..self.scorers.len()).map(probe).collect();
-        let scan_cost = self.reader.rows() as f32 * codes.row_bytes() as f32;
+        let scan_cost = self.reader.rows() as f32 * self.scanned_row_bytes(codes);
         let mut measured = Points::default();
         for window in WINDOWS.into_iter() {
             let Some((view, copies)) = index else { break };
@@ -278,8 +279,11 @@ impl<'a> Subject<'a> {
             if !pace.goes_on() {
                 return (Effort::default(), vec![0.0; self.settings.len()]);
             }
+            let Some(query) = self.queries[probe.query].primary() else {
+                return (Effort::default(), vec![0.0; self.settings.len()]);
+            };
             let ask: Ask<'_, fn(u32) -> bool> = Ask {
-                codes: codes.scores(&self.queries[probe.query]),
+                codes: codes.scores(query),
                 depth: Depth { window, rerank },
                 selection: None::<Selection<_>>,
                 hidden: probe.hidden,
@@ -334,13 +338,21 @@ impl<'a> Subject<'a> {
                 None => (near, &rows),
             };
             let hidden = nearest.hidden.len();
-            let mut found = best_distinct(codes, &self.queries[probe.query], rows, most + hidden);
+            let query = &self.queries[probe.query];
+            let score = |rows: &[u32], scores: &mut [f32]| codes.score_listed(query, rows, scores);
+            let mut found = best_distinct(score, rows, most + hidden);
             found.retain(|(_, row)| !nearest.hidden.contains(row));
             (probe.query, self.recalls(codes, nearest, &found, probe))
         };
         let measured: Vec<(usize, Recalls)> = probes.par_iter_mut().map(scan).collect();
-        let cost = rows.len() as f32 * codes.row_bytes() as f32;
+        let cost = rows.len() as f32 * self.scanned_row_bytes(codes);
         self.points(codes, (Depth::SCAN, limit), cost, &measured)
+    }
+
+    /// Bytes that a scan reads for a row.
+    fn scanned_row_bytes(&self, codes: &FieldCodes) -> f32 {
+        let bytes = self.queries.first().map(|query| codes.scanned_row_bytes(query));
+        bytes.unwrap_or_else(|| codes.row_bytes()) as f32
     }
 
     fn points(

@@ -122,20 +122,9 @@ impl CalibrationSample {
         sample.far = vectors.len();
         let far = if field.kind == VectorKind::Single { most / 2 } else { MULTI_FAR };
         for (number, chosen) in (0..).zip(stratified(rows.len() as u64, far, SEED + 1)) {
-            let Some(vector) = reader.vector(index, rows[chosen as usize]) else { continue };
             let other = hash(SEED, number) % rows.len() as u64;
-            let other = reader.vector(index, rows[other as usize]);
-            let other = other.as_ref().map_or(&[][..], |other| other.as_ref().values());
-            let far = match &vector {
-                Vector::Single(row) => far_query(field, row, other, number).map(Vector::from),
-                Vector::Multi(row) => {
-                    let row = some_vectors(row, QUERY_VECTORS)?;
-                    let far = far_query(field, row.values(), other, number);
-                    let far = far.map(|far| MultiVector::from_flat(field.dimension, far));
-                    far.transpose()?.map(Vector::from)
-                }
-            };
-            vectors.extend(far);
+            let pair = (rows[chosen as usize], rows[other as usize]);
+            vectors.extend(made_up((index, field), reader, pair, number)?);
             sample.hidden.resize(vectors.len(), None);
         }
         sample.counts = (0..vectors.len())
@@ -201,6 +190,28 @@ fn rows_beside(
     chosen.sort_unstable();
     chosen.dedup();
     chosen
+}
+
+/// A [query that is far](far_query) from the rows, made of two of them; of those of a multi field a few of their
+/// vectors.
+fn made_up(
+    (index, field): (usize, &VectorField),
+    reader: &dyn SegmentReader,
+    (row, other): (u32, u32),
+    number: u64,
+) -> Result<Option<Vector>> {
+    let Some(row) = reader.vector(index, row) else { return Ok(None) };
+    let other = reader.vector(index, other);
+    let other = other.as_ref().map_or(&[][..], |other| other.as_ref().values());
+    match &row {
+        Vector::Single(row) => Ok(far_query(field, row, other, number).map(Vector::from)),
+        Vector::Multi(row) => {
+            let row = some_vectors(row, QUERY_VECTORS)?;
+            let far = far_query(field, row.values(), other, number);
+            let far = far.map(|far| MultiVector::from_flat(field.dimension, far));
+            Ok(far.transpose()?.map(Vector::from))
+        }
+    }
 }
 
 fn some_vectors(vectors: &MultiVector, count: u64) -> Result<MultiVector> {

@@ -23,8 +23,7 @@ use super::top_k::{Bar, Candidate, TopK};
 use super::view_filter::{self, SnapshotFilter, runs};
 use crate::error::{Error, Result};
 use crate::model::{CollectionConfig, Condition, Score};
-use crate::quantization::PrimaryQuery;
-use crate::segment::{FieldCodes, Location, Snapshot, View};
+use crate::segment::{CodeQuery, FieldCodes, Location, Snapshot, View};
 
 /// Bytes of vectors one task scores: large enough to amortise a task, small enough to share a
 /// scan evenly between cores and to notice a deadline.
@@ -361,7 +360,7 @@ fn tasks<'s>(snapshot: &'s Snapshot, field: usize, plans: &[&Plan<'_>]) -> Vec<T
 fn score_codes(
     task: &Task<'_>,
     plan: &Plan<'_>,
-    (codes, query): (&FieldCodes, &PrimaryQuery),
+    (codes, query): (&FieldCodes, &CodeQuery),
     top: &mut TopK<'_>,
 ) -> Result<()> {
     let (reader, field) = (&task.view.reader, plan.bound.field);

@@ -6,7 +6,7 @@ use super::executor::Times;
 use super::plan::{Access, Plan, Rows, ViewPlan};
 use super::request::Stage;
 use super::search::Found;
-use crate::segment::{FieldCodes, Snapshot, View};
+use crate::segment::{CodeQuery, FieldCodes, Snapshot, View};
 
 /// The stages of a plan that was carried out, without its second stage.
 pub fn stages(
@@ -45,7 +45,10 @@ fn search_stages(plan: &Plan<'_>, searched: &[Found], micros: u64) -> Vec<Stage>
 }
 
 /// What a scan of codes reads.
-fn source_of(codes: &FieldCodes) -> String {
+fn source_of(codes: &FieldCodes, query: &CodeQuery) -> String {
+    if query.primary().is_none() {
+        return "centroids".to_owned();
+    }
     let what = if codes.is_encoded() { "encodings" } else { "codes" };
     format!("{what} {}", code_of(codes))
 }
@@ -100,7 +103,9 @@ fn scan_stages(snapshot: &Snapshot, plan: &Plan<'_>, micros: u64) -> Vec<Stage> 
         let rows = rows.scored(all);
         let (source, bytes) = match access {
             Access::Index { .. } => continue,
-            Access::Codes { codes, .. } => (source_of(codes), rows * codes.row_bytes() as u64),
+            Access::Codes { codes, query, .. } => {
+                (source_of(codes, query), rows * codes.scanned_row_bytes(query) as u64)
+            }
             Access::Exact => {
                 let bytes = view.reader.vector_bytes(field);
                 (vectors_of(view, field), bytes * rows / u64::from(all.max(1)))
@@ -119,7 +124,7 @@ pub fn vectors_of(view: &View, field: usize) -> String {
 }
 
 fn rerank_stage(plan: &Plan<'_>, rows: u64, micros: u64) -> Stage {
-    let codes = plan.views.iter().filter_map(|view| Some(view.access.codes()?.0));
+    let codes = plan.views.iter().filter_map(|view| view.access.codes());
     let codes: Vec<&FieldCodes> = codes.collect();
     let secondary = codes.iter().any(|codes| codes.has_secondary());
     let of_codes = || codes.iter().map(|codes| codes.secondary_row_bytes()).max().unwrap_or(0);

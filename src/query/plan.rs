@@ -9,7 +9,7 @@ use super::view_plan::{self, Site};
 use crate::index::Depth;
 use crate::model::Score;
 use crate::quantization::PrimaryQuery;
-use crate::segment::{FieldCodes, FieldIndex, Snapshot};
+use crate::segment::{CodeQuery, FieldCodes, FieldIndex, Snapshot};
 
 /// A query that is ready to be answered.
 pub struct Plan<'p> {
@@ -49,7 +49,7 @@ pub enum Access<'p> {
     /// All vectors are scored.
     Exact,
     /// All codes are scored, and the rows of the `budget` best different scores again.
-    Codes { codes: &'p FieldCodes, query: &'p PrimaryQuery, budget: usize },
+    Codes { codes: &'p FieldCodes, query: &'p CodeQuery, budget: usize },
     /// The index is searched, so far.
     Index {
         codes: &'p FieldCodes,
@@ -107,12 +107,10 @@ impl<'p> Rows<'p> {
 
 impl<'p> Access<'p> {
     /// The codes that are scored, if it is these.
-    pub fn codes(&self) -> Option<(&'p FieldCodes, &'p PrimaryQuery)> {
+    pub fn codes(&self) -> Option<&'p FieldCodes> {
         match *self {
             Self::Exact => None,
-            Self::Codes { codes, query, .. } | Self::Index { codes, query, .. } => {
-                Some((codes, query))
-            }
+            Self::Codes { codes, .. } | Self::Index { codes, .. } => Some(codes),
         }
     }
 

@@ -11,8 +11,7 @@ use super::plan::{Access, Plan};
 use super::top_k::MOST_TIED;
 use crate::error::Result;
 use crate::index::{Ask, Effort, Scores, Selection, with_scratch};
-use crate::quantization::PrimaryQuery;
-use crate::segment::{FieldCodes, Snapshot, View};
+use crate::segment::{Snapshot, View};
 
 /// What a search of one index found.
 pub struct Found {
@@ -112,20 +111,20 @@ fn search_view(
         found.effort.scored += matching.len() as u64;
         found.budget = far.budget.min(matching.len().max(1));
         found.expected = far.expected;
-        found.rows = best_distinct(codes, query, &matching, found.budget);
+        let score = |rows: &[u32], scores: &mut [f32]| codes.scores(query).score(rows, scores);
+        found.rows = best_distinct(score, &matching, found.budget);
     }
     Ok(found)
 }
 
 /// The rows of the `count` best different scores by codes among those that are listed, best first.
 pub(super) fn best_distinct(
-    codes: &FieldCodes,
-    query: &PrimaryQuery,
+    score: impl Fn(&[u32], &mut [f32]),
     rows: &[u32],
     count: usize,
 ) -> Vec<(f32, u32)> {
     let mut scores = vec![0.0; rows.len()];
-    codes.scores(query).score(rows, &mut scores);
+    score(rows, &mut scores);
     let mut found: Vec<(f32, u32)> = scores.into_iter().zip(rows.iter().copied()).collect();
     let better = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
     let mut kept = count;

@@ -9,8 +9,7 @@ use super::bound::Bound;
 use super::plan::{Access, Far, Rows, ViewPlan};
 use crate::index::{Calibration, Choice, DEFAULT_TARGET_RECALL, Depth, Farness, Zone};
 use crate::model::{IndexKind, limits};
-use crate::quantization::PrimaryQuery;
-use crate::segment::{FieldCodes, FieldIndex, View};
+use crate::segment::{CodeQuery, FieldCodes, FieldIndex, View};
 
 /// Candidates that are re-ranked if neither the request nor a calibration says: so many times the
 /// hits, at least.
@@ -111,7 +110,7 @@ fn safely(target: f32, choose: impl Fn(f32) -> Option<Choice>) -> Option<Choice>
 struct Case<'p> {
     site: Site<'p>,
     codes: &'p FieldCodes,
-    query: &'p PrimaryQuery,
+    query: &'p CodeQuery,
     index: Option<&'p FieldIndex>,
     rows: u64,
     hits: usize,
@@ -161,9 +160,9 @@ impl<'p> Case<'p> {
 
     /// As far as a depth says. What an index searches when rows are missing is said by `far`.
     fn access(&self, depth: Depth, far: Far) -> Access<'p> {
-        let Self { codes, query, .. } = *self;
-        match self.index.filter(|_| !depth.is_scan()) {
-            Some(index) => Access::Index { codes, query, index, depth, far },
+        let codes = self.codes;
+        match self.index.zip(self.query.primary()).filter(|_| !depth.is_scan()) {
+            Some((index, query)) => Access::Index { codes, query, index, depth, far },
             None => self.scan(depth.rerank),
         }
     }

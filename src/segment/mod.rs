@@ -23,7 +23,9 @@ use std::ops::Range;
 
 pub use builder::{BuildPlan, BuildSource, build_segment};
 pub(crate) use builder::{finish, read_entry, write_entry};
-pub use codes::{CodedSample, FieldCodes, FieldEncoder, TokenStore, sample_vectors};
+pub use codes::{
+    CodeQuery, CodedSample, FieldCodes, FieldEncoder, TokenStore, sample_tokens, sample_vectors,
+};
 pub use index::{FieldIndex, IndexReport, write_calibration, write_index};
 pub use memory::{FileMemory, FileRole};
 pub use mutable::{MutableReader, MutableSegment};

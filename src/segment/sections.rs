@@ -46,6 +46,12 @@ pub const QUERY_MAP: &str = "query_map";
 pub const BASE_MAP: &str = "base_map";
 /// The primary codes, a record a row, and the slack that kernels read past the last.
 pub const PRIMARY: &str = "primary";
+/// Multi fields: f32, shape [count, dimension]: the centroids that tokens are near.
+pub const TOKEN_CENTROIDS: &str = "token_centroids";
+/// Multi fields: u16, for each row the distinct centroids of its tokens, ascending.
+pub const CENTROID_LISTS: &str = "centroid_lists";
+/// Multi fields: u64 a row and one more, where its list starts.
+pub const CENTROID_LIST_OFFSETS: &str = "centroid_list_offsets";
 /// The secondary codes: a record a row, or in a multi field those of all vectors and slack.
 pub const SECONDARY: &str = "secondary";
 /// Where vectors are dropped: how much of the exact ranking the secondary codes keep, as JSON.

@@ -423,8 +423,8 @@ fn encoded_tour(target: [&str; 2]) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (hits, stages) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(hits.lines().count(), 10);
-    assert!(stages.contains("rows of encodings lvq8:32"), "{stages}");
-    assert!(stages.contains("300 rows of secondary codes"), "{stages}");
+    assert!(stages.contains("rows of centroids"), "{stages}");
+    assert!(stages.contains("rows of secondary codes"), "{stages}");
     let wrong = ["train", "m", "--field", "t", "--queries", &npy];
     assert!(fail(&wrong).contains("the number of vectors of each query"));
 }

@@ -172,8 +172,10 @@ async fn encodings_are_set_trained_and_explained() {
     // The angles come again after 628 points.
     assert!([100, 728].map(|id: u64| Some(from_model::point_id(&id.into()))).contains(&id));
     let stages = answer.explanation.unwrap().stages;
-    assert_eq!(stages[0].source, "encodings lvq8");
-    assert_eq!((stages[1].source.as_str(), stages[1].rows), ("secondary codes", 200));
+    assert_eq!(stages[0].source, "centroids");
+    // Rows of equal scores count as one.
+    assert_eq!(stages[1].source, "secondary codes");
+    assert!(stages[1].rows >= 200, "{stages:?}");
 }
 
 /// The collection `i`, of the field `v` with this index.

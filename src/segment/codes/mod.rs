@@ -4,8 +4,10 @@
 //! by every query and the other read for few rows. The primary codes of a multi field are made of
 //! the encodings of its points, which are not stored; its secondary codes are those of all vectors.
 
+mod centroids;
 mod encoder;
 mod kept;
+mod query;
 mod tokens;
 mod writer;
 
@@ -14,19 +16,23 @@ use std::sync::Arc;
 
 use lanner_storage::{Access, Section, SectionFile};
 
+use self::centroids::CentroidLists;
 pub use self::encoder::FieldEncoder;
 use self::kept::Kept;
+pub use self::query::CodeQuery;
 pub use self::tokens::TokenStore;
 use self::tokens::token_code;
 pub(super) use self::writer::write_codes;
-pub use self::writer::{CodedSample, sample_vectors};
+pub use self::writer::{CodedSample, sample_tokens, sample_vectors};
 use super::{FileRole, sealed, sections};
 use crate::error::Result;
+use crate::index::Scores;
 use crate::kernels::codes::{CodeKernel, CodeLayout};
 use crate::model::{LvqCode, VectorField};
+use crate::multivector::CentroidQuery;
 use crate::quantization::leanvec::Reduction;
 use crate::quantization::{
-    Codec, CodecReport, CodecSettings, PrimaryQuery, SecondaryQuery, TrainedCodec,
+    Centroids, Codec, CodecReport, CodecSettings, SecondaryQuery, TrainedCodec,
 };
 
 /// The codes of one field of a sealed segment.
@@ -38,6 +44,8 @@ pub struct FieldCodes {
     trained: Arc<TrainedCodec>,
     /// Of a multi field.
     encoder: Option<Arc<FieldEncoder>>,
+    /// Of a multi field with few rows.
+    lists: Option<CentroidLists>,
     /// How much of the ranking the secondary codes keep, if the vectors were dropped and that was
     /// measured.
     kept: Option<Kept>,
@@ -119,11 +127,14 @@ impl FieldCodes {
             (None, None) => None,
         };
         let encoder = FieldEncoder::new(field)?.map(Arc::new);
-        let trained = Arc::new(TrainedCodec { codec, report });
+        let centroids = read_centroids(&file, field)?;
+        let count = centroids.as_ref().map_or(0, |centroids| centroids.count());
+        let lists = CentroidLists::open(&file, rows, count)?;
+        let trained = Arc::new(TrainedCodec { codec, report, centroids });
         let kept = secondary.as_ref().map(|secondary| read_kept(secondary.file())).transpose()?;
         let (kept, kernel) = (kept.flatten(), CodeKernel::detect());
         let primary = file.find(sections::PRIMARY)?;
-        Ok(Self { file, primary, secondary, trained, encoder, kept, kernel })
+        Ok(Self { file, primary, secondary, trained, encoder, lists, kept, kernel })
     }
 
     /// The codec, for new segments to share.
@@ -147,8 +158,11 @@ impl FieldCodes {
 
     /// The same for codes of the same codec, whatever the segment.
     fn codec_identity(&self) -> Vec<u64> {
+        let of_rows =
+            [sections::PRIMARY, sections::CENTROID_LISTS, sections::CENTROID_LIST_OFFSETS];
         let sections = self.file.sections().iter();
-        sections.filter(|info| info.name != sections::PRIMARY).map(|info| info.checksum).collect()
+        let of_codec = sections.filter(|info| !of_rows.contains(&info.name.as_str()));
+        of_codec.map(|info| info.checksum).collect()
     }
 
     /// Encodes and scores.
@@ -161,15 +175,25 @@ impl FieldCodes {
         &self.trained.report
     }
 
-    /// A query, shape [m, dimension of the field], as primary codes are scored against it.
+    /// A query, shape [m, dimension of the field], as codes are scored against it: for a `scan` those that are
+    /// best at that, or else primary codes, which indexes score.
     ///
     /// # Errors
     /// If a query of a multi field has no vector.
-    pub fn query(&self, query: &[f32]) -> Result<PrimaryQuery> {
-        match &self.encoder {
-            Some(encoder) => encoder.query(self.codec(), query),
-            None => Ok(self.codec().query(query)),
+    pub fn query(&self, query: &[f32], scan: bool) -> Result<CodeQuery> {
+        let centroids = self.trained.centroids.as_ref();
+        if let Some(centroids) = centroids.filter(|_| scan && self.has_lists()) {
+            return Ok(CodeQuery::Centroids(Arc::new(CentroidQuery::new(centroids, query))));
         }
+        Ok(CodeQuery::Primary(match &self.encoder {
+            Some(encoder) => encoder.query(self.codec(), query)?,
+            None => self.codec().query(query),
+        }))
+    }
+
+    /// Whether scans read the centroids of tokens instead of primary codes.
+    pub fn has_lists(&self) -> bool {
+        self.lists.is_some()
     }
 
     /// Number of rows.
@@ -230,10 +254,47 @@ impl FieldCodes {
     /// # Panics
     /// If `scores` are not as many as the rows, or the range ends past the last.
     #[inline]
-    pub fn score(&self, query: &PrimaryQuery, rows: Range<u32>, scores: &mut [f32]) {
+    pub fn score(&self, query: &CodeQuery, rows: Range<u32>, scores: &mut [f32]) {
         assert_eq!(rows.len(), scores.len(), "a score a row");
-        let records = &self.primary()[rows.start as usize * self.row_bytes()..];
-        self.codec().score_rows(self.kernel, query, records, scores);
+        match query {
+            CodeQuery::Primary(query) => {
+                let records = &self.primary()[rows.start as usize * self.row_bytes()..];
+                self.codec().score_rows(self.kernel, query, records, scores);
+            }
+            CodeQuery::Centroids(query) => self.score_lists(query, rows, scores),
+        }
+    }
+
+    /// The same of the listed rows.
+    ///
+    /// # Panics
+    /// As [`Self::score`].
+    pub fn score_listed(&self, query: &CodeQuery, rows: &[u32], scores: &mut [f32]) {
+        match query {
+            CodeQuery::Primary(query) => self.scores(query).score(rows, scores),
+            CodeQuery::Centroids(query) => self.score_lists(query, rows.iter().copied(), scores),
+        }
+    }
+
+    fn score_lists(
+        &self,
+        query: &CentroidQuery,
+        rows: impl ExactSizeIterator<Item = u32>,
+        scores: &mut [f32],
+    ) {
+        match &self.lists {
+            Some(lists) => lists.score(&self.file, query, rows, scores),
+            // Such a query is made by codes with lists.
+            None => scores.fill(f32::NEG_INFINITY),
+        }
+    }
+
+    /// Bytes that a scan reads for one row, in the mean.
+    pub fn scanned_row_bytes(&self, query: &CodeQuery) -> usize {
+        match (query, &self.lists) {
+            (CodeQuery::Centroids(_), Some(lists)) => lists.row_bytes(&self.file, self.rows()),
+            _ => self.row_bytes(),
+        }
     }
 
     /// The vector of a row, or its vectors in a multi field, as far as its codes hold them.
@@ -271,6 +332,9 @@ impl FieldCodes {
     /// # Errors
     /// As [`Self::check`].
     pub(super) fn check_primary(&self, rows: Range<u32>) -> Result<()> {
+        if let Some(lists) = &self.lists {
+            lists.check(&self.file, rows.clone())?;
+        }
         let at = |row: u32| row as usize * self.row_bytes();
         self.file.checked(self.primary, at(rows.start)..at(rows.end))?;
         Ok(())
@@ -329,6 +393,16 @@ impl FieldCodes {
     pub(crate) fn primary(&self) -> &[u8] {
         self.file.bytes(self.primary)
     }
+}
+
+fn read_centroids(file: &SectionFile, field: &VectorField) -> Result<Option<Arc<Centroids>>> {
+    if !file.sections().iter().any(|info| info.name == sections::TOKEN_CENTROIDS) {
+        return Ok(None);
+    }
+    let values = sealed::slice::<f32>(file, sections::TOKEN_CENTROIDS, None)?.to_vec();
+    let detail = "no whole number of centroids";
+    let corrupted = || file.corrupted(sections::TOKEN_CENTROIDS, detail);
+    Ok(Some(Arc::new(Centroids::from_values(values, field.dimension).ok_or_else(corrupted)?)))
 }
 
 fn read_kept(file: &SectionFile) -> Result<Option<Kept>> {
@@ -396,7 +470,8 @@ mod tests {
     fn files_whose_lengths_do_not_fit_are_refused() {
         for compression in ["lvq8", "lvq4:2"] {
             let codes = open(compression, "nothing").unwrap();
-            codes.score(&codes.codec().query(&[1.0; 4]), 0..ROWS, &mut [0.0; 5]);
+            let query = codes.query(&[1.0; 4], true).unwrap();
+            codes.score(&query, 0..ROWS, &mut [0.0; 5]);
         }
         for (compression, wrong, named) in [
             ("lvq8", sections::PRIMARY, "expected 124 bytes, got 120"),

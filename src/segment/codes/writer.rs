@@ -6,6 +6,7 @@ use std::ops::Range;
 use lanner_storage::{FileEntry, SectionWriter};
 use rayon::prelude::*;
 
+use super::centroids::{MOST_ROWS, NewLists};
 use super::encoder::FieldEncoder;
 use super::kept::KeptMeter;
 use super::tokens::token_code;
@@ -18,6 +19,8 @@ use crate::quantization::{Codec, TrainedCodec, stratified};
 use crate::segment::builder::{BuildPlan, BuildSource, finish};
 use crate::segment::sections;
 
+/// Rows that centroids of tokens are learned from, at most.
+const TOKEN_ROWS: u64 = 16_384;
 /// Rows whose encodings are made at once.
 const ENCODED_ROWS: usize = 256;
 
@@ -63,6 +66,46 @@ pub fn sample_vectors(
         ends.push(block.rows());
     }
     Ok(CodedSample { rows: block.into_coded(FieldEncoder::new(field)?.as_ref())?, ends })
+}
+
+/// Some vectors of live rows of a multi field, for `train` to learn from, shape [n, dimension]: about as many as
+/// `wanted` says of so many, spread evenly.
+pub fn sample_tokens(
+    sources: &[BuildSource],
+    (index, field): (usize, &VectorField),
+    wanted: impl Fn(u64) -> usize,
+    seed: u64,
+) -> (u64, Vec<f32>) {
+    let total: u64 = sources.iter().map(BuildSource::live_rows).sum();
+    let bytes = |source: &BuildSource| source.reader.vector_bytes(index);
+    let bytes: u64 = sources.iter().map(bytes).sum();
+    let tokens = bytes / (field.dimension * field.element.size_bytes()).max(1) as u64;
+    let wanted = wanted(tokens) as u64;
+    let rows = total.min(TOKEN_ROWS);
+    let of_row = wanted.div_ceil(rows.max(1));
+    let mut values = Vec::with_capacity(wanted as usize * field.dimension);
+    for source in sources {
+        let live = source.live_rows();
+        let share = (rows * live).div_ceil(total.max(1));
+        let mut chosen = stratified(live, share, seed).into_iter();
+        let mut next = chosen.next();
+        for (position, row) in (0..).zip(source.live()) {
+            if next != Some(position) {
+                continue;
+            }
+            next = chosen.next();
+            source.reader.visit_vectors(index, row..row + 1, &mut |_, view, range| {
+                let vectors = view.row(range.start).to_f32();
+                let count = (vectors.len() / field.dimension) as u64;
+                for token in stratified(count, of_row, seed ^ u64::from(row)) {
+                    values.extend_from_slice(
+                        &vectors[token as usize * field.dimension..][..field.dimension],
+                    );
+                }
+            });
+        }
+    }
+    (tokens, values)
 }
 
 /// Vectors of some rows.
@@ -148,6 +191,9 @@ pub fn write_codes(
     let (mut primary, mut secondary) = (Vec::new(), Vec::new());
     let drops = !field.compression.keep_raw && second_writer.is_some();
     let mut kept = drops.then(|| KeptMeter::new((index, field), sources));
+    let rows: u64 = sources.iter().map(BuildSource::live_rows).sum();
+    let centroids = trained.centroids.as_deref().filter(|_| rows <= MOST_ROWS);
+    let mut lists = centroids.map(NewLists::new);
     for source in sources {
         for range in source.live_ranges().flat_map(|range| blocks(range, encoder.is_some())) {
             plan.advance(u64::from(range.end - range.start))?;
@@ -159,6 +205,9 @@ pub fn write_codes(
             plan.pool.install(|| -> Result<()> {
                 let coded = block.coded(encoder.as_ref())?;
                 second.encode(&trained.codec, &block, &coded, &mut primary, &mut secondary);
+                if let Some(lists) = &mut lists {
+                    lists.add(&block);
+                }
                 if let Some(kept) = &mut kept {
                     let codes = (&trained.codec, &*primary, &*secondary);
                     kept.add(&block, codes, second.tokens());
@@ -173,6 +222,9 @@ pub fn write_codes(
     }
     writer.write(&[0; CodeLayout::SLACK_BYTES])?;
     writer.end_section()?;
+    if let Some(lists) = lists {
+        lists.finish(&mut writer)?;
+    }
     let mut files = vec![finish(writer, name)?];
     if let Some(mut writer) = second_writer {
         second.finish(&mut writer)?;
@@ -266,6 +318,10 @@ fn write_codec(writer: &mut SectionWriter, trained: &TrainedCodec) -> Result<()>
         (sections::BASE_MAP, reduction.and_then(Reduction::base_map)),
     ] {
         writer.write_section(name, bytemuck::cast_slice(floats.unwrap_or_default()))?;
+    }
+    if let Some(centroids) = &trained.centroids {
+        let values = bytemuck::cast_slice(centroids.values());
+        writer.write_section(sections::TOKEN_CENTROIDS, values)?;
     }
     Ok(())
 }

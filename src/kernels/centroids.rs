@@ -1,0 +1,121 @@
+//! Centroid interaction: MaxSim of a query with the centroids that a document's tokens are near, by a table of
+//! all products (PLAID, arXiv 2205.09707, section 4.3).
+//!
+//! The table has a row for each centroid: 16 bits for each token of the query, in runs of 16 tokens. For a document
+//! the rows of its centroids are read once, and their greatest values summed: a load and a maximum for each run.
+//! Sixteen bits, since with eight most documents have the score of others. This is plain Rust, which compilers turn
+//! into `pmaxsw` or `smax`, compiled for each instruction set; sums are exact, and so the same for all.
+
+use super::isa::Isa;
+
+/// Query tokens of a run.
+pub const RUN: usize = 16;
+/// Runs whose greatest values are kept at once.
+const RUNS: usize = 4;
+
+/// An implementation that this machine can run; values come from [`Self::detect`] and [`Self::available`] alone,
+/// so that holding one proves that the machine has its instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CentroidKernel(Isa);
+
+impl CentroidKernel {
+    /// The fastest implementation for this machine.
+    pub fn detect() -> Self {
+        Self(Isa::detect())
+    }
+
+    /// All implementations this machine can run, slowest first.
+    pub fn available() -> Vec<Self> {
+        Isa::available().into_iter().map(Self).collect()
+    }
+
+    /// Its name, for reports.
+    pub fn name(self) -> &'static str {
+        self.0.name()
+    }
+
+    /// Σ over the tokens of the greatest of their values among the listed rows; 0 if none is listed. Values are not
+    /// negative; each row has `runs` runs.
+    ///
+    /// # Panics
+    /// If a listed row is not in the table.
+    #[inline]
+    pub fn sum_of_greatest(self, table: &[[i16; RUN]], runs: usize, rows: &[u16]) -> u32 {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `self` proves AVX2, which every implementation but the scalar one has; the function is
+            // otherwise safe.
+            Isa::Avx2 | Isa::Avx512Vnni => unsafe { sum_avx2(table, runs, rows) },
+            _ => sum(table, runs, rows),
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn sum_avx2(table: &[[i16; RUN]], runs: usize, rows: &[u16]) -> u32 {
+    sum(table, runs, rows)
+}
+
+#[inline(always)]
+fn sum(table: &[[i16; RUN]], runs: usize, rows: &[u16]) -> u32 {
+    match runs {
+        1 => of_runs::<1>(table, (1, 0), rows),
+        2 => of_runs::<2>(table, (2, 0), rows),
+        _ => {
+            let mut sum = 0;
+            for first in (0..runs / RUNS * RUNS).step_by(RUNS) {
+                sum += of_runs::<RUNS>(table, (runs, first), rows);
+            }
+            for first in runs / RUNS * RUNS..runs {
+                sum += of_runs::<1>(table, (runs, first), rows);
+            }
+            sum
+        }
+    }
+}
+
+/// The same for so many of the runs, from the `first` on.
+#[inline(always)]
+fn of_runs<const N: usize>(
+    table: &[[i16; RUN]],
+    (runs, first): (usize, usize),
+    rows: &[u16],
+) -> u32 {
+    let mut greatest = [[0_i16; RUN]; N];
+    for &row in rows {
+        let row = &table[usize::from(row) * runs + first..][..N];
+        for (greatest, run) in greatest.iter_mut().zip(row) {
+            for (greatest, value) in greatest.iter_mut().zip(run) {
+                *greatest = (*greatest).max(*value);
+            }
+        }
+    }
+    let greatest = greatest.as_flattened().iter();
+    greatest.map(|&value| u32::from(value.unsigned_abs())).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn sums_are_those_of_the_definition(
+            runs in 1_usize..11,
+            values in prop::collection::vec(0..i16::MAX, 11 * RUN * 7),
+            rows in prop::collection::vec(0_u16..7, 0..20),
+        ) {
+            let table: Vec<[i16; RUN]> = values.as_chunks::<RUN>().0[..runs * 7].to_vec();
+            let value = |row: u16, at: usize| table[usize::from(row) * runs + at / RUN][at % RUN];
+            let greatest = |at| rows.iter().map(|&row| value(row, at)).max().unwrap_or(0) as u32;
+            let expected: u32 = (0..runs * RUN).map(greatest).sum();
+            for kernel in CentroidKernel::available() {
+                let got = kernel.sum_of_greatest(&table, runs, &rows);
+                prop_assert_eq!(got, expected, "{}", kernel.name());
+            }
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! A query as it is compared with the centroids that tokens are near.
+
+use crate::kernels::centroids::{CentroidKernel, RUN};
+use crate::quantization::Centroids;
+
+/// The products of a query's tokens with all centroids in 15 bits, with one step for all: ⟨q, c⟩ is about
+/// `low` + `step` · value, where `low` differs between tokens.
+#[derive(Debug, Clone)]
+pub struct CentroidQuery {
+    /// Shape [centroids, runs].
+    table: Vec<[i16; RUN]>,
+    runs: usize,
+    kernel: CentroidKernel,
+    step: f32,
+    /// Σ of what 0 stands for, over the tokens.
+    low: f32,
+}
+
+impl CentroidQuery {
+    /// For a query of shape [m, dimension].
+    pub fn new(centroids: &Centroids, query: &[f32]) -> Self {
+        let (count, tokens) = (centroids.count(), query.len() / centroids.dimension());
+        let products = centroids.products(query);
+        // Of each token the range of its products.
+        let range = |of_token: &[f32]| {
+            let join =
+                |(low, high): (f32, f32), &product: &f32| (low.min(product), high.max(product));
+            of_token.iter().fold((f32::INFINITY, f32::NEG_INFINITY), join)
+        };
+        let ranges: Vec<(f32, f32)> = products.chunks_exact(count).map(range).collect();
+        let widest = ranges.iter().map(|(low, high)| high - low).fold(0.0, f32::max);
+        let step = widest / f32::from(i16::MAX);
+        let factor = if step > 0.0 { step.recip() } else { 0.0 };
+        let runs = tokens.div_ceil(RUN).max(1);
+        let mut table = vec![[0; RUN]; count * runs];
+        let (mut values, mut low) = (vec![0; count], 0.0);
+        for (token, (products, (_, high))) in products.chunks_exact(count).zip(&ranges).enumerate()
+        {
+            let least = high - step * f32::from(i16::MAX);
+            low += least;
+            // Rounds, and saturates.
+            let value = |product: &f32| (((product - least) * factor + 0.5) as i16).max(0);
+            values.iter_mut().zip(products).for_each(|(out, product)| *out = value(product));
+            let (run, at) = (token / RUN, token % RUN);
+            let column = table.iter_mut().skip(run).step_by(runs);
+            column.zip(&values).for_each(|(out, &value)| out[at] = value);
+        }
+        Self { table, runs, kernel: CentroidKernel::detect(), step, low }
+    }
+
+    /// MaxSim with a document whose tokens are near these centroids, about; −∞ for none.
+    ///
+    /// # Panics
+    /// If there is no such centroid.
+    #[inline]
+    pub fn score(&self, centroids: &[u16]) -> f32 {
+        if centroids.is_empty() {
+            return f32::NEG_INFINITY;
+        }
+        let sum = self.kernel.sum_of_greatest(&self.table, self.runs, centroids);
+        // Sums of huge products can overflow.
+        let score = self.low + self.step * sum as f32;
+        if score.is_nan() { f32::NEG_INFINITY } else { score }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+    use crate::kernels;
+    use crate::quantization::hash;
+
+    #[test]
+    fn scores_are_max_sim_with_centroids_up_to_rounding() {
+        let value = |seed, at| (hash(seed, at as u64) >> 40) as f32 / (1 << 23) as f32 - 1.0;
+        for (dimension, tokens) in [(1, 1), (8, 5), (17, 32), (24, 33), (16, 300)] {
+            let vectors: Vec<f32> = (0..900 * dimension).map(|at| value(1, at)).collect();
+            let cancelled = AtomicBool::new(false);
+            let centroids = Centroids::train(&vectors, dimension, 64, 1, &cancelled).unwrap();
+            let query: Vec<f32> = (0..tokens * dimension).map(|at| value(2, at)).collect();
+            let asked = CentroidQuery::new(&centroids, &query);
+            for document in [vec![3], vec![0, 7, 63], (0..64).collect()] {
+                let best = |token: &[f32]| {
+                    let products = document.iter().map(|&at: &u16| {
+                        let start = usize::from(at) * dimension;
+                        kernels::dot(token, &centroids.values()[start..][..dimension])
+                    });
+                    products.fold(f32::NEG_INFINITY, f32::max)
+                };
+                let exact: f32 = query.chunks_exact(dimension).map(best).sum();
+                let got = asked.score(&document);
+                let error = 0.51 * asked.step * tokens as f32 + 1e-5 * exact.abs();
+                assert!((got - exact).abs() <= error, "{got} for {exact}");
+            }
+            assert_eq!(asked.score(&[]), f32::NEG_INFINITY);
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Centroids of vectors: each vector stands near one of few.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rayon::prelude::*;
+
+use super::random::stratified;
+use crate::kernels::products::{Panels, ProductKernel};
+
+/// Vectors of a sample for each centroid, at most: more hardly move the centroids.
+const VECTORS_A_CENTROID: usize = 20;
+/// Rounds of k-means: a few find most of what many do.
+const ROUNDS: usize = 5;
+/// Vectors that are compared with all centroids at once: their products stay in the cache.
+const BLOCK: usize = 16;
+/// Numbers of centroids: the powers of two from and up to these. More would not fit 16 bits.
+const COUNTS: [usize; 2] = [16, 4096];
+
+/// Centroids of a set of vectors, by Lloyd's k-means (1982).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Centroids {
+    dimension: usize,
+    /// Shape [count, dimension].
+    values: Vec<f32>,
+    panels: Panels,
+    /// ‖c‖² / 2 of each.
+    half_squares: Vec<f32>,
+}
+
+impl Centroids {
+    /// How many centroids so many vectors have: a power of two near 8·√n, half of what PLAID takes
+    /// (arXiv 2205.09707, section 4.2), for tables of scores that fit the cache.
+    pub fn count_for(vectors: u64) -> usize {
+        let wanted = (8.0 * (vectors as f64).sqrt()) as usize;
+        let below = (wanted / 2 + 1).next_power_of_two();
+        below.clamp(COUNTS[0], COUNTS[1])
+    }
+
+    /// Vectors that training reads for so many centroids, at most.
+    pub fn sample_for(count: usize) -> usize {
+        count * VECTORS_A_CENTROID
+    }
+
+    /// Learns `count` centroids of vectors of shape [n, dimension]; `None` if there are too few for as many,
+    /// or it was cancelled. Runs on the rayon pool it is called in.
+    pub fn train(
+        vectors: &[f32],
+        dimension: usize,
+        count: usize,
+        seed: u64,
+        cancelled: &AtomicBool,
+    ) -> Option<Self> {
+        let total = vectors.len() / dimension;
+        if total < count {
+            return None;
+        }
+        let vector = |at: usize| &vectors[at * dimension..][..dimension];
+        let start = stratified(total as u64, count as u64, seed);
+        let values = start.into_iter().flat_map(|at| vector(at as usize)).copied().collect();
+        let mut centroids = Self::from_values(values, dimension)?;
+        for _ in 0..ROUNDS {
+            if cancelled.load(Ordering::Relaxed) {
+                return None;
+            }
+            let nearest = centroids.nearest(vectors);
+            let (mut sums, mut members) =
+                (vec![0.0_f64; centroids.values.len()], vec![0_u32; count]);
+            for (at, &centroid) in nearest.iter().enumerate() {
+                let centroid = usize::from(centroid);
+                members[centroid] += 1;
+                let sum = &mut sums[centroid * dimension..][..dimension];
+                sum.iter_mut().zip(vector(at)).for_each(|(sum, &value)| *sum += f64::from(value));
+            }
+            // One that is nearest to nothing stays where it is.
+            let mut values = std::mem::take(&mut centroids.values);
+            let means = values.chunks_exact_mut(dimension).zip(sums.chunks_exact(dimension));
+            for ((value, sum), &members) in means.zip(&members).filter(|(_, members)| **members > 0)
+            {
+                let mean =
+                    |(value, sum): (&mut f32, &f64)| *value = (sum / f64::from(members)) as f32;
+                value.iter_mut().zip(sum).for_each(mean);
+            }
+            centroids = Self::from_values(values, dimension)?;
+        }
+        Some(centroids)
+    }
+
+    /// From stored values of shape [count, dimension]; `None` if there are no centroids, more than 2¹⁶, no whole
+    /// number of them, or values that are no numbers.
+    pub fn from_values(values: Vec<f32>, dimension: usize) -> Option<Self> {
+        let count = values.len() / dimension.max(1);
+        let is_sound = (1..=1 << 16).contains(&count)
+            && values.len() == count * dimension
+            && values.iter().all(|value| value.is_finite());
+        if !is_sound {
+            return None;
+        }
+        let panels = Panels::from_rows(&values, dimension);
+        let half_square = |row: &[f32]| row.iter().map(|value| value * value).sum::<f32>() / 2.0;
+        let half_squares = values.chunks_exact(dimension).map(half_square).collect();
+        Some(Self { dimension, values, panels, half_squares })
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.half_squares.len()
+    }
+
+    /// Length of each.
+    pub fn dimension(&self) -> usize {
+        self.dimension
+    }
+
+    /// Shape [count, dimension].
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// The products of vectors of shape [m, dimension] with all centroids, shape [m, count].
+    pub fn products(&self, vectors: &[f32]) -> Vec<f32> {
+        let mut products = vec![0.0; vectors.len() / self.dimension * self.count()];
+        ProductKernel::detect().multiply(vectors, &self.panels, &mut products);
+        products
+    }
+
+    /// The nearest centroid of each vector of shape [n, dimension], by the distance. Runs on the rayon pool it
+    /// is called in.
+    pub fn nearest(&self, vectors: &[f32]) -> Vec<u16> {
+        let kernel = ProductKernel::detect();
+        let nearest = |products: &mut Vec<f32>, block: &[f32]| -> Vec<u16> {
+            products.resize(block.len() / self.dimension * self.count(), 0.0);
+            kernel.multiply(block, &self.panels, products);
+            products.chunks_exact(self.count()).map(|products| self.best(products)).collect()
+        };
+        vectors
+            .par_chunks(BLOCK * self.dimension)
+            .map_init(Vec::new, nearest)
+            .flatten_iter()
+            .collect()
+    }
+
+    /// The centroid that is nearest to a vector which has these products.
+    fn best(&self, products: &[f32]) -> u16 {
+        let (mut best, mut most) = (0, f32::NEG_INFINITY);
+        for (at, (product, half_square)) in products.iter().zip(&self.half_squares).enumerate() {
+            let nearness = product - half_square;
+            if nearness > most {
+                (best, most) = (at, nearness);
+            }
+        }
+        best as u16
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quantization::hash;
+
+    /// So many vectors around each of some places, and noise of a tenth of their distance.
+    fn around(places: usize, each: usize, dimension: usize) -> Vec<f32> {
+        let value = |seed, at| (hash(seed, at as u64) >> 40) as f32 / (1 << 24) as f32 - 0.5;
+        let noisy = |at: usize, element: usize| {
+            let place = at % places;
+            value(1, place * dimension + element) + 0.1 * value(2, at * dimension + element)
+        };
+        let vectors = 0..places * each;
+        vectors.flat_map(|at| (0..dimension).map(move |element| noisy(at, element))).collect()
+    }
+
+    fn train(vectors: &[f32], dimension: usize, count: usize) -> Option<Centroids> {
+        Centroids::train(vectors, dimension, count, 1, &AtomicBool::new(false))
+    }
+
+    #[test]
+    fn the_nearest_is_the_nearest() {
+        for dimension in [1, 3, 16, 33] {
+            let vectors = around(20, 30, dimension);
+            let centroids = train(&vectors, dimension, 32).unwrap();
+            assert_eq!((centroids.count(), centroids.dimension()), (32, dimension));
+            let distance = |a: &[f32], b: &[f32]| -> f64 {
+                a.iter().zip(b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum()
+            };
+            for (vector, nearest) in
+                vectors.chunks_exact(dimension).zip(centroids.nearest(&vectors))
+            {
+                let to = |at: usize| distance(vector, &centroids.values()[at * dimension..]);
+                let least = (0..32).map(to).fold(f64::INFINITY, f64::min);
+                assert!(to(usize::from(nearest)) <= least + 1e-6, "dimension {dimension}");
+            }
+        }
+    }
+
+    #[test]
+    fn vectors_around_a_few_places_lie_near_their_centroids() {
+        let dimension = 16;
+        let vectors = around(20, 30, dimension);
+        let centroids = train(&vectors, dimension, 64).unwrap();
+        let nearest = centroids.nearest(&vectors);
+        let mut error = 0.0;
+        for (vector, at) in vectors.chunks_exact(dimension).zip(nearest) {
+            let centroid = &centroids.values()[usize::from(at) * dimension..][..dimension];
+            error += crate::kernels::l2_squared(vector, centroid);
+        }
+        // The noise has 1/12 of 0.1² an element.
+        let noise = 0.01 / 12.0 * vectors.len() as f32;
+        assert!(error < 2.0 * noise, "{error} for noise of {noise}");
+    }
+
+    #[test]
+    fn few_or_equal_vectors_and_unsound_values_do_no_harm() {
+        assert_eq!(train(&[1.0; 15 * 4], 4, 16), None);
+        let equal = train(&[1.0; 40 * 4], 4, 16).unwrap();
+        assert!(equal.values().iter().all(|&value| value == 1.0));
+        assert_eq!(equal.nearest(&[1.0; 4]), [0]);
+        assert_eq!(Centroids::from_values(Vec::new(), 4), None);
+        assert_eq!(Centroids::from_values(vec![0.0; 7], 4), None);
+        assert_eq!(Centroids::from_values(vec![f32::NAN; 4], 4), None);
+        let cancelled = AtomicBool::new(true);
+        assert_eq!(Centroids::train(&[1.0; 40 * 4], 4, 16, 1, &cancelled), None);
+    }
+
+    #[test]
+    fn the_number_of_centroids_is_a_power_of_two() {
+        let of = [0, 100, 10_000, 347_805, 10_000_000].map(Centroids::count_for);
+        assert_eq!(of, [16, 64, 512, 4096, 4096]);
+    }
+}

@@ -1,0 +1,172 @@
+//! The centroids that the tokens of each row of a multi field are near: a scan of these finds candidates.
+
+use std::ops::Range;
+
+use lanner_storage::{Section, SectionFile, SectionWriter};
+
+use super::writer::CodedBlock;
+use crate::error::Result;
+use crate::multivector::CentroidQuery;
+use crate::quantization::Centroids;
+use crate::segment::{sealed, sections};
+
+/// Segments of more rows have no lists: a scan of them would take longer than a search by encodings.
+pub(super) const MOST_ROWS: u64 = 65_536;
+
+/// Of a sealed segment, in the file of its primary codes.
+#[derive(Debug)]
+pub(super) struct CentroidLists {
+    lists: Section,
+    offsets: Section,
+}
+
+impl CentroidLists {
+    /// The lists in a file, if there are any; checks that they are whole, and that there are such centroids.
+    ///
+    /// # Errors
+    /// [`lanner_storage::StorageError::Corrupted`] naming the section that is wrong.
+    pub fn open(file: &SectionFile, rows: usize, centroids: usize) -> Result<Option<Self>> {
+        if !file.sections().iter().any(|info| info.name == sections::CENTROID_LISTS) {
+            return Ok(None);
+        }
+        let lists = sealed::slice::<u16>(file, sections::CENTROID_LISTS, None)?;
+        let offsets = sections::CENTROID_LIST_OFFSETS;
+        sealed::check_offsets(file, offsets, rows, lists.len() as u64)?;
+        if lists.iter().any(|&centroid| usize::from(centroid) >= centroids) {
+            let detail = format!("a centroid that is none of {centroids}");
+            return Err(file.corrupted(sections::CENTROID_LISTS, detail).into());
+        }
+        let (lists, offsets) = (file.find(sections::CENTROID_LISTS)?, file.find(offsets)?);
+        Ok(Some(Self { lists, offsets }))
+    }
+
+    /// The scores of rows; higher is better.
+    ///
+    /// # Panics
+    /// If there is no such row, or not as many scores as rows.
+    pub fn score(
+        &self,
+        file: &SectionFile,
+        query: &CentroidQuery,
+        rows: impl ExactSizeIterator<Item = u32>,
+        scores: &mut [f32],
+    ) {
+        assert_eq!(rows.len(), scores.len(), "a score a row");
+        // `open` has checked both.
+        let lists = bytemuck::try_cast_slice::<u8, u16>(file.bytes(self.lists)).unwrap_or_default();
+        let offsets =
+            bytemuck::try_cast_slice::<u8, u64>(file.bytes(self.offsets)).unwrap_or_default();
+        for (row, score) in rows.zip(scores) {
+            let row = row as usize;
+            *score = query.score(&lists[offsets[row] as usize..offsets[row + 1] as usize]);
+        }
+    }
+
+    /// Bytes of the list of a row, in the mean.
+    pub fn row_bytes(&self, file: &SectionFile, rows: u32) -> usize {
+        file.bytes(self.lists).len().div_ceil(rows.max(1) as usize)
+    }
+
+    /// Compares what a scan of these rows reads with its checksums.
+    ///
+    /// # Errors
+    /// [`lanner_storage::StorageError::Corrupted`] naming file, section and block.
+    pub fn check(&self, file: &SectionFile, rows: Range<u32>) -> Result<()> {
+        let offsets =
+            bytemuck::try_cast_slice::<u8, u64>(file.bytes(self.offsets)).unwrap_or_default();
+        let at = |row: u32| offsets[row as usize] as usize * size_of::<u16>();
+        file.checked(self.lists, at(rows.start)..at(rows.end))?;
+        Ok(())
+    }
+}
+
+/// Lists that are being made.
+pub(super) struct NewLists<'c> {
+    centroids: &'c Centroids,
+    lists: Vec<u16>,
+    offsets: Vec<u64>,
+}
+
+impl<'c> NewLists<'c> {
+    pub fn new(centroids: &'c Centroids) -> Self {
+        Self { centroids, lists: Vec::new(), offsets: vec![0] }
+    }
+
+    /// Adds the rows of a block. Runs on the rayon pool it is called in.
+    pub fn add(&mut self, block: &CodedBlock) {
+        let nearest = self.centroids.nearest(block.values());
+        let mut start = 0;
+        let mut distinct = Vec::new();
+        for row in 0..block.rows() {
+            let end = start + block.row(row).len() / self.centroids.dimension();
+            distinct.clear();
+            distinct.extend_from_slice(&nearest[start..end]);
+            distinct.sort_unstable();
+            distinct.dedup();
+            self.lists.extend_from_slice(&distinct);
+            self.offsets.push(self.lists.len() as u64);
+            start = end;
+        }
+    }
+
+    pub fn finish(&self, writer: &mut SectionWriter) -> Result<()> {
+        writer.write_section(sections::CENTROID_LISTS, bytemuck::cast_slice(&self.lists))?;
+        let offsets = bytemuck::cast_slice(&self.offsets);
+        Ok(writer.write_section(sections::CENTROID_LIST_OFFSETS, offsets)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lanner_storage::LocalDirectory;
+
+    use super::*;
+    use crate::ErrorKind;
+
+    const ROWS: usize = 3;
+
+    fn open(lists: &[u16], offsets: &[u64]) -> Result<(SectionFile, Option<CentroidLists>)> {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = LocalDirectory::new(folder.path());
+        let mut writer = SectionWriter::create(&directory, "codes.sec").unwrap();
+        let (lists, offsets) = (bytemuck::cast_slice(lists), bytemuck::cast_slice(offsets));
+        writer.write_section(sections::CENTROID_LISTS, lists).unwrap();
+        writer.write_section(sections::CENTROID_LIST_OFFSETS, offsets).unwrap();
+        writer.finish().unwrap();
+        let file = SectionFile::open(&directory, "codes.sec").unwrap();
+        let lists = CentroidLists::open(&file, ROWS, 4)?;
+        Ok((file, lists))
+    }
+
+    #[test]
+    fn rows_are_scored_by_their_lists_in_any_order() {
+        let (file, lists) = open(&[0, 2, 3], &[0, 2, 2, 3]).unwrap();
+        let lists = lists.unwrap();
+        let centroids = Centroids::from_values(vec![1.0, 0.5, -1.0, 0.25], 1).unwrap();
+        let query = CentroidQuery::new(&centroids, &[2.0]);
+        let mut scores = [0.0; ROWS];
+        lists.score(&file, &query, [2, 0, 1].into_iter(), &mut scores);
+        assert!((scores[0] - 0.5).abs() < 1e-3 && (scores[1] - 2.0).abs() < 1e-3, "{scores:?}");
+        assert_eq!(scores[2], f32::NEG_INFINITY, "a row without vectors");
+        assert_eq!(lists.row_bytes(&file, ROWS as u32), 2);
+        lists.check(&file, 0..3).unwrap();
+    }
+
+    #[test]
+    fn lists_that_do_not_fit_are_refused() {
+        for (lists, offsets, named) in [
+            (
+                &[0, 4][..],
+                &[0, 1, 1, 2][..],
+                "section `centroid_lists`: a centroid that is none of 4",
+            ),
+            (&[0, 1], &[0, 1, 2], "section `centroid_list_offsets`"),
+            (&[0, 1], &[0, 2, 1, 2], "section `centroid_list_offsets`"),
+            (&[0, 1], &[0, 1, 2, 3], "section `centroid_list_offsets`"),
+        ] {
+            let error = open(lists, offsets).err().unwrap();
+            assert_eq!(error.kind(), ErrorKind::Corrupted, "{lists:?} {offsets:?}");
+            assert!(error.to_string().contains(named), "{lists:?} {offsets:?}: {error}");
+        }
+    }
+}
