@@ -291,7 +291,8 @@ impl<'p> Case<'p> {
         let calibration = index.calibration();
         let target = self.target.unwrap_or(DEFAULT_TARGET_RECALL);
         let scan = || {
-            let scan = safely(target, |target| calibration.scan(self.hits, target, self.selects));
+            let scan = |target| calibration.scan(self.hits, target, self.selects);
+            let scan = if self.is_dear() { scan(target) } else { safely(target, scan) };
             scan.or_else(|| calibration.scan(self.hits, target, false))
         };
         if self.is_gathered() || index.report().kind == IndexKind::Flat {
@@ -332,6 +333,12 @@ impl<'p> Case<'p> {
             return Some(self.plan(self.scan(far.budget.max(budget)), expected));
         }
         Some(self.plan(self.access(depth, far), self.promised(choice)))
+    }
+
+    /// Whether re-ranking costs more than the scan before it, and queries like those that come were measured.
+    fn is_dear(&self) -> bool {
+        let knows = self.index.is_some_and(|index| index.calibration().from_user);
+        self.codes.has_lists() && knows && !self.selects
     }
 
     /// Whether a choice will do: it reaches the target, or comes near the default one.
