@@ -8,9 +8,9 @@ use super::random::stratified;
 use crate::kernels::products::{Panels, ProductKernel};
 
 /// Vectors of a sample for each centroid, at most: more hardly move the centroids.
-const VECTORS_A_CENTROID: usize = 20;
+const VECTORS_A_CENTROID: usize = 12;
 /// Rounds of k-means: a few find most of what many do.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 4;
 /// Vectors that are compared with all centroids at once: their products stay in the cache.
 const BLOCK: usize = 16;
 /// Numbers of centroids: the powers of two from and up to these. More would not fit 16 bits.
@@ -130,7 +130,7 @@ impl Centroids {
         let nearest = |products: &mut Vec<f32>, block: &[f32]| -> Vec<u16> {
             products.resize(block.len() / self.dimension * self.count(), 0.0);
             kernel.multiply(block, &self.panels, products);
-            products.chunks_exact(self.count()).map(|products| self.best(products)).collect()
+            products.chunks_exact_mut(self.count()).map(|products| self.best(products)).collect()
         };
         vectors
             .par_chunks(BLOCK * self.dimension)
@@ -139,16 +139,19 @@ impl Centroids {
             .collect()
     }
 
-    /// The centroid that is nearest to a vector which has these products.
-    fn best(&self, products: &[f32]) -> u16 {
-        let (mut best, mut most) = (0, f32::NEG_INFINITY);
-        for (at, (product, half_square)) in products.iter().zip(&self.half_squares).enumerate() {
-            let nearness = product - half_square;
-            if nearness > most {
-                (best, most) = (at, nearness);
-            }
+    /// The centroid that is nearest to a vector which has these products; they become its nearness to each.
+    fn best(&self, products: &mut [f32]) -> u16 {
+        for (product, half_square) in products.iter_mut().zip(&self.half_squares) {
+            *product -= half_square;
         }
-        best as u16
+        // Several at once: a maximum with its place would be one after the other.
+        let (lanes, rest) = products.as_chunks::<16>();
+        let mut greatest = [f32::NEG_INFINITY; 16];
+        for lanes in lanes {
+            greatest.iter_mut().zip(lanes).for_each(|(most, value)| *most = most.max(*value));
+        }
+        let most = greatest.iter().chain(rest).fold(f32::NEG_INFINITY, |a, &b| a.max(b));
+        products.iter().position(|&nearness| nearness == most).unwrap_or(0) as u16
     }
 }
 
