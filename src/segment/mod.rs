@@ -182,7 +182,7 @@ pub trait SegmentReader: Send + Sync {
 
     /// The share of so many exact nearest rows that scoring everything finds at least: 1, unless the
     /// vectors were dropped. `None` if it is not known. Less is kept for queries that are far from the rows:
-    /// if it is known, `nearness` says how [near](crate::index::nearness) the last hit is.
+    /// if it is known, `nearness` says how near the last hit is (`index::nearness`).
     fn kept(&self, _field: usize, _hits: usize, _nearness: Option<f32>) -> Option<f32> {
         Some(1.0)
     }
