@@ -43,8 +43,7 @@ impl CentroidKernel {
     pub fn sum_of_greatest(self, table: &[[i16; RUN]], runs: usize, rows: &[u16]) -> u32 {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: `self` proves AVX2, which every implementation but the scalar one has; the function is
-            // otherwise safe.
+            // SAFETY: `self` proves AVX2, which AVX-512F implies; the function is otherwise safe.
             Isa::Avx2 | Isa::Avx512Vnni => unsafe { sum_avx2(table, runs, rows) },
             _ => sum(table, runs, rows),
         }

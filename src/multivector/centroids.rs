@@ -1,7 +1,13 @@
 //! A query as it is compared with the centroids that tokens are near.
 
+use std::borrow::Cow;
+
 use crate::kernels::centroids::{CentroidKernel, RUN};
 use crate::quantization::Centroids;
+
+/// Tokens of a query that are compared, at most: of longer ones some, spread evenly. They find candidates, which are
+/// scored by all.
+const MOST_TOKENS: usize = 1024;
 
 /// The products of a query's tokens with all centroids in 15 bits, with one step for all: ⟨q, c⟩ is about
 /// `low` + `step` · value, where `low` differs between tokens.
@@ -19,8 +25,10 @@ pub struct CentroidQuery {
 impl CentroidQuery {
     /// For a query of shape [m, dimension].
     pub fn new(centroids: &Centroids, query: &[f32]) -> Self {
-        let (count, tokens) = (centroids.count(), query.len() / centroids.dimension());
-        let products = centroids.products(query);
+        let (count, dimension) = (centroids.count(), centroids.dimension());
+        let query = some_tokens(query, dimension);
+        let tokens = query.len() / dimension;
+        let products = centroids.products(&query);
         // Of each token the range of its products.
         let range = |of_token: &[f32]| {
             let join =
@@ -48,6 +56,13 @@ impl CentroidQuery {
         Self { table, runs, kernel: CentroidKernel::detect(), step, low }
     }
 
+    /// Bytes that a query of so many tokens takes, while it is made.
+    pub fn bytes(centroids: &Centroids, tokens: usize) -> usize {
+        let tokens = tokens.min(MOST_TOKENS);
+        let runs = tokens.div_ceil(RUN) * size_of::<[i16; RUN]>();
+        centroids.count() * (runs + tokens * size_of::<f32>())
+    }
+
     /// MaxSim with a document whose tokens are near these centroids, about; −∞ for none.
     ///
     /// # Panics
@@ -62,6 +77,16 @@ impl CentroidQuery {
         let score = self.low + self.step * sum as f32;
         if score.is_nan() { f32::NEG_INFINITY } else { score }
     }
+}
+
+/// The tokens of a query that are compared.
+fn some_tokens(query: &[f32], dimension: usize) -> Cow<'_, [f32]> {
+    let tokens = query.len() / dimension;
+    if tokens <= MOST_TOKENS {
+        return Cow::Borrowed(query);
+    }
+    let token = |at: usize| &query[at * tokens / MOST_TOKENS * dimension..][..dimension];
+    (0..MOST_TOKENS).flat_map(token).copied().collect()
 }
 
 #[cfg(test)]
@@ -95,6 +120,20 @@ mod tests {
                 assert!((got - exact).abs() <= error, "{got} for {exact}");
             }
             assert_eq!(asked.score(&[]), f32::NEG_INFINITY);
+            let table = asked.table.len() * size_of::<[i16; RUN]>();
+            assert!(CentroidQuery::bytes(&centroids, tokens) >= table);
         }
+    }
+
+    #[test]
+    fn of_a_long_query_some_tokens_are_compared() {
+        let centroids = Centroids::from_values(vec![1.0, -1.0], 1).unwrap();
+        let query: Vec<f32> = (0..5000).map(|at| at as f32).collect();
+        let asked = CentroidQuery::new(&centroids, &query);
+        assert_eq!(asked.runs, MOST_TOKENS / RUN);
+        assert_eq!(asked.table.len(), 2 * asked.runs);
+        let most = CentroidQuery::bytes(&centroids, MOST_TOKENS);
+        assert_eq!(CentroidQuery::bytes(&centroids, 5000), most);
+        assert!(asked.score(&[0]) > asked.score(&[1]));
     }
 }

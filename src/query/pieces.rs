@@ -214,6 +214,9 @@ impl Ground<'_> {
         bytes += HIT_BYTES * rows.min(wanted as u64);
         let values = self.query_values(field, settings, &request.query);
         bytes += query_bytes(settings, values);
+        if !request.params.exact {
+            bytes += self.code_query_bytes(field, values / settings.dimension.max(1) as u64);
+        }
         let of_vector = self.vector_work(field, settings, values);
         let mut work = self.work(field, of_vector, request.params.exact, kept.max(window));
         if let Some(rescore) = &request.rescore
@@ -225,6 +228,12 @@ impl Ground<'_> {
             work = work.saturating_add(of_vector.saturating_mul(rescore.candidates as u64));
         }
         Cost { candidates: rows.min(kept), bytes, work }
+    }
+
+    /// Bytes of what a query of so many vectors becomes for codes, beside itself; segments share it.
+    fn code_query_bytes(&self, field: usize, vectors: u64) -> u64 {
+        let codes = self.snapshot.views.iter().filter_map(|view| view.reader.codes(field));
+        codes.map(|codes| codes.query_bytes(vectors as usize) as u64).max().unwrap_or(0)
     }
 
     /// The work of a query that keeps so many candidates, if scoring a row by its vectors is so much.

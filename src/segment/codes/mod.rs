@@ -191,6 +191,12 @@ impl FieldCodes {
         }))
     }
 
+    /// Bytes that a query of so many vectors takes beside itself.
+    pub fn query_bytes(&self, vectors: usize) -> usize {
+        let centroids = self.trained.centroids.as_ref().filter(|_| self.has_lists());
+        centroids.map_or(0, |centroids| CentroidQuery::bytes(centroids, vectors))
+    }
+
     /// Whether scans read the centroids of tokens instead of primary codes.
     pub fn has_lists(&self) -> bool {
         self.lists.is_some()
