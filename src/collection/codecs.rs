@@ -23,8 +23,8 @@ use crate::quantization::{
     train_unless,
 };
 use crate::segment::{
-    BuildSource, CodedSample, FieldEncoder, SegmentReader, check_offsets, finish, sample_tokens,
-    sample_vectors, slice,
+    BuildSource, CodedSample, FieldEncoder, SegmentReader, check_offsets, count_tokens, finish,
+    sample_tokens, sample_vectors, slice,
 };
 
 /// Segments of fewer rows are not compressed: they are scanned exactly in no time, and too small
@@ -305,9 +305,8 @@ fn train_centroids(
     sources: &[BuildSource],
     cancelled: &AtomicBool,
 ) -> Option<Centroids> {
-    let wanted = |tokens| Centroids::sample_for(Centroids::count_for(tokens));
-    let (tokens, sample) = sample_tokens(sources, (index, field), wanted, SEED);
-    let count = Centroids::count_for(tokens);
+    let count = Centroids::count_for(count_tokens(sources, (index, field)));
+    let sample = sample_tokens(sources, (index, field), Centroids::sample_for(count), SEED);
     Centroids::train(&sample, field.dimension, count, SEED, cancelled)
 }
 

@@ -6,34 +6,19 @@
 //! Sixteen bits, since with eight most documents have the score of others. This is plain Rust, which compilers turn
 //! into `pmaxsw` or `smax`, compiled for each instruction set; sums are exact, and so the same for all.
 
-use super::isa::Isa;
+use super::isa::{Isa, kernel};
 
 /// Query tokens of a run.
 pub const RUN: usize = 16;
 /// Runs whose greatest values are kept at once.
 const RUNS: usize = 4;
 
-/// An implementation that this machine can run; values come from [`Self::detect`] and [`Self::available`] alone,
-/// so that holding one proves that the machine has its instructions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CentroidKernel(Isa);
+kernel! {
+    /// An implementation of centroid interaction that this machine can run.
+    CentroidKernel
+}
 
 impl CentroidKernel {
-    /// The fastest implementation for this machine.
-    pub fn detect() -> Self {
-        Self(Isa::detect())
-    }
-
-    /// All implementations this machine can run, slowest first.
-    pub fn available() -> Vec<Self> {
-        Isa::available().into_iter().map(Self).collect()
-    }
-
-    /// Its name, for reports.
-    pub fn name(self) -> &'static str {
-        self.0.name()
-    }
-
     /// Σ over the tokens of the greatest of their values among the listed rows; 0 if none is listed. Values are not
     /// negative; each row has `runs` runs.
     ///

@@ -1,5 +1,36 @@
 //! Which instructions the integer kernels can use on this machine.
 
+/// Defines a kernel: an implementation that this machine can run. Values come from `detect` and `available` alone, so
+/// that holding one proves that the machine has its instructions.
+macro_rules! kernel {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        ///
+        /// Values come from [`Self::detect`] and [`Self::available`] alone, so that holding one proves
+        /// that the machine has its instructions.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub struct $name(crate::kernels::isa::Isa);
+
+        impl $name {
+            /// The fastest implementation for this machine.
+            pub fn detect() -> Self {
+                Self(crate::kernels::isa::Isa::detect())
+            }
+
+            /// All implementations this machine can run, slowest first.
+            pub fn available() -> Vec<Self> {
+                crate::kernels::isa::Isa::available().into_iter().map(Self).collect()
+            }
+
+            /// Its name, for reports.
+            pub fn name(self) -> &'static str {
+                self.0.name()
+            }
+        }
+    };
+}
+pub(super) use kernel;
+
 /// An instruction set that integer kernels are written for.
 ///
 /// Values other than [`Isa::Scalar`] come from [`Self::available`] alone, so that holding one proves

@@ -13,7 +13,7 @@ const VECTORS_A_CENTROID: usize = 12;
 const ROUNDS: usize = 4;
 /// Vectors that are compared with all centroids at once: their products stay in the cache.
 const BLOCK: usize = 16;
-/// Numbers of centroids: the powers of two from and up to these. More would not fit 16 bits.
+/// Least and greatest number of centroids: a table of more would not fit the second cache.
 const COUNTS: [usize; 2] = [16, 4096];
 
 /// Centroids of a set of vectors, by Lloyd's k-means (1982).

@@ -12,7 +12,7 @@ use crate::model::{
     CollectionConfig, Condition, IndexKind, InvalidInput, Problem, Score, VectorRef, check_range,
     limits,
 };
-use crate::segment::{CodeQuery, Location, Snapshot, View};
+use crate::segment::{FieldQuery, Location, Snapshot, View};
 
 /// A validated query.
 pub struct Bound<'r> {
@@ -25,7 +25,7 @@ pub struct Bound<'r> {
     pub least: Score,
     /// For each view, the query as its codes are scored; `None` where it has none, or the request
     /// wants vectors to be scored.
-    pub code_queries: Vec<Option<CodeQuery>>,
+    pub code_queries: Vec<Option<FieldQuery>>,
     /// What orders the hits, if it is not what finds them.
     pub second: Option<SecondStage>,
     /// The request's filter, validated.
@@ -132,8 +132,8 @@ fn prepare(
     field: usize,
     scorer: &Scorer,
     exact: bool,
-) -> Result<Vec<Option<CodeQuery>>> {
-    let mut queries: Vec<Option<CodeQuery>> = Vec::with_capacity(snapshot.views.len());
+) -> Result<Vec<Option<FieldQuery>>> {
+    let mut queries: Vec<Option<FieldQuery>> = Vec::with_capacity(snapshot.views.len());
     for view in &snapshot.views {
         let Some(codes) = view.reader.codes(field).filter(|_| !exact) else {
             queries.push(None);

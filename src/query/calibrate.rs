@@ -24,7 +24,7 @@ use crate::index::{
     LEAST_OF_ZONE, Measured, Members, Outside, Selection, Summary, Zone, apart, with_scratch,
 };
 use crate::model::{CollectionConfig, IndexKind, Score};
-use crate::segment::{CodeQuery, FieldCodes, SegmentReader, Snapshot, View};
+use crate::segment::{FieldCodes, FieldQuery, SegmentReader, Snapshot, View};
 use crate::threads::Pace;
 
 /// Nearest rows that recall is measured for.
@@ -93,7 +93,7 @@ pub struct Subject<'a> {
     nearest: Vec<Nearest>,
     scorers: Vec<Scorer>,
     /// The queries for the codes of the segment.
-    queries: Vec<CodeQuery>,
+    queries: Vec<FieldQuery>,
     /// The k and budgets that are measured.
     settings: Vec<(usize, usize)>,
     /// For each k, which queries are far from the rows.
@@ -155,13 +155,8 @@ impl<'a> Subject<'a> {
         let snapshot = Snapshot { views, ..Snapshot::default() };
         let (mut scorers, mut queries) = (Vec::new(), Vec::new());
         for request in &sample.requests {
-            let mut bound = Bound::new(&snapshot, config, request)?;
-            // Without an index yet, requests are bound for a scan.
-            let for_scan = bound.code_queries.pop().flatten();
-            queries.push(match for_scan.filter(|query| is_flat || query.primary().is_some()) {
-                Some(query) => query,
-                None => codes.query(bound.scorer.query(), is_flat)?,
-            });
+            let bound = Bound::new(&snapshot, config, request)?;
+            queries.push(codes.query(bound.scorer.query(), is_flat)?);
             scorers.push(bound.scorer);
         }
         let hidden = sample.copies_of_hidden(codes);

@@ -137,7 +137,9 @@ impl CalibrationSample {
             query: Query::Vector(vector),
             ..QueryRequest::new(name, Vec::new())
         };
-        sample.requests = vectors.into_iter().map(request).collect();
+        // How codes are scored for it depends on the index that is measured.
+        let exact = |vector| request(vector).exact();
+        sample.requests = vectors.into_iter().map(exact).collect();
         Ok(sample)
     }
 

@@ -23,7 +23,7 @@ use super::top_k::{Bar, Candidate, TopK};
 use super::view_filter::{self, SnapshotFilter, runs};
 use crate::error::{Error, Result};
 use crate::model::{CollectionConfig, Condition, Score};
-use crate::segment::{CodeQuery, FieldCodes, Location, Snapshot, View};
+use crate::segment::{FieldCodes, FieldQuery, Location, Snapshot, View};
 
 /// Bytes of vectors one task scores: large enough to amortise a task, small enough to share a
 /// scan evenly between cores and to notice a deadline.
@@ -360,14 +360,14 @@ fn tasks<'s>(snapshot: &'s Snapshot, field: usize, plans: &[&Plan<'_>]) -> Vec<T
 fn score_codes(
     task: &Task<'_>,
     plan: &Plan<'_>,
-    (codes, query): (&FieldCodes, &CodeQuery),
+    (codes, query): (&FieldCodes, &FieldQuery),
     top: &mut TopK<'_>,
 ) -> Result<()> {
     let (reader, field) = (&task.view.reader, plan.bound.field);
     let absent = reader.absent(field);
     let mut buffer = [0.0; CODE_ROWS];
     for run in runs(task.plan(plan).rows, task.rows.clone()) {
-        reader.check_scanned(field, run.clone(), true)?;
+        reader.check_scanned(field, run.clone(), Some(query))?;
         for first in run.clone().step_by(CODE_ROWS) {
             let end = run.end.min(first.saturating_add(CODE_ROWS as u32));
             let scores = &mut buffer[..(end - first) as usize];
@@ -417,7 +417,7 @@ fn score_rows(
     if is_dropped(&*task.view.reader, field) {
         return score_dropped(task, field, &rows, plans);
     }
-    task.view.reader.check_scanned(field, rows.clone(), false)?;
+    task.view.reader.check_scanned(field, rows.clone(), None)?;
     let mut deleted = task.view.deleted.range(rows.clone()).peekable();
     let mut widened = Vec::new();
     task.view.reader.visit_vectors(field, rows, &mut |first, vectors, range| {

@@ -6,7 +6,7 @@ use super::executor::Times;
 use super::plan::{Access, Plan, Rows, ViewPlan};
 use super::request::Stage;
 use super::search::Found;
-use crate::segment::{CodeQuery, FieldCodes, Snapshot, View};
+use crate::segment::{FieldCodes, FieldQuery, Snapshot, View};
 
 /// The stages of a plan that was carried out, without its second stage.
 pub fn stages(
@@ -45,7 +45,7 @@ fn search_stages(plan: &Plan<'_>, searched: &[Found], micros: u64) -> Vec<Stage>
 }
 
 /// What a scan of codes reads.
-fn source_of(codes: &FieldCodes, query: &CodeQuery) -> String {
+fn source_of(codes: &FieldCodes, query: &FieldQuery) -> String {
     if query.primary().is_none() {
         return "centroids".to_owned();
     }

@@ -9,7 +9,7 @@ use super::view_plan::{self, Site};
 use crate::index::Depth;
 use crate::model::Score;
 use crate::quantization::PrimaryQuery;
-use crate::segment::{CodeQuery, FieldCodes, FieldIndex, Snapshot};
+use crate::segment::{FieldCodes, FieldIndex, FieldQuery, Snapshot};
 
 /// A query that is ready to be answered.
 pub struct Plan<'p> {
@@ -49,7 +49,7 @@ pub enum Access<'p> {
     /// All vectors are scored.
     Exact,
     /// All codes are scored, and the rows of the `budget` best different scores again.
-    Codes { codes: &'p FieldCodes, query: &'p CodeQuery, budget: usize },
+    Codes { codes: &'p FieldCodes, query: &'p FieldQuery, budget: usize },
     /// The index is searched, so far.
     Index {
         codes: &'p FieldCodes,

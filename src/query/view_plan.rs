@@ -9,7 +9,7 @@ use super::bound::Bound;
 use super::plan::{Access, Far, Rows, ViewPlan};
 use crate::index::{Calibration, Choice, DEFAULT_TARGET_RECALL, Depth, Farness, Zone};
 use crate::model::{IndexKind, limits};
-use crate::segment::{CodeQuery, FieldCodes, FieldIndex, View};
+use crate::segment::{FieldCodes, FieldIndex, FieldQuery, View};
 
 /// Candidates that are re-ranked if neither the request nor a calibration says: so many times the
 /// hits, at least.
@@ -110,7 +110,7 @@ fn safely(target: f32, choose: impl Fn(f32) -> Option<Choice>) -> Option<Choice>
 struct Case<'p> {
     site: Site<'p>,
     codes: &'p FieldCodes,
-    query: &'p CodeQuery,
+    query: &'p FieldQuery,
     index: Option<&'p FieldIndex>,
     rows: u64,
     hits: usize,

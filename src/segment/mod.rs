@@ -24,7 +24,8 @@ use std::ops::Range;
 pub use builder::{BuildPlan, BuildSource, build_segment};
 pub(crate) use builder::{finish, read_entry, write_entry};
 pub use codes::{
-    CodeQuery, CodedSample, FieldCodes, FieldEncoder, TokenStore, sample_tokens, sample_vectors,
+    CodedSample, FieldCodes, FieldEncoder, FieldQuery, TokenStore, count_tokens, sample_tokens,
+    sample_vectors,
 };
 pub use index::{FieldIndex, IndexReport, write_calibration, write_index};
 pub use memory::{FileMemory, FileRole};
@@ -204,11 +205,17 @@ pub trait SegmentReader: Send + Sync {
         Ok(())
     }
 
-    /// The same of what a scan of a range reads: primary codes, or vectors.
+    /// The same of what a scan of a range reads: the codes that a query is scored by, or without one the
+    /// vectors.
     ///
     /// # Errors
     /// As [`Self::check_vector`].
-    fn check_scanned(&self, _field: usize, _rows: Range<u32>, _of_codes: bool) -> Result<()> {
+    fn check_scanned(
+        &self,
+        _field: usize,
+        _rows: Range<u32>,
+        _query: Option<&FieldQuery>,
+    ) -> Result<()> {
         Ok(())
     }
 

@@ -21,7 +21,7 @@ use super::payload_index::PayloadIndex;
 use super::payload_rows::visit_payloads;
 use super::values::{self, RowOrder, ValueCounts, ValueGroups};
 use super::{
-    FieldCodes, FieldIndex, FileMemory, FileRole, RowFilter, SegmentReader, sections,
+    FieldCodes, FieldIndex, FieldQuery, FileMemory, FileRole, RowFilter, SegmentReader, sections,
     visit_one_by_one,
 };
 use crate::error::{Error, Result};
@@ -614,11 +614,18 @@ impl SegmentReader for SealedSegment {
         }
     }
 
-    fn check_scanned(&self, field: usize, rows: Range<u32>, of_codes: bool) -> Result<()> {
+    fn check_scanned(
+        &self,
+        field: usize,
+        rows: Range<u32>,
+        query: Option<&FieldQuery>,
+    ) -> Result<()> {
         let (field, rows) = (&self.fields[field], rows.start..rows.end.min(self.entry.rows));
-        match &field.codes {
-            Some(codes) if of_codes => codes.check_primary(rows),
-            Some(codes) if !field.has_raw => rows.into_iter().try_for_each(|row| codes.check(row)),
+        match (&field.codes, query) {
+            (Some(codes), Some(query)) => codes.check_scanned(query, rows),
+            (Some(codes), None) if !field.has_raw => {
+                rows.into_iter().try_for_each(|row| codes.check(row))
+            }
             _ => field.check_vectors(rows),
         }
     }

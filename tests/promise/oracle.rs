@@ -78,6 +78,9 @@ pub struct Truth {
     metric: Metric,
     /// For each query, the rows of the best points, best first: at most [`MOST`].
     best: Vec<Vec<u32>>,
+    /// How many of the queries are different: some are copies of others, or all so near to one place, beside
+    /// what they find, that they ask the same. What these find is one observation.
+    pub distinct: usize,
 }
 
 impl Truth {
@@ -102,17 +105,22 @@ impl Truth {
             scored.into_iter().map(|(_, row)| row).collect()
         };
         let queries = 0..questions.rows.len();
-        Self { metric, best: queries.into_par_iter().map(answer).collect() }
+        let best = queries.into_par_iter().map(answer).collect();
+        Self::from_rows((data, questions), metric, best)
     }
 
     /// From the rows of the best points of each query, as data sets bring them.
-    pub fn from_rows(metric: Metric, best: Vec<Vec<u32>>) -> Self {
-        Self { metric, best }
+    pub fn from_rows(
+        (data, questions): (&Data, &Questions),
+        metric: Metric,
+        best: Vec<Vec<u32>>,
+    ) -> Self {
+        let mut truth = Self { metric, best, distinct: 0 };
+        truth.distinct = truth.count_distinct(data, questions);
+        truth
     }
 
-    /// How many of the queries are different: some are copies of others, or all so near to one place, beside
-    /// what they find, that they ask the same. What these find is one observation.
-    pub fn distinct(&self, data: &Data, questions: &Questions) -> usize {
+    fn count_distinct(&self, data: &Data, questions: &Questions) -> usize {
         let mut different: Vec<usize> = Vec::new();
         for query in 0..questions.rows.len() {
             let values = questions.rows.get(query);

@@ -62,7 +62,8 @@ impl<'a> Bench<'a> {
 
     /// Takes exact answers that the data set brings.
     pub fn know(&mut self, questions: usize, metric: Metric, best: Vec<Vec<u32>>) {
-        let truth = Truth::from_rows(metric, best);
+        let asked = (&self.data, &self.data.questions[questions]);
+        let truth = Truth::from_rows(asked, metric, best);
         self.truths.insert((format!("{metric:?}"), questions), truth);
     }
 
@@ -144,7 +145,7 @@ impl<'a> Bench<'a> {
         self.sources.extend(sources(&answers[0]));
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
         let flattery = (!known.is_empty()).then(|| mean(&known));
-        let distinct = truth.distinct(&self.data, questions);
+        let distinct = truth.distinct;
         Ok(Measured { recall: mean(&recalls), flattery, known: known.len(), distinct })
     }
 

@@ -26,14 +26,12 @@ mod scalar;
 pub use layout::{CodeBits, CodeLayout, MAX_CODE_DIMENSION};
 pub use query::CodeQuery;
 
-use super::isa::Isa;
+use super::isa::{Isa, kernel};
 
-/// An implementation that this machine can run.
-///
-/// Values come from [`Self::detect`] and [`Self::available`] alone, so that holding one proves
-/// that the machine has its instructions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CodeKernel(Isa);
+kernel! {
+    /// An implementation of integer products that this machine can run.
+    CodeKernel
+}
 
 /// What an implementation reads.
 struct Rows<'a> {
@@ -87,21 +85,6 @@ impl Pick for Listed<'_> {
 }
 
 impl CodeKernel {
-    /// The fastest implementation for this machine.
-    pub fn detect() -> Self {
-        Self(Isa::detect())
-    }
-
-    /// All implementations this machine can run, slowest first.
-    pub fn available() -> Vec<Self> {
-        Isa::available().into_iter().map(Self).collect()
-    }
-
-    /// Its name, for reports.
-    pub fn name(self) -> &'static str {
-        self.0.name()
-    }
-
     /// `sums[r]` becomes Σᵢ qᵢ·cᵢ of record `r`, the record at byte `r·stride` of `records`.
     ///
     /// # Panics

@@ -31,14 +31,12 @@ pub use query::MaxSimQuery;
 use query::{TILE_TOKENS, Tile};
 
 use super::codes::CodeBits;
-use super::isa::Isa;
+use super::isa::{Isa, kernel};
 
-/// An implementation that this machine can run.
-///
-/// Values come from [`Self::detect`] and [`Self::available`] alone, so that holding one proves
-/// that the machine has its instructions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MaxSimKernel(Isa);
+kernel! {
+    /// An implementation of MaxSim over codes that this machine can run.
+    MaxSimKernel
+}
 
 /// What an implementation reads: `tokens` tokens from the start of `bytes`, and slack after them.
 struct Document<'a> {
@@ -48,21 +46,6 @@ struct Document<'a> {
 }
 
 impl MaxSimKernel {
-    /// The fastest implementation for this machine.
-    pub fn detect() -> Self {
-        Self(Isa::detect())
-    }
-
-    /// All implementations this machine can run, slowest first.
-    pub fn available() -> Vec<Self> {
-        Isa::available().into_iter().map(Self).collect()
-    }
-
-    /// Its name, for reports.
-    pub fn name(self) -> &'static str {
-        self.0.name()
-    }
-
     /// MaxSim of the query with the document of `tokens` tokens at the start of `bytes`; other
     /// documents go on after it, or the slack. Higher is better; −∞ for no token.
     ///

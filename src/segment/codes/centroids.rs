@@ -52,14 +52,18 @@ impl CentroidLists {
         scores: &mut [f32],
     ) {
         assert_eq!(rows.len(), scores.len(), "a score a row");
-        // `open` has checked both.
+        // `open` has checked it.
         let lists = bytemuck::try_cast_slice::<u8, u16>(file.bytes(self.lists)).unwrap_or_default();
-        let offsets =
-            bytemuck::try_cast_slice::<u8, u64>(file.bytes(self.offsets)).unwrap_or_default();
+        let offsets = self.offsets(file);
         for (row, score) in rows.zip(scores) {
             let row = row as usize;
             *score = query.score(&lists[offsets[row] as usize..offsets[row + 1] as usize]);
         }
+    }
+
+    fn offsets<'f>(&self, file: &'f SectionFile) -> &'f [u64] {
+        // `open` has checked them.
+        bytemuck::try_cast_slice(file.bytes(self.offsets)).unwrap_or_default()
     }
 
     /// Bytes of the list of a row, in the mean.
@@ -72,8 +76,7 @@ impl CentroidLists {
     /// # Errors
     /// [`lanner_storage::StorageError::Corrupted`] naming file, section and block.
     pub fn check(&self, file: &SectionFile, rows: Range<u32>) -> Result<()> {
-        let offsets =
-            bytemuck::try_cast_slice::<u8, u64>(file.bytes(self.offsets)).unwrap_or_default();
+        let offsets = self.offsets(file);
         let at = |row: u32| offsets[row as usize] as usize * size_of::<u16>();
         file.checked(self.lists, at(rows.start)..at(rows.end))?;
         Ok(())

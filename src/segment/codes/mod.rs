@@ -19,11 +19,11 @@ use lanner_storage::{Access, Section, SectionFile};
 use self::centroids::CentroidLists;
 pub use self::encoder::FieldEncoder;
 use self::kept::Kept;
-pub use self::query::CodeQuery;
+pub use self::query::FieldQuery;
 pub use self::tokens::TokenStore;
 use self::tokens::token_code;
 pub(super) use self::writer::write_codes;
-pub use self::writer::{CodedSample, sample_tokens, sample_vectors};
+pub use self::writer::{CodedSample, count_tokens, sample_tokens, sample_vectors};
 use super::{FileRole, sealed, sections};
 use crate::error::Result;
 use crate::index::Scores;
@@ -180,12 +180,12 @@ impl FieldCodes {
     ///
     /// # Errors
     /// If a query of a multi field has no vector.
-    pub fn query(&self, query: &[f32], scan: bool) -> Result<CodeQuery> {
+    pub fn query(&self, query: &[f32], scan: bool) -> Result<FieldQuery> {
         let centroids = self.trained.centroids.as_ref();
         if let Some(centroids) = centroids.filter(|_| scan && self.has_lists()) {
-            return Ok(CodeQuery::Centroids(Arc::new(CentroidQuery::new(centroids, query))));
+            return Ok(FieldQuery::Centroids(Arc::new(CentroidQuery::new(centroids, query))));
         }
-        Ok(CodeQuery::Primary(match &self.encoder {
+        Ok(FieldQuery::Primary(match &self.encoder {
             Some(encoder) => encoder.query(self.codec(), query)?,
             None => self.codec().query(query),
         }))
@@ -260,14 +260,14 @@ impl FieldCodes {
     /// # Panics
     /// If `scores` are not as many as the rows, or the range ends past the last.
     #[inline]
-    pub fn score(&self, query: &CodeQuery, rows: Range<u32>, scores: &mut [f32]) {
+    pub fn score(&self, query: &FieldQuery, rows: Range<u32>, scores: &mut [f32]) {
         assert_eq!(rows.len(), scores.len(), "a score a row");
         match query {
-            CodeQuery::Primary(query) => {
+            FieldQuery::Primary(query) => {
                 let records = &self.primary()[rows.start as usize * self.row_bytes()..];
                 self.codec().score_rows(self.kernel, query, records, scores);
             }
-            CodeQuery::Centroids(query) => self.score_lists(query, rows, scores),
+            FieldQuery::Centroids(query) => self.score_lists(query, rows, scores),
         }
     }
 
@@ -275,10 +275,10 @@ impl FieldCodes {
     ///
     /// # Panics
     /// As [`Self::score`].
-    pub fn score_listed(&self, query: &CodeQuery, rows: &[u32], scores: &mut [f32]) {
+    pub fn score_listed(&self, query: &FieldQuery, rows: &[u32], scores: &mut [f32]) {
         match query {
-            CodeQuery::Primary(query) => self.scores(query).score(rows, scores),
-            CodeQuery::Centroids(query) => self.score_lists(query, rows.iter().copied(), scores),
+            FieldQuery::Primary(query) => self.scores(query).score(rows, scores),
+            FieldQuery::Centroids(query) => self.score_lists(query, rows.iter().copied(), scores),
         }
     }
 
@@ -296,9 +296,9 @@ impl FieldCodes {
     }
 
     /// Bytes that a scan reads for one row, in the mean.
-    pub fn scanned_row_bytes(&self, query: &CodeQuery) -> usize {
+    pub fn scanned_row_bytes(&self, query: &FieldQuery) -> usize {
         match (query, &self.lists) {
-            (CodeQuery::Centroids(_), Some(lists)) => lists.row_bytes(&self.file, self.rows()),
+            (FieldQuery::Centroids(_), Some(lists)) => lists.row_bytes(&self.file, self.rows()),
             _ => self.row_bytes(),
         }
     }
@@ -333,14 +333,18 @@ impl FieldCodes {
         self.check_primary(row..row + 1)
     }
 
-    /// Compares what [`Self::score`] reads with its checksums.
+    /// Compares what [`Self::score`] reads for a query with its checksums.
     ///
     /// # Errors
     /// As [`Self::check`].
-    pub(super) fn check_primary(&self, rows: Range<u32>) -> Result<()> {
-        if let Some(lists) = &self.lists {
-            lists.check(&self.file, rows.clone())?;
+    pub(super) fn check_scanned(&self, query: &FieldQuery, rows: Range<u32>) -> Result<()> {
+        match (query, &self.lists) {
+            (FieldQuery::Centroids(_), Some(lists)) => lists.check(&self.file, rows),
+            _ => self.check_primary(rows),
         }
+    }
+
+    fn check_primary(&self, rows: Range<u32>) -> Result<()> {
         let at = |row: u32| row as usize * self.row_bytes();
         self.file.checked(self.primary, at(rows.start)..at(rows.end))?;
         Ok(())

@@ -7,14 +7,14 @@ use crate::quantization::PrimaryQuery;
 
 /// A query as the codes of a segment are scored for it.
 #[derive(Debug, Clone)]
-pub enum CodeQuery {
+pub enum FieldQuery {
     /// For primary codes, of vectors or of encodings.
     Primary(PrimaryQuery),
     /// For the centroids of tokens.
     Centroids(Arc<CentroidQuery>),
 }
 
-impl CodeQuery {
+impl FieldQuery {
     /// The query for primary codes, if it is one: what indexes score.
     pub fn primary(&self) -> Option<&PrimaryQuery> {
         match self {

@@ -50,62 +50,64 @@ pub fn sample_vectors(
         let live = source.live_rows();
         let share =
             (u128::from(count) * u128::from(live)).div_ceil(u128::from(total.max(1))) as u64;
-        let mut chosen = stratified(live, share.max(least), seed).into_iter();
-        let mut next = chosen.next();
-        for (position, row) in (0..).zip(source.live()) {
-            if next != Some(position) {
-                continue;
-            }
-            next = chosen.next();
-            source.reader.visit_vectors(index, row..row + 1, &mut |_, view, range| {
-                if !view.absent.contains(range.start as u32) {
-                    block.push(view.row(range.start));
-                }
-            });
-        }
+        visit_some(source, index, (share.max(least), seed), |_, vectors| block.push(vectors));
         ends.push(block.rows());
     }
     Ok(CodedSample { rows: block.into_coded(FieldEncoder::new(field)?.as_ref())?, ends })
 }
 
-/// Some vectors of live rows of a multi field, for `train` to learn from, shape [n, dimension]: about as many as
-/// `wanted` says of so many, spread evenly.
+/// Visits some live rows of a source that have a vector, so many and spread evenly: the row and its elements.
+fn visit_some(
+    source: &BuildSource,
+    index: usize,
+    (count, seed): (u64, u64),
+    mut visit: impl FnMut(u32, ElementsRef<'_>),
+) {
+    let mut chosen = stratified(source.live_rows(), count, seed).into_iter();
+    let mut next = chosen.next();
+    for (position, row) in (0..).zip(source.live()) {
+        if next != Some(position) {
+            continue;
+        }
+        next = chosen.next();
+        source.reader.visit_vectors(index, row..row + 1, &mut |_, view, range| {
+            if !view.absent.contains(range.start as u32) {
+                visit(row, view.row(range.start));
+            }
+        });
+    }
+}
+
+/// How many vectors the rows of a multi field have, about.
+pub fn count_tokens(sources: &[BuildSource], (index, field): (usize, &VectorField)) -> u64 {
+    let bytes = |source: &BuildSource| source.reader.vector_bytes(index);
+    let bytes: u64 = sources.iter().map(bytes).sum();
+    bytes / (field.dimension * field.element.size_bytes()).max(1) as u64
+}
+
+/// Some vectors of the live rows of a multi field, shape [n, dimension]: about so many, spread evenly.
 pub fn sample_tokens(
     sources: &[BuildSource],
     (index, field): (usize, &VectorField),
-    wanted: impl Fn(u64) -> usize,
+    wanted: usize,
     seed: u64,
-) -> (u64, Vec<f32>) {
+) -> Vec<f32> {
     let total: u64 = sources.iter().map(BuildSource::live_rows).sum();
-    let bytes = |source: &BuildSource| source.reader.vector_bytes(index);
-    let bytes: u64 = sources.iter().map(bytes).sum();
-    let tokens = bytes / (field.dimension * field.element.size_bytes()).max(1) as u64;
-    let wanted = wanted(tokens) as u64;
     let rows = total.min(TOKEN_ROWS);
-    let of_row = wanted.div_ceil(rows.max(1));
-    let mut values = Vec::with_capacity(wanted as usize * field.dimension);
+    let of_row = (wanted as u64).div_ceil(rows.max(1));
+    let mut values = Vec::with_capacity(wanted * field.dimension);
     for source in sources {
-        let live = source.live_rows();
-        let share = (rows * live).div_ceil(total.max(1));
-        let mut chosen = stratified(live, share, seed).into_iter();
-        let mut next = chosen.next();
-        for (position, row) in (0..).zip(source.live()) {
-            if next != Some(position) {
-                continue;
+        let share = (rows * source.live_rows()).div_ceil(total.max(1));
+        visit_some(source, index, (share, seed), |row, vectors| {
+            let vectors = vectors.to_f32();
+            let count = (vectors.len() / field.dimension) as u64;
+            for token in stratified(count, of_row, seed ^ u64::from(row)) {
+                let start = token as usize * field.dimension;
+                values.extend_from_slice(&vectors[start..][..field.dimension]);
             }
-            next = chosen.next();
-            source.reader.visit_vectors(index, row..row + 1, &mut |_, view, range| {
-                let vectors = view.row(range.start).to_f32();
-                let count = (vectors.len() / field.dimension) as u64;
-                for token in stratified(count, of_row, seed ^ u64::from(row)) {
-                    values.extend_from_slice(
-                        &vectors[token as usize * field.dimension..][..field.dimension],
-                    );
-                }
-            });
-        }
+        });
     }
-    (tokens, values)
+    values
 }
 
 /// Vectors of some rows.
