@@ -75,7 +75,14 @@ impl DatabaseOptions {
         self
     }
 
-    /// Rows from which a segment gets an index; smaller ones are scanned.
+    /// Rows from which a segment of a compressed field gets codes (1,024); smaller ones are scanned exactly.
+    #[must_use]
+    pub fn coded_rows(mut self, coded_rows: u32) -> Self {
+        self.segments.coded_rows = coded_rows.max(1);
+        self
+    }
+
+    /// Rows from which a segment gets an index (10,000); smaller ones are scanned.
     #[must_use]
     pub fn index_rows(mut self, index_rows: u32) -> Self {
         self.segments.index_rows = index_rows.max(1);

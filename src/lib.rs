@@ -59,6 +59,7 @@ compile_error!("Lanner's files are little-endian and mapped as they are");
 mod collection;
 mod database;
 mod error;
+mod field;
 mod index;
 mod jobs;
 mod kernels;
@@ -75,6 +76,7 @@ pub use collection::{
 };
 pub use database::{CollectionRepair, Database, DatabaseOptions, RepairReport};
 pub use error::{Error, ErrorKind, Result};
+pub use field::{FileMemory, IndexReport, SegmentFile};
 pub use index::{Calibration, CalibrationPoint, Choice, Depth, Outside, Zone};
 pub use jobs::{Job, JobInfo, JobKind, JobState};
 pub use model::{
@@ -91,7 +93,6 @@ pub use query::{
     GroupRequest, GroupResponse, Hit, HitGroup, Query, QueryParams, QueryRequest, QueryResponse,
     Rescore, Stage, ValueCount,
 };
-pub use segment::{FileMemory, IndexReport, SegmentFile};
 
 /// Parts of the engine for this repository's own tests and benchmarks. They change without notice.
 #[doc(hidden)]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const MAX_FILE_LINES: usize = 800;
 
 /// What each room may use beside itself. `error` is the public error and its kinds.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("kernels", &[]),
     ("threads", &[]),
     ("model", &["kernels"]),
@@ -17,11 +17,13 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("multivector", &["kernels", "model", "quantization"]),
     ("quantization", &["kernels", "model"]),
     ("index", &["kernels", "model", "quantization"]),
-    ("segment", &["error", "index", "kernels", "model", "multivector", "quantization"]),
+    ("field", &["error", "index", "kernels", "model", "multivector", "quantization"]),
+    ("segment", &["error", "field", "index", "model", "quantization"]),
     (
         "query",
         &[
             "error",
+            "field",
             "index",
             "kernels",
             "model",
@@ -35,6 +37,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
         "collection",
         &[
             "error",
+            "field",
             "index",
             "jobs",
             "kernels",

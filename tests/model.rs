@@ -124,3 +124,191 @@ proptest! {
         }
     }
 }
+
+/// How vectors of the second model are found.
+#[derive(Debug, Clone, Copy)]
+enum Ask {
+    Exact,
+    Target(f32),
+}
+
+/// Points enough for codes and an index, in fields of both kinds, with payloads that filters find by a column
+/// and by reading.
+mod coded {
+    use lanner::{Filter, PayloadType};
+
+    use super::*;
+
+    const DIMENSION: usize = 8;
+    /// Ids are below this.
+    const IDS: u64 = 160;
+
+    /// Values that tell the version, and are spread over all directions.
+    fn values(id: u64, version: u8, count: usize) -> Vec<f32> {
+        let seed = id * 31 + u64::from(version) * 7;
+        (0..count as u64).map(|i| ((seed * 13 + i * i * 5 + i) as f32).sin()).collect()
+    }
+
+    pub fn point(id: u64, version: u8) -> Point {
+        let mut point = Point::new(id).with_vector("v", values(id, version, DIMENSION));
+        if version % 4 > 0 {
+            let tokens = values(id + 1, version, DIMENSION * usize::from(version % 4));
+            point = point.with_vector("tokens", MultiVector::from_flat(DIMENSION, tokens).unwrap());
+        }
+        let payload = format!("{{\"n\": {}, \"plain\": {}}}", version % 8, id % 5);
+        point.with_payload(Payload::parse(&payload).unwrap())
+    }
+
+    pub fn open(folder: &std::path::Path) -> (Database, Collection) {
+        let options =
+            DatabaseOptions::new().threads(1).seal_bytes(9_000).coded_rows(24).index_rows(60);
+        let database = options.open(folder).unwrap();
+        let config = CollectionConfig::new()
+            .with_field("v", VectorField::single(DIMENSION, Metric::Cosine))
+            .with_field("w", VectorField::single(2, Metric::L2))
+            .with_field("tokens", VectorField::multi(DIMENSION, Metric::Dot))
+            .with_payload("n", PayloadType::Integer);
+        let collection = match database.collection("c") {
+            Ok(collection) => collection,
+            Err(_) => database.create_collection("c", config).unwrap(),
+        };
+        (database, collection)
+    }
+
+    /// The score of a point in a field, as a filter allows it.
+    fn score(point: &Point, field: &str, query: &[f32]) -> Option<f32> {
+        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+        let length = |values: &[f32]| dot(values, values).sqrt();
+        let vector = point.vectors.get(field)?.as_ref();
+        let rows = vector.values().chunks_exact(query.len());
+        let of = |row: &[f32]| match field {
+            "v" => dot(row, query) / length(row) / length(query),
+            _ => dot(row, query),
+        };
+        rows.map(of).reduce(f32::max)
+    }
+
+    fn number(point: &Point, key: &str) -> u64 {
+        let text = point.payload.as_ref().unwrap().as_str();
+        serde_json::from_str::<serde_json::Value>(text).unwrap()[key].as_u64().unwrap()
+    }
+
+    /// Answers by vectors are those of the model; those by codes hold nothing else, in its order, with its
+    /// scores.
+    pub fn check(collection: &Collection, expected: &BTreeMap<u64, Point>, seed: u64) {
+        assert_eq!(collection.count(), expected.len() as u64);
+        let query = values(seed, 3, DIMENSION);
+        let filters: [(Option<Filter>, &dyn Fn(&Point) -> bool); 3] = [
+            (None, &|_| true),
+            (Some(Filter::eq("n", 3)), &|point| number(point, "n") == 3),
+            (Some(!Filter::eq("plain", 2)), &|point| number(point, "plain") != 2),
+        ];
+        for (field, (filter, allows)) in
+            ["v", "tokens"].into_iter().flat_map(|field| filters.iter().map(move |f| (field, f)))
+        {
+            let scored = expected.values().filter(|point| allows(point));
+            let mut best: Vec<(f32, u64)> = scored
+                .filter_map(|point| {
+                    let PointId::Number(id) = point.id else { unreachable!() };
+                    Some((score(point, field, &query)?, id))
+                })
+                .collect();
+            best.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+            for ask in [Ask::Exact, Ask::Target(0.9)] {
+                check_answer(collection, (field, filter.as_ref(), &query), &best, ask);
+            }
+        }
+    }
+
+    fn check_answer(
+        collection: &Collection,
+        (field, filter, query): (&str, Option<&Filter>, &[f32]),
+        best: &[(f32, u64)],
+        ask: Ask,
+    ) {
+        let vector: lanner::Vector = match field {
+            "tokens" => MultiVector::from_flat(DIMENSION, query.to_vec()).unwrap().into(),
+            _ => query.to_vec().into(),
+        };
+        let mut request = QueryRequest::new(field, vector).limit(10);
+        request.filter = filter.cloned();
+        match ask {
+            Ask::Exact => request.params.exact = true,
+            Ask::Target(recall) => request.params.target_recall = Some(recall),
+        }
+        let answer = collection.query(&request).unwrap();
+        let wanted = best.len().min(10);
+        let least = best[..wanted].last().map_or(f32::INFINITY, |last| last.0 - 1e-5);
+        // Tokens are re-ranked by codes of eight bits.
+        let tolerance = match (field, ask) {
+            ("tokens", Ask::Target(_)) => 0.05,
+            _ => 1e-5,
+        };
+        let told = format!("{field} {filter:?} {ask:?}: {:?} of {best:?}", answer.hits);
+        assert_eq!(answer.hits.len(), wanted, "{told}");
+        assert!(answer.hits.is_sorted_by(|a, b| a.score >= b.score), "{told}");
+        for hit in &answer.hits {
+            let PointId::Number(id) = hit.point.id else { unreachable!() };
+            let (score, _) = best.iter().find(|(_, other)| *other == id).expect(&told);
+            assert!((hit.score - score).abs() < tolerance, "{told}");
+        }
+        let found = answer.hits.iter().filter(|hit| hit.score >= least).count();
+        if matches!(ask, Ask::Exact) {
+            assert_eq!((found, answer.estimated_recall), (wanted, Some(1.0)), "{told}");
+        }
+    }
+
+    pub fn upsert(
+        collection: &Collection,
+        expected: &mut BTreeMap<u64, Point>,
+        from: u8,
+        version: u8,
+    ) {
+        let ids = (0..40).map(|step| (u64::from(from) + step * 3) % IDS);
+        let points: Vec<Point> = ids.map(|id| point(id, version)).collect();
+        expected.extend(points.iter().map(|point| {
+            let PointId::Number(id) = point.id else { unreachable!() };
+            (id, point.clone())
+        }));
+        collection.upsert(points).unwrap();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
+
+    #[test]
+    fn codes_and_indexes_of_small_segments_find_what_the_map_holds(
+        steps in proptest::collection::vec((0_u8..9, any::<u8>(), any::<u8>()), 4..16),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut expected = BTreeMap::new();
+        let mut opened = Some(coded::open(folder.path()));
+        for (step, a, b) in steps {
+            let collection = opened.as_ref().unwrap().1.clone();
+            match step {
+                0..4 => coded::upsert(&collection, &mut expected, a, b),
+                4..6 => {
+                    let doomed = |id: &u64| *id % 7 == u64::from(a % 7);
+                    let ids: Vec<PointId> = (0..256_u64).filter(doomed).map(PointId::from).collect();
+                    expected.retain(|id, _| !doomed(id));
+                    collection.delete(ids, Durability::Buffered).unwrap();
+                }
+                6 => collection.flush().unwrap(),
+                7 => {
+                    collection.optimize().unwrap();
+                    let info = collection.info();
+                    let rows = expected.len();
+                    let coded = info.segments.iter().all(|segment| !segment.codecs.is_empty());
+                    prop_assert!(coded || rows < 24, "{} rows without codes", rows);
+                }
+                _ => {
+                    drop(collection);
+                    drop(opened.take());
+                    opened = Some(coded::open(folder.path()));
+                }
+            }
+            coded::check(&opened.as_ref().unwrap().1, &expected, u64::from(b));
+        }
+    }
+}

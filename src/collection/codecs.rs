@@ -14,6 +14,10 @@ use super::Inner;
 use super::install::NewFolder;
 use super::state::Segments;
 use crate::error::{Error, Result};
+use crate::field::vectors::{
+    CodedSample, FieldEncoder, count_tokens, sample_tokens, sample_vectors,
+};
+use crate::field::{FieldSource, check_offsets, finish, slice};
 use crate::model::{
     CollectionConfig, InvalidInput, PreparedQueries, TrainingQueries, VectorField, VectorKind,
 };
@@ -22,14 +26,8 @@ use crate::quantization::{
     Centroids, TrainedCodec, Training, TrainingSample, fits, is_held_out, sample_rows, stratified,
     train_unless,
 };
-use crate::segment::{
-    BuildSource, CodedSample, FieldEncoder, SegmentReader, check_offsets, count_tokens, finish,
-    sample_tokens, sample_vectors, slice,
-};
+use crate::segment::{BuildSource, SegmentReader};
 
-/// Segments of fewer rows are not compressed: they are scanned exactly in no time, and too small
-/// to learn from.
-pub(super) const MIN_ROWS: u64 = 1024;
 /// A codec is trained anew when there are so many times the rows it was trained on; that of
 /// encodings earlier, since these have more dimensions than a small segment has rows.
 const GROWTH: usize = 4;
@@ -104,7 +102,7 @@ impl Inner {
     ) -> CurrentCodecs {
         let in_use = |field| {
             let mut codecs: Vec<Arc<TrainedCodec>> = Vec::new();
-            for codes in segments.clone().rev().filter_map(|segment| segment.codes(field)) {
+            for codes in segments.clone().rev().filter_map(|segment| segment.field(field).codes()) {
                 let trained = codes.trained();
                 let known = codecs.iter().any(|known| Arc::ptr_eq(known, trained));
                 if !known && codecs.len() < CODECS_TRIED {
@@ -127,7 +125,7 @@ impl Inner {
         let rows: u64 = sources.iter().map(BuildSource::live_rows).sum();
         let mut codecs = Vec::with_capacity(current.len());
         for (index, ((name, field), current)) in self.fields.iter().zip(current).enumerate() {
-            if !field.is_compressed() || rows < MIN_ROWS {
+            if !field.is_compressed() || rows < u64::from(self.options.coded_rows) {
                 codecs.push(None);
                 continue;
             }
@@ -161,8 +159,9 @@ impl Inner {
             }
             tracing::info!(collection = %self.name, field = index, "no codec in use fits");
         }
-        let sample = sample_vectors(sources, (index, field), (sampled, LEAST_OF_SOURCE), SEED)?;
-        if ((sample.rows.len() / dimension.max(1)) as u64) < MIN_ROWS {
+        let sample =
+            sample_vectors(&fields(sources, index), field, (sampled, LEAST_OF_SOURCE), SEED)?;
+        if sample.rows.len() / dimension.max(1) < self.options.coded_rows as usize {
             return Ok(None);
         }
         self.train_codec(subject, (&sample, sources), current.first(), wish)
@@ -305,9 +304,15 @@ fn train_centroids(
     sources: &[BuildSource],
     cancelled: &AtomicBool,
 ) -> Option<Centroids> {
-    let count = Centroids::count_for(count_tokens(sources, (index, field)));
-    let sample = sample_tokens(sources, (index, field), Centroids::sample_for(count), SEED);
+    let sources = fields(sources, index);
+    let count = Centroids::count_for(count_tokens(&sources, field));
+    let sample = sample_tokens(&sources, field, Centroids::sample_for(count), SEED);
     Centroids::train(&sample, field.dimension, count, SEED, cancelled)
+}
+
+/// A field of each source.
+fn fields(sources: &[BuildSource], index: usize) -> Vec<FieldSource<'_>> {
+    sources.iter().map(|source| source.field(index)).collect()
 }
 
 fn growth(field: &VectorField) -> usize {
@@ -329,7 +334,7 @@ fn fitting<'c>(
         VectorKind::Single => JUDGED_ROWS,
         VectorKind::Multi => JUDGED_ENCODINGS,
     };
-    let sample = sample_vectors(sources, (index, field), (0, judged), SEED)?;
+    let sample = sample_vectors(&fields(sources, index), field, (0, judged), SEED)?;
     let fits_all = |codec: &&Arc<TrainedCodec>| {
         let starts = std::iter::once(&0).chain(&sample.ends);
         let mut sources = starts.zip(&sample.ends);

@@ -30,7 +30,7 @@ use crate::model::{
     CollectionConfig, DeclaredPath, InvalidInput, Payload, PayloadType, PointId, Problem,
     check_range, limits, object, read_path, validate_path,
 };
-use crate::segment::{SegmentReader, Snapshot, View};
+use crate::segment::{RowPayloads, SegmentReader, Snapshot, View};
 
 /// Rows whose payloads are checked between two looks at whether to go on.
 const CHECKED_ROWS: usize = 1024;

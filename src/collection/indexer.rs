@@ -21,6 +21,8 @@ use super::state::SealedSlot;
 use super::writer::State;
 use super::{IndexStatus, Inner};
 use crate::error::{Error, Result};
+use crate::field::vectors::write_index;
+use crate::field::{FieldCodes, FieldIndex, IndexReport};
 use crate::index::graph::{self, Earlier, GraphSettings};
 use crate::index::ivf::{self, IvfSettings};
 use crate::index::{BuildProgress, BuiltIndex, Calibration, Copies, MAX_ROWS, distinct};
@@ -28,9 +30,7 @@ use crate::jobs::Next;
 use crate::kernels::codes::CodeKernel;
 use crate::model::{IndexKind, IndexSettings, VectorField};
 use crate::query::{CalibrationSample, Subject};
-use crate::segment::{
-    FieldCodes, FieldIndex, IndexReport, SealedSegment, SegmentReader, write_index,
-};
+use crate::segment::{SealedSegment, SegmentReader};
 use crate::threads::Pace;
 
 /// Chooses orders of insertion and first centroids.
@@ -77,7 +77,7 @@ struct BestIndex {
 
 /// The rows of a segment with a vector in a field.
 pub(super) fn present(segment: &SealedSegment, field: usize) -> Vec<u32> {
-    let absent = segment.absent(field);
+    let absent = segment.field(field).absent();
     let present = |row: &u32| !absent.is_some_and(|absent| absent.contains(*row));
     (0..segment.rows()).filter(present).collect()
 }
@@ -198,13 +198,13 @@ impl Inner {
 
     fn wants_index(&self, segment: &SealedSegment, field: usize) -> bool {
         let settings = self.fields.values().nth(field);
-        let present = || match segment.absent(field) {
+        let present = || match segment.field(field).absent() {
             Some(absent) => u64::from(segment.rows()) - absent.len(),
             None => u64::from(segment.rows()),
         };
         let Some(settings) = settings else { return false };
-        segment.codes(field).is_some()
-            && segment.index(field).is_none()
+        segment.field(field).codes().is_some()
+            && segment.field(field).index().is_none()
             && segment.rows() < MAX_ROWS
             && !self.index_kinds(settings, present()).is_empty()
     }
@@ -244,7 +244,7 @@ impl Inner {
 
     fn build_index(&self, build: &Build) -> Result<()> {
         let Some((name, field)) = self.fields.iter().nth(build.field) else { return Ok(()) };
-        let Some(codes) = build.segment.codes(build.field) else { return Ok(()) };
+        let Some(codes) = build.segment.field(build.field).codes() else { return Ok(()) };
         if !self
             .is_sound(&build.segment, |segment, go_on| segment.field_damage(build.field, go_on))?
         {
@@ -359,7 +359,7 @@ impl Inner {
         run: &Run<'_>,
     ) -> Result<Option<(NewFolder<'_>, IndexEntry)>> {
         let Some((name, field)) = self.fields.iter().nth(index) else { return Ok(None) };
-        let codes = segment.codes(index).filter(|_| self.wants_index(segment, index));
+        let codes = segment.field(index).codes().filter(|_| self.wants_index(segment, index));
         let Some(codes) = codes else { return Ok(None) };
         let (progress, inherited) =
             (run.progress.clone(), Inherited::of(sources, index, run.progress));
@@ -527,7 +527,7 @@ impl Inner {
         let running = state.work.indexing.running.as_ref();
         let status = |(field, name): (usize, &String)| {
             let build = running.filter(|build| build.number() == number && build.field == field);
-            let status = match (segment.index(field), build) {
+            let status = match (segment.field(field).index(), build) {
                 (Some(index), _) => {
                     let calibration = Calibration::clone(&index.calibration());
                     let report = IndexReport { calibration, ..index.report().clone() };

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::Collection;
+use crate::field::{IndexReport, SegmentFile};
 use crate::model::CollectionConfig;
 use crate::quantization::CodecReport;
-use crate::segment::{IndexReport, SealedSegment, SegmentFile, SegmentReader};
+use crate::segment::{SealedSegment, SegmentReader};
 
 /// What a collection consists of.
 #[derive(Debug, Clone, PartialEq)]
@@ -128,7 +129,7 @@ impl Collection {
     fn codec_reports(&self, segment: &SealedSegment) -> BTreeMap<String, CodecReport> {
         let names = self.0.fields.keys().enumerate();
         let report = |(index, name): (usize, &String)| {
-            Some((name.clone(), segment.codes(index)?.report().clone()))
+            Some((name.clone(), segment.field(index).codes()?.report().clone()))
         };
         names.filter_map(report).collect()
     }

@@ -48,7 +48,7 @@ impl Inherited {
     }
 
     fn graph_of(&self, field: usize) -> Option<Adjacency<'_>> {
-        match self.segment.index(field)?.searched()? {
+        match self.segment.field(field).index()?.searched()? {
             (IndexView::Graph(graph, _), _) => Some(graph),
             (IndexView::Ivf(_), _) => None,
         }

@@ -73,6 +73,9 @@ pub struct SegmentOptions {
     pub segment_bytes: u64,
     /// So many segments may wait to be sealed before writers have to wait.
     pub frozen_segments: usize,
+    /// Segments of fewer rows get no codes: they are scanned exactly in no time, and are too small to learn
+    /// from.
+    pub coded_rows: u32,
     /// Segments of fewer rows get no index: their codes are scanned in no time.
     pub index_rows: u32,
     /// Points are refused when fewer bytes than this are left on the disk.
@@ -86,6 +89,7 @@ impl Default for SegmentOptions {
             unsealed_bytes: 256 << 20,
             segment_bytes: 4 << 30,
             frozen_segments: 2,
+            coded_rows: 1_024,
             index_rows: 10_000,
             free_bytes: 64 << 20,
         }

@@ -9,9 +9,10 @@ use super::Inner;
 use super::indexer::{Build, present};
 use super::writer::State;
 use crate::error::Result;
+use crate::field::vectors::write_calibration;
 use crate::model::{IndexKind, PreparedQueries, VectorField};
 use crate::query::{CalibrationSample, KnownQueries};
-use crate::segment::{SegmentReader, write_calibration};
+use crate::segment::SegmentReader;
 use crate::threads::Pace;
 
 /// Fewer queries say too little about those that will come.
@@ -29,7 +30,7 @@ impl Inner {
             .segments
             .sealed
             .iter()
-            .filter(|slot| slot.segment.index(field).is_some())
+            .filter(|slot| slot.segment.field(field).index().is_some())
             .map(|slot| slot.segment.entry().number)
             .collect();
         state.work.indexing.recalibrate.extend(numbers.into_iter().map(|number| (number, field)));
@@ -42,7 +43,7 @@ impl Inner {
         while let Some((number, field)) = state.work.indexing.recalibrate.pop_first() {
             let slots = &mut state.segments.sealed.iter();
             let slot = slots.find(|slot| slot.segment.entry().number == number);
-            if let Some(slot) = slot.filter(|slot| slot.segment.index(field).is_some()) {
+            if let Some(slot) = slot.filter(|slot| slot.segment.field(field).index().is_some()) {
                 return Some(Arc::new(Build::new(slot.segment.clone(), field)));
             }
         }
@@ -81,7 +82,8 @@ impl Inner {
     pub(super) fn recalibrate(&self, build: &Build) -> Result<()> {
         let Some((name, field)) = self.fields.iter().nth(build.field) else { return Ok(()) };
         let segment = &build.segment;
-        let (Some(codes), Some(index)) = (segment.codes(build.field), segment.index(build.field))
+        let (Some(codes), Some(index)) =
+            (segment.field(build.field).codes(), segment.field(build.field).index())
         else {
             return Ok(());
         };

@@ -15,7 +15,8 @@ use crate::error::{Error, Result};
 use crate::jobs::REWRITE_DELETED_SHARE;
 use crate::model::{CollectionConfig, DeclaredPath, PointBatch, PointId};
 use crate::segment::{
-    BuildSource, MutableReader, MutableSegment, SealedSegment, SegmentReader, Snapshot, View,
+    BuildSource, MutableReader, MutableSegment, RowIds, RowPayloads, SealedSegment, SegmentReader,
+    Snapshot, View,
 };
 
 /// A segment in memory that is large enough for an index is sealed early when queries have read so many
@@ -237,7 +238,7 @@ pub fn translate(sources: &[BuildSource], now: &[Arc<RoaringBitmap>]) -> Roaring
     let mut base = 0;
     for (source, now) in sources.iter().zip(now) {
         for row in (&**now - &*source.deleted).iter() {
-            translated.insert(base + source.rank(row));
+            translated.insert(base + source.live().rank(row));
         }
         base += source.live_rows() as u32;
     }

@@ -10,7 +10,7 @@ use std::sync::{Arc, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
 use super::Inner;
-use super::codecs::{MIN_ROWS, Retrain};
+use super::codecs::Retrain;
 use super::declaration::Declarations;
 use super::index_work::IndexWork;
 use super::optimizer::number;
@@ -333,7 +333,8 @@ impl Inner {
         let mut groups =
             self.merge_policy().fewest(&slots.iter().map(|slot| size(slot)).collect::<Vec<_>>());
         let changes = |slot: &&&SealedSlot| {
-            let trains = retrain == Retrain::Always && u64::from(slot.segment.rows()) >= MIN_ROWS;
+            let trains =
+                retrain == Retrain::Always && slot.segment.rows() >= self.options.coded_rows;
             !slot.deleted.is_empty() || trains || slot.segment.is_behind(&state.segments.config)
         };
         let changing: Vec<u64> = slots.iter().filter(changes).map(|slot| number(slot)).collect();

@@ -8,11 +8,12 @@ use super::request::{Query, QueryRequest};
 use super::scorer::Scorer;
 use super::second_stage::SecondStage;
 use crate::error::Result;
+use crate::field::FieldQuery;
 use crate::model::{
     CollectionConfig, Condition, IndexKind, InvalidInput, Problem, Score, VectorRef, check_range,
     limits,
 };
-use crate::segment::{FieldQuery, Location, Snapshot, View};
+use crate::segment::{Location, Snapshot, View};
 
 /// A validated query.
 pub struct Bound<'r> {
@@ -135,13 +136,13 @@ fn prepare(
 ) -> Result<Vec<Option<FieldQuery>>> {
     let mut queries: Vec<Option<FieldQuery>> = Vec::with_capacity(snapshot.views.len());
     for view in &snapshot.views {
-        let Some(codes) = view.reader.codes(field).filter(|_| !exact) else {
+        let Some(codes) = view.reader.field(field).codes().filter(|_| !exact) else {
             queries.push(None);
             continue;
         };
         let scan = is_scanned(view, field);
         let same = |other: &View| {
-            let other_codes = other.reader.codes(field);
+            let other_codes = other.reader.field(field).codes();
             other_codes.is_some_and(|other| {
                 std::ptr::eq(other.codec(), codes.codec()) && other.has_lists() == codes.has_lists()
             }) && is_scanned(other, field) == scan
@@ -158,7 +159,7 @@ fn prepare(
 
 /// Whether all codes of a view are scored, for want of an index to search.
 fn is_scanned(view: &View, field: usize) -> bool {
-    view.reader.index(field).is_none_or(|index| index.report().kind == IndexKind::Flat)
+    view.reader.field(field).index().is_none_or(|index| index.report().kind == IndexKind::Flat)
 }
 
 fn least(threshold: Option<f32>) -> Result<Score, InvalidInput> {

@@ -19,12 +19,13 @@ use super::scorer::Scorer;
 use super::search::best_distinct;
 use super::truth::{Nearest, far_by_scores, nearest_by_tokens, nearest_by_vectors};
 use crate::error::Result;
+use crate::field::{FieldCodes, FieldQuery};
 use crate::index::{
     Ask, Calibration, CalibrationPoint, Copies, Depth, Effort, Far, IndexView, LEAST_OF_GROUP,
     LEAST_OF_ZONE, Measured, Members, Outside, Selection, Summary, Zone, apart, with_scratch,
 };
 use crate::model::{CollectionConfig, IndexKind, Score};
-use crate::segment::{FieldCodes, FieldQuery, SegmentReader, Snapshot, View};
+use crate::segment::{SegmentReader, Snapshot, View};
 use crate::threads::Pace;
 
 /// Nearest rows that recall is measured for.
@@ -313,7 +314,7 @@ impl<'a> Subject<'a> {
         far: bool,
         pace: &Pace<'_>,
     ) -> Points {
-        let absent = self.reader.absent(self.field);
+        let absent = self.reader.field(self.field).absent();
         let rows: Vec<u32> = (0..self.reader.rows())
             .filter(|&row| !absent.is_some_and(|absent| absent.contains(row)))
             .collect();
@@ -477,7 +478,7 @@ impl<'a> Subject<'a> {
             let shown = shown.get(&row).copied();
             let exact = match &nearest.exact {
                 Some(nearest) => nearest.get(&row).copied(),
-                None if codes.has_secondary() && reader.has_raw(self.field) => {
+                None if codes.has_secondary() && reader.field(self.field).has_raw() => {
                     exact_score(reader, self.field, row, scorer)
                 }
                 None => shown,

@@ -5,10 +5,11 @@ use std::collections::{HashMap, HashSet};
 
 use super::request::{Query, QueryRequest};
 use crate::error::Result;
+use crate::field::FieldCodes;
 use crate::index::{LEAST_OF_GROUP, alike, apart, directed, far_query};
 use crate::model::{MultiVector, PreparedQueries, Vector, VectorField, VectorKind, prepare_vector};
 use crate::quantization::{digest, hash, is_held_out, stratified};
-use crate::segment::{FieldCodes, SegmentReader};
+use crate::segment::SegmentReader;
 
 /// Queries of the user and queries that came, at most; fewer of many vectors each.
 const QUERIES: u64 = 768;
@@ -105,7 +106,7 @@ impl CalibrationSample {
         let mut known = HashSet::new();
         for chosen in chosen {
             let row = rows[chosen as usize];
-            let Some(vector) = reader.vector(index, row) else { continue };
+            let Some(vector) = reader.field(index).vector(row) else { continue };
             if !known.insert(digest(vector.as_ref().values())) {
                 continue;
             }
@@ -173,12 +174,12 @@ fn rows_beside(
     wanted: u64,
 ) -> Vec<u64> {
     let mut chosen = stratified(rows.len() as u64, wanted, SEED);
-    let Some(codes) = reader.codes(index).filter(|codes| !codes.is_encoded()) else {
+    let Some(codes) = reader.field(index).codes().filter(|codes| !codes.is_encoded()) else {
         return chosen;
     };
     let (mut looked_at, mut values) = (Vec::new(), Vec::new());
     for position in stratified(rows.len() as u64, LOOKED_AT, SEED) {
-        let Some(vector) = reader.vector(index, rows[position as usize]) else { continue };
+        let Some(vector) = reader.field(index).vector(rows[position as usize]) else { continue };
         let Ok(prepared) = prepare_vector(field, vector.as_ref()) else { continue };
         values.extend_from_slice(&prepared);
         looked_at.push(position);
@@ -202,8 +203,8 @@ fn made_up(
     (row, other): (u32, u32),
     number: u64,
 ) -> Result<Option<Vector>> {
-    let Some(row) = reader.vector(index, row) else { return Ok(None) };
-    let other = reader.vector(index, other);
+    let Some(row) = reader.field(index).vector(row) else { return Ok(None) };
+    let other = reader.field(index).vector(other);
     let other = other.as_ref().map_or(&[][..], |other| other.as_ref().values());
     match &row {
         Vector::Single(row) => Ok(far_query(field, row, other, number).map(Vector::from)),

@@ -40,8 +40,8 @@ impl<'s> Examples<'s> {
         let location =
             self.snapshot.find(id)?.ok_or_else(|| Error::PointNotFound { id: id.clone() })?;
         self.locations.insert(location);
-        self.snapshot.reader(location).check_vector(self.field, location.row)?;
-        let vector = self.snapshot.reader(location).vector(self.field, location.row);
+        self.snapshot.reader(location).field(self.field).check_vector(location.row)?;
+        let vector = self.snapshot.reader(location).field(self.field).vector(location.row);
         vector.ok_or_else(|| {
             let expected = "a point that has a vector in the queried field";
             let got = format!("point {id} without a vector in {:?}", self.name);

@@ -22,8 +22,9 @@ use super::search::{Found, search};
 use super::top_k::{Bar, Candidate, TopK};
 use super::view_filter::{self, SnapshotFilter, runs};
 use crate::error::{Error, Result};
+use crate::field::{FieldCodes, FieldQuery};
 use crate::model::{CollectionConfig, Condition, Score};
-use crate::segment::{FieldCodes, FieldQuery, Location, Snapshot, View};
+use crate::segment::{Location, Snapshot, View};
 
 /// Bytes of vectors one task scores: large enough to amortise a task, small enough to share a
 /// scan evenly between cores and to notice a deadline.
@@ -188,7 +189,8 @@ fn is_light(snapshot: &Snapshot, plan: &Plan<'_>) -> bool {
     let searches = plan.views.iter().filter(|view| view.access.is_index()).count();
     let scanned =
         snapshot.views.iter().zip(&plan.views).filter(|(_, plan)| !plan.access.is_index());
-    let bytes: u64 = scanned.map(|(view, _)| view.reader.vector_bytes(plan.bound.field)).sum();
+    let bytes: u64 =
+        scanned.map(|(view, _)| view.reader.field(plan.bound.field).vector_bytes()).sum();
     let second = plan.bound.second.as_ref().is_none_or(|second| second.is_light(snapshot));
     let reads = |filter: &SnapshotFilter<'_>| filter.reads_payloads();
     searches <= 1 && bytes <= INLINE_BYTES && second && !plan.filter.is_some_and(reads)
@@ -337,9 +339,9 @@ fn tasks<'s>(snapshot: &'s Snapshot, field: usize, plans: &[&Plan<'_>]) -> Vec<T
         }
         let rows = view.reader.rows();
         let coded = plans().all(|plan| plan.access.codes().is_some());
-        let codes = view.reader.codes(field).filter(|_| coded);
+        let codes = view.reader.field(field).codes().filter(|_| coded);
         let row_bytes = codes.map_or_else(
-            || view.reader.vector_bytes(field) / u64::from(rows.max(1)),
+            || view.reader.field(field).vector_bytes() / u64::from(rows.max(1)),
             |codes| codes.row_bytes() as u64,
         );
         let scanned = plans().filter(|plan| !plan.access.is_index());
@@ -364,10 +366,10 @@ fn score_codes(
     top: &mut TopK<'_>,
 ) -> Result<()> {
     let (reader, field) = (&task.view.reader, plan.bound.field);
-    let absent = reader.absent(field);
+    let absent = reader.field(field).absent();
     let mut buffer = [0.0; CODE_ROWS];
     for run in runs(task.plan(plan).rows, task.rows.clone()) {
-        reader.check_scanned(field, run.clone(), Some(query))?;
+        reader.field(field).check_scanned(run.clone(), Some(query))?;
         for first in run.clone().step_by(CODE_ROWS) {
             let end = run.end.min(first.saturating_add(CODE_ROWS as u32));
             let scores = &mut buffer[..(end - first) as usize];
@@ -413,14 +415,14 @@ fn score_rows(
     rows: Range<u32>,
     plans: &mut [(&&Plan<'_>, &mut TopK<'_>)],
 ) -> Result<()> {
-    task.view.reader.read_ahead(field, rows.clone());
+    task.view.reader.field(field).read_ahead(rows.clone());
     if is_dropped(&*task.view.reader, field) {
         return score_dropped(task, field, &rows, plans);
     }
-    task.view.reader.check_scanned(field, rows.clone(), None)?;
+    task.view.reader.field(field).check_scanned(rows.clone(), None)?;
     let mut deleted = task.view.deleted.range(rows.clone()).peekable();
     let mut widened = Vec::new();
-    task.view.reader.visit_vectors(field, rows, &mut |first, vectors, range| {
+    task.view.reader.field(field).visit(rows, &mut |first, vectors, range| {
         for local in range {
             let row = first + local as u32;
             if deleted.next_if_eq(&row).is_some()
@@ -447,11 +449,11 @@ fn score_dropped(
     plans: &mut [(&&Plan<'_>, &mut TopK<'_>)],
 ) -> Result<()> {
     let reader = &*task.view.reader;
-    let absent = reader.absent(field);
+    let absent = reader.field(field).absent();
     for (plan, top) in plans {
         let allowed: Vec<u32> =
             rows.clone().filter(|&row| task.allows(plan, absent, row)).collect();
-        reader.check_rescored(field, &allowed)?;
+        reader.field(field).check_rescored(&allowed)?;
         rescore_rows(reader, field, &allowed, &plan.bound.scorer, &mut |row, score| {
             top.offer(score, task.locate(row));
         });
@@ -482,7 +484,7 @@ fn rerank<'s>(
         rows.clear();
         rows.extend(of_view.map(|candidate| candidate.location.row));
         let reader = &*snapshot.views[view as usize].reader;
-        reader.check_rescored(plan.bound.field, &rows)?;
+        reader.field(plan.bound.field).check_rescored(&rows)?;
         rescore_rows(reader, plan.bound.field, &rows, &plan.bound.scorer, &mut |row, score| {
             top.offer(score, Location { view, row });
         });
@@ -554,7 +556,7 @@ fn estimate(
         let found = searched.iter().find(|found| found.view == view);
         let expected = found.map_or(plan.expected, |found| found.expected);
         let reader = &snapshot.views[view].reader;
-        Some(expected? * reader.kept(bound.field, bound.hits(), nearness)?)
+        Some(expected? * reader.field(bound.field).kept(bound.hits(), nearness)?)
     };
     let mut views = plan.views.iter().enumerate().map(of_view);
     views.try_fold(1.0_f32, |least, expected| Some(least.min(expected?)))

@@ -6,7 +6,8 @@ use super::executor::Times;
 use super::plan::{Access, Plan, Rows, ViewPlan};
 use super::request::Stage;
 use super::search::Found;
-use crate::segment::{FieldCodes, FieldQuery, Snapshot, View};
+use crate::field::{FieldCodes, FieldQuery};
+use crate::segment::{Snapshot, View};
 
 /// The stages of a plan that was carried out, without its second stage.
 pub fn stages(
@@ -107,7 +108,7 @@ fn scan_stages(snapshot: &Snapshot, plan: &Plan<'_>, micros: u64) -> Vec<Stage> 
                 (source_of(codes, query), rows * codes.scanned_row_bytes(query) as u64)
             }
             Access::Exact => {
-                let bytes = view.reader.vector_bytes(field);
+                let bytes = view.reader.field(field).vector_bytes();
                 (vectors_of(view, field), bytes * rows / u64::from(all.max(1)))
             }
         };
@@ -120,7 +121,7 @@ fn scan_stages(snapshot: &Snapshot, plan: &Plan<'_>, micros: u64) -> Vec<Stage> 
 }
 
 pub fn vectors_of(view: &View, field: usize) -> String {
-    if view.reader.has_raw(field) { "vectors" } else { "reconstructed vectors" }.into()
+    if view.reader.field(field).has_raw() { "vectors" } else { "reconstructed vectors" }.into()
 }
 
 fn rerank_stage(plan: &Plan<'_>, rows: u64, micros: u64) -> Stage {

@@ -310,7 +310,7 @@ impl Grouping<'_> {
     /// Points that match a condition and are found by codes, at most.
     fn points_by_codes(&self, condition: &Condition) -> Result<u64> {
         let views = self.ground.snapshot.views.iter();
-        let coded = views.filter(|view| view.reader.codes(self.field).is_some());
+        let coded = views.filter(|view| view.reader.field(self.field).codes().is_some());
         coded.map(|view| Ok(view.reader.filter(condition)?.cardinality().most)).sum()
     }
 

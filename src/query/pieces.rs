@@ -232,7 +232,7 @@ impl Ground<'_> {
 
     /// Bytes of what a query of so many vectors becomes for codes, beside itself; segments share it.
     fn code_query_bytes(&self, field: usize, vectors: u64) -> u64 {
-        let codes = self.snapshot.views.iter().filter_map(|view| view.reader.codes(field));
+        let codes = self.snapshot.views.iter().filter_map(|view| view.reader.field(field).codes());
         codes.map(|codes| codes.query_bytes(vectors as usize) as u64).max().unwrap_or(0)
     }
 
@@ -240,11 +240,11 @@ impl Ground<'_> {
     fn work(&self, field: usize, of_vector: u64, exact: bool, kept: u64) -> u64 {
         let of_view = |view: &View| {
             let (reader, rows) = (&view.reader, u64::from(view.reader.rows()));
-            let Some(codes) = reader.codes(field).filter(|_| !exact) else {
+            let Some(codes) = reader.field(field).codes().filter(|_| !exact) else {
                 return rows.saturating_mul(of_vector);
             };
             let of_code = (codes.row_bytes() as u64).max(ROW_WORK);
-            let scored = match reader.index(field) {
+            let scored = match reader.field(field).index() {
                 Some(_) => rows.min(kept.max(DEFAULT_WINDOW).saturating_mul(SCORED_ROWS)),
                 None => rows,
             };
@@ -257,7 +257,7 @@ impl Ground<'_> {
     fn vector_work(&self, field: usize, settings: &VectorField, values: u64) -> u64 {
         let readers = || self.snapshot.views.iter().map(|view| &view.reader);
         let rows: u64 = readers().map(|reader| u64::from(reader.rows())).sum();
-        let bytes: u64 = readers().map(|reader| reader.vector_bytes(field)).sum();
+        let bytes: u64 = readers().map(|reader| reader.field(field).vector_bytes()).sum();
         let tokens = values / settings.dimension.max(1) as u64;
         (bytes / rows.max(1)).saturating_mul(1 + tokens / TOKENS).max(ROW_WORK)
     }
@@ -276,7 +276,7 @@ impl Ground<'_> {
         let Ok(Some(Location { view, row })) = self.snapshot.find(id) else { return 0 };
         let mut len = 0;
         let reader = &self.snapshot.views[view as usize].reader;
-        reader.visit_vectors(field, row..row + 1, &mut |_, vectors, range| {
+        reader.field(field).visit(row..row + 1, &mut |_, vectors, range| {
             len = vectors.row(range.start).len() as u64;
         });
         len
@@ -286,9 +286,10 @@ impl Ground<'_> {
     fn scans(&self, field: usize, exact: bool) -> bool {
         let is_scanned = |view: &View| {
             let reader = &view.reader;
-            let is_searched =
-                !exact && reader.codes(field).is_some() && reader.index(field).is_some();
-            !is_searched && reader.vector_bytes(field) > 0
+            let is_searched = !exact
+                && reader.field(field).codes().is_some()
+                && reader.field(field).index().is_some();
+            !is_searched && reader.field(field).vector_bytes() > 0
         };
         self.snapshot.views.iter().any(is_scanned)
     }

@@ -6,10 +6,11 @@ use roaring::RoaringBitmap;
 use super::bound::Bound;
 use super::view_filter::{SnapshotFilter, ViewFilter};
 use super::view_plan::{self, Site};
+use crate::field::{FieldCodes, FieldIndex, FieldQuery};
 use crate::index::Depth;
 use crate::model::Score;
 use crate::quantization::PrimaryQuery;
-use crate::segment::{FieldCodes, FieldIndex, FieldQuery, Snapshot};
+use crate::segment::Snapshot;
 
 /// A query that is ready to be answered.
 pub struct Plan<'p> {

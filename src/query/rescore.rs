@@ -1,10 +1,11 @@
 //! Scores rows that were found by codes again, by what is best of them.
 
 use super::scorer::Scorer;
+use crate::field::FieldCodes;
 use crate::kernels;
 use crate::model::{ElementsRef, Score};
 use crate::multivector::TokenScorer;
-use crate::segment::{FieldCodes, SegmentReader};
+use crate::segment::SegmentReader;
 
 /// The elements of a row as f32.
 pub fn widen<'a>(elements: ElementsRef<'a>, buffer: &'a mut Vec<f32>) -> &'a [f32] {
@@ -26,14 +27,14 @@ pub fn rescore_rows(
     visit: &mut dyn FnMut(u32, Score),
 ) {
     let mut buffer = Vec::new();
-    if let Some(tokens) = reader.codes(field).and_then(FieldCodes::tokens) {
+    if let Some(tokens) = reader.field(field).codes().and_then(FieldCodes::tokens) {
         let (query, mut kernel) = (scorer.tokens(tokens.codec()), TokenScorer::default());
         for &row in rows {
             visit(row, Score(tokens.score(&mut kernel, query, row)));
         }
         return;
     }
-    if let Some(codes) = reader.codes(field).filter(|codes| codes.has_secondary()) {
+    if let Some(codes) = reader.field(field).codes().filter(|codes| codes.has_secondary()) {
         let query = scorer.secondary(codes.codec());
         if let Some(scores) = query.and_then(|query| codes.rescore(query, rows)) {
             rows.iter().zip(scores).for_each(|(&row, score)| visit(row, Score(score)));
@@ -48,7 +49,7 @@ pub fn rescore_rows(
         }
         return;
     }
-    reader.visit_rows(field, rows, &mut |row, elements| {
+    reader.field(field).visit_rows(rows, &mut |row, elements| {
         visit(row, scorer.score(widen(elements, &mut buffer)));
     });
 }
@@ -66,7 +67,7 @@ pub fn exact_score(
         return score;
     }
     let mut buffer = Vec::new();
-    reader.visit_rows(field, &[row], &mut |_, elements| {
+    reader.field(field).visit_rows(&[row], &mut |_, elements| {
         score = Some(scorer.score(widen(elements, &mut buffer)));
     });
     score
@@ -74,6 +75,6 @@ pub fn exact_score(
 
 /// Whether the codes of single vectors stand for them, so that what re-ranks is all there is.
 pub fn is_dropped(reader: &dyn SegmentReader, field: usize) -> bool {
-    let of_single = reader.codes(field).is_some_and(|codes| codes.tokens().is_none());
-    of_single && !reader.has_raw(field)
+    let of_single = reader.field(field).codes().is_some_and(|codes| codes.tokens().is_none());
+    of_single && !reader.field(field).has_raw()
 }

@@ -105,7 +105,7 @@ fn search_view(
                 all - &*view.deleted
             }
         };
-        let absent = reader.absent(field);
+        let absent = reader.field(field).absent();
         let present = |row: &u32| !absent.is_some_and(|absent| absent.contains(*row));
         let matching: Vec<u32> = matching.iter().filter(present).collect();
         found.effort.scored += matching.len() as u64;

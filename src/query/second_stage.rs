@@ -117,7 +117,7 @@ impl SecondStage {
     /// Rows that are scored in one go: as much work as a task of a scan.
     fn task_rows(&self, view: &View) -> usize {
         let rows = u64::from(view.reader.rows()).max(1);
-        let row_bytes = view.reader.vector_bytes(self.field) / rows;
+        let row_bytes = view.reader.field(self.field).vector_bytes() / rows;
         let queries = (self.scorer.query().len() / self.scorer.dimension()) as u64;
         (TASK_BYTES / (row_bytes * queries).max(1)).clamp(4, 4096) as usize
     }
@@ -129,13 +129,13 @@ impl SecondStage {
             rows.iter().copied().filter(|&row| has_vector(reader, field, row)).collect();
         let mut scored = Vec::with_capacity(rows.len());
         if !self.exact {
-            reader.check_rescored(field, &rows)?;
+            reader.field(field).check_rescored(&rows)?;
             rescore_rows(reader, field, &rows, scorer, &mut |row, score| scored.push((row, score)));
             return Ok(scored);
         }
-        rows.iter().try_for_each(|&row| reader.check_vector(field, row))?;
+        rows.iter().try_for_each(|&row| reader.field(field).check_vector(row))?;
         let mut buffer = Vec::new();
-        reader.visit_rows(field, &rows, &mut |row, elements| {
+        reader.field(field).visit_rows(&rows, &mut |row, elements| {
             scored.push((row, scorer.score(widen(elements, &mut buffer))));
         });
         Ok(scored)
@@ -145,14 +145,14 @@ impl SecondStage {
     fn stages(&self, snapshot: &Snapshot, rows: &[u64], micros: u64) -> Vec<Stage> {
         let mut sources = BTreeMap::<String, (u64, u64)>::new();
         for (view, &rows) in snapshot.views.iter().zip(rows).filter(|&(_, &rows)| rows > 0) {
-            let codes = view.reader.codes(self.field).filter(|_| !self.exact);
+            let codes = view.reader.field(self.field).codes().filter(|_| !self.exact);
             let (source, bytes) = match codes.filter(|codes| codes.has_secondary()) {
                 Some(codes) => {
                     ("secondary codes".into(), rows * codes.secondary_row_bytes() as u64)
                 }
                 None => {
                     let all = u64::from(view.reader.rows()).max(1);
-                    let bytes = view.reader.vector_bytes(self.field) * rows / all;
+                    let bytes = view.reader.field(self.field).vector_bytes() * rows / all;
                     (vectors_of(view, self.field), bytes)
                 }
             };
@@ -167,15 +167,15 @@ impl SecondStage {
 
 /// Whether a row has a vector in a field.
 fn has_vector(reader: &dyn SegmentReader, field: usize, row: u32) -> bool {
-    if let Some(absent) = reader.absent(field) {
+    if let Some(absent) = reader.field(field).absent() {
         return !absent.contains(row);
     }
     // Codes say what is absent; visiting their vectors might reconstruct them.
-    if reader.codes(field).is_some() {
+    if reader.field(field).codes().is_some() {
         return true;
     }
     let mut found = false;
-    reader.visit_vectors(field, row..row + 1, &mut |_, vectors, range| {
+    reader.field(field).visit(row..row + 1, &mut |_, vectors, range| {
         found = !vectors.absent.contains(range.start as u32);
     });
     found

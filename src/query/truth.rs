@@ -7,11 +7,12 @@ use rayon::prelude::*;
 use super::calibrate::KS;
 use super::rescore::{exact_score, widen};
 use super::scorer::Scorer;
+use crate::field::{FieldCodes, TokenStore};
 use crate::kernels;
 use crate::model::{ElementsRef, Metric, Score, Vector};
 use crate::multivector::TokenScorer;
 use crate::quantization::{centred, products};
-use crate::segment::{FieldCodes, SegmentReader, TokenStore};
+use crate::segment::SegmentReader;
 use crate::threads::Pace;
 
 /// Rows whose products with all queries are computed at once.
@@ -74,7 +75,7 @@ pub fn nearest_by_vectors(
         .collect();
     let near = NEAR * most();
     let mut best: Vec<Best> = hidden.iter().map(|_| Best::new(near)).collect();
-    let absent = reader.absent(field);
+    let absent = reader.field(field).absent();
     let (mut rows, mut values) = (Vec::with_capacity(BLOCK_ROWS), Vec::new());
     let mut block = |rows: &mut Vec<u32>, values: &mut Vec<f32>| {
         let found = products(values, &queries, center.len());
@@ -97,7 +98,7 @@ pub fn nearest_by_vectors(
             break;
         }
         let end = reader.rows().min(first + BLOCK_ROWS as u32);
-        reader.visit_vectors(field, first..end, &mut |first, vectors, range| {
+        reader.field(field).visit(first..end, &mut |first, vectors, range| {
             for local in range {
                 let row = first + local as u32;
                 if absent.is_some_and(|absent| absent.contains(row)) {
@@ -127,9 +128,9 @@ pub fn nearest_by_vectors(
 
 /// Those of some rows near a row that are copies of it but for noise which no code tells apart.
 fn near_copies(reader: &dyn SegmentReader, field: usize, own: u32, rows: &[u32]) -> Vec<u32> {
-    let Some(Vector::Single(own)) = reader.vector(field, own) else { return Vec::new() };
+    let Some(Vector::Single(own)) = reader.field(field).vector(own) else { return Vec::new() };
     let (mut distances, mut buffer) = (Vec::with_capacity(rows.len()), Vec::new());
-    reader.visit_rows(field, rows, &mut |row, elements| {
+    reader.field(field).visit_rows(rows, &mut |row, elements| {
         distances.push((kernels::l2_squared(&own, widen(elements, &mut buffer)), row));
     });
     let counted = most().min(distances.len());
@@ -189,7 +190,7 @@ pub fn nearest_by_tokens(
     scorer: &Scorer,
     hidden: Vec<u32>,
 ) -> Nearest {
-    let absent = |row: u32| reader.absent(field).is_some_and(|absent| absent.contains(row));
+    let absent = |row: u32| reader.field(field).absent().is_some_and(|absent| absent.contains(row));
     let rows = (0..reader.rows()).filter(|row| !hidden.contains(row) && !absent(*row));
     let Some(tokens) = tokens else {
         let scores = rows.filter_map(|row| exact_score(reader, field, row, scorer)).collect();

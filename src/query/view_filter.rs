@@ -16,8 +16,9 @@ use super::Deadline;
 use super::bound::Bound;
 use super::plan::Rows;
 use crate::error::Result;
+use crate::field::FieldIndex;
 use crate::model::{Condition, IndexKind};
-use crate::segment::{Cardinality, FieldIndex, RowFilter, Snapshot, View};
+use crate::segment::{Cardinality, RowFilter, Snapshot, View};
 
 /// Matching rows are gathered if they are expected to be fewer than one in so many: single rows here
 /// and there take longer to read and score than rows in order. Chosen, not measured; both ways find
@@ -80,7 +81,7 @@ impl<'s> ViewFilter<'s> {
         let cardinality = rows.cardinality();
         let all = u64::from(view.reader.rows());
         let searched = |index: &&FieldIndex| index.report().kind != IndexKind::Flat;
-        let few = match view.reader.index(field).filter(searched) {
+        let few = match view.reader.field(field).index().filter(searched) {
             Some(_) => cardinality.expected as f64 <= GATHER_ROOT * (all as f64).sqrt(),
             None => cardinality.expected * GATHER_SHARE <= all,
         };

@@ -7,9 +7,10 @@
 
 use super::bound::Bound;
 use super::plan::{Access, Far, Rows, ViewPlan};
+use crate::field::{FieldCodes, FieldIndex, FieldQuery};
 use crate::index::{Calibration, Choice, DEFAULT_TARGET_RECALL, Depth, Farness, Zone};
 use crate::model::{IndexKind, limits};
-use crate::segment::{FieldCodes, FieldIndex, FieldQuery, View};
+use crate::segment::View;
 
 /// Candidates that are re-ranked if neither the request nor a calibration says: so many times the
 /// hits, at least.
@@ -80,7 +81,7 @@ pub fn note(site: &Site<'_>, nearness: Option<f32>) {
     if site.bound.request.offset > 0 || site.bound.is_by_hand() {
         return;
     }
-    let Some(index) = site.view.reader.index(site.bound.field) else { return };
+    let Some(index) = site.view.reader.field(site.bound.field).index() else { return };
     let farness = |nearness| Some(Case::of(site)?.farness(index, nearness));
     index.lately().note(nearness.and_then(farness).unwrap_or(Farness::Usual));
 }
@@ -127,7 +128,7 @@ impl<'p> Case<'p> {
         let Site { bound, number, view, rows: selected } = *site;
         let reader = &*view.reader;
         let query = bound.code_queries[number].as_ref()?;
-        let codes = reader.codes(bound.field)?;
+        let codes = reader.field(bound.field).codes()?;
         let filter = selected.filter();
         let rows = u64::from(reader.rows());
         let matching = filter.map_or(rows, |filter| filter.cardinality.expected);
@@ -135,7 +136,7 @@ impl<'p> Case<'p> {
             site: *site,
             codes,
             query,
-            index: reader.index(bound.field),
+            index: reader.field(bound.field).index(),
             rows,
             hits: bound.hits(),
             target: bound.request.params.target_recall,

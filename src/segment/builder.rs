@@ -3,25 +3,21 @@
 //! Rows keep their order, so the row a live row gets is its rank among the live rows. Files go
 //! to a temporary folder that is renamed into place once everything in it is durable.
 
-use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use lanner_storage::{
     Directory, FileEntry, SectionFile, SectionWriter, SegmentEntry, write_folder,
 };
 use roaring::RoaringBitmap;
 
-use super::codes::write_codes;
 use super::payload_index::write_payload_index;
 use super::{SegmentReader, sections};
 use crate::error::{Error, Result};
+use crate::field::vectors::write_vectors;
+use crate::field::{FieldBuild, FieldSource, LiveRows, bitmap_bytes, finish};
 use crate::index::BuildProgress;
-use crate::model::{CollectionConfig, Memory, PointId, VectorField, VectorKind};
+use crate::model::{CollectionConfig, PointId, VectorField};
 use crate::quantization::TrainedCodec;
-
-/// Rows written between two looks at whether the build was cancelled.
-const RANGE_ROWS: u32 = 4096;
 
 /// A segment to build from, and the rows of it that are deleted.
 #[derive(Clone)]
@@ -33,32 +29,19 @@ pub struct BuildSource {
 }
 
 impl BuildSource {
+    /// The rows that will be written.
+    pub fn live(&self) -> LiveRows<'_> {
+        LiveRows::new(self.reader.rows(), &self.deleted)
+    }
+
     /// Number of rows that will be written.
     pub fn live_rows(&self) -> u64 {
-        u64::from(self.reader.rows()) - self.deleted.len()
+        self.live().count()
     }
 
-    /// Position of live row `row` among the live rows.
-    pub fn rank(&self, row: u32) -> u32 {
-        row - self.deleted.rank(row) as u32
-    }
-
-    pub(super) fn live(&self) -> impl Iterator<Item = u32> {
-        (0..self.reader.rows()).filter(|&row| !self.deleted.contains(row))
-    }
-
-    /// Ranges of consecutive live rows, in order, none longer than [`RANGE_ROWS`].
-    pub(super) fn live_ranges(&self) -> impl Iterator<Item = Range<u32>> {
-        let ends = self.deleted.iter().chain([self.reader.rows()]);
-        let mut start = 0;
-        ends.flat_map(move |end| {
-            let range = start..end;
-            start = end + 1;
-            range
-                .clone()
-                .step_by(RANGE_ROWS as usize)
-                .map(move |first| first..range.end.min(first.saturating_add(RANGE_ROWS)))
-        })
+    /// One of its fields.
+    pub fn field(&self, field: usize) -> FieldSource<'_> {
+        FieldSource { reader: self.reader.field(field), live: self.live() }
     }
 }
 
@@ -81,28 +64,22 @@ pub struct BuildPlan<'a> {
 }
 
 impl BuildPlan<'_> {
-    /// Begins a file of a field.
-    pub(super) fn create_file(
-        &self,
-        folder: &str,
-        name: &str,
-        field: &VectorField,
-    ) -> Result<SectionWriter> {
-        let mut writer = SectionWriter::create(self.directory, &format!("{folder}/{name}"))?;
-        if field.memory == Memory::Cold {
-            writer.set_cold();
+    /// The part of a field, in a folder that is not complete.
+    fn field<'b>(
+        &'b self,
+        folder: &'b str,
+        index: usize,
+        settings: &'b VectorField,
+    ) -> FieldBuild<'b> {
+        FieldBuild {
+            directory: self.directory,
+            folder,
+            index,
+            settings,
+            trained: self.codecs.get(index).and_then(Option::as_deref),
+            pool: self.pool,
+            progress: self.progress,
         }
-        Ok(writer)
-    }
-
-    /// Counts rows that are about to be written.
-    ///
-    /// # Errors
-    /// [`Error::Closing`] if the build was cancelled.
-    pub(super) fn advance(&self, rows: u64) -> Result<()> {
-        // Relaxed: the numbers order nothing else.
-        self.progress.done.fetch_add(rows, Ordering::Relaxed);
-        if self.progress.cancelled.load(Ordering::Relaxed) { Err(Error::Closing) } else { Ok(()) }
     }
 }
 
@@ -122,12 +99,9 @@ pub fn build_segment(plan: &BuildPlan<'_>, sources: &[BuildSource]) -> Result<Se
             files.push(write_payload_index(plan, temporary, sources)?);
         }
         for (index, field) in plan.config.fields.values().enumerate() {
-            let trained = plan.codecs.get(index).and_then(Option::as_deref);
-            let keep_raw = trained.is_none() || field.compression.keep_raw;
-            files.push(write_field(plan, temporary, index, field, keep_raw, sources)?);
-            if let Some(trained) = trained {
-                files.extend(write_codes(plan, temporary, (index, field), trained, sources)?);
-            }
+            let sources: Vec<FieldSource<'_>> =
+                sources.iter().map(|source| source.field(index)).collect();
+            files.extend(write_vectors(&plan.field(temporary, index, field), &sources)?);
         }
         let entry = SegmentEntry { number: plan.number, rows, files };
         write_entry(plan.directory, temporary, &entry)?;
@@ -161,12 +135,6 @@ pub(crate) fn read_entry(directory: &dyn Directory, folder: &str) -> Result<Segm
         .map_err(|error| file.corrupted(sections::ENTRY, error.to_string()).into())
 }
 
-/// Finishes a file and says what the manifest has to know about it.
-pub(crate) fn finish(writer: SectionWriter, name: String) -> Result<FileEntry> {
-    let summary = writer.finish()?;
-    Ok(FileEntry { name, len: summary.len, checksum: summary.checksum })
-}
-
 fn write_points(
     directory: &dyn Directory,
     folder: &str,
@@ -182,7 +150,7 @@ fn write_points(
 fn write_ids(writer: &mut SectionWriter, sources: &[BuildSource]) -> Result<()> {
     let mut ids = Vec::new();
     for source in sources {
-        for row in source.live() {
+        for row in source.live().iter() {
             ids.push(source.reader.id(row)?);
         }
     }
@@ -215,7 +183,7 @@ fn write_payloads(writer: &mut SectionWriter, sources: &[BuildSource]) -> Result
     let mut end = 0;
     writer.begin_section(sections::PAYLOADS)?;
     for source in sources {
-        for row in source.live() {
+        for row in source.live().iter() {
             if let Some(payload) = source.reader.payload(row)? {
                 writer.write(payload.as_str().as_bytes())?;
                 end += payload.as_str().len() as u64;
@@ -225,59 +193,4 @@ fn write_payloads(writer: &mut SectionWriter, sources: &[BuildSource]) -> Result
     }
     writer.end_section()?;
     Ok(writer.write_section(sections::PAYLOAD_OFFSETS, bytemuck::cast_slice(&offsets))?)
-}
-
-fn write_field(
-    plan: &BuildPlan<'_>,
-    folder: &str,
-    index: usize,
-    field: &VectorField,
-    keep_raw: bool,
-    sources: &[BuildSource],
-) -> Result<FileEntry> {
-    let name = sections::field_file(index);
-    let mut writer = plan.create_file(folder, &name, field)?;
-    let settings = serde_json::to_vec(field)
-        .map_err(|error| Error::Internal(format!("cannot encode a field: {error}")))?;
-    writer.write_section(sections::FIELD, &settings)?;
-    let mut absent = RoaringBitmap::new();
-    let mut offsets = vec![0_u64];
-    let mut next_row = 0;
-    writer.begin_section(sections::VECTORS)?;
-    for source in sources {
-        for range in source.live_ranges() {
-            plan.advance(u64::from(range.end - range.start))?;
-            let mut result = Ok(());
-            source.reader.read_ahead(index, range.clone());
-            source.reader.visit_vectors(index, range, &mut |_, view, rows| {
-                for row in rows {
-                    let elements = view.row(row);
-                    if view.absent.contains(row as u32) {
-                        absent.insert(next_row);
-                    }
-                    let vectors = (elements.len() / view.dimension) as u64;
-                    offsets.push(offsets[offsets.len() - 1] + vectors);
-                    next_row += 1;
-                    if keep_raw && result.is_ok() {
-                        result = writer.write(elements.as_bytes());
-                    }
-                }
-            });
-            result?;
-        }
-    }
-    writer.end_section()?;
-    if field.kind == VectorKind::Multi {
-        writer.write_section(sections::VECTOR_OFFSETS, bytemuck::cast_slice(&offsets))?;
-    }
-    writer.write_section(sections::ABSENT, &bitmap_bytes(&absent)?)?;
-    finish(writer, name)
-}
-
-pub(super) fn bitmap_bytes(bitmap: &RoaringBitmap) -> Result<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(bitmap.serialized_size());
-    bitmap
-        .serialize_into(&mut bytes)
-        .map_err(|error| Error::Internal(format!("cannot encode a bitmap: {error}")))?;
-    Ok(bytes)
 }

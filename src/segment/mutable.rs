@@ -14,11 +14,12 @@ use arc_swap::ArcSwap;
 use roaring::RoaringBitmap;
 
 use super::row_filter::Node;
-use super::{RowFilter, SegmentReader};
+use super::{RowFilter, RowIds, RowPayloads, SegmentReader};
 use crate::error::{Error, Result};
+use crate::field::{CodedField, FieldQuery, FieldReader};
 use crate::model::{
     ColumnTest, Condition, DeclaredPath, FieldColumn, Payload, PayloadColumn, PointBatch, PointId,
-    Scalar, VectorsView,
+    Scalar, VectorsView, limits,
 };
 
 const NO_ROW: u32 = u32::MAX;
@@ -205,13 +206,26 @@ pub struct MutableReader {
     segment: Arc<MutableSegment>,
     batches: Arc<Batches>,
     rows: u32,
+    fields: Box<[MutableField]>,
+}
+
+/// A field of the rows that a reader sees.
+#[derive(Debug, Clone, Default)]
+struct MutableField {
+    batches: Arc<Batches>,
+    rows: u32,
+    field: usize,
 }
 
 impl MutableReader {
     /// A view of the first `rows` rows.
     pub fn new(segment: Arc<MutableSegment>, rows: u32) -> Self {
         let batches = segment.batches.load_full();
-        Self { segment, batches, rows }
+        // Without rows there is nothing to read in any field.
+        let count = batches.first().map_or(limits::MAX_FIELDS, |batch| batch.points.fields.len());
+        let field = |field| MutableField { batches: batches.clone(), rows, field };
+        let fields = (0..count).map(field).collect();
+        Self { segment, batches, rows, fields }
     }
 
     fn point(&self, row: u32) -> Option<(&PointBatch, usize)> {
@@ -241,6 +255,16 @@ impl SegmentReader for MutableReader {
         self.rows
     }
 
+    fn field(&self, field: usize) -> &dyn FieldReader {
+        &self.fields[field]
+    }
+
+    fn check_pages(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl RowIds for MutableReader {
     fn id(&self, row: u32) -> Result<PointId> {
         let found = self.point(row).map(|(points, index)| points.ids[index].clone());
         found.ok_or_else(|| crate::Error::Internal(format!("no row {row} in memory")))
@@ -264,9 +288,15 @@ impl SegmentReader for MutableReader {
         });
         Ok(live.take(limit).collect())
     }
+}
 
+impl RowPayloads for MutableReader {
     fn payload(&self, row: u32) -> Result<Option<Payload>> {
         Ok(self.point(row).and_then(|(points, index)| points.payloads[index].clone()))
+    }
+
+    fn has_column(&self, _: &DeclaredPath) -> bool {
+        true
     }
 
     // Reading all values once costs less than scoring the rows, and finds them exactly. Payloads are not
@@ -314,27 +344,43 @@ impl SegmentReader for MutableReader {
         }
         Ok(())
     }
+}
 
-    fn visit_vectors(
-        &self,
-        field: usize,
-        range: Range<u32>,
-        visit: &mut dyn FnMut(u32, VectorsView<'_>, Range<usize>),
-    ) {
+// Nothing of it is in a file that could be damaged.
+impl FieldReader for MutableField {
+    fn visit(&self, range: Range<u32>, visit: &mut dyn FnMut(u32, VectorsView<'_>, Range<usize>)) {
         let end = range.end.min(self.rows);
         let first = batch_index(&self.batches, range.start);
         for batch in self.batches[first..].iter().take_while(|batch| batch.first_row < end) {
             let from = range.start.saturating_sub(batch.first_row) as usize;
             let to = (end.min(batch.end_row()) - batch.first_row) as usize;
             if from < to {
-                visit(batch.first_row, batch.points.fields[field].view(), from..to);
+                visit(batch.first_row, batch.points.fields[self.field].view(), from..to);
             }
         }
     }
 
-    fn vector_bytes(&self, field: usize) -> u64 {
+    fn vector_bytes(&self) -> u64 {
         let last = self.rows.checked_sub(1).and_then(|last| batch_of(&self.batches, last));
-        last.map_or(0, |last| last.vector_bytes[field])
+        last.map_or(0, |last| last.vector_bytes[self.field])
+    }
+
+    fn coded(&self) -> Option<CodedField<'_>> {
+        None
+    }
+
+    fn read_ahead(&self, _: Range<u32>) {}
+
+    fn check_vector(&self, _: u32) -> Result<()> {
+        Ok(())
+    }
+
+    fn check_rescored(&self, _: &[u32]) -> Result<()> {
+        Ok(())
+    }
+
+    fn check_scanned(&self, _: Range<u32>, _: Option<&FieldQuery>) -> Result<()> {
+        Ok(())
     }
 }
 
@@ -363,7 +409,7 @@ mod tests {
         assert_eq!(early.find(&2.into()).unwrap(), Some(1));
         assert_eq!(early.find(&3.into()).unwrap(), None);
         assert_eq!(late.find(&2.into()).unwrap(), Some(2));
-        assert_eq!(late.vector(0, 2), Some(Vector::Single(vec![21.0])));
+        assert_eq!(late.field(0).vector(2), Some(Vector::Single(vec![21.0])));
         assert_eq!(segment.previous(2), Some(1));
         assert_eq!(segment.previous(3), None);
     }
@@ -420,8 +466,9 @@ mod tests {
 
     /// All that a reader says of its rows.
     fn rows_of(reader: &MutableReader) -> Vec<(PointId, Option<Payload>, Option<Vector>)> {
-        let row =
-            |row| (reader.id(row).unwrap(), reader.payload(row).unwrap(), reader.vector(1, row));
+        let row = |row| {
+            (reader.id(row).unwrap(), reader.payload(row).unwrap(), reader.field(1).vector(row))
+        };
         (0..reader.rows()).map(row).collect()
     }
 
@@ -500,7 +547,7 @@ mod tests {
                 assert_eq!(reader.payload(row).unwrap(), points.payloads[local]);
                 for field in 0..2 {
                     assert_eq!(
-                        reader.vector(field, row),
+                        reader.field(field).vector(row),
                         points.fields[field].view().vector(local)
                     );
                 }
@@ -517,7 +564,7 @@ mod tests {
         }
         let reader = MutableReader::new(segment, 8);
         let mut rows = Vec::new();
-        reader.visit_vectors(0, 2..9, &mut |first, _, range| {
+        reader.field(0).visit(2..9, &mut |first, _, range| {
             rows.extend(range.map(|local| first + local as u32));
         });
         assert_eq!(rows, [2, 3, 4, 5, 6, 7]);

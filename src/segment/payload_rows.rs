@@ -150,7 +150,7 @@ mod tests {
     use crate::model::{
         CollectionConfig, Metric, PayloadType, Point, PointBatchBuilder, VectorField,
     };
-    use crate::segment::{MutableReader, MutableSegment};
+    use crate::segment::{MutableReader, MutableSegment, RowPayloads};
 
     fn reader(config: &CollectionConfig, payloads: &[&str]) -> MutableReader {
         let mut batch = PointBatchBuilder::new(config);

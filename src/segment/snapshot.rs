@@ -31,7 +31,7 @@ impl View {
         condition.reads_payloads_where(&|path| self.reader.has_column(path))
     }
 
-    /// As [`SegmentReader::page`], of the rows that match. Only those are checked that it takes to fill the
+    /// As [`RowIds::page`], of the rows that match. Only those are checked that it takes to fill the
     /// page.
     fn checked_page(
         &self,
@@ -245,9 +245,9 @@ impl Snapshot {
     /// If a sealed file is damaged.
     pub fn elements(&self, location: Location, field: usize) -> Result<Option<Elements>> {
         let (reader, row) = (self.reader(location), location.row);
-        reader.check_vector(field, row)?;
+        reader.field(field).check_vector(row)?;
         let mut found = None;
-        reader.visit_vectors(field, row..row + 1, &mut |_, view, range| {
+        reader.field(field).visit(row..row + 1, &mut |_, view, range| {
             let present = !view.absent.contains(range.start as u32);
             found = present.then(|| view.row(range.start).to_owned());
         });
@@ -271,10 +271,10 @@ impl Snapshot {
         }
         if include.vectors {
             for (index, name) in fields.enumerate() {
-                reader.check_vector(index, location.row)?;
-                if let Some(vector) = reader.vector(index, location.row) {
+                reader.field(index).check_vector(location.row)?;
+                if let Some(vector) = reader.field(index).vector(location.row) {
                     point.vectors.insert(name.clone(), vector);
-                    if !reader.has_raw(index) {
+                    if !reader.field(index).has_raw() {
                         point.reconstructed.insert(name.clone());
                     }
                 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use roaring::RoaringBitmap;
 
-use super::SegmentReader;
+use super::{RowPayloads, SegmentReader};
 use crate::error::Result;
 use crate::model::{DeclaredPath, Direction, Key, PointId};
 
@@ -54,8 +54,8 @@ impl RowOrder<'_> {
 /// Counts values row by row.
 ///
 /// # Errors
-/// As [`SegmentReader::visit_values`].
-pub(super) fn counts_by_row<R: SegmentReader + ?Sized>(
+/// As [`RowPayloads::visit_values`].
+pub(super) fn counts_by_row<R: RowPayloads + ?Sized>(
     reader: &R,
     path: &DeclaredPath,
     rows: &RoaringBitmap,
@@ -70,8 +70,8 @@ pub(super) fn counts_by_row<R: SegmentReader + ?Sized>(
 /// Groups rows by value, row by row; as many groups as hold the rows that are wanted.
 ///
 /// # Errors
-/// As [`SegmentReader::visit_values`].
-pub(super) fn groups_by_row<R: SegmentReader + ?Sized>(
+/// As [`RowPayloads::visit_values`].
+pub(super) fn groups_by_row<R: RowPayloads + ?Sized>(
     reader: &R,
     rows: &RoaringBitmap,
     order: &RowOrder<'_>,

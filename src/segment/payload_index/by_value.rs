@@ -12,7 +12,7 @@ use crate::model::{Direction, Key, Scalar};
 use crate::segment::values::{RowOrder, ValueCounts, ValueGroups};
 
 impl PayloadIndex {
-    /// As [`crate::segment::SegmentReader::visit_values`].
+    /// As [`crate::segment::RowPayloads::visit_values`].
     pub fn visit_values(
         &self,
         index: usize,

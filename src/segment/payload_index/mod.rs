@@ -21,8 +21,9 @@ pub(super) use writer::write_payload_index;
 use self::numbers::NumberColumn;
 use self::terms::TermColumn;
 use super::row_filter::{Cardinality, Node};
-use super::{sealed, sections};
+use super::sections;
 use crate::error::{Error, Result};
+use crate::field::{bitmap, check_offsets, slice};
 use crate::model::{CollectionConfig, ColumnTest, DeclaredPath, PayloadType, Scalar};
 
 /// An open payload index.
@@ -140,7 +141,7 @@ impl PayloadIndex {
         }
     }
 
-    /// As [`super::SegmentReader::visit_path`].
+    /// As [`super::RowPayloads::visit_path`].
     pub fn visit(
         &self,
         index: usize,
@@ -196,7 +197,7 @@ impl Path {
     ) -> Result<Self> {
         let bitmap = |part| -> Result<RoaringBitmap> {
             let section = sections::path_section(index, part);
-            let bitmap = sealed::bitmap(file, &section)?;
+            let bitmap = bitmap(file, &section)?;
             match bitmap.max() {
                 Some(row) if row >= rows => {
                     Err(file.corrupted(&section, "rows out of bounds").into())
@@ -209,8 +210,8 @@ impl Path {
         let values = file.section(&sections::path_section(index, parts::VALUES))?;
         let section = sections::path_section(index, parts::OFFSETS);
         let end = (values.len() / value_bytes) as u64;
-        sealed::check_offsets(file, &section, rows as usize, end)?;
-        let offsets = sealed::slice::<u64>(file, &section, None)?;
+        check_offsets(file, &section, rows as usize, end)?;
+        let offsets = slice::<u64>(file, &section, None)?;
         let lengths = offsets.windows(2).map(|bounds| bounds[1] - bounds[0]);
         let (mut most_values, mut filled) = (0, 0);
         for length in lengths {
@@ -237,8 +238,8 @@ impl Path {
     ) -> Result<RowValues<'s, T>> {
         let section = |part| sections::path_section(index, part);
         Ok(RowValues {
-            offsets: sealed::slice(file, &section(parts::OFFSETS), None)?,
-            values: sealed::slice(file, &section(parts::VALUES), None)?,
+            offsets: slice(file, &section(parts::OFFSETS), None)?,
+            values: slice(file, &section(parts::VALUES), None)?,
             present: self.present.len(),
             most_values: self.most_values,
         })

@@ -7,9 +7,10 @@ use roaring::RoaringBitmap;
 
 use super::{Path, RowValues, parts};
 use crate::error::Result;
+use crate::field::slice;
 use crate::model::{Interval, in_intervals};
 use crate::segment::row_filter::Cardinality;
-use crate::segment::{sealed, sections};
+use crate::segment::sections;
 
 /// Rows are taken from the sorted column if they are fewer than one in so many, and put in order;
 /// else all rows are checked in theirs.
@@ -28,8 +29,8 @@ impl<'s> NumberColumn<'s> {
         let values: RowValues<'s, i64> = path.row_values(file, index)?;
         let (section, len) =
             (|part| sections::path_section(index, part), Some(values.values.len()));
-        let sorted_values = sealed::slice(file, &section(parts::SORTED_VALUES), len)?;
-        let sorted_rows = sealed::slice(file, &section(parts::SORTED_ROWS), len)?;
+        let sorted_values = slice(file, &section(parts::SORTED_VALUES), len)?;
+        let sorted_rows = slice(file, &section(parts::SORTED_ROWS), len)?;
         Ok(Self { values, sorted_values, sorted_rows })
     }
 

@@ -5,8 +5,9 @@ use roaring::RoaringBitmap;
 
 use super::{Path, RowValues, parts};
 use crate::error::Result;
+use crate::field::{check_offsets, slice};
 use crate::segment::row_filter::Cardinality;
-use crate::segment::{sealed, sections};
+use crate::segment::sections;
 
 /// Bitmaps are united if they have fewer than one row in so many; else all rows are checked.
 const SCAN_SHARE: u64 = 4;
@@ -27,8 +28,8 @@ pub(super) struct TermColumn<'s> {
 impl<'s> TermColumn<'s> {
     pub fn open(file: &'s SectionFile, index: usize, path: &Path) -> Result<Self> {
         let section = |part| sections::path_section(index, part);
-        let term_rows: &[u32] = sealed::slice(file, &section(parts::TERM_ROWS), None)?;
-        let offsets = |part| sealed::slice(file, &section(part), Some(term_rows.len() + 1));
+        let term_rows: &[u32] = slice(file, &section(parts::TERM_ROWS), None)?;
+        let offsets = |part| slice(file, &section(part), Some(term_rows.len() + 1));
         Ok(Self {
             values: path.row_values(file, index)?,
             file,
@@ -50,7 +51,7 @@ impl<'s> TermColumn<'s> {
         let ends =
             [(parts::TERM_OFFSETS, self.terms.len()), (parts::BITMAP_OFFSETS, self.bitmaps.len())];
         for (part, end) in ends {
-            sealed::check_offsets(file, &section(part), terms, end as u64)?;
+            check_offsets(file, &section(part), terms, end as u64)?;
         }
         if values.iter().any(|&ordinal| ordinal as usize >= terms) {
             return Err(file.corrupted(&section(parts::VALUES), "ordinals out of bounds").into());

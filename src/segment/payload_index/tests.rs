@@ -141,7 +141,7 @@ fn a_bitmap_of_other_rows_is_reported_when_it_is_read() {
 }
 
 fn bitmap_of(rows: &[u32]) -> Vec<u8> {
-    crate::segment::builder::bitmap_bytes(&rows.iter().copied().collect()).unwrap()
+    crate::field::bitmap_bytes(&rows.iter().copied().collect()).unwrap()
 }
 
 #[test]

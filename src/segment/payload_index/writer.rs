@@ -7,8 +7,9 @@ use roaring::RoaringBitmap;
 
 use super::parts;
 use crate::error::{Error, Result};
+use crate::field::{advance, bitmap_bytes, finish};
 use crate::model::{DeclaredPath, Scalar};
-use crate::segment::builder::{BuildPlan, BuildSource, bitmap_bytes, finish};
+use crate::segment::builder::{BuildPlan, BuildSource};
 use crate::segment::sections;
 
 /// Writes what the live rows of the sources hold at the declared paths.
@@ -23,7 +24,7 @@ pub(in crate::segment) fn write_payload_index(
         .map_err(|error| Error::Internal(format!("cannot encode payload paths: {error}")))?;
     writer.write_section(sections::PATHS, &paths)?;
     for (index, path) in plan.config.declared_paths().enumerate() {
-        plan.advance(0)?;
+        advance(plan.progress, 0)?;
         let column = Collected::from_sources(&path, sources)?;
         PathWriter { writer: &mut writer, index }.write(column)?;
     }
@@ -51,7 +52,7 @@ impl Collected {
             let mut last = (u32::MAX, 0);
             source.reader.visit_path(path, &source.deleted, &mut |row, scalar| {
                 if last.0 != row {
-                    last = (row, base + source.rank(row));
+                    last = (row, base + source.live().rank(row));
                 }
                 collected.push(last.1, scalar);
             })?;

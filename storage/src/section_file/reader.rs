@@ -1,7 +1,10 @@
 //! Reads section files.
 
+use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytemuck::AnyBitPattern;
 
 use super::format::{
     ALIGNMENT, BLOCK_BYTES, BLOCK_FORMAT, BLOCKS, ENTRY_BYTES, FORMAT, HEADER_BYTES, SectionInfo,
@@ -26,10 +29,19 @@ pub struct SectionFile {
     blocks: Option<Blocks>,
 }
 
-/// A section that was found in a file: what is read often does not look for its name again. It belongs to
-/// the file that found it.
-#[derive(Debug, Clone, Copy)]
-pub struct Section(usize);
+/// A section of `T`s that was found in a file and checked: what is read often does not look for its name
+/// again. It belongs to the file that found it.
+#[derive(Debug)]
+pub struct Section<T = u8>(usize, PhantomData<fn() -> T>);
+
+// Whatever `T` is.
+impl<T> Clone for Section<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Section<T> {}
 
 /// The checksums of all blocks.
 #[derive(Debug)]
@@ -147,7 +159,38 @@ impl SectionFile {
     /// [`StorageError::Corrupted`] if there is no such section.
     pub fn find(&self, name: &str) -> Result<Section> {
         let index = self.sections.iter().position(|section| section.name == name);
-        index.map(Section).ok_or_else(|| self.corrupted(name, "the section is missing"))
+        let missing = || self.corrupted(name, "the section is missing");
+        index.map(|index| Section(index, PhantomData)).ok_or_else(missing)
+    }
+
+    /// Finds a section that holds numbers, and `len` of them, if that is known.
+    ///
+    /// # Errors
+    /// [`StorageError::Corrupted`] if there is no such section, or it holds something else.
+    pub fn find_numbers<T: AnyBitPattern>(
+        &self,
+        name: &str,
+        len: Option<usize>,
+    ) -> Result<Section<T>> {
+        let section = self.find(name)?;
+        let numbers: &[T] = bytemuck::try_cast_slice(self.bytes(section))
+            .map_err(|error| self.corrupted(name, error.to_string()))?;
+        match len {
+            Some(expected) if numbers.len() != expected => {
+                let detail = format!("expected {expected} values, got {}", numbers.len());
+                Err(self.corrupted(name, detail))
+            }
+            _ => Ok(Section(section.0, PhantomData)),
+        }
+    }
+
+    /// The numbers of a section.
+    ///
+    /// # Panics
+    /// If it belongs to another file.
+    #[inline]
+    pub fn numbers<T: AnyBitPattern>(&self, section: Section<T>) -> &[T] {
+        bytemuck::cast_slice(self.bytes(section))
     }
 
     /// The bytes of a section, aligned to 64 bytes.
@@ -155,7 +198,7 @@ impl SectionFile {
     /// # Panics
     /// If it belongs to a file of more sections.
     #[inline]
-    pub fn bytes(&self, section: Section) -> &[u8] {
+    pub fn bytes<T>(&self, section: Section<T>) -> &[u8] {
         let section = &self.sections[section.0];
         &self.file.as_slice()[section.offset as usize..(section.offset + section.len) as usize]
     }
@@ -167,7 +210,7 @@ impl SectionFile {
     /// [`StorageError::Corrupted`] naming section and block, or if the section does not reach so
     /// far.
     #[inline]
-    pub fn checked(&self, section: Section, range: Range<usize>) -> Result<&[u8]> {
+    pub fn checked<T>(&self, section: Section<T>, range: Range<usize>) -> Result<&[u8]> {
         let bytes = self.bytes(section);
         let Some(found) = bytes.get(range.clone()) else {
             let detail = format!("bytes {range:?} of {}", bytes.len());
@@ -177,7 +220,7 @@ impl SectionFile {
             let first = blocks.first[section.0];
             for number in range.start / BLOCK_BYTES..=(range.end - 1) / BLOCK_BYTES {
                 if !blocks.is_sound(first + number) {
-                    self.check_block(blocks, section, number)?;
+                    self.check_block(blocks, Section(section.0, PhantomData), number)?;
                 }
             }
         }
@@ -296,15 +339,17 @@ impl SectionFile {
         Err(self.corrupted(&section.name, "the checksum does not match"))
     }
 
-    /// Says how a range of the bytes of a section will be read, as far as the section has them. A
-    /// section that is missing needs no advice.
+    /// Says how a range of the bytes of a section will be read, as far as the section has them.
     ///
     /// # Errors
     /// As [`MappedFile::advise`].
-    pub fn advise_range(&self, section: &str, range: Range<u64>, access: Access) -> Result<()> {
-        let Some(found) = self.sections.iter().find(|found| found.name == section) else {
-            return Ok(());
-        };
+    pub fn advise_range<T>(
+        &self,
+        section: Section<T>,
+        range: Range<u64>,
+        access: Access,
+    ) -> Result<()> {
+        let found = &self.sections[section.0];
         let at = |position: u64| (found.offset + position.min(found.len)) as usize;
         self.file.advise(at(range.start)..at(range.end), access)
     }

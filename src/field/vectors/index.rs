@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 use lanner_storage::{
-    Directory, FileEntry, IndexEntry, SectionFile, SectionWriter, StorageError, write_folder,
+    Directory, FileEntry, IndexEntry, Section, SectionFile, SectionWriter, StorageError,
+    write_folder,
 };
 use serde::{Deserialize, Serialize};
 
-use super::builder::finish;
-use super::codes::FieldCodes;
-use super::memory::place;
-use super::{FileMemory, FileRole, SegmentFile, sealed, sections};
+use super::FieldCodes;
+use super::sections;
 use crate::error::{Error, Result};
+use crate::field::{FileMemory, FileRole, SegmentFile, finish, place};
 use crate::index::graph::Adjacency;
 use crate::index::ivf::Lists;
 use crate::index::{
@@ -49,9 +49,72 @@ pub struct FieldIndex {
     calibration: ArcSwap<Calibration>,
     lately: Lately,
     rows: u32,
-    /// Whether some of the rows equal others, so that these are not in the index.
-    has_copies: bool,
+    parts: Parts,
+    /// Of the rows that equal others and are not in the index, if there are any.
+    copies: Option<Section<u32>>,
     memory: FileMemory,
+}
+
+/// The sections of an index.
+#[derive(Debug, Clone, Copy)]
+enum Parts {
+    Flat,
+    Graph { edges: Section<u32> },
+    Lists { centroids: Section, offsets: Section<u32>, rows: Section<u32>, codes: Section },
+}
+
+impl Parts {
+    /// Finds the sections and checks that they have the lengths they should. Edges and lists are not read.
+    fn open(
+        file: &SectionFile,
+        report: &IndexReport,
+        codes: &FieldCodes,
+        rows: u32,
+    ) -> Result<Self> {
+        let count = rows as usize;
+        let bad = |section: &str, detail: String| Err(file.corrupted(section, detail).into());
+        match report.kind {
+            IndexKind::Graph => {
+                if !(1..=MAX_DEGREE).contains(&report.degree) || report.entry >= rows {
+                    return bad(sections::INDEX, "degree or entry out of bounds".into());
+                }
+                let edges = file.find_numbers(sections::EDGES, Some(count * report.degree))?;
+                Ok(Self::Graph { edges })
+            }
+            IndexKind::Ivf => {
+                let lists = report.lists;
+                let offsets = file.find_numbers::<u32>(sections::LIST_OFFSETS, Some(lists + 1))?;
+                let list_rows = file.find_numbers::<u32>(sections::LIST_ROWS, None)?;
+                let (starts, listed) = (file.numbers(offsets), file.numbers(list_rows).len());
+                let last = starts.last().map(|&last| last as usize);
+                if !starts.is_sorted() || last != Some(listed) || listed > count {
+                    return bad(sections::LIST_OFFSETS, "offsets do not rise to the end".into());
+                }
+                let layout = codes.codec().primary_layout();
+                let find = |section, expected: usize| -> Result<Section> {
+                    file.find_numbers(section, Some(expected)).map_err(Error::from)
+                };
+                let codes = find(sections::LIST_CODES, layout.section_bytes(listed))?;
+                let centroid_bytes = Lists::centroid_bytes(layout.dimension(), lists);
+                let centroids = find(sections::CENTROIDS, centroid_bytes)?;
+                Ok(Self::Lists { centroids, offsets, rows: list_rows, codes })
+            }
+            IndexKind::Flat => Ok(Self::Flat),
+            kind => bad(sections::INDEX, format!("an index of kind {}", kind.as_str())),
+        }
+    }
+}
+
+fn open_copies(file: &SectionFile, rows: u32) -> Result<Option<Section<u32>>> {
+    if !file.sections().iter().any(|info| info.name == sections::COPIES) {
+        return Ok(None);
+    }
+    let copies = file.find_numbers::<u32>(sections::COPIES, None)?;
+    let numbers = file.numbers(copies);
+    if !numbers.len().is_multiple_of(2) || numbers.iter().any(|&row| row >= rows) {
+        return Err(file.corrupted(sections::COPIES, "not pairs of rows of the segment").into());
+    }
+    Ok(Some(copies))
 }
 
 impl FieldIndex {
@@ -70,7 +133,8 @@ impl FieldIndex {
     ) -> Result<Self> {
         let path = format!("{folder}/{}", entry.file.name);
         let file = SectionFile::open_expecting(directory, &path, &entry.file.summary())?;
-        file.verify_sections(|section| !sections::is_read_on_demand(section))?;
+        let on_demand = [sections::EDGES, sections::LIST_ROWS, sections::LIST_CODES];
+        file.verify_sections(|section| !on_demand.contains(&section))?;
         let report: IndexReport = serde_json::from_slice(file.section(sections::INDEX)?)
             .map_err(|error| file.corrupted(sections::INDEX, error.to_string()))?;
         let calibration = match &entry.calibration {
@@ -82,68 +146,29 @@ impl FieldIndex {
             }
             None => report.calibration.clone(),
         };
-        let count = rows as usize;
-        let bad = |section: &str, detail: String| Err(file.corrupted(section, detail).into());
-        match report.kind {
-            IndexKind::Graph => {
-                if !(1..=MAX_DEGREE).contains(&report.degree) || report.entry >= rows {
-                    return bad(sections::INDEX, "degree or entry out of bounds".into());
-                }
-                sealed::slice::<u32>(&file, sections::EDGES, Some(count * report.degree))?;
-            }
-            IndexKind::Ivf => {
-                let lists = report.lists;
-                let offsets = sealed::slice::<u32>(&file, sections::LIST_OFFSETS, Some(lists + 1))?;
-                let listed = sealed::slice::<u32>(&file, sections::LIST_ROWS, None)?.len();
-                let last = offsets.last().map(|&last| last as usize);
-                if !offsets.is_sorted() || last != Some(listed) || listed > count {
-                    return bad(sections::LIST_OFFSETS, "offsets do not rise to the end".into());
-                }
-                let layout = codes.codec().primary_layout();
-                let centroids = Lists::centroid_bytes(layout.dimension(), lists);
-                for (section, expected) in [
-                    (sections::LIST_CODES, layout.section_bytes(listed)),
-                    (sections::CENTROIDS, centroids),
-                ] {
-                    let got = file.section(section)?.len();
-                    if got != expected {
-                        return bad(section, format!("expected {expected} bytes, got {got}"));
-                    }
-                }
-            }
-            IndexKind::Flat => {}
-            kind => return bad(sections::INDEX, format!("an index of kind {}", kind.as_str())),
-        }
-        let has_copies = file.sections().iter().any(|info| info.name == sections::COPIES);
-        if has_copies {
-            let copies = sealed::slice::<u32>(&file, sections::COPIES, None)?;
-            if !copies.len().is_multiple_of(2) || copies.iter().any(|&row| row >= rows) {
-                return bad(sections::COPIES, "not pairs of rows of the segment".into());
-            }
-        }
+        let parts = Parts::open(&file, &report, codes, rows)?;
+        let copies = open_copies(&file, rows)?;
         let memory = place(&file, memory, FileRole::Candidates);
         let (number, calibration) = (entry.number, ArcSwap::from_pointee(calibration));
         let lately = Lately::default();
-        Ok(Self { file, number, report, calibration, lately, rows, has_copies, memory })
+        Ok(Self { file, number, report, calibration, lately, rows, parts, copies, memory })
     }
 
     /// Its file, for reports.
-    pub(super) fn describe(&self) -> SegmentFile {
-        let sections = self.file.sections().iter();
-        SegmentFile {
-            name: format!("../{}/{}", self.number, sections::INDEX_FILE),
-            size_bytes: self.size_bytes(),
-            sections: sections.map(|info| (info.name.clone(), info.len)).collect(),
-            memory: self.memory,
-        }
+    pub fn describe(&self) -> SegmentFile {
+        let name = format!("../{}/{}", self.number, sections::INDEX_FILE);
+        SegmentFile::new(name, &self.file, self.memory)
     }
 
-    /// As [`super::SealedSegment::damage`].
-    pub(super) fn damage(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Vec<StorageError> {
+    /// Compares everything in its file with its checksums; `go_on` as in [`SectionFile::damage`].
+    pub fn damage(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Vec<StorageError> {
         self.file.damage(go_on)
     }
 
-    /// As [`super::SegmentReader::check_pages`].
+    /// Whether everything that was read so far could be read.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`] naming the file.
     pub(super) fn check_pages(&self) -> Result<(), StorageError> {
         self.file.check_pages()
     }
@@ -200,30 +225,25 @@ impl FieldIndex {
         }
     }
 
-    /// Rows that equal others: `open` has checked them.
+    /// Rows that equal others.
     fn copies(&self) -> Copies<'_> {
-        if !self.has_copies {
-            return Copies::default();
-        }
-        let numbers = sealed::slice::<u32>(&self.file, sections::COPIES, None).unwrap_or_default();
+        let numbers = self.copies.map(|copies| self.file.numbers(copies)).unwrap_or_default();
         Copies::new(numbers.as_chunks().0)
     }
 
-    /// `open` has found the sections, so they are there.
     fn view(&self) -> Option<IndexView<'_>> {
-        let bytes = |name| self.file.section(name).unwrap_or_default();
-        let numbers = |name| sealed::slice::<u32>(&self.file, name, None).unwrap_or_default();
-        match self.report.kind {
-            IndexKind::Flat => None,
-            IndexKind::Ivf => Some(IndexView::Ivf(Lists {
+        let file = &self.file;
+        match self.parts {
+            Parts::Flat => None,
+            Parts::Lists { centroids, offsets, rows, codes } => Some(IndexView::Ivf(Lists {
                 segment_rows: self.rows,
-                centroids: bytes(sections::CENTROIDS),
-                offsets: numbers(sections::LIST_OFFSETS),
-                rows: numbers(sections::LIST_ROWS),
-                codes: bytes(sections::LIST_CODES),
+                centroids: file.bytes(centroids),
+                offsets: file.numbers(offsets),
+                rows: file.numbers(rows),
+                codes: file.bytes(codes),
             })),
-            _ => {
-                let graph = Adjacency::new(numbers(sections::EDGES), self.report.degree);
+            Parts::Graph { edges } => {
+                let graph = Adjacency::new(file.numbers(edges), self.report.degree);
                 Some(IndexView::Graph(graph, self.report.entry))
             }
         }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::writer::CodedBlock;
 use crate::error::Result;
+use crate::field::FieldSource;
 use crate::index::{
     Far, LEAST_OF_GROUP, alike, directed, far_query, lower_bound, mean_less_error, nearness,
 };
@@ -21,7 +22,6 @@ use crate::kernels;
 use crate::model::{Metric, VectorField, VectorKind};
 use crate::multivector::{TokenCodec, TokenScorer, max_sim};
 use crate::quantization::{Codec, centred, digest, products, stratified};
-use crate::segment::builder::BuildSource;
 
 /// Nearest rows that are looked for.
 const KS: [usize; 3] = [1, 10, 100];
@@ -118,7 +118,7 @@ impl Probe {
 }
 
 /// Measures while codes are written.
-pub struct KeptMeter {
+pub struct KeptMeter<'s> {
     metric: Metric,
     dimension: usize,
     kind: VectorKind,
@@ -127,25 +127,24 @@ pub struct KeptMeter {
     far: usize,
     /// Which queries equal a row, by its digest: such rows do not count.
     known: HashMap<u64, Vec<usize>>,
-    sources: Vec<BuildSource>,
-    field: usize,
+    sources: Vec<FieldSource<'s>>,
 }
 
-impl KeptMeter {
+impl<'s> KeptMeter<'s> {
     /// For the rows of these sources.
-    pub fn new((index, field): (usize, &VectorField), sources: &[BuildSource]) -> Self {
-        let total: u64 = sources.iter().map(BuildSource::live_rows).sum();
+    pub fn new(field: &VectorField, sources: &[FieldSource<'s>]) -> Self {
+        let total = FieldSource::total(sources);
         let most = if field.kind == VectorKind::Single { QUERIES } else { MULTI_QUERIES };
         let mut chosen = stratified(total, most, SEED).into_iter().peekable();
         let (mut probes, mut known) = (Vec::new(), HashMap::<u64, Vec<usize>>::new());
         let mut position = 0;
         for source in sources {
-            let end = position + source.live_rows();
-            let mut live = source.live();
+            let end = position + source.live.count();
+            let mut live = source.live.iter();
             while let Some(next) = chosen.next_if(|&next| next < end) {
                 let Some(row) = live.nth((next - position) as usize) else { break };
                 position = next + 1;
-                source.reader.visit_vectors(index, row..row + 1, &mut |_, view, range| {
+                source.reader.visit(row..row + 1, &mut |_, view, range| {
                     if view.absent.contains(range.start as u32) {
                         return;
                     }
@@ -174,7 +173,6 @@ impl KeptMeter {
             far,
             known,
             sources: sources.to_vec(),
-            field: index,
         }
     }
 
@@ -338,10 +336,11 @@ impl KeptMeter {
     /// What the source keeps that keeps least; `None` if one does not know. Of the nearest rows of all, so many
     /// are of a source, on average: what else it has that is near competes with them.
     fn kept_by_sources(&self, k: usize, nearness: Option<f32>) -> Option<f32> {
-        let total: u64 = self.sources.iter().map(BuildSource::live_rows).sum();
-        let of_source = |source: &BuildSource| {
-            let part = k as u64 * source.live_rows() / total.max(1);
-            source.reader.kept(self.field, part.max(1) as usize, nearness)
+        let total = FieldSource::total(&self.sources);
+        let of_source = |source: &FieldSource<'_>| {
+            let part = k as u64 * source.live.count() / total.max(1);
+            let coded = source.reader.coded();
+            coded.map_or(Some(1.0), |coded| coded.kept(part.max(1) as usize, nearness))
         };
         self.sources.iter().try_fold(1.0_f32, |least, source| Some(least.min(of_source(source)?)))
     }

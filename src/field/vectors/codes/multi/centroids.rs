@@ -4,20 +4,21 @@ use std::ops::Range;
 
 use lanner_storage::{Section, SectionFile, SectionWriter};
 
-use super::writer::CodedBlock;
 use crate::error::Result;
+use crate::field::check_offsets;
+use crate::field::vectors::codes::writer::CodedBlock;
+use crate::field::vectors::sections;
 use crate::multivector::CentroidQuery;
 use crate::quantization::Centroids;
-use crate::segment::{sealed, sections};
 
 /// Segments of more rows have no lists: a scan of them would take longer than a search by encodings.
-pub(super) const MOST_ROWS: u64 = 65_536;
+pub const MOST_ROWS: u64 = 65_536;
 
 /// Of a sealed segment, in the file of its primary codes.
 #[derive(Debug)]
-pub(super) struct CentroidLists {
-    lists: Section,
-    offsets: Section,
+pub struct CentroidLists {
+    lists: Section<u16>,
+    offsets: Section<u64>,
 }
 
 impl CentroidLists {
@@ -29,14 +30,14 @@ impl CentroidLists {
         if !file.sections().iter().any(|info| info.name == sections::CENTROID_LISTS) {
             return Ok(None);
         }
-        let lists = sealed::slice::<u16>(file, sections::CENTROID_LISTS, None)?;
-        let offsets = sections::CENTROID_LIST_OFFSETS;
-        sealed::check_offsets(file, offsets, rows, lists.len() as u64)?;
-        if lists.iter().any(|&centroid| usize::from(centroid) >= centroids) {
+        let lists = file.find_numbers::<u16>(sections::CENTROID_LISTS, None)?;
+        let listed = file.numbers(lists);
+        let end = listed.len() as u64;
+        let offsets = check_offsets(file, sections::CENTROID_LIST_OFFSETS, rows, end)?;
+        if listed.iter().any(|&centroid| usize::from(centroid) >= centroids) {
             let detail = format!("a centroid that is none of {centroids}");
             return Err(file.corrupted(sections::CENTROID_LISTS, detail).into());
         }
-        let (lists, offsets) = (file.find(sections::CENTROID_LISTS)?, file.find(offsets)?);
         Ok(Some(Self { lists, offsets }))
     }
 
@@ -52,18 +53,11 @@ impl CentroidLists {
         scores: &mut [f32],
     ) {
         assert_eq!(rows.len(), scores.len(), "a score a row");
-        // `open` has checked it.
-        let lists = bytemuck::try_cast_slice::<u8, u16>(file.bytes(self.lists)).unwrap_or_default();
-        let offsets = self.offsets(file);
+        let (lists, offsets) = (file.numbers(self.lists), file.numbers(self.offsets));
         for (row, score) in rows.zip(scores) {
             let row = row as usize;
             *score = query.score(&lists[offsets[row] as usize..offsets[row + 1] as usize]);
         }
-    }
-
-    fn offsets<'f>(&self, file: &'f SectionFile) -> &'f [u64] {
-        // `open` has checked them.
-        bytemuck::try_cast_slice(file.bytes(self.offsets)).unwrap_or_default()
     }
 
     /// Bytes of the list of a row, in the mean.
@@ -76,7 +70,7 @@ impl CentroidLists {
     /// # Errors
     /// [`lanner_storage::StorageError::Corrupted`] naming file, section and block.
     pub fn check(&self, file: &SectionFile, rows: Range<u32>) -> Result<()> {
-        let offsets = self.offsets(file);
+        let offsets = file.numbers(self.offsets);
         let at = |row: u32| offsets[row as usize] as usize * size_of::<u16>();
         file.checked(self.lists, at(rows.start)..at(rows.end))?;
         Ok(())
@@ -84,7 +78,7 @@ impl CentroidLists {
 }
 
 /// Lists that are being made.
-pub(super) struct NewLists<'c> {
+pub struct NewLists<'c> {
     centroids: &'c Centroids,
     lists: Vec<u16>,
     offsets: Vec<u64>,

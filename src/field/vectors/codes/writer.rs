@@ -6,18 +6,16 @@ use std::ops::Range;
 use lanner_storage::{FileEntry, SectionWriter};
 use rayon::prelude::*;
 
-use super::centroids::{MOST_ROWS, NewLists};
-use super::encoder::FieldEncoder;
 use super::kept::KeptMeter;
-use super::tokens::token_code;
+use super::multi::{FieldEncoder, MOST_ROWS, NewLists, token_code};
 use crate::error::{Error, Result};
+use crate::field::vectors::sections;
+use crate::field::{FieldBuild, FieldSource, finish};
 use crate::kernels::codes::CodeLayout;
 use crate::model::{ElementsRef, VectorField};
 use crate::multivector::TokenCodec;
 use crate::quantization::leanvec::Reduction;
 use crate::quantization::{Codec, TrainedCodec, stratified};
-use crate::segment::builder::{BuildPlan, BuildSource, finish};
-use crate::segment::sections;
 
 /// Rows that centroids of tokens are learned from, at most.
 const TOKEN_ROWS: u64 = 16_384;
@@ -38,19 +36,19 @@ pub struct CodedSample {
 /// # Errors
 /// If the settings of an encoding are out of bounds.
 pub fn sample_vectors(
-    sources: &[BuildSource],
-    (index, field): (usize, &VectorField),
+    sources: &[FieldSource<'_>],
+    field: &VectorField,
     (count, least): (u64, u64),
     seed: u64,
 ) -> Result<CodedSample> {
-    let total: u64 = sources.iter().map(BuildSource::live_rows).sum();
+    let total = FieldSource::total(sources);
     let mut block = CodedBlock::default();
     let mut ends = Vec::with_capacity(sources.len());
     for source in sources {
-        let live = source.live_rows();
+        let live = source.live.count();
         let share =
             (u128::from(count) * u128::from(live)).div_ceil(u128::from(total.max(1))) as u64;
-        visit_some(source, index, (share.max(least), seed), |_, vectors| block.push(vectors));
+        visit_some(source, (share.max(least), seed), |_, vectors| block.push(vectors));
         ends.push(block.rows());
     }
     Ok(CodedSample { rows: block.into_coded(FieldEncoder::new(field)?.as_ref())?, ends })
@@ -58,19 +56,18 @@ pub fn sample_vectors(
 
 /// Visits some live rows of a source that have a vector, so many and spread evenly: the row and its elements.
 fn visit_some(
-    source: &BuildSource,
-    index: usize,
+    source: &FieldSource<'_>,
     (count, seed): (u64, u64),
     mut visit: impl FnMut(u32, ElementsRef<'_>),
 ) {
-    let mut chosen = stratified(source.live_rows(), count, seed).into_iter();
+    let mut chosen = stratified(source.live.count(), count, seed).into_iter();
     let mut next = chosen.next();
-    for (position, row) in (0..).zip(source.live()) {
+    for (position, row) in (0..).zip(source.live.iter()) {
         if next != Some(position) {
             continue;
         }
         next = chosen.next();
-        source.reader.visit_vectors(index, row..row + 1, &mut |_, view, range| {
+        source.reader.visit(row..row + 1, &mut |_, view, range| {
             if !view.absent.contains(range.start as u32) {
                 visit(row, view.row(range.start));
             }
@@ -79,26 +76,26 @@ fn visit_some(
 }
 
 /// How many vectors the rows of a multi field have, about.
-pub fn count_tokens(sources: &[BuildSource], (index, field): (usize, &VectorField)) -> u64 {
-    let bytes = |source: &BuildSource| source.reader.vector_bytes(index);
+pub fn count_tokens(sources: &[FieldSource<'_>], field: &VectorField) -> u64 {
+    let bytes = |source: &FieldSource<'_>| source.reader.vector_bytes();
     let bytes: u64 = sources.iter().map(bytes).sum();
     bytes / (field.dimension * field.element.size_bytes()).max(1) as u64
 }
 
 /// Some vectors of the live rows of a multi field, shape [n, dimension]: about so many, spread evenly.
 pub fn sample_tokens(
-    sources: &[BuildSource],
-    (index, field): (usize, &VectorField),
+    sources: &[FieldSource<'_>],
+    field: &VectorField,
     wanted: usize,
     seed: u64,
 ) -> Vec<f32> {
-    let total: u64 = sources.iter().map(BuildSource::live_rows).sum();
+    let total = FieldSource::total(sources);
     let rows = total.min(TOKEN_ROWS);
     let of_row = (wanted as u64).div_ceil(rows.max(1));
     let mut values = Vec::with_capacity(wanted * field.dimension);
     for source in sources {
-        let share = (rows * source.live_rows()).div_ceil(total.max(1));
-        visit_some(source, index, (share, seed), |row, vectors| {
+        let share = (rows * source.live.count()).div_ceil(total.max(1));
+        visit_some(source, (share, seed), |row, vectors| {
             let vectors = vectors.to_f32();
             let count = (vectors.len() / field.dimension) as u64;
             for token in stratified(count, of_row, seed ^ u64::from(row)) {
@@ -112,7 +109,7 @@ pub fn sample_tokens(
 
 /// Vectors of some rows.
 #[derive(Default)]
-pub(super) struct CodedBlock {
+pub struct CodedBlock {
     values: Vec<f32>,
     /// Where those of each row end, in elements.
     ends: Vec<usize>,
@@ -170,41 +167,43 @@ impl CodedBlock {
 
 /// Writes the codes of the live rows of the sources, in order. Rows without a vector get the code
 /// of zeros.
+///
+/// # Errors
+/// If a file cannot be written, or [`Error::Closing`] if it was cancelled.
 pub fn write_codes(
-    plan: &BuildPlan<'_>,
-    folder: &str,
-    (index, field): (usize, &VectorField),
+    build: &FieldBuild<'_>,
     trained: &TrainedCodec,
-    sources: &[BuildSource],
+    sources: &[FieldSource<'_>],
 ) -> Result<Vec<FileEntry>> {
+    let (index, field) = (build.index, build.settings);
     let encoder = FieldEncoder::new(field)?;
     let name = sections::codes_file(index);
-    let mut writer = plan.create_file(folder, &name, field)?;
+    let mut writer = build.create_file(&name)?;
     write_codec(&mut writer, trained)?;
     writer.begin_section(sections::PRIMARY)?;
     let second_name = sections::secondary_file(index);
     let mut second = Second::new(field, &trained.codec);
     let mut second_writer = None;
     if second.is_written() {
-        let mut writer = plan.create_file(folder, &second_name, field)?;
+        let mut writer = build.create_file(&second_name)?;
         writer.begin_section(sections::SECONDARY)?;
         second_writer = Some(writer);
     }
     let (mut primary, mut secondary) = (Vec::new(), Vec::new());
     let drops = !field.compression.keep_raw && second_writer.is_some();
-    let mut kept = drops.then(|| KeptMeter::new((index, field), sources));
-    let rows: u64 = sources.iter().map(BuildSource::live_rows).sum();
+    let mut kept = drops.then(|| KeptMeter::new(field, sources));
+    let rows = FieldSource::total(sources);
     let centroids = trained.centroids.as_deref().filter(|_| rows <= MOST_ROWS);
     let mut lists = centroids.map(NewLists::new);
     for source in sources {
-        for range in source.live_ranges().flat_map(|range| blocks(range, encoder.is_some())) {
-            plan.advance(u64::from(range.end - range.start))?;
+        for range in source.live.ranges().flat_map(|range| blocks(range, encoder.is_some())) {
+            build.advance(u64::from(range.end - range.start))?;
             let mut block = CodedBlock::default();
-            source.reader.read_ahead(index, range.clone());
-            source.reader.visit_vectors(index, range, &mut |_, view, range| {
+            source.reader.read_ahead(range.clone());
+            source.reader.visit(range, &mut |_, view, range| {
                 range.for_each(|row| block.push(view.row(row)));
             });
-            plan.pool.install(|| -> Result<()> {
+            build.pool.install(|| -> Result<()> {
                 let coded = block.coded(encoder.as_ref())?;
                 second.encode(&trained.codec, &block, &coded, &mut primary, &mut secondary);
                 if let Some(lists) = &mut lists {

@@ -49,7 +49,7 @@ impl FileMemory {
 }
 
 /// Sets up how an open file uses memory. Locking reads all of it.
-pub(super) fn place(file: &SectionFile, memory: Memory, role: FileRole) -> FileMemory {
+pub fn place(file: &SectionFile, memory: Memory, role: FileRole) -> FileMemory {
     match (memory, role) {
         (Memory::Pinned, FileRole::Candidates) => match file.lock() {
             Ok(()) => FileMemory::Locked,

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use lanner_storage::{Access, Section, SectionFile};
 
 use crate::error::Result;
+use crate::field::check_offsets;
+use crate::field::vectors::sections;
 use crate::model::{Secondary, VectorField, VectorKind};
 use crate::multivector::{TokenCode, TokenCodec, TokenQuery, TokenScorer};
-use crate::segment::{sealed, sections};
 
 /// How the vectors of a field are coded beside its encodings; `None` if they are not.
 pub fn token_code(field: &VectorField) -> Option<TokenCode> {
@@ -27,7 +28,7 @@ pub fn token_code(field: &VectorField) -> Option<TokenCode> {
 pub struct TokenStore {
     file: SectionFile,
     codes: Section,
-    offsets: Section,
+    offsets: Section<u64>,
     codec: Arc<TokenCodec>,
 }
 
@@ -51,8 +52,7 @@ impl TokenStore {
             let detail = format!("{bytes} bytes are no whole number of codes and their slack");
             return Err(file.corrupted(sections::SECONDARY, detail).into());
         };
-        sealed::check_offsets(&file, sections::TOKEN_OFFSETS, rows, tokens as u64)?;
-        let offsets = file.find(sections::TOKEN_OFFSETS)?;
+        let offsets = check_offsets(&file, sections::TOKEN_OFFSETS, rows, tokens as u64)?;
         Ok(Self { file, codes, offsets, codec })
     }
 
@@ -112,7 +112,7 @@ impl TokenStore {
         let at = |row| (self.offset(row) as usize * self.codec.token_bytes()) as u64;
         let range = at(rows.start)..at(rows.end);
         // A hint, see `memory`.
-        let _ = self.file.advise_range(sections::SECONDARY, range, Access::Soon);
+        let _ = self.file.advise_range(self.codes, range, Access::Soon);
     }
 
     /// Where a row's codes start, and how many vectors it has.
@@ -122,8 +122,6 @@ impl TokenStore {
     }
 
     fn offset(&self, row: u32) -> u64 {
-        // `open` has checked them.
-        let offsets = bytemuck::try_cast_slice::<u8, u64>(self.file.bytes(self.offsets));
-        offsets.map_or(0, |offsets| offsets[row as usize])
+        self.file.numbers(self.offsets)[row as usize]
     }
 }

@@ -4,11 +4,9 @@
 //! by every query and the other read for few rows. The primary codes of a multi field are made of
 //! the encodings of its points, which are not stored; its secondary codes are those of all vectors.
 
-mod centroids;
-mod encoder;
 mod kept;
+mod multi;
 mod query;
-mod tokens;
 mod writer;
 
 use std::ops::Range;
@@ -16,16 +14,15 @@ use std::sync::Arc;
 
 use lanner_storage::{Access, Section, SectionFile};
 
-use self::centroids::CentroidLists;
-pub use self::encoder::FieldEncoder;
 use self::kept::Kept;
+use self::multi::{CentroidLists, token_code};
+pub use self::multi::{FieldEncoder, TokenStore};
 pub use self::query::FieldQuery;
-pub use self::tokens::TokenStore;
-use self::tokens::token_code;
 pub(super) use self::writer::write_codes;
 pub use self::writer::{CodedSample, count_tokens, sample_tokens, sample_vectors};
-use super::{FileRole, sealed, sections};
+use super::sections;
 use crate::error::Result;
+use crate::field::{FileRole, slice};
 use crate::index::Scores;
 use crate::kernels::codes::{CodeKernel, CodeLayout};
 use crate::model::{LvqCode, VectorField};
@@ -84,7 +81,7 @@ impl FieldCodes {
         let rows = rows as usize;
         let report: CodecReport = serde_json::from_slice(file.section(sections::CODEC)?)
             .map_err(|error| file.corrupted(sections::CODEC, error.to_string()))?;
-        let floats = |section, len| sealed::slice::<f32>(&file, section, len).map(<[f32]>::to_vec);
+        let floats = |section, len| slice::<f32>(&file, section, len).map(<[f32]>::to_vec);
         let dimension = field.coded_dimension();
         let center = floats(sections::CENTER, Some(dimension))?;
         let query_map = floats(sections::QUERY_MAP, None)?;
@@ -383,12 +380,12 @@ impl FieldCodes {
             u64::from(rows.start) * stride as u64..u64::from(rows.end) * stride as u64
         };
         // Hints, see `memory`.
-        let _ = self.file.advise_range(sections::PRIMARY, bytes(self.row_bytes()), Access::Soon);
+        let _ = self.file.advise_range(self.primary, bytes(self.row_bytes()), Access::Soon);
         match &self.secondary {
             Some(Secondary::Tokens(tokens)) => tokens.read_ahead(rows),
-            Some(Secondary::Records(file, _)) => {
+            Some(Secondary::Records(file, records)) => {
                 let bytes = bytes(self.codec().secondary_stride());
-                let _ = file.advise_range(sections::SECONDARY, bytes, Access::Soon);
+                let _ = file.advise_range(*records, bytes, Access::Soon);
             }
             None => {}
         }
@@ -409,7 +406,7 @@ fn read_centroids(file: &SectionFile, field: &VectorField) -> Result<Option<Arc<
     if !file.sections().iter().any(|info| info.name == sections::TOKEN_CENTROIDS) {
         return Ok(None);
     }
-    let values = sealed::slice::<f32>(file, sections::TOKEN_CENTROIDS, None)?.to_vec();
+    let values = slice::<f32>(file, sections::TOKEN_CENTROIDS, None)?.to_vec();
     let detail = "no whole number of centroids";
     let corrupted = || file.corrupted(sections::TOKEN_CENTROIDS, detail);
     Ok(Some(Arc::new(Centroids::from_values(values, field.dimension).ok_or_else(corrupted)?)))

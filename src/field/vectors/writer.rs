@@ -1,0 +1,68 @@
+//! Writes a vector field of a new segment.
+
+use lanner_storage::FileEntry;
+use roaring::RoaringBitmap;
+
+use super::codes::write_codes;
+use super::sections;
+use crate::error::{Error, Result};
+use crate::field::{FieldBuild, FieldSource, bitmap_bytes, finish};
+use crate::model::VectorKind;
+
+/// Writes the live rows of the sources, in order: their vectors, and their codes.
+///
+/// # Errors
+/// If a file cannot be written, or [`Error::Closing`] if it was cancelled.
+pub fn write_vectors(
+    build: &FieldBuild<'_>,
+    sources: &[FieldSource<'_>],
+) -> Result<Vec<FileEntry>> {
+    let mut files = vec![write_raw(build, sources)?];
+    if let Some(trained) = build.trained {
+        files.extend(write_codes(build, trained, sources)?);
+    }
+    Ok(files)
+}
+
+/// Writes the file of the vectors themselves, without them if codes stand for them.
+fn write_raw(build: &FieldBuild<'_>, sources: &[FieldSource<'_>]) -> Result<FileEntry> {
+    let field = build.settings;
+    let keep_raw = build.trained.is_none() || field.compression.keep_raw;
+    let name = sections::field_file(build.index);
+    let mut writer = build.create_file(&name)?;
+    let settings = serde_json::to_vec(field)
+        .map_err(|error| Error::Internal(format!("cannot encode a field: {error}")))?;
+    writer.write_section(sections::FIELD, &settings)?;
+    let mut absent = RoaringBitmap::new();
+    let mut offsets = vec![0_u64];
+    let mut next_row = 0;
+    writer.begin_section(sections::VECTORS)?;
+    for source in sources {
+        for range in source.live.ranges() {
+            build.advance(u64::from(range.end - range.start))?;
+            let mut result = Ok(());
+            source.reader.read_ahead(range.clone());
+            source.reader.visit(range, &mut |_, view, rows| {
+                for row in rows {
+                    let elements = view.row(row);
+                    if view.absent.contains(row as u32) {
+                        absent.insert(next_row);
+                    }
+                    let vectors = (elements.len() / view.dimension) as u64;
+                    offsets.push(offsets[offsets.len() - 1] + vectors);
+                    next_row += 1;
+                    if keep_raw && result.is_ok() {
+                        result = writer.write(elements.as_bytes());
+                    }
+                }
+            });
+            result?;
+        }
+    }
+    writer.end_section()?;
+    if field.kind == VectorKind::Multi {
+        writer.write_section(sections::VECTOR_OFFSETS, bytemuck::cast_slice(&offsets))?;
+    }
+    writer.write_section(sections::ABSENT, &bitmap_bytes(&absent)?)?;
+    finish(writer, name)
+}
