@@ -89,6 +89,14 @@ impl DatabaseOptions {
         self
     }
 
+    /// Whether the queries that come are kept, as many as fields say, to learn from them how far to search
+    /// (true). What was learned before is used either way.
+    #[must_use]
+    pub fn learn_from_queries(mut self, learn: bool) -> Self {
+        self.segments.learns = learn;
+        self
+    }
+
     /// Free space on the disk, in bytes, below which points are refused.
     #[must_use]
     pub fn free_bytes(mut self, free_bytes: u64) -> Self {

@@ -78,6 +78,8 @@ pub struct SegmentOptions {
     pub coded_rows: u32,
     /// Segments of fewer rows get no index: their codes are scanned in no time.
     pub index_rows: u32,
+    /// Whether queries that come are kept to learn from.
+    pub learns: bool,
     /// Points are refused when fewer bytes than this are left on the disk.
     pub free_bytes: u64,
 }
@@ -91,6 +93,7 @@ impl Default for SegmentOptions {
             frozen_segments: 2,
             coded_rows: 1_024,
             index_rows: 10_000,
+            learns: true,
             free_bytes: 64 << 20,
         }
     }

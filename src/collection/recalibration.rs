@@ -7,6 +7,7 @@ use lanner_storage::{CalibrationEntry, QueriesEntry};
 
 use super::Inner;
 use super::indexer::{Build, present};
+use super::reservoir::Reservoir;
 use super::writer::State;
 use crate::error::Result;
 use crate::field::vectors::write_calibration;
@@ -21,8 +22,8 @@ const LEAST_RECENT: usize = 128;
 impl Inner {
     /// Notes the query of a field; where enough came, its indexes are measured again by them.
     pub(super) fn note_query(&self, field: usize, query: &[f32]) {
-        let is_due = self.reservoirs.get(field).is_some_and(|reservoir| reservoir.note(query));
-        if !is_due {
+        let note = |reservoir: &Reservoir| self.options.learns && reservoir.note(query);
+        if !self.reservoirs.get(field).is_some_and(note) {
             return;
         }
         let mut state = self.lock();

@@ -304,10 +304,9 @@ impl<'p> Case<'p> {
             return self.will_do(scan).then(plan);
         }
         let depth = |target| calibration.depth(self.hits, target);
-        let choice = match self.selects || self.codes.is_encoded() {
-            true => safely(target, depth),
-            false => depth(target),
-        };
+        // Queries that nobody knows yet may be nothing like the rows.
+        let differ = self.selects || self.codes.is_encoded() || !calibration.from_user;
+        let choice = if differ { safely(target, depth) } else { depth(target) };
         let Some(choice) = choice else { return self.unmeasured() };
         if !self.will_do(choice) {
             return None;

@@ -32,6 +32,8 @@ const COLLECTION: &str = "bench";
 const FIELD: &str = "v";
 /// Queries that are answered together where only the answers matter.
 const BATCH: usize = 256;
+/// Of so many queries, half is asked before the others are measured: a database learns from 256 first.
+const LEAST_TO_LEARN: usize = 512;
 
 /// Measure recall and speed of compressions and indexes on given vectors.
 #[derive(Args)]
@@ -41,6 +43,10 @@ for each target recall, and for each search window with each number of candidate
 at a time and all in one call (or --batch of them), on one core and on all, and with --clients from
 so many at once, in this process and over gRPC on a port of this machine. Of several runs the fastest
 counts. Recall is against --ground-truth, or an exact scan.
+
+A database learns from the queries that come how far to search, and searches further before it has.
+Of 512 queries or more, without --training-queries, every other one is asked first, and the others are
+measured; --unlearned measures all of them as the first that come.
 
 Example:
   lanner bench --base base.npy --queries queries.npy --metric cosine \\
@@ -60,6 +66,9 @@ pub struct Bench {
     /// Queries to train compression on; others than those that are measured
     #[arg(long, value_name = "FILE")]
     training_queries: Option<PathBuf>,
+    /// Measure all queries as the first that come, instead of half of them after the others
+    #[arg(long)]
+    unlearned: bool,
     /// How vectors are compared: dot, cosine or l2
     #[arg(long, default_value = "cosine", value_parser = fields::metric)]
     metric: Metric,
@@ -135,7 +144,10 @@ struct Experiment {
     arguments: Bench,
     dimension: usize,
     rows: usize,
+    /// Those that are measured.
     queries: Vec<Vec<f32>>,
+    /// Those that are asked before.
+    first_queries: Vec<Vec<f32>>,
     training: Option<MultiVector>,
     truth: Option<Neighbours>,
     cores: usize,
@@ -197,9 +209,17 @@ impl Experiment {
         }
         let training =
             arguments.training_queries.as_deref().map(train::read_queries).transpose()?;
-        let queries = values.chunks_exact(dimension).map(<[f32]>::to_vec).collect();
+        let all = values.chunks_exact(dimension).map(<[f32]>::to_vec);
+        let learns = !arguments.unlearned && training.is_none() && all.len() >= LEAST_TO_LEARN;
+        let is_measured = |query: usize| !learns || query.is_multiple_of(2);
+        let truth = truth.map(|truth| truth.of_queries(is_measured));
+        let (queries, first_queries): (Vec<_>, Vec<_>) =
+            all.enumerate().partition(|&(query, _)| is_measured(query));
+        let values =
+            |queries: Vec<(usize, Vec<f32>)>| queries.into_iter().map(|(_, values)| values);
+        let (queries, first_queries) = (values(queries).collect(), values(first_queries).collect());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Ok(Self { arguments, dimension, rows, queries, training, truth, cores })
+        Ok(Self { arguments, dimension, rows, queries, first_queries, training, truth, cores })
     }
 
     fn measure(&mut self) -> Result<Vec<SweepPoint>> {
@@ -225,11 +245,9 @@ impl Experiment {
     fn build(&self, compression: Compression, index: IndexSettings) -> Result<(TempDir, Duration)> {
         let folder = scratch()?;
         let field = VectorField::single(self.dimension, self.arguments.metric);
-        let mut field = field.compressed(compression).indexed(index);
-        // What is measured by is not learned from, and no calibration runs beside a measurement.
-        field.recent_queries = 0;
+        let field = field.compressed(compression).indexed(index);
         let config = CollectionConfig::new().with_field(FIELD, field);
-        let database = self.open(folder.path(), self.cores)?;
+        let database = self.options(self.cores).open(folder.path())?;
         let queries = self.training.iter().filter(|_| compression.primary != Primary::None);
         let queries = queries.map(|queries| (FIELD.to_owned(), queries.into())).collect();
         let collection = database.create_collection_with(COLLECTION, config, &queries)?;
@@ -240,13 +258,24 @@ impl Experiment {
         write_all(&backend, COLLECTION, &mut source, 1000, Durability::Buffered)?;
         let spinner = progress::spinner(format!("{compression} {index}: training, encoding"));
         collection.optimize()?;
+        let built = started.elapsed();
+        for query in &self.first_queries {
+            let limit = self.arguments.k;
+            collection.query(&QueryRequest::new(FIELD, query.clone()).limit(limit))?;
+        }
+        // Waits until it is known what these take.
+        collection.optimize()?;
         spinner.finish_and_clear();
-        Ok((folder, started.elapsed()))
+        Ok((folder, built))
     }
 
+    fn options(&self, threads: usize) -> DatabaseOptions {
+        DatabaseOptions::new().threads(threads).index_rows(self.arguments.index_rows)
+    }
+
+    /// For a measurement: what is measured by is not learned from, and nothing is calibrated beside it.
     fn open(&self, folder: &Path, threads: usize) -> Result<Database> {
-        let options = DatabaseOptions::new().threads(threads);
-        Ok(options.index_rows(self.arguments.index_rows).open(folder)?)
+        Ok(self.options(threads).learn_from_queries(false).open(folder)?)
     }
 
     fn exact_neighbours(&self) -> Result<Neighbours> {

@@ -62,6 +62,12 @@ impl Neighbours {
     pub fn of(&self, query: usize) -> &[u64] {
         &self.rows[query * self.per_query..][..self.per_query]
     }
+
+    /// Those of some queries, in their order.
+    pub fn of_queries(&self, wanted: impl Fn(usize) -> bool) -> Self {
+        let rows = (0..self.queries()).filter(|&query| wanted(query));
+        Self::new(self.per_query, rows.flat_map(|query| self.of(query)).copied().collect())
+    }
 }
 
 /// Reads the exact neighbours of queries: a two-dimensional array (`<i4`, `<i8` or `<u8`) of row
