@@ -6,7 +6,7 @@
 //! Sixteen bits, since with eight most documents have the score of others. This is plain Rust, which compilers turn
 //! into `pmaxsw` or `smax`, compiled for each instruction set; sums are exact, and so the same for all.
 
-use super::isa::{Isa, kernel};
+use super::isa::{Plain, kernel};
 
 /// Query tokens of a run.
 pub const RUN: usize = 16;
@@ -15,7 +15,7 @@ const RUNS: usize = 4;
 
 kernel! {
     /// An implementation of centroid interaction that this machine can run.
-    CentroidKernel
+    CentroidKernel: up_to_avx2
 }
 
 impl CentroidKernel {
@@ -26,19 +26,23 @@ impl CentroidKernel {
     /// If a listed row is not in the table.
     #[inline]
     pub fn sum_of_greatest(self, table: &[[i16; RUN]], runs: usize, rows: &[u16]) -> u32 {
-        match self.0 {
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: `self` proves AVX2, which AVX-512F implies; the function is otherwise safe.
-            Isa::Avx2 | Isa::Avx512Vnni => unsafe { sum_avx2(table, runs, rows) },
-            _ => sum(table, runs, rows),
-        }
+        self.0.run(Sum { table, runs, rows })
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn sum_avx2(table: &[[i16; RUN]], runs: usize, rows: &[u16]) -> u32 {
-    sum(table, runs, rows)
+struct Sum<'a> {
+    table: &'a [[i16; RUN]],
+    runs: usize,
+    rows: &'a [u16],
+}
+
+impl Plain for Sum<'_> {
+    type Output = u32;
+
+    #[inline(always)]
+    fn run<const FUSED: bool>(self) -> u32 {
+        sum(self.table, self.runs, self.rows)
+    }
 }
 
 #[inline(always)]

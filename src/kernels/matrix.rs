@@ -9,6 +9,7 @@ use std::arch::x86_64::{
     _mm512_loadu_ps, _mm512_maskz_loadu_ps, _mm512_reduce_add_ps, _mm512_setzero_ps,
 };
 
+use super::isa::Isa;
 #[cfg(any(test, target_arch = "x86_64"))]
 use super::scalar;
 
@@ -23,19 +24,18 @@ const ROWS: usize = 8;
 /// If the matrix has not this shape.
 pub fn matrix_vector(matrix: &[f32], vector: &[f32], out: &mut [f32]) {
     assert_eq!(matrix.len(), out.len() * vector.len(), "a row for each result");
-    #[cfg(target_arch = "x86_64")]
-    {
-        if is_x86_feature_detected!("avx512f") {
-            // SAFETY: AVX-512F was detected; the shape was asserted.
-            return unsafe { avx512(matrix, vector, out) };
+    match Isa::floats().last() {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the value proves AVX-512F; the shape was asserted.
+        Some(Isa::Avx512(_)) => unsafe { avx512(matrix, vector, out) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the value proves AVX2 and FMA; the shape was asserted.
+        Some(Isa::Avx2(_)) => unsafe { avx2(matrix, vector, out) },
+        _ => {
+            for (result, row) in out.iter_mut().zip(matrix.chunks_exact(vector.len().max(1))) {
+                *result = super::dot(row, vector);
+            }
         }
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            // SAFETY: AVX2 and FMA were detected; the shape was asserted.
-            return unsafe { avx2(matrix, vector, out) };
-        }
-    }
-    for (result, row) in out.iter_mut().zip(matrix.chunks_exact(vector.len().max(1))) {
-        *result = super::dot(row, vector);
     }
 }
 

@@ -8,6 +8,8 @@
 //! The tile is plain code that the compiler vectorises; what differs between machines is the
 //! instruction set it is compiled for, and whether multiply and add are one rounding.
 
+use super::isa::{Plain, kernel};
+
 /// Columns of a panel: one 512-bit register.
 const LANES: usize = 16;
 /// Signs in a word.
@@ -59,52 +61,12 @@ impl Panels {
     }
 }
 
-/// An implementation that this machine can run; values come from [`Self::detect`] and
-/// [`Self::available`] alone, so that holding one proves that the machine has its instructions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ProductKernel(Isa);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Isa {
-    /// What the target always has: SSE2 or NEON.
-    Baseline,
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
+kernel! {
+    /// An implementation of products that this machine can run.
+    ProductKernel: floats
 }
 
 impl ProductKernel {
-    /// The fastest implementation for this machine.
-    pub fn detect() -> Self {
-        Self::available().pop().unwrap_or(Self(Isa::Baseline))
-    }
-
-    /// All implementations this machine can run, slowest first.
-    pub fn available() -> Vec<Self> {
-        #[cfg_attr(not(target_arch = "x86_64"), allow(unused_mut))]
-        let mut found = vec![Self(Isa::Baseline)];
-        #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            found.push(Self(Isa::Avx2));
-            if is_x86_feature_detected!("avx512f") {
-                found.push(Self(Isa::Avx512));
-            }
-        }
-        found
-    }
-
-    /// Its name, for reports.
-    pub fn name(self) -> &'static str {
-        match self.0 {
-            Isa::Baseline => "baseline",
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => "avx2",
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => "avx512",
-        }
-    }
-
     /// `out`, shape [n, columns], becomes rows · matrix, for rows of shape [n, depth].
     ///
     /// # Panics
@@ -112,15 +74,7 @@ impl ProductKernel {
     pub fn multiply(self, rows: &[f32], matrix: &Panels, out: &mut [f32]) {
         let count = whole_rows(rows, matrix);
         assert_eq!(out.len(), count * matrix.columns, "products of {count} rows");
-        match self.0 {
-            Isa::Baseline => multiply::<BASELINE_FUSED>(rows, matrix, out),
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: `self` proves AVX2 and FMA; the function is otherwise safe.
-            Isa::Avx2 => unsafe { x86::multiply_avx2(rows, matrix, out) },
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: `self` proves AVX-512F and FMA; the function is otherwise safe.
-            Isa::Avx512 => unsafe { x86::multiply_avx512(rows, matrix, out) },
-        }
+        self.0.run(Multiply { rows, matrix, out });
     }
 
     /// Adds `value` to each output, or subtracts it where the output's bit is 1: bit b of word w
@@ -130,15 +84,7 @@ impl ProductKernel {
     /// If there are fewer bits than outputs.
     pub fn add_signed(self, value: f32, signs: &[u32], out: &mut [f32]) {
         assert!(out.len() <= signs.len() * SIGNS, "a sign for each of {} outputs", out.len());
-        match self.0 {
-            Isa::Baseline => add_signed(value, signs, out),
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: `self` proves AVX2; the function is otherwise safe.
-            Isa::Avx2 => unsafe { x86::add_signed_avx2(value, signs, out) },
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: `self` proves AVX-512F; the function is otherwise safe.
-            Isa::Avx512 => unsafe { x86::add_signed_avx512(value, signs, out) },
-        }
+        self.0.run(AddSigned { value, signs, out });
     }
 
     /// Σ over the columns of the greatest of their products with a row: MaxSim of a query, whose
@@ -149,62 +95,59 @@ impl ProductKernel {
     /// If `rows` is no multiple of the depth.
     pub fn max_sim(self, query: &Panels, rows: &[f32]) -> f32 {
         whole_rows(rows, query);
-        match self.0 {
-            Isa::Baseline => max_sim::<BASELINE_FUSED>(query, rows),
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: `self` proves AVX2 and FMA; the function is otherwise safe.
-            Isa::Avx2 => unsafe { x86::max_sim_avx2(query, rows) },
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: `self` proves AVX-512F and FMA; the function is otherwise safe.
-            Isa::Avx512 => unsafe { x86::max_sim_avx512(query, rows) },
-        }
+        self.0.run(MaxSim { query, rows })
     }
 }
-
-/// Without the instruction, a fused multiply-add is a slow function call.
-const BASELINE_FUSED: bool = cfg!(target_arch = "aarch64");
 
 fn whole_rows(rows: &[f32], matrix: &Panels) -> usize {
     assert!(rows.len().is_multiple_of(matrix.depth), "whole rows of {}", matrix.depth);
     rows.len() / matrix.depth
 }
 
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use super::Panels;
+struct Multiply<'a> {
+    rows: &'a [f32],
+    matrix: &'a Panels,
+    out: &'a mut [f32],
+}
 
-    #[target_feature(enable = "avx2,fma")]
-    pub fn multiply_avx2(rows: &[f32], matrix: &Panels, out: &mut [f32]) {
-        super::multiply::<true>(rows, matrix, out);
-    }
+impl Plain for Multiply<'_> {
+    type Output = ();
 
-    #[target_feature(enable = "avx512f,fma")]
-    pub fn multiply_avx512(rows: &[f32], matrix: &Panels, out: &mut [f32]) {
-        super::multiply::<true>(rows, matrix, out);
-    }
-
-    #[target_feature(enable = "avx2")]
-    pub fn add_signed_avx2(value: f32, signs: &[u32], out: &mut [f32]) {
-        super::add_signed(value, signs, out);
-    }
-
-    #[target_feature(enable = "avx512f")]
-    pub fn add_signed_avx512(value: f32, signs: &[u32], out: &mut [f32]) {
-        super::add_signed(value, signs, out);
-    }
-
-    #[target_feature(enable = "avx2,fma")]
-    pub fn max_sim_avx2(query: &Panels, rows: &[f32]) -> f32 {
-        super::max_sim::<true>(query, rows)
-    }
-
-    #[target_feature(enable = "avx512f,fma")]
-    pub fn max_sim_avx512(query: &Panels, rows: &[f32]) -> f32 {
-        super::max_sim::<true>(query, rows)
+    #[inline(always)]
+    fn run<const FUSED: bool>(self) {
+        multiply::<FUSED>(self.rows, self.matrix, self.out);
     }
 }
 
-// Inlined into the functions above, so that it is compiled for their instructions.
+struct AddSigned<'a> {
+    value: f32,
+    signs: &'a [u32],
+    out: &'a mut [f32],
+}
+
+impl Plain for AddSigned<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FUSED: bool>(self) {
+        add_signed(self.value, self.signs, self.out);
+    }
+}
+
+struct MaxSim<'a> {
+    query: &'a Panels,
+    rows: &'a [f32],
+}
+
+impl Plain for MaxSim<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn run<const FUSED: bool>(self) -> f32 {
+        max_sim::<FUSED>(self.query, self.rows)
+    }
+}
+
 #[inline(always)]
 fn multiply<const FUSED: bool>(rows: &[f32], matrix: &Panels, out: &mut [f32]) {
     let columns = matrix.columns;

@@ -30,7 +30,7 @@ use super::isa::{Isa, kernel};
 
 kernel! {
     /// An implementation of integer products that this machine can run.
-    CodeKernel
+    CodeKernel: integers
 }
 
 /// What an implementation reads.
@@ -144,19 +144,18 @@ impl CodeKernel {
     #[inline]
     fn run<const HALVES: usize, P: Pick>(self, rows: &Rows<'_>, pick: P, sums: &mut [i32]) {
         match self.0 {
-            Isa::Scalar => scalar::dot_rows::<HALVES>(rows, pick, sums),
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: `self` proves the CPU feature, since `Isa::available` makes one only after
-            // detecting it. Bounds: a record's chunks end at most one chunk after its stride, and
-            // `dot_picked` asserts that much after the last that is picked; the query has a block for each half of
-            // each chunk. Loads are unaligned.
-            Isa::Avx2 => unsafe { avx2::dot_rows::<HALVES>(rows, pick, sums) },
+            // SAFETY: the value proves the CPU feature. Bounds: a record's chunks end at most one
+            // chunk after its stride, and `dot_picked` asserts that much after the last that is
+            // picked; the query has a block for each half of each chunk. Loads are unaligned.
+            Isa::Avx2(_) => unsafe { avx2::dot_rows::<HALVES>(rows, pick, sums) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: features, bounds and alignment as for AVX2.
-            Isa::Avx512Vnni => unsafe { avx512::dot_rows::<HALVES, P>(rows, pick, sums) },
+            Isa::Avx512Vnni(_) => unsafe { avx512::dot_rows::<HALVES, P>(rows, pick, sums) },
             #[cfg(target_arch = "aarch64")]
             // SAFETY: features, bounds and alignment as for AVX2.
-            Isa::Neon => unsafe { neon::dot_rows::<HALVES>(rows, pick, sums) },
+            Isa::Neon(_) => unsafe { neon::dot_rows::<HALVES>(rows, pick, sums) },
+            _ => scalar::dot_rows::<HALVES>(rows, pick, sums),
         }
     }
 }

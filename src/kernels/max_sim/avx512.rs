@@ -1,28 +1,27 @@
-//! AVX-512 with VNNI: a word of each of 16 tokens is one register, 64 products an instruction.
-//!
-//! Two blocks share each word of the query, so that ten sums of five query tokens are on their way
-//! at a time: as many as hide the latency of `vpdpbusd` on two ports.
+//! AVX-512 with VNNI: a register is the words of 16 tokens, which `vpdpbusd` multiplies at once: 64
+//! products an instruction, and one sum a token.
 
 use std::arch::x86_64::{
-    __m512, __m512i, __mmask16, _mm512_add_ps, _mm512_cvtepi32_ps, _mm512_dpbusd_epi32,
-    _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_max_ps, _mm512_maskz_loadu_epi32,
-    _mm512_maskz_loadu_ps, _mm512_max_ps, _mm512_mul_ps, _mm512_reduce_max_ps, _mm512_set1_epi8,
-    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_si512,
+    __m512, __m512i, _mm512_add_ps, _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_loadu_ps,
+    _mm512_loadu_si512, _mm512_mask_mov_ps, _mm512_max_ps, _mm512_mul_ps, _mm512_reduce_max_ps,
+    _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_si512,
 };
 
-use super::layout::{CONSTANT_BYTES, WORD_BYTES};
-use super::{BLOCK_TOKENS, Document, Tile};
+use super::stream::{Instructions, at_once};
+use super::{Document, Tile};
 use crate::kernels::codes::avx512::codes_of;
-use crate::kernels::prefetch;
+use crate::kernels::isa::Avx512Vnni;
 
-/// How far ahead codes are fetched. Documents that follow each other, and do not fit the second-level
-/// cache, took 13 to 17% less time so; an address past the end of memory is no fault.
-const AHEAD_BYTES: usize = 4096;
-
+/// `best[t]` becomes the greatest unscaled score of token t.
+///
+/// Blocks share each word of the query, so that at least ten sums are on their way at a time where
+/// five tokens or more are scored: as many as hide the latency of `vpdpbusd` on two ports.
+///
 /// # Safety
 /// The CPU features of this module, and what `MaxSimKernel::score` asserts.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 pub unsafe fn best<const HALVES: usize>(
+    isa: Avx512Vnni,
     document: &Document<'_>,
     tile: &Tile<'_>,
     best: &mut [f32],
@@ -30,160 +29,106 @@ pub unsafe fn best<const HALVES: usize>(
     // SAFETY: what the caller promises; the numbers are lengths of the tile.
     unsafe {
         match tile.totals.len() {
-            1 => stream::<1, 4, HALVES>(document, tile, best),
-            2 => stream::<2, 4, HALVES>(document, tile, best),
-            3 => stream::<3, 3, HALVES>(document, tile, best),
-            4 => stream::<4, 3, HALVES>(document, tile, best),
-            5 => stream::<5, 2, HALVES>(document, tile, best),
-            6 => stream::<6, 2, HALVES>(document, tile, best),
-            7 => stream::<7, 2, HALVES>(document, tile, best),
-            _ => stream::<8, 2, HALVES>(document, tile, best),
+            1 => at_once::<_, _, _, HALVES, 1, 4>(isa, document, tile, best),
+            2 => at_once::<_, _, _, HALVES, 2, 4>(isa, document, tile, best),
+            3 => at_once::<_, _, _, HALVES, 3, 3>(isa, document, tile, best),
+            4 => at_once::<_, _, _, HALVES, 4, 3>(isa, document, tile, best),
+            5 => at_once::<_, _, _, HALVES, 5, 2>(isa, document, tile, best),
+            6 => at_once::<_, _, _, HALVES, 6, 2>(isa, document, tile, best),
+            7 => at_once::<_, _, _, HALVES, 7, 2>(isa, document, tile, best),
+            _ => at_once::<_, _, _, HALVES, 8, 2>(isa, document, tile, best),
         }
     }
 }
 
-/// Streams a document past `QUERIES` query tokens, `BLOCKS` blocks at a time.
-///
-/// # Safety
-/// As [`best`]; the tile has `QUERIES` tokens.
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-#[inline]
-unsafe fn stream<const QUERIES: usize, const BLOCKS: usize, const HALVES: usize>(
-    document: &Document<'_>,
-    tile: &Tile<'_>,
-    best: &mut [f32],
-) {
-    let totals: [__m512; QUERIES] =
-        std::array::from_fn(|query| _mm512_set1_ps(tile.totals[query] as f32));
-    let mut maxima = [_mm512_set1_ps(f32::NEG_INFINITY); QUERIES];
-    let block_bytes = BLOCK_TOKENS * document.layout.token_bytes();
-    let full = document.tokens / BLOCK_TOKENS;
-    let mut block = 0;
-    while block + BLOCKS <= full {
-        // SAFETY: these blocks are full and within the document.
-        unsafe {
-            let start = document.bytes.as_ptr().add(block * block_bytes);
-            blocks::<QUERIES, BLOCKS, HALVES>(document, start, tile, &totals, &mut maxima);
-        }
-        block += BLOCKS;
-    }
-    while block < full {
-        // SAFETY: this block is full and within the document.
-        unsafe {
-            let start = document.bytes.as_ptr().add(block * block_bytes);
-            blocks::<QUERIES, 1, HALVES>(document, start, tile, &totals, &mut maxima);
-        }
-        block += 1;
-    }
-    let rest = document.tokens % BLOCK_TOKENS;
-    if rest > 0 {
-        // SAFETY: the last block begins here and has so many tokens.
-        unsafe {
-            let start = document.bytes.as_ptr().add(block * block_bytes);
-            narrow::<QUERIES, HALVES>(document, start, rest, tile, &totals, &mut maxima);
-        }
-    }
-    for (best, &maxima) in best.iter_mut().zip(&maxima) {
-        *best = _mm512_reduce_max_ps(maxima);
-    }
-}
+impl Instructions<1, 1> for Avx512Vnni {
+    type Bytes = __m512i;
+    type Codes = __m512i;
+    type Factors = __m512i;
+    type Sums = __m512i;
+    type Floats = __m512;
 
-/// Raises the maxima by the scores of `BLOCKS` full blocks from `start` on.
-///
-/// # Safety
-/// As [`stream`]; the blocks are there.
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-#[inline]
-unsafe fn blocks<const QUERIES: usize, const BLOCKS: usize, const HALVES: usize>(
-    document: &Document<'_>,
-    start: *const u8,
-    tile: &Tile<'_>,
-    totals: &[__m512; QUERIES],
-    maxima: &mut [__m512; QUERIES],
-) {
-    let row_bytes = BLOCK_TOKENS * WORD_BYTES;
-    let block_bytes = BLOCK_TOKENS * document.layout.token_bytes();
-    let mut sums = [[_mm512_setzero_si512(); QUERIES]; BLOCKS];
-    let words = tile.words.chunks_exact(HALVES * QUERIES);
-    for (row, words) in words.enumerate() {
-        let codes: [__m512i; BLOCKS] = std::array::from_fn(|block| {
-            let offset = block * block_bytes + BLOCK_TOKENS * CONSTANT_BYTES + row * row_bytes;
-            prefetch::line(start.wrapping_add(offset + AHEAD_BYTES));
-            // SAFETY: the query has as many words as the layout, so the row is in the block.
-            unsafe { _mm512_loadu_si512(start.add(offset).cast()) }
-        });
-        for half in 0..HALVES {
-            let codes: [__m512i; BLOCKS] =
-                std::array::from_fn(|block| codes_of::<HALVES>(codes[block], half));
-            for query in 0..QUERIES {
-                let word = _mm512_set1_epi32(words[half * QUERIES + query]);
-                for block in 0..BLOCKS {
-                    sums[block][query] =
-                        _mm512_dpbusd_epi32(sums[block][query], codes[block], word);
-                }
-            }
-        }
-    }
-    for (block, sums) in sums.iter().enumerate() {
-        // SAFETY: a block begins with 16 steps and 16 lows.
-        let (steps, lows) = unsafe {
-            let constants = start.add(block * block_bytes).cast::<f32>();
-            (_mm512_loadu_ps(constants), _mm512_loadu_ps(constants.add(BLOCK_TOKENS)))
-        };
-        for query in 0..QUERIES {
-            let scores = scores(sums[query], steps, lows, totals[query]);
-            // The second operand is what remains if the first is not a number.
-            maxima[query] = _mm512_max_ps(scores, maxima[query]);
-        }
-    }
-}
+    const FETCHES_AHEAD: bool = true;
 
-/// Raises the maxima by the scores of a last block of `width` < 16 tokens.
-///
-/// # Safety
-/// As [`stream`]; the block is there.
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-#[inline]
-unsafe fn narrow<const QUERIES: usize, const HALVES: usize>(
-    document: &Document<'_>,
-    start: *const u8,
-    width: usize,
-    tile: &Tile<'_>,
-    totals: &[__m512; QUERIES],
-    maxima: &mut [__m512; QUERIES],
-) {
-    debug_assert!(width < BLOCK_TOKENS && document.tokens % BLOCK_TOKENS == width);
-    let mask: __mmask16 = (1 << width) - 1;
-    let mut sums = [_mm512_setzero_si512(); QUERIES];
-    let words = tile.words.chunks_exact(HALVES * QUERIES);
-    for (row, words) in words.enumerate() {
-        let offset = width * (CONSTANT_BYTES + row * WORD_BYTES);
-        // SAFETY: the row is in the block, and lanes outside of the mask are not read.
-        let row = unsafe { _mm512_maskz_loadu_epi32(mask, start.add(offset).cast()) };
-        for half in 0..HALVES {
-            let codes = codes_of::<HALVES>(row, half);
-            for query in 0..QUERIES {
-                let word = _mm512_set1_epi32(words[half * QUERIES + query]);
-                sums[query] = _mm512_dpbusd_epi32(sums[query], codes, word);
-            }
-        }
+    #[inline(always)]
+    unsafe fn load_bytes(self, bytes: *const u8) -> __m512i {
+        // SAFETY: 64 bytes are there; unaligned; `self` proves AVX-512F.
+        unsafe { _mm512_loadu_si512(bytes.cast()) }
     }
-    // SAFETY: a block begins with its steps and lows, and lanes outside of the mask are not read.
-    let (steps, lows) = unsafe {
-        let constants = start.cast::<f32>();
-        (_mm512_maskz_loadu_ps(mask, constants), _mm512_maskz_loadu_ps(mask, constants.add(width)))
-    };
-    for query in 0..QUERIES {
-        let scores = scores(sums[query], steps, lows, totals[query]);
-        maxima[query] = _mm512_mask_max_ps(maxima[query], mask, scores, maxima[query]);
-    }
-}
 
-/// The unscaled scores: step · sum + low · total, each operation rounded.
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-#[inline]
-fn scores(sums: __m512i, steps: __m512, lows: __m512, total: __m512) -> __m512 {
-    _mm512_add_ps(_mm512_mul_ps(steps, _mm512_cvtepi32_ps(sums)), _mm512_mul_ps(lows, total))
+    #[inline(always)]
+    unsafe fn load_floats(self, bytes: *const u8) -> __m512 {
+        // SAFETY: 16 floats are there; unaligned; `self` proves AVX-512F.
+        unsafe { _mm512_loadu_ps(bytes.cast()) }
+    }
+
+    #[inline(always)]
+    fn codes<const HALVES: usize>(self, bytes: __m512i, half: usize) -> __m512i {
+        // SAFETY: registers alone; `self` proves the features.
+        unsafe { codes_of::<HALVES>(bytes, half) }
+    }
+
+    #[inline(always)]
+    fn factors(self, word: i32) -> __m512i {
+        // SAFETY: registers alone; `self` proves AVX-512F.
+        unsafe { _mm512_set1_epi32(word) }
+    }
+
+    #[inline(always)]
+    fn no_sums(self) -> __m512i {
+        // SAFETY: registers alone; `self` proves AVX-512F.
+        unsafe { _mm512_setzero_si512() }
+    }
+
+    #[inline(always)]
+    fn add_products(self, sums: __m512i, codes: __m512i, factors: __m512i) -> __m512i {
+        // SAFETY: registers alone; `self` proves AVX-512VNNI.
+        unsafe { _mm512_dpbusd_epi32(sums, codes, factors) }
+    }
+
+    #[inline(always)]
+    fn join<const HALVES: usize>(self, [sums]: [__m512i; 1], _total: i32) -> [__m512; 1] {
+        // SAFETY: registers alone; `self` proves AVX-512F.
+        [unsafe { _mm512_cvtepi32_ps(sums) }]
+    }
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> __m512 {
+        // SAFETY: registers alone; `self` proves AVX-512F.
+        unsafe { _mm512_set1_ps(value) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: registers alone; `self` proves AVX-512F.
+        unsafe { _mm512_add_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn multiply(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: registers alone; `self` proves AVX-512F.
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn first(self, floats: __m512, count: i32) -> __m512 {
+        let inside = ((1_u32 << count.clamp(0, 16)) - 1) as u16;
+        // SAFETY: registers alone; `self` proves AVX-512F.
+        unsafe { _mm512_mask_mov_ps(_mm512_set1_ps(f32::NEG_INFINITY), inside, floats) }
+    }
+
+    #[inline(always)]
+    fn raise(self, maxima: __m512, scores: __m512) -> __m512 {
+        // SAFETY: registers alone; `self` proves AVX-512F. The second operand is what remains if the
+        // first is not a number.
+        unsafe { _mm512_max_ps(scores, maxima) }
+    }
+
+    #[inline(always)]
+    fn greatest(self, floats: __m512) -> f32 {
+        // SAFETY: registers alone; `self` proves AVX-512F.
+        unsafe { _mm512_reduce_max_ps(floats) }
+    }
 }
 
 /// Sixteen independent multiplications a round, on registers alone; the number of products.

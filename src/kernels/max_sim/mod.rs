@@ -13,6 +13,7 @@
 //! - AVX2: codes widened to 16 bits and `vpmaddwd`.
 //! - NEON: `smull` and `sadalp` on codes moved to −128..127.
 //!
+//! The algorithm is in `stream.rs`, and the operations of each instruction set in a file of its own.
 //! [`super::products`] does the same for f32 tokens.
 
 #[cfg(target_arch = "x86_64")]
@@ -24,6 +25,8 @@ mod layout;
 mod neon;
 mod query;
 mod scalar;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod stream;
 
 use layout::BLOCK_TOKENS;
 pub use layout::{TokenConstants, TokenLayout};
@@ -35,7 +38,7 @@ use super::isa::{Isa, kernel};
 
 kernel! {
     /// An implementation of MaxSim over codes that this machine can run.
-    MaxSimKernel
+    MaxSimKernel: integers
 }
 
 /// What an implementation reads: `tokens` tokens from the start of `bytes`, and slack after them.
@@ -81,7 +84,7 @@ impl MaxSimKernel {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `self` proves the CPU feature.
-            Isa::Avx512Vnni => Some(unsafe { avx512::multiply_registers(rounds) }),
+            Isa::Avx512Vnni(_) => Some(unsafe { avx512::multiply_registers(rounds) }),
             _ => {
                 // Not used where there is no such implementation.
                 let _ = rounds;
@@ -95,18 +98,17 @@ impl MaxSimKernel {
     #[inline]
     fn run<const HALVES: usize>(self, document: &Document<'_>, tile: &Tile<'_>, best: &mut [f32]) {
         match self.0 {
-            Isa::Scalar => scalar::best::<HALVES>(document, tile, best),
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: `self` proves the CPU feature, since `Isa::available` makes one only after
-            // detecting it. Bounds: `score` asserts the slack after the document, and the query
-            // was made for its layout.
-            Isa::Avx2 => unsafe { avx2::best::<HALVES>(document, tile, best) },
+            // SAFETY: `isa` proves the CPU feature. Bounds: `score` asserts the slack after the
+            // document, and the query was made for its layout. Loads are unaligned.
+            Isa::Avx2(isa) => unsafe { avx2::best::<HALVES>(isa, document, tile, best) },
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: features and bounds as for AVX2.
-            Isa::Avx512Vnni => unsafe { avx512::best::<HALVES>(document, tile, best) },
+            // SAFETY: features, bounds and alignment as for AVX2.
+            Isa::Avx512Vnni(isa) => unsafe { avx512::best::<HALVES>(isa, document, tile, best) },
             #[cfg(target_arch = "aarch64")]
-            // SAFETY: features and bounds as for AVX2.
-            Isa::Neon => unsafe { neon::best::<HALVES>(document, tile, best) },
+            // SAFETY: features, bounds and alignment as for AVX2.
+            Isa::Neon(isa) => unsafe { neon::best::<HALVES>(isa, document, tile, best) },
+            _ => scalar::best::<HALVES>(document, tile, best),
         }
     }
 }

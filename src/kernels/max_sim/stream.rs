@@ -1,0 +1,341 @@
+//! The algorithm, written once for all instruction sets.
+//!
+//! A document is streamed past some tokens of the query, whose greatest scores stay in registers.
+//! What instructions do this is behind [`Instructions`]: a row of a block, which holds a word of each
+//! of 16 tokens, is `PARTS` registers, and the scores of a block are `GROUPS`. All of it is inlined
+//! into one function an instruction set, which enables its features; what was not inlined would be
+//! compiled without them, and so there are no closures here.
+
+use super::layout::{CONSTANT_BYTES, WORD_BYTES};
+use super::{BLOCK_TOKENS, Document, Tile};
+use crate::kernels::prefetch;
+
+const FLOAT_BYTES: usize = size_of::<f32>();
+
+/// How far ahead codes are fetched. Documents that follow each other, and do not fit the second-level
+/// cache, took 13 to 17% less time so; an address past the end of memory is no fault.
+const AHEAD_BYTES: usize = 4096;
+
+/// The operations of an instruction set. A value proves that the machine has it.
+///
+/// All implementations are `#[inline(always)]`.
+pub(super) trait Instructions<const PARTS: usize, const GROUPS: usize>: Copy {
+    /// Bytes of the words of 16 / `PARTS` tokens.
+    type Bytes: Copy;
+    /// The codes in such bytes, as they are multiplied.
+    type Codes: Copy;
+    /// Four integers of a query token, repeated for each token of a part.
+    type Factors: Copy;
+    /// Sums of products, of the tokens of a part.
+    type Sums: Copy;
+    /// A float for each of 16 / `GROUPS` tokens.
+    type Floats: Copy;
+
+    /// Whether it is so fast that memory has to be asked for ahead.
+    const FETCHES_AHEAD: bool;
+
+    /// Loads 64 / `PARTS` bytes, at any address.
+    ///
+    /// # Safety
+    /// They are there.
+    unsafe fn load_bytes(self, bytes: *const u8) -> Self::Bytes;
+
+    /// Loads 16 / `GROUPS` floats, at any address.
+    ///
+    /// # Safety
+    /// They are there.
+    unsafe fn load_floats(self, bytes: *const u8) -> Self::Floats;
+
+    /// The codes of bytes that hold `HALVES` each: those in their low halves for `half` 0, and those in
+    /// their high halves for 1.
+    fn codes<const HALVES: usize>(self, bytes: Self::Bytes, half: usize) -> Self::Codes;
+
+    fn factors(self, word: i32) -> Self::Factors;
+
+    fn no_sums(self) -> Self::Sums;
+
+    fn add_products(
+        self,
+        sums: Self::Sums,
+        codes: Self::Codes,
+        factors: Self::Factors,
+    ) -> Self::Sums;
+
+    /// The sums of 16 tokens as floats; `total` is Σ qᵢ of the query token.
+    fn join<const HALVES: usize>(
+        self,
+        sums: [Self::Sums; PARTS],
+        total: i32,
+    ) -> [Self::Floats; GROUPS];
+
+    fn splat(self, value: f32) -> Self::Floats;
+
+    fn add(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
+
+    fn multiply(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
+
+    /// The first `count` floats, and −∞ after them; none if the count is negative.
+    fn first(self, floats: Self::Floats, count: i32) -> Self::Floats;
+
+    /// The greater of both, and the maximum where the score is not a number.
+    fn raise(self, maxima: Self::Floats, scores: Self::Floats) -> Self::Floats;
+
+    /// The greatest of the floats.
+    fn greatest(self, floats: Self::Floats) -> f32;
+}
+
+/// `best[t]` becomes the greatest unscaled score of token t of the tile; two tokens at a time.
+///
+/// # Safety
+/// What `MaxSimKernel::score` asserts.
+#[inline(always)]
+pub(super) unsafe fn by_pairs<I, const PARTS: usize, const GROUPS: usize, const HALVES: usize>(
+    isa: I,
+    document: &Document<'_>,
+    tile: &Tile<'_>,
+    best: &mut [f32],
+) where
+    I: Instructions<PARTS, GROUPS>,
+{
+    let width = tile.totals.len();
+    let (pairs, rest) = best.as_chunks_mut::<2>();
+    let mut first = 0;
+    for pair in pairs {
+        let totals = [tile.totals[first], tile.totals[first + 1]];
+        let words = Words { of_tile: tile.words, width, first };
+        // SAFETY: what the caller promises.
+        *pair =
+            unsafe { Stream::<_, _, _, HALVES, _>::new(isa, document, words, totals).best::<1>() };
+        first += 2;
+    }
+    if let [last] = rest {
+        let totals = [tile.totals[first]];
+        let words = Words { of_tile: tile.words, width, first };
+        // SAFETY: what the caller promises.
+        [*last] =
+            unsafe { Stream::<_, _, _, HALVES, _>::new(isa, document, words, totals).best::<1>() };
+    }
+}
+
+/// The same for a tile of `QUERIES` tokens, all at a time, with `BLOCKS` blocks that share the words
+/// of the query.
+///
+/// # Safety
+/// As [`by_pairs`].
+#[inline(always)]
+pub(super) unsafe fn at_once<
+    I,
+    const PARTS: usize,
+    const GROUPS: usize,
+    const HALVES: usize,
+    const QUERIES: usize,
+    const BLOCKS: usize,
+>(
+    isa: I,
+    document: &Document<'_>,
+    tile: &Tile<'_>,
+    best: &mut [f32],
+) where
+    I: Instructions<PARTS, GROUPS>,
+{
+    let (Some(&totals), Some(best)) = (tile.totals.first_chunk(), best.first_chunk_mut()) else {
+        return;
+    };
+    let words = Words { of_tile: tile.words, width: QUERIES, first: 0 };
+    let stream = Stream::<_, _, _, HALVES, QUERIES>::new(isa, document, words, totals);
+    // SAFETY: what the caller promises.
+    *best = unsafe { stream.best::<BLOCKS>() };
+}
+
+/// The words of some tokens of a tile.
+#[derive(Clone, Copy)]
+struct Words<'a> {
+    of_tile: &'a [i32],
+    /// Tokens of the tile.
+    width: usize,
+    /// The first of the tokens.
+    first: usize,
+}
+
+/// A document that is streamed past `QUERIES` tokens of a tile.
+struct Stream<
+    'a,
+    I: Instructions<PARTS, GROUPS>,
+    const PARTS: usize,
+    const GROUPS: usize,
+    const HALVES: usize,
+    const QUERIES: usize,
+> {
+    isa: I,
+    document: &'a Document<'a>,
+    words: Words<'a>,
+    /// Σ qᵢ of each token.
+    totals: [i32; QUERIES],
+    /// The same in all lanes.
+    total_floats: [I::Floats; QUERIES],
+}
+
+impl<'a, I, const PARTS: usize, const GROUPS: usize, const HALVES: usize, const QUERIES: usize>
+    Stream<'a, I, PARTS, GROUPS, HALVES, QUERIES>
+where
+    I: Instructions<PARTS, GROUPS>,
+{
+    #[inline(always)]
+    fn new(isa: I, document: &'a Document<'a>, words: Words<'a>, totals: [i32; QUERIES]) -> Self {
+        let mut total_floats = [isa.splat(0.0); QUERIES];
+        for (float, total) in total_floats.iter_mut().zip(totals) {
+            *float = isa.splat(total as f32);
+        }
+        Self { isa, document, words, totals, total_floats }
+    }
+
+    /// The greatest unscaled scores.
+    ///
+    /// # Safety
+    /// As [`by_pairs`].
+    #[inline(always)]
+    unsafe fn best<const BLOCKS: usize>(&self) -> [f32; QUERIES] {
+        let mut maxima = [self.isa.splat(f32::NEG_INFINITY); QUERIES];
+        let full = self.document.tokens / BLOCK_TOKENS;
+        let mut block = 0;
+        while block + BLOCKS <= full {
+            // SAFETY: these blocks are full and within the document.
+            unsafe { self.raise::<BLOCKS>(&mut maxima, self.block(block), BLOCK_TOKENS) };
+            block += BLOCKS;
+        }
+        while BLOCKS > 1 && block < full {
+            // SAFETY: this block is full and within the document.
+            unsafe { self.raise::<1>(&mut maxima, self.block(block), BLOCK_TOKENS) };
+            block += 1;
+        }
+        let rest = self.document.tokens % BLOCK_TOKENS;
+        if rest > 0 {
+            // SAFETY: the last block begins here and has so many tokens.
+            unsafe { self.raise::<1>(&mut maxima, self.block(block), rest) };
+        }
+        let mut best = [0.0; QUERIES];
+        for (best, maxima) in best.iter_mut().zip(maxima) {
+            *best = self.isa.greatest(maxima);
+        }
+        best
+    }
+
+    /// Bytes of a full block.
+    #[inline(always)]
+    fn block_bytes(&self) -> usize {
+        BLOCK_TOKENS * self.document.layout.token_bytes()
+    }
+
+    /// Where a block starts.
+    ///
+    /// # Safety
+    /// It is a block of the document.
+    #[inline(always)]
+    unsafe fn block(&self, block: usize) -> *const u8 {
+        // SAFETY: what the caller promises.
+        unsafe { self.document.bytes.as_ptr().add(block * self.block_bytes()) }
+    }
+
+    /// Raises the maxima by the scores of `BLOCKS` blocks of `width` tokens from `start` on.
+    ///
+    /// # Safety
+    /// These are blocks of the document, and several of them are full.
+    #[inline(always)]
+    unsafe fn raise<const BLOCKS: usize>(
+        &self,
+        maxima: &mut [I::Floats; QUERIES],
+        start: *const u8,
+        width: usize,
+    ) {
+        let isa = self.isa;
+        let lanes = BLOCK_TOKENS / GROUPS;
+        // SAFETY: what the caller promises.
+        let sums = unsafe { self.sums::<BLOCKS>(start, width) };
+        for (block, sums) in sums.iter().enumerate() {
+            let (mut steps, mut lows) = ([isa.splat(0.0); GROUPS], [isa.splat(0.0); GROUPS]);
+            for (group, (steps, lows)) in steps.iter_mut().zip(&mut lows).enumerate() {
+                // SAFETY: a block begins with its steps and lows; what follows is more of the
+                // document or its slack.
+                unsafe {
+                    let place = start.add(block * self.block_bytes() + group * lanes * FLOAT_BYTES);
+                    *steps = isa.load_floats(place);
+                    *lows = isa.load_floats(place.add(width * FLOAT_BYTES));
+                }
+            }
+            for query in 0..QUERIES {
+                let joined = isa.join::<HALVES>(sums[query], self.totals[query]);
+                for group in 0..GROUPS {
+                    // step · sum + low · total, each operation rounded.
+                    let of_codes = isa.multiply(steps[group], joined[group]);
+                    let of_lows = isa.multiply(lows[group], self.total_floats[query]);
+                    let mut scores = isa.add(of_codes, of_lows);
+                    if width < BLOCK_TOKENS {
+                        scores = isa.first(scores, width as i32 - (group * lanes) as i32);
+                    }
+                    maxima[query] = isa.raise(maxima[query], scores);
+                }
+            }
+        }
+    }
+
+    /// The sums of products of each query token with the tokens of each block; lanes past the width
+    /// of a block hold anything.
+    ///
+    /// # Safety
+    /// As [`Self::raise`].
+    #[inline(always)]
+    unsafe fn sums<const BLOCKS: usize>(
+        &self,
+        start: *const u8,
+        width: usize,
+    ) -> [[[I::Sums; PARTS]; QUERIES]; BLOCKS] {
+        let mut sums = [[[self.isa.no_sums(); PARTS]; QUERIES]; BLOCKS];
+        let Words { of_tile, width: tokens, first } = self.words;
+        let words = of_tile.chunks_exact(HALVES * tokens);
+        for (row, words) in words.enumerate() {
+            let offset = width * (CONSTANT_BYTES + row * WORD_BYTES);
+            // SAFETY: the query has as many words as the layout, so the row begins in the block, and
+            // 64 bytes after that are at most the slack after it.
+            let bytes = unsafe { self.row::<BLOCKS>(start.add(offset)) };
+            for half in 0..HALVES {
+                let words = &words[half * tokens + first..][..QUERIES];
+                for part in 0..PARTS {
+                    let mut codes = [self.isa.codes::<HALVES>(bytes[0][part], half); BLOCKS];
+                    for block in 1..BLOCKS {
+                        codes[block] = self.isa.codes::<HALVES>(bytes[block][part], half);
+                    }
+                    for query in 0..QUERIES {
+                        let factors = self.isa.factors(words[query]);
+                        for block in 0..BLOCKS {
+                            let sums = &mut sums[block][query][part];
+                            *sums = self.isa.add_products(*sums, codes[block], factors);
+                        }
+                    }
+                }
+            }
+        }
+        sums
+    }
+
+    /// The row at `start`, and the same of the blocks after it.
+    ///
+    /// # Safety
+    /// 64 bytes are at each.
+    #[inline(always)]
+    unsafe fn row<const BLOCKS: usize>(&self, start: *const u8) -> [[I::Bytes; PARTS]; BLOCKS] {
+        let part_bytes = BLOCK_TOKENS * WORD_BYTES / PARTS;
+        // SAFETY: what the caller promises.
+        let mut bytes = [[unsafe { self.isa.load_bytes(start) }; PARTS]; BLOCKS];
+        for (block, parts) in bytes.iter_mut().enumerate() {
+            let offset = block * self.block_bytes();
+            if I::FETCHES_AHEAD {
+                prefetch::line(start.wrapping_add(offset + AHEAD_BYTES));
+            }
+            for (part, bytes) in parts.iter_mut().enumerate() {
+                // SAFETY: what the caller promises.
+                *bytes = unsafe { self.isa.load_bytes(start.add(offset + part * part_bytes)) };
+            }
+        }
+        bytes
+    }
+}
