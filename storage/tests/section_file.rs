@@ -1,10 +1,12 @@
 //! Section files come back as they were written, and nothing else is taken for one.
 
 use std::fs;
+use std::ops::Range;
 use std::path::Path;
 
 use lanner_storage::{
-    Access, Directory, LocalDirectory, SectionFile, SectionInfo, SectionWriter, StorageError,
+    Access, Directory, LocalDirectory, MemoryDirectory, SectionFile, SectionInfo, SectionWriter,
+    StorageError,
 };
 use proptest::prelude::*;
 
@@ -137,7 +139,7 @@ fn advice_changes_no_byte_and_has_bounds() {
     let _ = file.lock();
     file.verify().unwrap();
     let mapped = directory.open("a.sec").unwrap();
-    let len = mapped.as_slice().len();
+    let len = mapped.size_bytes();
     mapped.advise(0..len, Access::Random).unwrap();
     assert!(mapped.advise(0..len + 1, Access::Random).is_err());
     fs::write(folder.path().join("empty"), "").unwrap();
@@ -292,4 +294,89 @@ proptest! {
         fs::write(folder.path().join("a.sec"), &bytes).unwrap();
         prop_assert!(check(&directory, "a.sec").is_err());
     }
+}
+
+#[test]
+fn a_file_in_memory_reads_as_one_of_the_file_system() {
+    let folder = tempfile::tempdir().unwrap();
+    let (local, memory) = (LocalDirectory::new(folder.path()), MemoryDirectory::new());
+    let mut random = 1_u32;
+    let large: Vec<u8> = (0..200_000_u32)
+        .map(|_| {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (random >> 24) as u8
+        })
+        .collect();
+    let sections = [&example()[..], &[("large".to_owned(), large.clone())]].concat();
+    write(&local, "a.sec", &sections, 1000);
+    write(&memory, "a.sec", &sections, 77);
+    let open = |directory: &dyn Directory| SectionFile::open(directory, "a.sec").unwrap();
+    let (mapped, fetched) = (open(&local), open(&memory));
+    assert_eq!(mapped.sections(), fetched.sections());
+    assert_eq!(mapped.len(), fetched.len());
+    assert_eq!(memory.handed_out_bytes(), 0, "nothing is fetched before somebody looks for it");
+    for (name, bytes) in &sections {
+        for file in [&mapped, &fetched] {
+            let section = file.find(name).unwrap();
+            assert_eq!(file.bytes(section), bytes);
+            assert_eq!(file.bytes(section).as_ptr().align_offset(64), 0, "aligned");
+            assert_eq!(file.checked(section, 0..bytes.len()).unwrap(), bytes);
+        }
+    }
+    fetched.find("large").unwrap();
+    assert_eq!(memory.handed_out_bytes(), 100 + 300 + 200_000, "each section is fetched once");
+    for file in [&mapped, &fetched] {
+        file.advise_all(Access::Random).unwrap();
+        file.advise_range(file.find("large").unwrap(), 5..70_000, Access::Soon).unwrap();
+        file.check_pages().unwrap();
+        file.verify().unwrap();
+        assert!(file.damage(&mut |_| true).is_empty());
+        assert!(file.find("missing").is_err());
+    }
+}
+
+#[test]
+fn ranges_of_a_blob_outlive_it_and_have_bounds() {
+    let folder = tempfile::tempdir().unwrap();
+    let directories: [&dyn Directory; 2] =
+        [&LocalDirectory::new(folder.path()), &MemoryDirectory::new()];
+    for directory in directories {
+        let mut file = directory.create_file("blob").unwrap();
+        file.write_all(b"0123456789").unwrap();
+        file.sync().unwrap();
+        let blob = directory.open("blob").unwrap();
+        assert_eq!(blob.size_bytes(), 10);
+        let (part, none) = (blob.bytes(3..7).unwrap(), blob.bytes(10..10).unwrap());
+        for range in [0..11, 11..11, Range { start: 5, end: 4 }] {
+            assert!(blob.bytes(range.clone()).is_err(), "{range:?}");
+        }
+        let mut read = [0; 4];
+        blob.reader().unwrap().read(&mut read, 6).unwrap();
+        assert_eq!(&read, b"6789");
+        assert!(blob.reader().unwrap().read(&mut read, 7).is_err(), "past the end");
+        drop(blob);
+        assert_eq!((&part[..], &none[..]), (&b"3456"[..], &b""[..]));
+    }
+}
+
+#[test]
+fn folders_in_memory_follow_the_contract() {
+    let directory = MemoryDirectory::new();
+    directory.create_folder("a/b").unwrap();
+    let mut file = directory.create_file("a/b/x.sec").unwrap();
+    file.write_all(b"x").unwrap();
+    assert!(directory.open("a/b/x.sec").is_err(), "it appears when it is synced");
+    file.sync().unwrap();
+    directory.create_file("a/y.sec").unwrap().sync().unwrap();
+    assert!(directory.create_file("a/y.sec").is_err(), "files are written once");
+    assert_eq!(directory.list("a").unwrap(), ["b", "y.sec"]);
+    assert_eq!(directory.folders("a").unwrap(), ["b"]);
+    assert!(directory.rename("a/b", "a/y.sec").is_err() && directory.rename("z", "c").is_err());
+    directory.rename("a/b", "a/c").unwrap();
+    assert_eq!(directory.open("a/c/x.sec").unwrap().size_bytes(), 1);
+    assert!(directory.open("a/b/x.sec").is_err() && directory.open("../x").is_err());
+    directory.remove_folder("a/c").unwrap();
+    directory.remove_folder("a/c").unwrap();
+    assert_eq!(directory.list("a").unwrap(), ["y.sec"]);
+    assert!(directory.list("nowhere").unwrap().is_empty());
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use lanner_storage::{Directory, LocalDirectory, MappedFile, Result, StorageError, WriteFile};
+use lanner_storage::{Blob, Directory, LocalDirectory, Result, StorageError, WriteFile};
 
 /// What becomes of files that are created, if their path contains some part.
 #[derive(Debug, Clone, Default)]
@@ -108,7 +108,7 @@ impl Directory for Disk {
         }
     }
 
-    fn open(&self, path: &str) -> Result<MappedFile> {
+    fn open(&self, path: &str) -> Result<Box<dyn Blob>> {
         if self.out_of_descriptors.load(Ordering::Relaxed) {
             const EMFILE: i32 = 24;
             let source = std::io::Error::from_raw_os_error(EMFILE);

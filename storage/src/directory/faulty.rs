@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::local::failed;
 use super::{Directory, LocalDirectory, WriteFile};
+use crate::blob::Blob;
 use crate::error::Result;
-use crate::mapped_file::MappedFile;
 
 /// A [`Directory`] with a fuse. Clones share it.
 #[derive(Debug, Clone)]
@@ -127,7 +127,7 @@ impl Directory for FaultyDirectory {
         Ok(Box::new(FaultyFile { directory: self.clone(), path: path.to_owned(), file, len: 0 }))
     }
 
-    fn open(&self, path: &str) -> Result<MappedFile> {
+    fn open(&self, path: &str) -> Result<Box<dyn Blob>> {
         self.step("open", path)?;
         self.inner.open(path)
     }

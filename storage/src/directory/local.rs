@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use super::{Directory, WriteFile, check_path, move_to_lost};
+use crate::blob::Blob;
 use crate::error::{Result, StorageError};
 use crate::mapped_file::MappedFile;
 use crate::private;
@@ -59,8 +60,8 @@ impl Directory for LocalDirectory {
         Ok(Box::new(LocalFile { path, writer: BufWriter::with_capacity(BUFFER_BYTES, file) }))
     }
 
-    fn open(&self, path: &str) -> Result<MappedFile> {
-        MappedFile::open(&self.resolve(path)?)
+    fn open(&self, path: &str) -> Result<Box<dyn Blob>> {
+        Ok(Box::new(MappedFile::open(&self.resolve(path)?)?))
     }
 
     fn sync_folder(&self, path: &str) -> Result<()> {

@@ -1,12 +1,19 @@
 //! Where sealed files live.
 //!
 //! A sealed file is written once, made durable, and never changed; so this trait has no
-//! overwrite, no append and no seek, and an object store could implement it. Paths are relative,
-//! `/`-separated and made of `[a-z0-9_.-]+` components, whatever the implementation.
+//! overwrite, no append and no seek, and an object store can implement it: what is opened is a
+//! [`Blob`], and who reads it asks for ranges. Paths are relative, `/`-separated and made of
+//! `[a-z0-9_.-]+` components, whatever the implementation.
+//!
+//! A file is *published* when a manifest in the catalog names it, with its length and checksum, and by
+//! nothing else. Before that it is durable, but no query looks for it, and what no manifest names is
+//! removed or set aside when a collection is opened; names and renames only keep what is unfinished
+//! apart from what is whole.
 
 mod faulty;
 pub(crate) mod local;
 mod lost;
+mod memory;
 mod new_folder;
 
 use std::fmt::Debug;
@@ -15,10 +22,11 @@ use std::io::Write;
 pub use faulty::FaultyDirectory;
 pub use local::LocalDirectory;
 pub use lost::{move_to_lost, numbered};
+pub use memory::MemoryDirectory;
 pub use new_folder::write_folder;
 
+use crate::blob::Blob;
 use crate::error::{Result, StorageError};
-use crate::mapped_file::MappedFile;
 
 /// A tree of write-once files.
 ///
@@ -42,7 +50,7 @@ pub trait Directory: Send + Sync + Debug {
     ///
     /// # Errors
     /// [`StorageError`] if the path is malformed or the file cannot be opened.
-    fn open(&self, path: &str) -> Result<MappedFile>;
+    fn open(&self, path: &str) -> Result<Box<dyn Blob>>;
 
     /// Makes the entries of a folder durable.
     ///

@@ -6,30 +6,39 @@ use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use bytes::Bytes;
 use memmap2::Mmap;
 
 use self::lost_pages::Watch;
+use crate::blob::{Access, Blob, BlobReader};
 use crate::error::{Result, StorageError};
 
-/// How a part of a mapped file will be read: a hint for the operating system.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// In order, more or less: what surrounds a page that is missing is read with it.
-    Ordered,
-    /// Here and there: only the page that is missing is read.
-    Random,
-    /// Soon: it is read ahead of use, also where access is random otherwise.
-    Soon,
-}
-
-/// The bytes of a file that no longer changes.
+/// A local file that no longer changes.
 #[derive(Debug)]
 pub struct MappedFile {
     path: PathBuf,
+    mapping: Arc<Mapping>,
+    /// All of it.
+    bytes: Bytes,
+}
+
+/// Lives as long as bytes of it are held.
+#[derive(Debug)]
+struct Mapping {
     // Before the mapping, which it watches.
     watch: Option<Watch>,
     map: Option<Mmap>,
+}
+
+/// Who holds a mapping as bytes.
+struct Holder(Arc<Mapping>);
+
+impl AsRef<[u8]> for Holder {
+    fn as_ref(&self) -> &[u8] {
+        self.0.map.as_deref().unwrap_or_default()
+    }
 }
 
 impl MappedFile {
@@ -54,21 +63,47 @@ impl MappedFile {
             Some(unsafe { Mmap::map(&file) }.map_err(failed)?)
         };
         let watch = map.as_deref().map(Watch::new);
-        Ok(Self { path: path.to_owned(), watch, map })
+        let mapping = Arc::new(Mapping { watch, map });
+        let bytes = Bytes::from_owner(Holder(Arc::clone(&mapping)));
+        Ok(Self { path: path.to_owned(), mapping, bytes })
     }
 
-    /// The bytes.
-    pub fn as_slice(&self) -> &[u8] {
-        self.map.as_deref().unwrap_or_default()
+    fn failed(&self, op: &'static str, source: std::io::Error) -> StorageError {
+        StorageError::Io { op, path: self.path.clone(), source }
     }
 
-    /// Whether all that was read of the mapping is what is in the file. A page that the disk could
-    /// not read was replaced by zeros.
-    ///
-    /// # Errors
-    /// [`StorageError::Io`] if there was such a page.
-    pub fn check_pages(&self) -> Result<()> {
-        match &self.watch {
+    /// A range as indices, if it is in bounds.
+    fn inside(&self, op: &'static str, range: &Range<u64>) -> Result<Range<usize>> {
+        if range.start > range.end || range.end > self.size_bytes() {
+            return Err(self.failed(op, std::io::ErrorKind::InvalidInput.into()));
+        }
+        Ok(range.start as usize..range.end as usize)
+    }
+}
+
+impl Blob for MappedFile {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    /// Slices of the mapping: nothing is read or copied.
+    fn bytes(&self, range: Range<u64>) -> Result<Bytes> {
+        Ok(self.bytes.slice(self.inside("read", &range)?))
+    }
+
+    /// Opens the file again, to be read without the mapping: what the disk cannot read is then an
+    /// error and not a page of zeros.
+    fn reader(&self) -> Result<Box<dyn BlobReader + '_>> {
+        let file = File::open(&self.path).map_err(|source| self.failed("open", source))?;
+        Ok(Box::new(FileReader { path: &self.path, file }))
+    }
+
+    fn check_pages(&self) -> Result<()> {
+        match &self.mapping.watch {
             Some(watch) if watch.is_lost() => {
                 let lost = std::io::Error::other("a page of it is lost");
                 Err(self.failed("read", lost))
@@ -77,31 +112,11 @@ impl MappedFile {
         }
     }
 
-    /// Opens the file again, to be read without the mapping: what the disk cannot read is then an
-    /// error and not the end of the process.
-    ///
-    /// # Errors
-    /// [`StorageError::Io`] if it is no longer there or cannot be opened.
-    pub(crate) fn reader(&self) -> Result<FileReader<'_>> {
-        let failed = |source| StorageError::Io { op: "open", path: self.path.clone(), source };
-        Ok(FileReader { path: &self.path, file: File::open(&self.path).map_err(failed)? })
-    }
-
-    /// The file, for errors.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Says how the bytes of `range` will be read.
-    ///
-    /// # Errors
-    /// [`StorageError::Io`] if the range is out of bounds or the system does not know the advice;
-    /// reading works as before.
-    pub fn advise(&self, range: Range<usize>, access: Access) -> Result<()> {
-        let Some(map) = self.map.as_ref().filter(|_| !range.is_empty()) else { return Ok(()) };
-        if range.end > map.len() {
-            return Err(self.failed("advise on", std::io::ErrorKind::InvalidInput.into()));
-        }
+    fn advise(&self, range: Range<u64>, access: Access) -> Result<()> {
+        let range = self.inside("advise on", &range)?;
+        let Some(map) = self.mapping.map.as_ref().filter(|_| !range.is_empty()) else {
+            return Ok(());
+        };
         let advice = match access {
             Access::Ordered => memmap2::Advice::Normal,
             Access::Random => memmap2::Advice::Random,
@@ -111,43 +126,26 @@ impl MappedFile {
             .map_err(|source| self.failed("advise on", source))
     }
 
-    /// Reads the whole file and keeps it in memory as long as this lives.
-    ///
-    /// # Errors
-    /// [`StorageError::Io`] if the limit on locked memory (`RLIMIT_MEMLOCK`) does not allow it;
-    /// reading works as before.
-    pub fn lock(&self) -> Result<()> {
+    /// As far as the limit on locked memory (`RLIMIT_MEMLOCK`) allows it.
+    fn lock(&self) -> Result<()> {
         let lock = |map: &Mmap| map.lock().map_err(|source| self.failed("lock in memory", source));
-        self.map.as_ref().map_or(Ok(()), lock)
-    }
-
-    fn failed(&self, op: &'static str, source: std::io::Error) -> StorageError {
-        StorageError::Io { op, path: self.path.clone(), source }
+        self.mapping.map.as_ref().map_or(Ok(()), lock)
     }
 }
 
 /// A file that is read by system calls.
-pub(crate) struct FileReader<'f> {
+struct FileReader<'f> {
     path: &'f Path,
     file: File,
 }
 
-impl FileReader<'_> {
-    /// Fills `bytes` from a position of the file on.
-    pub fn read(&self, bytes: &mut [u8], position: u64) -> Result<()> {
+impl BlobReader for FileReader<'_> {
+    fn read(&self, bytes: &mut [u8], position: u64) -> Result<()> {
         let failed = |source| StorageError::Io { op: "read", path: self.path.to_owned(), source };
         self.file.read_exact_at(bytes, position).map_err(failed)
     }
 
-    /// The bytes of a range.
-    pub fn bytes(&self, range: Range<u64>) -> Result<Vec<u8>> {
-        let mut bytes = vec![0; (range.end - range.start) as usize];
-        self.read(&mut bytes, range.start)?;
-        Ok(bytes)
-    }
-
-    /// Says that the file is read in order.
-    pub fn read_ahead(&self) {
+    fn read_ahead(&self) {
         // A hint: if it is refused, reading is slower.
         #[cfg(target_os = "linux")]
         let _ = rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::Sequential);
@@ -167,12 +165,12 @@ mod tests {
             (MappedFile::open(&path).unwrap(), path)
         };
         let ((sound, _), (cut, path)) = (file("sound"), file("cut"));
-        assert_eq!(cut.as_slice()[1 << 19], 7);
+        assert_eq!(cut.bytes[1 << 19], 7);
         cut.check_pages().unwrap();
         // Pages that lie behind the end of the file cannot be read, as those of a bad sector.
         let writer = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
         writer.set_len(4096).unwrap();
-        let sum = |file: &MappedFile| file.as_slice().iter().map(|&b| u64::from(b)).sum::<u64>();
+        let sum = |file: &MappedFile| file.bytes.iter().map(|&b| u64::from(b)).sum::<u64>();
         assert_eq!(sum(&cut), 7 * 4096);
         let error = cut.check_pages().unwrap_err().to_string();
         assert!(error.contains("cut`: a page of it is lost"), "{error}");

@@ -2,19 +2,21 @@
 
 use std::marker::PhantomData;
 use std::ops::Range;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytemuck::AnyBitPattern;
+use bytes::Bytes;
 
 use super::format::{
     ALIGNMENT, BLOCK_BYTES, BLOCK_FORMAT, BLOCKS, ENTRY_BYTES, FORMAT, HEADER_BYTES, SectionInfo,
     TRAILER_BYTES, Trailer, decode_entry, decode_header, decode_trailer,
 };
 use super::writer::FileSummary;
+use crate::blob::{Access, Blob, BlobReader};
 use crate::checksum::{RunningChecksum, checksum};
 use crate::directory::Directory;
 use crate::error::{Result, StorageError};
-use crate::mapped_file::{Access, FileReader, MappedFile};
 
 /// Bytes that are read at once for a checksum: a whole number of blocks.
 const WINDOW_BYTES: usize = 16 * BLOCK_BYTES;
@@ -22,8 +24,10 @@ const WINDOW_BYTES: usize = 16 * BLOCK_BYTES;
 /// An open section file whose frame was checked.
 #[derive(Debug)]
 pub struct SectionFile {
-    file: MappedFile,
+    blob: Box<dyn Blob>,
     sections: Vec<SectionInfo>,
+    /// The bytes of each section that was found.
+    content: Vec<OnceLock<Bytes>>,
     summary: FileSummary,
     /// Missing in files of format 1.
     blocks: Option<Blocks>,
@@ -49,7 +53,7 @@ struct Blocks {
     sums: Vec<u64>,
     /// The first block of each section.
     first: Vec<usize>,
-    /// A bit a block: whether it was found sound in the mapping.
+    /// A bit a block: whether it was found sound.
     sound: Vec<AtomicU64>,
 }
 
@@ -87,19 +91,20 @@ impl SectionFile {
     /// [`StorageError::Corrupted`] naming the part of the file,
     /// [`StorageError::UnsupportedFormat`], and I/O errors.
     pub fn open(directory: &dyn Directory, path: &str) -> Result<Self> {
-        let file = directory.open(path)?;
+        let blob = directory.open(path)?;
         // A hint: if it is refused, more is read.
-        let _ = file.advise(0..file.as_slice().len(), Access::Random);
-        let reader = file.reader()?;
-        let (format, trailer) = check_frame(&file, &reader)?;
-        let mut sections = read_table(&file, &reader, &trailer)?;
+        let _ = blob.advise(0..blob.size_bytes(), Access::Random);
+        let reader = blob.reader()?;
+        let (format, trailer) = check_frame(&*blob, &*reader)?;
+        let mut sections = read_table(&*blob, &*reader, &trailer)?;
         let blocks = match format {
-            BLOCK_FORMAT.. => Some(read_blocks(&file, &reader, &mut sections)?),
+            BLOCK_FORMAT.. => Some(read_blocks(&*blob, &*reader, &mut sections)?),
             _ => None,
         };
         let summary = FileSummary { len: trailer.file_len, checksum: trailer.table_checksum };
         drop(reader);
-        Ok(Self { file, sections, summary, blocks })
+        let content = sections.iter().map(|_| OnceLock::new()).collect();
+        Ok(Self { blob, sections, content, summary, blocks })
     }
 
     /// Opens a file and checks that it is the one that was finished with `expected`.
@@ -122,12 +127,12 @@ impl SectionFile {
         Ok(opened)
     }
 
-    /// Whether all that was read of the mapping so far is what is in the file.
+    /// Whether all that was read of its bytes so far is what is in the file.
     ///
     /// # Errors
     /// [`StorageError::Io`] if the disk could not read a page.
     pub fn check_pages(&self) -> Result<()> {
-        self.file.check_pages()
+        self.blob.check_pages()
     }
 
     /// Length of the file, in bytes.
@@ -153,14 +158,20 @@ impl SectionFile {
         Ok(self.bytes(self.find(name)?))
     }
 
-    /// Finds a section.
+    /// Finds a section and gets hold of its bytes.
     ///
     /// # Errors
-    /// [`StorageError::Corrupted`] if there is no such section.
+    /// [`StorageError::Corrupted`] if there is no such section, and I/O errors.
     pub fn find(&self, name: &str) -> Result<Section> {
         let index = self.sections.iter().position(|section| section.name == name);
-        let missing = || self.corrupted(name, "the section is missing");
-        index.map(|index| Section(index, PhantomData)).ok_or_else(missing)
+        let index = index.ok_or_else(|| self.corrupted(name, "the section is missing"))?;
+        if self.content[index].get().is_none() {
+            let section = &self.sections[index];
+            let bytes = self.blob.bytes(section.offset..section.offset + section.len)?;
+            // Another thread may have been faster.
+            let _ = self.content[index].set(bytes);
+        }
+        Ok(Section(index, PhantomData))
     }
 
     /// Finds a section that holds numbers, and `len` of them, if that is known.
@@ -193,14 +204,13 @@ impl SectionFile {
         bytemuck::cast_slice(self.bytes(section))
     }
 
-    /// The bytes of a section, aligned to 64 bytes.
+    /// The bytes of a section, aligned to 64 bytes; none if another file found it.
     ///
     /// # Panics
     /// If it belongs to a file of more sections.
     #[inline]
     pub fn bytes<T>(&self, section: Section<T>) -> &[u8] {
-        let section = &self.sections[section.0];
-        &self.file.as_slice()[section.offset as usize..(section.offset + section.len) as usize]
+        self.content[section.0].get().map_or(&[], |bytes| bytes)
     }
 
     /// Bytes of a section, compared with the checksums of the blocks they lie in, of which each is
@@ -260,10 +270,10 @@ impl SectionFile {
     /// # Errors
     /// [`StorageError::Corrupted`] naming the first of them that differs, and I/O errors.
     pub fn verify_sections(&self, wanted: impl Fn(&str) -> bool) -> Result<()> {
-        let reader = self.file.reader()?;
+        let reader = self.blob.reader()?;
         for index in 0..self.sections.len() {
             if wanted(&self.sections[index].name) {
-                self.check(&reader, index, &mut |_| true)?;
+                self.check(&*reader, index, &mut |_| true)?;
             }
         }
         Ok(())
@@ -273,22 +283,22 @@ impl SectionFile {
     /// that differs or cannot be read. `go_on` is told how many bytes were read since it was told
     /// last; if it returns `false`, what is left is not checked.
     pub fn damage(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Vec<StorageError> {
-        let reader = match self.file.reader() {
+        let reader = match self.blob.reader() {
             Ok(reader) => reader,
             Err(error) => return vec![error],
         };
         reader.read_ahead();
-        let frame = self.check_frame(&reader).err();
-        let checked = (0..self.sections.len()).map(|index| self.check(&reader, index, go_on));
+        let frame = self.check_frame(&*reader).err();
+        let checked = (0..self.sections.len()).map(|index| self.check(&*reader, index, go_on));
         frame.into_iter().chain(checked.filter_map(Result::err)).collect()
     }
 
     /// Compares the frame with what it was when the file was opened.
-    fn check_frame(&self, reader: &FileReader<'_>) -> Result<()> {
-        let (_, trailer) = check_frame(&self.file, reader)?;
-        let mut sections = read_table(&self.file, reader, &trailer)?;
+    fn check_frame(&self, reader: &dyn BlobReader) -> Result<()> {
+        let (_, trailer) = check_frame(&*self.blob, reader)?;
+        let mut sections = read_table(&*self.blob, reader, &trailer)?;
         let blocks = match &self.blocks {
-            Some(_) => Some(read_blocks(&self.file, reader, &mut sections)?),
+            Some(_) => Some(read_blocks(&*self.blob, reader, &mut sections)?),
             None => None,
         };
         let sums = |blocks: &Option<Blocks>| blocks.as_ref().map(|blocks| blocks.sums.clone());
@@ -301,7 +311,7 @@ impl SectionFile {
     /// Reads a section by system calls and compares it with its checksums.
     fn check(
         &self,
-        reader: &FileReader<'_>,
+        reader: &dyn BlobReader,
         index: usize,
         go_on: &mut dyn FnMut(u64) -> bool,
     ) -> Result<()> {
@@ -342,7 +352,7 @@ impl SectionFile {
     /// Says how a range of the bytes of a section will be read, as far as the section has them.
     ///
     /// # Errors
-    /// As [`MappedFile::advise`].
+    /// As [`Blob::advise`].
     pub fn advise_range<T>(
         &self,
         section: Section<T>,
@@ -350,76 +360,82 @@ impl SectionFile {
         access: Access,
     ) -> Result<()> {
         let found = &self.sections[section.0];
-        let at = |position: u64| (found.offset + position.min(found.len)) as usize;
-        self.file.advise(at(range.start)..at(range.end), access)
+        let at = |position: u64| found.offset + position.min(found.len);
+        self.blob.advise(at(range.start)..at(range.end), access)
     }
 
     /// Says how the whole file will be read.
     ///
     /// # Errors
-    /// As [`MappedFile::advise`].
+    /// As [`Blob::advise`].
     pub fn advise_all(&self, access: Access) -> Result<()> {
-        self.file.advise(0..self.file.as_slice().len(), access)
+        self.blob.advise(0..self.blob.size_bytes(), access)
     }
 
     /// Reads the whole file and keeps it in memory as long as it is open.
     ///
     /// # Errors
-    /// As [`MappedFile::lock`].
+    /// As [`Blob::lock`].
     pub fn lock(&self) -> Result<()> {
-        self.file.lock()
+        self.blob.lock()
     }
 
     /// The error that says that a section does not hold what it should.
     pub fn corrupted(&self, section: &str, detail: impl Into<String>) -> StorageError {
-        corrupted(&self.file, section, detail)
+        corrupted(&*self.blob, section, detail)
     }
 }
 
-fn corrupted(file: &MappedFile, section: &str, detail: impl Into<String>) -> StorageError {
-    let (path, section) = (file.path().to_owned(), section.to_owned());
+fn corrupted(blob: &dyn Blob, section: &str, detail: impl Into<String>) -> StorageError {
+    let (path, section) = (blob.path().to_owned(), section.to_owned());
     StorageError::Corrupted { path, section, detail: detail.into() }
 }
 
+fn read_range(reader: &dyn BlobReader, range: Range<u64>) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; (range.end - range.start) as usize];
+    reader.read(&mut bytes, range.start)?;
+    Ok(bytes)
+}
+
 /// Checks header and trailer, and returns the format and the trailer.
-fn check_frame(file: &MappedFile, reader: &FileReader<'_>) -> Result<(u32, Trailer)> {
-    let end = file.as_slice().len() as u64;
+fn check_frame(blob: &dyn Blob, reader: &dyn BlobReader) -> Result<(u32, Trailer)> {
+    let end = blob.size_bytes();
     if end < HEADER_BYTES as u64 {
-        return Err(corrupted(file, "header", "the file is too short"));
+        return Err(corrupted(blob, "header", "the file is too short"));
     }
     let mut header = [0; HEADER_BYTES];
     reader.read(&mut header, 0)?;
-    let found = decode_header(&header).map_err(|detail| corrupted(file, "header", detail))?;
+    let found = decode_header(&header).map_err(|detail| corrupted(blob, "header", detail))?;
     if !(1..=FORMAT).contains(&found) {
-        let (path, supported) = (file.path().to_owned(), FORMAT);
+        let (path, supported) = (blob.path().to_owned(), FORMAT);
         return Err(StorageError::UnsupportedFormat { path, found, supported });
     }
     if end < (HEADER_BYTES + TRAILER_BYTES) as u64 {
-        return Err(corrupted(file, "trailer", "the file is too short"));
+        return Err(corrupted(blob, "trailer", "the file is too short"));
     }
-    let trailer = reader.bytes(end - TRAILER_BYTES as u64..end)?;
-    let trailer = decode_trailer(&trailer).map_err(|detail| corrupted(file, "trailer", detail))?;
+    let trailer = read_range(reader, end - TRAILER_BYTES as u64..end)?;
+    let trailer = decode_trailer(&trailer).map_err(|detail| corrupted(blob, "trailer", detail))?;
     let table_end = trailer.table_offset.checked_add(trailer.table_len);
     if trailer.file_len != end || table_end != Some(end - TRAILER_BYTES as u64) {
         let detail = format!("the lengths do not fit a file of {end} bytes");
-        return Err(corrupted(file, "trailer", detail));
+        return Err(corrupted(blob, "trailer", detail));
     }
     if trailer.table_offset < HEADER_BYTES as u64 {
-        return Err(corrupted(file, "trailer", "the table overlaps the header"));
+        return Err(corrupted(blob, "trailer", "the table overlaps the header"));
     }
     Ok((found, trailer))
 }
 
 /// Takes the section with the checksums of blocks out of the others.
 fn read_blocks(
-    file: &MappedFile,
-    reader: &FileReader<'_>,
+    blob: &dyn Blob,
+    reader: &dyn BlobReader,
     sections: &mut Vec<SectionInfo>,
 ) -> Result<Blocks> {
-    let wrong = |detail: &str| corrupted(file, BLOCKS, detail);
+    let wrong = |detail: &str| corrupted(blob, BLOCKS, detail);
     let last = sections.pop().filter(|section| section.name == BLOCKS);
     let section = last.ok_or_else(|| wrong("the section is missing"))?;
-    let bytes = reader.bytes(section.offset..section.offset + section.len)?;
+    let bytes = read_range(reader, section.offset..section.offset + section.len)?;
     if checksum(&bytes) != section.checksum {
         return Err(wrong("the checksum does not match"));
     }
@@ -430,41 +446,41 @@ fn read_blocks(
 }
 
 fn read_table(
-    file: &MappedFile,
-    reader: &FileReader<'_>,
+    blob: &dyn Blob,
+    reader: &dyn BlobReader,
     trailer: &Trailer,
 ) -> Result<Vec<SectionInfo>> {
     let start = trailer.table_offset;
-    let table = reader.bytes(start..start + trailer.table_len)?;
+    let table = read_range(reader, start..start + trailer.table_len)?;
     if checksum(&table) != trailer.table_checksum {
-        return Err(corrupted(file, "table", "the checksum does not match"));
+        return Err(corrupted(blob, "table", "the checksum does not match"));
     }
     if !table.len().is_multiple_of(ENTRY_BYTES) {
-        return Err(corrupted(file, "table", "it is not a whole number of entries"));
+        return Err(corrupted(blob, "table", "it is not a whole number of entries"));
     }
     let mut sections: Vec<SectionInfo> = Vec::with_capacity(table.len() / ENTRY_BYTES);
     let mut position = HEADER_BYTES as u64;
     for entry in table.chunks_exact(ENTRY_BYTES) {
-        let section = decode_entry(entry).map_err(|detail| corrupted(file, "table", detail))?;
+        let section = decode_entry(entry).map_err(|detail| corrupted(blob, "table", detail))?;
         let end = section.offset.checked_add(section.len);
         let placed = section.offset >= position
             && section.offset.is_multiple_of(ALIGNMENT)
             && end.is_some_and(|end| end <= trailer.table_offset);
         if !placed {
-            return Err(corrupted(file, &section.name, "the section lies out of bounds"));
+            return Err(corrupted(blob, &section.name, "the section lies out of bounds"));
         }
         if sections.iter().any(|other| other.name == section.name) {
-            return Err(corrupted(file, &section.name, "the section is there twice"));
+            return Err(corrupted(blob, &section.name, "the section is there twice"));
         }
-        check_padding(file, reader, position..section.offset)?;
+        check_padding(blob, reader, position..section.offset)?;
         position = section.offset + section.len;
         sections.push(section);
     }
-    check_padding(file, reader, position..trailer.table_offset)?;
+    check_padding(blob, reader, position..trailer.table_offset)?;
     Ok(sections)
 }
 
-fn check_padding(file: &MappedFile, reader: &FileReader<'_>, range: Range<u64>) -> Result<()> {
+fn check_padding(blob: &dyn Blob, reader: &dyn BlobReader, range: Range<u64>) -> Result<()> {
     let mut zeros = [0; ALIGNMENT as usize];
     let len = (range.end - range.start) as usize;
     if len < zeros.len() {
@@ -474,5 +490,5 @@ fn check_padding(file: &MappedFile, reader: &FileReader<'_>, range: Range<u64>) 
         }
     }
     let detail = format!("expected zeros from byte {} to {}", range.start, range.end);
-    Err(corrupted(file, "padding", detail))
+    Err(corrupted(blob, "padding", detail))
 }
