@@ -23,7 +23,7 @@ use lanner::{
     JobKind, JobState, Metric, PayloadType, PayloadUpdate, Point, PointId, QueryRequest,
     RepairReport, Selection, VectorField, limits,
 };
-use lanner_storage::{CommitFault, CommitFaults};
+use lanner_storage::{CommitFault, CommitFaults, LocalDirectory, read_collection_copy};
 use serde_json::{Value, json};
 
 /// Which points are there, with their vectors, is nothing that a declaration changes.
@@ -52,6 +52,40 @@ fn it_answers_as_one_that_was_declared_at_first() {
     let world = world.reopen();
     assert_eq!(world.types().len(), 1 + LATER.len());
     world.check_all();
+}
+
+/// The generation of the settings, and those that the segments were built with, as the catalog has them.
+fn generations(folder: &std::path::Path) -> (u64, Vec<u64>) {
+    let directory = LocalDirectory::new(folder);
+    let found = read_collection_copy::<CollectionConfig>(&directory, "collections/1", 1).unwrap();
+    let manifest = found.0.unwrap().manifest;
+    let of_segments = manifest.segments.iter().map(|segment| segment.settings_generation);
+    (manifest.settings_generation, of_segments.collect())
+}
+
+#[test]
+fn declarations_raise_the_generation_of_the_settings_and_segments_record_theirs() {
+    let world = World::new();
+    assert_eq!(generations(world.folder.path()), (1, vec![1, 1]));
+    // The declaration writes segment 1 anew as 4: until then the segments are of the settings before.
+    world.disk.set(Fate::Held("collections/1/4".into()));
+    let job = world.collection.start_declare("year", PayloadType::Integer).unwrap();
+    world.disk.wait_until_held();
+    assert_eq!(generations(world.folder.path()), (2, vec![1, 1, 1]));
+    world.disk.set(Fate::Created);
+    job.wait().unwrap();
+    assert_eq!(generations(world.folder.path()), (2, vec![2, 2, 2]));
+    // What is declared already changes nothing.
+    world.collection.declare("year", PayloadType::Integer).unwrap();
+    let world = world.reopen();
+    declare_all(&world.collection);
+    let now = LATER.len() as u64 + 1;
+    assert_eq!(generations(world.folder.path()), (now, vec![now; 3]));
+    world.collection.optimize().unwrap();
+    assert_eq!(generations(world.folder.path()), (now, vec![now]));
+    let image = crash_image(world.folder.path());
+    drop(Database::open(image.path()).unwrap());
+    assert_eq!(generations(image.path()), (now, vec![now]));
 }
 
 #[test]

@@ -182,6 +182,7 @@ impl Segment {
             folder: &name,
             number,
             config: &config,
+            settings_generation: 1,
             codecs: &[],
             pool: &rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap(),
             progress: &BuildProgress::default(),

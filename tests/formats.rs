@@ -11,6 +11,7 @@ use lanner::{
     Collection, CollectionConfig, Database, Durability, Filter, Metric, MultiVector, Payload,
     PayloadType, Point, QueryRequest, VectorField,
 };
+use lanner_storage::{LocalDirectory, read_collection_copy};
 
 fn fixture() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/database-v2")
@@ -60,6 +61,8 @@ fn a_database_of_format_2_is_read() {
     }
     let copy = tempfile::tempdir().unwrap();
     copy_folder(&fixture(), copy.path());
+    // Generations of settings came later.
+    assert_eq!(generations(copy.path()), (1, vec![0]));
     let database = Database::open(copy.path()).unwrap();
     let old = database.collection("c").unwrap();
     assert_eq!(*old.config(), config());
@@ -74,6 +77,16 @@ fn a_database_of_format_2_is_read() {
     old.upsert([point(&mut Random::new(1), 5000)]).unwrap();
     old.optimize().unwrap();
     assert_eq!(old.count(), 1108);
+    assert_eq!(generations(copy.path()), (1, vec![1]));
+}
+
+/// The generation of the settings, and those that the segments were built with.
+fn generations(folder: &Path) -> (u64, Vec<u64>) {
+    let directory = LocalDirectory::new(folder);
+    let found = read_collection_copy::<CollectionConfig>(&directory, "collections/1", 1).unwrap();
+    let manifest = found.0.unwrap().manifest;
+    let of_segments = manifest.segments.iter().map(|segment| segment.settings_generation);
+    (manifest.settings_generation, of_segments.collect())
 }
 
 /// Keeps the files as a kill would leave them, without those that only people read.

@@ -299,6 +299,7 @@ impl Inner {
             config.payload.insert(name.to_string(), *payload_type);
             batch.put_config(self.id, &self.name, &config)?;
             segments.config = Arc::new(config);
+            segments.manifest.settings_generation += 1;
             Ok(())
         })?;
         tracing::info!(collection = %self.name, path = %name, "payload path declared");

@@ -29,7 +29,20 @@ pub(super) struct Run<'r> {
     /// Whether large segments get their indexes before they are published: their sources have some.
     pub indexes: bool,
     /// The collection's settings when it began.
+    pub settings: Settings,
+}
+
+/// The settings that a segment is built with.
+pub(super) struct Settings {
     pub config: Arc<CollectionConfig>,
+    pub generation: u64,
+}
+
+impl Settings {
+    fn of(segments: &Segments) -> Self {
+        let (config, generation) = (segments.config.clone(), segments.manifest.settings_generation);
+        Self { config, generation }
+    }
 }
 
 impl Run<'_> {
@@ -41,16 +54,16 @@ impl Run<'_> {
 impl Inner {
     /// Seals the oldest of the segments that wait for it.
     pub(super) fn seal(&self) -> Result<()> {
-        let (slot, new, current, config) = {
+        let (slot, new, current, settings) = {
             let mut state = self.lock();
             let Some(slot) = state.segments.frozen.first().cloned() else { return Ok(()) };
             let new = self.new_folder(&mut state);
             let current = self.current_codecs(readers(&state.segments.sealed));
-            (slot, new, current, state.segments.config.clone())
+            (slot, new, current, Settings::of(&state.segments))
         };
         let sources = [slot.source()];
         let pool = self.scheduler.urgent_pool();
-        let run = Run { progress: &self.sealing, pool, indexes: false, config };
+        let run = Run { progress: &self.sealing, pool, indexes: false, settings };
         let built = self.build(&new, &sources, (current, Retrain::IfMissing), &run)?;
         let (mut folders, indexes) = self.index_new(built.as_ref(), &[], &run)?;
         folders.push(new);
@@ -137,15 +150,15 @@ impl Inner {
         progress: &Arc<BuildProgress>,
     ) -> Result<()> {
         self.cancel_index_of(numbers);
-        let (slots, new, current, config) = {
+        let (slots, new, current, settings) = {
             let mut state = self.lock();
             let slots: Vec<SealedSlot> = members(&state.segments, numbers).cloned().collect();
             let new = self.new_folder(&mut state);
             let current = self.current_codecs(readers(&slots));
-            (slots, new, current, state.segments.config.clone())
+            (slots, new, current, Settings::of(&state.segments))
         };
         let sources: Vec<BuildSource> = slots.iter().map(SealedSlot::source).collect();
-        let run = Run { progress, pool: self.scheduler.pool(), indexes: true, config };
+        let run = Run { progress, pool: self.scheduler.pool(), indexes: true, settings };
         let built = self.build(&new, &sources, (current, retrain), &run)?;
         let (mut folders, new_indexes) = self.index_new(built.as_ref(), &slots, &run)?;
         folders.push(new);
@@ -221,7 +234,8 @@ impl Inner {
             directory: &*self.store.directory,
             folder: &new.path,
             number: new.number,
-            config: &run.config,
+            config: &run.settings.config,
+            settings_generation: run.settings.generation,
             codecs,
             pool: run.pool,
             progress: run.progress,
@@ -229,7 +243,7 @@ impl Inner {
         let entry = build_segment(&plan, sources)?;
         sources.iter().try_for_each(|source| source.reader.check_pages())?;
         let sealed = self.lock().segments.sealed.clone();
-        let segment = self.open_segment(entry, &run.config, &sealed)?;
+        let segment = self.open_segment(entry, &run.settings.config, &sealed)?;
         let damage = segment.damage(&mut |_| !run.is_cancelled());
         damage.into_iter().next().map_or(Ok(segment), |error| Err(error.into()))
     }

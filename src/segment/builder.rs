@@ -55,6 +55,8 @@ pub struct BuildPlan<'a> {
     pub number: u64,
     /// The collection's settings.
     pub config: &'a CollectionConfig,
+    /// The generation of these settings.
+    pub settings_generation: u64,
     /// What compresses each field, if anything does.
     pub codecs: &'a [Option<Arc<TrainedCodec>>],
     /// Encoding runs here.
@@ -103,7 +105,8 @@ pub fn build_segment(plan: &BuildPlan<'_>, sources: &[BuildSource]) -> Result<Se
                 sources.iter().map(|source| source.field(index)).collect();
             files.extend(write_vectors(&plan.field(temporary, index, field), &sources)?);
         }
-        let entry = SegmentEntry { number: plan.number, rows, files };
+        let (number, settings_generation) = (plan.number, plan.settings_generation);
+        let entry = SegmentEntry { number, rows, files, settings_generation };
         write_entry(plan.directory, temporary, &entry)?;
         Ok(entry)
     })

@@ -37,6 +37,7 @@ fn write(folder: &std::path::Path) -> SectionFile {
         folder: "",
         number: 1,
         config: &config,
+        settings_generation: 1,
         codecs: &[],
         pool: &rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap(),
         progress: &crate::index::BuildProgress::default(),

@@ -22,6 +22,10 @@ pub struct Manifest {
     pub sealed_through: u64,
     /// Number the next segment gets. Numbers are never used again.
     pub next_segment: u64,
+    /// Counts the changes of the collection's settings, from 1 on. Each is committed together with the
+    /// settings. Manifests of earlier versions do not say it.
+    #[serde(default = "first_generation")]
+    pub settings_generation: u64,
     /// The segments, oldest first.
     pub segments: Vec<SegmentEntry>,
     /// Samples of queries to train on, at most one a field.
@@ -111,6 +115,18 @@ pub struct SegmentEntry {
     pub rows: u32,
     /// Its files.
     pub files: Vec<FileEntry>,
+    /// The [`Manifest::settings_generation`] that it was built with; 0 if that was not recorded.
+    #[serde(default, skip_serializing_if = "is_unrecorded")]
+    pub settings_generation: u64,
+}
+
+/// The generation of the settings that a collection is created with.
+fn first_generation() -> u64 {
+    1
+}
+
+fn is_unrecorded(generation: &u64) -> bool {
+    *generation == 0
 }
 
 /// One section file of a segment, as it was when it was sealed.
@@ -200,7 +216,9 @@ impl Batch {
     ) -> Result<()> {
         self.put(Space::Meta, collection_key(name), encode(&CollectionEntry { id, config })?);
         self.put(Space::Meta, NEXT_COLLECTION.to_vec(), encode(&(id + 1))?);
-        self.put_manifest(id, &Manifest { next_segment: 1, ..Manifest::default() })
+        let settings_generation = first_generation();
+        let empty = Manifest { next_segment: 1, settings_generation, ..Manifest::default() };
+        self.put_manifest(id, &empty)
     }
 
     /// Replaces the configuration of a collection.
@@ -396,5 +414,25 @@ impl Catalog {
     /// If the catalog cannot be read.
     pub fn tombstones(&self, collection: u32, segment: u64) -> Result<Option<Vec<u8>>> {
         self.get(Space::Meta, &tombstones_key(collection, segment))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_without_generations_has_the_first_one_and_knows_none_of_its_segments() {
+        let stored = r#"{"version":7,"sealed_through":3,"next_segment":2,
+            "segments":[{"number":1,"rows":9,"files":[]}],"queries":[],"indexes":[]}"#;
+        let mut manifest: Manifest = serde_json::from_str(stored).unwrap();
+        assert_eq!(manifest.settings_generation, 1);
+        assert_eq!(manifest.segments[0].settings_generation, 0);
+        let segment = serde_json::to_string(&manifest.segments[0]).unwrap();
+        assert_eq!(segment, r#"{"number":1,"rows":9,"files":[]}"#, "as it was");
+        manifest.settings_generation = 4;
+        manifest.segments[0].settings_generation = 3;
+        let text = serde_json::to_string(&manifest).unwrap();
+        assert_eq!(serde_json::from_str::<Manifest>(&text).unwrap(), manifest);
     }
 }
