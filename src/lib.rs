@@ -81,11 +81,12 @@ pub use index::{Calibration, CalibrationPoint, Choice, Depth, Outside, Zone};
 pub use jobs::{Job, JobInfo, JobKind, JobState};
 pub use model::{
     Bounds, CodeSettings, CollectionConfig, Compression, Direction, ElementType, Encoding,
-    Exhausted, FdeSettings, Filter, FilterValue, Generator, Include, IndexKind, IndexSettings,
-    InvalidInput, LvqCode, Memory, MemoryBudget, Metric, MultiVector, OrderBy, OrderPlace, Payload,
-    PayloadType, PayloadUpdate, Point, PointBatch, PointBatchBuilder, PointId, Primary, Problem,
-    ReductionMethod, Secondary, Selection, TrainingQueries, Vector, VectorField, VectorKind,
-    VectorRef, limits, validate_name,
+    Exhausted, FdeSettings, Filter, FilterValue, Generator, GraphSettings, Include, IndexKind,
+    IndexSetting, IndexSettings, InvalidInput, ListSettings, LvqCode, Memory, MemoryBudget, Metric,
+    MultiVector, OrderBy, OrderPlace, Payload, PayloadType, PayloadUpdate, Point, PointBatch,
+    PointBatchBuilder, PointId, Primary, Problem, ReductionMethod, Secondary, Selection,
+    SettingValue, TrainingQueries, Vector, VectorField, VectorKind, VectorRef, limits,
+    validate_name,
 };
 pub use quantization::{CodecReport, Rung};
 pub use query::{

@@ -215,7 +215,7 @@ impl Inner {
     fn index_kinds(&self, field: &VectorField, present: u64) -> &'static [IndexKind] {
         use IndexKind::{Auto, Flat, Graph, Ivf};
         let kind =
-            if present < u64::from(self.options.index_rows) { Flat } else { field.index.kind };
+            if present < u64::from(self.options.index_rows) { Flat } else { field.index.kind() };
         match kind {
             Graph => &[Graph],
             Ivf => &[Ivf],
@@ -564,17 +564,18 @@ fn build_kind(
     }
     let distances = codes.codec().row_distances(CodeKernel::detect(), codes.primary());
     if kind == IndexKind::Ivf {
-        let settings = IvfSettings { lists: settings.lists, seed: SEED };
+        let settings = IvfSettings { lists: settings.lists().lists, seed: SEED };
         let parts =
             ivf::build(&distances, codes.codec(), codes.primary(), rows, settings, progress)?;
         return Some(BuiltIndex::Ivf(parts));
     }
-    let degree = settings.resolved_degree();
+    let settings = settings.graph();
+    let degree = settings.max_degree();
     let settings = GraphSettings {
         max_degree: degree,
-        window_size: settings.resolved_window(),
-        alpha: settings.resolved_alpha(),
-        prune_to: settings.resolved_prune_to(),
+        window_size: settings.window_size(),
+        alpha: settings.alpha(),
+        prune_to: settings.prune_to(),
         seed: SEED,
     };
     let (edges, entry) = graph::build(&distances, rows, earlier, settings, progress)?;

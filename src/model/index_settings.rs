@@ -2,12 +2,18 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
-use super::{InvalidInput, Problem, check_range};
+use super::InvalidInput;
 
-/// How a field is indexed.
+mod declared;
+
+use declared::{DECLARED, Given};
+pub use declared::{GraphSettings, IndexSetting, ListSettings, SettingValue};
+
+/// How a field is indexed: a kind, with the settings that an index of this kind has.
 ///
 /// Written as text, it is the kind, and after colons what differs from the default: `auto`,
 /// `graph`, `graph:degree=32:window=100:alpha=1.2:prune=28`, `ivf:lists=1000`, `flat`.
@@ -16,27 +22,26 @@ use super::{InvalidInput, Problem, check_range};
 /// use lanner::{IndexKind, IndexSettings};
 ///
 /// let settings: IndexSettings = "graph:degree=32".parse()?;
-/// assert_eq!((settings.kind, settings.graph_max_degree), (IndexKind::Graph, Some(32)));
+/// assert_eq!((settings.kind(), settings.graph().max_degree()), (IndexKind::Graph, 32));
 /// assert_eq!(settings.to_string(), "graph:degree=32");
 /// # Ok::<(), lanner::Error>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct IndexSettings {
-    /// Graph, lists, or neither.
-    pub kind: IndexKind,
-    /// Most edges of a row of a graph: 8 to 256, by default 64.
-    pub graph_max_degree: Option<usize>,
-    /// Rows that the search for edges keeps: up to 2,000, by default 100.
-    pub window_size: Option<usize>,
-    /// How much nearer, in squared distance, an edge has to be to make another superfluous: 1 to
-    /// 2, by default 1.2.
-    pub alpha: Option<f32>,
-    /// Edges that are left when a row has got too many: at most the degree, by default seven
-    /// eighths of it.
-    pub prune_to: Option<usize>,
-    /// Number of lists; by default so many that each has 128 rows.
-    pub lists: Option<usize>,
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Given", into = "Given")]
+pub enum IndexSettings {
+    /// What calibration finds to be the least work: a graph or lists, each built like this.
+    Auto {
+        /// The graph.
+        graph: GraphSettings,
+        /// The lists.
+        lists: ListSettings,
+    },
+    /// A Vamana graph.
+    Graph(GraphSettings),
+    /// Lists of the rows nearest to each of many centroids.
+    Lists(ListSettings),
+    /// None: codes are scanned, all of them.
+    Flat,
 }
 
 /// What finds candidates in a segment.
@@ -55,6 +60,8 @@ pub enum IndexKind {
 }
 
 impl IndexKind {
+    const ALL: [Self; 4] = [Self::Auto, Self::Graph, Self::Ivf, Self::Flat];
+
     /// `auto`, `graph`, `ivf` or `flat`.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -66,30 +73,65 @@ impl IndexKind {
     }
 }
 
+impl Default for IndexSettings {
+    fn default() -> Self {
+        Self::new(IndexKind::default())
+    }
+}
+
 impl IndexSettings {
     /// An index of this kind, built with the defaults.
     pub fn new(kind: IndexKind) -> Self {
-        Self { kind, ..Self::default() }
+        Given::new(kind).into()
     }
 
-    /// Most edges of a row.
-    pub fn resolved_degree(&self) -> usize {
-        self.graph_max_degree.unwrap_or(64)
+    /// All settings that indexes have, in the order in which they are written.
+    pub fn declared() -> &'static [IndexSetting] {
+        DECLARED
     }
 
-    /// Rows that the search for edges keeps.
-    pub fn resolved_window(&self) -> usize {
-        self.window_size.unwrap_or(100)
+    /// Graph, lists, either or neither.
+    pub fn kind(&self) -> IndexKind {
+        match self {
+            Self::Auto { .. } => IndexKind::Auto,
+            Self::Graph(_) => IndexKind::Graph,
+            Self::Lists(_) => IndexKind::Ivf,
+            Self::Flat => IndexKind::Flat,
+        }
     }
 
-    /// See [`Self::alpha`].
-    pub fn resolved_alpha(&self) -> f32 {
-        self.alpha.unwrap_or(1.2)
+    /// How a graph is built, if one is.
+    pub fn graph(&self) -> GraphSettings {
+        match *self {
+            Self::Auto { graph, .. } | Self::Graph(graph) => graph,
+            Self::Lists(_) | Self::Flat => GraphSettings::default(),
+        }
     }
 
-    /// See [`Self::prune_to`].
-    pub fn resolved_prune_to(&self) -> usize {
-        self.prune_to.unwrap_or(self.resolved_degree() * 7 / 8)
+    /// How lists are made, if they are.
+    pub fn lists(&self) -> ListSettings {
+        match *self {
+            Self::Auto { lists, .. } | Self::Lists(lists) => lists,
+            Self::Graph(_) | Self::Flat => ListSettings::default(),
+        }
+    }
+
+    /// The value of a [declared](Self::declared) setting; `None` if it has its default.
+    pub fn get(&self, name: &str) -> Option<SettingValue> {
+        let setting = DECLARED.iter().find(|setting| setting.name == name)?;
+        setting.get((*self).into())
+    }
+
+    /// With this value of a [declared](Self::declared) setting, whose range is checked later.
+    ///
+    /// # Errors
+    /// [`InvalidInput`] if there is no such setting, or an index of this kind does not have it.
+    pub fn with(self, name: &str, value: SettingValue) -> Result<Self, InvalidInput> {
+        let setting = DECLARED.iter().find(|setting| setting.name == name);
+        let unknown = || InvalidInput::mismatch("index", "the name of a setting", name);
+        let mut given = Given::from(self);
+        setting.ok_or_else(unknown)?.set(&mut given, value)?;
+        Ok(given.into())
     }
 
     /// Checks the settings.
@@ -97,68 +139,72 @@ impl IndexSettings {
     /// # Errors
     /// [`InvalidInput`] at the setting that is out of bounds.
     pub(super) fn validate(&self) -> Result<(), InvalidInput> {
-        check_range("index.graph_max_degree", 8, 256, self.resolved_degree())?;
-        check_range("index.window_size", 1, 2_000, self.resolved_window())?;
-        check_range("index.prune_to", 1, self.resolved_degree(), self.resolved_prune_to())?;
-        check_range("index.lists", 1, 1 << 20, self.lists.unwrap_or(1))?;
-        let alpha = self.resolved_alpha();
-        if !(1.0..=2.0).contains(&alpha) {
-            let problem = Problem::Mismatch { expected: "1 to 2", got: alpha.to_string() };
-            return Err(InvalidInput::new("index.alpha", problem));
+        let given = Given::from(*self);
+        DECLARED.iter().try_for_each(|setting| setting.check(&given))
+    }
+}
+
+/// Drops what an index of this kind does not have: earlier versions stored it.
+impl From<Given> for IndexSettings {
+    fn from(given: Given) -> Self {
+        match given.kind {
+            IndexKind::Auto => Self::Auto { graph: (&given).into(), lists: (&given).into() },
+            IndexKind::Graph => Self::Graph((&given).into()),
+            IndexKind::Ivf => Self::Lists((&given).into()),
+            IndexKind::Flat => Self::Flat,
         }
-        Ok(())
+    }
+}
+
+impl From<IndexSettings> for Given {
+    fn from(settings: IndexSettings) -> Self {
+        let mut given = Self::new(settings.kind());
+        settings.graph().put(&mut given);
+        settings.lists().put(&mut given);
+        given
     }
 }
 
 impl fmt::Display for IndexSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.kind.as_str())?;
-        let counts = [
-            ("degree", self.graph_max_degree),
-            ("window", self.window_size),
-            ("prune", self.prune_to),
-            ("lists", self.lists),
-        ];
-        for (name, value) in counts {
-            if let Some(value) = value {
-                write!(f, ":{name}={value}")?;
-            }
-        }
-        self.alpha.map_or(Ok(()), |alpha| write!(f, ":alpha={alpha}"))
+        let given = Given::from(*self);
+        f.write_str(given.kind.as_str())?;
+        let values = || DECLARED.iter().filter_map(|one| Some((one.short_name, one.get(given)?)));
+        let is_count = |value: &SettingValue| matches!(value, SettingValue::Count(_));
+        // Whole numbers come first, as ever.
+        let counts = values().filter(|(_, value)| is_count(value));
+        let numbers = values().filter(|(_, value)| !is_count(value));
+        counts.chain(numbers).try_for_each(|(name, value)| write!(f, ":{name}={value}"))
     }
 }
+
+/// What a text has to look like.
+static EXPECTED: LazyLock<String> = LazyLock::new(|| {
+    let of = |kind| {
+        let settings = DECLARED.iter().filter(|setting| setting.kinds.contains(&kind));
+        let form = |one: &IndexSetting| format!("[:{}={}]", one.short_name, one.placeholder());
+        settings.map(form).collect::<String>()
+    };
+    let (graph, lists) = (of(IndexKind::Graph), of(IndexKind::Ivf));
+    format!("auto, graph, ivf or flat, with {graph} for a graph and {lists} for ivf")
+});
 
 impl FromStr for IndexSettings {
     type Err = InvalidInput;
 
     fn from_str(text: &str) -> Result<Self, InvalidInput> {
-        let malformed = || {
-            let expected = "auto, graph, ivf or flat, with [:degree=N][:window=N][:alpha=X]\
-                [:prune=N] for a graph and [:lists=N] for ivf";
-            InvalidInput::new("index", Problem::Mismatch { expected, got: text.into() })
-        };
+        let malformed = || InvalidInput::mismatch("index", &EXPECTED, text);
         let mut parts = text.split(':');
-        let kind = match parts.next() {
-            Some("auto") => IndexKind::Auto,
-            Some("graph") => IndexKind::Graph,
-            Some("ivf") => IndexKind::Ivf,
-            Some("flat") => IndexKind::Flat,
-            _ => return Err(malformed()),
-        };
-        let mut settings = Self::new(kind);
+        let kind = parts.next().unwrap_or_default();
+        let kind = IndexKind::ALL.into_iter().find(|known| known.as_str() == kind);
+        let mut given = Given::new(kind.ok_or_else(malformed)?);
         for part in parts {
             let (name, value) = part.split_once('=').ok_or_else(malformed)?;
-            let count = || value.parse().map(Some).map_err(|_| malformed());
-            match name {
-                "degree" => settings.graph_max_degree = count()?,
-                "window" => settings.window_size = count()?,
-                "prune" => settings.prune_to = count()?,
-                "lists" => settings.lists = count()?,
-                "alpha" => settings.alpha = Some(value.parse().map_err(|_| malformed())?),
-                _ => return Err(malformed()),
-            }
+            let setting = DECLARED.iter().find(|setting| setting.short_name == name);
+            let setting = setting.ok_or_else(malformed)?;
+            setting.set(&mut given, setting.parse(value).ok_or_else(malformed)?)?;
         }
-        Ok(settings)
+        Ok(given.into())
     }
 }
 
@@ -168,8 +214,13 @@ mod tests {
 
     #[test]
     fn text_and_json_are_read_back() {
-        for text in ["auto", "flat", "ivf:lists=7", "graph:degree=64:window=128:prune=48:alpha=1.1"]
-        {
+        for text in [
+            "auto",
+            "auto:degree=32:lists=7",
+            "flat",
+            "ivf:lists=7",
+            "graph:degree=64:window=128:prune=48:alpha=1.1",
+        ] {
             let settings: IndexSettings = text.parse().unwrap();
             assert_eq!(settings.to_string(), text);
             assert_eq!(settings.validate(), Ok(()));
@@ -183,7 +234,10 @@ mod tests {
     fn bad_settings_name_what_is_wrong() {
         for text in ["", "hnsw", "graph:degree", "graph:degree=x", "graph:m=3", "ivf:lists=-1"] {
             let error = text.parse::<IndexSettings>().unwrap_err().to_string();
-            assert!(error.starts_with("index: expected auto, graph, ivf or flat"), "{error}");
+            let expected = "index: expected auto, graph, ivf or flat, with [:degree=N][:window=N]\
+                [:alpha=X][:prune=N]";
+            assert!(error.starts_with(expected) && error.ends_with(&format!(", got {text}")));
+            assert!(error.contains(" for a graph and [:lists=N]"), "{error}");
         }
         for (text, expected) in [
             ("graph:degree=7", "index.graph_max_degree: expected 8 to 256, got 7"),
@@ -192,9 +246,64 @@ mod tests {
             ("graph:alpha=NaN", "index.alpha: expected 1 to 2, got NaN"),
             ("graph:alpha=0.9", "index.alpha: expected 1 to 2, got 0.9"),
             ("ivf:lists=0", "index.lists: expected 1 to 1048576, got 0"),
+            ("auto:degree=257", "index.graph_max_degree: expected 8 to 256, got 257"),
         ] {
             let settings: IndexSettings = text.parse().unwrap();
             assert_eq!(settings.validate().unwrap_err().to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_not_set_has_its_default() {
+        let graph = IndexSettings::default().graph();
+        assert_eq!((graph.max_degree(), graph.window_size()), (64, 100));
+        assert_eq!((graph.alpha(), graph.prune_to()), (1.2, 56));
+        let settings: IndexSettings = "auto:degree=32:alpha=1.5:lists=9".parse().unwrap();
+        let graph = settings.graph();
+        assert_eq!((graph.max_degree(), graph.alpha(), graph.prune_to()), (32, 1.5, 28));
+        assert_eq!(settings.lists().lists, Some(9));
+    }
+
+    #[test]
+    fn settings_of_another_kind_are_refused_in_text_and_by_name() {
+        for (text, expected) in [
+            ("graph:lists=7", "index.lists: a setting of auto or ivf, not of graph"),
+            ("ivf:degree=32", "index.graph_max_degree: a setting of auto or graph, not of ivf"),
+            ("flat:alpha=1.5", "index.alpha: a setting of auto or graph, not of flat"),
+        ] {
+            assert_eq!(text.parse::<IndexSettings>().unwrap_err().to_string(), expected);
+        }
+        let lists = IndexSettings::new(IndexKind::Ivf);
+        let error = lists.with("prune_to", SettingValue::Count(9)).unwrap_err();
+        assert_eq!(error.to_string(), "index.prune_to: a setting of auto or graph, not of ivf");
+        let error = lists.with("ef", SettingValue::Count(9)).unwrap_err();
+        assert_eq!(error.to_string(), "index: expected the name of a setting, got ef");
+        let error = lists.with("lists", SettingValue::Number(1.5)).unwrap_err();
+        assert_eq!(error.to_string(), "index.lists: expected a whole number, got 1.5");
+    }
+
+    #[test]
+    fn stored_settings_are_as_they_were_and_drop_what_another_kind_has() {
+        let settings: IndexSettings = "graph:degree=32:alpha=1.5".parse().unwrap();
+        let written = serde_json::to_string(&settings).unwrap();
+        let before = r#"{"kind":"graph","graph_max_degree":32,"window_size":null,"alpha":1.5,"#;
+        assert!(written.starts_with(before), "{written}");
+        assert!(written.contains(r#","prune_to":null,"#) && written.contains(r#""lists":null"#));
+        let stored = r#"{"kind":"ivf","graph_max_degree":7,"lists":30}"#;
+        let read: IndexSettings = serde_json::from_str(stored).unwrap();
+        assert_eq!((read.to_string(), read.validate()), ("ivf:lists=30".into(), Ok(())));
+        let unknown = serde_json::from_str::<IndexSettings>(r#"{"kind":"flat","ef":3}"#);
+        assert!(unknown.unwrap_err().to_string().starts_with("unknown field `ef`"));
+    }
+
+    #[test]
+    fn the_documentation_names_each_setting_with_its_default() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/indexes.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        for setting in IndexSettings::declared() {
+            let IndexSetting { short_name, help, default, .. } = setting;
+            let row = format!("| `{short_name}` | {help} | {} | {default} |", setting.range());
+            assert!(text.contains(&row), "docs/indexes.md should have {row}");
         }
     }
 }

@@ -164,6 +164,24 @@ pub enum Problem {
         /// The value.
         got: usize,
     },
+    /// A number outside its bounds, which need not be whole.
+    #[error("expected {min} to {max}, got {got}")]
+    NumberOutOfRange {
+        /// Smallest accepted value.
+        min: f32,
+        /// Largest accepted value.
+        max: f32,
+        /// The value.
+        got: f32,
+    },
+    /// A setting that only others have.
+    #[error("a setting of {owners}, not of {kind}")]
+    OtherKind {
+        /// The kinds that have it.
+        owners: String,
+        /// The kind it was given for.
+        kind: &'static str,
+    },
     /// A name outside the pattern.
     #[error("expected a name of the form [a-z0-9_-]{{1,64}}, got {got:?}")]
     Name {

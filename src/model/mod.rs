@@ -36,7 +36,9 @@ pub use encoding::Encoding;
 pub use fde::{FdeSettings, Generator, MAX_FDE_DIMENSION};
 pub(crate) use filter::in_intervals;
 pub use filter::{Bounds, ColumnTest, Condition, Filter, FilterValue, Interval};
-pub use index_settings::{IndexKind, IndexSettings};
+pub use index_settings::{
+    GraphSettings, IndexKind, IndexSetting, IndexSettings, ListSettings, SettingValue,
+};
 pub(crate) use invalid::check_range;
 pub use invalid::{InvalidInput, Problem};
 pub use memory::Memory;

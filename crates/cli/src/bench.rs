@@ -380,7 +380,7 @@ impl Experiment {
         {
             name = format!("{name} ({})", chosen.code);
         }
-        match (kinds(info).last(), index.kind) {
+        match (kinds(info).last(), index.kind()) {
             (Some(kind), IndexKind::Auto) => format!("{name} auto ({kind})"),
             (Some(_), _) => format!("{name} {index}"),
             (None, _) => name,

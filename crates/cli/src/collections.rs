@@ -18,9 +18,12 @@ use lanner::{
 };
 use lanner_client::info_json;
 
-/// Create a collection.
-#[derive(Args)]
-#[command(after_help = "\
+/// What `lanner create --help` ends with.
+fn create_help() -> String {
+    [CREATE_HELP, &index::settings_help(), MEMORY_HELP].concat()
+}
+
+const CREATE_HELP: &str = "\
 Examples:
   lanner create docs --data db --field text:single:384:cosine
   lanner create docs --server 127.0.0.1:7700 --field text:single:384:cosine --field tokens:multi:128:dot:f16
@@ -46,11 +49,16 @@ compressed like this only if it is named, the code is that of its encodings, and
 its vectors: tokens=lvq8:632/lvq4/drop-raw.
 
 Index, of compressed fields, in segments of 10,000 rows and more: auto (default: what calibration
-finds to be the least work), graph, ivf, or flat. After colons, for a graph degree=64, window=100,
-alpha=1.2, prune=56; for ivf lists=N.
+finds to be the least work), graph, ivf, or flat. After colons settings, as in graph:degree=32:
+";
 
+const MEMORY_HELP: &str = "
 Memory: pinned (what queries look for candidates in is locked in memory), cached (default: the
-system keeps what is used), cold (nothing is read ahead).")]
+system keeps what is used), cold (nothing is read ahead).";
+
+/// Create a collection.
+#[derive(Args)]
+#[command(after_help = create_help())]
 pub struct Create {
     /// Name, [a-z0-9_-]{1,64}
     name: String,

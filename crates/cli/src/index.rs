@@ -1,14 +1,25 @@
-//! Indexes in `lanner inspect`.
+//! Indexes in `lanner inspect`, and their settings in help.
 
 use std::time::Duration;
 
 use indicatif::{HumanBytes, HumanDuration};
 
 use lanner::{Calibration, Choice};
-use lanner::{IndexKind, IndexStatus};
+use lanner::{IndexKind, IndexSettings, IndexStatus};
 
 /// Recalls whose depth is shown.
 const TARGETS: [f32; 4] = [0.9, 0.95, 0.98, 0.99];
+
+/// The settings that may follow the kind of an index, a line each.
+pub fn settings_help() -> String {
+    let line = |setting: &lanner::IndexSetting| {
+        let lanner::IndexSetting { short_name, help, default, .. } = setting;
+        let kinds: Vec<&str> = setting.kinds.iter().map(|kind| kind.as_str()).collect();
+        let (kinds, range) = (kinds.join(", "), setting.range());
+        format!("  {short_name:<7} {kinds:<12} {range}, by default {default}: {help}\n")
+    };
+    IndexSettings::declared().iter().map(line).collect()
+}
 
 /// Prints how far the index of a field is, or what it is.
 pub fn print(field: &str, status: &IndexStatus) {
@@ -55,5 +66,21 @@ pub fn print(field: &str, status: &IndexStatus) {
                 println!("      {target:<14} {window:>13} {rerank:>7}   {expected:.4}");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_says_what_settings_are_and_may_be() {
+        let help = settings_help();
+        let lines: Vec<&str> = help.lines().collect();
+        assert_eq!(lines.len(), IndexSettings::declared().len());
+        let degree = "  degree  auto, graph  8 to 256, by default 64: most edges of a row";
+        assert!(lines.contains(&degree), "{help}");
+        let lists = "  lists   auto, ivf    1 to 1048576, by default rows / 128: number of lists";
+        assert!(lines.contains(&lists), "{help}");
     }
 }

@@ -4,25 +4,44 @@ use crate::proto;
 use lanner::IndexReport;
 use lanner::Problem;
 use lanner::{Calibration, CalibrationPoint, Depth, Outside, Zone};
-use lanner::{IndexKind, IndexSettings, IndexStatus, InvalidInput};
+use lanner::{IndexKind, IndexSettings, IndexStatus, InvalidInput, SettingValue};
 
 type Result<T> = std::result::Result<T, InvalidInput>;
+
+/// Where a message has the value of a setting.
+enum Slot<'m> {
+    Count(&'m mut Option<u32>),
+    Number(&'m mut Option<f32>),
+}
+
+/// The places of all settings in a message, by the names that they are declared with.
+fn slots(message: &mut proto::IndexSettings) -> Vec<(&'static str, Slot<'_>)> {
+    vec![
+        ("graph_max_degree", Slot::Count(&mut message.graph_max_degree)),
+        ("window_size", Slot::Count(&mut message.window_size)),
+        ("alpha", Slot::Number(&mut message.alpha)),
+        ("prune_to", Slot::Count(&mut message.prune_to)),
+        ("lists", Slot::Count(&mut message.lists)),
+    ]
+}
 
 /// How a field is indexed; automatic if it is not set.
 ///
 /// # Errors
-/// If the kind is an unknown number.
+/// If the kind is an unknown number, or an index of this kind has no such setting.
 pub fn to_model(message: Option<proto::IndexSettings>) -> Result<IndexSettings> {
-    let Some(message) = message else { return Ok(IndexSettings::default()) };
-    let count = |value: Option<u32>| value.map(|value| value as usize);
-    Ok(IndexSettings {
-        kind: kind(message.kind)?,
-        graph_max_degree: count(message.graph_max_degree),
-        window_size: count(message.window_size),
-        alpha: message.alpha,
-        prune_to: count(message.prune_to),
-        lists: count(message.lists),
-    })
+    let Some(mut message) = message else { return Ok(IndexSettings::default()) };
+    let mut settings = IndexSettings::new(kind(message.kind)?);
+    for (name, slot) in slots(&mut message) {
+        let value = match slot {
+            Slot::Count(count) => count.map(|count| SettingValue::Count(count as usize)),
+            Slot::Number(number) => number.map(SettingValue::Number),
+        };
+        if let Some(value) = value {
+            settings = settings.with(name, value)?;
+        }
+    }
+    Ok(settings)
 }
 
 fn kind(number: i32) -> Result<IndexKind> {
@@ -51,15 +70,16 @@ fn kind_number(kind: IndexKind) -> i32 {
 
 /// How a field is indexed.
 pub fn from_model(settings: &IndexSettings) -> proto::IndexSettings {
-    let count = |value: Option<usize>| value.map(|value| value as u32);
-    proto::IndexSettings {
-        kind: kind_number(settings.kind),
-        graph_max_degree: count(settings.graph_max_degree),
-        window_size: count(settings.window_size),
-        alpha: settings.alpha,
-        prune_to: count(settings.prune_to),
-        lists: count(settings.lists),
+    let kind = kind_number(settings.kind());
+    let mut message = proto::IndexSettings { kind, ..Default::default() };
+    for (name, slot) in slots(&mut message) {
+        match (slot, settings.get(name)) {
+            (Slot::Count(slot), Some(SettingValue::Count(count))) => *slot = Some(count as u32),
+            (Slot::Number(slot), Some(SettingValue::Number(number))) => *slot = Some(number),
+            _ => {}
+        }
     }
+    message
 }
 
 /// How far the index of a field is.
@@ -189,14 +209,41 @@ mod tests {
 
     #[test]
     fn settings_survive_the_way_there_and_back() {
-        for text in ["auto", "flat", "ivf:lists=7", "graph:degree=64:window=99:prune=60:alpha=1.5"]
-        {
+        for text in [
+            "auto",
+            "auto:degree=9:lists=3",
+            "flat",
+            "ivf:lists=7",
+            "graph:degree=64:window=99:prune=60:alpha=1.5",
+        ] {
             let settings: IndexSettings = text.parse().unwrap();
             assert_eq!(to_model(Some(from_model(&settings))).unwrap(), settings);
         }
         assert_eq!(to_model(None).unwrap(), IndexSettings::default());
         let message = proto::IndexSettings { kind: 9, ..Default::default() };
         assert_eq!(to_model(Some(message)).unwrap_err().path, "index.kind");
+    }
+
+    #[test]
+    fn each_declared_setting_has_a_place_in_the_message() {
+        let mut message = proto::IndexSettings::default();
+        let places: Vec<_> = slots(&mut message).into_iter().map(|(name, _)| name).collect();
+        let declared: Vec<_> = IndexSettings::declared().iter().map(|one| one.name).collect();
+        assert_eq!(places, declared);
+        for setting in IndexSettings::declared() {
+            let index = IndexSettings::new(setting.kinds[0]);
+            let index = index.with(setting.name, SettingValue::Count(2)).unwrap();
+            let message = from_model(&index);
+            assert_eq!(to_model(Some(message)).unwrap(), index, "{}", setting.name);
+        }
+    }
+
+    #[test]
+    fn settings_of_another_kind_are_refused() {
+        let kind = kind_number(IndexKind::Graph);
+        let message = proto::IndexSettings { kind, lists: Some(7), ..Default::default() };
+        let error = to_model(Some(message)).unwrap_err();
+        assert_eq!(error.to_string(), "index.lists: a setting of auto or ivf, not of graph");
     }
 
     #[test]
