@@ -7,6 +7,7 @@
 // Nothing that comes from a user, a file or the network may panic.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod asynchronous;
 mod backend;
 pub mod codec;
 mod columns;
@@ -19,6 +20,7 @@ pub mod messages;
 mod remote;
 pub mod status;
 
+pub use asynchronous::AsyncBackend;
 pub use backend::{Backend, Limits, Refused, Writer};
 pub use columns::{MatrixValues, PointColumns, VectorColumn};
 pub use credentials::Credentials;
