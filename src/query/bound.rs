@@ -1,5 +1,4 @@
-//! A request that is bound to a snapshot: what is wrong with it is said here, and everything later can
-//! rely on it.
+//! Binds a request to a snapshot: all validation happens here, and later stages rely on it.
 
 use std::collections::BTreeSet;
 
@@ -22,12 +21,12 @@ pub struct Bound<'r> {
     pub scorer: Scorer,
     /// The points that the query is made from.
     pub exclude: BTreeSet<Location>,
-    /// The score that a hit needs.
+    /// Minimum score of a hit.
     pub least: Score,
-    /// For each view, the query as its codes are scored; `None` where it has none, or the request
-    /// wants vectors to be scored.
+    /// For each view, the query prepared for its codes; `None` if the view has no codes, or the
+    /// request is exact.
     pub code_queries: Vec<Option<FieldQuery>>,
-    /// What orders the hits, if it is not what finds them.
+    /// The second stage, if the request has one.
     pub second: Option<SecondStage>,
     /// The request's filter, validated.
     pub condition: Option<Condition>,
@@ -56,7 +55,8 @@ impl<'r> Bound<'r> {
         Ok(Self { request, field, scorer, exclude, least, code_queries, second, condition })
     }
 
-    /// Hits needed so that enough are left after offset and exclusion, or for the second stage.
+    /// Number of hits to find so that enough are left after offset and exclusion, or for the second
+    /// stage.
     pub fn hits(&self) -> usize {
         let wanted = match &self.second {
             Some(second) => second.candidates,
@@ -65,13 +65,13 @@ impl<'r> Bound<'r> {
         wanted + self.exclude.len()
     }
 
-    /// Whether the request says how far to search, instead of a recall to reach.
+    /// Whether the request sets the search depth by hand, instead of a target recall.
     pub fn is_by_hand(&self) -> bool {
         self.request.params.search_window.is_some() || self.request.params.rerank.is_some()
     }
 }
 
-/// A query in a field, validated.
+/// A validated query on one field.
 pub struct Resolved {
     pub field: usize,
     pub scorer: Scorer,
@@ -79,7 +79,7 @@ pub struct Resolved {
     pub examples: BTreeSet<Location>,
 }
 
-/// Finds a field and what is searched for in it.
+/// Resolves a field and the query on it.
 ///
 /// # Errors
 /// As [`Bound::new`].
@@ -126,8 +126,8 @@ fn check_params(request: &QueryRequest) -> Result<()> {
     Ok(())
 }
 
-/// The query for the codes of each view. Segments share codecs, and mapping a query to fewer
-/// dimensions is as much work as scoring hundreds of rows: once for each codec is enough.
+/// Prepares the query for the codes of each view. Segments share codecs, and projecting a query to
+/// fewer dimensions costs as much as scoring hundreds of rows, so it is done once per codec.
 fn prepare(
     snapshot: &Snapshot,
     field: usize,
@@ -157,7 +157,7 @@ fn prepare(
     Ok(queries)
 }
 
-/// Whether all codes of a view are scored, for want of an index to search.
+/// Whether all codes of a view are scored because it has no index to search.
 fn is_scanned(view: &View, field: usize) -> bool {
     view.reader.field(field).index().is_none_or(|index| index.report().kind == IndexKind::Flat)
 }

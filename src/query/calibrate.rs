@@ -1,11 +1,11 @@
-//! Measures which depth of search of a new index reaches which recall, against exact search.
+//! Calibrates a new index: measures the recall of each search depth against exact search.
 //!
-//! Sample queries are the user's, if there are enough; otherwise rows of the segment, each of which
-//! its own search must not see, nor what equals it. Every window is searched once for each query;
-//! since the best rows come first, the recall of smaller re-ranking budgets follows from the same
-//! search. Windows grow until nearly all is found or a scan of all codes would be cheaper, and scans
-//! are measured, too: over all rows, and over those that are left when the rows near the query are
-//! not to be found.
+//! Sample queries are the user's, if there are enough; otherwise rows of the segment, each hidden
+//! from its own search together with its copies. Every window is searched once for each query;
+//! since results are ordered best first, the recall of smaller re-ranking budgets follows from the
+//! same search. Windows grow until nearly full recall, or until a scan of all codes is cheaper.
+//! Scans are measured too: over all rows, and over the rows left when those near the query are
+//! excluded.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,41 +28,42 @@ use crate::model::{CollectionConfig, IndexKind, Score};
 use crate::segment::{SegmentReader, Snapshot, View};
 use crate::threads::Pace;
 
-/// Nearest rows that recall is measured for.
+/// Values of k for which recall is measured.
 pub(super) const KS: [usize; 3] = [1, 10, 100];
-/// Re-ranking budgets, as shares of k in eighths.
+/// Re-ranking budgets, in eighths of k.
 const RERANK_EIGHTHS: [usize; 13] = [8, 10, 12, 16, 20, 24, 32, 40, 64, 128, 256, 512, 1024];
-/// No larger budgets are measured, but for the smallest of k.
+/// Largest budget measured, except for the smallest of each k.
 const MOST_RERANKED: usize = 2048;
-/// The same where candidates are found by encodings, which are a rougher measure.
+/// Re-ranking budgets for candidates found by MUVERA encodings, whose scores are rougher.
 const ENCODED_EIGHTHS: [usize; 11] = [8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048];
 const MOST_ENCODED: usize = 4096;
-/// Windows that are measured.
+/// Search windows measured.
 const WINDOWS: [usize; 25] = [
     1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048,
     4096, 8192,
 ];
-/// No larger budgets are measured than so many times the rows that a search expands or scans; scans leave
-/// out all but one in so many.
+/// Budgets are measured up to this multiple of the rows that a search expands or scans; for scans,
+/// up to one in `LEAST_LEFT_OUT` of the rows.
 const CANDIDATES_OF_WINDOW: usize = 8;
 const LEAST_LEFT_OUT: usize = 2;
-/// Queries that are far from the rows are not searched for with narrower windows.
+/// Narrower windows are not measured for queries far from the rows.
 const LEAST_FAR_WINDOW: usize = 12;
-/// No wider window is measured once the recall is this high.
+/// Recall at which no wider window is measured.
 const ENOUGH: f32 = 0.9995;
-/// A row that is read from a place of its own costs as much as so many times its bytes in a scan.
+/// Cost of a byte read at random, relative to a byte read sequentially in a scan.
 const SCATTERED: f32 = 2.2;
-/// Bytes of codes that all scans of a calibration read, about; and queries that scan, at least.
+/// Approximate bytes of codes that the scans of one calibration read in all; and the minimum number
+/// of queries that scan.
 const SCANNED_BYTES: u64 = 8 << 30;
 const LEAST_SCANS: usize = 64;
-/// Queries that are asked with a filter that has to do with them.
+/// Number of queries measured under a filter that excludes the rows near them.
 const FAR_QUERIES: usize = 96;
 
-/// Recalls of each k and re-ranking budget.
+/// Recall for each k and re-ranking budget.
 type Recalls = Vec<f32>;
 
-/// What was measured with one window: of queries that are like what comes, and of those that are far
-/// from the rows, with the numbers of their k and their zone.
+/// Measurements of one window: over the usual sample queries, and over those far from the rows
+/// (index of k, index of the zone, point).
 #[derive(Default)]
 struct Points {
     usual: Vec<CalibrationPoint>,
@@ -76,11 +77,11 @@ impl Points {
     }
 }
 
-/// A sample query, and what is known by now of the rows that its searches found: the scores that
-/// queries show, and the exact ones.
+/// A sample query and the scores of the rows its searches have found so far: the score that a query
+/// would report, and the exact score.
 struct Probe {
     query: usize,
-    /// The row that its search must not see: that of the index which stands for it.
+    /// The row hidden from its search: the row in the index that stands for the query's copies.
     hidden: Option<u32>,
     scores: HashMap<u32, (Score, Score)>,
 }
@@ -90,22 +91,22 @@ pub struct Subject<'a> {
     reader: Arc<dyn SegmentReader>,
     field: usize,
     sample: &'a CalibrationSample,
-    /// For each query, what it should find.
+    /// For each query, its exact nearest neighbours.
     nearest: Vec<Nearest>,
     scorers: Vec<Scorer>,
-    /// The queries for the codes of the segment.
+    /// The queries, prepared for the segment's codes.
     queries: Vec<FieldQuery>,
-    /// The k and budgets that are measured.
+    /// Pairs (k, re-ranking budget) to measure.
     settings: Vec<(usize, usize)>,
-    /// For each k, which queries are far from the rows.
+    /// For each k, the queries far from the rows.
     outside: Vec<Far>,
-    /// For each query the first one that is a copy of it, or itself.
+    /// For each query, the first query that is a copy of it, or itself.
     kin: Vec<usize>,
-    /// Whether each query is of a kind of which the codes lose more than of the others.
+    /// For each query, whether it is of the kind with the larger coding error.
     lossy: Vec<bool>,
 }
 
-/// For each query the first one from which the same rows are hidden.
+/// For each query, the first query with the same hidden rows.
 fn kin(nearest: &[Nearest]) -> Vec<usize> {
     let mut first = HashMap::new();
     let of = |(query, nearest): (usize, &Nearest)| match nearest.hidden.iter().min() {
@@ -115,11 +116,11 @@ fn kin(nearest: &[Nearest]) -> Vec<usize> {
     nearest.iter().enumerate().map(of).collect()
 }
 
-/// Which queries before `far` are of a kind of which the codes lose more than of the others: of those that
-/// count, and of the rows beside these. Their neighbours are of their kind, and are lost alike, however near
-/// they are.
+/// Marks the queries before `far` of the kind with the larger coding error, separately for queries
+/// that count and for the other rows of the sample. Their neighbours are of the same kind and are
+/// lost alike, however near they are.
 fn lossy(codes: &FieldCodes, scorers: &[Scorer], counts: &[bool], far: usize) -> Vec<bool> {
-    // What encodings of many vectors lose has no kinds.
+    // The loss of MUVERA encodings has no such kinds.
     if codes.is_encoded() {
         return vec![false; scorers.len()];
     }
@@ -138,8 +139,8 @@ fn lossy(codes: &FieldCodes, scorers: &[Scorer], counts: &[bool], far: usize) ->
 }
 
 impl<'a> Subject<'a> {
-    /// Finds the exact neighbours of all sample queries, for an index that is flat or for others. Runs on the rayon pool it is called in. What comes of
-    /// it when it is cancelled is of no use.
+    /// Finds the exact neighbours of all sample queries, for a flat index or another kind. Runs on
+    /// the current rayon pool. The result is meaningless after cancellation.
     ///
     /// # Errors
     /// If the segment is damaged.
@@ -184,8 +185,8 @@ impl<'a> Subject<'a> {
         Ok(Self { reader, field, sample, nearest, scorers, queries, settings, outside, kin, lossy })
     }
 
-    /// Measures an index of the segment, or scans of its codes without one. Runs on the rayon pool
-    /// it is called in. What comes of it when it is cancelled is of no use.
+    /// Calibrates an index of the segment, or scans of its codes without one. Runs on the current
+    /// rayon pool. The result is meaningless after cancellation.
     pub fn calibrate(
         &self,
         codes: &FieldCodes,
@@ -231,7 +232,7 @@ impl<'a> Subject<'a> {
         calibration
     }
 
-    /// What was measured of queries that are far from the rows.
+    /// Groups the measurements of queries far from the rows by k and zone.
     fn zones(
         &self,
         mut searches: Vec<(usize, usize, CalibrationPoint)>,
@@ -255,7 +256,7 @@ impl<'a> Subject<'a> {
         self.outside.iter().enumerate().map(outside).collect()
     }
 
-    /// Searches with one window for all queries; a point for each k and re-ranking budget.
+    /// Searches all queries with one window; returns a point for each k and re-ranking budget.
     fn measure(
         &self,
         codes: &FieldCodes,
@@ -266,7 +267,7 @@ impl<'a> Subject<'a> {
     ) -> Points {
         let limit = match index {
             IndexView::Graph(..) => window,
-            // Rows that are scanned.
+            // Average number of rows that the window scans.
             IndexView::Ivf(lists) => window * lists.rows.len() / lists.count().max(1),
         };
         let limit = limit.saturating_mul(CANDIDATES_OF_WINDOW);
@@ -291,7 +292,7 @@ impl<'a> Subject<'a> {
             found.retain(|(_, row)| !nearest.hidden.contains(row));
             (effort, self.recalls(codes, nearest, &found, probe))
         };
-        // What is far is not found by narrow searches.
+        // Narrow searches do not find the neighbours of far queries.
         let wide = window >= LEAST_FAR_WINDOW || matches!(index, IndexView::Ivf(_));
         let end = if wide { probes.len() } else { self.sample.far };
         let probes = &mut probes[..end];
@@ -306,7 +307,8 @@ impl<'a> Subject<'a> {
         self.points(codes, (window, limit), cost, &measured)
     }
 
-    /// Scans all codes for some queries, or the codes of what is not near the query.
+    /// Scans all codes for some of the queries; with `far`, only the codes of rows that are not
+    /// near the query.
     fn measure_scans(
         &self,
         codes: &FieldCodes,
@@ -318,7 +320,7 @@ impl<'a> Subject<'a> {
         let rows: Vec<u32> = (0..self.reader.rows())
             .filter(|&row| !absent.is_some_and(|absent| absent.contains(row)))
             .collect();
-        // Encodings may not leave out anything.
+        // With MUVERA encodings the budget may reach all rows.
         let left_out = if codes.is_encoded() { 1 } else { LEAST_LEFT_OUT };
         let limit = (rows.len() / left_out).max(2 * KS[KS.len() - 1]);
         let most = self.most_reranked(limit);
@@ -345,7 +347,7 @@ impl<'a> Subject<'a> {
         self.points(codes, (Depth::SCAN, limit), cost, &measured)
     }
 
-    /// Bytes that a scan reads for a row.
+    /// Bytes that a scan reads per row.
     fn scanned_row_bytes(&self, codes: &FieldCodes) -> f32 {
         let bytes = self.queries.first().map(|query| codes.scanned_row_bytes(query));
         bytes.unwrap_or_else(|| codes.row_bytes()) as f32
@@ -399,8 +401,8 @@ impl<'a> Subject<'a> {
         points
     }
 
-    /// The settings whose budgets a search can fill that brings so many candidates, and of each k
-    /// the smaller ones.
+    /// The settings with budgets that `limit` candidates can fill, and at least the smaller ones of
+    /// each k.
     fn settings_within(&self, limit: usize) -> impl Iterator<Item = (usize, &(usize, usize))> {
         let within = move |(_, (k, rerank)): &(usize, &(usize, usize))| *rerank <= limit.max(2 * k);
         self.settings.iter().enumerate().filter(within)
@@ -410,7 +412,7 @@ impl<'a> Subject<'a> {
         self.settings_within(limit).map(|(_, &(_, rerank))| rerank).max().unwrap_or(0)
     }
 
-    /// The recall of each k and budget, for what one query found.
+    /// Recall for each k and budget, of the rows that one query found.
     fn recalls(
         &self,
         codes: &FieldCodes,
@@ -437,8 +439,8 @@ impl<'a> Subject<'a> {
         self.settings.iter().map(share).collect()
     }
 
-    /// As [`recall`] for all budgets of a k, where queries show exact scores: those that are good
-    /// enough are then shown.
+    /// As [`recall`], for all budgets of one k when queries report exact scores: every candidate
+    /// that scores at least the threshold is then a hit.
     fn exact_recalls(
         &self,
         ranked: &[(usize, Score, Score)],
@@ -458,7 +460,7 @@ impl<'a> Subject<'a> {
         self.settings.iter().filter(|setting| setting.0 == k).map(share).collect()
     }
 
-    /// Scores what was found and is not known yet.
+    /// Scores the found rows that have no scores yet.
     fn score_again(
         &self,
         codes: &FieldCodes,
@@ -488,7 +490,7 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// So many of the probes, spread over all.
+/// `count` of the probes, evenly spaced.
 fn every(probes: &mut [Probe], count: usize) -> Vec<&mut Probe> {
     let total = probes.len();
     let count = count.min(total).max(1);
@@ -501,7 +503,7 @@ fn every(probes: &mut [Probe], count: usize) -> Vec<&mut Probe> {
         .collect()
 }
 
-/// The k and re-ranking budgets that are measured.
+/// The pairs of k and re-ranking budget to measure.
 fn settings(codes: &FieldCodes) -> Vec<(usize, usize)> {
     let (eighths, most) = match codes.is_encoded() {
         true => (&ENCODED_EIGHTHS[..], MOST_ENCODED),
@@ -514,12 +516,12 @@ fn settings(codes: &FieldCodes) -> Vec<(usize, usize)> {
     KS.into_iter().flat_map(budgets).collect()
 }
 
-/// Bytes that a search read, weighted.
+/// Weighted bytes that a search read.
 fn cost(codes: &FieldCodes, kind: IndexKind, effort: Effort) -> f32 {
     let record = codes.row_bytes() as f32;
     let Effort { expanded, scored, scanned } = effort;
     match kind {
-        // Centroids lie together, too.
+        // Centroids are contiguous, too.
         IndexKind::Ivf => (scored + scanned) as f32 * record,
         _ => ((scored + expanded) as f32 * SCATTERED + scanned as f32) * record,
     }
@@ -532,8 +534,8 @@ fn rerank_bytes(codes: &FieldCodes) -> f32 {
     }
 }
 
-/// The share of k that is found: of the candidates of the first `rerank` different scores the k best
-/// by the scores that queries show, those that are at least as good as the exact k-th.
+/// Recall at k: of the candidates with the first `rerank` distinct scores by codes, takes the k
+/// best by reported score and counts those at least as good as the exact k-th neighbour.
 fn recall(ranked: &[(usize, Score, Score)], (k, rerank): (usize, usize), nearest: &Nearest) -> f32 {
     let wanted = k.min(nearest.scores.len());
     if wanted == 0 {

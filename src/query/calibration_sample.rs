@@ -1,5 +1,5 @@
-//! What an index is calibrated by: queries of the user, of which none has trained the codes, queries
-//! that came, and rows of the segment.
+//! The sample that calibrates an index: given queries not used to train the codes, recent queries,
+//! and rows of the segment.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,62 +11,63 @@ use crate::model::{MultiVector, PreparedQueries, Vector, VectorField, VectorKind
 use crate::quantization::{digest, hash, is_held_out, stratified};
 use crate::segment::SegmentReader;
 
-/// Queries of the user and queries that came, at most; fewer of many vectors each.
+/// Maximum number of given and recent queries; fewer for multi-vectors.
 const QUERIES: u64 = 768;
 const MULTI_QUERIES: u64 = 192;
-/// Fewer queries are completed by rows, which then stand for queries, too.
+/// A smaller number of queries is filled up with rows, which then count as queries.
 const LEAST_QUERIES: usize = 128;
-/// Segments of fewer rows have half as many sample queries.
+/// Segments with fewer rows get half as many sample queries.
 const SMALL: usize = 4_000;
-/// Queries of many vectors that are made to be far from the rows (of single ones half as many as of the
-/// sample).
+/// Number of multi-vector queries synthesised far from the rows (for single vectors, half the size
+/// of the sample).
 const MULTI_FAR: u64 = 64;
-/// Rows beside enough queries: they do not count, but are not to be lost.
+/// Rows added to a sufficient number of queries: they do not count as queries, but guard against
+/// losing such rows.
 const ROWS_BESIDE: u64 = 192;
-/// Where the codes lose more of some kind of rows than of others, so many of it are among them, if there
-/// are as many among so many rows.
+/// If the codes have a larger error for one kind of rows, up to this many rows of that kind are
+/// added, found among `LOOKED_AT` rows.
 const LOSSY_BESIDE: u64 = 48;
 const LOOKED_AT: u64 = 768;
-/// Vectors of a row of a multi field that stand for a query; of one row in so many a single one does:
-/// short queries are harder to find for by encodings, and are a group of their own.
+/// Vectors of a multi-vector row that form a query. One in `SHORT` rows gives a query of one
+/// vector: short queries are harder for encodings, and form a group of their own.
 const QUERY_VECTORS: u64 = 4;
 const SHORT: usize = 4;
-/// Groups of like queries, few and many; each has to reach a target.
+/// Numbers of groups of similar queries, coarse and fine; each group has to reach the target.
 const GROUPS: [usize; 2] = [3, 8];
-/// Groups of rows are numbered from here on; no others are so many.
+/// Groups of rows are numbered from here, above all groups of queries.
 const BEHIND: usize = 64;
 const SEED: u64 = 7;
 
-/// What an index is calibrated by.
+/// The sample that calibrates an index.
 #[derive(Default)]
 pub struct CalibrationSample {
     pub(super) requests: Vec<QueryRequest>,
-    /// For each query the row that it is, if it is one: its search must not see it.
+    /// For each query, the row it was taken from, if any; hidden from its own search.
     pub(super) hidden: Vec<Option<u32>>,
-    /// For each query the groups of like queries that it belongs to.
+    /// For each query, its groups of similar queries.
     pub(super) groups: Vec<[usize; 2]>,
-    /// For each query whether it stands for those that come.
+    /// For each query, whether it represents the expected queries.
     pub(super) counts: Vec<bool>,
-    /// Queries from here on are made to be far from the rows.
+    /// Queries from this index on are synthesised far from the rows.
     pub(super) far: usize,
     pub(super) from_user: bool,
 }
 
-/// The queries of a field that are known.
+/// The known queries of a field.
 #[derive(Default)]
 pub struct KnownQueries {
-    /// Given by the user; some of them train codes.
+    /// Given by the user; some of them train the codes.
     pub given: Option<PreparedQueries>,
-    /// Queries that came.
+    /// Recently executed queries.
     pub recent: Option<PreparedQueries>,
 }
 
 impl CalibrationSample {
-    /// Known queries, of which those that train are left out, and some of the listed rows of the
-    /// segment; of those of a multi field a few of their vectors.
+    /// Samples the known queries, except those used for training, and the listed rows of the
+    /// segment. A row of a multi field contributes a few of its vectors.
     ///
     /// # Errors
-    /// If the stored queries are not whole, or an id cannot be read.
+    /// If the stored queries are incomplete, or an id cannot be read.
     pub fn new(
         name: &str,
         (index, field): (usize, &VectorField),
@@ -102,7 +103,7 @@ impl CalibrationSample {
             false => stratified(rows.len() as u64, most - queries as u64, SEED),
         };
         let mut sample = Self { hidden: vec![None; queries], from_user: enough, ..Self::default() };
-        // A row that is there many times is one query.
+        // Duplicate rows count as one query.
         let mut known = HashSet::new();
         for chosen in chosen {
             let row = rows[chosen as usize];
@@ -138,14 +139,14 @@ impl CalibrationSample {
             query: Query::Vector(vector),
             ..QueryRequest::new(name, Vec::new())
         };
-        // How codes are scored for it depends on the index that is measured.
+        // How it is scored with codes depends on the index under calibration.
         let exact = |vector| request(vector).exact();
         sample.requests = vectors.into_iter().map(exact).collect();
         Ok(sample)
     }
 
-    /// For each query the rows that its search must not see: the row that it is, and those with the
-    /// same code.
+    /// For each query, the rows hidden from its search: the row it was taken from, and all rows
+    /// with the same code.
     pub(super) fn copies_of_hidden(&self, codes: &FieldCodes) -> Vec<Vec<u32>> {
         let mut hidden = vec![Vec::new(); self.hidden.len()];
         let mut wanted: HashMap<&[u8], Vec<usize>> = HashMap::new();
@@ -166,8 +167,8 @@ impl CalibrationSample {
     }
 }
 
-/// Positions of some of the listed rows: evenly, and beside these some of the kind of which the codes lose
-/// more than of the others.
+/// Positions of some of the listed rows: evenly spaced, plus some of the kind with the larger
+/// coding error.
 fn rows_beside(
     (index, field): (usize, &VectorField),
     (reader, rows): (&dyn SegmentReader, &[u32]),
@@ -195,8 +196,8 @@ fn rows_beside(
     chosen
 }
 
-/// A [query that is far](far_query) from the rows, made of two of them; of those of a multi field a few of their
-/// vectors.
+/// A [query far](far_query) from the rows, synthesised from two of them; for a multi field, from a
+/// few of their vectors.
 fn made_up(
     (index, field): (usize, &VectorField),
     reader: &dyn SegmentReader,
@@ -225,12 +226,12 @@ fn some_vectors(vectors: &MultiVector, count: u64) -> Result<MultiVector> {
     Ok(MultiVector::from_flat(vectors.dimension(), values)?)
 }
 
-/// Groups of like vectors: single ones by [directions](alike), multi-vectors by their number of
-/// vectors. The rows behind the `queries` have groups of their own.
+/// Groups similar vectors: single vectors by [direction](alike), multi-vectors by their number of
+/// vectors. The rows after the first `queries` vectors are grouped separately.
 fn group(vectors: &[Vector], queries: usize, groups: usize) -> Vec<usize> {
     let (queries, rows) = vectors.split_at(queries);
     let of = |vectors: &[Vector]| {
-        // A few vectors are of one kind.
+        // A few vectors form one group.
         let groups = if vectors.len() < LEAST_QUERIES { 1 } else { groups };
         let single = |vector: &Vector| match vector {
             Vector::Single(values) => Some(directed(values)),
@@ -243,7 +244,7 @@ fn group(vectors: &[Vector], queries: usize, groups: usize) -> Vec<usize> {
     of(queries).into_iter().chain(of_rows).collect()
 }
 
-/// Lengths that are alike: within a factor of two.
+/// Groups lengths within a factor of two.
 fn length_group(vector: &Vector) -> usize {
     match vector {
         Vector::Single(_) => 0,

@@ -1,4 +1,4 @@
-//! When an answer is no longer wanted.
+//! Deadlines and cancellation.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 
-/// Until when work goes on: to a moment, if there is one, and as long as whoever waits for it does.
+/// Limit of a query's execution: an optional point in time and an optional cancel token.
 #[derive(Debug, Clone)]
 pub struct Deadline {
     at: Option<Instant>,
@@ -14,22 +14,22 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// Work takes as long as it takes.
+    /// No deadline.
     pub const NEVER: Self = Self { at: None, cancelled: None };
 
-    /// So much time from now.
+    /// A deadline `timeout` from now.
     pub fn after(timeout: Duration) -> Self {
-        // A time beyond what the clock can represent is no deadline.
+        // A time beyond the clock's range is no deadline.
         Self { at: Instant::now().checked_add(timeout), cancelled: None }
     }
 
-    /// The same, or when the token is cancelled, if that is earlier.
+    /// Also ends when the token is cancelled.
     #[must_use]
     pub fn or_cancelled(self, token: &CancelToken) -> Self {
         Self { cancelled: Some(token.clone()), ..self }
     }
 
-    /// Fails once the answer is no longer wanted.
+    /// Fails if the deadline has passed or the token was cancelled.
     ///
     /// # Errors
     /// [`Error::DeadlineExceeded`] and [`Error::QueryCancelled`].
@@ -44,7 +44,7 @@ impl Deadline {
     }
 }
 
-/// Says to work that is under way that nobody waits for it any more. Clones are one token.
+/// Cancels running work from another thread. Clones share one state.
 #[derive(Debug, Clone, Default)]
 pub struct CancelToken(Arc<AtomicBool>);
 
@@ -54,12 +54,12 @@ impl CancelToken {
         Self::default()
     }
 
-    /// Stops the work within milliseconds; it ends with [`Error::QueryCancelled`].
+    /// Cancels: the work ends within milliseconds with [`Error::QueryCancelled`].
     pub fn cancel(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it was cancelled.
+    /// Whether the token was cancelled.
     pub fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }

@@ -1,8 +1,8 @@
-//! Points as examples of what is searched for: the query vector they stand for.
+//! Query vectors made from example points.
 //!
-//! The mean of the positive examples, moved away from the mean of the negative ones by as much as
-//! those differ: `p + (p − n)`, which is what Qdrant calls the average-vector strategy. Points are
-//! taken as they are stored, under cosine scaled to length 1.
+//! The mean p of the positive examples, moved away from the mean n of the negative ones: `p + (p −
+//! n)`, Qdrant's average-vector strategy. Vectors are used as stored, under cosine scaled to length
+//! 1.
 
 use std::collections::BTreeSet;
 
@@ -10,13 +10,13 @@ use crate::error::{Error, Result};
 use crate::model::{InvalidInput, PointId, Problem, Vector, VectorField, VectorKind, limits};
 use crate::segment::{Location, Snapshot};
 
-/// Finds the examples of a snapshot and gathers where they are.
+/// Looks up examples in a snapshot and collects their locations.
 pub struct Examples<'s> {
     snapshot: &'s Snapshot,
     field: usize,
     name: &'s str,
     dimension: usize,
-    /// Where the examples are that were read so far.
+    /// Locations of the examples read so far.
     pub locations: BTreeSet<Location>,
 }
 
@@ -32,7 +32,7 @@ impl<'s> Examples<'s> {
         Self { snapshot, field, name, dimension, locations: BTreeSet::new() }
     }
 
-    /// The vector of a point; `path` names it in errors.
+    /// The vector of a point; `path` is its position in the request, for errors.
     ///
     /// # Errors
     /// [`Error::PointNotFound`], and [`Error::Invalid`] if it has no vector in the field.
@@ -49,7 +49,7 @@ impl<'s> Examples<'s> {
         })
     }
 
-    /// The query vector that stands for these examples.
+    /// The query vector made from these examples.
     ///
     /// # Errors
     /// As [`Self::vector`].
@@ -77,10 +77,10 @@ impl<'s> Examples<'s> {
     }
 }
 
-/// Checks examples against the field they are for.
+/// Validates examples for a field.
 ///
 /// # Errors
-/// If there is no positive example, or there are too many, or the field has many vectors a point.
+/// If there is no positive example, there are too many examples, or the field is multi-vector.
 pub fn validate(
     settings: &VectorField,
     positive: &[PointId],

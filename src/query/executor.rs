@@ -1,8 +1,9 @@
-//! Scans and re-ranks: every live row is scored, on all cores, once for all queries of a field.
+//! Executes planned queries: searches indexes, scans the other views once for all queries of a
+//! field on all cores, and re-ranks.
 //!
-//! Where a field is compressed, a scan scores its primary codes, and the best candidates are then
-//! scored again, by their secondary codes or the vectors themselves (LeanVec's two phases,
-//! arXiv 2312.16335, §2). Elsewhere, and for exact queries, the scan scores the vectors.
+//! Where a field is compressed, a scan scores its primary codes, and the best candidates are
+//! re-ranked with their secondary codes or vectors (LeanVec's two phases, arXiv 2312.16335, §2).
+//! Elsewhere, and for exact queries, the scan scores the vectors.
 
 use std::ops::Range;
 use std::time::Instant;
@@ -26,12 +27,12 @@ use crate::field::{FieldCodes, FieldQuery};
 use crate::model::{CollectionConfig, Condition, Score};
 use crate::segment::{Location, Snapshot, View};
 
-/// Bytes of vectors one task scores: large enough to amortise a task, small enough to share a
-/// scan evenly between cores and to notice a deadline.
+/// Bytes of vectors per task: large enough to amortise scheduling, small enough to balance a scan
+/// between cores and to check the deadline often.
 pub(super) const TASK_BYTES: u64 = 512 << 10;
-/// Bytes of vectors that are scanned on the caller's thread, beside the search of an index.
+/// Up to this many bytes of vectors are scanned on the caller's thread, after an index search.
 const INLINE_BYTES: u64 = 64 << 10;
-/// Rows whose codes are scored before the best of them are looked for.
+/// Number of rows whose codes are scored before the scores are compared with the threshold.
 const CODE_ROWS: usize = 512;
 
 /// A range of rows of one view.
@@ -39,7 +40,7 @@ struct Task<'s> {
     index: u32,
     view: &'s View,
     rows: Range<u32>,
-    /// Bytes of vectors or codes that are read.
+    /// Bytes of vectors or codes to read.
     bytes: u64,
 }
 
@@ -49,7 +50,7 @@ impl Task<'_> {
     }
 
     /// Whether a row that the plan scores may be a hit: it is live, has the field, and matches.
-    /// `absent` are the rows without the field.
+    /// `absent` holds the rows without the field.
     #[inline]
     fn allows(&self, plan: &Plan<'_>, absent: Option<&RoaringBitmap>, row: u32) -> bool {
         !self.view.deleted.contains(row)
@@ -57,22 +58,22 @@ impl Task<'_> {
             && self.plan(plan).rows.allows(row)
     }
 
-    /// How a plan searches the view.
+    /// The plan for the task's view.
     fn plan<'p>(&self, plan: &'p Plan<'p>) -> &'p ViewPlan<'p> {
         &plan.views[self.index as usize]
     }
 }
 
-/// Is told the field and the vectors of each query that does not ask for an exact answer.
+/// Callback that gets the field and the vectors of each query that is not exact.
 pub(crate) type Note<'n> = &'n (dyn Fn(usize, &[f32]) + Sync);
 
-/// Answers queries from a snapshot, in their order; if they are part of a batch, `first` is the
-/// place of the first one in it. Scans, and searches of several indexes, run on
-/// the pool; a single search of an index on the thread of the caller.
+/// Executes queries and returns their responses in request order; for a piece of a batch, `first`
+/// is the position of its first query in the batch. Scans, and searches of several indexes, run on
+/// the pool; the search of a single index runs on the caller's thread.
 ///
 /// # Errors
-/// [`Error::Invalid`] or [`Error::PointNotFound`] for the first refused query, as `queries[i]` of a
-/// batch; as [`Deadline::check`].
+/// [`Error::Invalid`] or [`Error::PointNotFound`] for the first invalid query, with the path
+/// `queries[i]` in a batch; as [`Deadline::check`].
 pub(crate) fn execute(
     snapshot: &Snapshot,
     config: &CollectionConfig,
@@ -86,7 +87,8 @@ pub(crate) fn execute(
     }
     let (mut blocks, mut counts) = (Vec::new(), Vec::with_capacity(requests.len()));
     for (index, request) in requests.iter().enumerate() {
-        // What is wrong with a request is said of it, and it is noted once, not for each block.
+        // Errors carry the position of the request, and the callback runs once per request, not per
+        // block.
         let bound = Bound::new(snapshot, config, request).map_err(|error| match first {
             None if requests.len() == 1 => error,
             _ => error.within(format!("queries[{}]", first.unwrap_or(0) + index)),
@@ -109,7 +111,7 @@ pub(crate) fn execute(
     requests.iter().zip(counts).map(answer).collect()
 }
 
-/// As [`execute`], for requests that are no later pages.
+/// As [`execute`], for requests that are not later pages.
 fn execute_all(
     snapshot: &Snapshot,
     config: &CollectionConfig,
@@ -120,7 +122,8 @@ fn execute_all(
 ) -> Result<Vec<QueryResponse>> {
     let bind = |request| Bound::new(snapshot, config, request);
     let answer = |bound: &[Bound<'_>]| {
-        // Also where vectors are scored because nothing that was measured will do.
+        // Also when the plan falls back to scoring vectors because no calibrated depth reaches the
+        // target.
         for bound in bound.iter().filter(|bound| !bound.request.params.exact) {
             note(bound.field, bound.scorer.query());
         }
@@ -130,8 +133,8 @@ fn execute_all(
         return answer(&[bind(request)?]);
     }
     let first = first.unwrap_or(0);
-    // The threads of the pool are woken once for all that follows: where others have the cores, each
-    // time may cost milliseconds.
+    // Enter the pool once for everything below: on busy cores, each wake-up of its threads may cost
+    // milliseconds.
     pool.install(|| {
         let bound: Vec<_> = requests.par_iter().map(bind).collect();
         let named = |(index, bound): (usize, Result<_>)| {
@@ -143,10 +146,10 @@ fn execute_all(
     })
 }
 
-/// Answers requests, which are no later pages, each among the points that also match a condition.
+/// Executes requests that are not later pages, each restricted to points that match its condition.
 ///
 /// # Errors
-/// As [`execute`], without the place of the request.
+/// As [`execute`], without the position of the request.
 pub(super) fn execute_within(
     snapshot: &Snapshot,
     config: &CollectionConfig,
@@ -164,7 +167,7 @@ pub(super) fn execute_within(
     answer_bound(snapshot, config, &bound, deadline, pool)
 }
 
-/// Plans and answers requests that are bound.
+/// Plans and executes bound requests.
 fn answer_bound(
     snapshot: &Snapshot,
     config: &CollectionConfig,
@@ -184,7 +187,7 @@ fn answer_bound(
     Ok(answers)
 }
 
-/// Whether a query is at most one search of an index and nothing else worth another thread.
+/// Whether a query is at most one index search, with no other work worth handing to another thread.
 fn is_light(snapshot: &Snapshot, plan: &Plan<'_>) -> bool {
     let searches = plan.views.iter().filter(|view| view.access.is_index()).count();
     let scanned =
@@ -196,7 +199,7 @@ fn is_light(snapshot: &Snapshot, plan: &Plan<'_>) -> bool {
     searches <= 1 && bytes <= INLINE_BYTES && second && !plan.filter.is_some_and(reads)
 }
 
-/// Answers planned queries, on the rayon pool this runs in.
+/// Executes planned queries on the current rayon pool.
 pub(super) fn answer_plans(
     snapshot: &Snapshot,
     config: &CollectionConfig,
@@ -222,7 +225,7 @@ pub(super) fn answer_plans(
     Ok(responses.into_iter().flatten().collect())
 }
 
-/// Answers queries of one field, which share their scan.
+/// Executes queries of one field, which share a scan.
 fn answer_group(
     snapshot: &Snapshot,
     config: &CollectionConfig,
@@ -262,11 +265,11 @@ fn answer_group(
     }
 }
 
-/// The candidates of a query, by pool: see [`Plan::pool`].
+/// The candidates of a query, by pool; see [`Plan::pool`].
 type Pools<'s> = Vec<TopK<'s>>;
 
-/// What a scan may leave out from the start: scores of codes are not those of the hits, nor are
-/// those of a first stage.
+/// Initial thresholds of a scan. The request's score threshold applies only to final scores, not to
+/// scores by codes or of a first stage.
 fn bars(plan: &Plan<'_>, pools: usize) -> Vec<Bar> {
     let bar = |pool| match pool == 0 && plan.bound.second.is_none() {
         true => Bar::at(plan.bound.least),
@@ -275,7 +278,7 @@ fn bars(plan: &Plan<'_>, pools: usize) -> Vec<Bar> {
     (0..pools).map(bar).collect()
 }
 
-/// What the parts of the work took, in microseconds.
+/// Durations of the phases, in microseconds.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Times {
     pub search: u64,
@@ -313,7 +316,7 @@ fn scan<'s>(
                 Access::Codes { codes, query, .. } => {
                     score_codes(&task, plan, (codes, query), &mut pools[plan.pool(view)])?;
                 }
-                // It was searched before.
+                // Already searched.
                 Access::Index { .. } => {}
             }
         }
@@ -347,7 +350,7 @@ fn tasks<'s>(snapshot: &'s Snapshot, field: usize, plans: &[&Plan<'_>]) -> Vec<T
         let scanned = plans().filter(|plan| !plan.access.is_index());
         let scored = scanned.map(|plan| plan.rows.scored(rows));
         let Some(scored) = scored.max().filter(|&scored| scored > 0) else { continue };
-        // Ranges in which few rows are scored are longer.
+        // Longer ranges where few of the rows are scored.
         let step = (TASK_BYTES / row_bytes.max(1)).max(1) * u64::from(rows) / scored;
         let step = step.clamp(1, u64::from(u32::MAX)) as u32;
         for first in (0..rows).step_by(step as usize) {
@@ -376,7 +379,7 @@ fn score_codes(
             codes.score(query, first..end, scores);
             let mut threshold = top.threshold().0;
             for (row, &score) in (first..end).zip(&*scores) {
-                // Few rows pass the first check; scores of codes are never NaN.
+                // Few rows pass the threshold; scores by codes are never NaN.
                 if score >= threshold && task.allows(plan, absent, row) {
                     top.offer(Score(score), task.locate(row));
                     threshold = top.threshold().0;
@@ -387,7 +390,8 @@ fn score_codes(
     Ok(())
 }
 
-/// Scores vectors: those that a filter has gathered for its plan alone, the others once for all.
+/// Scores vectors: once for all plans that scan every row, and separately for plans with gathered
+/// rows.
 fn score_vectors(
     task: &Task<'_>,
     field: usize,
@@ -441,7 +445,7 @@ fn score_rows(
     Ok(())
 }
 
-/// Scores rows by what their codes hold of them, as re-ranking does.
+/// Scores rows whose vectors were dropped by their codes, as re-ranking does.
 fn score_dropped(
     task: &Task<'_>,
     field: usize,
@@ -461,8 +465,8 @@ fn score_dropped(
     Ok(())
 }
 
-/// Scores the candidates that were found by codes again, by what is best of them; and how many
-/// candidates there were.
+/// Re-ranks the candidates found by codes with secondary codes or vectors. Also returns the number
+/// of candidates.
 fn rerank<'s>(
     snapshot: &'s Snapshot,
     plan: &Plan<'_>,
@@ -505,7 +509,7 @@ fn answer(
     let started = Instant::now();
     let bound = plan.bound;
     let (mut best, candidates) = rerank(snapshot, plan, pools)?;
-    // What is found is at most as near as what there is.
+    // The hits found are at most as near as the true nearest neighbours.
     let worst = best.get(bound.hits().saturating_sub(1)).map(|worst| worst.score);
     let wider = worst.and_then(|worst| plan.wider(snapshot, worst));
     if let Some(wider) = wider.as_ref().filter(|wider| wider.goes_beyond(plan)) {
@@ -534,7 +538,7 @@ fn answer(
     }
     let mut estimated_recall = estimate(snapshot, plan, searched, worst);
     if let Some(wider) = &wider {
-        // It was searched far enough, but is not like what was measured for that.
+        // Wide enough already, but outside the calibrated queries: lower the estimate accordingly.
         let wider = estimate(snapshot, wider, &[], worst);
         estimated_recall = estimated_recall.zip(wider).map(|(a, b)| a.min(b));
     }
@@ -542,8 +546,8 @@ fn answer(
     Ok(QueryResponse { hits, sequence, estimated_recall, explanation })
 }
 
-/// What is expected of an answer whose last hit has the `worst` score: as much as of the view where that is
-/// least; `None` if it is not known of one.
+/// Recall estimate of a response whose last hit has score `worst`: the lowest estimate of all
+/// views; `None` if it is unknown for any of them.
 fn estimate(
     snapshot: &Snapshot,
     plan: &Plan<'_>,

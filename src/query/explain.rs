@@ -1,4 +1,4 @@
-//! What an answer says of how it came about: a stage for each part of the work.
+//! Explains an executed plan: one [`Stage`] for each part of the work.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::search::Found;
 use crate::field::{FieldCodes, FieldQuery};
 use crate::segment::{Snapshot, View};
 
-/// The stages of a plan that was carried out, without its second stage.
+/// The stages of an executed plan, without its second stage.
 pub fn stages(
     snapshot: &Snapshot,
     plan: &Plan<'_>,
@@ -26,7 +26,7 @@ pub fn stages(
     stages
 }
 
-/// What the searches of indexes read, a stage for each.
+/// One stage for each index searched.
 fn search_stages(plan: &Plan<'_>, searched: &[Found], micros: u64) -> Vec<Stage> {
     let stage = |&Found { view, effort, .. }: &Found| {
         let Access::Index { codes, index, depth, .. } = plan.views[view].access else {
@@ -45,7 +45,7 @@ fn search_stages(plan: &Plan<'_>, searched: &[Found], micros: u64) -> Vec<Stage>
     searched.iter().filter_map(stage).collect()
 }
 
-/// What a scan of codes reads.
+/// Name of the data that a scan of codes reads.
 fn source_of(codes: &FieldCodes, query: &FieldQuery) -> String {
     if query.primary().is_none() {
         return "centroids".to_owned();
@@ -58,7 +58,7 @@ fn code_of(codes: &FieldCodes) -> &str {
     codes.report().chosen().map_or("", |rung| rung.code.as_str())
 }
 
-/// What the filter came to, a stage for each way it was used.
+/// One stage for each way the filter was applied.
 fn filter_stages(plan: &Plan<'_>) -> Vec<Stage> {
     let mut ways = BTreeMap::<&str, u64>::new();
     for view in &plan.views {
@@ -85,7 +85,7 @@ fn filter_stages(plan: &Plan<'_>) -> Vec<Stage> {
     stages
 }
 
-/// What the filter read of payloads so far, since it names paths that are not declared.
+/// Payloads read so far because the filter names undeclared paths.
 fn payload_stage(plan: &Plan<'_>) -> Option<Stage> {
     let filter = plan.filter?;
     let read: Vec<(u64, u64)> =
@@ -95,7 +95,7 @@ fn payload_stage(plan: &Plan<'_>) -> Option<Stage> {
     (!read.is_empty()).then_some(Stage { name, source, rows, bytes, micros: 0 })
 }
 
-/// What the scan read, a stage for each kind of source.
+/// One stage for each kind of source scanned.
 fn scan_stages(snapshot: &Snapshot, plan: &Plan<'_>, micros: u64) -> Vec<Stage> {
     let mut sources = BTreeMap::<String, (u64, u64)>::new();
     let field = plan.bound.field;

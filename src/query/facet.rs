@@ -1,7 +1,7 @@
-//! Facets: how many points have each value of a payload path.
+//! Facets: the number of points for each value of a payload path.
 //!
-//! Each segment counts its own values in their order, and the counts are merged, so that memory holds
-//! the values that are returned and no more of the others than a segment's counts.
+//! Each segment counts its values in ascending order, and a merge adds up the counts, so that
+//! memory holds the returned values and otherwise only the counts of one segment at a time.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -12,13 +12,13 @@ use crate::error::Result;
 use crate::model::{Filter, FilterValue, Key, MemoryBudget, check_range, limits};
 use crate::segment::{Snapshot, ValueCounts};
 
-/// Values that are counted between two looks at the deadline.
+/// Values counted between two checks of the deadline.
 const CHECKED_VALUES: u64 = 4096;
-/// Bytes that counting takes for a row, about, and for a value of the answer beside its text.
+/// Approximate memory to count a row, and of a returned value without its text.
 const ROW_BYTES: u64 = 8;
 const VALUE_BYTES: u64 = 128;
 
-/// What to count.
+/// A facet request.
 ///
 /// ```
 /// use lanner::{FacetRequest, Filter};
@@ -28,9 +28,10 @@ const VALUE_BYTES: u64 = 128;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct FacetRequest {
-    /// A declared payload path. A point counts once for each of its different values; `null` is none.
+    /// A declared payload path. A point counts once for each of its distinct values; `null` is not
+    /// a value.
     pub path: String,
-    /// Which points count; all if not set.
+    /// Restricts the count to matching points; all points if not set.
     pub filter: Option<Filter>,
     /// Number of values to return, 1 to 10,000.
     pub limit: usize,
@@ -42,31 +43,31 @@ impl FacetRequest {
         Self { path: path.into(), filter: None, limit: 10 }
     }
 
-    /// Counts only points that match this.
+    /// Restricts the count to matching points.
     #[must_use]
     pub fn filter(self, filter: Filter) -> Self {
         Self { filter: Some(filter), ..self }
     }
 
-    /// Returns so many values.
+    /// Sets the number of values.
     #[must_use]
     pub fn limit(self, limit: usize) -> Self {
         Self { limit, ..self }
     }
 }
 
-/// The answer to a [`FacetRequest`]; it is exact.
+/// The response to a [`FacetRequest`]; counts are exact.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FacetResponse {
-    /// The most frequent values, by count and then by value, the smaller first.
+    /// The most frequent values, by descending count, then ascending value.
     pub counts: Vec<ValueCount>,
-    /// Number of different values, those that were not returned included.
+    /// Number of distinct values, including those not returned.
     pub values: u64,
-    /// Sequence number of the last write that the answer takes into account.
+    /// Sequence number of the last write visible to the request.
     pub sequence: u64,
 }
 
-/// How many points have a value.
+/// A value and its number of points.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ValueCount {
     /// The value; a datetime as RFC 3339 text in UTC.
@@ -75,7 +76,7 @@ pub struct ValueCount {
     pub count: u64,
 }
 
-/// Counts values in a snapshot.
+/// Counts the values of a path in a snapshot.
 ///
 /// # Errors
 /// [`crate::Error::Invalid`], as [`Deadline::check`], [`crate::Error::Exhausted`], or if a sealed file
@@ -117,18 +118,18 @@ pub(crate) fn facet(
     Ok(FacetResponse { counts, values, sequence: snapshot.sequence })
 }
 
-/// The values with the most points, the worst of them on top; of equal counts the larger value.
+/// The values with the highest counts, the worst on top of the heap; ties prefer the smaller value.
 struct Top {
     limit: usize,
     counts: BinaryHeap<Reverse<(u64, Reverse<Key>)>>,
 }
 
 impl Top {
-    /// Offers a value, in the order of values.
+    /// Offers a value; values must come in ascending order.
     fn offer(&mut self, key: Key, count: u64) {
         if self.counts.len() == self.limit {
             let least = self.counts.peek().map_or(0, |Reverse((least, _))| *least);
-            // Of equal counts the smaller value is there already.
+            // On a tie the smaller value is already in.
             if count <= least {
                 return;
             }
@@ -138,10 +139,10 @@ impl Top {
     }
 }
 
-/// The counts of several segments as one, in the order of values.
+/// Merges the counts of several segments, in ascending order of values.
 struct Merged<'s> {
     parts: Vec<ValueCounts<'s>>,
-    /// The next value of each part, its count, and the part.
+    /// The next value of each part, its count, and the part's index.
     heads: BinaryHeap<Reverse<(Key, u64, usize)>>,
 }
 

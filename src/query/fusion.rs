@@ -1,7 +1,8 @@
-//! Reciprocal rank fusion: one ranking out of several (Cormack, Clarke and Büttcher, SIGIR 2009).
+//! Reciprocal rank fusion (RRF): merges several rankings (Cormack, Clarke and Büttcher, SIGIR
+//! 2009).
 //!
-//! A point's score is the sum, over the queries that find it, of weight / (k + rank). Ranks are all
-//! that counts, so the queries may ask fields of different kinds and metrics.
+//! The score of a point is the sum of weight / (k + rank) over the queries that find it. Only ranks
+//! count, so the queries may use fields of different kinds and metrics.
 
 use std::collections::HashMap;
 
@@ -10,10 +11,10 @@ use super::request::{Explanation, Hit, QueryRequest, QueryResponse};
 use crate::error::Result;
 use crate::model::{Include, InvalidInput, Point, PointId, Score, check_range, limits};
 
-/// The `k` of the paper, which found it good for many collections.
+/// The `k` of the paper, which found it robust across collections.
 const DEFAULT_K: f32 = 60.0;
 
-/// Several queries whose rankings become one.
+/// Several queries to be fused into one ranking.
 ///
 /// ```
 /// use lanner::{FusionRequest, MultiVector, QueryRequest};
@@ -28,26 +29,25 @@ const DEFAULT_K: f32 = 60.0;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct FusionRequest {
-    /// 1 to 64 queries. The hits of each count, so that its `limit` says how many; its `offset` has
-    /// to be 0, and its `include` and `explain` mean nothing: those of this request count.
+    /// 1 to 64 queries. The `limit` of each is the number of its hits that take part; `offset` must
+    /// be 0, and `include` and `explain` are ignored in favour of those of this request.
     pub queries: Vec<QueryRequest>,
-    /// How much each query counts, from 0 (its hits do not) to a million; all 1 if not set.
+    /// Weight of each query, 0 (ignored) to 1,000,000; all 1 if not set.
     pub weights: Option<Vec<f32>>,
     /// Number of hits to return.
     pub limit: usize,
-    /// Number of best hits to leave out.
+    /// Number of best hits to skip.
     pub offset: usize,
-    /// How much ranks are levelled, more than 0: the larger it is, the less the first few ranks
-    /// stand out.
+    /// The RRF constant `k`, above 0: the larger, the smaller the advantage of the first ranks.
     pub k: f32,
-    /// Which parts of the points to return.
+    /// Parts of the points to return.
     pub include: Include,
-    /// Whether to say how the answers to the queries came about.
+    /// Also return an [`Explanation`] of each query.
     pub explain: bool,
 }
 
 impl FusionRequest {
-    /// The ten best points of these queries, ids and scores alone, with k = 60 and equal weights.
+    /// The ten best points of these queries, ids and scores only, with k = 60 and equal weights.
     pub fn new(queries: impl IntoIterator<Item = QueryRequest>) -> Self {
         Self {
             queries: queries.into_iter().collect(),
@@ -60,51 +60,51 @@ impl FusionRequest {
         }
     }
 
-    /// Counts each query so much.
+    /// Sets the weight of each query.
     #[must_use]
     pub fn weights(self, weights: impl IntoIterator<Item = f32>) -> Self {
         Self { weights: Some(weights.into_iter().collect()), ..self }
     }
 
-    /// Returns `limit` hits.
+    /// Sets the number of hits.
     #[must_use]
     pub fn limit(self, limit: usize) -> Self {
         Self { limit, ..self }
     }
 
-    /// Leaves out the `offset` best hits.
+    /// Skips the `offset` best hits.
     #[must_use]
     pub fn offset(self, offset: usize) -> Self {
         Self { offset, ..self }
     }
 
-    /// Levels ranks so much; see [`Self::k`].
+    /// Sets the RRF constant [`k`](Self::k) (default 60).
     #[must_use]
     pub fn k(self, k: f32) -> Self {
         Self { k, ..self }
     }
 
-    /// Says how the answers came about, too.
+    /// Also returns explanations.
     #[must_use]
     pub fn explain(self) -> Self {
         Self { explain: true, ..self }
     }
 
-    /// Returns payloads, too.
+    /// Also returns payloads.
     #[must_use]
     pub fn with_payload(mut self) -> Self {
         self.include.payload = true;
         self
     }
 
-    /// Returns vectors, too.
+    /// Also returns vectors.
     #[must_use]
     pub fn with_vectors(mut self) -> Self {
         self.include.vectors = true;
         self
     }
 
-    /// How much query `index` counts.
+    /// Weight of query `index`.
     fn weight(&self, index: usize) -> f64 {
         self.weights.as_ref().map_or(1.0, |weights| weights[index].into())
     }
@@ -141,19 +141,18 @@ impl FusionRequest {
     }
 }
 
-/// The answer to a [`FusionRequest`].
+/// The response to a [`FusionRequest`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct FusionResponse {
-    /// The hits, best first, with their fused scores; among equal scores the smaller id first.
+    /// The hits, best first, with their fused scores; ties by ascending id.
     pub hits: Vec<Hit>,
-    /// Sequence number of the last write that the answer takes into account; all queries saw the
-    /// same.
+    /// Sequence number of the last write visible to the queries, the same for all.
     pub sequence: u64,
-    /// How the answer to each query came about, if the request asked; else empty.
+    /// How each query was executed, if the request set `explain`; otherwise empty.
     pub explanations: Vec<Explanation>,
 }
 
-/// Fuses the rankings of queries, which `execute` answers as a batch from the same ground.
+/// Fuses the rankings of queries, which `execute` runs as a batch on one snapshot.
 ///
 /// # Errors
 /// [`crate::Error::Invalid`], or as `execute`.
@@ -167,7 +166,7 @@ pub(crate) fn fuse(
     let plain = |query: &QueryRequest| QueryRequest { include, explain, ..query.clone() };
     let queries: Vec<QueryRequest> = request.queries.iter().map(plain).collect();
     let answers = execute(&queries).map_err(|error| match queries.len() {
-        // Errors of one query alone do not say which it is.
+        // Errors of a single query have no position.
         1 => error.within("queries[0]"),
         _ => error,
     })?;
@@ -183,7 +182,7 @@ pub(crate) fn fuse(
     Ok(FusionResponse { hits, sequence: ground.snapshot.sequence, explanations })
 }
 
-/// The fused score of each point that a query of some weight has found.
+/// The fused score of each point found by a query with a weight above 0.
 fn scores<'a>(request: &FusionRequest, answers: &'a [QueryResponse]) -> Vec<(&'a PointId, Score)> {
     let mut sums = HashMap::<&PointId, f64>::new();
     let weighted = answers.iter().enumerate().map(|(i, answer)| (request.weight(i), answer));
@@ -193,7 +192,7 @@ fn scores<'a>(request: &FusionRequest, answers: &'a [QueryResponse]) -> Vec<(&'a
             *sums.entry(&hit.point.id).or_default() += share;
         }
     }
-    // Rounded before they are compared: the order of a sum changes its last bits, which are no
-    // reason to prefer a point.
+    // Rounded before comparison: the order of summation changes the last bits, which must not
+    // decide a rank.
     sums.into_iter().map(|(id, sum)| (id, Score(sum as f32))).collect()
 }

@@ -1,14 +1,15 @@
-//! Queries by groups: the best hits of the best groups of points that share a value of a payload path.
+//! Grouped queries: the best hits of the best groups of points that share a value of a payload
+//! path.
 //!
-//! Groups are found in rounds. Each looks for the best points that have a value of which no group is
-//! known yet, so that a group whose points are all nearer than those of others is passed in one step;
-//! rounds end when nothing better than the groups that are wanted is left. Then each of these groups,
-//! and as many behind them, is searched for its own best hits, by vectors where few points are in it.
-//! Groups are ranked by what that finds.
+//! Groups are found in rounds. Each round searches for the best points with a value that belongs to
+//! no known group, so a group with many near points is skipped in one step. Rounds end when nothing
+//! better than the wanted groups is left. Each wanted group, and as many again after them, is then
+//! searched for its own best hits, by vectors where it has few points. Groups are ranked by these
+//! hits.
 //!
-//! A group is lost only if its best point is missed: by the last round, if the group is not known, or
-//! else by the search of the group. [`Rounds::loss`] and [`Grouping::loss`] bound how often that happens
-//! from the estimates of these searches.
+//! A group is lost only if its best point is missed: by the last round if the group is unknown,
+//! otherwise by the search of the group. [`Rounds::loss`] and [`Grouping::loss`] bound the
+//! frequency of this from the recall estimates of these searches.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -25,20 +26,21 @@ use crate::model::{
 };
 use crate::segment::{Location, Snapshot};
 
-/// Hits of a round, and groups that are searched, for each group that is wanted: as many again as are
-/// wanted show that none is missing.
+/// Hits of a round, and groups to search, per wanted group: twice as many show that none is
+/// missing.
 const WIDTH: usize = 2;
-/// Groups of no more points than this, in segments with codes, are searched by their vectors.
+/// In segments with codes, groups up to this size are searched by their vectors.
 const FEW_POINTS: u64 = 10_000;
-/// Groups that are searched at a time.
+/// Number of groups searched in one batch.
 const BATCH_GROUPS: usize = 64;
-/// How many times less than the target allows a round may miss; a search of a group so many times less for
-/// each of its hits. With both bounds below, what is missed in all is what the target allows.
+/// Factor by which the miss rate of a round is below the tolerated one; for the search of a group,
+/// this factor for each of its hits. By the bounds below, the total then stays within the tolerated
+/// miss rate.
 const ROUND_SHARE: f32 = 5.0;
-/// Searches that would have to miss less are exact.
+/// Searches with a higher target recall are exact.
 const MOST_TARGET: f32 = 0.999;
 
-/// A query for groups.
+/// A grouped query.
 ///
 /// ```
 /// use lanner::{GroupRequest, QueryRequest};
@@ -50,13 +52,13 @@ const MOST_TARGET: f32 = 0.999;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct GroupRequest {
-    /// What to search for. Its `limit` is the number of groups, 1 to 1,000; it has neither an `offset`
-    /// nor a second stage.
+    /// The query. Its `limit` is the number of groups, 1 to 1,000; `offset` must be 0 and `rescore`
+    /// not set.
     pub query: QueryRequest,
-    /// A declared payload path. Points with the same value form a group; a point with several values
-    /// is in several, one without a value in none.
+    /// A declared payload path. Points with the same value form a group; a point with several
+    /// values belongs to several groups, one without a value to none.
     pub path: String,
-    /// Number of hits of a group, 1 to 1,000; groups and hits together are at most 10,000.
+    /// Maximum number of hits per group, 1 to 1,000; groups times hits at most 10,000.
     pub group_size: usize,
 }
 
@@ -66,7 +68,7 @@ impl GroupRequest {
         Self { query, path: path.into(), group_size: 3 }
     }
 
-    /// Returns up to so many hits of a group.
+    /// Sets the maximum number of hits per group.
     #[must_use]
     pub fn group_size(self, group_size: usize) -> Self {
         Self { group_size, ..self }
@@ -91,31 +93,32 @@ impl GroupRequest {
     }
 }
 
-/// Points with the same value, as far as they are hits.
+/// Hits with the same value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HitGroup {
     /// The value; a datetime as RFC 3339 text in UTC.
     pub value: FilterValue,
-    /// The best points with it, best first; at least one.
+    /// The best points with this value, best first; at least one.
     pub hits: Vec<Hit>,
 }
 
-/// The answer to a [`GroupRequest`].
+/// The response to a [`GroupRequest`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct GroupResponse {
-    /// Groups by their best hit; of the same score and point by value.
+    /// Groups, ordered by their best hit; ties (one point in several groups) by value.
     pub groups: Vec<HitGroup>,
-    /// Sequence number of the last write that the answer takes into account.
+    /// Sequence number of the last write visible to the query.
     pub sequence: u64,
-    /// The share of a group's exact hits that was found, as a mean over the exact groups, of which one
-    /// that is missing counts 0: a lower bound, as of [`QueryResponse::estimated_recall`]. It is lower
-    /// than that of the searches behind it, since one point that they miss may be all of a group.
+    /// Recall estimate: the share of a group's exact hits that was found, as a mean over the exact
+    /// groups, with 0 for a missing group. A lower bound like [`QueryResponse::estimated_recall`],
+    /// and lower than that of the underlying searches, since a single point they miss may be a
+    /// whole group.
     pub estimated_recall: Option<f32>,
-    /// How the answer came about, if the request asked.
+    /// How the query was executed, if the request set `explain`.
     pub explanation: Option<Explanation>,
 }
 
-/// Answers a query by groups.
+/// Executes a grouped query.
 ///
 /// # Errors
 /// [`Error::Invalid`], [`Error::PointNotFound`], as [`Deadline::check`], [`Error::Exhausted`], or if a
@@ -163,7 +166,7 @@ struct Grouping<'g> {
     deadline: &'g Deadline,
 }
 
-/// Better hits come first: a higher score, then a smaller id.
+/// Ranks hits: a higher score first, then a smaller id.
 type Rank = (std::cmp::Reverse<Score>, PointId);
 
 fn rank(hit: &Hit) -> Rank {
@@ -173,20 +176,20 @@ fn rank(hit: &Hit) -> Rank {
 /// A group of which the rounds have found a point.
 struct Known {
     key: Key,
-    /// Of the best of these points.
+    /// Rank of the best point found.
     best: Rank,
 }
 
-/// What the rounds came to.
+/// Result of the rounds.
 struct Rounds {
-    /// The best groups, best first: those that are wanted and as many behind them.
+    /// The best groups, best first: twice as many as wanted.
     groups: Vec<Key>,
-    /// The share of the groups that is expected to be lost, at most; `None` if it is not known.
+    /// Upper bound of the expected share of lost groups; `None` if unknown.
     loss: Option<f64>,
     stages: Vec<Stage>,
 }
 
-/// A group that was searched for its hits, of which there is at least one.
+/// A group with its hits, at least one.
 struct Searched {
     key: Key,
     hits: Vec<Hit>,
@@ -218,7 +221,7 @@ impl Grouping<'_> {
             }
             known.sort_unstable_by(|a, b| (&a.best, &a.key).cmp(&(&b.best, &b.key)));
             let is_last = answer.hits.len() < length;
-            // Hits that are as good as the groups that are wanted.
+            // Hits at least as good as the wanted groups.
             let good = match known.get(wanted - 1) {
                 Some(last) => answer.hits.iter().take_while(|hit| rank(hit) <= last.best).count(),
                 None => answer.hits.len(),
@@ -236,22 +239,23 @@ impl Grouping<'_> {
                 let groups = known.into_iter().map(|group| group.key).collect();
                 return Ok(Rounds { groups, loss, stages });
             }
-            // Those behind may turn out better in the next round.
+            // Groups after the wanted ones may improve in the next round.
             known.truncate(width);
             keys = known.iter().map(|group| group.key.clone()).collect();
-            // Few groups have many of the best points: they are passed in longer steps.
+            // A few groups hold many of the best points: skip them in larger steps.
             length = if settled { width } else { (2 * length).min(limits::MAX_QUERY_LIMIT) };
         }
     }
 
-    /// Rows that match a condition beside so many: no more can have been missed.
+    /// Number of rows that match a condition, less the `found` ones: an upper bound of the rows
+    /// missed.
     fn left(&self, condition: &Condition, found: usize) -> Result<f64> {
         let matching = self.ground.snapshot.matching(condition)?;
         let rows: u64 = matching.iter().map(RoaringBitmap::len).sum();
         Ok(rows.saturating_sub(found as u64) as f64)
     }
 
-    /// Searches groups for their hits.
+    /// Searches each group for its best hits.
     fn search_groups(&self, keys: Vec<Key>, stages: &mut Vec<Stage>) -> Result<Vec<Searched>> {
         let size = self.request.group_size;
         let mut sums = BTreeMap::<(String, String), Stage>::new();
@@ -280,9 +284,9 @@ impl Grouping<'_> {
         Ok(searched)
     }
 
-    /// The share of the groups that the searches of them are expected to lose, at most: where a hit is
-    /// missed, it may be the best, without which the whole group may be passed over. As of the group of
-    /// which least is expected, since any of them may be wanted.
+    /// Upper bound of the expected share of groups lost by their own searches: a missed hit may be
+    /// the group's best, and without it the whole group may be dropped. Takes the lowest estimate
+    /// of all groups, since any of them may be wanted.
     fn loss(&self, searched: &[Searched]) -> Option<f64> {
         let size = self.request.group_size as f64;
         searched.iter().try_fold(0.0_f64, |most, group| {
@@ -291,7 +295,7 @@ impl Grouping<'_> {
         })
     }
 
-    /// The query for so many hits alone, which may miss so many times less than the target allows.
+    /// The query for `hits` ids and scores, with the tolerated miss rate divided by `share`.
     fn search(&self, hits: usize, share: f32) -> QueryRequest {
         let query = &self.request.query;
         let mut params = query.params;
@@ -302,12 +306,12 @@ impl Grouping<'_> {
         QueryRequest { limit: hits, include: Include::NOTHING, params, ..query.clone() }
     }
 
-    /// Answers queries, each among the points that also match a condition.
+    /// Executes queries, each restricted to points that match its condition.
     fn answer(&self, searches: &[(QueryRequest, Condition)]) -> Result<Vec<QueryResponse>> {
         self.ground.answer_within(searches, self.deadline)
     }
 
-    /// Points that match a condition and are found by codes, at most.
+    /// Upper bound of the points that match a condition and are found by codes.
     fn points_by_codes(&self, condition: &Condition) -> Result<u64> {
         let views = self.ground.snapshot.views.iter();
         let coded = views.filter(|view| view.reader.field(self.field).codes().is_some());
@@ -318,7 +322,7 @@ impl Grouping<'_> {
         self.path.passes(test)
     }
 
-    /// A value that is none of these.
+    /// Test for a value that is none of these.
     fn others(&self, keys: &HashSet<Key>) -> ColumnTest {
         let (mut terms, mut numbers) = (Vec::new(), Vec::new());
         for key in keys {
@@ -360,22 +364,21 @@ impl Grouping<'_> {
 
 /// The last round.
 struct Round {
-    /// Hits that it was to find.
+    /// Number of hits requested.
     length: usize,
-    /// Hits that are as good as the groups that were wanted.
+    /// Hits at least as good as the wanted groups.
     good: usize,
-    /// Groups that were wanted, or are there.
+    /// Number of groups wanted, or fewer if there are no more.
     groups: usize,
 }
 
 impl Round {
-    /// The share of the groups that is expected to be lost, at most, if the round finds this share of
-    /// its exact hits.
+    /// Upper bound of the expected share of lost groups, given the recall of the round.
     ///
-    /// A lost group has its best point among those that this round misses. Of its exact hits it misses
-    /// `missed` on average. These are all that matter, unless they are so many that the exact hits end
-    /// before the last group: at least `length - good`, which happens no more often than `missed /
-    /// (length - good)` (Markov's inequality); then all groups may be lost.
+    /// The best point of a lost group is among the exact hits that this round misses, `missed` on
+    /// average. Only these matter, unless there are so many that the exact hits end before the last
+    /// group: at least `length - good`, with a probability of at most `missed / (length - good)`
+    /// (Markov's inequality); then all groups may be lost.
     fn loss(&self, recall: f32) -> f64 {
         let missed = (1.0 - f64::from(recall)) * self.length as f64;
         let spare = self.length.saturating_sub(self.good).max(1) as f64;
@@ -383,7 +386,7 @@ impl Round {
     }
 }
 
-/// The test for one value.
+/// Test for one value.
 fn with_value(key: &Key) -> ColumnTest {
     match key {
         Key::Term(term) => ColumnTest::Terms(vec![term.clone()]),
@@ -393,7 +396,7 @@ fn with_value(key: &Key) -> ColumnTest {
     }
 }
 
-/// All numbers but these, which are in order.
+/// The intervals between `numbers`, which are sorted.
 fn gaps(numbers: &[i64]) -> Vec<Interval> {
     let mut gaps = Vec::with_capacity(numbers.len() + 1);
     let mut least = Some(i64::MIN);
@@ -407,7 +410,7 @@ fn gaps(numbers: &[i64]) -> Vec<Interval> {
     gaps
 }
 
-/// What matches both.
+/// The conjunction of both conditions.
 fn all(condition: Option<&Condition>, other: Condition) -> Condition {
     match condition {
         Some(condition) => Condition::All(vec![condition.clone(), other]),
@@ -415,7 +418,7 @@ fn all(condition: Option<&Condition>, other: Condition) -> Condition {
     }
 }
 
-/// Adds a stage of one of many searches, which run together.
+/// Adds a stage of one of several searches that run together.
 fn add(sums: &mut BTreeMap<(String, String), Stage>, stage: Stage) {
     let sum = sums.entry((stage.name.clone(), stage.source.clone()));
     sum.and_modify(|sum| {
@@ -449,7 +452,7 @@ mod tests {
     fn what_is_lost_is_no_less_than_what_is_missed() {
         let round = |length, good, groups| Round { length, good, groups };
         assert_eq!(round(20, 10, 10).loss(1.0), 0.0);
-        // One of five hits that are all good groups.
+        // One of five hits, all of them in good groups.
         assert!((round(20, 10, 10).loss(0.99) - 4.0 * 0.01).abs() < 1e-6);
         assert!((round(20, 0, 10).loss(0.99) - 3.0 * 0.01).abs() < 1e-6);
         assert_eq!(round(20, 19, 1).loss(0.9), 1.0, "nothing is known then");

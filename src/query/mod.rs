@@ -1,9 +1,9 @@
-//! Queries: what is asked, and how a snapshot answers it.
+//! Queries: requests, and their execution on a snapshot.
 //!
-//! A query is validated into a plan, the snapshot is cut into ranges of rows that are scored on
-//! all cores, and the best of each range are merged. Every live row that has the queried field is
-//! scored: by its vector, or where the field is compressed by its codes, after which the best
-//! candidates are scored again by something better.
+//! A request is validated, then planned for each view. Views are searched through their index, or
+//! scanned in ranges of rows on all cores, by primary codes where the field is compressed and by
+//! vectors otherwise. The best candidates by codes are then re-ranked with secondary codes or
+//! vectors.
 
 mod bound;
 mod calibrate;

@@ -1,23 +1,24 @@
 //! Pages that never repeat a hit.
 //!
-//! A search for more hits goes further, and may find a hit that belongs before those of an earlier
-//! page: everything behind it moves on, and the last hit of that page comes once more. So a later page
-//! is cut from blocks of hits that double in length: the first holds as many as a page, and each next
-//! one the best hits of a wider search that are in none before. Which block a place falls into depends
-//! on the length of a page alone, so that all pages of one length are parts of one ranking.
+//! A search for more hits uses a wider window and may find a hit that ranks above those of an
+//! earlier page: everything after it shifts, and the last hit of that page is repeated. So a later
+//! page is cut from blocks of hits that double in length: the first holds one page, and each
+//! further block the best hits of a wider search that are in no earlier block. The blocks depend
+//! only on the page length, so all pages of one length belong to one ranking.
 
 use std::collections::HashSet;
 
 use super::request::{QueryRequest, QueryResponse};
 use crate::model::PointId;
 
-/// Whether the hits of a request depend on how far its search goes, and it asks for a later page.
+/// Whether a request is for a later page and its hits depend on the search depth.
 pub fn is_paged(request: &QueryRequest) -> bool {
     // A second stage ranks the same candidates on every page.
     request.offset > 0 && !request.params.exact && request.rescore.is_none()
 }
 
-/// The requests whose answers hold the blocks of a later page; `None` if the request itself will do.
+/// The requests whose responses form the blocks of a later page; `None` if the request needs no
+/// blocks.
 pub fn blocks(request: &QueryRequest) -> Option<Vec<QueryRequest>> {
     if !is_paged(request) {
         return None;
@@ -34,12 +35,12 @@ pub fn blocks(request: &QueryRequest) -> Option<Vec<QueryRequest>> {
     Some(blocks)
 }
 
-/// The last block may be longer than any answer.
+/// The last block may be longer than any response.
 fn most(end: usize) -> usize {
     end.max(crate::model::limits::MAX_QUERY_LIMIT)
 }
 
-/// The page of a request, of the answers to its blocks, in order.
+/// Assembles a page from the responses to its blocks, in order.
 pub fn page(request: &QueryRequest, answers: Vec<QueryResponse>) -> Option<QueryResponse> {
     let mut seen: HashSet<PointId> = HashSet::new();
     let mut ranking = Vec::new();

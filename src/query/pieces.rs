@@ -1,5 +1,5 @@
-//! Batches are worked through in pieces: what one piece holds in memory is bounded, and other
-//! queries get their turn between two of them.
+//! Batches run in pieces, so that memory is bounded by the piece and other queries get their turn
+//! in between.
 
 use std::iter::Sum;
 use std::ops::Range;
@@ -19,38 +19,37 @@ use crate::model::{
 };
 use crate::segment::{Location, Snapshot, View};
 
-/// Bytes that the queries of a piece may need beside their answers; a single one may need more.
+/// Memory limit of a piece in bytes, without the responses; a single query may exceed it.
 const PIECE_BYTES: u64 = 32 << 20;
-/// How long a piece should take.
+/// Target duration of a piece.
 const PIECE_TIME: Duration = Duration::from_millis(20);
-/// Work of the first piece, and of queries that are short, in bytes that are scored: a core scores some
-/// ten of them a nanosecond.
+/// Work of the first piece, and limit of short queries, in scored bytes: a core scores about ten
+/// per nanosecond.
 const FIRST_WORK: u64 = 512 << 20;
 const SHORT_WORK: u64 = 64 << 20;
-/// Work of a row, at least: to score it and to compare the score.
+/// Minimum work of a row: scoring it and comparing the score.
 const ROW_WORK: u64 = 64;
-/// Rows whose codes are scored for each row that the search of a graph keeps.
+/// Rows scored by codes per row kept in a graph search.
 const SCORED_ROWS: u64 = 16;
-/// Rows that the search of an index keeps, if the request does not say.
+/// Assumed search window if the request sets none.
 const DEFAULT_WINDOW: u64 = 128;
-/// Query tokens for which a token's bytes take as long as one byte read.
+/// Number of query tokens that make scoring a byte of a token as slow as reading it.
 const TOKENS: u64 = 8;
-/// Bytes of a candidate.
+/// Size of a candidate.
 const CANDIDATE_BYTES: u64 = 24;
-/// Accumulators of a scan for each thread.
+/// Accumulators per thread in a scan.
 const ACCUMULATORS: u64 = 4;
-/// Bytes of a hit, without its point's vectors and payload.
+/// Size of a hit without the vectors and payload of its point.
 const HIT_BYTES: u64 = 256;
-/// Candidates for each hit that plans re-rank if the request does not say, and at least, where they
-/// re-rank most.
+/// Upper estimate of the default re-ranking budget: a multiple of the hits, and a minimum.
 const DEFAULT_RERANK: (usize, usize) = (20, 500);
 
-/// What a query is expected to take, at most.
+/// Estimated cost of a query, an upper bound.
 #[derive(Debug, Clone, Copy, Default)]
 struct Cost {
     candidates: u64,
     bytes: u64,
-    /// Bytes that are scored, or what takes as long.
+    /// Scored bytes, or the equivalent in time.
     work: u64,
 }
 
@@ -64,23 +63,23 @@ impl<'c> Sum<&'c Cost> for Cost {
     }
 }
 
-/// What queries are answered from.
+/// Everything that queries need besides the request.
 pub(crate) struct Ground<'g> {
     pub snapshot: &'g Snapshot,
     pub config: &'g CollectionConfig,
     pub threads: &'g QueryThreads,
-    /// What the memory is counted in: that of candidates for as long as a piece takes, that of
-    /// answers for good.
+    /// Memory budget: candidates are reserved for the duration of a piece, responses are spent for
+    /// good.
     pub memory: &'g Arc<MemoryBudget>,
-    /// Is told each query that is answered by codes.
+    /// Callback for each query that is answered by codes.
     pub note: Note<'g>,
 }
 
 impl Ground<'_> {
-    /// Answers queries, in their order.
+    /// Executes queries, in their order.
     ///
     /// # Errors
-    /// As [`execute`]; [`Error::Invalid`] for a batch of too many candidates, and
+    /// As [`execute`]; [`Error::Invalid`] if a batch has too many candidates, and
     /// [`Error::Exhausted`] if memory does not suffice.
     pub fn answer(
         &self,
@@ -111,7 +110,8 @@ impl Ground<'_> {
         Ok(answers)
     }
 
-    /// Does a piece of so much work: at once if all of it is short, else when it is its turn.
+    /// Runs one piece: immediately if the whole request (`all`) is short, otherwise when its turn
+    /// comes.
     fn in_turn<T>(
         &self,
         all: u64,
@@ -125,7 +125,7 @@ impl Ground<'_> {
         work(turn.pool())
     }
 
-    /// Answers queries in one piece, each among the points that also match a condition.
+    /// Executes queries in one piece, each restricted to points that match its condition.
     ///
     /// # Errors
     /// As [`Self::answer`].
@@ -150,7 +150,7 @@ impl Ground<'_> {
     ) -> Result<()> {
         let (first, several) = (piece.start, requests.len() > 1);
         let requests = &requests[piece];
-        // Points are fetched one by one below, so that their bytes are counted as they come.
+        // Points are fetched one by one below, so that their bytes are counted as they are read.
         let plain =
             |request: &QueryRequest| QueryRequest { include: Include::NOTHING, ..request.clone() };
         let fetches = requests.iter().any(|request| request.include != Include::NOTHING);
@@ -170,7 +170,7 @@ impl Ground<'_> {
         Ok(())
     }
 
-    /// Reads what is wanted of a point that was found, and counts it.
+    /// Reads the included parts of a point that was found, and counts its memory.
     ///
     /// # Errors
     /// [`Error::Exhausted`], or if a sealed file is damaged.
@@ -198,17 +198,17 @@ impl Ground<'_> {
         let views = &self.snapshot.views;
         let rows = views.iter().fold(0, |sum, view| sum + u64::from(view.reader.rows()));
         let Ok((field, settings)) = self.config.field(&request.field) else {
-            // Refused, once it is planned.
+            // Fails later, in planning.
             return Cost::default();
         };
         let scans = self.scans(field, request.params.exact);
         let accumulators = match scans {
-            // What an index finds is collected once.
+            // The results of index searches are collected once.
             false => 1,
             true => ACCUMULATORS * self.threads.short().current_num_threads() as u64,
         };
-        // A row is a candidate once, in one of the accumulators, which hold up to twice as many
-        // candidates as they keep, in vectors that grow to twice what they hold.
+        // A row is a candidate in one accumulator only. Accumulators hold up to twice as many
+        // candidates as they keep, in vectors with up to twice the capacity needed.
         let candidates = rows.min(kept.saturating_mul(2 * accumulators));
         let mut bytes = 2 * CANDIDATE_BYTES * candidates + 4 * CANDIDATE_BYTES * rows.min(window);
         bytes += HIT_BYTES * rows.min(wanted as u64);
@@ -230,13 +230,14 @@ impl Ground<'_> {
         Cost { candidates: rows.min(kept), bytes, work }
     }
 
-    /// Bytes of what a query of so many vectors becomes for codes, beside itself; segments share it.
+    /// Additional bytes of a query of `vectors` vectors prepared for codes; segments share them.
     fn code_query_bytes(&self, field: usize, vectors: u64) -> u64 {
         let codes = self.snapshot.views.iter().filter_map(|view| view.reader.field(field).codes());
         codes.map(|codes| codes.query_bytes(vectors as usize) as u64).max().unwrap_or(0)
     }
 
-    /// The work of a query that keeps so many candidates, if scoring a row by its vectors is so much.
+    /// The work of a query that keeps `kept` candidates, given the work of scoring a row by its
+    /// vectors.
     fn work(&self, field: usize, of_vector: u64, exact: bool, kept: u64) -> u64 {
         let of_view = |view: &View| {
             let (reader, rows) = (&view.reader, u64::from(view.reader.rows()));
@@ -253,7 +254,7 @@ impl Ground<'_> {
         self.snapshot.views.iter().map(of_view).fold(0, u64::saturating_add)
     }
 
-    /// The work of scoring one row by its vectors, as a mean, for a query of so many values.
+    /// Mean work of scoring one row by its vectors, for a query of `values` values.
     fn vector_work(&self, field: usize, settings: &VectorField, values: u64) -> u64 {
         let readers = || self.snapshot.views.iter().map(|view| &view.reader);
         let rows: u64 = readers().map(|reader| u64::from(reader.rows())).sum();
@@ -266,7 +267,7 @@ impl Ground<'_> {
         match query {
             Query::Vector(vector) => vector.as_ref().values().len() as u64,
             Query::Point(id) => self.vector_len(field, id),
-            // A mean, in double precision.
+            // A mean in double precision.
             Query::Recommend { .. } => 2 * settings.dimension as u64,
         }
     }
@@ -282,7 +283,7 @@ impl Ground<'_> {
         len
     }
 
-    /// Whether there are rows that are scored where no index is searched.
+    /// Whether any rows are scored without an index.
     fn scans(&self, field: usize, exact: bool) -> bool {
         let is_scanned = |view: &View| {
             let reader = &view.reader;
@@ -295,20 +296,21 @@ impl Ground<'_> {
     }
 }
 
-/// Bytes that a query of so many values takes once it is planned: as it is, scaled, in planes of codes,
+/// Bytes of a planned query of `values` values: as given, scaled, in bit planes of codes, and
 /// encoded.
 fn query_bytes(settings: &VectorField, values: u64) -> u64 {
     16 * values + 8 * settings.coded_dimension() as u64
 }
 
-/// Times that an answer is in memory: as points, messages and bytes.
+/// Number of copies of a response in memory: as points, messages and bytes.
 const ANSWER_COPIES: u64 = 3;
 
 fn lost(id: &PointId) -> Error {
     Error::Internal(format!("point {id} was found and is not in the snapshot"))
 }
 
-/// How many queries of a batch come next: one, and as many more as fit into a piece of so much work.
+/// Number of queries in the next piece: as many as fit into `work` and the memory limit, but at
+/// least one.
 fn piece_len(costs: &[Cost], work: u64) -> usize {
     let mut sum = Cost::default();
     let fits = |cost: &&Cost| {
@@ -318,11 +320,11 @@ fn piece_len(costs: &[Cost], work: u64) -> usize {
     costs.iter().take_while(fits).count().max(1)
 }
 
-/// The work of the next piece: what would have taken as long as a piece should, within bounds, as seen
-/// by the last one, which was allowed `last` and had `done`.
+/// The work of the next piece: scaled to the target duration by the speed of the last piece, which
+/// did `done` in `took`, and clamped around `last`, the work it was allowed.
 fn next_work(last: u64, done: u64, took: Duration) -> u64 {
     let in_time = done as f64 * PIECE_TIME.as_secs_f64() / took.as_secs_f64().max(1e-6);
-    // A float beyond the range becomes its end.
+    // The cast saturates.
     (in_time as u64).clamp(last / 8, last.saturating_mul(4)).max(1)
 }
 
@@ -350,7 +352,7 @@ mod tests {
         assert_eq!(next_work(1000, 1000, PIECE_TIME), 1000);
         assert_eq!(next_work(1000, 1000, PIECE_TIME * 2), 500);
         assert_eq!(next_work(1000, 500, PIECE_TIME / 4), 2000);
-        // One measurement does not change everything.
+        // A single outlier has bounded effect.
         assert_eq!(next_work(1000, 1000, Duration::ZERO), 4000);
         assert_eq!(next_work(1000, 1000, PIECE_TIME * 1000), 125);
         assert_eq!(next_work(1, 0, PIECE_TIME), 1);

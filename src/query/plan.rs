@@ -1,5 +1,5 @@
-//! How a bound request is answered: for each view of the snapshot, which rows may be hits and how these
-//! are found. A plan is complete, or it does not exist.
+//! Plans: for each view of the snapshot, the eligible rows and the way to find the best of them. A
+//! plan is complete, or it does not exist.
 
 use roaring::RoaringBitmap;
 
@@ -12,46 +12,46 @@ use crate::model::Score;
 use crate::quantization::PrimaryQuery;
 use crate::segment::Snapshot;
 
-/// A query that is ready to be answered.
+/// An executable query.
 pub struct Plan<'p> {
     pub bound: &'p Bound<'p>,
-    /// One for each view.
+    /// The plan of each view.
     pub views: Vec<ViewPlan<'p>>,
-    /// The request's filter, for its part of an explanation.
+    /// The request's filter, for the explanation.
     pub filter: Option<&'p SnapshotFilter<'p>>,
 }
 
-/// How the rows of one view are searched.
+/// The plan of one view.
 #[derive(Clone, Copy)]
 pub struct ViewPlan<'p> {
     pub rows: Rows<'p>,
     pub access: Access<'p>,
-    /// The share of the best rows by what is best of them here that is expected to be found; `None`
-    /// if not known.
+    /// Expected recall against the best ranking available in the view (its secondary codes or
+    /// vectors); `None` if not known.
     pub expected: Option<f32>,
-    /// If the worst hit turns out to be less near than this, the expectation does not hold; see
+    /// If the worst hit is less near than this, the recall estimate does not hold; see
     /// [`view_plan::widen`].
     pub outside_below: Option<f32>,
 }
 
-/// Which rows of a view may be hits, beside that these are live and have the field.
+/// Rows of a view that may be hits, provided they are live and have the field.
 #[derive(Clone, Copy)]
 pub enum Rows<'p> {
     All,
-    /// Few match, and these alone are scored.
+    /// Few rows match; only these are scored.
     Gathered(&'p ViewFilter<'p>, &'p RoaringBitmap),
-    /// Rows are checked when they are good enough.
+    /// Rows are checked once their score is good enough.
     Checked(&'p ViewFilter<'p>),
 }
 
-/// How rows are found.
+/// Access path to the rows.
 #[derive(Clone, Copy)]
 pub enum Access<'p> {
-    /// All vectors are scored.
+    /// Scores all vectors.
     Exact,
-    /// All codes are scored, and the rows of the `budget` best different scores again.
+    /// Scores all codes and re-ranks the rows with the `budget` best distinct scores.
     Codes { codes: &'p FieldCodes, query: &'p FieldQuery, budget: usize },
-    /// The index is searched, so far.
+    /// Searches the index to `depth`.
     Index {
         codes: &'p FieldCodes,
         query: &'p PrimaryQuery,
@@ -61,11 +61,11 @@ pub enum Access<'p> {
     },
 }
 
-/// What is done if it turns out that what may be found lies far from the query, so that the codes of all of
-/// it are scored.
+/// Fallback of a filtered index search if the matching rows turn out to lie far from the query: the
+/// codes of all matching rows are scored.
 #[derive(Debug, Clone, Copy)]
 pub struct Far {
-    /// How many different scores are re-ranked.
+    /// Number of distinct scores to re-rank.
     pub budget: usize,
     /// See [`ViewPlan::expected`].
     pub expected: Option<f32>,
@@ -88,7 +88,7 @@ impl<'p> Rows<'p> {
         }
     }
 
-    /// Whether a row that a scan comes to may be a hit.
+    /// Whether a row reached by a scan may be a hit.
     #[inline]
     pub fn allows(self, row: u32) -> bool {
         match self {
@@ -97,7 +97,7 @@ impl<'p> Rows<'p> {
         }
     }
 
-    /// Rows that a scan scores, of so many.
+    /// Number of rows that a scan of a view with `rows` rows scores.
     pub fn scored(self, rows: u32) -> u64 {
         match self {
             Self::All | Self::Checked(_) => rows.into(),
@@ -107,7 +107,7 @@ impl<'p> Rows<'p> {
 }
 
 impl<'p> Access<'p> {
-    /// The codes that are scored, if it is these.
+    /// The codes to score, if any.
     pub fn codes(&self) -> Option<&'p FieldCodes> {
         match *self {
             Self::Exact => None,
@@ -115,12 +115,12 @@ impl<'p> Access<'p> {
         }
     }
 
-    /// Whether the index is searched, not all rows.
+    /// Whether the index is searched, rather than all rows scanned.
     pub fn is_index(&self) -> bool {
         matches!(self, Self::Index { .. })
     }
 
-    /// How many different scores by codes are re-ranked.
+    /// Number of distinct scores by codes to re-rank.
     pub fn budget(&self) -> usize {
         match *self {
             Self::Exact => 0,
@@ -129,7 +129,7 @@ impl<'p> Access<'p> {
         }
     }
 
-    /// How far it looks.
+    /// Search window and re-ranking budget.
     pub fn reach(&self) -> Depth {
         match *self {
             Self::Exact => Depth { window: Depth::SCAN, rerank: usize::MAX },
@@ -138,7 +138,7 @@ impl<'p> Access<'p> {
         }
     }
 
-    /// Whether this looks further than another does.
+    /// Whether the window or the budget is larger than that of another access.
     pub fn goes_beyond(&self, other: &Self) -> bool {
         let (a, b) = (self.reach(), other.reach());
         a.window > b.window || a.rerank > b.rerank
@@ -146,7 +146,7 @@ impl<'p> Access<'p> {
 }
 
 impl<'p> Plan<'p> {
-    /// Decides how each view is searched.
+    /// Plans each view.
     pub fn new(
         snapshot: &'p Snapshot,
         bound: &'p Bound<'p>,
@@ -159,7 +159,7 @@ impl<'p> Plan<'p> {
         Self { bound, views: views.map(plan).collect(), filter }
     }
 
-    /// The plan for a view and where it holds.
+    /// Each view's plan with its site.
     fn sites(&self, snapshot: &'p Snapshot) -> impl Iterator<Item = (Site<'p>, &ViewPlan<'p>)> {
         let bound = self.bound;
         let views = snapshot.views.iter().zip(&self.views).enumerate();
@@ -168,9 +168,9 @@ impl<'p> Plan<'p> {
         })
     }
 
-    /// How the query has to be searched, and what is expected of that, if its worst hit is farther away
-    /// than those of most queries that were measured: their mean says little about it then. `None` if it
-    /// is not, or was searched so already.
+    /// The plan for a second, wider search, if the worst hit is farther away than those of most
+    /// calibration queries: their mean recall says little about such a query. `None` if the hits
+    /// are near enough, or the search was wide already.
     pub fn wider(&self, snapshot: &'p Snapshot, worst: Score) -> Option<Self> {
         let nearness = self.bound.scorer.nearness(worst);
         let is_outside =
@@ -189,24 +189,24 @@ impl<'p> Plan<'p> {
         })
     }
 
-    /// Whether some view is searched further than by another plan.
+    /// Whether some view is searched further than in another plan.
     pub fn goes_beyond(&self, other: &Self) -> bool {
         let mut pairs = self.views.iter().zip(&other.views);
         pairs.any(|(own, other)| own.access.goes_beyond(&other.access))
     }
 
-    /// Whether no codes are scored, so that the scores of the scan are those of the hits.
+    /// Whether no codes are scored, so that the scores of the scan are final.
     pub fn is_exact(&self) -> bool {
         self.views.iter().all(|view| view.access.codes().is_none())
     }
 
-    /// The pool that candidates of a view are collected in: one of its own for scores of codes, since
-    /// what is re-ranked was measured for its rows alone, and 0 for scores of vectors.
+    /// The pool that collects the candidates of a view: pool 0 for scores of vectors, and one per
+    /// view for scores by codes, since re-ranking budgets were calibrated per view.
     pub fn pool(&self, view: usize) -> usize {
         if self.views[view].access.codes().is_some() { view + 1 } else { 0 }
     }
 
-    /// Candidates that each pool keeps: the hits, or more where some are re-ranked.
+    /// Capacity of each pool: the number of hits, or the largest re-ranking budget.
     pub fn pool_limits(&self) -> Vec<usize> {
         let pools = (0..self.views.len()).map(|view| self.pool(view)).max().unwrap_or(0) + 1;
         let mut limits = vec![self.bound.hits(); pools];

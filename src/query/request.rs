@@ -1,4 +1,4 @@
-//! What is asked and what is answered.
+//! Requests and responses of top-k queries.
 
 use crate::model::{Filter, Include, Point, PointId, Vector};
 
@@ -14,73 +14,72 @@ use crate::model::{Filter, Include, Point, PointId, Vector};
 pub struct QueryRequest {
     /// The vector field to search.
     pub field: String,
-    /// What to search for.
+    /// The query vector, or the points it is made from.
     pub query: Query,
-    /// Which points may be hits; all if not set.
+    /// Restricts the hits to matching points; no restriction if not set.
     pub filter: Option<Filter>,
     /// Number of hits to return.
     pub limit: usize,
-    /// Number of best hits to leave out.
+    /// Number of best hits to skip.
     pub offset: usize,
-    /// The score that a hit needs, by its final score (that of `rescore`, if set). Where codes are
-    /// scanned, hits are found among the candidates that are re-ranked, so `rerank` bounds their
-    /// number.
+    /// Minimum score of a hit, compared with the final score (that of `rescore`, if set). Where
+    /// codes are scanned, only re-ranked candidates can be hits, so `rerank` bounds their number.
     pub score_threshold: Option<f32>,
-    /// Which parts of the points to return.
+    /// Parts of the points to return.
     pub include: Include,
-    /// How to search.
+    /// Search parameters.
     pub params: QueryParams,
-    /// What orders the hits, if it is not what finds them.
+    /// Second stage that rescores the candidates in another field.
     pub rescore: Option<Rescore>,
-    /// Whether to say how the answer came about.
+    /// Also return an [`Explanation`].
     pub explain: bool,
 }
 
-/// The second stage of a query: the points that the first one finds are scored again, in another
-/// field, and hits are the best by that score. Points without a vector there are left out.
+/// The second stage of a query: rescores the candidates of the first stage in another field and
+/// ranks the hits by that score. Candidates without a vector in that field are dropped.
 ///
-/// The first stage finds as many points as are asked for here, in the way its `params` say; the
-/// second scores each by what is best of it: its secondary codes or its vectors, or with `exact`
-/// always its vectors.
+/// The first stage searches as its `params` say. The second scores with secondary codes where the
+/// field has them, otherwise with the vectors; with `exact` always with the vectors.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rescore {
-    /// The vector field that is scored.
+    /// The vector field to score.
     pub field: String,
-    /// What it is scored with; points named here are left out of the hits, too.
+    /// The query in that field; points named here are also excluded from the hits.
     pub query: Query,
-    /// So many points of the first stage are scored: from `limit + offset` to 100,000.
+    /// Number of first-stage candidates to score: `limit + offset` to 100,000.
     pub candidates: usize,
 }
 
-/// How to search a compressed field.
+/// Search parameters; they only matter for fields with codes or an index.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct QueryParams {
-    /// Compare with every vector itself, not with codes.
+    /// Score all vectors (brute force), without codes or index.
     pub exact: bool,
-    /// So many candidates of the scan of codes are compared with better codes or the vectors
-    /// themselves. If not set: four times the hits (or candidates of `rescore`) that are asked for,
-    /// and at least 50.
+    /// Number of candidates found by primary codes that are re-ranked with secondary codes or
+    /// vectors. If not set, chosen by calibration; without one at least four times the hits (or
+    /// candidates of `rescore`), and at least 50.
     pub rerank: Option<usize>,
-    /// How far an index is searched: rows of a graph that are expanded, or lists that are scanned.
-    /// If not set, as far as the target recall takes.
+    /// Search window of an index: rows of a graph to expand, or IVF lists to scan. If not set,
+    /// chosen for the target recall.
     pub search_window: Option<usize>,
-    /// The share of the exact nearest points that an index has to find, from 0.5 to 0.999; 0.98 if
-    /// not set. What it takes was measured on sample queries when the index was built.
+    /// Target recall of an index search against exact search, 0.5 to 0.999; 0.98 if not set. The
+    /// search window and the re-ranking budget that reach it are calibrated on sample queries when
+    /// the index is built.
     pub target_recall: Option<f32>,
 }
 
-/// What to search for.
+/// The query of a search.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Query {
-    /// This vector or multi-vector.
+    /// A vector or multi-vector.
     Vector(Vector),
-    /// The vector of this point, which is itself left out of the hits.
+    /// The vector of this point, which is itself excluded from the hits.
     Point(PointId),
-    /// What is like the positive and unlike the negative points, which are left out of the hits;
-    /// for single-vector fields. The query is the mean of the positive points, moved away from
-    /// that of the negative ones: p + (p − n).
+    /// Similar to the positive and dissimilar to the negative points, all of which are excluded
+    /// from the hits; for single-vector fields. The query is p + (p − n), where p and n are the
+    /// means of the positive and the negative points.
     Recommend {
-        /// At least one; with the negative ones at most 1,000.
+        /// At least one; together with the negative ones at most 1,000.
         positive: Vec<PointId>,
         /// May be empty.
         negative: Vec<PointId>,
@@ -112,7 +111,7 @@ impl From<PointId> for Query {
 }
 
 impl QueryRequest {
-    /// The ten points most similar to `query` in `field`, ids and scores alone.
+    /// The ten points most similar to `query` in `field`: ids and scores only.
     pub fn new(field: impl Into<String>, query: impl Into<Query>) -> Self {
         let (field, query) = (field.into(), query.into());
         let params = QueryParams::default();
@@ -130,59 +129,60 @@ impl QueryRequest {
         }
     }
 
-    /// Finds only points that match this.
+    /// Restricts the hits to points that match the filter.
     #[must_use]
     pub fn filter(self, filter: Filter) -> Self {
         Self { filter: Some(filter), ..self }
     }
 
-    /// Returns `limit` hits.
+    /// Sets the number of hits.
     #[must_use]
     pub fn limit(self, limit: usize) -> Self {
         Self { limit, ..self }
     }
 
-    /// Leaves out the `offset` best hits.
+    /// Skips the `offset` best hits.
     #[must_use]
     pub fn offset(self, offset: usize) -> Self {
         Self { offset, ..self }
     }
 
-    /// Returns only hits that score so much or more.
+    /// Drops hits with a score below `score`.
     #[must_use]
     pub fn score_threshold(self, score: f32) -> Self {
         Self { score_threshold: Some(score), ..self }
     }
 
-    /// Compares with every vector itself, also where there are codes.
+    /// Scores all vectors, even where there are codes; see [`QueryParams::exact`].
     #[must_use]
     pub fn exact(mut self) -> Self {
         self.params.exact = true;
         self
     }
 
-    /// Compares so many candidates of a scan of codes with something better.
+    /// Sets the re-ranking budget; see [`QueryParams::rerank`].
     #[must_use]
     pub fn rerank(mut self, candidates: usize) -> Self {
         self.params.rerank = Some(candidates);
         self
     }
 
-    /// Searches an index so far; see [`QueryParams::search_window`].
+    /// Sets the search window; see [`QueryParams::search_window`].
     #[must_use]
     pub fn search_window(mut self, window: usize) -> Self {
         self.params.search_window = Some(window);
         self
     }
 
-    /// Searches an index as far as this recall takes; see [`QueryParams::target_recall`].
+    /// Sets the target recall; see [`QueryParams::target_recall`].
     #[must_use]
     pub fn target_recall(mut self, recall: f32) -> Self {
         self.params.target_recall = Some(recall);
         self
     }
 
-    /// Orders the `candidates` best points by their score with `query` in another field.
+    /// Ranks the `candidates` best points by their score with `query` in another field; see
+    /// [`Rescore`].
     ///
     /// ```
     /// use lanner::{MultiVector, QueryRequest};
@@ -205,20 +205,20 @@ impl QueryRequest {
         Self { rescore: Some(rescore), ..self }
     }
 
-    /// Says how the answer came about, too.
+    /// Also returns an [`Explanation`].
     #[must_use]
     pub fn explain(self) -> Self {
         Self { explain: true, ..self }
     }
 
-    /// Returns payloads, too.
+    /// Also returns payloads.
     #[must_use]
     pub fn with_payload(mut self) -> Self {
         self.include.payload = true;
         self
     }
 
-    /// Returns vectors, too.
+    /// Also returns vectors.
     #[must_use]
     pub fn with_vectors(mut self) -> Self {
         self.include.vectors = true;
@@ -226,52 +226,53 @@ impl QueryRequest {
     }
 }
 
-/// A point that was found.
+/// One result of a query.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hit {
-    /// Its similarity with the query; higher is better for every metric.
+    /// Similarity with the query; higher is better for every metric.
     pub score: f32,
-    /// The point, with what the request asked for.
+    /// The point, with the parts that the request includes.
     pub point: Point,
 }
 
-/// The answer to a query.
+/// The response to a query.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QueryResponse {
     /// The hits, best first.
     pub hits: Vec<Hit>,
-    /// Sequence number of the last write that the answer takes into account.
+    /// Sequence number of the last write visible to the query.
     pub sequence: u64,
-    /// The share of the exact nearest points that the hits are expected to hold: a lower confidence
-    /// bound, measured on sample queries; 1 for an exact answer over vectors. `None` if nothing was
-    /// measured for such a query yet. With `rescore` it is about the candidates.
+    /// Recall estimate against exact search: a lower confidence bound calibrated on sample queries,
+    /// or 1 for an exact search over vectors. `None` if no calibration covers the query. With
+    /// `rescore` it applies to the candidates.
     pub estimated_recall: Option<f32>,
-    /// How the answer came about, if the request asked.
+    /// How the query was executed, if the request set `explain`.
     pub explanation: Option<Explanation>,
 }
 
-/// How an answer came about.
+/// How a query was executed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Explanation {
-    /// What was done, in order. Queries of a batch that ask the same field share their scan.
+    /// Stages in order of execution. Queries of a batch on the same field share their scan.
     pub stages: Vec<Stage>,
 }
 
-/// A part of the work for an answer.
+/// One stage of a query's execution.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stage {
     /// `filter`, `scan`, `search` (of an index), `rerank` or `rescore` (in another field).
     pub name: String,
-    /// What was read: `vectors`, codes as in `codes lvq4:256:pca`, or an index over them, as in
-    /// `graph lvq4:256:pca, window 16`. Of a filter how it was used: the rows that match were
-    /// `gathered` and scored, rows that were scored were `checked`, or an index was `traversed` and
-    /// what it found checked; and `payloads`, if it names paths that are not declared: then these were
-    /// read, in the time of the other stages.
+    /// Data read: `vectors`, codes as in `codes lvq4:256:pca`, or an index over them, as in `graph
+    /// lvq4:256:pca, window 16`. For a filter, how it was applied: matching rows were `gathered`
+    /// and scored, scored rows were `checked`, or an index was `traversed` and its results checked.
+    /// `payloads` if the filter names undeclared paths: payloads were then read during the other
+    /// stages.
     pub source: String,
-    /// Rows that were scored; of a filter, rows that are expected to match, and payloads that were read.
+    /// Number of rows scored; for a filter, estimated number of matching rows, or of payloads read.
     pub rows: u64,
-    /// Bytes that were read for them.
+    /// Number of bytes read.
     pub bytes: u64,
-    /// Time it took, in microseconds; scans of several sources run together and share theirs.
+    /// Elapsed time in microseconds; scans of several sources run together and report the same
+    /// time.
     pub micros: u64,
 }

@@ -1,4 +1,4 @@
-//! Scores rows that were found by codes again, by what is best of them.
+//! Re-scores candidates found by codes, with the best data of the row.
 
 use super::scorer::Scorer;
 use crate::field::FieldCodes;
@@ -54,7 +54,7 @@ pub fn rescore_rows(
     });
 }
 
-/// The score of a row by its vector, or by what its codes hold of it where vectors were dropped.
+/// The score of a row by its vector, or by its codes where vectors were dropped.
 pub fn exact_score(
     reader: &dyn SegmentReader,
     field: usize,
@@ -73,7 +73,8 @@ pub fn exact_score(
     score
 }
 
-/// Whether the codes of single vectors stand for them, so that what re-ranks is all there is.
+/// Whether the vectors of a single-vector field were dropped, so that its codes are the most
+/// precise data.
 pub fn is_dropped(reader: &dyn SegmentReader, field: usize) -> bool {
     let of_single = reader.field(field).codes().is_some_and(|codes| codes.tokens().is_none());
     of_single && !reader.field(field).has_raw()

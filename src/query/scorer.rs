@@ -12,18 +12,18 @@ use crate::model::{
 use crate::multivector::{TokenCodec, TokenQuery, max_sim};
 use crate::quantization::{Codec, SecondaryQuery};
 
-/// A validated query vector and how it is compared.
+/// A validated query vector with its metric.
 #[derive(Debug, Clone)]
 pub struct Scorer {
     metric: Metric,
     dimension: usize,
     /// Shape [m, dimension]; m = 1 for a single vector. Scaled to length 1 under cosine.
     query: Vec<f32>,
-    /// The vectors of a multi-vector whose products are compared, as columns.
+    /// The vectors of a multi-vector query as columns, for metrics based on products.
     columns: Option<(ProductKernel, Panels)>,
-    /// The query for codes of the vectors of points, once it was asked for.
+    /// The query prepared for token codes, lazily.
     tokens: OnceLock<TokenQuery>,
-    /// The query for secondary codes of single vectors, once it was asked for; `None` if those have
+    /// The query prepared for secondary codes of single vectors, lazily; `None` if the codes have
     /// to be decoded.
     secondary: OnceLock<Option<SecondaryQuery>>,
 }
@@ -43,7 +43,7 @@ impl Scorer {
         Ok(Self { metric, dimension, query, columns, tokens, secondary })
     }
 
-    /// The query as it is compared: shape [m, dimension], scaled to length 1 under cosine.
+    /// The query as compared: shape [m, dimension], scaled to length 1 under cosine.
     pub fn query(&self) -> &[f32] {
         &self.query
     }
@@ -53,24 +53,24 @@ impl Scorer {
         self.dimension
     }
 
-    /// How near a score is, whatever the length of the query; higher is nearer. See
+    /// Nearness of a score, independent of the query's length; higher is nearer. See
     /// [`crate::index::nearness`].
     pub fn nearness(&self, score: Score) -> f32 {
         nearness(self.metric, &self.query, self.dimension, score.0)
     }
 
-    /// The query for codes of the vectors of points. The codec is always the same.
+    /// The query prepared for token codes. The codec must be the same on every call.
     pub fn tokens(&self, codec: &TokenCodec) -> &TokenQuery {
         self.tokens.get_or_init(|| codec.query(&self.query))
     }
 
-    /// The query for secondary codes; `None` if those have to be decoded. Codecs of a field differ
-    /// in what they are centred at, not in how their secondary codes look.
+    /// The query prepared for secondary codes; `None` if these have to be decoded. The codecs of a
+    /// field differ in their centre, not in the format of their secondary codes.
     pub fn secondary(&self, codec: &Codec) -> Option<&SecondaryQuery> {
         self.secondary.get_or_init(|| codec.secondary_query(&self.query)).as_ref()
     }
 
-    /// The similarity with a row of shape [n, dimension] (n = 1 in a single field), n ≥ 1.
+    /// Similarity with a row of shape [n, dimension], n ≥ 1 (n = 1 in a single-vector field).
     #[inline]
     pub fn score(&self, row: &[f32]) -> Score {
         let score = match (&self.columns, self.metric) {
@@ -82,7 +82,7 @@ impl Scorer {
                 max_sim(&self.query, row, self.dimension, |q, x| -kernels::l2_squared(q, x))
             }
         };
-        // Sums of huge values can overflow to ∞ − ∞: such a row is worse than any other.
+        // Sums of huge values can overflow to ∞ − ∞: such a row ranks last.
         Score(if score.is_nan() { f32::NEG_INFINITY } else { score })
     }
 }

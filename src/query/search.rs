@@ -1,7 +1,7 @@
-//! Candidates from indexes: for each query and each view that has an index of its field.
+//! Index searches: the candidates of each query in each view with an index.
 //!
-//! A search takes microseconds, less than handing it to another thread does, so that a single
-//! query of a single index stays on its thread.
+//! A search takes microseconds, less than the handover to another thread, so a single search stays
+//! on its thread.
 
 use rayon::prelude::*;
 use roaring::RoaringBitmap;
@@ -13,19 +13,19 @@ use crate::error::Result;
 use crate::index::{Ask, Effort, Scores, Selection, with_scratch};
 use crate::segment::{Snapshot, View};
 
-/// What a search of one index found.
+/// Result of searching one index.
 pub struct Found {
-    /// Index of the query among those asked.
+    /// Index of the query in the group.
     pub plan: usize,
     /// Index of the view.
     pub view: usize,
-    /// Scores by primary codes, and rows; best first.
+    /// Scores by primary codes and rows, best first.
     pub rows: Vec<(f32, u32)>,
-    /// What it cost.
+    /// Work done.
     pub effort: Effort,
-    /// How many different scores are to be re-ranked.
+    /// Number of distinct scores to re-rank.
     pub budget: usize,
-    /// What is expected of it; `None` if that is not known.
+    /// Recall estimate; `None` if unknown.
     pub expected: Option<f32>,
 }
 
@@ -85,7 +85,7 @@ fn search_view(
         selection: selects.then(|| Selection {
             accept: |row| !view.deleted.contains(row) && allowed(row),
             share: live as f64 / rows as f64 * matching as f64 / rows as f64,
-            // Scoring all that match would have been less work.
+            // Above that, scoring all matching rows would have been less work.
             most_scored: matching.min(live),
         }),
         hidden: None,
@@ -95,8 +95,8 @@ fn search_view(
     let outcome = with_scratch(search);
     found.effort = outcome.effort;
     if !outcome.trusted {
-        // What may be found lies far from the query, or is rarer than was expected: its codes are
-        // all scored.
+        // Matching rows lie far from the query, or are rarer than expected: score the codes of all
+        // of them.
         let matching = match filter {
             Some(filter) => filter.bitmap_while(&|| deadline.check())? - &*view.deleted,
             None => {
@@ -117,7 +117,7 @@ fn search_view(
     Ok(found)
 }
 
-/// The rows of the `count` best different scores by codes among those that are listed, best first.
+/// The listed rows with the `count` best distinct scores by codes, best first.
 pub(super) fn best_distinct(
     score: impl Fn(&[u32], &mut [f32]),
     rows: &[u32],
@@ -143,7 +143,7 @@ pub(super) fn best_distinct(
             Some(past) => past,
             None if end == found.len() || end >= count + MOST_TIED => end,
             None => {
-                // The last score may go on, or scores repeat: look at more.
+                // More rows may share the last score, or scores repeat: look at more.
                 kept = (kept * 4).max(64);
                 continue;
             }

@@ -1,6 +1,6 @@
-//! The second stage of a query: what one field has found is scored again in another.
+//! The second stage of a query: rescores the candidates of one field in another.
 //!
-//! The usual pair is retrieval by one vector a point and late interaction over its tokens
+//! The typical case is retrieval by one vector per point, followed by late interaction over tokens
 //! (ColBERT re-ranking, arXiv 2004.12832, §3.5), but the fields may be of either kind.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,21 +26,21 @@ pub struct SecondStage {
     /// Index of the field.
     field: usize,
     scorer: Scorer,
-    /// Points of the first stage that are scored, at most.
+    /// Maximum number of first-stage candidates to score.
     pub candidates: usize,
-    /// Whether vectors are scored where there are secondary codes, too.
+    /// Score vectors even where there are secondary codes.
     exact: bool,
 }
 
-/// Rows of one view that are scored together, in their order.
+/// Rows of one view that are scored together, in ascending order.
 struct Task {
     view: usize,
     rows: Vec<u32>,
 }
 
 impl SecondStage {
-    /// Validates the query of the second stage of a request, if it has one; the points that it is
-    /// made from are added to `exclude`.
+    /// Validates the second stage of a request, if it has one; adds the points that its query is
+    /// made from to `exclude`.
     ///
     /// # Errors
     /// [`crate::Error::Invalid`] inside of `rescore`, or [`crate::Error::PointNotFound`].
@@ -63,13 +63,14 @@ impl SecondStage {
         }))
     }
 
-    /// Whether all candidates of any one view are a single task.
+    /// Whether the candidates of any one view fit into a single task.
     pub fn is_light(&self, snapshot: &Snapshot) -> bool {
         snapshot.views.iter().all(|view| self.candidates <= self.task_rows(view))
     }
 
-    /// Scores the first of `found`, which are ordered, again, on the rayon pool this runs in if
-    /// that is much work. Returns the hits that `request` needs, best first, and what was read.
+    /// Rescores the first of `found`, which are sorted best first; on the current rayon pool if
+    /// that is much work. Returns the hits that `request` needs, best first, and the stages for the
+    /// explanation.
     ///
     /// # Errors
     /// As [`Deadline::check`].
@@ -114,7 +115,7 @@ impl SecondStage {
         locations.chunk_by(|a, b| a.view == b.view).flat_map(of_view).collect()
     }
 
-    /// Rows that are scored in one go: as much work as a task of a scan.
+    /// Number of rows per task, of about the same work as a task of a scan.
     fn task_rows(&self, view: &View) -> usize {
         let rows = u64::from(view.reader.rows()).max(1);
         let row_bytes = view.reader.field(self.field).vector_bytes() / rows;
@@ -141,7 +142,8 @@ impl SecondStage {
         Ok(scored)
     }
 
-    /// What was read of each kind of source, `rows` being those of each view that were scored.
+    /// The stages for the explanation, one per kind of source; `rows` holds the number of rows
+    /// scored in each view.
     fn stages(&self, snapshot: &Snapshot, rows: &[u64], micros: u64) -> Vec<Stage> {
         let mut sources = BTreeMap::<String, (u64, u64)>::new();
         for (view, &rows) in snapshot.views.iter().zip(rows).filter(|&(_, &rows)| rows > 0) {
@@ -170,7 +172,7 @@ fn has_vector(reader: &dyn SegmentReader, field: usize, row: u32) -> bool {
     if let Some(absent) = reader.field(field).absent() {
         return !absent.contains(row);
     }
-    // Codes say what is absent; visiting their vectors might reconstruct them.
+    // Fields with codes list their absent rows; visiting vectors might reconstruct them from codes.
     if reader.field(field).codes().is_some() {
         return true;
     }
@@ -197,7 +199,7 @@ mod tests {
         MultiVector::from_flat(1, vec![value; rows]).unwrap()
     }
 
-    /// Every other point has tokens, 75 a point on average; those of later ones score more.
+    /// Every other point has tokens, 75 on average; later ones score higher.
     fn snapshot(config: &CollectionConfig) -> Snapshot {
         let mut builder = PointBatchBuilder::new(config);
         for id in 0..POINTS {
@@ -228,7 +230,7 @@ mod tests {
             .with_field("m", VectorField::multi(1, Metric::Dot))
             .with_field("v", VectorField::single(1, Metric::Dot));
         let snapshot = snapshot(&config);
-        // Half a megabyte is 17 times 300 bytes a row for 100 tokens of the query.
+        // Half a megabyte is 17 rows of 300 bytes for 100 query tokens.
         for (tokens, tasks) in [(1, 1), (100, 36), (1800, 150)] {
             let request = QueryRequest::new("v", vec![1.0]).limit(3);
             let request = request.rescore("m", multi(1.0, tokens), POINTS as usize);

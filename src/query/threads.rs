@@ -1,5 +1,5 @@
-//! The threads of queries. Long work is done in pieces on threads of its own, a few pieces at a time:
-//! short work never waits for more than the operating system's turn.
+//! Query threads. Long work runs in pieces on a pool of its own, a few pieces at a time, so that
+//! short work waits at most for the operating system's scheduler.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,15 +12,15 @@ use super::Deadline;
 use crate::error::{Error, Result};
 use crate::threads::give_way;
 
-/// Pieces of long work that are done at a time: while one of them ends on a single core, another takes
-/// the others.
+/// Pieces of long work in progress at a time: while one finishes on a single core, another uses the
+/// rest.
 const LONG_AT_A_TIME: usize = 2;
-/// How much nicer than others threads of long work are. Those of the background are nicer still.
+/// Nice value of the threads for long work. Background threads are nicer still.
 const NICE: i32 = 2;
-/// How often whoever waits for a turn looks whether the answer is still wanted.
+/// Interval at which waiting work checks its deadline.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// The threads that the queries of a database share.
+/// The thread pools that all queries of a database share.
 pub(crate) struct QueryThreads {
     short: ThreadPool,
     long: ThreadPool,
@@ -28,10 +28,10 @@ pub(crate) struct QueryThreads {
 }
 
 impl QueryThreads {
-    /// Starts so many for each kind of work; as many as there are cores, if 0.
+    /// Starts two pools of `threads` threads; 0 means the number of cores.
     ///
     /// # Errors
-    /// [`Error::Internal`] if there can be no more threads.
+    /// [`Error::Internal`] if no more threads can be started.
     pub fn start(threads: usize) -> Result<Self> {
         let pool = |name: &'static str, nice: i32| {
             rayon::ThreadPoolBuilder::new()
@@ -48,12 +48,12 @@ impl QueryThreads {
         Ok(Self { short: pool("query", 0)?, long: pool("long", NICE)?, turns: Turns::default() })
     }
 
-    /// Those for work of a few milliseconds.
+    /// The pool for work of a few milliseconds.
     pub fn short(&self) -> &ThreadPool {
         &self.short
     }
 
-    /// Waits for the turn of a piece of long work; it is over when the result is dropped.
+    /// Waits for the turn of a piece of long work; the turn ends when the result is dropped.
     ///
     /// # Errors
     /// As [`Deadline::check`].
@@ -63,11 +63,11 @@ impl QueryThreads {
     }
 }
 
-/// The turn of a piece of long work.
+/// A turn for a piece of long work.
 pub(crate) struct LongTurn<'t>(&'t QueryThreads);
 
 impl LongTurn<'_> {
-    /// The threads for it.
+    /// The pool for long work.
     pub fn pool(&self) -> &ThreadPool {
         &self.0.long
     }
@@ -79,7 +79,7 @@ impl Drop for LongTurn<'_> {
     }
 }
 
-/// Who has a turn, in the order in which they asked.
+/// Current and waiting turns, first come, first served.
 #[derive(Default)]
 struct Turns(Mutex<Line>);
 

@@ -5,21 +5,21 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::model::Score;
 use crate::segment::{Location, Snapshot};
 
-/// Room that is there from the start: that of the few candidates of a search.
+/// Initial capacity: enough for the few candidates of an index search.
 const FIRST_ROOM: usize = 40;
 
 /// A row and its score.
 #[derive(Clone, Copy)]
 pub struct Candidate<'s> {
-    /// How similar it is.
+    /// Similarity; higher is better.
     pub score: Score,
-    /// Where it is.
+    /// View and row.
     pub location: Location,
     snapshot: &'s Snapshot,
 }
 
-// `Greater` means better: a higher score, then a smaller id, so that the answer does not depend
-// on how points are spread over segments. Ids are looked up for equal scores only.
+// `Greater` means better: a higher score, then a smaller id, so that results do not depend on how
+// points are spread over segments. Ids are only looked up for equal scores.
 impl Ord for Candidate<'_> {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.score.cmp(&other.score).then_with(|| {
@@ -46,8 +46,8 @@ impl PartialEq for Candidate<'_> {
 
 impl Eq for Candidate<'_> {}
 
-/// The score that a candidate needs, shared by all who look for the k best of one query: as soon
-/// as one of them has k, none needs what is worse than those.
+/// The score threshold shared by all accumulators of one query: as soon as one of them has k
+/// candidates, the others can drop anything worse.
 #[derive(Debug)]
 pub struct Bar(AtomicU32);
 
@@ -58,41 +58,41 @@ impl Default for Bar {
 }
 
 impl Bar {
-    /// A bar that leaves out what scores less from the start.
+    /// A bar that starts at `score`.
     pub fn at(score: Score) -> Self {
         Self(AtomicU32::new(score.0.to_bits()))
     }
 
     #[inline]
     fn get(&self) -> Score {
-        // Relaxed: an old value only lets a candidate pass that is dropped later.
+        // Relaxed: a stale value only admits a candidate that is dropped later.
         Score(f32::from_bits(self.0.load(Ordering::Relaxed)))
     }
 
     fn raise(&self, to: Score) {
         let higher = |bits| (to > Score(f32::from_bits(bits))).then_some(to.0.to_bits());
-        // Whoever was faster raised it as high or higher, or this tries again.
+        // On a race, the other value is at least as high, or the update is retried.
         let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, higher);
     }
 }
 
-/// Candidates that are kept beyond as many different scores as were asked for, at most: copies of one
-/// passage, or of one damaged row.
+/// Maximum number of candidates kept beyond the number of distinct scores requested: copies of one
+/// passage, or of a damaged row.
 pub const MOST_TIED: usize = 8192;
 
-/// The k best candidates.
+/// Accumulates the k best candidates.
 ///
-/// They are collected until there are twice as many as wanted, and then the better half is
-/// selected: constant work a candidate, where a heap would sift each.
+/// Up to twice as many are collected before the better half is selected: amortised constant work
+/// per candidate, without the sifting of a heap.
 ///
-/// Of scores by codes, equal ones count as one: all candidates of the k best different scores are
-/// kept, since which of them is best is only known when they are scored again.
+/// Among scores by codes, equal scores count as one: all candidates with the k best distinct scores
+/// are kept, since only re-ranking tells which of them is best.
 pub struct TopK<'s> {
     limit: usize,
     candidates: Vec<Candidate<'s>>,
-    /// So many candidates are collected before the best are selected.
+    /// Number of candidates at which the best are selected.
     room: usize,
-    /// The score of the last of the k best at the last selection.
+    /// The k-th best score at the last selection.
     threshold: Score,
     snapshot: &'s Snapshot,
     bar: Option<&'s Bar>,
@@ -108,25 +108,24 @@ impl<'s> TopK<'s> {
         Self { limit, candidates, room, threshold, snapshot, bar: None, by_codes: false }
     }
 
-    /// Keeps the `limit` best of those that others, who share the bar, do not find worse than
-    /// theirs.
+    /// Keeps the `limit` best, with a threshold shared by all accumulators of `bar`.
     pub fn sharing(limit: usize, snapshot: &'s Snapshot, bar: &'s Bar) -> Self {
         Self { bar: Some(bar), ..Self::new(limit, snapshot) }
     }
 
-    /// The same for scores by codes: keeps all candidates of the `limit` best different scores.
+    /// Switches to scores by codes: keeps all candidates with the `limit` best distinct scores.
     #[must_use]
     pub fn by_codes(self) -> Self {
         Self { by_codes: true, ..self }
     }
 
-    /// The score that a row needs to be among the best; offering less changes nothing.
+    /// Minimum score of a new candidate; lower offers are ignored.
     #[inline]
     pub fn threshold(&self) -> Score {
         self.bar.map_or(self.threshold, |bar| self.threshold.max(bar.get()))
     }
 
-    /// Offers a row.
+    /// Offers a candidate.
     #[inline]
     pub fn offer(&mut self, score: Score, location: Location) {
         if score >= self.threshold() {
@@ -171,7 +170,7 @@ impl<'s> TopK<'s> {
             1 + candidates.windows(2).filter(|pair| pair[0].score != pair[1].score).count()
         };
         if different(&self.candidates[..self.limit]) < self.limit {
-            // Ties: the best different scores reach further.
+            // Ties: the best distinct scores extend further.
             self.candidates
                 .sort_unstable_by(|a, b| better(a, b).then_with(|| a.location.cmp(&b.location)));
         }
@@ -194,7 +193,7 @@ impl<'s> TopK<'s> {
         self.room = (2 * self.limit).max(2 * self.candidates.len());
     }
 
-    /// Takes over the candidates of another.
+    /// Merges the candidates of another accumulator.
     #[must_use]
     pub fn merge(mut self, other: Self) -> Self {
         self.candidates.extend(other.candidates);
@@ -284,7 +283,7 @@ mod tests {
     fn of_scores_by_codes_equal_ones_count_as_one() {
         let ids: Vec<u64> = (0..5000).collect();
         let snapshot = snapshot(&ids);
-        // 40 different scores, one of 3,000 rows, others of 50 each.
+        // 40 distinct scores, one shared by 3,000 rows, the others by 50 each.
         let score = |row: u32| Score(if row < 3000 { 35.0 } else { (row % 40) as f32 });
         for (limit, expected) in [(1, 50), (4, 150), (5, 3200), (6, 3250), (40, 5000), (99, 5000)] {
             let mut halves = [0, 1].map(|_| TopK::new(limit, &snapshot).by_codes());

@@ -1,4 +1,4 @@
-//! What a query should find in a segment: its nearest rows by exact scores.
+//! Ground truth of calibration: the nearest rows of a query by exact scores.
 
 use std::collections::HashMap;
 
@@ -15,29 +15,29 @@ use crate::quantization::{centred, products};
 use crate::segment::SegmentReader;
 use crate::threads::Pace;
 
-/// Rows whose products with all queries are computed at once.
+/// Number of rows per matrix product with all queries.
 const BLOCK_ROWS: usize = 2048;
-/// Rows that are nearest by products or codes, of which the neighbours are the best by their exact
-/// scores: so many times those that count.
+/// Candidates for exact scoring, as a multiple of the neighbours that count. Candidates are the
+/// best by matrix products or codes.
 const NEAR: usize = 4;
-/// A row is a copy of another one that is nearer than so small a part of the distance of the last row
-/// that counts.
+/// A row is a copy of another if their distance is below this fraction of the distance to the last
+/// row that counts.
 const COPY: f32 = 1e-3;
-/// The share of rows that is cut off around a query to see what is found beyond.
+/// One in this many rows, the nearest, is excluded around a query to measure what is found beyond.
 const CUT_SHARE: usize = 5;
 
-/// The rows nearest to a query.
+/// The nearest rows of a query.
 pub struct Nearest {
-    /// Their exact scores, best first.
+    /// Exact scores, best first.
     pub scores: Vec<Score>,
-    /// If all rows but these are farther: which they are.
+    /// If set, the exact scores of the nearest rows, by row; all other rows are farther.
     pub exact: Option<HashMap<u32, Score>>,
-    /// Rows that do not count: the query itself, and its copies.
+    /// Rows that do not count: the query itself and its copies.
     pub hidden: Vec<u32>,
 }
 
 impl Nearest {
-    /// The exact score of the k-th.
+    /// The exact score of the k-th neighbour.
     pub fn threshold(&self, k: usize) -> Score {
         let score = self.scores.get(k - 1).or(self.scores.last());
         score.copied().unwrap_or(Score(f32::INFINITY))
@@ -54,8 +54,8 @@ fn best_first(mut scores: Vec<Score>, count: usize) -> Vec<Score> {
     scores
 }
 
-/// The rows nearest to each query of a single field. One matrix product a block of rows finds those
-/// that are near; their scores are then computed as those of candidates are. Ends early when cancelled.
+/// The nearest rows to each query of a single-vector field. Matrix products over blocks of rows
+/// find the candidates, which are then scored exactly as in re-ranking. Ends early when cancelled.
 pub fn nearest_by_vectors(
     reader: &dyn SegmentReader,
     (field, codes): (usize, &FieldCodes),
@@ -64,8 +64,8 @@ pub fn nearest_by_vectors(
     pace: &Pace<'_>,
 ) -> Vec<Nearest> {
     let (center, metric) = (codes.codec().center(), codes.codec().settings().metric);
-    // Products with a query all change alike when the rows are centred; distances do not change
-    // when both sides are.
+    // Centring the rows shifts all products with a query by the same amount; distances do not
+    // change if both sides are centred.
     let queries: Vec<f32> = scorers
         .iter()
         .flat_map(|scorer| match metric {
@@ -126,7 +126,7 @@ pub fn nearest_by_vectors(
     scorers.par_iter().zip(best).zip(hidden).map(finish).collect()
 }
 
-/// Those of some rows near a row that are copies of it but for noise which no code tells apart.
+/// The rows, of some near `own`, that differ from it only by noise that no code preserves.
 fn near_copies(reader: &dyn SegmentReader, field: usize, own: u32, rows: &[u32]) -> Vec<u32> {
     let Some(Vector::Single(own)) = reader.field(field).vector(own) else { return Vec::new() };
     let (mut distances, mut buffer) = (Vec::with_capacity(rows.len()), Vec::new());
@@ -144,7 +144,7 @@ fn extend_centred(out: &mut Vec<f32>, row: &[f32], center: &[f32]) {
     out.extend(row.iter().zip(center).map(|(value, center)| value - center));
 }
 
-/// The rows of the best products so far.
+/// The rows with the best products so far.
 struct Best {
     limit: usize,
     rows: Vec<(f32, u32)>,
@@ -180,9 +180,9 @@ impl Best {
     }
 }
 
-/// The rows nearest to the query of a multi field: of those that are best by the codes of their
-/// vectors, many times as many as count, the best by the vectors themselves; of all rows where these
-/// have no codes. `hidden` rows do not count.
+/// The nearest rows to a query of a multi field. Candidates, several times as many as count, are
+/// the best by token codes and are scored exactly; without token codes all rows are. `hidden` rows
+/// do not count.
 pub fn nearest_by_tokens(
     reader: &dyn SegmentReader,
     field: usize,
@@ -225,8 +225,8 @@ fn of_tokens(
     Nearest { scores, exact: Some(exact), hidden: Vec::new() }
 }
 
-/// What a query should find among the listed rows without the nearest fifth of them, and the rows
-/// that are left: as a filter or deletions that go with the query leave them.
+/// Ground truth among the listed rows without the nearest fifth, and the rows that remain: the case
+/// of a filter or deletions correlated with the query.
 pub fn far_by_scores(
     reader: &dyn SegmentReader,
     (field, codes): (usize, &FieldCodes),

@@ -1,8 +1,8 @@
-//! A query's filter over the views of a snapshot, and how a scan uses it.
+//! A query's filter, prepared for the views of a snapshot.
 //!
-//! Where few rows match, the scan gathers exactly those from the payload index's bitmap. Where
-//! many do, it scores all rows in order, which is faster a row, and checks those that are good
-//! enough to be hits (or before they are scored, where that costs more than the check).
+//! If few rows match, a scan gathers exactly those from the bitmap of the payload index. Otherwise
+//! it scores all rows in order, which is faster per row, and checks the filter for rows that score
+//! well enough to be hits (or before scoring, where scoring costs more than the check).
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -20,32 +20,32 @@ use crate::field::FieldIndex;
 use crate::model::{Condition, IndexKind};
 use crate::segment::{Cardinality, RowFilter, Snapshot, View};
 
-/// Matching rows are gathered if they are expected to be fewer than one in so many: single rows here
-/// and there take longer to read and score than rows in order. Chosen, not measured; both ways find
-/// the same.
+/// Matching rows are gathered if fewer than one in this many are expected to match: scattered rows
+/// take longer to read and score than consecutive ones. Chosen, not measured; both ways return the
+/// same hits.
 const GATHER_SHARE: u64 = 8;
 
-/// Where there is an index, matching rows are gathered if they are expected to be fewer than the
-/// square root of all, times this: then scoring them all is less work than a search that has to be
-/// wider the rarer they are. (A search expands about 16 rows and scores 17 for each of them; with a
-/// share s of n rows it needs 16/s, so that s·n = 16·17/s where both are equal.)
+/// With an index, matching rows are gathered if fewer than the square root of all rows, times this,
+/// are expected to match: scoring them all is then less work than a search whose window grows as
+/// matches get rarer. (A search expands about 16 rows and scores 17 for each; with a share s of n
+/// rows it expands 16/s, so the two are equal at s·n = 16·17/s.)
 const GATHER_ROOT: f64 = 16.5;
 
-/// A filter, prepared for the rows of one view.
+/// A filter prepared for the rows of one view.
 pub struct ViewFilter<'s> {
-    /// The filter itself; it does not know which rows are deleted.
+    /// The filter; it ignores deletions.
     pub rows: RowFilter<'s>,
-    /// What is known of the number of rows that match.
+    /// Estimated number of matching rows.
     pub cardinality: Cardinality,
-    /// The live rows that match, if they are so few that these alone are to be scored.
+    /// The live matching rows, if they are few enough to score only these.
     pub gathered: Option<RoaringBitmap>,
 }
 
-/// A filter, prepared for all views of a snapshot.
+/// A filter prepared for all views of a snapshot.
 pub struct SnapshotFilter<'s> {
-    /// For each view.
+    /// One for each view.
     pub views: Vec<ViewFilter<'s>>,
-    /// Time that the preparation took, in microseconds.
+    /// Preparation time in microseconds.
     pub micros: u64,
 }
 
@@ -64,7 +64,7 @@ impl<'s> SnapshotFilter<'s> {
         Ok(Self { views, micros })
     }
 
-    /// Whether payloads are read for it.
+    /// Whether the filter reads payloads.
     pub fn reads_payloads(&self) -> bool {
         self.views.iter().any(|view| view.rows.payloads_read().is_some())
     }
@@ -93,7 +93,7 @@ impl<'s> ViewFilter<'s> {
     }
 }
 
-/// The rows of a range that a scan scores, as ranges of consecutive rows.
+/// The consecutive runs of rows that a scan scores within a range.
 pub fn runs(selected: Rows<'_>, rows: Range<u32>) -> Vec<Range<u32>> {
     let Rows::Gathered(_, gathered) = selected else { return vec![rows] };
     let mut runs: Vec<Range<u32>> = Vec::new();
@@ -109,7 +109,7 @@ pub fn runs(selected: Rows<'_>, rows: Range<u32>) -> Vec<Range<u32>> {
 /// The filters of several queries.
 pub struct Filters<'s> {
     filters: Vec<SnapshotFilter<'s>>,
-    /// For each query, which of them is its own.
+    /// For each query, the index of its filter.
     numbers: Vec<Option<usize>>,
 }
 
@@ -119,7 +119,7 @@ impl<'s> Filters<'s> {
         self.numbers[query].map(|number| &self.filters[number])
     }
 
-    /// As [`RowFilter::check`], of all of them: asked after the answers.
+    /// [`RowFilter::check`] for all filters; to be called after the queries ran.
     ///
     /// # Errors
     /// As [`RowFilter::check`].
@@ -129,7 +129,7 @@ impl<'s> Filters<'s> {
     }
 }
 
-/// Prepares the filters of queries for a snapshot; those that are the same for the same field only
+/// Prepares the filters of queries for a snapshot. Equal filters on the same field are prepared
 /// once.
 ///
 /// # Errors
@@ -154,7 +154,7 @@ pub fn prepare<'s>(
     let prepare = |&(condition, field): &(&Condition, usize)| {
         SnapshotFilter::new(snapshot, condition, field, deadline)
     };
-    // For one, another thread is further away than the work, unless payloads are read.
+    // A single filter is cheaper to prepare here than on another thread, unless it reads payloads.
     let filters = match conditions.as_slice() {
         [] => Vec::new(),
         [one] if !snapshot.reads_payloads(one.0) => vec![prepare(one)?],

@@ -1,9 +1,9 @@
-//! How the rows of one view are found for one query: by their vectors, by a scan of codes, or by an
-//! index, how far, and what is expected of it.
+//! Plans one view for one query: access by vectors, by a scan of codes, or by an index, with its
+//! depth and recall estimate.
 //!
-//! What calibration has measured decides. A target that nothing measured reaches is met by scoring all
-//! vectors; where nothing was measured yet, by re-ranking as many candidates as the training of the
-//! codec says are enough, or else by all vectors, and what to expect is then not known.
+//! Calibration decides. A target above every calibrated recall is met by scoring all vectors.
+//! Before calibration, the re-ranking budget follows from the training of the codec, or else all
+//! vectors are scored; the recall estimate is then unknown.
 
 use super::bound::Bound;
 use super::plan::{Access, Far, Rows, ViewPlan};
@@ -12,46 +12,47 @@ use crate::index::{Calibration, Choice, DEFAULT_TARGET_RECALL, Depth, Farness, Z
 use crate::model::{IndexKind, limits};
 use crate::segment::View;
 
-/// Candidates that are re-ranked if neither the request nor a calibration says: so many times the
-/// hits, at least.
+/// Default re-ranking budget without calibration: a multiple of the hits, and a minimum.
 const RERANK: (usize, usize) = (4, 50);
-/// The same where candidates are found by encodings, which are a rougher measure.
+/// The same for candidates found by MUVERA encodings, whose scores are rougher.
 const ENCODED_RERANK: (usize, usize) = (20, 500);
-/// Candidates that training has measured for the ten nearest rows, among as many rows as it saw.
+/// Hits and re-ranking budget measured in training, among the rows of the training sample.
 const TRAINED_RERANK: (usize, usize) = (10, 50);
-/// No more candidates are re-ranked because of what training says; by default, and for a target.
+/// Maximum budgets derived from training: by default, and for an explicit target.
 const MOST_UNMEASURED: (usize, usize) = (1_000, 10_000);
-/// A scan re-ranks one candidate more for so many hits than it has to, and so many, at least: that costs
-/// little, and nobody says that queries are like rows.
+/// Extra candidates that a scan re-ranks: one for this many hits, and at least this many. They cost
+/// little, and queries may be unlike the rows they were calibrated with.
 const SPARE: (usize, usize) = (4, 16);
-/// A search of an index re-ranks so many, at least.
+/// Minimum re-ranking budget of an index search.
 const LEAST_RERANK: usize = 10;
-/// Where what may be found lies far from the query, so many times as many candidates are re-ranked
-/// if no scan was measured.
+/// Factor of the re-ranking budget when the matching rows lie far from the query and no scan was
+/// calibrated.
 const FAR_FACTOR: usize = 4;
 
-/// How much less than the target will do for a query that is outside: the few that were measured cannot
-/// show more, and all vectors would be scored for it. Still less will do in the nearest zone, where most
-/// of them are: they are hardly unlike the others, and few beside these.
+/// Recall below the target that is acceptable for a query outside the sample: the few such queries
+/// measured cannot prove more, and the alternative is scoring all vectors. The nearest zone gets
+/// more slack: it holds most of these queries, they hardly differ from the usual ones, and few are
+/// measured in it.
 const OUTSIDE_SLACK: f32 = 0.01;
 const NEAREST_ZONE_SLACK: f32 = 0.03;
-/// Without a target, what comes so near to the default one will do; otherwise vectors are scored.
+/// Without an explicit target, a recall this close to the default is accepted; below it, vectors
+/// are scored.
 const NEAR_DEFAULT: f32 = 0.965;
-/// No answer promises more than so much above the recall that was asked for.
+/// Cap of a recall estimate above the target.
 const MARGIN: f32 = 0.02;
 
-/// A view of the snapshot, and the query that it is searched for.
+/// A view of the snapshot with the query to plan.
 #[derive(Clone, Copy)]
 pub struct Site<'p> {
     pub bound: &'p Bound<'p>,
-    /// The place of the view in the snapshot.
+    /// Position of the view in the snapshot.
     pub number: usize,
     pub view: &'p View,
     pub rows: Rows<'p>,
 }
 
 impl<'p> Site<'p> {
-    /// All vectors are scored.
+    /// Scores all vectors.
     fn exact(&self) -> ViewPlan<'p> {
         ViewPlan {
             rows: self.rows,
@@ -62,7 +63,7 @@ impl<'p> Site<'p> {
     }
 }
 
-/// How a view is searched.
+/// Plans a view.
 pub fn choose<'p>(site: &Site<'p>) -> ViewPlan<'p> {
     let Some(case) = Case::of(site) else { return site.exact() };
     let params = &site.bound.request.params;
@@ -74,9 +75,9 @@ pub fn choose<'p>(site: &Site<'p>) -> ViewPlan<'p> {
     plan.unwrap_or_else(|| site.exact())
 }
 
-/// Counts a query among those of late, if it asked for a recall: pages of one ranking are all searched
-/// alike, and a depth that is set by hand may find what is far. Its nearness says which zone it belongs
-/// to; not set, it belongs to none.
+/// Records the farness of a query in the index's recent history, unless it is a later page or sets
+/// its depth by hand: all pages of one ranking are searched alike, and a depth set by hand may find
+/// distant rows. `nearness` is `None` for a query within the calibrated range.
 pub fn note(site: &Site<'_>, nearness: Option<f32>) {
     if site.bound.request.offset > 0 || site.bound.is_by_hand() {
         return;
@@ -86,9 +87,9 @@ pub fn note(site: &Site<'_>, nearness: Option<f32>) {
     index.lately().note(nearness.and_then(farness).unwrap_or(Farness::Usual));
 }
 
-/// How a view is searched for a query whose nearest rows turned out to be so much less near than those of
-/// most queries which were measured: as far as it took for others that are as far away, or by all
-/// vectors. What is set by hand stays.
+/// Replans a view whose nearest rows turned out farther away than those of most calibration
+/// queries: with the depth measured for queries as far away, or by scoring all vectors. A depth set
+/// by hand is kept.
 pub fn widen<'p>(site: &Site<'p>, plan: &ViewPlan<'p>, nearness: f32) -> ViewPlan<'p> {
     let case = Case::of(site);
     if site.bound.is_by_hand() {
@@ -99,15 +100,15 @@ pub fn widen<'p>(site: &Site<'p>, plan: &ViewPlan<'p>, nearness: f32) -> ViewPla
     case.and_then(|case| case.outside(nearness, plan)).unwrap_or_else(|| site.exact())
 }
 
-/// What misses half as much as the target allows, or else what just reaches it: where queries differ more
-/// than a sample shows (filters, encodings, queries that are far from the rows), or where more
-/// candidates cost little beside a scan.
+/// Chooses with half the tolerated miss rate, or else with the target itself: for cases with more
+/// variation than the sample shows (filters, encodings, queries far from the rows), or where more
+/// candidates cost little next to a scan.
 fn safely(target: f32, choose: impl Fn(f32) -> Option<Choice>) -> Option<Choice> {
     let safe = choose(1.0 - (1.0 - target) / 2.0);
     if safe.is_some_and(|choice| choice.reached) { safe } else { choose(target) }
 }
 
-/// What the choice depends on, where there are codes.
+/// Inputs of the choice, where there are codes.
 struct Case<'p> {
     site: Site<'p>,
     codes: &'p FieldCodes,
@@ -116,9 +117,9 @@ struct Case<'p> {
     rows: u64,
     hits: usize,
     target: Option<f32>,
-    /// Whether rows that go with the query may be missing, by a filter or because they were deleted.
+    /// Whether rows may be missing in correlation with the query: by a filter or deletions.
     selects: bool,
-    /// The share of rows that may be found.
+    /// Share of the rows that are eligible.
     share: f64,
 }
 
@@ -154,12 +155,12 @@ impl<'p> Case<'p> {
         ViewPlan { rows: self.site.rows, access, expected, outside_below: None }
     }
 
-    /// All codes are scored.
+    /// Scores all codes.
     fn scan(&self, budget: usize) -> Access<'p> {
         Access::Codes { codes: self.codes, query: self.query, budget }
     }
 
-    /// As far as a depth says. What an index searches when rows are missing is said by `far`.
+    /// Access to `depth`. `far` is the fallback of an index search among only some of the rows.
     fn access(&self, depth: Depth, far: Far) -> Access<'p> {
         let codes = self.codes;
         match self.index.zip(self.query.primary()).filter(|_| !depth.is_scan()) {
@@ -168,17 +169,17 @@ impl<'p> Case<'p> {
         }
     }
 
-    /// The nearness of the worst hit below which a query is not like what was measured. Among fewer
-    /// rows the same number of hits is farther away.
+    /// The nearness of the worst hit below which a query is outside the calibrated range. With
+    /// fewer eligible rows, the same number of hits reaches farther.
     fn outside_below(&self) -> Option<f32> {
-        // What a filter leaves may be anywhere: scans of what is far were measured for that.
+        // A filter may leave rows anywhere; that case is covered by the scans of far rows.
         self.index
             .filter(|_| matches!(self.site.rows, Rows::All))?
             .calibration()
             .outside_below(self.hits as f64 / self.share)
     }
 
-    /// How far a query is beside the sample.
+    /// Classifies the query's farness relative to the sample.
     fn farness(&self, index: &FieldIndex, nearness: f32) -> Farness {
         let calibration = index.calibration();
         match calibration.zones(self.hits, self.among_all(&calibration, nearness)) {
@@ -188,8 +189,8 @@ impl<'p> Case<'p> {
         }
     }
 
-    /// What the nearness of the worst hit would be if no rows were missing, about: calibrations measure
-    /// among all of them.
+    /// Approximate nearness of the worst hit if no rows were missing; calibration measures among
+    /// all rows.
     fn among_all(&self, calibration: &Calibration, nearness: f32) -> f32 {
         let below = |rank| calibration.outside_below(rank);
         let hits = self.hits as f64;
@@ -198,8 +199,9 @@ impl<'p> Case<'p> {
             .map_or(nearness, |(all, some)| nearness + all - some)
     }
 
-    /// As others took whose nearest rows were no nearer, or as it was searched if that will do; `None` if
-    /// nothing like it was measured to reach the target.
+    /// Replans for a query outside the calibrated range: with the depth that reached the target for
+    /// queries as far away, or as searched already if that is enough; `None` if nothing measured
+    /// reaches the target.
     fn outside(&self, nearness: f32, plan: &ViewPlan<'p>) -> Option<ViewPlan<'p>> {
         let calibration = self.index?.calibration();
         let zones = calibration.zones(self.hits, self.among_all(&calibration, nearness));
@@ -207,7 +209,7 @@ impl<'p> Case<'p> {
         let of_sample = zones.iter().rposition(|zone| zone.usual);
         let like_sample = of_sample.map(|at| match self.index?.lately().are_far() {
             true => self.of_sample(&zones[at], plan),
-            // Among others its part of the mean is enough.
+            // If few recent queries are far, its share of the mean recall is enough.
             false => Some(as_searched(self.hits, &zones[at], plan)),
         });
         if own.usual {
@@ -215,14 +217,14 @@ impl<'p> Case<'p> {
         }
         let is_nearest = nearer.last().is_none_or(|zone| zone.usual);
         let beyond = self.beyond(own, is_nearest)?;
-        // Made-up queries are no reason to look less far than at what is nearer.
+        // Never narrower than for the sample queries that are nearer.
         Some(match like_sample.flatten() {
             Some(like) => self.both(&like, &beyond),
             None => beyond,
         })
     }
 
-    /// What looks as far as both do, of which the least is expected.
+    /// A plan with the larger window and budget of the two, and the lower estimate.
     fn both(&self, a: &ViewPlan<'p>, b: &ViewPlan<'p>) -> ViewPlan<'p> {
         let expected = a.expected.zip(b.expected).map(|(a, b)| a.min(b));
         let (a, b) = (a.access.reach(), b.access.reach());
@@ -231,8 +233,7 @@ impl<'p> Case<'p> {
         self.plan(self.access(Depth { window, rerank }, far), expected)
     }
 
-    /// What is expected of a search for queries of the sample that are as far away; `None` if there are
-    /// none.
+    /// Recall estimate of a search for sample queries as far away; `None` if there are none.
     fn like_zone(&self, nearness: f32, access: &Access<'_>) -> Option<f32> {
         let calibration = self.index?.calibration();
         let nearness = self.among_all(&calibration, nearness);
@@ -240,13 +241,14 @@ impl<'p> Case<'p> {
         zone.usual.then(|| zone.expected(self.hits, access.reach()))?
     }
 
-    /// As far as queries of the sample took that are as far away; `None` if none of it will do. Queries of
-    /// which many are far are not like the sample, and may be harder: they are searched safely.
+    /// The depth that reached the target for sample queries as far away; `None` if none did. A
+    /// workload with many far queries is unlike the sample and may be harder, hence the safe
+    /// choice.
     fn of_sample(&self, zone: &Zone, plan: &ViewPlan<'p>) -> Option<ViewPlan<'p>> {
         let target = self.target.unwrap_or(DEFAULT_TARGET_RECALL);
         let depth = |target| zone.depth(self.hits, target, plan.access.reach().is_scan());
         let choice = safely(target, depth);
-        // Few of the sample are scanned for where that takes long: nothing is known then.
+        // Few sample queries are scanned for where scans are slow: no data for this zone.
         let Some(choice) = choice else { return Some(as_searched(self.hits, zone, plan)) };
         let wider = self.as_chosen(choice);
         let enough = || match wider.access.goes_beyond(&plan.access) {
@@ -256,7 +258,7 @@ impl<'p> Case<'p> {
         self.will_do(choice).then(enough)
     }
 
-    /// As far as made-up queries took that are as far away; `None` if none of it will do.
+    /// The depth that reached the target for synthesised queries as far away; `None` if none did.
     fn beyond(&self, zone: &Zone, is_nearest: bool) -> Option<ViewPlan<'p>> {
         let target = self.target.unwrap_or(DEFAULT_TARGET_RECALL);
         let is_flat = self.index.is_some_and(|index| index.report().kind == IndexKind::Flat);
@@ -274,7 +276,7 @@ impl<'p> Case<'p> {
         self.will_do(choice).then(|| self.as_chosen(choice))
     }
 
-    /// How many are re-ranked where an index is searched.
+    /// Re-ranking budget of an index search.
     fn budget(&self, choice: Choice) -> usize {
         choice.depth.rerank.max(self.hits).max(LEAST_RERANK)
     }
@@ -286,7 +288,7 @@ impl<'p> Case<'p> {
         self.plan(self.access(depth, Far { budget, expected }), expected)
     }
 
-    /// As calibration says; `None` if all vectors have to be scored.
+    /// The calibrated plan; `None` if all vectors have to be scored.
     fn calibrated(&self) -> Option<ViewPlan<'p>> {
         let Some(index) = self.index else { return self.unmeasured() };
         let calibration = index.calibration();
@@ -304,7 +306,7 @@ impl<'p> Case<'p> {
             return self.will_do(scan).then(plan);
         }
         let depth = |target| calibration.depth(self.hits, target);
-        // Queries that nobody knows yet may be nothing like the rows.
+        // Unknown future queries may be unlike the rows.
         let differ = self.selects || self.codes.is_encoded() || !calibration.from_user;
         let choice = if differ { safely(target, depth) } else { depth(target) };
         let Some(choice) = choice else { return self.unmeasured() };
@@ -314,12 +316,12 @@ impl<'p> Case<'p> {
         let budget = self.budget(choice);
         let depth = Depth { rerank: budget, ..choice.depth };
         if !self.selects {
-            // Nothing is missing, so that nothing is looked for elsewhere.
+            // No rows are missing, so the fallback is never used.
             let far = Far { budget, expected: None };
             return Some(self.plan(self.access(depth, far), self.promised(choice)));
         }
         let far = match scan() {
-            // Nothing else reaches the target there: everything that may be found is re-ranked.
+            // No calibrated scan reaches the target there: re-rank all eligible rows.
             Some(far) if !self.will_do(far) => {
                 Far { budget: self.rows as usize, expected: Some(1.0) }
             }
@@ -335,25 +337,25 @@ impl<'p> Case<'p> {
         Some(self.plan(self.access(depth, far), self.promised(choice)))
     }
 
-    /// Whether re-ranking costs more than the scan before it, and queries like those that come were measured.
+    /// Whether re-ranking costs more than the scan before it, and real queries were calibrated.
     fn is_dear(&self) -> bool {
         let knows = self.index.is_some_and(|index| index.calibration().from_user);
         self.codes.has_lists() && knows && !self.selects
     }
 
-    /// Whether a choice will do: it reaches the target, or comes near the default one.
+    /// Whether a choice is acceptable: it reaches the target, or comes near the default one.
     fn will_do(&self, choice: Choice) -> bool {
         choice.reached || (self.target.is_none() && choice.expected >= NEAR_DEFAULT)
     }
 
-    /// What is expected of a choice, but no more than a little above what is asked for: what a sample
-    /// found beyond it is its own.
+    /// Recall estimate of a choice, capped a little above the target: a larger surplus is specific
+    /// to the sample.
     fn promised(&self, choice: Choice) -> Option<f32> {
         Some(self.target.map_or(choice.expected, |target| choice.expected.min(target + MARGIN)))
     }
 
-    /// Where nothing was measured in this segment: as many candidates as the training of its codec
-    /// found enough, in proportion to the rows; `None` if it says that no number is.
+    /// Plan without calibration: the re-ranking budget that training found sufficient, in
+    /// proportion to the rows; `None` if training found none.
     fn unmeasured(&self) -> Option<ViewPlan<'p>> {
         let report = self.codes.report();
         let rung = report.chosen();
@@ -372,7 +374,7 @@ impl<'p> Case<'p> {
             .then(|| self.plan(self.scan(budget.max(scaled)), None))
     }
 
-    /// As the request says.
+    /// The depth that the request sets.
     fn by_hand(&self, window: Option<usize>, rerank: Option<usize>) -> ViewPlan<'p> {
         let calibration = self.index.map(FieldIndex::calibration);
         let calibration = calibration.as_ref();
@@ -390,7 +392,7 @@ impl<'p> Case<'p> {
         let budget = rerank.unwrap_or_else(|| self.default_rerank()).max(self.hits);
         let depth = Depth { window, rerank: budget };
         let scan = Depth { window: Depth::SCAN, rerank: budget };
-        // With a filter, and of encodings, what is set by hand finds less than was measured.
+        // With a filter or with encodings, a depth set by hand reaches less than was measured.
         let known = calibration.filter(|_| !self.selects && !self.codes.is_encoded());
         let expected = |depth| known.and_then(|known| known.expected(self.hits, depth));
         let far = Far { budget, expected: expected(scan) };
@@ -404,7 +406,7 @@ impl<'p> Case<'p> {
     }
 }
 
-/// The same search, with what is expected of it for queries of a zone.
+/// The same search, with the recall estimate of a zone.
 fn as_searched<'p>(hits: usize, zone: &Zone, plan: &ViewPlan<'p>) -> ViewPlan<'p> {
     let of_zone = zone.expected(hits, plan.access.reach()).or(plan.expected);
     let expected = of_zone.zip(plan.expected).map(|(zone, all)| zone.min(all));
