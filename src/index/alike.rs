@@ -1,20 +1,21 @@
-//! Which queries of a sample are alike: a mean over all says little about those of one kind.
+//! Groups similar queries of a sample: the overall mean says little about each group.
 
 use crate::kernels;
 use crate::quantization::stratified;
 
-/// Rounds in which groups are formed.
+/// Iterations of k-means.
 const ROUNDS: usize = 6;
 const SEED: u64 = 7;
 
-/// Kinds are apart if their means differ by so many times the sum of their standard deviations. Parts of
-/// one distribution, as large as a [kind](LEAST_SHARE) has to be, hardly ever are: by 1.9 of a normal one, by
-/// 2.1 of an exponential one, and of 200 samples of 768 values of either none by more than this.
+/// Two kinds are distinct if their means differ by this multiple of the sum of their standard
+/// deviations. Two parts of a single distribution, each at least as large as [`LEAST_SHARE`]
+/// requires, rarely reach it: 1.9 for a normal, 2.1 for an exponential distribution; none of 200
+/// samples of 768 values of either exceeded this.
 const APART: f64 = 2.7;
-/// The share of all values that a kind has at least.
+/// A kind holds at least one in this many of the values.
 const LEAST_SHARE: usize = 32;
 
-/// The group of each vector, of so many by direction (k-means, Lloyd 1982).
+/// Assigns each vector to one of `groups` groups by direction (k-means, Lloyd 1982).
 pub fn alike(directions: &[Vec<f32>], groups: usize) -> Vec<usize> {
     let start = stratified(directions.len() as u64, groups as u64, SEED);
     let mut centers: Vec<Vec<f32>> =
@@ -38,13 +39,13 @@ pub fn alike(directions: &[Vec<f32>], groups: usize) -> Vec<usize> {
     group_of
 }
 
-/// The number below which values are of one kind, and from which on they are of another, if two kinds of
-/// at least so many values each are apart.
+/// The threshold between two kinds of values, if the values form two distinct kinds of at least
+/// `least` each.
 pub fn apart(values: &[f64], least: usize) -> Option<f64> {
     let least = least.max(values.len() / LEAST_SHARE).max(1);
     let mut sorted = values.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
-    // Sums and sums of squares before each position.
+    // Prefix sums of values and of squares.
     let mut sums = vec![(0.0, 0.0)];
     for value in &sorted {
         let (sum, squares) = sums[sums.len() - 1];
@@ -65,7 +66,8 @@ pub fn apart(values: &[f64], least: usize) -> Option<f64> {
     let (most, at) = splits.map(|at| (distance(at), at)).max_by(|a, b| a.0.total_cmp(&b.0))?;
     let (low, high) = parts(at);
     let spread = low.1 + high.1;
-    // As many standard deviations from either mean: the best split takes too little of the wider kind.
+    // At an equal number of standard deviations from both means: the best split assigns too few
+    // values to the wider kind.
     let between = (low.0 * high.1 + high.0 * low.1) / spread;
     (most >= APART).then_some(if spread > 0.0 { between } else { sorted[at] })
 }
@@ -73,7 +75,7 @@ pub fn apart(values: &[f64], least: usize) -> Option<f64> {
 /// A vector scaled to length 1.
 pub fn directed(values: &[f32]) -> Vec<f32> {
     let mut values = values.to_vec();
-    // A vector of zeros has no direction, and stays.
+    // A zero vector has no direction and stays.
     let _ = kernels::normalize(&mut values);
     values
 }
@@ -83,7 +85,7 @@ mod tests {
     use super::*;
     use crate::quantization::hash;
 
-    /// So many values of a normal distribution (Box and Muller, 1958).
+    /// `count` values of a normal distribution (Box and Muller, 1958).
     fn normal(seed: u64, count: usize) -> Vec<f64> {
         let uniform = |at: usize, of: u64| {
             ((hash(seed + of, at as u64) >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
@@ -108,7 +110,7 @@ mod tests {
             let from = apart(&mixed, 16).expect("two kinds");
             let of_other = mixed.iter().filter(|value| **value >= from).count();
             assert!((35..=41).contains(&of_other), "{of_other} of 40, seed {seed}");
-            // Too few of the other kind say nothing.
+            // Too few values of the other kind are not detected.
             assert_eq!(apart(&mixed[..730], 16), None, "seed {seed}");
         }
     }

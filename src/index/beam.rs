@@ -1,11 +1,11 @@
-//! The linear sorted buffer of a graph search: the best rows seen so far, and which of them were
-//! expanded (Vamana's candidate list; SVS calls the two sizes window and capacity).
+//! The sorted candidate buffer of a graph search: the best rows so far, each marked once expanded
+//! (Vamana's candidate list; SVS calls the two sizes window and capacity).
 //!
-//! An entry is one number: the score, turned so that better is smaller, above the row, above a bit
-//! that says whether the row was expanded. Comparing entries is comparing integers, and equal
-//! scores are ordered by row, so that a search is deterministic.
+//! An entry is one integer: the score, mapped so that better is smaller, then the row, then a bit
+//! that marks it as expanded. Entries compare as integers, and ties are ordered by row, so that a
+//! search is deterministic.
 
-/// Rows have to leave one bit for the mark.
+/// Row numbers leave one bit for the mark.
 pub const MAX_ROWS: u32 = 1 << 31;
 
 const EXPANDED: u64 = 1;
@@ -16,13 +16,13 @@ pub struct Beam {
     entries: Vec<u64>,
     capacity: usize,
     window: usize,
-    /// Entries before this one are expanded.
+    /// All entries before this one are expanded.
     cursor: usize,
 }
 
 impl Beam {
-    /// Empties it. The best `window` rows are expanded, the best `capacity` kept; both at least 1,
-    /// and the capacity at least the window.
+    /// Clears the buffer. The best `window` rows are to be expanded, the best `capacity` are kept;
+    /// both are at least 1, and the capacity at least the window.
     pub fn reset(&mut self, window: usize, capacity: usize) {
         self.window = window.max(1);
         self.capacity = capacity.max(self.window);
@@ -31,7 +31,7 @@ impl Beam {
         self.cursor = 0;
     }
 
-    /// The score that a row needs to be kept.
+    /// Minimum score of a row to be kept.
     #[inline]
     pub fn threshold(&self) -> f32 {
         match self.entries.last() {
@@ -46,7 +46,7 @@ impl Beam {
         self.entries.get(self.window - 1).map_or(f32::NEG_INFINITY, |&last| score_of(last))
     }
 
-    /// Offers a row that was not offered before.
+    /// Inserts a row, which must not have been offered before.
     #[inline]
     pub fn push(&mut self, score: f32, row: u32) {
         let entry = entry(score, row);
@@ -63,7 +63,7 @@ impl Beam {
         self.cursor = self.cursor.min(position);
     }
 
-    /// The best row inside the window that was not expanded yet; it counts as expanded from now on.
+    /// Takes the best unexpanded row of the window and marks it as expanded.
     #[inline]
     pub fn expand(&mut self) -> Option<(f32, u32)> {
         let end = self.window.min(self.entries.len());
@@ -78,7 +78,7 @@ impl Beam {
         None
     }
 
-    /// The row that would be expanded next, if nothing better comes.
+    /// The row to be expanded next, if nothing better is inserted.
     #[inline]
     pub fn peek(&self) -> Option<u32> {
         let end = self.window.min(self.entries.len());
@@ -92,10 +92,10 @@ impl Beam {
     }
 }
 
-/// A score and a row, not expanded; better entries are smaller.
+/// Packs a score and an unexpanded row; better entries are smaller.
 #[inline]
 pub(super) fn entry(score: f32, row: u32) -> u64 {
-    // The order of floats as unsigned integers: negative ones reversed, positive ones above them.
+    // Floats ordered as unsigned integers: negative ones reversed, positive ones above them.
     let bits = score.to_bits();
     let rising = if bits >> 31 == 1 { !bits } else { bits | 1 << 31 };
     u64::from(!rising) << 32 | u64::from(row) << 1

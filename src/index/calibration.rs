@@ -1,38 +1,39 @@
-//! Which depth of search reaches which recall: measured for each index on sample queries, and kept
-//! with it, so that a query can ask for a recall instead of a depth.
+//! Recall calibration: the recall of each search depth, measured on sample queries when an index is
+//! built and stored with it, so that a query can set a target recall instead of a depth.
 //!
-//! The sample is halved. One half chooses: a depth reaches a target if its mean recall there, less
-//! the standard error, does. The other half reports: what is expected of a depth is a lower
-//! confidence bound of its recall there, so that having chosen the luckiest of many depths does not
-//! flatter the estimate.
+//! The sample is split in two. The first half selects: a depth reaches a target if its mean recall
+//! less the standard error does. The second half estimates: the recall estimate of a depth is a
+//! lower confidence bound on that half, so that selecting the luckiest of many depths does not bias
+//! it.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// The recall that a query gets which asks for nothing.
+/// Target recall of a query that sets none.
 pub const DEFAULT_TARGET_RECALL: f32 = 0.98;
-/// How much less than the target a group of like queries may get.
+/// Tolerated shortfall of a group of similar queries below the target.
 const GROUP_SLACK: f32 = 0.03;
-/// The same for the rows beside the queries, all together.
+/// Tolerated shortfall of the rows in the sample that do not count as queries, taken together.
 const ROWS_SLACK: f32 = 0.01;
-/// Standard errors below the mean that a bound is: one-sided 97.7% confidence.
+/// Standard errors below the mean of a lower bound: one-sided 97.7% confidence.
 const CONFIDENCE: f32 = 2.0;
-/// How alike the neighbours of one query are in being missed (the intraclass correlation) where
-/// nothing was missed, so that it cannot be measured. Chosen with caution.
+/// Assumed correlation between the neighbours of one query in being missed (intraclass correlation)
+/// if nothing was missed, so that it cannot be measured. Chosen conservatively.
 const WITHIN_QUERY: f32 = 0.3;
 
-/// How far a search goes.
+/// Depth of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Depth {
-    /// Rows of a graph that are expanded, or lists that are scanned; or [`Self::SCAN`].
+    /// Search window: rows of a graph to expand, or IVF lists to scan; or [`Self::SCAN`].
     pub window: usize,
-    /// Best rows by their primary codes that are scored again; equal scores count as one.
+    /// Re-ranking budget: candidates with the best distinct scores by primary codes; ties count as
+    /// one.
     pub rerank: usize,
 }
 
 impl Depth {
-    /// A window wider than that of any search: all codes are scanned, without the index.
+    /// Window of a scan: wider than any index search, all codes are scored without the index.
     pub const SCAN: usize = u32::MAX as usize;
 
     /// Whether all codes are scanned.
@@ -41,42 +42,40 @@ impl Depth {
     }
 }
 
-/// What a depth was measured to give.
+/// The measured recall and cost of one depth.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct CalibrationPoint {
-    /// Nearest rows that were asked for.
+    /// Number of nearest neighbours requested.
     pub k: usize,
-    /// How far the search went.
+    /// Depth of the search.
     pub depth: Depth,
-    /// Mean share of the exact k nearest rows that were found, by the half of the queries that
-    /// chooses.
+    /// Mean recall at k over the selecting half of the queries.
     pub recall: f32,
-    /// By how much the lower end of the interval of one standard error is below that mean.
+    /// Distance from that mean to the lower end of its interval of one standard error.
     pub error: f32,
-    /// What the group of like queries comes to that finds least, or the kind of which the codes keep
-    /// less.
+    /// Recall of the worst group of similar queries, or of the kind with the larger coding error.
     pub worst: f32,
-    /// What the rows beside the queries find: nobody says that the queries that come next are like
-    /// those that came. 1 if there are none.
+    /// Recall of the rows in the sample that do not count as queries, as future queries may differ
+    /// from past ones. 1 if there are none.
     #[serde(default = "all")]
     pub rows: f32,
-    /// Lower confidence bound of the recall, by the half of the queries that reports.
+    /// Recall estimate: a lower confidence bound over the estimating half of the queries.
     pub expected: f32,
-    /// Bytes that were read for it, scattered ones counting more: what searches are compared by.
+    /// Bytes read, random reads weighted higher; used to compare searches.
     pub cost: f32,
 }
 
 impl CalibrationPoint {
-    /// A mean counts less its standard error, so that a lucky sample does not promise too much, and
-    /// no kind of query may get much less.
+    /// The standard error is subtracted, so that a lucky sample does not promise too much, and no
+    /// group of queries may fall far below the target.
     fn reaches(&self, target: f32) -> bool {
         self.recall - self.error >= target
             && self.worst + GROUP_SLACK >= target
             && self.rows + ROWS_SLACK >= target
     }
 
-    /// The same, and neither half of the queries was lucky: what the other one promises may not be much
-    /// less than what is asked for.
+    /// Also requires that the estimate is close to the target, which rules out a lucky selecting
+    /// half.
     fn surely_reaches(&self, target: f32) -> bool {
         self.reaches(target) && self.expected + GROUP_SLACK >= target
     }
@@ -89,23 +88,23 @@ fn all() -> f32 {
     1.0
 }
 
-/// The share of k that one query of a sample found.
+/// Recall of one sample query.
 #[derive(Debug, Clone, Copy)]
 pub struct Measured {
-    /// The share.
+    /// Recall at k.
     pub recall: f32,
-    /// The groups of like queries that it belongs to: of few large ones, and of many small ones.
+    /// The query's groups of similar queries, coarse and fine.
     pub groups: [usize; 2],
-    /// Whether it is of the kind of which the codes lose more.
+    /// Whether it is of the kind with the larger coding error.
     pub lossy: bool,
-    /// Which queries are copies of it: those of this number. What they find is one thing.
+    /// Cluster of copies: queries with the same number are copies of each other and count as one
+    /// observation.
     pub kin: usize,
-    /// Whether it stands for the queries that come. If not, it is there so that nothing is lost for
-    /// its group.
+    /// Whether it represents the expected queries. If not, it only guards the recall of its group.
     pub counts: bool,
 }
 
-/// Summary of what the queries of a sample found.
+/// Summary of the recalls of a sample.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Summary {
     /// See [`CalibrationPoint::recall`].
@@ -120,13 +119,13 @@ pub struct Summary {
     pub expected: f32,
 }
 
-/// Groups of fewer queries say nothing.
+/// Minimum size of a group to be considered.
 pub const LEAST_OF_GROUP: usize = 16;
-/// A recall below which a group finds little.
+/// Recall below which a group is considered weak.
 const LITTLE: f32 = 0.85;
 
 impl Summary {
-    /// Of k nearest rows each; every other query chooses, with its copies, and the others report.
+    /// For recall at k. Every other query, with its copies, selects; the rest estimate.
     pub fn of(found: &[Measured], k: usize) -> Self {
         let mut order: Vec<Option<usize>> = vec![None; 1 + most_kin(found)];
         let mut distinct = 0;
@@ -154,16 +153,15 @@ impl Summary {
         Self { recall, error, worst, rows, expected: wilson(reporting, k, CONFIDENCE) }
     }
 
-    /// The same of a few queries that are all alike: halves of them would say too little, so that all
-    /// choose and all report.
+    /// For a few similar queries: halves would be too small, so that all select and all estimate.
     pub fn of_few(found: &[Measured], k: usize) -> Self {
         let (recall, error) = mean_and_shortfall(found, k);
         Self { recall, error, worst: 1.0, rows: 1.0, expected: wilson(found, k, CONFIDENCE) }
     }
 }
 
-/// The recall of the group that finds least, with the standard error that may be an accident; but not of one
-/// that finds little, which is no accident.
+/// The recall of the worst group, plus its standard error, since a low value may be chance; without
+/// it for a group of very low recall, which is not.
 fn worst_group(found: &[Measured], level: usize) -> f32 {
     let mut groups: BTreeMap<usize, Vec<Measured>> = BTreeMap::new();
     for measured in found {
@@ -177,8 +175,8 @@ fn worst_group(found: &[Measured], level: usize) -> f32 {
     groups.map(of_group).fold(1.0, f32::min)
 }
 
-/// The recall of the kind that finds less, less so many standard errors, since kinds are no accident; 1 if
-/// there are not two.
+/// The recall of the worse kind less `errors` standard errors; 1 if there is only one kind. Kinds
+/// are split by coding error, so a low recall is unlikely to be chance.
 fn worst_kind(found: &[Measured], errors: f32) -> f32 {
     let of = |lossy| found.iter().filter(|one| one.lossy == lossy).copied().collect();
     let kinds: [Vec<Measured>; 2] = [of(false), of(true)];
@@ -190,14 +188,14 @@ fn worst_kind(found: &[Measured], errors: f32) -> f32 {
     kinds.iter().filter(|_| apart).map(of_kind).fold(1.0, f32::min)
 }
 
-/// By how much the lower end of the interval of one standard error is below the mean, beside it.
+/// The mean, and its distance to the lower end of its interval of one standard error.
 fn mean_and_shortfall(found: &[Measured], k: usize) -> (f32, f32) {
     let (mean, _) = mean_and_error(found);
     (mean, (mean - wilson(found, k, 1.0)).max(0.0))
 }
 
-/// A mean with its standard error, for which copies of one query are one observation (clusters, as in
-/// Liang and Zeger, 1986).
+/// A mean and its standard error, where copies of one query are one observation (cluster-robust, as
+/// in Liang and Zeger, 1986).
 fn mean_and_error(found: &[Measured]) -> (f32, f32) {
     let count = found.len().max(1) as f32;
     let mean = found.iter().map(|measured| measured.recall).sum::<f32>() / count;
@@ -210,15 +208,15 @@ fn most_kin(found: &[Measured]) -> usize {
     found.iter().map(|measured| measured.kin).max().unwrap_or(0)
 }
 
-/// How many queries there are that are no copies of one another.
+/// Number of queries that are not copies of each other.
 fn distinct(found: &[Measured]) -> usize {
     let mut seen = vec![false; 1 + most_kin(found)];
     found.iter().filter(|measured| !std::mem::replace(&mut seen[measured.kin], true)).count()
 }
 
-/// The lower end of Wilson's interval (1927) of the mean of recalls of k rows each. As many trials are
-/// counted as have the variance that was seen, but no more than k rows of a query that are missed
-/// alike would be: where nothing was missed at all, something may be.
+/// The lower end of Wilson's score interval (1927) for the mean of recalls at k. The number of
+/// trials is the one that explains the observed variance, but at most that of k correlated rows per
+/// query, so that even a sample without misses gets a bound below 1.
 pub fn lower_bound(recalls: &[f32], k: usize) -> f32 {
     wilson(&all_different(recalls), k, CONFIDENCE)
 }
@@ -229,13 +227,13 @@ pub fn mean_less_error(recalls: &[f32]) -> f32 {
     mean - error
 }
 
-/// Recalls of queries that are no copies of one another.
+/// Recalls of queries that are not copies of each other.
 fn all_different(recalls: &[f32]) -> Vec<Measured> {
     let own = |(kin, &recall)| Measured { recall, groups: [0; 2], lossy: false, kin, counts: true };
     recalls.iter().enumerate().map(own).collect()
 }
 
-/// The same so many standard errors from the mean.
+/// Wilson's lower bound, `errors` standard errors below the mean.
 fn wilson(found: &[Measured], k: usize, errors: f32) -> f32 {
     if found.is_empty() {
         return 0.0;
@@ -252,65 +250,65 @@ fn wilson(found: &[Measured], k: usize, errors: f32) -> f32 {
     ((center - half) / (1.0 + square / trials)).clamp(0.0, 1.0)
 }
 
-/// What was measured, for each k the points that no other one beats, from little work to much.
+/// Measurements of one index: for each k the Pareto-optimal points, by ascending cost.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Calibration {
     /// Number of sample queries.
     pub queries: usize,
-    /// Whether they are the user's; if not, they are rows of the segment, each held out from its
-    /// own search.
+    /// Whether the queries are the user's; otherwise they are rows of the segment, each hidden from
+    /// its own search.
     pub from_user: bool,
-    /// The measured points.
+    /// Searches of the index and scans of all codes.
     pub points: Vec<CalibrationPoint>,
     /// Scans of all codes.
     #[serde(default)]
     pub scans: Vec<CalibrationPoint>,
-    /// Scans of the codes of rows that are not near the query: what a filter or deletions leave that
-    /// have to do with it.
+    /// Scans of the rows that are not near the query: the case of a filter or deletions correlated
+    /// with it.
     #[serde(default)]
     pub far_scans: Vec<CalibrationPoint>,
-    /// What queries take that are farther from the rows than most of the sample are, for each k.
+    /// For each k, measurements of queries farther from the rows than most of the sample.
     #[serde(default)]
     pub outside: Vec<Outside>,
 }
 
-/// What queries take whose k nearest rows are farther away than those of most sample queries: by how far
-/// they are. A mean over the sample says little about queries of which most are like its farthest.
+/// Measurements of queries whose k-th nearest row is farther away than that of most sample queries,
+/// by zones of distance. The mean over the sample says little about a workload of such queries.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Outside {
-    /// Nearest rows.
+    /// Number of nearest neighbours.
     pub k: usize,
-    /// Queries whose k-th nearest row is less near than this belong to a zone. In units of the query's
-    /// length; higher is nearer.
+    /// Nearness of the k-th nearest row below which a query belongs to a zone. In units of the
+    /// query's length; higher is nearer.
     pub below: f32,
-    /// From near to far. Beyond the last, nothing was measured.
+    /// From near to far. Nothing was measured beyond the last.
     pub zones: Vec<Zone>,
 }
 
-/// Queries that are about as far from the rows as one another.
+/// Queries at about the same distance from the rows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Zone {
-    /// The nearness of the k-th nearest row, at least.
+    /// Minimum nearness of the k-th nearest row.
     pub at_least: f32,
-    /// Whether it was measured by queries of the sample. If not, queries were made up that are farther
-    /// from the rows than nearly all of these.
+    /// Whether it was measured with sample queries. Otherwise with synthesised queries, farther
+    /// from the rows than nearly all of the sample.
     #[serde(default)]
     pub usual: bool,
     /// Searches and scans.
     pub points: Vec<CalibrationPoint>,
-    /// Scans alone.
+    /// Scans only.
     pub scans: Vec<CalibrationPoint>,
 }
 
 impl Zone {
-    /// Of what was measured.
+    /// From measurements.
     pub fn new(
         (at_least, usual): (f32, bool),
         points: Vec<CalibrationPoint>,
         scans: Vec<CalibrationPoint>,
     ) -> Self {
-        // A part of the sample is there so that it does not get much less than all of it: its mean is
-        // enough for that, and what is promised is a bound.
+        // A zone of the sample only has to keep up with the whole sample: its mean is enough for
+        // selection, and the estimate is a lower bound anyway.
         let of_part = |point| CalibrationPoint { error: 0.0, ..point };
         let of_zone = |point| if usual { of_part(point) } else { point };
         let scans: Vec<CalibrationPoint> = scans.into_iter().map(of_zone).collect();
@@ -318,7 +316,7 @@ impl Zone {
         Self { at_least, usual, points: unbeaten(all), scans: unbeaten(scans) }
     }
 
-    /// As [`Calibration::depth`], or where `scans` alone count as [`Calibration::scan`].
+    /// As [`Calibration::depth`]; with `scans` only among scans, as [`Calibration::scan`].
     pub fn depth(&self, hits: usize, target: f32, scans: bool) -> Option<Choice> {
         let points = if scans { &self.scans } else { &self.points };
         choose(points, CalibrationPoint::reaches, hits, target)
@@ -330,20 +328,19 @@ impl Zone {
     }
 }
 
-/// What a calibration says about a target.
+/// The depth that a calibration selects for a target.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Choice {
-    /// How far to search.
+    /// Selected depth.
     pub depth: Depth,
-    /// The recall that is expected of it.
+    /// Recall estimate.
     pub expected: f32,
-    /// Whether that is what was asked for; if not, it is the most that was measured.
+    /// Whether the target is reached; if not, this is the best that was measured.
     pub reached: bool,
 }
 
 impl Calibration {
-    /// Keeps of all measured points those that no other one of the same k beats. Scans compete with
-    /// searches of the index.
+    /// Keeps the Pareto-optimal points of each k. Scans compete with index searches.
     pub fn new(
         (queries, from_user): (usize, bool),
         measured: Vec<CalibrationPoint>,
@@ -357,8 +354,9 @@ impl Calibration {
         Self { queries, from_user, points, scans, far_scans, outside: Vec::new() }
     }
 
-    /// The nearness of the `rank`-th nearest row below which a query belongs to a zone: between the
-    /// measured k by the logarithm of the rank, and on as they fall. `None` if that was not measured.
+    /// The nearness of the `rank`-th nearest row below which a query belongs to a zone:
+    /// interpolated between the measured k by the logarithm of the rank, and extrapolated beyond.
+    /// `None` if it was not measured.
     pub fn outside_below(&self, rank: f64) -> Option<f32> {
         let at = self.outside.partition_point(|outside| (outside.k as f64) < rank);
         let (a, b) = match self.outside.len() {
@@ -373,24 +371,25 @@ impl Calibration {
         Some(a.below + (b.below - a.below) * part.max(0.0) as f32)
     }
 
-    /// The zones of a query whose nearest rows are so near, from near to far: the last is its own, and
-    /// those before it are nearer. Empty if nothing like it was measured.
+    /// The zones of a query with this nearness, from near to far: the last is its own, the others
+    /// are nearer. Empty if nothing comparable was measured.
     pub fn zones(&self, hits: usize, nearness: f32) -> &[Zone] {
-        // Of fewer hits than were measured, those of the next k are farther: the zones of that k.
+        // For a number of hits between measured k, uses the zones of the next larger k, which are
+        // farther.
         let outside = self.outside.iter().find(|outside| outside.k >= hits);
         let zones = outside.or(self.outside.last()).map_or(&[][..], |outside| &outside.zones);
         let own = zones.iter().position(|zone| nearness >= zone.at_least);
         own.map_or(&[], |own| &zones[..=own])
     }
 
-    /// The least work that reaches a recall for `hits` nearest rows; the most that was measured if
-    /// nothing reaches it. `None` if nothing was measured.
+    /// The cheapest depth that reaches a recall for `hits` nearest neighbours; the best measured
+    /// one if none does. `None` if nothing was measured.
     pub fn depth(&self, hits: usize, target: f32) -> Option<Choice> {
         choose(&self.points, CalibrationPoint::surely_reaches, hits, target)
     }
 
-    /// The same for scans of codes alone. `far` if it is about what a filter leaves: then both kinds
-    /// of scans have to reach it.
+    /// The same among scans of codes. With `far`, for the rows that a filter leaves: both kinds of
+    /// scans have to reach the target.
     pub fn scan(&self, hits: usize, target: f32, far: bool) -> Option<Choice> {
         let choose = |points| choose(points, CalibrationPoint::surely_reaches, hits, target);
         let near = choose(&self.scans)?;
@@ -406,13 +405,13 @@ impl Calibration {
         })
     }
 
-    /// The recall that is expected of the widest search that was measured and goes no further than
-    /// this one, or that of the group which finds least; `None` if none was measured.
+    /// Recall estimate of the widest measured search that goes no further than `depth`, or the
+    /// recall of its worst group if lower; `None` if none was measured.
     pub fn expected(&self, hits: usize, depth: Depth) -> Option<f32> {
         expected(if depth.is_scan() { &self.scans } else { &self.points }, hits, depth)
     }
 
-    /// The work that a target takes, for comparing indexes; infinite if it is not reached.
+    /// Cost of reaching a target, to compare indexes; infinite if it is not reached.
     pub fn cost(&self, k: usize, target: f32) -> f32 {
         let reaches = |point: &&CalibrationPoint| point.recall >= target;
         of(&self.points, k).iter().find(reaches).map_or(f32::INFINITY, |point| point.cost)
@@ -432,7 +431,7 @@ fn expected(points: &[CalibrationPoint], hits: usize, depth: Depth) -> Option<f3
     of(points, k).iter().filter(within).map(honest).reduce(f32::max)
 }
 
-/// The points that no other one of the same k beats, from little work to much.
+/// The Pareto-optimal points of each k, by ascending cost.
 fn unbeaten(mut measured: Vec<CalibrationPoint>) -> Vec<CalibrationPoint> {
     measured.sort_by(|a, b| {
         (a.k, a.cost).partial_cmp(&(b.k, b.cost)).unwrap_or(std::cmp::Ordering::Equal)
@@ -465,7 +464,7 @@ fn choose(
         let most = || points.iter().reduce(|a, b| if b.recall > a.recall { b } else { a });
         reached.map(|point| (point, true)).or_else(|| most().map(|point| (point, false)))
     };
-    // The measured k from which `hits` is reached by going on in proportion.
+    // The measured k to scale up to `hits`.
     let k = nearest_k(points, hits);
     let (point, mut reached) = best(k)?;
     let scale = (hits as f64 / k as f64).max(1.0);
@@ -473,7 +472,7 @@ fn choose(
     let mut depth =
         Depth { window: scaled(point.depth.window), rerank: scaled(point.depth.rerank) };
     let mut expected = point.expected;
-    // More was measured for a larger k than going on in proportion says is needed.
+    // A larger measured k bounds the extrapolation.
     let larger = points.partition_point(|point| point.k < hits);
     if let Some((larger, is_reached)) = points.get(larger).and_then(|point| best(point.k)) {
         depth.window = depth.window.min(larger.depth.window);
@@ -492,7 +491,7 @@ fn nearest_k(points: &[CalibrationPoint], hits: usize) -> usize {
     points.get(above.saturating_sub(1)).map_or(hits, |point| point.k)
 }
 
-/// The points of a k: they are in its order.
+/// The points of one k; points are sorted by k.
 fn of(points: &[CalibrationPoint], k: usize) -> &[CalibrationPoint] {
     let first = points.partition_point(|point| point.k < k);
     let rest = &points[first..];
@@ -649,7 +648,7 @@ mod tests {
         assert!(of(|index| index < 10) > 0.95, "ten say nothing");
         let half = of(|index| index < 400);
         assert!((0.95..0.974).contains(&half), "a mean less its standard error: {half}");
-        // Rows beside queries of one kind that all find everything.
+        // Rows that are not queries, all of one kind, with full recall.
         let mut beside = found(|index| index.is_multiple_of(20));
         beside.iter_mut().for_each(|row| row.counts = false);
         let queries = found(|_| false).into_iter();
@@ -660,7 +659,7 @@ mod tests {
 
     #[test]
     fn copies_of_a_query_say_one_thing() {
-        // Sixty queries of which six find nothing, each ten times, in turn or one after the other.
+        // Sixty queries, six with recall 0, each present ten times, interleaved or consecutive.
         let found = |kin: fn(usize) -> usize| -> Vec<Measured> {
             let one = |index: usize| {
                 let recall = f32::from(!kin(index).is_multiple_of(10));
@@ -674,7 +673,7 @@ mod tests {
             let few = Summary::of_few(&copies, 1);
             assert!((few.error - alone.error).abs() < 1e-4, "{few:?} {alone:?}");
             assert!((few.expected - alone.expected).abs() < 1e-4, "{few:?} {alone:?}");
-            // All copies of a query are in one half: every other of sixty finds nothing in neither.
+            // Copies of a query fall into the same half: all six with recall 0 are in the selecting one.
             let halves = Summary::of(&copies, 1);
             assert!((halves.recall - 0.8).abs() < 1e-6, "{halves:?}");
             assert!(halves.expected > 0.85, "{halves:?}");
@@ -688,7 +687,7 @@ mod tests {
         assert!(all(7, 1) < 0.75 && all(7, 10) < 0.9, "{} {}", all(7, 1), all(7, 10));
         assert!(all(192, 10) > 0.99 && all(192, 10) < 0.997, "{}", all(192, 10));
         assert!(all(192, 1) > 0.97 && all(192, 1) < 0.985, "{}", all(192, 1));
-        // One query in ten finds nothing: that is 100 trials, not 1,000.
+        // One query in ten has recall 0: that is 100 trials, not 1,000.
         let some: Vec<f32> = (0..100).map(|i| f32::from(i % 10 > 0)).collect();
         let bound = lower_bound(&some, 10);
         assert!((0.82..0.85).contains(&bound), "{bound}");

@@ -1,24 +1,24 @@
-//! Rows whose codes are equal: one of them stands for all.
+//! Deduplication of rows with equal codes.
 //!
-//! An index holds the first of equal rows alone. A passage that is there three hundred times would
-//! otherwise fill the window of every search near it, and hide what lies behind. Searches count such
-//! rows as one and bring all of them, since equal codes may be those of different vectors.
+//! An index only holds the first of equal rows. Otherwise a passage stored three hundred times
+//! would fill the window of every search near it and hide the rows behind it. Searches count such
+//! rows as one and return all of them, since equal codes may stand for different vectors.
 
 use std::collections::HashMap;
 
-/// Rows that equal a first one: pairs of the first and the other, in order.
+/// Pairs of a first row and a copy of it, sorted.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Copies<'a> {
     pairs: &'a [[u32; 2]],
 }
 
 impl<'a> Copies<'a> {
-    /// From pairs as [`distinct`] makes them.
+    /// From pairs as returned by [`distinct`].
     pub fn new(pairs: &'a [[u32; 2]]) -> Self {
         Self { pairs }
     }
 
-    /// The rows that equal this one, without it; none unless it is the first of its kind.
+    /// The copies of a first row, without itself; empty for other rows.
     #[inline]
     pub fn of(self, first: u32) -> impl Iterator<Item = u32> + 'a {
         let start = self.pairs.partition_point(|pair| pair[0] < first);
@@ -26,25 +26,25 @@ impl<'a> Copies<'a> {
         of_first.map(|pair| pair[1])
     }
 
-    /// Whether a row or one that equals it is accepted.
+    /// Whether a row or one of its copies is accepted.
     #[inline]
     pub fn any(self, first: u32, accept: impl Fn(u32) -> bool) -> bool {
         accept(first) || (!self.pairs.is_empty() && self.of(first).any(accept))
     }
 
-    /// Whether no row equals another.
+    /// Whether there are no copies.
     pub fn is_empty(self) -> bool {
         self.pairs.is_empty()
     }
 
-    /// The first of the rows that equal this one.
+    /// The first row of which this one is a copy, or itself.
     pub fn first_of(self, row: u32) -> u32 {
         let pair = self.pairs.iter().find(|pair| pair[1] == row);
         pair.map_or(row, |pair| pair[0])
     }
 }
 
-/// The rows without those that equal an earlier one, and the pairs of those and the earlier one.
+/// Splits rows into the first of each kind, and pairs of a first row and a later copy.
 pub fn distinct<'r>(rows: &[u32], record: impl Fn(u32) -> &'r [u8]) -> (Vec<u32>, Vec<[u32; 2]>) {
     let mut firsts: HashMap<&[u8], u32> = HashMap::with_capacity(rows.len());
     let (mut different, mut copies) = (Vec::with_capacity(rows.len()), Vec::new());

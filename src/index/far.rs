@@ -1,16 +1,17 @@
-//! Queries that are made up to be far from the rows, and how near a score is.
+//! Synthesised queries far from the rows, and the nearness of scores.
 
 use super::alike::directed;
 use crate::kernels;
 use crate::model::{Metric, VectorField, VectorKind, VectorRef, prepare_vector};
 use crate::quantization::hash;
 
-/// The lengths, in those of rows, of what is added to a row.
+/// Lengths of the added vector, relative to the row.
 const ADDED: [f32; 4] = [0.5, 1.0, 2.0, 16.0];
 const SEED: u64 = 7;
 
-/// How near a score is, whatever the length of the query: the score itself, or under dot that of a query of
-/// length 1; of a multi-vector of shape [m, dimension] the mean over its vectors. Higher is nearer.
+/// Nearness of a score, independent of the query's length: the score itself, or under dot that of a
+/// query of length 1; for a multi-vector of shape [m, dimension] the mean over its vectors. Higher
+/// is nearer.
 pub fn nearness(metric: Metric, query: &[f32], dimension: usize, score: f32) -> f32 {
     let vectors = query.chunks_exact(dimension);
     let length: f32 = match metric {
@@ -20,9 +21,10 @@ pub fn nearness(metric: Metric, query: &[f32], dimension: usize, score: f32) -> 
     if length > 0.0 { score / length } else { score }
 }
 
-/// A query of shape [m, dimension] that is farther from the rows than these are from each other: a row, to
-/// each vector of which one of another direction is added (half of the time at random, and half of the time
-/// of another row); of length 1 under cosine. `None` if it could not be asked: what is too long, or of no direction.
+/// A query of shape [m, dimension] farther from the rows than these are from each other: a row
+/// plus, for each of its vectors, a vector of another direction (alternately random or from another
+/// row); of length 1 under cosine. `None` if the result is not a valid query: too long, or without
+/// a direction.
 pub fn far_query(field: &VectorField, row: &[f32], other: &[f32], number: u64) -> Option<Vec<f32>> {
     let dimension = field.dimension;
     let part = ADDED[number as usize / 2 % ADDED.len()];
@@ -35,7 +37,7 @@ pub fn far_query(field: &VectorField, row: &[f32], other: &[f32], number: u64) -
             (false, Some(other)) => directed(other),
             _ => directed(&(0..dimension).map(|at| random(start + at)).collect::<Vec<f32>>()),
         };
-        // Under l2 what counts is how far rows are from each other, not from the origin.
+        // Under l2 the distances between rows matter, not their distance from the origin.
         let length = match (field.metric, of_other) {
             (Metric::L2, Some(other)) => kernels::l2_squared(vector, other).sqrt(),
             _ => kernels::dot(vector, vector).sqrt(),

@@ -1,4 +1,4 @@
-//! What the tests of indexes share: seeded clusters, their codes, and exact searches of these.
+//! Fixture of the index tests: seeded clusters, their codes, and exact searches over these.
 
 use std::collections::BTreeSet;
 
@@ -25,14 +25,14 @@ fn float(seed: u64, index: u64) -> f32 {
     (hash(seed, index) >> 40) as f32 / (1_u64 << 23) as f32 - 1.0
 }
 
-/// A vector near the centre of one of the clusters; of the same seed, always the same.
+/// A vector near the centre of a random cluster; deterministic in the seed.
 pub fn clustered(seed: u64) -> Vec<f32> {
     let cluster = hash(seed, 0) % CLUSTERS;
     (0..DIMENSION as u64).map(|i| float(1000 + cluster, i) + 0.3 * float(seed, 1 + i)).collect()
 }
 
 impl Fixture {
-    /// Rows in clusters, with codes of 8 bits. Under cosine they have length 1.
+    /// Clustered rows with 8-bit codes; of length 1 under cosine.
     pub fn clustered(metric: Metric) -> Self {
         Self::new(metric, LvqCode::Lvq8, (0..u64::from(ROWS)).map(clustered).collect())
     }
@@ -55,7 +55,7 @@ impl Fixture {
         self.codec.row_distances(CodeKernel::detect(), &self.records)
     }
 
-    /// A query that is no row.
+    /// A query that is not a row.
     pub fn query(&self, seed: u64) -> PrimaryQuery {
         let mut vector = clustered(1_000_000 + seed);
         if self.codec.settings().metric == Metric::Cosine {
@@ -69,7 +69,7 @@ impl Fixture {
         CodeScores { codec, kernel: CodeKernel::detect(), records, query }
     }
 
-    /// The best accepted rows of all by their codes, best first.
+    /// The best accepted rows by codes, found by brute force, best first.
     pub fn exact(
         &self,
         query: &PrimaryQuery,
@@ -91,7 +91,7 @@ fn normalize(vector: &mut [f32]) {
     vector.iter_mut().for_each(|x| *x /= norm);
 }
 
-/// Share of the exact rows that were found.
+/// Share of the exact rows found.
 pub fn recall(found: &[(f32, u32)], exact: &[(f32, u32)]) -> f64 {
     let found: BTreeSet<u32> = found.iter().map(|&(_, row)| row).collect();
     let hits = exact.iter().filter(|(_, row)| found.contains(row)).count();

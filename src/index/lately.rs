@@ -1,35 +1,35 @@
-//! What the queries of late are like, for each index: whether many of them are as far from its rows as
-//! the farthest of the sample that it was calibrated by.
+//! Tracks recent queries of each index: whether many are as far from its rows as the farthest of
+//! the sample that calibrated it.
 //!
-//! A promise is about the mean over queries. A few far ones among many are part of that mean; when most
-//! are far, each has to be searched further. Nothing of a query is kept but its part in the share.
+//! A recall estimate is a mean over queries. A few far queries are part of that mean; if most are
+//! far, each has to be searched further. Only a running average is kept.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// The shares of the sample that are farthest from the rows, the second a part of the first.
+/// The farthest shares of the sample, the second included in the first.
 pub const FARTHEST: [f64; 2] = [0.25, 0.08];
-/// What is usual: what queries of the sample count, on average.
+/// Mean contribution of a sample query.
 const USUAL: f64 = FARTHEST[0] * 0.5 + FARTHEST[1] * 0.5;
-/// When queries of late count more than this, on average, it is no accident of a stream like the sample:
-/// that varies by a standard deviation of 0.039.
+/// Mean contribution above which the workload differs from the sample: for a stream like the
+/// sample, the average has a standard deviation of 0.039.
 const UNUSUAL: f64 = 0.3;
-/// How many queries count, about.
+/// Approximate number of queries remembered.
 const MEMORY: u32 = 32;
-/// The unit of averages.
+/// Fixed-point unit of averages.
 const ONE: u32 = 1 << 20;
 
-/// How far from the rows a query is, beside the sample.
+/// Distance of a query from the rows, relative to the sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Farness {
-    /// As most of it.
+    /// Like most of the sample.
     Usual,
-    /// As the farthest quarter.
+    /// Like the farthest quarter.
     Far,
-    /// As the farthest twelfth, or farther.
+    /// Like the farthest twelfth, or farther.
     Farthest,
 }
 
-/// A running average, which forgets exponentially.
+/// An exponentially weighted moving average.
 #[derive(Debug)]
 pub struct Lately(AtomicU32);
 
@@ -40,7 +40,7 @@ impl Default for Lately {
 }
 
 impl Lately {
-    /// Counts a query. Of queries at the same time some may not be counted.
+    /// Adds a query. Concurrent updates may be lost.
     pub fn note(&self, farness: Farness) {
         let counts = match farness {
             Farness::Usual => 0,
@@ -52,7 +52,7 @@ impl Lately {
         self.0.store(new.min(ONE), Ordering::Relaxed);
     }
 
-    /// Whether far queries are many.
+    /// Whether many recent queries are far.
     pub fn are_far(&self) -> bool {
         self.0.load(Ordering::Relaxed) > (UNUSUAL * f64::from(ONE)) as u32
     }
@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn many_far_queries_are_noticed_soon_and_forgotten() {
         let lately = Lately::default();
-        // As of the sample: of 25, two are the farthest, and four others far.
+        // Like the sample: of 25 queries, two are farthest and four others far.
         let usual = |query| match query % 25 {
             0 | 1 => Farness::Farthest,
             5 | 10 | 15 | 20 => Farness::Far,

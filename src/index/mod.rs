@@ -1,9 +1,8 @@
-//! Indexes: which rows of a segment to score, instead of all.
+//! Indexes: select the rows of a segment to score, instead of scoring all.
 //!
-//! A [graph] walks from row to row towards the query, [lists](ivf) divide the rows by
-//! centroids and scan the nearest few. Both find candidates by primary codes alone, into the
-//! `Beam` of a [`Scratch`]; re-ranking is the caller's business, and so is where the parts of an
-//! index are stored.
+//! A [graph] is walked from row to row towards the query; [IVF](ivf) divides the rows into lists by
+//! centroid and scans the nearest lists. Both find candidates by primary codes alone and collect
+//! them in the `Beam` of a [`Scratch`]; re-ranking and storage are left to the caller.
 
 mod alike;
 mod beam;
@@ -40,23 +39,23 @@ use crate::quantization::{Codec, PrimaryQuery};
 
 /// Scores rows for one query; higher is better.
 pub trait Scores {
-    /// Asks for what scoring a row will read.
+    /// Prefetches the data needed to score a row.
     fn prefetch(&self, row: u32);
 
-    /// Scores rows, an element a row.
+    /// Writes the score of each row to `scores`, of the same length.
     fn score(&self, rows: &[u32], scores: &mut [f32]);
 }
 
-/// A query and the primary codes of a segment.
+/// A query with the primary codes of a segment.
 #[derive(Debug, Clone, Copy)]
 pub struct CodeScores<'a> {
-    /// Made the codes.
+    /// The codec of the codes.
     pub codec: &'a Codec,
-    /// Scores them.
+    /// The kernel that scores them.
     pub kernel: CodeKernel,
-    /// The records of all rows, and slack.
+    /// The records of all rows, and trailing padding.
     pub records: &'a [u8],
-    /// What is looked for.
+    /// The prepared query.
     pub query: &'a PrimaryQuery,
 }
 
@@ -73,14 +72,14 @@ impl Scores for CodeScores<'_> {
     }
 }
 
-/// What a search cost.
+/// Work done by a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Effort {
-    /// Rows whose neighbours were read, or lists that were scanned.
+    /// Number of graph rows expanded, or of lists scanned.
     pub expanded: u64,
-    /// Rows or centroids that were scored, each from a place of its own.
+    /// Number of rows or centroids scored by random access.
     pub scored: u64,
-    /// Rows that were scored one after the other.
+    /// Number of rows scored sequentially.
     pub scanned: u64,
 }
 
@@ -92,19 +91,19 @@ impl std::ops::AddAssign for Effort {
     }
 }
 
-/// How far a build is; shared with whoever wants to know, or to stop it.
+/// Progress of a build, shared with observers, which may also cancel it.
 #[derive(Debug, Default)]
 pub struct BuildProgress {
-    /// Steps done.
+    /// Completed steps.
     pub done: AtomicU64,
-    /// Steps to do.
+    /// Total steps.
     pub total: AtomicU64,
-    /// Whether to stop.
+    /// Whether the build is cancelled.
     pub cancelled: AtomicBool,
 }
 
 impl BuildProgress {
-    /// Begins to count: nothing of so much is done.
+    /// Resets the count, with `total` steps to do.
     fn start(&self, total: u64) {
         self.done.store(0, Ordering::Relaxed);
         self.total.store(total, Ordering::Relaxed);

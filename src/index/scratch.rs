@@ -1,10 +1,10 @@
-//! What a search needs beside the index, kept from one search to the next so that none allocates.
+//! Reusable memory of a search, so that searches do not allocate.
 
 use std::cell::RefCell;
 
 use super::beam::Beam;
 
-/// Which rows were seen: a bit a row, and which they are.
+/// Set of visited rows: a bit per row, and a list to clear it quickly.
 #[derive(Debug, Default)]
 pub struct Seen {
     words: Vec<u64>,
@@ -13,7 +13,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Forgets all rows; there are so many.
+    /// Clears the set, for rows below `rows`.
     pub fn reset(&mut self, rows: u32) {
         for row in self.rows.drain(..) {
             self.words[(row / u64::BITS) as usize] = 0;
@@ -25,7 +25,8 @@ impl Seen {
         self.limit = rows;
     }
 
-    /// Notes rows; `new` becomes those of them that are there and were not seen before.
+    /// Marks rows as visited; `new` becomes the existing ones among them that were not visited
+    /// before.
     #[inline]
     pub fn insert(&mut self, rows: &[u32], new: &mut Vec<u32>) {
         new.resize(rows.len(), 0);
@@ -33,7 +34,8 @@ impl Seen {
         for &row in rows.iter().filter(|&&row| row < self.limit) {
             let word = &mut self.words[(row / u64::BITS) as usize];
             let bit = 1 << (row % u64::BITS);
-            // Whether a row is new is hard to predict: it is written, and written over if not.
+            // Branch-free, since newness is unpredictable: always written, and overwritten if not
+            // new.
             new[count] = row;
             count += usize::from(*word & bit == 0);
             *word |= bit;
@@ -43,22 +45,22 @@ impl Seen {
     }
 }
 
-/// What a search changes. One search at a time uses it.
+/// Mutable state of one search at a time.
 #[derive(Debug, Default)]
 pub struct Scratch {
     /// The best rows.
     pub beam: Beam,
-    /// The rows that were scored.
+    /// Visited rows, all of which were scored.
     pub seen: Seen,
-    /// The rows to score next.
+    /// Rows to score next.
     pub(super) rows: Vec<u32>,
     /// Their scores.
     pub(super) scores: Vec<f32>,
-    /// The rows that were expanded, with their scores.
+    /// Expanded rows with their scores.
     pub(super) expanded: Vec<(f32, u32)>,
     /// Lists with their scores.
     pub(super) lists: Vec<(f32, u32)>,
-    /// Integer sums of lists.
+    /// Integer sums of the scores of lists.
     pub(super) sums: Vec<i32>,
 }
 
@@ -66,7 +68,7 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-/// Runs a search with this thread's scratch. Searches do not run inside one another.
+/// Runs a search with the scratch memory of this thread. Not for nested searches, which allocate.
 pub fn with_scratch<T>(search: impl FnOnce(&mut Scratch) -> T) -> T {
     SCRATCH.with(|scratch| match scratch.try_borrow_mut() {
         Ok(mut scratch) => search(&mut scratch),

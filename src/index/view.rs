@@ -1,4 +1,4 @@
-//! An index as it is searched, whatever its kind.
+//! An index of any kind, as it is searched.
 
 use super::copies::Copies;
 use super::graph::{self, Adjacency};
@@ -6,100 +6,101 @@ use super::ivf::{Goal, IvfParts, Lists};
 use super::{CodeScores, Depth, Effort, Scratch};
 use crate::model::IndexKind;
 
-/// Rows that equal others, which a search brings beside as many different ones as it was asked for,
-/// at most.
+/// Maximum number of copies (rows with equal codes) returned in addition to the distinct rows
+/// requested.
 const MOST_COPIES: usize = 8192;
-/// Matches lie away from the query if rows that are near match so much less often than others.
+/// Matching rows lie away from the query if their share near it is below this fraction of their
+/// overall share.
 const RARER_NEARBY: f64 = 0.5;
-/// The same for lists, which know nothing of how near the rows behind the last one are.
+/// The same for IVF lists, which tell nothing about the nearness of rows in further lists.
 const RARER_IN_LISTS: f64 = 0.9;
 
-/// What was built, before it is stored.
+/// A built index, before it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BuiltIndex {
     /// A graph.
     Graph {
-        /// As [`Adjacency`] reads them.
+        /// Edges in the format of [`Adjacency`].
         edges: Vec<u32>,
-        /// Room for neighbours of a row.
+        /// Neighbour slots per row.
         degree: usize,
-        /// Where searches start.
+        /// Entry point of searches.
         entry: u32,
     },
-    /// Lists.
+    /// IVF lists.
     Ivf(IvfParts),
-    /// None: all rows are scored.
+    /// No index: all rows are scored.
     Flat,
 }
 
 /// An index as it is searched.
 #[derive(Debug, Clone, Copy)]
 pub enum IndexView<'a> {
-    /// A graph, and where searches start.
+    /// A graph and its entry point.
     Graph(Adjacency<'a>, u32),
-    /// Lists.
+    /// IVF lists.
     Ivf(Lists<'a>),
 }
 
-/// Which rows may be found.
+/// Eligible rows of a search.
 pub struct Selection<A: Fn(u32) -> bool> {
-    /// Whether a row may be.
+    /// Whether a row is eligible.
     pub accept: A,
-    /// The share of rows that are accepted, as far as it is known.
+    /// Estimated share of eligible rows.
     pub share: f64,
-    /// The search gives up once it scored so many rows.
+    /// The search gives up after scoring this many rows.
     pub most_scored: u64,
 }
 
-/// What is looked for in an index.
+/// Parameters of an index search.
 pub struct Ask<'a, A: Fn(u32) -> bool> {
     /// The query and the codes.
     pub codes: CodeScores<'a>,
-    /// How far to look, and how many rows to find.
+    /// Search window and number of rows to find.
     pub depth: Depth,
-    /// Rows that may be found; all if not set.
+    /// Eligible rows; all if not set.
     pub selection: Option<Selection<A>>,
-    /// A row that the search must not see, not even on its way.
+    /// A row that must be neither returned nor traversed.
     pub hidden: Option<u32>,
 }
 
-/// How a search among some of the rows went.
+/// Result of a search among some of the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Accepted {
-    /// What it cost.
+    /// Work done.
     pub effort: Effort,
-    /// Rows near the query that were accepted, and that were not.
+    /// Rows near the query that were eligible.
     pub accepted: u64,
-    /// See above.
+    /// Rows near the query that were not.
     pub rejected: u64,
-    /// Whether it went as far as it was asked to.
+    /// Whether the search went to its full depth.
     pub complete: bool,
 }
 
 impl Accepted {
-    /// Whether rows near the query are accepted much more rarely than others: what is accepted then
-    /// lies far away, where no search was calibrated.
+    /// Whether rows near the query are eligible much more rarely than others: eligible rows then
+    /// lie far away, where searches are not calibrated.
     pub fn lies_away(&self, share: f64, rarer: f64) -> bool {
         self.share() < share * rarer
     }
 
-    /// The share of rows near the query that were accepted.
+    /// Share of the rows near the query that are eligible.
     pub fn share(&self) -> f64 {
         self.accepted as f64 / (self.accepted + self.rejected).max(1) as f64
     }
 }
 
-/// What a search came to.
+/// Result of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outcome {
-    /// What it cost.
+    /// Work done.
     pub effort: Effort,
-    /// Whether it has found what its calibration says; if not, other rows may be nearer.
+    /// Whether the calibrated recall applies; if not, nearer rows may have been missed.
     pub trusted: bool,
 }
 
 impl BuiltIndex {
-    /// Graph, lists or neither.
+    /// The kind of index.
     pub fn kind(&self) -> IndexKind {
         match self {
             Self::Graph { .. } => IndexKind::Graph,
@@ -108,7 +109,7 @@ impl BuiltIndex {
         }
     }
 
-    /// The index as it is searched, if there is one.
+    /// The index as it is searched; `None` for a flat one.
     pub fn view(&self) -> Option<IndexView<'_>> {
         match self {
             Self::Graph { edges, degree, entry } => {
@@ -121,7 +122,7 @@ impl BuiltIndex {
 }
 
 impl IndexView<'_> {
-    /// Graph or lists.
+    /// The kind of index.
     pub fn kind(&self) -> IndexKind {
         match self {
             Self::Graph(..) => IndexKind::Graph,
@@ -129,7 +130,7 @@ impl IndexView<'_> {
         }
     }
 
-    /// The widest search that makes sense: all rows, or all lists.
+    /// The widest useful window: all rows, or all lists.
     pub fn widest(&self) -> usize {
         match self {
             Self::Graph(graph, _) => graph.rows() as usize,
@@ -137,12 +138,13 @@ impl IndexView<'_> {
         }
     }
 
-    /// Looks for accepted rows; `found` becomes the best of them, best first: at most `depth.rerank`,
-    /// and the rows that equal these.
+    /// Finds the best eligible rows and writes them to `found`, best first: at most `depth.rerank`,
+    /// plus their copies.
     ///
-    /// Where not all rows are accepted, the window counts those that are, so that a search goes as
-    /// far as it has to, whatever the selection has to do with the query. It is not trusted if it
-    /// gave up, or if the rows near the query are accepted more rarely than others.
+    /// If not all rows are eligible, only eligible ones count towards the window, so that the
+    /// search goes as far as needed, however the selection correlates with the query. The result is
+    /// not trusted if the search gave up, or if rows near the query are eligible more rarely than
+    /// others.
     pub fn search<A: Fn(u32) -> bool>(
         &self,
         ask: &Ask<'_, A>,
@@ -167,7 +169,7 @@ impl IndexView<'_> {
             let is_accepted =
                 |row: u32| ask.selection.as_ref().is_none_or(|some| (some.accept)(row));
             if copies.is_empty() {
-                // The search has asked for rows that it kept.
+                // Kept rows have been prefetched.
                 found.push((score, first));
                 continue;
             }
@@ -294,7 +296,7 @@ mod tests {
                     assert_eq!(outcome.trusted, trusted, "{kind:?} {name}: {outcome:?}");
                 }
                 assert_eq!(found.len(), 20, "{kind:?} {name}");
-                // However far they are, a graph meets them on its way; lists are scanned on.
+                // A graph traverses the rows in between, however far; lists are scanned on.
                 let exact = fixture.exact(&query, 10, accept);
                 if kind == IndexKind::Graph || outcome.trusted {
                     assert!(recall(&found, &exact) >= 0.8, "{kind:?} {name}");
@@ -406,7 +408,7 @@ mod tests {
 
     #[test]
     fn rows_that_are_equal_count_as_one_and_are_all_found() {
-        // Each vector 25 times.
+        // 25 copies of each vector.
         for metric in [Metric::Dot, Metric::Cosine, Metric::L2] {
             let vectors = (0..u64::from(ROWS)).map(|row| clustered(row % 120));
             let fixture = Fixture::new(metric, LvqCode::Lvq8, vectors.collect());
@@ -425,7 +427,7 @@ mod tests {
                 let (mut found, _) = find(index, copies, &ask);
                 found.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
                 assert_eq!(found, fixture.exact(&query, 100, |_| true), "{metric:?}");
-                // The first of its kind is not accepted, others are.
+                // The first copy is not eligible, others are.
                 let accept = |row: u32| row >= 240;
                 let some = Selection { accept, share: 0.9, most_scored: u64::MAX };
                 let Ask { codes, depth, hidden, .. } = ask;

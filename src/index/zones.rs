@@ -1,40 +1,41 @@
-//! Which sample queries are far from the rows, by how far: a mean over all says little about them.
+//! Partitions the sample queries far from the rows by distance: the overall mean says little about
+//! them.
 
 use super::FARTHEST;
 
-/// The share of sample queries beyond which queries are outside of the sample.
+/// Share of the sample queries considered outside; synthesised queries start there.
 const OUTSIDE_SHARE: f64 = 0.0075;
-/// Zones that queries are divided into which are outside, by how far they are.
+/// Number of zones of the synthesised queries, by distance.
 const ZONES: usize = 4;
-/// Zones of fewer queries say nothing.
+/// Minimum number of queries of a zone.
 pub const LEAST_OF_ZONE: usize = 12;
 
-/// Queries that are far from the rows for one k, by how far.
+/// Queries far from the rows for one k, by distance.
 pub struct Far {
-    /// Nearest rows.
+    /// Number of nearest neighbours.
     pub k: usize,
-    /// The nearness below which queries are in a zone.
+    /// Nearness below which a query belongs to a zone.
     pub below: f32,
     /// From near to far.
     pub zones: Vec<Members>,
 }
 
-/// Queries of a zone.
+/// The queries of a zone.
 pub struct Members {
-    /// The nearness that they have at least.
+    /// Their minimum nearness.
     pub at_least: f32,
-    /// Whether they are of the sample, not made up.
+    /// Whether they are of the sample, rather than synthesised.
     pub usual: bool,
-    /// Their numbers.
+    /// Their indices.
     pub queries: Vec<usize>,
 }
 
 impl Far {
-    /// Of queries whose k-th nearest rows are so near; those before `far` are like what comes, as
-    /// far as they count.
+    /// From the nearness of each query's k-th nearest row. Queries before `far` belong to the
+    /// sample, those that count represent the expected ones.
     pub fn new(k: usize, nearness: &[f32], counts: &[bool], far: usize) -> Self {
         let by_nearness = |queries: &mut Vec<usize>| {
-            // Queries that have no neighbours are neither near nor far.
+            // Queries without neighbours are neither near nor far.
             queries.retain(|&query| nearness[query].is_finite());
             queries.sort_unstable_by(|&a, &b| nearness[b].total_cmp(&nearness[a]));
         };
@@ -75,7 +76,7 @@ impl Far {
 mod tests {
     use super::*;
 
-    /// The range of the nearness of a zone's members, in thousandths.
+    /// The range of the members' nearness, in thousandths.
     fn range(zone: &Members, nearness: &[f32]) -> (i32, i32) {
         let of = zone.queries.iter().map(|&query| (nearness[query] * 1000.0).round() as i32);
         (of.clone().min().unwrap(), of.max().unwrap())
@@ -83,8 +84,8 @@ mod tests {
 
     #[test]
     fn the_farthest_quarter_and_twelfth_are_zones_before_made_up_queries() {
-        // A thousand queries in no order, as many that do not count, one without neighbours, and a
-        // hundred that are made up: from 0.05 to −0.05, between the others.
+        // A shuffled thousand queries, as many that do not count, one without neighbours, and a
+        // hundred synthesised ones: from 0.05 to −0.05, in between.
         let mut nearness: Vec<f32> = (0..1000).map(|at| (at * 7 % 1000) as f32 / 1000.0).collect();
         nearness.extend(vec![-9.0; 1000]);
         nearness.push(f32::NEG_INFINITY);
@@ -102,7 +103,7 @@ mod tests {
         let (usual, made_up) = zones.zones.split_at(2);
         assert!(usual.iter().all(|zone| zone.usual) && made_up.iter().all(|zone| !zone.usual));
         assert_eq!(usual[0].at_least, 0.08);
-        // Members of the last may be beyond what it is for: there, made-up queries count, too.
+        // The last zone may extend beyond its threshold: synthesised queries count there, too.
         assert_eq!(usual[1].at_least, 0.007);
         assert_eq!((made_up.len(), ranges[2].1, ranges[ranges.len() - 1].0), (ZONES, 6, -50));
         for (zone, range) in made_up.iter().zip(&ranges[2..]) {

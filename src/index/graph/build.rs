@@ -1,13 +1,14 @@
-//! Building: rows are inserted in batches, each searching the graph of those before it.
+//! Builds the graph: inserts rows in batches, each row by searching the graph of the batches
+//! before.
 //!
-//! The rows of a batch do not see each other; batches double until they are a small share of all
-//! (ParlayANN, PPoPP 2024, §4). So nothing is locked, all cores work on a batch, and the graph
-//! depends on the seed alone, not on the number of threads. Vamana's second pass inserts every row
-//! once more with the final `alpha`, now seeing all others (DiskANN, NeurIPS 2019, Algorithm 3).
-//! Rows that no edge leads to are [connected](connect) at last.
+//! Rows of a batch do not see each other; batches double in size up to a small share of all rows
+//! (ParlayANN, PPoPP 2024, §4). So there are no locks, all cores work on a batch, and the graph
+//! depends on the seed only, not on the number of threads. Vamana's second pass inserts every row
+//! again with the final `alpha`, now against the whole graph (DiskANN, NeurIPS 2019, Algorithm 3).
+//! Unreachable rows are [connected](connect) last.
 //!
-//! A graph can also grow from an earlier one of most of its rows: these [keep](adopt) their edges, and
-//! only the others are inserted.
+//! A graph can also grow from an earlier one that holds most of its rows: these [keep](adopt) their
+//! edges, and only the others are inserted.
 
 mod adopt;
 mod connect;
@@ -24,30 +25,30 @@ use crate::index::scratch::Scratch;
 use crate::index::{BuildProgress, Scores};
 use crate::quantization::{RowDistances, RowQuery, hash};
 
-/// A batch is at most this share of the rows.
+/// Maximum batch size: one in this many rows.
 const BATCH_SHARE: usize = 50;
-/// Rows that the entry is the middle of.
+/// Number of rows sampled for the medoid, which becomes the entry.
 const MEDOID_SAMPLE: usize = 16_384;
 
-/// How a graph is built.
+/// Build settings.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GraphSettings {
-    /// Most edges of a row.
+    /// Maximum degree of a row.
     pub max_degree: usize,
-    /// Rows that the search for edges keeps.
+    /// Search window of an insertion.
     pub window_size: usize,
-    /// How much nearer (in squared distance) an edge has to be to make another superfluous in the
-    /// second pass; 1 in the first.
+    /// Pruning factor of the second pass on squared distances: the larger, the fewer edges are
+    /// pruned; 1 in the first pass.
     pub alpha: f32,
-    /// Edges that are left when a row has got too many.
+    /// Degree after pruning a row that exceeded the maximum.
     pub prune_to: usize,
-    /// Chooses the order of insertion.
+    /// Seed of the insertion order.
     pub seed: u64,
 }
 
-/// Builds a graph of the listed rows, of which no two are equal (`crate::index::copies`): the edges as
-/// [`Adjacency`] reads them, and the entry. `None` if it was cancelled. Rows that are not listed have
-/// no edges and are never found. It grows from an earlier one, if that has at least half of the rows.
+/// Builds a graph of `rows`, which must be distinct (`crate::index::copies`): the edges in the
+/// format of [`Adjacency`], and the entry. `None` if cancelled. Rows not listed have no edges and
+/// are never found. Grows from an earlier graph if that holds at least half of the rows.
 pub fn build(
     distances: &RowDistances<'_>,
     rows: &[u32],
@@ -63,7 +64,7 @@ pub fn build(
     let has_edges = earlier.map(|earlier| builder.adopt(earlier, rows)).unwrap_or_default();
     let is_there = |row: &u32| has_edges.get(*row as usize).is_some_and(|&there| there);
     let (mut there, new): (Vec<u32>, Vec<u32>) = order.iter().copied().partition(is_there);
-    // The factor of each pass, the rows before it, and those that it inserts.
+    // For each pass: alpha, the number of rows already in, and the rows to insert.
     let passes = if 2 * there.len() < order.len() || there.is_empty() {
         (builder.edges, there) = (none(), Vec::new());
         vec![(1.0, 1, &order), (settings.alpha, most, &order)]
@@ -91,7 +92,7 @@ pub fn build(
     Some((builder.edges, entry))
 }
 
-/// The row nearest to the mean of these.
+/// The row nearest to the mean of `rows`.
 fn medoid(distances: &RowDistances<'_>, rows: &[u32]) -> u32 {
     let mut mean = vec![0.0_f32; distances.dimension()];
     let mut values = Vec::new();
@@ -116,7 +117,7 @@ struct Builder<'a> {
     entry: u32,
 }
 
-/// What a task keeps from row to row.
+/// Memory of a task, reused from row to row.
 struct Worker<'a> {
     scratch: Scratch,
     pruner: Pruner<'a>,
@@ -166,7 +167,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// The edges of a row: what a search for it expanded, and those it has, pruned.
+    /// The edges of a row: pruned from those it has and the rows expanded in a search for it.
     fn edges_of(&self, worker: &mut Worker<'a>, row: u32, alpha: f32) -> Vec<u32> {
         let Worker { scratch, pruner, query } = worker;
         self.distances.prepare(row, query);
@@ -181,7 +182,7 @@ impl<'a> Builder<'a> {
         chosen
     }
 
-    /// The edges of a row with edges back to the rows that chose it.
+    /// The edges of a row with reverse edges added, pruned if there are too many.
     fn merged(&self, worker: &mut Worker<'a>, back: &[(u32, u32)], alpha: f32) -> Vec<u32> {
         let row = back[0].0;
         let graph = self.graph();
@@ -202,7 +203,7 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// Scores of rows by their distance to one.
+/// Scores rows by their distance to a given row.
 struct FromRow<'a> {
     distances: &'a RowDistances<'a>,
     query: &'a RowQuery,

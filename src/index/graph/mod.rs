@@ -1,8 +1,8 @@
 //! The Vamana graph (Subramanya et al., DiskANN, NeurIPS 2019) over primary codes.
 //!
-//! Every row has edges to up to `max_degree` others: near ones, but not those that are nearer to
-//! one another than to it, so that a greedy search from the entry finds the rows near any query in
-//! few steps. It is built and traversed on primary codes alone; what re-ranks is not its business.
+//! Every row has up to `max_degree` edges to near rows, pruned of those that are nearer to each
+//! other than to it, so that a greedy search from the entry reaches the neighbours of any query in
+//! few steps. Built and traversed on primary codes only, independently of re-ranking.
 
 mod build;
 mod prune;
@@ -13,11 +13,11 @@ pub use search::{Width, search, search_accepted};
 
 use crate::kernels;
 
-/// In place of a neighbour that a row has not.
+/// Marks an empty slot in an adjacency row.
 pub const NO_ROW: u32 = u32::MAX;
 
-/// Edges, `degree` numbers a row: its neighbours, and then [`NO_ROW`]. No count, so that the
-/// neighbours of a row fill whole cache lines.
+/// Adjacency lists with `degree` slots per row: its neighbours, padded with [`NO_ROW`]. There is no
+/// count, so that the slots of a row fill whole cache lines.
 #[derive(Debug, Clone, Copy)]
 pub struct Adjacency<'a> {
     edges: &'a [u32],
@@ -25,7 +25,7 @@ pub struct Adjacency<'a> {
 }
 
 impl<'a> Adjacency<'a> {
-    /// Edges of rows with room for `degree` neighbours each.
+    /// Edges with `degree` slots per row.
     pub fn new(edges: &'a [u32], degree: usize) -> Self {
         Self { edges, degree: degree.max(1) }
     }
@@ -36,7 +36,7 @@ impl<'a> Adjacency<'a> {
         (self.edges.len() / self.degree) as u32
     }
 
-    /// The neighbours of a row; none of a row that is not there.
+    /// The neighbours of a row; none if the row does not exist.
     #[inline]
     pub fn neighbours(&self, row: u32) -> &'a [u32] {
         let slots = self.slots(row);
@@ -44,14 +44,14 @@ impl<'a> Adjacency<'a> {
         &slots[..count]
     }
 
-    /// The neighbours of a row and [`NO_ROW`] for each that it has not.
+    /// All slots of a row, including [`NO_ROW`] padding.
     #[inline]
     pub fn slots(&self, row: u32) -> &'a [u32] {
         let start = row as usize * self.degree;
         self.edges.get(start..start + self.degree).unwrap_or_default()
     }
 
-    /// Asks for the neighbours of a row to be brought into the cache.
+    /// Prefetches the neighbours of a row.
     #[inline(always)]
     pub fn prefetch(&self, row: u32) {
         kernels::prefetch(self.edges, row as usize * self.degree, self.degree);

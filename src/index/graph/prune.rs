@@ -1,13 +1,13 @@
-//! RobustPrune (DiskANN, NeurIPS 2019, Algorithm 2): of the candidates for a row's edges, those
-//! that no other chosen one makes superfluous.
+//! RobustPrune (DiskANN, NeurIPS 2019, Algorithm 2): selects edges among candidates, dropping those
+//! covered by a selected one.
 
 use crate::quantization::{RowDistances, RowQuery};
 
-/// Chooses edges; keeps its memory from one row to the next.
+/// Selects edges; reuses its memory from row to row.
 pub struct Pruner<'a> {
     distances: &'a RowDistances<'a>,
     query: RowQuery,
-    /// Candidates that are left: squared distance to the row, and row; nearest first.
+    /// Remaining candidates: squared distance to the row, and row; nearest first.
     left: Vec<(f32, u32)>,
     rows: Vec<u32>,
     measured: Vec<f32>,
@@ -27,9 +27,9 @@ impl<'a> Pruner<'a> {
         self.measured.iter().copied().zip(others.iter().copied())
     }
 
-    /// The edges of `row`, at most `degree`: from the nearest candidate on, each that no chosen
-    /// one is nearer to, by the factor `alpha` on squared distances, than the row is. Candidates
-    /// may come in any order and more than once.
+    /// The edges of `row`, at most `degree`: takes candidates from the nearest on, and skips each
+    /// that a selected one is nearer to than the row is, by the factor `alpha` on squared
+    /// distances. Candidates may be unsorted and repeated.
     pub fn prune(
         &mut self,
         row: u32,
@@ -76,8 +76,8 @@ mod tests {
     use crate::index::fixture::Fixture;
     use crate::model::{LvqCode, Metric};
 
-    /// The rule, word by word: of the candidates that are left, the nearest is chosen, and those
-    /// go that are, by the factor alpha, no farther from it than from the row.
+    /// The rule taken literally: select the nearest remaining candidate, and drop those that are,
+    /// by the factor alpha, no farther from it than from the row.
     fn naive(
         distance: impl Fn(u32, u32) -> f32,
         row: u32,
@@ -103,7 +103,7 @@ mod tests {
     proptest! {
         #[test]
         fn chooses_what_the_rule_says(
-            // Few values, so that there are equal rows and equal distances.
+            // Few values, so that equal rows and equal distances occur.
             vectors in proptest::collection::vec(proptest::collection::vec(-3_i8..4, 3), 2..40),
             candidates in proptest::collection::vec(any::<prop::sample::Index>(), 0..60),
             alpha in prop::sample::select(vec![1.0_f32, 1.2, 1.5]),

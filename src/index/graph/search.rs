@@ -1,12 +1,12 @@
-//! Greedy search from the entry: the best unexpanded row of the window is expanded until there is
-//! none (DiskANN, NeurIPS 2019, Algorithm 1).
+//! Greedy search from the entry: expands the best unexpanded row of the window until there is none
+//! (DiskANN, NeurIPS 2019, Algorithm 1).
 //!
 //! Unvisited neighbours are prefetched, then scored as one batch, so that memory latency overlaps
 //! arithmetic.
 //!
-//! Where only some rows may be found, all are passed through, and the search goes on until the
-//! window is full of accepted rows that are all better than the best row that was not expanded
-//! (hnswlib; ACORN, arXiv 2403.04871, §4): however far from the query these rows lie.
+//! With a filter, ineligible rows are traversed too, and the search goes on until the window is
+//! full of eligible rows that are all better than the best unexpanded row (hnswlib; ACORN, arXiv
+//! 2403.04871, §4), however far from the query these rows lie.
 
 use std::collections::BinaryHeap;
 
@@ -15,17 +15,17 @@ use crate::index::scratch::Scratch;
 use crate::index::view::Accepted;
 use crate::index::{Effort, Scores};
 
-/// How much a search keeps.
+/// Window and capacity of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Width {
-    /// So many of the best rows are expanded.
+    /// Number of best rows to expand.
     pub window: usize,
-    /// So many are kept; at least the window.
+    /// Number of rows to keep; at least the window.
     pub capacity: usize,
 }
 
-/// Fills `scratch.beam` with the best rows found. The `hidden` row is not even passed through, unless
-/// searches start there.
+/// Fills `scratch.beam` with the best rows found. The `hidden` row is not even traversed, unless it
+/// is the entry.
 pub fn search(
     graph: &Adjacency<'_>,
     entry: u32,
@@ -43,7 +43,7 @@ pub fn search(
         return effort;
     }
     seen.insert(&[entry, hidden.unwrap_or(entry)], rows);
-    // The hidden row is seen, and not scored.
+    // The hidden row is marked as visited, but not scored.
     rows.truncate(1);
     loop {
         values.resize(rows.len(), 0.0);
@@ -53,7 +53,7 @@ pub fn search(
         let mut best = f32::NEG_INFINITY;
         for (&row, &score) in rows.iter().zip(&*values) {
             if score >= threshold {
-                // The best is likely to be expanded next.
+                // The best row is likely to be expanded next.
                 if score > best {
                     best = score;
                     graph.prefetch(row);
@@ -61,12 +61,13 @@ pub fn search(
                 beam.push(score, row);
             }
         }
-        // What was scored last may all be known or bad: go on until something is to be scored.
+        // If everything scored last was bad, or all neighbours are visited: expand on until there
+        // is a row to score.
         loop {
             let Some((score, next)) = beam.expand() else { return effort };
             effort.expanded += 1;
             expanded.push((score, next));
-            // A damaged file may name rows that are not there: they are not seen.
+            // Rows that do not exist, from a damaged file, are skipped.
             seen.insert(graph.slots(next), rows);
             for &row in &*rows {
                 scores.prefetch(row);
@@ -81,8 +82,8 @@ pub fn search(
     }
 }
 
-/// As [`search`], with the window counting accepted rows alone: `scratch.beam` becomes the best of
-/// those. Gives up once it scored more than `most_scored` rows.
+/// As [`search`], but only accepted rows count towards the window: `scratch.beam` becomes the best
+/// of those. Gives up after scoring more than `most_scored` rows.
 pub fn search_accepted(
     graph: &Adjacency<'_>,
     entry: u32,
@@ -99,7 +100,7 @@ pub fn search_accepted(
     if entry >= graph.rows() {
         return outcome;
     }
-    // Rows to expand, as entries of a beam turned around: the best is the largest.
+    // Rows to expand, as inverted beam entries: the best is the largest.
     let mut open: BinaryHeap<u64> = BinaryHeap::with_capacity(4 * width.window);
     let mut rejected: Vec<f32> = Vec::new();
     seen.insert(&[entry], rows);
@@ -112,7 +113,7 @@ pub fn search_accepted(
             if is_near {
                 open.push(!crate::index::beam::entry(score, row));
             }
-            // What is kept may be more than what is expanded.
+            // The capacity may exceed the window.
             if score >= beam.threshold() && accept(row) {
                 beam.push(score, row);
             } else if is_near {
@@ -133,7 +134,7 @@ pub fn search_accepted(
                 return outcome;
             }
             outcome.effort.expanded += 1;
-            // A damaged file may name rows that are not there: they are not seen.
+            // Rows that do not exist, from a damaged file, are skipped.
             seen.insert(graph.slots(next), rows);
             for &row in &*rows {
                 scores.prefetch(row);

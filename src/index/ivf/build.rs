@@ -1,4 +1,4 @@
-//! Building: k-means (Lloyd) in the reduced space, and the rows sorted by their centroid.
+//! Builds IVF: k-means (Lloyd) in the reduced space, then the rows sorted by centroid.
 
 use std::sync::atomic::Ordering;
 
@@ -10,23 +10,23 @@ use crate::index::BuildProgress;
 use crate::kernels::codes::CodeKernel;
 use crate::quantization::{Codec, RowDistances, hash};
 
-/// Rows a list has on average, if the settings do not say how many lists there are.
+/// Default average number of rows per list.
 const LIST_ROWS: usize = 128;
-/// Rows of a list that the centroids are learned from.
+/// Training rows per list.
 const SAMPLE_OF_LIST: usize = 48;
-/// Rounds of assigning rows and moving centroids.
+/// Iterations of k-means.
 const ROUNDS: usize = 8;
 
-/// How lists are built.
+/// Build settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IvfSettings {
-    /// Number of lists; if not set, so many that a list has 128 rows on average.
+    /// Number of lists; by default such that a list has 128 rows on average.
     pub lists: Option<usize>,
-    /// Chooses what the centroids are learned from.
+    /// Seed of the training sample and of re-seeded centroids.
     pub seed: u64,
 }
 
-/// Builds lists of the listed rows, at least one; `None` if it was cancelled. Other rows are in no list.
+/// Builds the lists of `rows`, at least one; `None` if cancelled. Other rows are in no list.
 pub fn build(
     distances: &RowDistances<'_>,
     codec: &Codec,
@@ -57,7 +57,7 @@ pub fn build(
     Some(sorted(codec, records, rows, &assigned, lists, coded))
 }
 
-/// Rows of the sample, spread over it, as first centroids.
+/// Initial centroids: rows of the sample, evenly spaced.
 fn start(distances: &RowDistances<'_>, sample: &[u32], lists: usize) -> Vec<f32> {
     let mut centroids = Vec::with_capacity(lists * distances.dimension());
     let mut values = Vec::new();
@@ -84,7 +84,7 @@ fn assign(distances: &RowDistances<'_>, coded: &[u8], lists: usize, rows: &[u32]
         .collect()
 }
 
-/// Moves each centroid to the mean of its rows; one without rows to a row chosen by `seed`.
+/// Moves each centroid to the mean of its rows; an empty one to a row chosen by `seed`.
 fn update(
     distances: &RowDistances<'_>,
     sample: &[u32],
@@ -116,7 +116,7 @@ fn update(
     }
 }
 
-/// The rows in the order of their lists, and their records in that order.
+/// The rows sorted by list, and their records in the same order.
 fn sorted(
     codec: &Codec,
     records: &[u8],

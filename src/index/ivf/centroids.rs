@@ -1,9 +1,9 @@
-//! Centroids, coded with 8 bits a dimension, so that finding the nearest is a scan of codes.
+//! Centroids, coded with 8 bits per dimension, so that finding the nearest ones is a scan of codes.
 
 use crate::kernels::codes::{CodeBits, CodeKernel, CodeQuery};
 use crate::quantization::lvq::Lvq;
 
-/// Centroids whose codes lie one after the other, each with its squared norm.
+/// Contiguous codes of centroids, each with its squared norm.
 #[derive(Debug)]
 pub struct Centroids<'a> {
     lvq: Lvq,
@@ -11,22 +11,22 @@ pub struct Centroids<'a> {
     records: &'a [u8],
 }
 
-/// How rows are compared with centroids.
+/// How vectors are compared with centroids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Nearness {
-    /// By the distance: 2⟨q, c⟩ − ‖c‖², which orders as −‖q − c‖² does.
+    /// By distance: 2⟨q, c⟩ − ‖c‖², which has the order of −‖q − c‖².
     Distance,
-    /// By the product ⟨q, c⟩.
+    /// By inner product ⟨q, c⟩.
     Product,
 }
 
 impl<'a> Centroids<'a> {
-    /// Centroids of `dimension` from their records and the slack after them.
+    /// Centroids of `dimension` from their records and trailing padding.
     pub fn new(dimension: usize, kernel: CodeKernel, records: &'a [u8]) -> Self {
         Self { lvq: Lvq::new(CodeBits::Eight, dimension, true), kernel, records }
     }
 
-    /// The records of centroids, shape [k, dimension], and the slack after them.
+    /// Encodes centroids of shape [k, dimension]; returns their records and trailing padding.
     pub fn encode(values: &[f32], dimension: usize) -> Vec<u8> {
         let lvq = Lvq::new(CodeBits::Eight, dimension, true);
         let (stride, count) = (lvq.layout().stride(), values.len() / dimension);
@@ -45,7 +45,7 @@ impl<'a> Centroids<'a> {
         Lvq::new(CodeBits::Eight, dimension, true).layout().section_bytes(count)
     }
 
-    /// How near each centroid is to a vector; higher is nearer. As many as `scores` has room for.
+    /// Nearness of the first `scores.len()` centroids to a vector; higher is nearer.
     pub fn score(
         &self,
         vector: &[f32],

@@ -1,9 +1,9 @@
-//! Inverted lists: the rows divided by the nearest of many centroids (k-means in the reduced
-//! space), and the codes of a list one after the other.
+//! IVF: divides the rows into lists by nearest centroid (k-means in the reduced space), with the
+//! codes of each list contiguous.
 //!
-//! A query scores the centroids and then the rows of the nearest lists, in one run of memory each:
-//! more rows than a graph search scores, at a fraction of the cost a row. Lists are built in a
-//! small part of the time that a graph takes.
+//! A query scores the centroids and then the rows of the nearest lists, each sequentially: more
+//! rows than a graph search scores, at a fraction of the cost per row. Building takes a small part
+//! of the time of a graph.
 
 mod build;
 mod centroids;
@@ -16,45 +16,45 @@ use super::view::Accepted;
 use super::{CodeScores, Effort};
 use crate::model::Metric;
 
-/// Rows that are scored at once.
+/// Rows scored per batch.
 const BLOCK_ROWS: usize = 64;
 
-/// Of so many rows one is asked whether it is accepted, to know how many are.
+/// One in this many rows is checked for eligibility, to estimate the eligible share.
 const SAMPLED_ROWS: u64 = 4;
 
-/// How far a search goes.
+/// Depth of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Goal {
-    /// Lists that are scanned, at least.
+    /// Minimum number of lists to scan.
     pub probes: usize,
-    /// Further ones are, until about so many accepted rows were among those that were scanned; 0 if
-    /// all rows are accepted.
+    /// More lists are scanned until they hold about this many eligible rows; 0 if all rows are
+    /// eligible.
     pub accepted: u64,
-    /// No further ones are once so many rows were scored.
+    /// No more lists are scanned after scoring this many rows.
     pub most_scored: u64,
 }
 
-/// What is stored of lists.
+/// Stored parts of an IVF index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IvfParts {
-    /// Records of the centroids, and slack.
+    /// Records of the centroids, and trailing padding.
     pub centroids: Vec<u8>,
-    /// Where each list starts, and where the last ends.
+    /// Start of each list, and the end of the last.
     pub offsets: Vec<u32>,
-    /// The row at each position of the lists.
+    /// The row at each position.
     pub rows: Vec<u32>,
-    /// The primary record at each position, and slack.
+    /// The primary record at each position, and trailing padding.
     pub codes: Vec<u8>,
 }
 
-/// Lists as they are read.
+/// A view of the lists for searching.
 #[derive(Debug, Clone, Copy)]
 pub struct Lists<'a> {
-    /// Rows of the segment; what names others is damaged and passed over.
+    /// Number of rows of the segment; entries beyond it are damaged and skipped.
     pub segment_rows: u32,
     /// See [`IvfParts`].
     pub centroids: &'a [u8],
-    /// See [`IvfParts`]; rising, and the last as many as there are rows.
+    /// See [`IvfParts`]; ascending, the last is the number of rows.
     pub offsets: &'a [u32],
     /// See [`IvfParts`].
     pub rows: &'a [u32],
@@ -63,7 +63,7 @@ pub struct Lists<'a> {
 }
 
 impl IvfParts {
-    /// The parts as they are read.
+    /// The view for searching.
     pub fn lists(&self) -> Lists<'_> {
         let Self { centroids, offsets, rows, codes } = self;
         Lists { segment_rows: u32::MAX, centroids, offsets, rows, codes }
@@ -76,13 +76,13 @@ impl Lists<'_> {
         self.offsets.len().saturating_sub(1)
     }
 
-    /// Bytes of the centroids' section.
+    /// Size in bytes of the centroids' section.
     pub fn centroid_bytes(dimension: usize, lists: usize) -> usize {
         Centroids::section_bytes(dimension, lists)
     }
 
-    /// Fills `scratch.beam` with the best accepted rows of the lists that are nearest to the query,
-    /// at most `capacity`.
+    /// Fills `scratch.beam` with the best eligible rows, at most `capacity`, of the lists nearest
+    /// to the query.
     pub fn search(
         &self,
         codes: &CodeScores<'_>,
@@ -111,7 +111,7 @@ impl Lists<'_> {
         lists.sort_unstable_by(nearer);
         let mut effort = Effort { scored: self.count() as u64, ..Effort::default() };
         let (mut asked, mut accepted) = (0, 0);
-        // Of the lists that would have been enough if all rows were accepted.
+        // Counts within the lists that would suffice if all rows were eligible.
         let mut nearest = None;
         let mut complete = true;
         for (probe, &(_, list)) in lists.iter().enumerate() {
@@ -144,7 +144,7 @@ impl Lists<'_> {
         let all = (asked, accepted);
         let of =
             |(asked, accepted)| Accepted { effort, accepted, rejected: asked - accepted, complete };
-        // Matches may lie away from the query in either.
+        // Matches may lie away from the query by either count.
         let (near, all) = (of(nearest.unwrap_or(all)), of(all));
         if near.share() < all.share() { near } else { all }
     }
@@ -181,7 +181,7 @@ mod tests {
 
     const METRICS: [Metric; 3] = [Metric::Dot, Metric::Cosine, Metric::L2];
 
-    /// The goal of a search that accepts all rows.
+    /// A search among all rows.
     fn all_of(probes: usize) -> Goal {
         Goal { probes, accepted: 0, most_scored: u64::MAX }
     }
@@ -193,7 +193,7 @@ mod tests {
         let lists = Lists { segment_rows: ROWS, ..parts.lists() };
         let (query, mut scratch) = (fixture.query(2), Scratch::default());
         let codes = fixture.scores(&query);
-        // The nearest third of all rows is not accepted.
+        // The nearest third of all rows is not eligible.
         let near: BTreeSet<u32> = fixture
             .exact(&query, ROWS as usize / 3, |_| true)
             .iter()
@@ -202,7 +202,7 @@ mod tests {
         let accept = |row: u32| !near.contains(&row);
         let goal = Goal { probes: 2, accepted: 300, most_scored: u64::MAX };
         let went = lists.search(&codes, &mut scratch, goal, 10, accept);
-        // It went on, and says that the lists which are nearest to the query hold no match.
+        // It went on, and reports that the nearest lists hold no match.
         assert!(went.complete && went.lies_away(2.0 / 3.0, 0.5), "{went:?}");
         assert!(went.effort.expanded > 2 && went.effort.scanned > 300, "{went:?}");
         let found: Vec<(f32, u32)> = scratch.beam.rows().collect();

@@ -1,25 +1,24 @@
-//! Adopting: rows that were in a graph before keep the edges that they had there.
+//! Reuses an earlier graph: rows that were in it keep their edges.
 //!
-//! Where an edge led to a row that is gone, the edges of that row are candidates in its place, and
-//! the row's edges are pruned again (FreshDiskANN, arXiv 2105.09613, Algorithm 4).
+//! An edge to a row that is gone is replaced by that row's edges as candidates, and the row is
+//! pruned again (FreshDiskANN, arXiv 2105.09613, Algorithm 4).
 
 use rayon::prelude::*;
 
 use super::super::{Adjacency, NO_ROW};
 use super::{Builder, Worker};
 
-/// A graph of rows of which most are still there, in other places.
+/// A graph of which most rows still exist, under other numbers.
 #[derive(Debug)]
 pub struct Earlier<'a> {
     /// Its edges.
     pub graph: Adjacency<'a>,
-    /// Where each of its rows is now; [`NO_ROW`] for those that are gone.
+    /// The current number of each of its rows; [`NO_ROW`] for those that are gone.
     pub places: Vec<u32>,
 }
 
 impl<'a> Builder<'a> {
-    /// Gives these rows the edges that they had, and says for each row that can be coded whether it has
-    /// some now.
+    /// Copies the earlier edges of `rows`. Returns for each coded row whether it has edges now.
     pub(super) fn adopt(&mut self, earlier: &Earlier<'_>, rows: &[u32]) -> Vec<bool> {
         let mut wanted = vec![false; self.distances.rows() as usize];
         rows.iter().for_each(|&row| wanted[row as usize] = true);
@@ -45,7 +44,7 @@ impl<'a> Builder<'a> {
         has_edges
     }
 
-    /// The edges of a row that is still there.
+    /// The edges of a row that still exists.
     fn adopted(
         &self,
         worker: &mut Worker<'a>,
@@ -64,7 +63,7 @@ impl<'a> Builder<'a> {
                 }
             }
         }
-        // A damaged graph may have edges twice, or to the row itself.
+        // A damaged graph may have duplicate edges or self-loops.
         near.sort_unstable();
         near.dedup();
         near.retain(|&next| next != row);

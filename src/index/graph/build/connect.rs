@@ -1,7 +1,7 @@
-//! Connecting: every row is given a way from the entry.
+//! Makes every row reachable from the entry.
 //!
-//! Pruning may take the last edge to a row. What it has cut off is hung onto a tree that grows from
-//! the entry along the edges, as in NSG (Fu et al., VLDB 2019, §4.2).
+//! Pruning may remove the last edge to a row. Unreachable rows are attached to a spanning tree that
+//! grows from the entry along the edges, as in NSG (Fu et al., VLDB 2019, §4.2).
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::super::{NO_ROW, Width, search};
 use super::{Builder, FromRow, Worker};
 
-/// For each row the one that it was reached from; [`NO_ROW`] outside of the tree.
+/// Parent of each row; [`NO_ROW`] outside of the tree.
 struct Tree(Vec<u32>);
 
 impl Tree {
@@ -20,7 +20,7 @@ impl Tree {
 }
 
 impl<'a> Builder<'a> {
-    /// Connects the rows that the graph was built of.
+    /// Connects the rows that the graph was built from.
     pub(super) fn connect(&mut self, rows: &[u32]) {
         if rows.is_empty() {
             return;
@@ -31,7 +31,7 @@ impl<'a> Builder<'a> {
         self.hang(&mut tree, &cut_off);
     }
 
-    /// Adds a row, and what it leads to.
+    /// Adds a row and everything reachable from it.
     fn grow(&self, tree: &mut Tree, row: u32, parent: u32) {
         let graph = self.graph();
         tree.0[row as usize] = parent;
@@ -46,13 +46,13 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Hangs rows onto the tree near where they are.
+    /// Attaches rows to the tree near their neighbours.
     fn hang(&mut self, tree: &mut Tree, rows: &[u32]) {
         let near: Vec<Vec<u32>> = rows
             .par_iter()
             .map_init(|| self.worker(), |worker, &row| self.nearest(worker, row))
             .collect();
-        // Rows that hang already and have room for more, by the row nearest to them.
+        // Attached rows with free slots, by their nearest row.
         let mut taken: BTreeMap<u32, VecDeque<u32>> = BTreeMap::new();
         let degree = self.settings.max_degree;
         for (&row, near) in rows.iter().zip(&near) {
@@ -60,7 +60,8 @@ impl<'a> Builder<'a> {
             let taken = taken.entry(nearest).or_default();
             let Some((host, slot)) = self.room(tree, near, taken) else { continue };
             self.edges[host as usize * degree + slot] = row;
-            // Nothing in the tree needs the row's own edges: some make room for others like it.
+            // The tree does not depend on the row's own edges: drop some, to make room for similar
+            // rows.
             let own = self.settings.prune_to.min(degree - 1);
             self.edges[row as usize * degree..][own..degree].fill(NO_ROW);
             taken.push_back(row);
@@ -68,7 +69,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// The rows nearest to one of those that are reached, nearest first.
+    /// The reachable rows nearest to a row, nearest first.
     fn nearest(&self, worker: &mut Worker<'a>, row: u32) -> Vec<u32> {
         self.distances.prepare(row, &mut worker.query);
         let scores = FromRow { distances: self.distances, query: &worker.query };
@@ -78,8 +79,8 @@ impl<'a> Builder<'a> {
         worker.scratch.beam.rows().map(|(_, row)| row).collect()
     }
 
-    /// A place for an edge: a free one of the nearest row, of those that hang there, or of others
-    /// that are near; or else one whose edge the tree does without.
+    /// A slot for an edge: a free one of the nearest row, of rows attached there, or of others
+    /// nearby; otherwise one whose edge is not in the tree.
     fn room(&self, tree: &Tree, near: &[u32], taken: &mut VecDeque<u32>) -> Option<(u32, usize)> {
         let graph = self.graph();
         let free = |host: u32| {

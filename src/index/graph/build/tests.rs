@@ -86,7 +86,8 @@ fn a_search_finds_what_scoring_all_rows_does() {
     }
 }
 
-/// The graph of the first rows of a fixture, grown to one of the rows that `is_left` and all later ones.
+/// The graph of the first rows of a fixture, grown into one of its rows that `is_left` keeps and
+/// all later rows.
 fn grown(fixture: &Fixture, first: u32, is_left: impl Fn(u32) -> bool) -> (Vec<u32>, u32, u64) {
     let (edges, _) = built(fixture, &fixture.rows()[..first as usize], SETTINGS);
     let graph = Adjacency::new(&edges, SETTINGS.max_degree);
@@ -168,7 +169,7 @@ fn a_hidden_row_is_not_met() {
     assert_eq!(found(None)[0], 77);
     let without = found(Some(77));
     assert!(without.len() == 20 && !without.contains(&77), "{without:?}");
-    // Searches start at the entry, whoever it is.
+    // Searches start at the entry, even if it is hidden.
     assert_eq!(found(Some(entry)), found(None));
 }
 
@@ -188,7 +189,7 @@ fn progress_counts_up_to_the_total_and_a_cancelled_build_gives_nothing() {
     let fixture = Fixture::clustered(Metric::L2);
     let (distances, rows) = (fixture.distances(), fixture.rows());
     let progress = BuildProgress::default();
-    // What was built before with the same progress does not count.
+    // Progress of an earlier build is reset.
     progress.start(9);
     progress.done.store(9, Ordering::Relaxed);
     assert!(build(&distances, &rows, None, SETTINGS, &progress).is_some());
