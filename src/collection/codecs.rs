@@ -1,9 +1,9 @@
-//! Which codec compresses a new segment: one in use that fits its rows, or a newly trained one.
+//! Selects the codec of a new segment: one in use that fits its rows, or a newly trained one.
 //!
-//! Segments share the codec of their neighbours, so that sealing only encodes. What comes later may
-//! be of another kind than what a codec was trained on, so each codec is judged by rows drawn evenly
-//! from every source of the new segment, and the worst source decides. A merge also trains anew when
-//! the codec saw few rows at its time.
+//! Segments share codecs, so that sealing only encodes. Later points may be unlike the training
+//! rows of a codec, so each codec is evaluated on rows drawn evenly from every source of the new
+//! segment, and the worst source decides. A merge also retrains if the codec was trained on few
+//! rows.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -28,31 +28,31 @@ use crate::quantization::{
 };
 use crate::segment::{BuildSource, SegmentReader};
 
-/// A codec is trained anew when there are so many times the rows it was trained on; that of
-/// encodings earlier, since these have more dimensions than a small segment has rows.
+/// A codec is retrained when the rows have grown by this factor since its training; for encodings
+/// earlier, since these have more dimensions than a small segment has rows.
 const GROWTH: usize = 4;
 const ENCODED_GROWTH: usize = 2;
-/// Rows of each source that codecs in use are judged by; fewer encodings, which are long.
+/// Rows per source that evaluate codecs in use; fewer for encodings, which are long.
 const JUDGED_ROWS: u64 = 1536;
 const JUDGED_ENCODINGS: u64 = 384;
-/// Rows of each source that training sees, at least.
+/// Minimum training rows per source.
 const LEAST_OF_SOURCE: u64 = 512;
-/// Codecs in use that are tried, the newest first.
+/// Number of codecs in use that are evaluated, newest first.
 const CODECS_TRIED: usize = 3;
-/// Chooses samples and rotations.
+/// Seed of samples and rotations.
 const SEED: u64 = 42;
 
 const QUERIES_FILE: &str = "queries.sec";
 const QUERIES: &str = "queries";
 const QUERY_OFFSETS: &str = "query_offsets";
-/// Queries of a multi field that are encoded to train on, at most: encodings are long.
+/// Maximum number of training queries of a multi field that are encoded; encodings are long.
 const ENCODED_QUERIES: u64 = 2048;
 
-/// Training queries of a field, as they are stored: checked and prepared as queries are.
+/// Training queries of a field as they are stored: validated and prepared like queries.
 ///
 /// # Errors
 /// [`InvalidInput`] if the field is unknown or not compressed, or if there are no queries, too
-/// many, or one that does not fit the field.
+/// many, or one that does not match the field.
 pub(crate) fn prepare_queries(
     config: &CollectionConfig,
     field: &str,
@@ -64,28 +64,28 @@ pub(crate) fn prepare_queries(
 /// Codecs by field, in the order of names.
 pub(super) type Codecs = Vec<Option<Arc<TrainedCodec>>>;
 
-/// For each field the codecs in use, the newest first.
+/// For each field the codecs in use, newest first.
 pub(super) type CurrentCodecs = Vec<Vec<Arc<TrainedCodec>>>;
 
-/// When codecs are trained anew, and whether that is to end.
+/// Retraining policy and cancellation.
 #[derive(Clone, Copy)]
 pub(super) struct Wish<'w> {
     pub retrain: Retrain,
     pub cancelled: &'w AtomicBool,
 }
 
-/// When a codec is trained anew.
+/// Retraining policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Retrain {
-    /// When none of those in use fits.
+    /// If no codec in use fits.
     IfMissing,
-    /// When it does not fit, or saw few rows.
+    /// If the codec does not fit, or was trained on few rows.
     IfDrifted,
-    /// In any case.
+    /// Always.
     Always,
 }
 
-/// A field, where it is among the fields, and its training queries.
+/// A field, its position, and its training queries.
 #[derive(Clone, Copy)]
 struct Subject<'a> {
     index: usize,
@@ -95,7 +95,7 @@ struct Subject<'a> {
 }
 
 impl Inner {
-    /// The codecs in use: for each field those of these segments, of which the last is the newest.
+    /// The codecs in use: for each field those of these segments, the last of which is the newest.
     pub(super) fn current_codecs<'s>(
         &self,
         segments: impl DoubleEndedIterator<Item = &'s (dyn SegmentReader + 's)> + Clone,
@@ -114,7 +114,7 @@ impl Inner {
         (0..self.fields.len()).map(in_use).collect()
     }
 
-    /// What compresses a segment of these rows. Runs on the rayon pool it is called in.
+    /// Selects the codecs of a segment built from these sources. Runs on the current rayon pool.
     pub(super) fn choose_codecs(
         &self,
         sources: &[BuildSource],
@@ -198,7 +198,7 @@ impl Inner {
             Err(error) if wish.retrain == Retrain::Always => {
                 return Err(Error::Internal(format!("a codec cannot be trained: {error}")));
             }
-            // Nobody asked for it now, and the points have to be sealed.
+            // Training was not requested, and the points have to be sealed.
             Err(error) => {
                 tracing::warn!(collection = %self.name, field = index, %error, "no new codec");
                 self.note_training(name, Some(format!("no codec could be trained: {error}")));
@@ -234,7 +234,7 @@ impl Inner {
         Ok(Some(Arc::new(trained)))
     }
 
-    /// Notes how the last training of a field failed, or that it did not.
+    /// Records why the last training of a field failed, or clears it.
     fn note_training(&self, field: &str, failure: Option<String>) {
         let trainings = &mut self.lock().work.trainings;
         match failure {
@@ -268,7 +268,7 @@ impl Inner {
         Ok(PreparedQueries { values: values.to_vec(), offsets })
     }
 
-    /// Writes queries into a folder of their own: the folder, and the file.
+    /// Writes queries into a new folder; returns the folder and the file.
     pub(super) fn write_queries(
         &self,
         queries: &PreparedQueries,
@@ -285,8 +285,8 @@ impl Inner {
         Ok((new, file))
     }
 
-    /// Makes these the training queries of a field; they are durable when this returns. They are
-    /// used from the next training on.
+    /// Sets the training queries of a field; they are durable on return, and used from the next
+    /// training on.
     pub(super) fn store_queries(&self, field: &str, queries: &PreparedQueries) -> Result<()> {
         let (new, file) = self.write_queries(queries)?;
         let entry = QueriesEntry { field: field.to_owned(), number: new.number, file };
@@ -298,7 +298,7 @@ impl Inner {
     }
 }
 
-/// The centroids of the tokens of a multi field; `None` if these are too few, or it was cancelled.
+/// The token centroids of a multi field; `None` if there are too few tokens, or if cancelled.
 fn train_centroids(
     Subject { index, field, .. }: Subject<'_>,
     sources: &[BuildSource],
@@ -310,7 +310,7 @@ fn train_centroids(
     Centroids::train(&sample, field.dimension, count, SEED, cancelled)
 }
 
-/// A field of each source.
+/// One field of each source.
 fn fields(sources: &[BuildSource], index: usize) -> Vec<FieldSource<'_>> {
     sources.iter().map(|source| source.field(index)).collect()
 }
@@ -343,8 +343,8 @@ fn fitting<'c>(
     Ok(current.iter().find(fits_all))
 }
 
-/// What a codec is trained on of queries, or judged by: those that are held out, or the others;
-/// of a multi field their encodings.
+/// Queries to train or evaluate a codec: the held-out ones, or the others; for a multi field their
+/// encodings.
 fn coded_queries(
     field: &VectorField,
     queries: &PreparedQueries,

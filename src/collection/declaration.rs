@@ -1,15 +1,15 @@
-//! Declares payload paths of a collection that has points already.
+//! Declares payload paths of a collection that already has points.
 //!
-//! A declaration goes through these steps, and whoever asked for it waits for the last one:
+//! A declaration takes these steps; its job waits for the last one:
 //!
-//! 1. From when it is asked for, points are checked against it, too ([`Inner::intake`]). What was written
-//!    before is sealed, so that nothing unchecked is left in the journal.
-//! 2. The payloads of sealed segments are read and checked, without any lock. Merges take place before or
-//!    after: both are work of the same lane.
-//! 3. One commit of the catalog replaces the settings and the manifest. Up to here nothing has changed; from
-//!    here on the path is declared, whatever becomes of the process.
-//! 4. Each segment without a column of the path is written anew, as by a merge. Until then it finds values in
-//!    payloads. This is not work of the job, which only waits for it: it goes on after a restart.
+//! 1. From the request on, new points are also checked against it ([`Inner::intake`]). Earlier
+//!    points are sealed, so that no unchecked ones are left in the journal.
+//! 2. The payloads of sealed segments are read and checked without a lock. Merges run before or
+//!    after, since they are work of the same lane.
+//! 3. One commit of the catalog replaces the settings and the manifest. Nothing has changed before;
+//!    afterwards the path is declared, even if the process ends.
+//! 4. Each segment without a column for the path is rewritten, as by a merge. Until then, values
+//!    are read from its payloads. The job only waits for this step, which continues after a restart.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, Weak};
@@ -32,10 +32,10 @@ use crate::model::{
 };
 use crate::segment::{RowPayloads, SegmentReader, Snapshot, View};
 
-/// Rows whose payloads are checked between two looks at whether to go on.
+/// Number of payloads checked between two checks for cancellation.
 const CHECKED_ROWS: usize = 1024;
 
-/// The declarations that somebody waits for.
+/// Pending declarations.
 #[derive(Debug, Default)]
 pub(super) struct Declarations {
     asked: Vec<Declaration>,
@@ -45,10 +45,10 @@ pub(super) struct Declarations {
 struct Declaration {
     job: Job,
     path: DeclaredPath,
-    /// The last operation that was not checked against it.
+    /// Sequence number of the last operation not checked against it.
     through: u64,
     asked: Instant,
-    /// The payloads that are checked, and whether to stop.
+    /// Progress and cancellation of the check.
     check: Arc<BuildProgress>,
     is_checking: bool,
 }
@@ -59,7 +59,7 @@ impl Declaration {
     }
 }
 
-/// Does the jobs.
+/// Worker of a declaration job.
 struct Declarer {
     inner: Weak<Inner>,
     path: DeclaredPath,
@@ -82,21 +82,21 @@ impl Worker for Declarer {
 }
 
 impl Declarations {
-    /// Has checks given up.
+    /// Cancels all checks.
     pub fn halt(&self) {
         for declaration in &self.asked {
             declaration.check.cancelled.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Ends what was checked when its thread panicked.
+    /// Ends the declaration under check after its thread panicked.
     pub fn panicked(&mut self, reason: &str) {
         for declaration in self.asked.extract_if(.., |declaration| declaration.is_checking) {
             declaration.job.end(Err(Error::Internal(reason.to_owned())));
         }
     }
 
-    /// Takes out the declaration of a job, if it has not ended.
+    /// Removes the declaration of a job, if it has not ended.
     fn take(&mut self, job: &Job) -> Option<Declaration> {
         let place = self.asked.iter().position(|declaration| declaration.job.id() == job.id())?;
         Some(self.asked.remove(place))
@@ -104,7 +104,7 @@ impl Declarations {
 }
 
 impl Inner {
-    /// Begins to declare a path.
+    /// Starts the declaration of a path.
     pub(super) fn begin_declaration(
         self: &Arc<Self>,
         name: &str,
@@ -125,7 +125,7 @@ impl Inner {
         if let Some(declaration) = others.find(is_same) {
             return Ok(declaration.job.clone());
         }
-        // An old failure is no reason to give up: the call is a new try.
+        // Earlier failures are ignored: the call is a new attempt.
         let asked = Instant::now();
         state.work.failures.try_again(asked);
         let check = Arc::<BuildProgress>::default();
@@ -147,7 +147,7 @@ impl Inner {
         Ok(ticket)
     }
 
-    /// Whether a path can be declared, beside those that are or will be.
+    /// Validates a path against those declared or pending.
     fn check_declaration(&self, path: &DeclaredPath) -> Result<(), InvalidInput> {
         let intake = self.intake.load();
         match intake.payload.get(&*path.name) {
@@ -161,7 +161,7 @@ impl Inner {
         }
     }
 
-    /// Has points checked against what is declared, and is to be.
+    /// Updates the configuration for checking new points: declared and pending paths.
     pub(super) fn renew_intake(&self, state: &State) {
         let config = &state.segments.config;
         let asked = state.work.declarations.asked.iter();
@@ -176,7 +176,7 @@ impl Inner {
         self.intake.store(Arc::new(intake));
     }
 
-    /// Ends the declarations that are done, cannot be done, or are not wanted any more.
+    /// Ends declarations that are done, failed or cancelled.
     pub(super) fn settle_declarations(&self, state: &mut State) {
         let asked = std::mem::take(&mut state.work.declarations.asked);
         let before = asked.len();
@@ -191,7 +191,8 @@ impl Inner {
         }
     }
 
-    /// How a declaration has ended, if it has; `Ok(false)` if it was cancelled. A check ends by itself.
+    /// The outcome of a declaration, if it has ended; `Ok(false)` if it was cancelled. Checks end
+    /// by themselves.
     fn declaration_outcome(&self, state: &State, asked: &Declaration) -> Option<Result<bool>> {
         let work = &state.work;
         if asked.job.is_cancelled() {
@@ -237,15 +238,15 @@ impl Inner {
         }
     }
 
-    /// A segment that has no column of some declared path and can be written anew.
+    /// A segment without a column for some declared path that can be rewritten.
     pub(super) fn behind(&self, state: &State) -> Option<Vec<u64>> {
         let config = &state.segments.config;
         let behind = mergeable(state).find(|slot| slot.segment.is_behind(config))?;
         Some(vec![number(behind)])
     }
 
-    /// Checks the payloads for a declaration whose turn it is, and declares the path; `false` if there
-    /// is none.
+    /// Checks the payloads for the next declaration, and declares the path; `false` if there is
+    /// none.
     pub(super) fn declare_next(&self) -> bool {
         let next = {
             let mut state = self.lock();
@@ -262,7 +263,7 @@ impl Inner {
         };
         let checked = self.check_payloads(&next);
         let mut state = self.lock();
-        // It may have ended meanwhile; then its check counts for nothing.
+        // It may have ended meanwhile; the result is discarded then.
         let Some(asked) = state.work.declarations.take(&next.job) else { return true };
         let outcome = match checked {
             _ if asked.job.is_cancelled() => Ok(false),
@@ -281,7 +282,7 @@ impl Inner {
         true
     }
 
-    /// Ends a declaration that failed, if it has not ended.
+    /// Ends a failed declaration, if it has not ended yet.
     fn end_declaration(&self, job: &Job, error: Error) {
         let mut state = self.lock();
         if let Some(declaration) = state.work.declarations.take(job) {
@@ -290,8 +291,8 @@ impl Inner {
         }
     }
 
-    /// Makes a path one of the settings: by one commit, with a new version of the manifest, so that the
-    /// copy beside the segments is known to be newer, too.
+    /// Adds a path to the settings: in one commit, with a new version of the manifest, so that the
+    /// copy beside the segments counts as newer, too.
     fn install_path(&self, state: MutexGuard<'_, State>, path: &DeclaredPath) -> Result<()> {
         let DeclaredPath { name, payload_type } = path;
         self.install_under(state, &[], |segments, batch| {
@@ -306,8 +307,8 @@ impl Inner {
         Ok(())
     }
 
-    /// Reads the payloads of all live points of segments without a column of the path. What was written
-    /// later was checked before.
+    /// Reads the payloads of all live points in segments without a column for the path. Later
+    /// writes have been checked already.
     fn check_payloads(&self, asked: &Declaration) -> Result<()> {
         let snapshot = self.snapshot.load_full();
         let lacks = |view: &&View| !view.reader.has_column(&asked.path);
@@ -340,7 +341,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Fails with `error`, unless the point was replaced by one that is sound, or deleted, since.
+    /// Fails with `error`, unless the point was replaced by a valid one or deleted since.
     fn check_point(&self, path: &DeclaredPath, id: &PointId, error: InvalidInput) -> Result<()> {
         let now: Arc<Snapshot> = self.snapshot.load_full();
         let payload = match now.find(id)? {
@@ -354,7 +355,7 @@ impl Inner {
     }
 }
 
-/// How far the segments are that lack a column, in rows of all segments.
+/// Progress of rewriting, in rows of all segments.
 fn rewriting_progress(state: &State, path: &DeclaredPath) -> Progress {
     let (mut done, mut total) = (0, 0);
     for slot in &state.segments.sealed {

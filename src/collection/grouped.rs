@@ -1,4 +1,4 @@
-//! Queries by groups.
+//! Grouped queries.
 
 use std::sync::Arc;
 
@@ -8,18 +8,19 @@ use crate::model::MemoryBudget;
 use crate::query::{self, Deadline, GroupRequest, GroupResponse};
 
 impl Collection {
-    /// The best groups of points that share a value of a payload path, by their best hits, with up to
-    /// `group_size` hits each. With `exact` the answer is exact.
+    /// The best groups of points that share a value of a payload path, ranked by their best hits,
+    /// with up to `group_size` hits each. With `exact` the response is exact.
     ///
     /// # Errors
     /// As [`Self::query`]; [`crate::Error::Invalid`] if the path is not declared, a limit is out of
-    /// bounds, or the query has an offset or a second stage; [`crate::Error::PathPending`] if the index of
-    /// the path is being built.
+    /// range, or the query has an offset or a second stage; [`crate::Error::PathPending`] if the
+    /// path's index is being built.
     pub fn query_groups(&self, request: &GroupRequest) -> Result<GroupResponse> {
         self.query_groups_within(request, &Deadline::NEVER, &MemoryBudget::unlimited())
     }
 
-    /// As [`Self::query_groups`], until a deadline and in so much memory: that of answers stays counted.
+    /// As [`Self::query_groups`], with a deadline and a memory budget. The memory of responses
+    /// stays counted.
     ///
     /// # Errors
     /// As [`Self::query_groups`], [`crate::Error::DeadlineExceeded`], [`crate::Error::QueryCancelled`]

@@ -1,5 +1,4 @@
-//! What the indexer is at: the build in progress, what failed and when that is tried again, and
-//! which indexes were found damaged.
+//! State of the indexer: the build in progress, failures and their retries, and damaged indexes.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,22 +7,22 @@ use std::time::Duration;
 use super::indexer::Build;
 use crate::jobs::Backoff;
 
-/// Pauses after a build that failed, from the first to the longest.
+/// First and longest pause after a failed build.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(3600));
 
-/// The index of a field: the number of its segment, and the position of the field.
+/// An index: the number of its segment, and the position of its field.
 pub(super) type IndexOf = (u64, usize);
 
-/// What the indexer is at.
+/// State of the indexer.
 #[derive(Debug)]
 pub(super) struct IndexWork {
     /// The build in progress.
     pub running: Option<Arc<Build>>,
-    /// Indexes whose file is damaged; they are dropped and built again.
+    /// Damaged indexes, to be dropped and rebuilt.
     pub damaged: BTreeSet<IndexOf>,
-    /// Indexes that are to be measured by the queries that came.
+    /// Indexes to recalibrate with recent queries.
     pub recalibrate: BTreeSet<IndexOf>,
-    /// Builds that failed.
+    /// Failed builds.
     pub failures: Backoff<IndexOf>,
 }
 
@@ -36,14 +35,14 @@ impl Default for IndexWork {
 }
 
 impl IndexWork {
-    /// Forgets what is known of segments that are gone.
+    /// Forgets segments that were removed.
     pub fn forget(&mut self, segments: &[u64]) {
         self.failures.retain(|(segment, _)| !segments.contains(segment));
         self.damaged.retain(|(segment, _)| !segments.contains(segment));
         self.recalibrate.retain(|(segment, _)| !segments.contains(segment));
     }
 
-    /// Why indexes could not be built, if some could not.
+    /// The failed builds with their reasons, if any.
     pub fn failed(&self) -> Option<String> {
         let reason =
             |(&(segment, _), reason): (&IndexOf, &str)| format!("segment {segment}: {reason}");

@@ -1,10 +1,10 @@
-//! Builds the indexes of sealed segments, one after the other: sealing and merging never wait for it,
-//! and queries scan codes until an index is there.
+//! Builds the indexes of sealed segments, one at a time. Sealing and merging never wait for it, and
+//! queries scan codes until an index is ready.
 //!
-//! An index is written into a folder of its own and appears with the commit of the manifest that
-//! names it: a crash leaves nothing or a folder that is swept at open. A merge takes the indexes of
-//! its inputs away, and stops the build of one. A damaged index is no lost data: it is built again.
-//! A build that fails is reported and tried again later; nothing else waits for it.
+//! An index is written into its own folder and becomes visible with the commit of the manifest that
+//! references it: a crash leaves nothing, or a folder that is removed on opening. A merge drops the
+//! indexes of its sources and cancels a build on them. A damaged index loses no data: it is
+//! rebuilt. A failed build is reported and retried later; nothing else waits for it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -33,31 +33,31 @@ use crate::query::{CalibrationSample, Subject};
 use crate::segment::{SealedSegment, SegmentReader};
 use crate::threads::Pace;
 
-/// Chooses orders of insertion and first centroids.
+/// Seed of insertion orders and initial centroids.
 const SEED: u64 = 42;
-/// Indexes are compared by the work that this recall of the ten nearest rows takes.
+/// k and recall at which the costs of indexes are compared.
 const COMPARED: (usize, f32) = (10, 0.95);
 
 enum Task {
     Build(Arc<Build>),
-    /// Measure an index by the queries that came.
+    /// Recalibrate an index with recent queries.
     Recalibrate(Arc<Build>),
     /// Drop a damaged index.
     Drop(IndexOf),
 }
 
-/// The build of an index.
+/// An index build.
 #[derive(Debug)]
 pub(super) struct Build {
     pub(super) segment: Arc<SealedSegment>,
     pub(super) field: usize,
     pub(super) progress: Arc<BuildProgress>,
     pub(super) started: Instant,
-    /// A part of the segment that had an index.
+    /// An indexed source of the segment to start from.
     inherited: Option<Inherited>,
 }
 
-/// An index in a folder of its own that no manifest names yet.
+/// An index in its own folder, not yet referenced by a manifest.
 struct NewIndex<'i> {
     folder: NewFolder<'i>,
     entry: IndexEntry,
@@ -67,7 +67,7 @@ struct NewIndex<'i> {
     rows: usize,
 }
 
-/// An index, calibrated.
+/// A calibrated index.
 struct BestIndex {
     index: BuiltIndex,
     /// Rows with the same code as one in the index.
@@ -83,7 +83,7 @@ pub(super) fn present(segment: &SealedSegment, field: usize) -> Vec<u32> {
 }
 
 impl Build {
-    /// A job that begins now.
+    /// A build that starts now.
     pub(super) fn new(segment: Arc<SealedSegment>, field: usize) -> Self {
         let (progress, started) = (Arc::default(), Instant::now());
         Self { segment, field, progress, started, inherited: None }
@@ -95,7 +95,7 @@ impl Build {
 }
 
 impl Inner {
-    /// Drops a damaged index, builds one that is missing, or measures one anew.
+    /// Drops a damaged index, builds a missing one, or recalibrates one.
     pub(super) fn index_next(&self) -> Next {
         let task = match self.next_index() {
             Ok(task) => task,
@@ -143,7 +143,7 @@ impl Inner {
         }
     }
 
-    /// The next thing to do, or when to ask again.
+    /// The next task, or when to check again.
     fn next_index(&self) -> Result<Task, Next> {
         let mut state = self.lock();
         if state.stopped.is_some() || state.work.is_optimizing() {
@@ -152,7 +152,7 @@ impl Inner {
         if let Some(index) = state.work.indexing.damaged.first().copied() {
             return Ok(Task::Drop(index));
         }
-        // Merges make new segments of those there are: what they take apart is not indexed.
+        // Segments about to be merged are not indexed.
         let merging = self.merge_candidates(&state).unwrap_or_default();
         let now = Instant::now();
         let found = self
@@ -170,7 +170,7 @@ impl Inner {
         Err(state.work.indexing.failures.next_retry(now).map_or(Next::WhenAsked, Next::At))
     }
 
-    /// The fields of segments that should have an index by now and have none.
+    /// Fields of segments whose index is missing and due.
     fn missing_indexes<'s>(
         &'s self,
         state: &'s State,
@@ -190,7 +190,7 @@ impl Inner {
             })
     }
 
-    /// Whether an index waits to be built, as far as can be said without waiting.
+    /// Whether an index is missing and due; `false` if the state is locked.
     pub(super) fn is_index_missing(&self) -> bool {
         let Ok(state) = self.state.try_lock() else { return false };
         self.missing_indexes(&state, Instant::now()).next().is_some()
@@ -209,9 +209,9 @@ impl Inner {
             && !self.index_kinds(settings, present()).is_empty()
     }
 
-    /// The indexes of a field among which a segment with so many vectors takes the best; none is
-    /// built if there is none. Codes are calibrated even where all of them are scanned, since nothing
-    /// else says how many candidates have to be re-ranked, and what to expect of it.
+    /// The kinds of index to choose the best from for a segment with `present` vectors; empty for
+    /// no index. Flat segments are calibrated, too, since their re-ranking budget and recall
+    /// estimate come only from calibration.
     fn index_kinds(&self, field: &VectorField, present: u64) -> &'static [IndexKind] {
         use IndexKind::{Auto, Flat, Graph, Ivf};
         let kind =
@@ -224,7 +224,7 @@ impl Inner {
         }
     }
 
-    /// Whether an index is built or will be, without a pause before.
+    /// Whether an index build is in progress or due now.
     pub(super) fn has_index_work(&self, state: &State) -> bool {
         state.work.indexing.running.is_some()
             || !state.work.indexing.damaged.is_empty()
@@ -232,7 +232,7 @@ impl Inner {
             || self.missing_indexes(state, Instant::now()).next().is_some()
     }
 
-    /// Stops the build of an index of one of these segments, which are gone.
+    /// Cancels the build of an index of one of these segments, which were removed.
     pub(super) fn cancel_index_of(&self, segments: &[u64]) {
         let mut state = self.lock();
         state.work.indexing.forget(segments);
@@ -275,8 +275,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Builds the best index of a field and writes it into a folder of its own. `None` if it was
-    /// cancelled.
+    /// Builds the best index of a field and writes it into its own folder. `None` if cancelled.
     fn find_index(
         &self,
         build: &Build,
@@ -315,13 +314,13 @@ impl Inner {
         Ok((build.segment.open_index(directory, &new.path, build.field, &entry)?, entry))
     }
 
-    /// Calibrates the scans of a segment that was just written and is too small for indexes, so that
-    /// it promises what was measured from its first query on; or builds its indexes, if that is what
-    /// is wished, with what can be taken over from those it was made of. Returns the folders, and what
-    /// the manifest has to name. What fails is tried again later.
+    /// Calibrates a newly written segment that is too small for an index, so that its first query
+    /// already has a recall estimate; or, if requested, builds its indexes, starting from those of
+    /// its sources. Returns the folders, and their entries for the manifest. Failures are retried
+    /// later.
     ///
     /// # Errors
-    /// [`Error::Closing`] if it was cancelled.
+    /// [`Error::Closing`] if cancelled.
     pub(super) fn index_new(
         &self,
         segment: Option<&Arc<SealedSegment>>,
@@ -372,8 +371,7 @@ impl Inner {
         Ok(Some((folder, entry)))
     }
 
-    /// Drops a damaged index. The segment is opened once more without it, so that queries which
-    /// have begun keep what they have.
+    /// Drops a damaged index. The segment is reopened without it; running queries keep the old one.
     fn drop_index(&self, (number, field): IndexOf) -> Result<()> {
         let of_segment = |slot: &&SealedSlot| slot.segment.entry().number == number;
         let (sealed, indexes, new) = {
@@ -400,7 +398,7 @@ impl Inner {
         })
     }
 
-    /// Compares the indexes with their checksums; those that differ are dropped and built again.
+    /// Verifies all indexes; damaged ones are dropped and rebuilt.
     pub(super) fn check_indexes(&self) -> Result<()> {
         let segments: Vec<Arc<SealedSegment>> =
             self.lock().segments.sealed.iter().map(|slot| slot.segment.clone()).collect();
@@ -414,7 +412,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Notes damaged indexes of a segment, by field.
+    /// Records damaged indexes of a segment, by field.
     pub(super) fn note_damage(&self, segment: u64, damage: &[(usize, StorageError)]) {
         for (field, error) in damage {
             tracing::error!(collection = %self.name, %error, "an index is built again");
@@ -423,7 +421,8 @@ impl Inner {
         self.wake();
     }
 
-    /// What an index of a build is measured by, which is flat or not. Ends early when the build is cancelled.
+    /// The calibration subject of a build, for a flat index or another kind. Ends early when the
+    /// build is cancelled.
     pub(super) fn subject<'s>(
         &self,
         build: &Build,
@@ -435,8 +434,8 @@ impl Inner {
         Subject::new(reader, &self.config(), build.field, codes, sample, pace)
     }
 
-    /// The index that the settings ask for, calibrated; of several the one of the least work.
-    /// `None` if the build was cancelled.
+    /// The calibrated index that the settings request; the cheapest if there are several
+    /// candidates. `None` if cancelled.
     fn best_index(
         &self,
         build: &Build,
@@ -447,12 +446,12 @@ impl Inner {
     ) -> Result<Option<BestIndex>> {
         let earlier = build.inherited.as_ref().and_then(|source| source.graph(build.field));
         let kinds = match self.index_kinds(field, rows.len() as u64) {
-            // What was best for most of the rows is best for all of them.
+            // The best kind for most of the rows is taken for all of them.
             kinds if earlier.is_some() && kinds.contains(&IndexKind::Graph) => &[IndexKind::Graph],
             kinds => kinds,
         };
         let sample = self.calibration_sample(build, (name, field), rows)?;
-        // One of equal rows stands for all of them in an index; a scan meets them anyway.
+        // An index holds one of several equal rows; a scan scores them all.
         let (different, copies) = match kinds {
             [IndexKind::Flat] => (Vec::new(), Vec::new()),
             _ => distinct(rows, |row| codes.record(row)),
@@ -490,8 +489,8 @@ impl Inner {
         }))
     }
 
-    /// Attaches the indexes of a manifest to their segments, and drops the entries of those that
-    /// are gone or damaged: they are built again.
+    /// Attaches the indexes of a manifest to their segments, and drops the entries of missing or
+    /// damaged ones, which are rebuilt.
     pub(super) fn open_indexes(&self, sealed: &[SealedSlot], manifest: &mut Manifest) {
         manifest.indexes.retain(|entry| {
             let slot = sealed.iter().find(|slot| slot.segment.entry().number == entry.segment);
@@ -517,7 +516,7 @@ impl Inner {
         }
     }
 
-    /// How far the indexes of a segment are, by field.
+    /// The state of a segment's indexes, by field.
     pub(super) fn index_statuses(
         &self,
         state: &State,

@@ -1,4 +1,4 @@
-//! What a collection consists of, for reports.
+//! Description of a collection, for reports.
 
 use std::collections::BTreeMap;
 
@@ -8,15 +8,15 @@ use crate::model::CollectionConfig;
 use crate::quantization::CodecReport;
 use crate::segment::{SealedSegment, SegmentReader};
 
-/// What a collection consists of.
+/// Description of a collection.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CollectionInfo {
     /// Its name.
     pub name: String,
     /// Its settings.
     pub config: CollectionConfig,
-    /// The declared payload paths whose index is being built, each with the number of sealed segments that
-    /// have none yet.
+    /// Declared payload paths whose index is being built, each with the number of sealed segments
+    /// that lack it.
     pub pending_paths: BTreeMap<String, usize>,
     /// Number of points.
     pub points: u64,
@@ -24,63 +24,64 @@ pub struct CollectionInfo {
     pub sequence: u64,
     /// Its segments, oldest first.
     pub segments: Vec<SegmentInfo>,
-    /// Why nothing can be written, if so; why background work failed, if it did and was not tried
-    /// again yet; or which segments are damaged and left as they are.
+    /// The current problem, if any: nothing can be written, background work failed and has not been
+    /// retried yet, or segments are damaged and excluded from merges.
     pub background_error: Option<String>,
-    /// Why fields have no newly trained codec, by name: none keeps enough, or training failed.
+    /// Reasons why fields have no newly trained codec, by name: none is precise enough, or training
+    /// failed.
     pub training_failures: BTreeMap<String, String>,
 }
 
-/// What a segment consists of.
+/// Description of a segment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SegmentInfo {
     /// Its number; `None` while it is in memory.
     pub number: Option<u64>,
-    /// Rows, deleted ones included.
+    /// Number of rows, including deleted ones.
     pub rows: u64,
-    /// Deleted rows.
+    /// Number of deleted rows.
     pub deleted: u64,
-    /// Bytes on disk, or in memory.
+    /// Size in bytes on disk, or in memory.
     pub size_bytes: u64,
     /// Its files and those of its indexes; none while it is in memory.
     pub files: Vec<SegmentFile>,
-    /// How its fields are compressed, by name; those that are.
+    /// The codecs of its compressed fields, by name.
     pub codecs: BTreeMap<String, CodecReport>,
-    /// The indexes of its fields, by name; those that have one, or will.
+    /// The indexes of its fields, by name, including those to be built.
     pub indexes: BTreeMap<String, IndexStatus>,
 }
 
-/// How far the index of a field of a segment is.
+/// State of the index of one field of a segment.
 #[derive(Debug, Clone, PartialEq)]
 pub enum IndexStatus {
-    /// It will be built; queries scan codes.
+    /// To be built; queries scan codes.
     Waiting,
-    /// It is being built; queries scan codes.
+    /// In progress; queries scan codes.
     Building {
-        /// Steps done.
+        /// Completed steps.
         done: u64,
-        /// Steps to do; 0 if that is not known yet.
+        /// Total steps; 0 if not known yet.
         total: u64,
-        /// Seconds since the build began.
+        /// Seconds since the build started.
         seconds: f64,
     },
-    /// It could not be built and will be tried again, later by itself and at once by `optimize`;
-    /// queries scan codes.
+    /// The build failed and will be retried, after a pause or at once by `optimize`; queries scan
+    /// codes.
     Failed {
-        /// Why not.
+        /// The cause.
         reason: String,
     },
-    /// Queries search it.
+    /// In use by queries.
     Ready {
-        /// What it is.
+        /// Description of the index.
         report: IndexReport,
-        /// Length of its file, in bytes.
+        /// Size of its file in bytes.
         size_bytes: u64,
     },
 }
 
 impl IndexStatus {
-    /// Seconds that a build will still take, if it goes on as so far.
+    /// Estimated remaining seconds of a build, at its speed so far.
     pub fn remaining_seconds(&self) -> Option<f64> {
         match *self {
             Self::Building { done, total, seconds } if done > 0 && total >= done => {
@@ -92,7 +93,7 @@ impl IndexStatus {
 }
 
 impl Collection {
-    /// What the collection consists of.
+    /// Describes the collection.
     pub fn info(&self) -> CollectionInfo {
         let state = self.0.lock();
         let segments = &state.segments;

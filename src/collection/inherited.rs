@@ -1,5 +1,5 @@
-//! What the index of a merged segment takes over from the largest of its sources: inserting the rows
-//! of the others into its graph is less work than a new one.
+//! Index reuse in merges: a merged segment starts from the graph of its largest source, since
+//! inserting the other rows into it is cheaper than a new build.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,19 +12,19 @@ use crate::index::graph::{Adjacency, Earlier, NO_ROW};
 use crate::index::{BuildProgress, IndexView};
 use crate::segment::{SealedSegment, SegmentReader};
 
-/// A segment that became a part of another.
+/// A source segment of a merge.
 #[derive(Debug)]
 pub(super) struct Inherited {
     segment: Arc<SealedSegment>,
-    /// The rows that were left out.
+    /// Rows dropped by the merge.
     deleted: Arc<RoaringBitmap>,
-    /// The row of the new segment that its first live row became.
+    /// Row of the merged segment that its first live row became.
     first: u32,
 }
 
 impl Inherited {
-    /// The source with the most vectors in a field, if it has a sound graph of them. The live rows of the
-    /// sources, in order, are those of the new segment.
+    /// The source with the most vectors in a field, if it has a sound graph. The merged segment
+    /// consists of the live rows of the sources, in order.
     pub fn of(sources: &[SealedSlot], field: usize, progress: &BuildProgress) -> Option<Self> {
         let mut first = 0;
         let place = |slot: &SealedSlot| {
@@ -54,7 +54,7 @@ impl Inherited {
         }
     }
 
-    /// The graph, and where its rows are now.
+    /// The graph, and the new number of each of its rows.
     pub fn graph(&self, field: usize) -> Option<Earlier<'_>> {
         let graph = self.graph_of(field)?;
         let (mut places, mut next) = (vec![NO_ROW; self.segment.rows() as usize], self.first);
@@ -75,7 +75,8 @@ mod tests {
     use crate::model::{CollectionConfig, Metric, Point, VectorField};
     use crate::{Database, DatabaseOptions};
 
-    /// Two segments of so many rows, which stay two, with indexes; a tenth of the rows is deleted.
+    /// Two segments of `rows` rows with indexes, kept separate; a tenth of the first one's rows is
+    /// deleted.
     fn segments(index: &str, rows: [u64; 2]) -> (tempfile::TempDir, Database, Collection) {
         let folder = tempfile::tempdir().unwrap();
         let options = DatabaseOptions::new().index_rows(1000).segment_bytes(1);
@@ -94,7 +95,7 @@ mod tests {
             first += rows;
         }
         collection.optimize().unwrap();
-        // Too few of each for a rewrite of its own.
+        // Too few in each to trigger a rewrite.
         let gone = (0..first).step_by(10).map(Into::into).collect();
         collection.delete(gone, crate::Durability::Buffered).unwrap();
         (folder, database, collection)

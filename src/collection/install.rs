@@ -1,7 +1,7 @@
-//! How a new folder becomes part of a collection: whole, by one commit of the manifest, or not at
+//! Makes a new folder part of a collection: completely, by one commit of the manifest, or not at
 //! all.
 //!
-//! A [`NewFolder`] removes itself unless a manifest that names it may have reached the disk.
+//! A [`NewFolder`] removes itself unless a manifest that references it may have reached the disk.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -18,11 +18,11 @@ use super::writer::{State, Stop};
 use crate::error::Result;
 use crate::model::CollectionConfig;
 
-/// The folder of a segment, an index, a calibration or queries while it is written. What is left of it
-/// is removed when this is dropped before [`Inner::install`] gets to its commit.
+/// The folder of a segment, an index, a calibration or queries while it is written. It is removed
+/// on drop unless [`Inner::install`] has reached its commit.
 pub(super) struct NewFolder<'i> {
     inner: &'i Inner,
-    /// Its number, which names it and is never used again.
+    /// Its number, which is also its name and never reused.
     pub number: u64,
     /// The folder.
     pub path: String,
@@ -39,7 +39,7 @@ impl Drop for NewFolder<'_> {
 }
 
 impl Inner {
-    /// The next folder, for what is made of the segments as they are in `state`.
+    /// Creates the next folder, for data built from the segments in `state`.
     pub(super) fn new_folder(&self, state: &mut State) -> NewFolder<'_> {
         let manifest = &mut state.segments.manifest;
         let number = manifest.next_segment;
@@ -48,8 +48,8 @@ impl Inner {
         NewFolder { inner: self, number, path, epoch: state.epoch, may_be_named }
     }
 
-    /// Changes the list of segments: in the catalog first, then for queries. What the manifest no
-    /// longer names is removed, and so are those of the `new` folders that it does not name then.
+    /// Changes the list of segments: first in the catalog, then for queries. Removes folders that
+    /// the manifest no longer references, and `new` folders that it does not reference.
     pub(super) fn install(
         &self,
         new: &[NewFolder<'_>],
@@ -61,10 +61,10 @@ impl Inner {
         })
     }
 
-    /// As [`Self::install`], with the lock held since something was looked up that it depends on.
+    /// As [`Self::install`], with the lock held since the lookup it depends on.
     ///
     /// # Errors
-    /// As [`Self::install`], and those of `change`; nothing is changed then.
+    /// As [`Self::install`], and the errors of `change`; nothing is changed then.
     pub(super) fn install_under(
         &self,
         mut state: MutexGuard<'_, State>,
@@ -99,16 +99,15 @@ impl Inner {
         next.persisted();
         state.segments = next;
         self.publish(&state);
-        // Under the lock: copies follow one another as the manifests do, and whoever waits for this
-        // change finds its copy.
+        // Under the lock: copies are written in the order of the manifests, and whoever waits for
+        // this change finds its copy.
         self.write_copy(&self.copy(&state.segments));
         drop(state);
         gone.into_iter().for_each(|number| self.remove_folder(number));
         Ok(())
     }
 
-    /// Notes in the next manifest which folders it replaces, and returns those that it is the
-    /// first not to name.
+    /// Records in the next manifest the folders it replaces, and returns those newly replaced.
     fn retire(&self, now: &Segments, next: &mut Segments) -> Vec<u64> {
         let left: Vec<u64> = next.manifest.folders().collect();
         let gone = now.manifest.folders().filter(|number| !left.contains(number)).collect();
@@ -139,7 +138,7 @@ impl Inner {
         }
     }
 
-    /// Writes a copy of what the catalog has by now.
+    /// Writes a copy of the catalog's current state.
     fn write_copy(&self, copy: &CollectionCopy<CollectionConfig>) {
         let directory = &*self.store.directory;
         if let Err(error) = write_collection_copy(directory, &self.folder(), copy) {
@@ -147,7 +146,7 @@ impl Inner {
         }
     }
 
-    /// What is wrong with the copy of the manifest, which is then written anew.
+    /// Damage of the manifest's copy, which is then rewritten.
     pub(super) fn check_copy(&self) -> Vec<StorageError> {
         let (directory, folder) = (&*self.store.directory, self.folder());
         let missing = || StorageError::Corrupted {
@@ -163,7 +162,7 @@ impl Inner {
         if read().is_empty() {
             return Vec::new();
         }
-        // A manifest that was replaced meanwhile has a sound copy, and a dropped collection none.
+        // A manifest replaced meanwhile has a sound copy, and a dropped collection has none.
         let state = self.lock();
         if matches!(state.stopped, Some(Stop::Dropped)) {
             return Vec::new();
@@ -179,8 +178,8 @@ impl Inner {
         damage
     }
 
-    /// Sees to it that there is a copy of what was opened, and no other: it may be new, the last copy
-    /// that was due may have failed, or those before it may have stayed.
+    /// Ensures that exactly the copy of the opened state exists: the state may be new, its copy may
+    /// have failed, or older copies may remain.
     pub(super) fn renew_copy(&self, segments: &Segments) {
         let (directory, version) = (&*self.store.directory, segments.manifest.version);
         match settle_collection_copies(directory, &self.folder(), version) {

@@ -1,8 +1,8 @@
-//! A collection: its points, from the write to what a query sees.
+//! A collection: from writes to the snapshots that queries see.
 //!
-//! [`Collection`] is the handle. Writes go through `writer` (journal, apply, publish) into
-//! `state` (segments and tombstones). In the background `work` says what is next, `optimizer` seals and
-//! merges and `indexer` builds indexes; reads take the current `snapshot` and never wait for any.
+//! [`Collection`] is the handle. Writes go through `writer` (journal, apply, publish) into `state`
+//! (segments and tombstones). In the background, `work` decides what is next, `optimizer` seals and
+//! merges, and `indexer` builds indexes; reads use the current `snapshot` and never wait for them.
 
 pub(crate) mod codecs;
 mod declaration;
@@ -60,27 +60,27 @@ use crate::query::{
 };
 use crate::segment::{Snapshot, read_entry};
 
-/// How a database divides its points into segments.
+/// Limits on the segments of a collection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SegmentOptions {
-    /// A segment in memory is sealed when it or its journal reaches this size, in bytes.
+    /// Size in bytes of a segment in memory, or of its journal, at which it is sealed.
     pub seal_bytes: u64,
-    /// When the segments in memory of all collections together reach this size, in bytes, the largest
-    /// is sealed.
+    /// Total size in bytes of the segments in memory of all collections at which the largest is
+    /// sealed.
     pub unsealed_bytes: u64,
-    /// Merges do not make segments larger than this, in bytes.
+    /// Maximum size in bytes of a merged segment.
     pub segment_bytes: u64,
-    /// So many segments may wait to be sealed before writers have to wait.
+    /// Number of segments waiting to be sealed at which writers have to wait.
     pub frozen_segments: usize,
-    /// Segments of fewer rows get no codes: they are scanned exactly in no time, and are too small to learn
-    /// from.
+    /// Minimum number of rows for codes: smaller segments are fast to scan exactly, and too small
+    /// to train on.
     pub coded_rows: u32,
-    /// Segments of fewer rows get no index: their codes are scanned in no time.
+    /// Minimum number of rows for an index: the codes of smaller segments are fast to scan.
     pub index_rows: u32,
-    /// Whether queries that come are kept to learn from.
+    /// Whether to keep a sample of the queries for calibration.
     pub learns: bool,
-    /// Points are refused when fewer bytes than this are left on the disk.
+    /// Minimum free disk space in bytes for writing points.
     pub free_bytes: u64,
 }
 
@@ -99,12 +99,12 @@ impl Default for SegmentOptions {
     }
 }
 
-/// The files of a database: shared by its collections, released with the last of them.
+/// The files of a database, shared by its collections and released with the last of them.
 #[derive(Debug)]
 pub(crate) struct Store {
     pub catalog: Catalog,
     pub directory: Arc<dyn Directory>,
-    // Last: other processes may come in once everything above is closed.
+    // Last field: other processes may enter only after everything above is closed.
     pub _lock: DatabaseLock,
 }
 
@@ -115,35 +115,35 @@ pub struct Collection(Arc<Inner>);
 struct Inner {
     name: String,
     id: u32,
-    /// The vector fields, which never change. All settings, as they are now, are in the snapshot.
+    /// The vector fields, which never change. The current settings are in the snapshot.
     fields: BTreeMap<String, VectorField>,
-    /// What new points are checked against: the settings, and the paths that are to be declared.
+    /// Configuration for checking new points: the settings plus the paths being declared.
     intake: ArcSwap<CollectionConfig>,
     options: SegmentOptions,
     store: Arc<Store>,
     threads: Arc<QueryThreads>,
     queue: Mutex<Vec<Pending>>,
     state: Mutex<State>,
-    /// Signals every change of `state` that someone may wait for.
+    /// Signals every change of `state` that may be waited for.
     changed: Condvar,
     snapshot: ArcSwap<Snapshot>,
     queries: QueryCounters,
-    /// For each field, some of the queries that came.
+    /// For each field, a sample of recent queries.
     reservoirs: Vec<Reservoir>,
     scheduler: Arc<Scheduler>,
     jobs: Arc<Jobs>,
     unsealed: Arc<Unsealed>,
-    /// Whether background work is to end.
+    /// Cancels background work.
     cancelled: AtomicBool,
-    /// The same for seals, whose rows are counted here.
+    /// Progress and cancellation of seals; counts rows.
     sealing: Arc<BuildProgress>,
 }
 
-/// What the collections of a database share.
+/// Resources shared by the collections of a database.
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub store: Arc<Store>,
-    /// Queries run here.
+    /// Threads for queries.
     pub threads: Arc<QueryThreads>,
     pub options: SegmentOptions,
     pub scheduler: Arc<Scheduler>,
@@ -156,12 +156,12 @@ pub(crate) struct Shared {
 pub struct ScrollPage {
     /// Points in the order of their ids: numbers first, then texts.
     pub points: Vec<Point>,
-    /// Where the next page starts (`after`); `None` on the last page.
+    /// Start of the next page (`after`); `None` on the last page.
     pub next: Option<PointId>,
 }
 
 impl Collection {
-    /// Opens a collection: its segments from the manifest, then what the journal adds.
+    /// Opens a collection: its segments from the manifest, then the writes in the journal.
     ///
     /// # Errors
     /// If a file is damaged or the catalog cannot be read.
@@ -206,21 +206,21 @@ impl Collection {
         Ok(Self(inner))
     }
 
-    /// The name.
+    /// The name of the collection.
     pub fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// The settings, as they are now: payload paths may be declared later.
+    /// The current settings; payload paths may be declared later.
     pub fn config(&self) -> Arc<CollectionConfig> {
         self.0.config()
     }
 
-    /// Writes points, replacing those of the same ids. When this returns they are durable and
-    /// every query sees them. Of an id that comes twice the last wins.
+    /// Writes points, replacing those with the same ids. On return they are durable and visible to
+    /// every query. If an id occurs twice, the last point wins.
     ///
     /// # Errors
-    /// [`Error::Invalid`] naming the first refused point, as `points[i]`; nothing is applied.
+    /// [`Error::Invalid`] for the first invalid point, as `points[i]`; nothing is applied.
     pub fn upsert(&self, points: impl IntoIterator<Item = Point>) -> Result<WriteReceipt> {
         let mut builder = self.batch();
         for (index, point) in points.into_iter().enumerate() {
@@ -234,19 +234,19 @@ impl Collection {
         PointBatchBuilder::checking(self.0.intake.load_full()).pooled_by(pool_field)
     }
 
-    /// Writes a batch that was built for this collection. If a payload path was declared since, it is
-    /// checked against that, too.
+    /// Writes a batch built for this collection. The batch is also checked against payload paths
+    /// declared since it was built.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for an empty batch, or as `point ID`, for a value of another type than that of a
-    /// path that was declared since; otherwise as any write: the collection was deleted,
-    /// the database is closing, or the disk failed. Nothing is applied then.
+    /// [`Error::Invalid`] for an empty batch, or as `point ID` for a value that does not match a
+    /// path declared since; otherwise as any write: the collection was deleted, the database is
+    /// closing, or the disk failed. Nothing is applied then.
     pub fn upsert_batch(&self, points: PointBatch, durability: Durability) -> Result<WriteReceipt> {
         check_range("points", 1, limits::MAX_BATCH_POINTS, points.len())?;
         self.0.write(Operation::Upsert(points), durability)
     }
 
-    /// Deletes points by id; ids without a point are skipped. The receipt counts the deleted.
+    /// Deletes points by id; unknown ids are skipped. The receipt counts the deleted points.
     ///
     /// # Errors
     /// As [`Self::upsert_batch`].
@@ -258,7 +258,7 @@ impl Collection {
         self.0.write(Operation::Delete(ids), durability)
     }
 
-    /// The points of these ids, in their order; `None` where there is none.
+    /// The points with these ids, in the order of the ids; `None` where there is none.
     ///
     /// # Errors
     /// If there are too many ids, or a sealed file is damaged.
@@ -266,11 +266,11 @@ impl Collection {
         Ok(self.get_within(ids, include, &PageRoom::unlimited())?.points)
     }
 
-    /// Up to `limit` points with an id after `after`, in the order of ids. Points written between
-    /// two pages appear if their id is still to come.
+    /// Up to `limit` points with an id after `after`, in ascending order of ids. Points written
+    /// between two pages appear if their id is still ahead.
     ///
     /// # Errors
-    /// If `limit` is out of bounds, or a sealed file is damaged.
+    /// If `limit` is out of range, or a sealed file is damaged.
     pub fn scroll(
         &self,
         after: Option<&PointId>,
@@ -280,10 +280,11 @@ impl Collection {
         self.scroll_where(None, after, limit, include)
     }
 
-    /// As [`Self::scroll`], over the points that match a filter, if there is one.
+    /// As [`Self::scroll`], over the points that match a filter, if given.
     ///
     /// # Errors
-    /// As [`Self::scroll`], and [`Error::Invalid`] if the filter does not fit the collection.
+    /// As [`Self::scroll`], and [`Error::Invalid`] if the filter does not match the collection's
+    /// settings.
     pub fn scroll_where(
         &self,
         filter: Option<&Filter>,
@@ -294,22 +295,22 @@ impl Collection {
         self.scroll_within(filter, after, limit, include, &PageRoom::unlimited())
     }
 
-    /// The points most similar to a query, best first. Among equal scores the smaller id wins.
+    /// The points most similar to a query, best first; ties by ascending id.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for an unknown field, a vector that does not fit it, or a limit out of
-    /// bounds; [`Error::PointNotFound`] if the query is a point that does not exist.
+    /// [`Error::Invalid`] for an unknown field, a vector that does not match it, or a limit out of
+    /// range; [`Error::PointNotFound`] if the query is a point that does not exist.
     pub fn query(&self, request: &QueryRequest) -> Result<QueryResponse> {
         self.query_batch(std::slice::from_ref(request), Deadline::NEVER)?
             .pop()
             .ok_or_else(|| Error::Internal("a query has no answer".into()))
     }
 
-    /// Answers several queries from one snapshot, reading each vector once for all of them.
+    /// Executes several queries on one snapshot; each vector is read once for all of them.
     ///
     /// # Errors
-    /// As [`Self::query`], as `queries[i]`, [`Error::DeadlineExceeded`] and [`Error::QueryCancelled`];
-    /// then none is answered.
+    /// As [`Self::query`], with the path `queries[i]`, [`Error::DeadlineExceeded`] and
+    /// [`Error::QueryCancelled`]; no query is answered then.
     pub fn query_batch(
         &self,
         requests: &[QueryRequest],
@@ -318,7 +319,7 @@ impl Collection {
         self.query_within(requests, deadline, &MemoryBudget::unlimited())
     }
 
-    /// As [`Self::query_batch`], in so much memory: that of answers stays counted.
+    /// As [`Self::query_batch`], within a memory budget. The memory of responses stays counted.
     ///
     /// # Errors
     /// As [`Self::query_batch`], and [`Error::Exhausted`].
@@ -360,24 +361,23 @@ impl Collection {
         query::Ground { snapshot, config: &snapshot.config, threads: &self.0.threads, memory, note }
     }
 
-    /// What queries came to since the collection was opened.
+    /// Statistics of the queries since the collection was opened.
     pub fn statistics(&self) -> QueryStatistics {
         self.0.queries.read()
     }
 
-    /// Answers several queries from one snapshot and makes one ranking out of theirs, by
-    /// reciprocal rank fusion. Scores are sums of weight / (k + rank), higher is better; among
-    /// equal ones the smaller id wins.
+    /// Executes several queries on one snapshot and merges their rankings by reciprocal rank
+    /// fusion. Scores are sums of weight / (k + rank); higher is better, ties by ascending id.
     ///
     /// # Errors
     /// [`Error::Invalid`] for no query or too many, a `k` that is not above 0, weights that do not
-    /// fit the queries, or a limit out of bounds; as [`Self::query`] for each of the queries, as
+    /// match the queries, or a limit out of range; as [`Self::query`] for each query, with the path
     /// `queries[i]`.
     pub fn fuse(&self, request: &FusionRequest) -> Result<FusionResponse> {
         self.fuse_before(request, Deadline::NEVER)
     }
 
-    /// As [`Self::fuse`], if it takes no longer than until the deadline.
+    /// As [`Self::fuse`], with a deadline.
     ///
     /// # Errors
     /// As [`Self::fuse`], [`Error::DeadlineExceeded`] and [`Error::QueryCancelled`].
@@ -389,7 +389,7 @@ impl Collection {
         self.fuse_within(request, deadline, &MemoryBudget::unlimited())
     }
 
-    /// As [`Self::fuse_before`], in so much memory: that of answers stays counted.
+    /// As [`Self::fuse_before`], within a memory budget. The memory of responses stays counted.
     ///
     /// # Errors
     /// As [`Self::fuse_before`], and [`Error::Exhausted`].
@@ -413,8 +413,8 @@ impl Collection {
     /// Number of points that match a filter.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if the filter does not fit the collection, or if a sealed file is
-    /// damaged.
+    /// [`Error::Invalid`] if the filter does not match the collection's settings, or if a sealed
+    /// file is damaged.
     pub fn count_where(&self, filter: &Filter) -> Result<u64> {
         let snapshot = self.snapshot();
         let condition = filter.resolve(&snapshot.config)?;
@@ -422,7 +422,7 @@ impl Collection {
         Ok(matching.iter().map(RoaringBitmap::len).sum())
     }
 
-    /// The live rows of each view of a snapshot that match; payloads are read in parallel.
+    /// The live matching rows of each view of a snapshot; payloads are read in parallel.
     fn matching(&self, snapshot: &Snapshot, condition: &Condition) -> Result<Vec<RoaringBitmap>> {
         let matching = || snapshot.whole(|snapshot| snapshot.matching(condition));
         self.0.noting_damage(match snapshot.reads_payloads(condition) {
@@ -431,7 +431,7 @@ impl Collection {
         })
     }
 
-    /// Moves everything written so far into sealed segments, and waits for it.
+    /// Seals everything written so far, and waits for completion.
     ///
     /// # Errors
     /// If the files cannot be written.
@@ -439,65 +439,66 @@ impl Collection {
         self.0.flush()
     }
 
-    /// Flushes, merges segments into as few as the size limit allows, drops deleted rows, and
-    /// waits for all of it and for the indexes. Reads everything that is merged twice: first to see
-    /// that it is sound. Indexes are read, too: a damaged one is dropped and built again.
+    /// Flushes, merges segments into as few as the size limit allows, drops deleted rows, builds
+    /// indexes, and waits for completion. Merged files are read twice, first to verify them.
+    /// Indexes are verified too; a damaged one is dropped and rebuilt.
     ///
     /// # Errors
     /// If the files cannot be written; [`Error::SegmentsDamaged`] if some could not be merged;
-    /// [`Error::IndexesMissing`] if some index could not be built. All else is done then.
+    /// [`Error::IndexesMissing`] if some index could not be built. Everything else is done then.
     pub fn optimize(&self) -> Result<()> {
         self.start_optimize()?.wait()
     }
 
-    /// As [`Self::optimize`], without waiting. Who asks while a job of the same kind has not begun
-    /// gets that one.
+    /// As [`Self::optimize`], without waiting. Returns the pending job if one of the same kind has
+    /// not started yet.
     ///
     /// # Errors
-    /// If nothing can be written.
+    /// If the collection cannot be written.
     pub fn start_optimize(&self) -> Result<Job> {
         self.0.begin(JobKind::Optimize)
     }
 
-    /// Declares a payload path of the collection, and waits until it has an index: see
-    /// [`Self::start_declare`].
+    /// Declares a payload path and waits until its index is built; see [`Self::start_declare`].
     ///
     /// # Errors
-    /// As [`Self::start_declare`]; [`Error::Invalid`] naming a point, if one has a value of another type at
-    /// the path, which is then not declared; and if files cannot be read or written.
+    /// As [`Self::start_declare`]; [`Error::Invalid`] for a point whose value at the path has
+    /// another type, in which case the path is not declared; and if files cannot be read or
+    /// written.
     pub fn declare(&self, path: &str, payload_type: PayloadType) -> Result<()> {
         self.start_declare(path, payload_type)?.wait()
     }
 
-    /// As [`Self::declare`], without waiting. From now on, no point is written that has a value of another
-    /// type at the path. In the background, what was written so far is sealed and its payloads are
-    /// checked. Then the path is declared, for good, and the segments are written anew, one by one,
-    /// with a column of it: until that is done, filters read payloads where there is none, and facets,
-    /// groups and orders by the path are refused with [`Error::PathPending`].
+    /// As [`Self::declare`], without waiting. From now on, points with a value of another type at
+    /// the path are rejected. In the background, earlier writes are sealed and their payloads
+    /// checked. The path is then declared for good, and segments are rewritten one by one with a
+    /// column for it: until that is done, filters read payloads where the column is missing, and
+    /// facets, groups and orders by the path fail with [`Error::PathPending`].
     ///
-    /// A job that fails or is cancelled before the check has ended has changed nothing. Afterwards, the
-    /// path is declared, and building its index goes on, also when the job is cancelled or the
-    /// collection is opened again. A path that is declared with this type already is no error.
+    /// A job that fails or is cancelled before the check is complete has no effect. Afterwards the
+    /// path is declared, and the build of its index continues even if the job is cancelled or the
+    /// collection is reopened. Declaring a path again with the same type is not an error.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a malformed path, one that is declared with another type, or too many; and if
-    /// nothing can be written.
+    /// [`Error::Invalid`] for a malformed path, a path declared with another type, or too many
+    /// paths; and if the collection cannot be written.
     pub fn start_declare(&self, path: &str, payload_type: PayloadType) -> Result<Job> {
         self.0.begin_declaration(path, payload_type)
     }
 
-    /// Trains the compression of a field on queries of the kind that will come, rewrites the
-    /// segments with it, and waits for that. The queries are kept for later trainings, in place of
-    /// earlier ones. For a single-vector field a [`crate::MultiVector`] will do, with a query a row.
+    /// Trains the compression of a field on queries like the expected ones, rewrites the segments
+    /// with it, and waits for completion. The queries are kept for later trainings, replacing
+    /// earlier ones. For a single-vector field a [`crate::MultiVector`] works too, with one query
+    /// per row.
     ///
     /// # Errors
     /// [`Error::Invalid`] if the field is unknown or not compressed, if there are no queries or too
-    /// many, or one does not fit the field; and if the files cannot be written.
+    /// many, or one does not match the field; and if the files cannot be written.
     pub fn train(&self, field: &str, queries: impl Into<TrainingQueries>) -> Result<()> {
         self.start_train(field, queries)?.wait()
     }
 
-    /// As [`Self::train`], without waiting: the queries are kept when this returns.
+    /// As [`Self::train`], without waiting: the queries are stored when this returns.
     ///
     /// # Errors
     /// As [`Self::set_training_queries`].
@@ -506,11 +507,11 @@ impl Collection {
         self.0.begin(JobKind::Train)
     }
 
-    /// As [`Self::train`], on queries that came to the field lately
+    /// As [`Self::train`], on recent queries of the field
     /// ([`VectorField::recent_queries`](crate::VectorField::recent_queries)).
     ///
     /// # Errors
-    /// As [`Self::train`], and [`Error::Invalid`] if fewer than 128 queries came.
+    /// As [`Self::train`], and [`Error::Invalid`] if there are fewer than 128 recent queries.
     pub fn train_on_recent(&self, field: &str) -> Result<()> {
         self.start_train_on_recent(field)?.wait()
     }
@@ -518,8 +519,8 @@ impl Collection {
     /// As [`Self::train_on_recent`], without waiting.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if the field is unknown or not compressed, or if fewer than 128 queries
-    /// came.
+    /// [`Error::Invalid`] if the field is unknown or not compressed, or if there are fewer than 128
+    /// recent queries.
     pub fn start_train_on_recent(&self, field: &str) -> Result<Job> {
         let config = self.config();
         let (index, settings) = config.field(field)?;
@@ -531,8 +532,8 @@ impl Collection {
         self.0.begin(JobKind::Train)
     }
 
-    /// Keeps queries of the kind that will come for when the compression of a field is trained,
-    /// which is when its first large segment is sealed. [`Self::train`] does so at once.
+    /// Stores training queries like the expected ones, for the next training of the field's
+    /// compression, usually when its first large segment is sealed. [`Self::train`] trains at once.
     ///
     /// # Errors
     /// As [`Self::train`].
@@ -546,12 +547,12 @@ impl Collection {
     }
 
     /// Reads all sealed files, compares every section with its checksum, and returns an error for
-    /// each that differs. `on_bytes` is told how many bytes were read since it was told last; all
-    /// of them are the sizes of the files in [`Self::info`], but for a few of each file's frame.
+    /// each mismatch. `on_bytes` gets the number of bytes read since its last call; they add up to
+    /// the sizes of the files in [`Self::info`], except for a few bytes of framing per file.
     ///
-    /// Opening a collection does not read vectors, codes and payloads, so this finds what opening
-    /// does not. Bytes that are in memory are checked as they are there. A damaged index
-    /// ([`Error::IndexDamaged`]) is dropped and built again in the background.
+    /// Opening a collection does not read vectors, codes and payloads, so this finds damage that
+    /// opening does not. Cached bytes are checked as cached. A damaged index
+    /// ([`Error::IndexDamaged`]) is dropped and rebuilt in the background.
     pub fn verify(&self, mut on_bytes: impl FnMut(u64)) -> Vec<Error> {
         self.0.damage(&mut |bytes| {
             on_bytes(bytes);
@@ -559,39 +560,40 @@ impl Collection {
         })
     }
 
-    /// As [`Self::verify`], in the background. The job fails with [`Error::DamageFound`] if something
-    /// differs.
+    /// As [`Self::verify`], in the background. The job fails with [`Error::DamageFound`] if there
+    /// is a mismatch.
     ///
     /// # Errors
-    /// If the collection was deleted, or the database closes.
+    /// If the collection was deleted, or the database is closing.
     pub fn start_verify(&self) -> Result<Job> {
         self.0.begin_verification()
     }
 
-    /// Whether a failure keeps it from being written.
+    /// Whether a failure prevents writes.
     pub(crate) fn is_stopped(&self) -> bool {
         self.0.state.try_lock().is_ok_and(|state| state.failure().is_some())
     }
 
-    /// Tries to write again if nothing could be written.
+    /// Retries writing after a failure.
     pub(crate) fn try_again(&self) {
         let mut state = self.0.lock();
         self.0.still_stopped(&mut state);
     }
 
-    /// What is wrong with it, if anything: nothing can be written, work in the background failed, or
-    /// something is damaged.
+    /// The current problem, if any: nothing can be written, background work failed, or data is
+    /// damaged.
     pub fn problem(&self) -> Option<String> {
         self.0.lock().problem()
     }
 
-    /// Checks the folders of all segments as [`Self::verify`] does and notes what is damaged, which is
-    /// then reported and no longer merged. `go_on` is told how many bytes were read; `false` ends it.
+    /// Verifies the folders of all segments as [`Self::verify`] does and records the damaged ones,
+    /// which are then reported and no longer merged. `go_on` gets the number of bytes read;
+    /// returning `false` ends the check.
     pub(crate) fn scrub(&self, go_on: &mut dyn FnMut(u64) -> bool) {
         self.0.damage_of_segments(go_on);
     }
 
-    /// What queries see now. It stays as it is while writes go on.
+    /// The current state for queries. It does not change with further writes.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.0.snapshot.load_full()
     }
@@ -601,7 +603,8 @@ impl Collection {
         self.0.id
     }
 
-    /// Begins to stop because the database closes: each collection is told before one is waited for.
+    /// Starts to stop because the database closes; called for all collections before waiting for
+    /// any.
     pub(crate) fn halt(&self) {
         self.0.halt(Stop::Closing);
     }
@@ -611,7 +614,7 @@ impl Collection {
         self.0.stop(Stop::Closing);
     }
 
-    /// Stops writes if the collection was deleted by `delete`, during which nothing else is committed.
+    /// Stops writes if `delete` deletes the collection; nothing else is committed meanwhile.
     pub(crate) fn drop_by(&self, delete: impl FnOnce() -> Result<()>) -> Result<()> {
         let mut state = self.0.lock();
         delete()?;
@@ -619,7 +622,7 @@ impl Collection {
         Ok(())
     }
 
-    /// Ends the background work of a collection that was deleted.
+    /// Ends the background work of a deleted collection.
     pub(crate) fn end_dropped(&self) {
         self.0.stop(Stop::Dropped);
     }
@@ -628,7 +631,7 @@ impl Collection {
 impl Inner {
     fn lock(&self) -> MutexGuard<'_, State> {
         // A writer that panicked may have left operations half-applied in memory: refuse writes,
-        // but let `close` and reads of the state go on.
+        // but allow `close` and reads of the state.
         self.state.lock().unwrap_or_else(|poisoned| {
             let mut state = poisoned.into_inner();
             if !state.is_over() {
@@ -642,14 +645,14 @@ impl Inner {
         self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a segment is in use, so that its files must be there.
+    /// Whether a segment is in use, so that its files must exist.
     fn has_segment(&self, number: u64) -> bool {
         let state = self.lock();
         !matches!(state.stopped, Some(Stop::Dropped))
             && state.segments.sealed.iter().any(|slot| slot.segment.entry().number == number)
     }
 
-    /// What is wrong with the copy of the manifest's entry in the folder of a segment.
+    /// Damage of the copy of the manifest's entry in a segment's folder, if any.
     fn damaged_entry(&self, number: u64) -> Option<StorageError> {
         match read_entry(&*self.store.directory, &self.segment_folder(number)) {
             Err(Error::Storage(error)) => Some(error),
@@ -657,7 +660,7 @@ impl Inner {
         }
     }
 
-    /// The settings, as they are now.
+    /// The current settings.
     fn config(&self) -> Arc<CollectionConfig> {
         self.snapshot.load().config.clone()
     }
@@ -675,7 +678,7 @@ impl Inner {
     }
 }
 
-/// The folder of a collection, made from its number and never from its name.
+/// The folder of a collection, named by its id, never by its name.
 pub(crate) fn collection_folder(id: u32) -> String {
     format!("collections/{id}")
 }

@@ -1,9 +1,9 @@
-//! Sealing full segments and merging small ones.
+//! Seals full segments and merges small ones.
 //!
-//! Both build a segment from the rows that are live when the build starts, without any lock, and
-//! then publish it under the writer lock: rows deleted in the meantime become tombstones of the
-//! new segment, the manifest changes in one atomic commit, and only then do the inputs go. A
-//! crash at any point leaves the old or the new state; leftover folders are swept at open.
+//! Both build a segment from the rows that are live at the start, without holding a lock, and then
+//! publish it under the writer lock: rows deleted meanwhile become tombstones of the new segment,
+//! the manifest changes in one atomic commit, and only then are the sources removed. A crash at any
+//! point leaves the old or the new state; leftover folders are removed on opening.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,12 +21,13 @@ use crate::index::BuildProgress;
 use crate::model::CollectionConfig;
 use crate::segment::{BuildPlan, BuildSource, SealedSegment, SegmentReader, build_segment};
 
-/// How a segment is built.
+/// Settings of one build.
 pub(super) struct Run<'r> {
-    /// Counts what is done, and says whether to stop.
+    /// Progress and cancellation.
     pub progress: &'r Arc<BuildProgress>,
     pub pool: &'r ThreadPool,
-    /// Whether large segments get their indexes before they are published: their sources have some.
+    /// Whether large segments get their indexes before they are published, since their sources have
+    /// some.
     pub indexes: bool,
     /// The collection's settings when it began.
     pub settings: Settings,
@@ -52,7 +53,7 @@ impl Run<'_> {
 }
 
 impl Inner {
-    /// Seals the oldest of the segments that wait for it.
+    /// Seals the oldest frozen segment.
     pub(super) fn seal(&self) -> Result<()> {
         let (slot, new, current, settings) = {
             let mut state = self.lock();
@@ -70,7 +71,7 @@ impl Inner {
         let state = self.lock();
         let lacks = |segment: &Arc<SealedSegment>| segment.is_behind(&state.segments.config);
         if built.as_ref().is_some_and(lacks) {
-            // A path was declared meanwhile. Whoever waited for that relies on its columns: sealed again.
+            // A path was declared meanwhile, and its declaration relies on the column: seal again.
             return Ok(());
         }
         self.install_under(state, &folders, |segments, batch| {
@@ -90,8 +91,8 @@ impl Inner {
         Ok(())
     }
 
-    /// Whether the files of these segments are what was written: a merge makes new checksums,
-    /// which must not vouch for damaged rows.
+    /// Whether the files of these segments are sound: a merge computes new checksums, which must
+    /// not cover damaged rows.
     pub(super) fn all_sound(&self, numbers: &[u64]) -> Result<bool> {
         let slots: Vec<SealedSlot> = members(&self.lock().segments, numbers).cloned().collect();
         let mut sound = true;
@@ -101,8 +102,8 @@ impl Inner {
         Ok(sound)
     }
 
-    /// Whether what is asked for of a segment is what was written. If not, that is noted: nothing
-    /// more is made of the segment.
+    /// Whether the checked part of a segment is sound. If not, the damage is recorded and the
+    /// segment excluded from merges.
     pub(super) fn is_sound(
         &self,
         segment: &SealedSegment,
@@ -121,7 +122,7 @@ impl Inner {
         Ok(damage.is_empty())
     }
 
-    /// Notes the damage that a read met, if it did.
+    /// Records damage that a read ran into, if any.
     pub(super) fn noting_damage<T>(&self, read: Result<T>) -> Result<T> {
         if let Err(Error::Storage(error @ StorageError::Corrupted { path, .. })) = &read
             && let Some(folder) = path.parent().and_then(std::path::Path::file_name)
@@ -133,7 +134,7 @@ impl Inner {
         read
     }
 
-    /// Notes that a segment is damaged, if it is.
+    /// Records that a segment is damaged, if it is.
     pub(super) fn note_segment_damage(&self, number: u64, damage: &[StorageError]) {
         if let Some(error) = damage.iter().find(|error| !error.is_shortage()) {
             tracing::error!(collection = %self.name, %error, "a damaged segment is left alone");
@@ -141,8 +142,8 @@ impl Inner {
         }
     }
 
-    /// Replaces the segments of these numbers by one with their live rows, once that has its indexes:
-    /// those of the sources serve queries until then.
+    /// Merges these segments into one with their live rows, once it has its indexes; those of the
+    /// sources serve queries until then.
     pub(super) fn merge(
         &self,
         numbers: &[u64],
@@ -205,7 +206,7 @@ impl Inner {
             Err(Error::Storage(error @ StorageError::Corrupted { .. }))
                 if codecs.iter().any(Option::is_some) =>
             {
-                // The rows have to be sealed, also if they cannot be coded.
+                // The rows have to be sealed even if they cannot be coded.
                 tracing::error!(collection = %self.name, %error, "codes cannot be read back");
                 self.remove_folder(new.number);
                 self.write_segment(new, (sources, &vec![None; codecs.len()]), run)?
@@ -223,7 +224,7 @@ impl Inner {
         Ok(Some(Arc::new(segment)))
     }
 
-    /// Writes a segment, and reads it back before anybody else does.
+    /// Writes a segment and verifies it before it is used.
     fn write_segment(
         &self,
         new: &NewFolder<'_>,

@@ -1,4 +1,4 @@
-//! Scrolls in the order of a payload path, and counts of its values.
+//! Scrolls ordered by a payload path, and facets.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::model::{
 use crate::query::{self, Deadline, FacetRequest, FacetResponse};
 use crate::segment::RowOrder;
 
-/// A page of points in the order of a payload path.
+/// A request for a page of points ordered by a payload path.
 ///
 /// ```
 /// use lanner::{Filter, OrderBy, OrderedScroll};
@@ -25,50 +25,50 @@ use crate::segment::RowOrder;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct OrderedScroll {
-    /// The order. Points without a value at its path are left out.
+    /// The order. Points without a value at its path are omitted.
     pub order_by: OrderBy,
-    /// Which points; all if not set.
+    /// Restricts the page to matching points; all points if not set.
     pub filter: Option<Filter>,
-    /// Where the page starts: after this place; at the first point if not set.
+    /// Start of the page: after this place, or at the first point if not set.
     pub after: Option<OrderPlace>,
     /// Number of points, 1 to 10,000.
     pub limit: usize,
-    /// Which parts of the points to return.
+    /// Parts of the points to return.
     pub include: Include,
 }
 
 impl OrderedScroll {
-    /// The first hundred points in an order, their ids alone.
+    /// The first hundred points in an order, ids only.
     pub fn new(order_by: OrderBy) -> Self {
         Self { order_by, filter: None, after: None, limit: 100, include: Include::NOTHING }
     }
 
-    /// Only points that match this.
+    /// Restricts the page to matching points.
     #[must_use]
     pub fn filter(self, filter: Filter) -> Self {
         Self { filter: Some(filter), ..self }
     }
 
-    /// Starts after a place: `next` of the page before.
+    /// Starts after a place: `next` of the previous page.
     #[must_use]
     pub fn after(self, place: OrderPlace) -> Self {
         Self { after: Some(place), ..self }
     }
 
-    /// Returns so many points.
+    /// Sets the number of points.
     #[must_use]
     pub fn limit(self, limit: usize) -> Self {
         Self { limit, ..self }
     }
 
-    /// Returns payloads, too.
+    /// Also returns payloads.
     #[must_use]
     pub fn with_payload(mut self) -> Self {
         self.include.payload = true;
         self
     }
 
-    /// Returns vectors, too.
+    /// Also returns vectors.
     #[must_use]
     pub fn with_vectors(mut self) -> Self {
         self.include.vectors = true;
@@ -81,24 +81,25 @@ impl OrderedScroll {
 pub struct OrderedPage {
     /// Points in their order.
     pub points: Vec<Point>,
-    /// Where the next page starts (`after`); `None` on the last page.
+    /// Start of the next page (`after`); `None` on the last page.
     pub next: Option<OrderPlace>,
 }
 
 impl Collection {
-    /// Up to `limit` points in the order of the values at a payload path; of one value in the order of
-    /// ids. All pages of a collection that does not change hold each point that has a value once. A
-    /// point whose value changes between two pages may come again, or not at all.
+    /// Up to `limit` points ordered by the values at a payload path, ties by ascending id. Across
+    /// all pages of an unchanged collection, each point with a value appears once. A point whose
+    /// value changes between two pages may appear twice or not at all.
     ///
     /// # Errors
-    /// [`crate::Error::Invalid`] if the path is not declared, the filter does not fit the collection,
-    /// `after` has a value of another type, or `limit` is out of bounds;
-    /// [`crate::Error::PathPending`] if its index is being built; or if a sealed file is damaged.
+    /// [`crate::Error::Invalid`] if the path is not declared, the filter does not match the
+    /// collection's settings, `after` has a value of another type, or `limit` is out of range;
+    /// [`crate::Error::PathPending`] if the path's index is being built; or if a sealed file is
+    /// damaged.
     pub fn scroll_ordered(&self, request: &OrderedScroll) -> Result<OrderedPage> {
         self.scroll_ordered_within(request, &PageRoom::unlimited())
     }
 
-    /// As [`Self::scroll_ordered`], as far as there is room.
+    /// As [`Self::scroll_ordered`], limited by `room`.
     ///
     /// # Errors
     /// As [`Self::scroll_ordered`], and [`crate::Error::Exhausted`].
@@ -143,17 +144,17 @@ impl Collection {
         Ok(OrderedPage { points, next })
     }
 
-    /// Counts how many points have each value of a payload path, and returns the most frequent values.
+    /// Counts the points for each value of a payload path, and returns the most frequent values.
     ///
     /// # Errors
-    /// [`crate::Error::Invalid`] if the path is not declared, the filter does not fit the collection, or
-    /// `limit` is out of bounds; [`crate::Error::PathPending`] if its index is being built; or if a sealed
-    /// file is damaged.
+    /// [`crate::Error::Invalid`] if the path is not declared, the filter does not match the
+    /// collection's settings, or `limit` is out of range; [`crate::Error::PathPending`] if the
+    /// path's index is being built; or if a sealed file is damaged.
     pub fn facet(&self, request: &FacetRequest) -> Result<FacetResponse> {
         self.facet_within(request, &Deadline::NEVER, &MemoryBudget::unlimited())
     }
 
-    /// As [`Self::facet`], until a deadline and in so much memory.
+    /// As [`Self::facet`], with a deadline and a memory budget.
     ///
     /// # Errors
     /// As [`Self::facet`], [`crate::Error::DeadlineExceeded`], [`crate::Error::QueryCancelled`] and

@@ -1,4 +1,4 @@
-//! Answers that end where they are full, and deletions in several writes.
+//! Responses limited in size, and deletes by filter.
 
 use std::sync::Arc;
 
@@ -8,34 +8,34 @@ use crate::error::Result;
 use crate::model::{Filter, Include, MemoryBudget, Point, PointId, check_range, limits};
 use crate::segment::{Location, Snapshot};
 
-/// Room for the points of an answer.
+/// Limits of a response's size and memory.
 #[derive(Debug, Clone)]
 pub struct PageRoom {
-    /// Size at which the answer ends; one point always fits.
+    /// Size in bytes at which the response ends; one point always fits.
     pub bytes: u64,
-    /// Times that a point will be in memory until it is sent.
+    /// Number of copies of a point in memory until it is sent.
     pub copies: u64,
-    /// What the memory is counted in, for good.
+    /// Memory budget, spent for good.
     pub memory: Arc<MemoryBudget>,
 }
 
 impl PageRoom {
-    /// Room for everything.
+    /// No limits.
     pub(super) fn unlimited() -> Self {
         Self { bytes: u64::MAX, copies: 1, memory: MemoryBudget::unlimited() }
     }
 }
 
-/// The points of some ids, as far as there was room.
+/// Points by id, as many as fit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FoundPoints {
     /// In the order of the ids; `None` where there is none.
     pub points: Vec<Option<Point>>,
-    /// The place of the first id that was not looked for; `None` if all were.
+    /// Position of the first id not looked up; `None` if all were.
     pub next: Option<usize>,
 }
 
-/// Room that is filled point by point.
+/// The remaining room while points are added.
 struct Filling<'r> {
     room: &'r PageRoom,
     bytes: u64,
@@ -55,7 +55,7 @@ impl Filling<'_> {
 }
 
 impl Collection {
-    /// As [`Self::get`], as far as there is room.
+    /// As [`Self::get`], limited by `room`.
     ///
     /// # Errors
     /// As [`Self::get`], and [`crate::Error::Exhausted`].
@@ -95,7 +95,7 @@ impl Collection {
         Ok(FoundPoints { points, next: None })
     }
 
-    /// As [`Self::scroll_where`], as far as there is room.
+    /// As [`Self::scroll_where`], limited by `room`.
     ///
     /// # Errors
     /// As [`Self::scroll_where`], and [`crate::Error::Exhausted`].
@@ -117,7 +117,7 @@ impl Collection {
         self.0.noting_damage(page)
     }
 
-    /// The first `limit` points of a page that may have one more, as far as there is room.
+    /// The first `limit` points of a page that may have one more, as many as fit.
     pub(super) fn filled(
         &self,
         snapshot: &Snapshot,
@@ -139,16 +139,17 @@ impl Collection {
         Ok(ScrollPage { points, next: None })
     }
 
-    /// Deletes the points that match a filter when this is called. The journal gets their ids, so
-    /// that a replay deletes the same points. A point that another thread replaces in between is
-    /// deleted, too.
+    /// Deletes the points that match a filter at the time of the call. The journal records their
+    /// ids, so that a replay deletes the same points. A point that another thread replaces
+    /// meanwhile is deleted, too.
     ///
-    /// Many points are deleted by several writes of 100,000 each: if one fails, those before it
-    /// have deleted theirs. The receipt is that of the last one, with the sum of what they deleted.
+    /// Many points are deleted by several writes of 100,000 each: if one fails, the earlier ones
+    /// remain applied. The receipt is that of the last write, with the total number of deleted
+    /// points.
     ///
     /// # Errors
-    /// As [`Self::upsert_batch`], and [`crate::Error::Invalid`] if the filter does not fit the
-    /// collection.
+    /// As [`Self::upsert_batch`], and [`crate::Error::Invalid`] if the filter does not match the
+    /// collection's settings.
     pub fn delete_where(&self, filter: &Filter, durability: Durability) -> Result<WriteReceipt> {
         let snapshot = self.snapshot();
         let condition = filter.resolve(&snapshot.config)?;

@@ -1,4 +1,4 @@
-//! Indexes are measured again by the queries that came: those that nobody gave a sample of.
+//! Recalibrates indexes with recent queries, for fields without given ones.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,11 +16,12 @@ use crate::query::{CalibrationSample, KnownQueries};
 use crate::segment::SegmentReader;
 use crate::threads::Pace;
 
-/// Fewer queries say too little about those that will come.
+/// Minimum number of recent queries to be representative.
 const LEAST_RECENT: usize = 128;
 
 impl Inner {
-    /// Notes the query of a field; where enough came, its indexes are measured again by them.
+    /// Records a query of a field; once enough have arrived, schedules the recalibration of its
+    /// indexes.
     pub(super) fn note_query(&self, field: usize, query: &[f32]) {
         let note = |reservoir: &Reservoir| self.options.learns && reservoir.note(query);
         if !self.reservoirs.get(field).is_some_and(note) {
@@ -39,7 +40,7 @@ impl Inner {
         self.wake();
     }
 
-    /// The next index to be measured again.
+    /// The next index to recalibrate.
     pub(super) fn next_recalibration(&self, state: &mut State) -> Option<Arc<Build>> {
         while let Some((number, field)) = state.work.indexing.recalibrate.pop_first() {
             let slots = &mut state.segments.sealed.iter();
@@ -51,13 +52,13 @@ impl Inner {
         None
     }
 
-    /// Queries that came to a field, if there are enough.
+    /// Recent queries of a field, if there are enough.
     pub(super) fn recent_queries(&self, field: usize, dimension: usize) -> Option<PreparedQueries> {
         let queries = self.reservoirs.get(field)?.queries(dimension);
         queries.filter(|queries| queries.len() >= LEAST_RECENT)
     }
 
-    /// What an index is calibrated by.
+    /// The calibration sample of an index.
     pub(super) fn calibration_sample(
         &self,
         build: &Build,
@@ -79,7 +80,7 @@ impl Inner {
         )
     }
 
-    /// Measures an index by the queries that came, and keeps these and what was measured.
+    /// Recalibrates an index with recent queries, and stores these and the calibration.
     pub(super) fn recalibrate(&self, build: &Build) -> Result<()> {
         let Some((name, field)) = self.fields.iter().nth(build.field) else { return Ok(()) };
         let segment = &build.segment;
@@ -91,7 +92,7 @@ impl Inner {
         let rows = present(segment, build.field);
         let sample = self.calibration_sample(build, (name, field), &rows)?;
         let Some(reservoir) = self.reservoirs.get(build.field) else { return Ok(()) };
-        // Nothing comes of resting when an index waits until this is done.
+        // No rests while a missing index waits for this to finish.
         let came = || if self.is_index_missing() { 0 } else { reservoir.seen() };
         let pace = Pace::calm(&build.progress.cancelled, &came);
         let measure = || -> Result<_> {
@@ -133,7 +134,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Keeps the queries that came to a field with the collection.
+    /// Stores the recent queries of a field with the collection.
     fn store_recent_queries(
         &self,
         name: &str,
@@ -149,13 +150,13 @@ impl Inner {
         })
     }
 
-    /// Takes over the queries that were kept with the collection.
+    /// Restores the recent queries stored with the collection.
     pub(super) fn restore_recent_queries(&self, entries: &[QueriesEntry]) {
         for (index, (name, field)) in self.fields.iter().enumerate() {
             let Some(entry) = entries.iter().find(|entry| entry.field == *name) else { continue };
             match self.read_queries(entry, field) {
                 Ok(queries) => self.reservoirs[index].fill(&queries, field.dimension),
-                // They are a help, and no data.
+                // They are only a hint: losing them loses no data.
                 Err(error) => {
                     tracing::warn!(collection = %self.name, %error, "recent queries are lost");
                 }

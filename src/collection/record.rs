@@ -1,7 +1,7 @@
 //! Journal records: one write, as bytes.
 //!
-//! A record holds exactly what is applied to memory — scaled, rounded, in columns — so that a
-//! replay rebuilds the same rows. What payloads hold at declared paths is read from them again.
+//! A record holds exactly the rows applied to memory (scaled, rounded, in columns), so that a
+//! replay rebuilds the same rows. Values at declared paths are read from the payloads again.
 //! Encoded with postcard; vectors are little-endian bytes.
 
 use std::sync::Arc;
@@ -20,9 +20,9 @@ use crate::model::{
 /// One write.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Operation {
-    /// Replaces the points of these ids.
+    /// Writes points, replacing those with the same ids.
     Upsert(PointBatch),
-    /// Deletes the points of these ids.
+    /// Deletes points by id.
     Delete(Vec<PointId>),
 }
 
@@ -51,7 +51,7 @@ struct Column<'a> {
 }
 
 impl Operation {
-    /// The record of this operation.
+    /// Encodes the operation.
     ///
     /// # Errors
     /// [`Error::Internal`] if it cannot be encoded.
@@ -81,10 +81,10 @@ impl Operation {
             .map_err(|error| internal(&error))
     }
 
-    /// Reads a record back.
+    /// Decodes a record.
     ///
     /// # Errors
-    /// [`StorageError::Corrupted`] if the bytes are no record of a collection with `config`.
+    /// [`StorageError::Corrupted`] if the bytes are not a record of a collection with `config`.
     pub fn decode(config: &Arc<CollectionConfig>, sequence: u64, bytes: &[u8]) -> Result<Self> {
         let corrupted = |detail: String| StorageError::Corrupted {
             path: "catalog".into(),
@@ -143,7 +143,7 @@ fn decode_column(field: &VectorField, column: &Column<'_>, rows: usize) -> Optio
     FieldColumn::from_parts(field, elements, offsets, absent, rows)
 }
 
-/// Copies bytes of any alignment into numbers; `None` for a partial last number.
+/// Copies bytes of any alignment into numbers; `None` if the last number is incomplete.
 fn copy<T: bytemuck::Pod>(bytes: &[u8]) -> Option<Vec<T>> {
     bytes.len().is_multiple_of(size_of::<T>()).then(|| bytemuck::pod_collect_to_vec(bytes))
 }

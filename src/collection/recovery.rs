@@ -1,9 +1,9 @@
-//! From the files, the manifest and the journal to what queries see: when a collection is opened,
-//! and again after a commit has failed.
+//! Recovery: from files, manifest and journal to a snapshot, when a collection is opened and after
+//! a failed commit.
 //!
-//! What is found must be all that was promised; otherwise nothing is touched. Folders that the
-//! manifest does not name are removed only if an earlier manifest replaced them or they were never
-//! finished. Everything else that is there may be somebody's data, and is moved to `lost/`.
+//! Everything that was promised must be found; otherwise nothing is touched. Folders that the
+//! manifest does not reference are removed only if an earlier manifest replaced them or they were
+//! never completed. Any other folder may hold data, and is moved to `lost/`.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,7 +20,8 @@ use crate::model::CollectionConfig;
 use crate::segment::SealedSegment;
 
 impl Inner {
-    /// Opens what is there. If nothing can be written now, reads work and later writes try again.
+    /// Opens the collection from its files. If nothing can be written now, reads work and later
+    /// writes retry.
     pub(super) fn recover(&self) -> Result<()> {
         let mut state = self.lock();
         let mut segments = self.load()?;
@@ -40,13 +41,13 @@ impl Inner {
         Ok(())
     }
 
-    /// Tries to write again after a commit failed: what is on the disk is read anew, since it may
-    /// be with or without that commit. Queries go on with what they had.
+    /// Recovers after a failed commit by reloading the state from disk, which may or may not
+    /// include that commit. Queries keep their snapshot.
     pub(super) fn revive(&self, state: &mut State) {
         let opened = self.store.catalog.reopen().map_err(Error::from);
         match opened.and_then(|()| self.load()) {
             Ok(mut segments) => {
-                // Numbers may be in use by builds that have begun.
+                // Builds in progress may use numbers of the old state.
                 let manifest = &mut segments.manifest;
                 manifest.next_segment =
                     manifest.next_segment.max(state.segments.manifest.next_segment);
@@ -67,8 +68,8 @@ impl Inner {
         }
     }
 
-    /// Removes folders whose commit failed and which the manifest does not name after all, or which
-    /// it has replaced after all.
+    /// Removes the folders of failed commits that the manifest turns out not to reference, or to
+    /// have replaced.
     fn remove_doubtful(&self, state: &mut State, manifest: &Manifest) {
         manifest.retired.iter().for_each(|&number| self.remove_folder(number));
         for number in std::mem::take(&mut state.doubtful) {
@@ -78,8 +79,7 @@ impl Inner {
         }
     }
 
-    /// Removes a folder that nothing needs. If that fails it is done when the collection is opened
-    /// again.
+    /// Removes an unused folder. If that fails, it is removed when the collection is reopened.
     pub(super) fn remove_folder(&self, number: u64) {
         if let Err(error) = self.store.directory.remove_folder(&self.segment_folder(number)) {
             tracing::warn!(collection = %self.name, %error, "a leftover stays until reopening");
@@ -103,7 +103,7 @@ impl Inner {
         }
         let named: Vec<u64> = manifest.folders().collect();
         self.open_indexes(&segments.sealed, &mut manifest);
-        // Damaged indexes are built again: their folders may go.
+        // Damaged indexes are rebuilt: their folders may be removed.
         let left: Vec<u64> = manifest.folders().collect();
         manifest.retired.extend(named.into_iter().filter(|number| !left.contains(number)));
         let (after, version) = (manifest.sealed_through, manifest.version);
@@ -121,7 +121,7 @@ impl Inner {
         Ok(segments)
     }
 
-    /// Opens a segment; codecs that it has in common with the others are in memory once.
+    /// Opens a segment; codecs shared with other segments are loaded once.
     pub(super) fn open_segment(
         &self,
         entry: SegmentEntry,
@@ -134,11 +134,12 @@ impl Inner {
         Ok(segment)
     }
 
-    /// Clears up what the manifest does not name. The next number is that of no folder there is.
+    /// Removes or moves away folders that the manifest does not reference. Advances the next number
+    /// beyond all existing folders.
     fn sweep(&self, manifest: &mut Manifest) -> Result<()> {
         let directory = &*self.store.directory;
         let known: Vec<u64> = manifest.folders().collect();
-        // Whatever has the name of a folder takes it.
+        // Any entry with the name of a folder occupies its number.
         let taken = directory.list(&self.folder())?;
         let highest = taken.iter().filter_map(|name| number(name)).max().unwrap_or(0);
         manifest.next_segment = manifest.next_segment.max(highest.saturating_add(1));
@@ -162,23 +163,23 @@ impl Inner {
     }
 }
 
-/// The number of a folder, if that is what its name is.
+/// The number of a folder, if its name is one.
 pub(crate) fn number(name: &str) -> Option<u64> {
     name.parse().ok().filter(|number: &u64| number.to_string() == name)
 }
 
-/// Whether a folder of a collection has a name that Lanner gives.
+/// Whether the name of a folder in a collection's folder was given by Lanner.
 pub(crate) fn is_ours(name: &str) -> bool {
     let name = name.strip_suffix(".tmp").unwrap_or(name);
     number(name.strip_prefix("manifest-").unwrap_or(name)).is_some()
 }
 
-/// Whether a folder of a collection has a name that Lanner gives to what is not finished.
+/// Whether the name of a folder was given by Lanner to incomplete data.
 fn is_unfinished(name: &str) -> bool {
     name.ends_with(".tmp") && is_ours(name)
 }
 
-/// Moves a folder that the catalog does not know out of the way.
+/// Moves a folder unknown to the catalog out of the way.
 pub(crate) fn move_to_lost(directory: &dyn Directory, path: &str, name: &str) -> Result<()> {
     let lost = lanner_storage::move_to_lost(directory, path, name)?;
     tracing::error!(folder = %path, %lost, "the catalog does not know it: moved to `lost`");

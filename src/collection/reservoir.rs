@@ -1,8 +1,8 @@
-//! A sample of the queries that come, by field: what calibration learns from when nobody gave any.
+//! Reservoir sample of recent queries of a field, for calibration without given queries.
 //!
-//! Queries are kept as they are compared (scaled, without filters or payloads), never logged, written
-//! only into the collection's own folder, and gone with it. Once the sample is full, each further
-//! query replaces one at random now and then, so that it is one of recent queries.
+//! Queries are kept as they are compared (scaled, without filters or payloads), never logged,
+//! written only into the collection's own folder, and deleted with it. Once the sample is full, one
+//! in `REPLACED` queries replaces a random one, so that the sample stays recent.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,25 +11,26 @@ use std::time::{Duration, Instant};
 use crate::model::PreparedQueries;
 use crate::quantization::hash;
 
-/// Once the sample is full, one in so many queries replaces another.
+/// One in this many queries replaces another once the sample is full.
 const REPLACED: u64 = 8;
-/// The first recalibration is due after so many queries; the next after twice as many, each, up to so many,
-/// and after a quarter more from there on, but no later than after so many more.
+/// Number of queries before the first recalibration. The interval doubles up to `DOUBLED` queries,
+/// then grows by a quarter each time, up to `MOST_BETWEEN`.
 const FIRST_DUE: u64 = 256;
 const DOUBLED: u64 = 2_048;
 const MOST_BETWEEN: u64 = 200_000;
-/// Recalibrations that are due after more queries than this wait until so many times what the last ones
-/// took has passed, most of which were rests: they take a fiftieth of the time, however fast queries come.
+/// Above this number of queries, a recalibration also waits until `PAUSE` times the duration of the
+/// last ones has passed. Most of that duration is rests, so that recalibration takes about a
+/// fiftieth of the time at any query rate.
 const UNPACED: u64 = 4_096;
 const PAUSE: u32 = 6;
-/// Values that a sample holds, at most: 32 MiB.
+/// Maximum number of values in a sample: 32 MiB.
 const MOST_VALUES: usize = 8 << 20;
 const SEED: u64 = 13;
 
 /// Recent queries of one field.
 #[derive(Debug, Default)]
 pub struct Reservoir {
-    /// Queries of the sample, at most; 0 keeps none.
+    /// Maximum number of queries in the sample; 0 disables it.
     capacity: usize,
     seen: AtomicU64,
     kept: Mutex<Kept>,
@@ -39,20 +40,20 @@ pub struct Reservoir {
 struct Kept {
     queries: Vec<Box<[f32]>>,
     values: usize,
-    /// Queries that are seen when the next recalibration is due.
+    /// Number of queries at which the next recalibration is due.
     due: u64,
-    /// When one may be due again.
+    /// Earliest time of the next recalibration.
     pause: Option<Instant>,
 }
 
 impl Reservoir {
-    /// An empty sample of so many queries at most.
+    /// An empty sample of at most `capacity` queries.
     pub fn new(capacity: usize) -> Self {
         let kept = Kept { due: FIRST_DUE, ..Kept::default() };
         Self { capacity, seen: AtomicU64::new(0), kept: Mutex::new(kept) }
     }
 
-    /// Takes over queries that were kept before.
+    /// Adds stored queries.
     pub fn fill(&self, queries: &PreparedQueries, dimension: usize) {
         let Ok(mut kept) = self.kept.lock() else { return };
         for query in 0..queries.len().min(self.capacity) {
@@ -64,13 +65,13 @@ impl Reservoir {
         kept.due = kept.due.max(2 * kept.queries.len() as u64);
     }
 
-    /// Notes a query; `true` if so many came that it is time to recalibrate. Drops the query rather
-    /// than wait for another thread.
+    /// Records a query; `true` if a recalibration is due. Drops the query rather than wait for
+    /// another thread.
     pub fn note(&self, query: &[f32]) -> bool {
         if self.capacity == 0 {
             return false;
         }
-        // Relaxed: it does not matter which of two queries came first.
+        // Relaxed: the order of concurrent queries does not matter.
         let seen = self.seen.fetch_add(1, Ordering::Relaxed);
         if seen >= self.capacity as u64 && !seen.is_multiple_of(REPLACED) {
             return false;
@@ -95,12 +96,12 @@ impl Reservoir {
         is_due
     }
 
-    /// How many queries came.
+    /// Number of queries seen.
     pub fn seen(&self) -> u64 {
         self.seen.load(Ordering::Relaxed)
     }
 
-    /// Notes how long an index was measured again.
+    /// Records the duration of a recalibration.
     pub fn measured(&self, time: Duration) {
         let Ok(mut kept) = self.kept.lock() else { return };
         let now = Instant::now();
@@ -108,7 +109,7 @@ impl Reservoir {
         kept.pause = Some(from + time * PAUSE);
     }
 
-    /// The sample; `None` if there is none.
+    /// The sample; `None` if it is empty.
     pub fn queries(&self, dimension: usize) -> Option<PreparedQueries> {
         let kept = self.kept.lock().ok()?;
         let mut queries =

@@ -1,7 +1,7 @@
-//! What the writer of a collection knows: its segments, and how an operation changes them.
+//! The writer's state of a collection: its segments, and how operations change them.
 //!
-//! Exactly one live row holds an id. A newer row tombstones the older one at the moment it is
-//! applied, so that no query has to compare versions.
+//! An id has exactly one live row. A newer row tombstones the older one when it is applied, so that
+//! queries need not compare versions.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,8 +19,8 @@ use crate::segment::{
     Snapshot, View,
 };
 
-/// A segment in memory that is large enough for an index is sealed early when queries have read so many
-/// bytes of it and so much time has passed.
+/// A segment in memory that is large enough for an index is sealed early once queries have scanned
+/// this many bytes of it and `DEAR_AFTER` has passed.
 const DEAR_BYTES: u64 = 16 << 30;
 const DEAR_AFTER: Duration = Duration::from_secs(10);
 
@@ -36,12 +36,12 @@ pub struct SealedSlot {
 }
 
 impl SealedSlot {
-    /// What a build reads of it.
+    /// The source of a build.
     pub fn source(&self) -> BuildSource {
         BuildSource { reader: self.segment.clone(), deleted: self.deleted.clone() }
     }
 
-    /// Share of its rows that is deleted.
+    /// Share of deleted rows.
     pub fn deleted_share(&self) -> f64 {
         self.deleted.len() as f64 / f64::from(self.segment.rows().max(1))
     }
@@ -56,20 +56,20 @@ pub struct MemorySlot {
     pub deleted: Arc<RoaringBitmap>,
     /// Sequence number of the last operation applied while this was the newest segment.
     pub last_sequence: u64,
-    /// Bytes of the journal that are not needed any more once this is sealed.
+    /// Journal bytes that can be dropped once this is sealed.
     pub journal_bytes: u64,
-    /// When its first operation was applied, and how many queries the collection had answered by then.
+    /// Time of its first operation, and the number of queries the collection had answered by then.
     pub begun: Option<(Instant, u64)>,
 }
 
 impl MemorySlot {
-    /// Whether it is time to seal it.
+    /// Whether it is large enough to be sealed.
     pub fn is_full(&self, seal_bytes: u64) -> bool {
         self.segment.size_bytes().max(self.journal_bytes) >= seal_bytes
     }
 
-    /// Whether queries have scanned it so often that it is time to seal it early, `answered` being all
-    /// queries of the collection.
+    /// Whether queries have scanned it so often that it should be sealed early; `answered` counts
+    /// all queries of the collection.
     pub fn is_dear(&self, index_rows: u32, answered: u64, now: Instant) -> bool {
         let Some((begun, before)) = self.begun else { return false };
         let live = u64::from(self.segment.rows()) - self.deleted.len();
@@ -85,7 +85,7 @@ impl MemorySlot {
         MutableReader::new(self.segment.clone(), self.segment.rows())
     }
 
-    /// What a build reads of it.
+    /// The source of a build.
     pub fn source(&self) -> BuildSource {
         BuildSource { reader: Arc::new(self.reader()), deleted: self.deleted.clone() }
     }
@@ -94,7 +94,7 @@ impl MemorySlot {
 /// The segments of a collection: sealed, frozen (waiting to be sealed), and the active one.
 #[derive(Debug, Clone, Default)]
 pub struct Segments {
-    /// What the catalog says about the sealed ones.
+    /// The catalog's record of the sealed segments.
     pub manifest: Manifest,
     /// The collection's settings.
     pub config: Arc<CollectionConfig>,
@@ -109,7 +109,7 @@ pub struct Segments {
 }
 
 impl Segments {
-    /// Applies an operation and returns how many points it wrote or deleted.
+    /// Applies an operation; returns the number of points written or deleted.
     ///
     /// # Errors
     /// If a sealed file turns out damaged while an id is looked up.
@@ -135,7 +135,7 @@ impl Segments {
         let rows = self.active.segment.append(points);
         let written = u64::from(rows.end - rows.start);
         for row in rows.clone() {
-            // Only an id that came twice in this batch: earlier rows are deleted already.
+            // Only for ids repeated within this batch: earlier rows are deleted already.
             if let Some(previous) = self.active.segment.previous(row)
                 && previous >= rows.start
             {
@@ -145,10 +145,10 @@ impl Segments {
         Ok(written)
     }
 
-    /// Marks the live row of an id as deleted; `false` if there is none.
+    /// Tombstones the live row of an id; `false` if there is none.
     fn delete(&mut self, id: &PointId) -> Result<bool> {
         for slot in self.frozen.iter_mut().chain([&mut self.active]).rev() {
-            // Wherever an id is in memory, every older row of it is deleted already.
+            // If an id is in memory, all its older rows are tombstoned already.
             if let Some(row) = slot.segment.find(id) {
                 return Ok(mark(&mut slot.deleted, row));
             }
@@ -164,25 +164,25 @@ impl Segments {
         Ok(false)
     }
 
-    /// Sets the active segment aside to be sealed, if it holds any operation.
+    /// Freezes the active segment for sealing, unless it is empty.
     pub fn freeze(&mut self) {
         if self.active.last_sequence > 0 {
             self.frozen.push(std::mem::take(&mut self.active));
         }
     }
 
-    /// Bytes in memory: of what takes new points, and of what waits to be sealed.
+    /// Bytes in memory: of the active segment, and of the frozen ones.
     pub fn unsealed_bytes(&self) -> (u64, u64) {
         let of = |slot: &MemorySlot| slot.segment.size_bytes();
         (of(&self.active), self.frozen.iter().map(of).sum())
     }
 
-    /// Whether a sealed segment has so many deleted rows that it is worth rewriting.
+    /// Whether a sealed segment has enough deleted rows to be worth rewriting.
     pub fn is_worn(&self) -> bool {
         self.sealed.iter().any(|slot| slot.deleted_share() >= REWRITE_DELETED_SHARE)
     }
 
-    /// The segments as queries see them.
+    /// The snapshot for queries.
     pub fn snapshot(&self) -> Snapshot {
         let sealed = self
             .sealed
@@ -193,7 +193,8 @@ impl Segments {
         Snapshot { sequence: self.sequence, config: self.config.clone(), views }
     }
 
-    /// The declared paths that some sealed segments have no column of, and how many these are.
+    /// Declared paths that some sealed segments have no column for, with the number of these
+    /// segments.
     pub fn pending_paths(&self) -> BTreeMap<String, usize> {
         let missing = |path: &DeclaredPath| {
             self.sealed.iter().filter(|slot| !slot.segment.has_column(path)).count()
@@ -203,7 +204,7 @@ impl Segments {
         paths.filter(|(_, segments)| *segments > 0).collect()
     }
 
-    /// Adds everything that the catalog must know about the segments to a batch.
+    /// Adds the catalog's changes for the segments to a batch.
     ///
     /// # Errors
     /// If a value cannot be encoded.
@@ -219,7 +220,7 @@ impl Segments {
         Ok(())
     }
 
-    /// Notes that what [`Self::persist`] added was committed.
+    /// Records that the changes of [`Self::persist`] were committed.
     pub fn persisted(&mut self) {
         for slot in &mut self.sealed {
             slot.dirty = false;
@@ -232,7 +233,7 @@ fn mark(deleted: &mut Arc<RoaringBitmap>, row: u32) -> bool {
     !deleted.contains(row) && Arc::make_mut(deleted).insert(row)
 }
 
-/// The tombstones of a segment built from `sources`, given what is deleted in them by now.
+/// The tombstones of a segment built from `sources`, given their tombstones `now`.
 pub fn translate(sources: &[BuildSource], now: &[Arc<RoaringBitmap>]) -> RoaringBitmap {
     let mut translated = RoaringBitmap::new();
     let mut base = 0;

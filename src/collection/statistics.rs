@@ -1,25 +1,25 @@
-//! What queries came to, for metrics.
+//! Query statistics, for metrics.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Estimated recalls are summed in so many parts of 1: there are no atomic floats.
+/// Fixed-point unit of summed recall estimates: there are no atomic floats.
 const PARTS: f64 = 1e6;
 
-/// Queries from one time that something is looked at to the next.
+/// Interval of periodic checks, in queries.
 const NOW_AND_THEN: u64 = 256;
 
-/// What the queries of a collection came to since it was opened.
+/// Statistics of a collection's queries since it was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct QueryStatistics {
-    /// Queries that were answered, each of a batch and each of those that were fused.
+    /// Number of answered queries, counting each query of a batch or fusion.
     pub answered: u64,
-    /// Those of them with an [estimate](crate::QueryResponse::estimated_recall).
+    /// Number of those with a [recall estimate](crate::QueryResponse::estimated_recall).
     pub estimated: u64,
-    /// The sum of their estimates, to six digits of each.
+    /// Sum of these estimates, each to six digits.
     pub estimated_recall_sum: f64,
 }
 
-/// Counts queries.
+/// Counters of queries.
 #[derive(Debug, Default)]
 pub(super) struct QueryCounters {
     answered: AtomicU64,
@@ -28,7 +28,7 @@ pub(super) struct QueryCounters {
 }
 
 impl QueryCounters {
-    /// Counts answers by their estimates; `true` now and then.
+    /// Counts answers by their estimates; returns `true` every `NOW_AND_THEN` queries.
     pub fn count(&self, answers: impl Iterator<Item = Option<f32>>) -> bool {
         let (mut count, mut estimated, mut parts) = (0, 0, 0);
         for estimate in answers {
@@ -36,14 +36,14 @@ impl QueryCounters {
             estimated += u64::from(estimate.is_some());
             parts += estimate.map_or(0, |recall| (f64::from(recall) * PARTS) as u64);
         }
-        // Relaxed: each number alone is right.
+        // Relaxed: the counters need not be consistent with each other.
         self.recall_parts.fetch_add(parts, Ordering::Relaxed);
         self.estimated.fetch_add(estimated, Ordering::Relaxed);
         let before = self.answered.fetch_add(count, Ordering::Relaxed);
         before / NOW_AND_THEN != (before + count) / NOW_AND_THEN
     }
 
-    /// Queries that were answered.
+    /// Number of answered queries.
     pub fn answered(&self) -> u64 {
         self.answered.load(Ordering::Relaxed)
     }

@@ -1,7 +1,6 @@
-//! The memory of all points that are not sealed yet, over all collections.
+//! Memory accounting of unsealed points, over all collections.
 //!
-//! When it passes a limit, the collection that holds most is sealed; when it passes twice the limit,
-//! writers wait for seals.
+//! Above a limit, the largest collection is sealed; above twice the limit, writers wait for seals.
 
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -9,20 +8,20 @@ use std::time::Duration;
 
 use super::Inner;
 
-/// No writer waits longer for the seals of other collections.
+/// Maximum time a writer waits for the seals of other collections.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
-/// The bytes that collections hold in memory.
+/// Unsealed bytes of each collection.
 pub(crate) struct Unsealed {
     limit: u64,
     held: Mutex<BTreeMap<u32, Held>>,
-    /// Something was sealed.
+    /// Signals that memory was freed.
     less: Condvar,
 }
 
 struct Held {
     collection: Weak<Inner>,
-    /// What can be sealed, and what already waits for it.
+    /// Bytes that can be sealed; `frozen` ones are already waiting for it.
     active: u64,
     frozen: u64,
 }
@@ -33,22 +32,22 @@ impl Unsealed {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u32, Held>> {
-        // No code of others runs under the lock.
+        // No foreign code runs under the lock.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A collection holds nothing yet.
+    /// Adds a collection, empty so far.
     pub(super) fn join(&self, number: u32, collection: Weak<Inner>) {
         self.lock().insert(number, Held { collection, active: 0, frozen: 0 });
     }
 
-    /// A collection is gone.
+    /// Removes a collection.
     pub fn leave(&self, number: u32) {
         self.lock().remove(&number);
         self.less.notify_all();
     }
 
-    /// Notes what a collection holds. Returns the collection that is to be sealed for room, if any.
+    /// Updates the bytes of a collection. Returns the collection to seal to free memory, if any.
     pub(super) fn note(&self, number: u32, active: u64, frozen: u64) -> Option<Weak<Inner>> {
         let mut held = self.lock();
         let of = held.get_mut(&number)?;
@@ -57,13 +56,13 @@ impl Unsealed {
         if less {
             self.less.notify_all();
         }
-        // What waits to be sealed will go by itself.
+        // Frozen segments are sealed anyway.
         let open: u64 = held.values().map(|held| held.active).sum();
         let largest = held.values().max_by_key(|held| held.active)?;
         (open > self.limit).then(|| largest.collection.clone())
     }
 
-    /// Waits while all collections together hold more than twice the limit, but not for ever; whether
+    /// Waits while all collections together exceed twice the limit, with a timeout. Returns whether
     /// there is room.
     pub fn wait_for_room(&self) -> bool {
         let full = |held: &mut BTreeMap<u32, Held>| {

@@ -1,7 +1,7 @@
-//! Partial updates: points that keep what a write does not name.
+//! Partial updates: writes that keep the unnamed parts of points.
 //!
-//! Rows never change, so an update is an upsert of whole points that are read under the writer lock:
-//! nothing that others write in between is lost. Vectors that stay are copied as they are stored.
+//! Rows are immutable, so an update is an upsert of whole points that are read under the writer
+//! lock: no concurrent write is lost. Unchanged vectors are copied as stored.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,32 +13,32 @@ use crate::model::{
 };
 use crate::segment::{Location, RowFilter, Snapshot};
 
-/// Bytes of points that are read and written while others wait.
+/// Approximate bytes of points per write, during which other writers wait.
 const WRITE_BYTES: usize = 8 << 20;
 
-/// The answer to a partial update.
+/// The result of a partial update.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpdateReceipt {
-    /// The last of its writes, with the number of all points that were updated.
+    /// Receipt of its last write, with the total number of updated points.
     pub write: WriteReceipt,
-    /// The ids without a point, of those that were named.
+    /// The requested ids without a point.
     pub missing: Vec<PointId>,
 }
 
 impl Collection {
-    /// Changes the payloads of points, and keeps their vectors as they are stored. Ids without a point are
-    /// skipped and said. Of points chosen by a filter, those change that match when this is called and still
-    /// match when their turn comes: no write of others is lost or overlooked.
+    /// Changes the payloads of points, and keeps their vectors as stored. Ids without a point are
+    /// skipped and reported. With a filter, points are updated that match at the time of the call
+    /// and still match when they are written: no concurrent write is lost or overlooked.
     ///
-    /// Many points are updated by several writes of about 8 MiB, each whole or not at all: if one fails,
-    /// those before it have updated theirs. Vectors that a field dropped
-    /// ([`Compression::drop_raw`](crate::Compression::drop_raw)) are carried as their codes hold them, as a merge of
-    /// segments does; while such a point is in memory, it is not said to be reconstructed.
+    /// Many points are updated by several atomic writes of about 8 MiB: if one fails, the earlier
+    /// ones remain applied. Dropped vectors
+    /// ([`Compression::drop_raw`](crate::Compression::drop_raw)) are carried over from their codes,
+    /// as in a merge; while such a point is in memory, it is not marked as reconstructed.
     ///
     /// # Errors
-    /// [`crate::Error::Invalid`] for no ids, too many or malformed ones, a filter or an update that does not
-    /// fit the collection, and, as `point ID.payload`, if a payload becomes too long; otherwise as
-    /// [`Self::upsert_batch`], and if a sealed file is damaged.
+    /// [`crate::Error::Invalid`] for no ids, too many or malformed ones, a filter or an update that
+    /// does not match the collection's settings, and, as `point ID.payload`, if a payload becomes
+    /// too long; otherwise as [`Self::upsert_batch`], and if a sealed file is damaged.
     pub fn update_payloads(
         &self,
         points: &Selection,
@@ -70,20 +70,19 @@ impl Collection {
                 let matching = self.matching(&snapshot, &condition)?;
                 let mut ids = snapshot.ids(&matching);
                 let updated = self.update(&mut ids, Some(&condition), &change, durability)?;
-                // Those that others deleted meanwhile were not named by anybody.
+                // Points deleted by others meanwhile were not requested by id.
                 Ok(UpdateReceipt { missing: Vec::new(), ..updated })
             }
         }
     }
 
-    /// Replaces vectors of points: those of the fields that each point names. Its other vectors and its payload
-    /// stay; see [`Self::update_payloads`], also for ids without a point and for several writes. A
-    /// field without a vector gets its first one.
+    /// Replaces the vectors of points in the fields that each point names. Its other vectors and
+    /// its payload are kept; see [`Self::update_payloads`], also for missing ids and several
+    /// writes. A field without a vector gets its first one.
     ///
     /// # Errors
-    /// [`crate::Error::Invalid`] naming the first refused point, as `points[i]`: as
-    /// [`Self::upsert`], and for a payload or an id that comes twice; otherwise as
-    /// [`Self::update_payloads`].
+    /// [`crate::Error::Invalid`] for the first invalid point, as `points[i]`: as [`Self::upsert`],
+    /// and for a payload or a repeated id; otherwise as [`Self::update_payloads`].
     pub fn update_vectors(
         &self,
         points: impl IntoIterator<Item = Point>,
@@ -105,7 +104,7 @@ impl Collection {
         self.update(&mut changes.ids.iter().cloned().map(Ok), None, &change, durability)
     }
 
-    /// The new vectors, checked and prepared as those of any write.
+    /// The new vectors, validated and prepared like those of any write.
     fn vector_changes(&self, points: impl IntoIterator<Item = Point>) -> Result<PointBatch> {
         let mut changes = self.batch();
         let mut seen = HashSet::new();
@@ -125,8 +124,8 @@ impl Collection {
         Ok(changes.finish())
     }
 
-    /// Writes the points of these ids anew, as `change` says, in as many writes as they need; where there is
-    /// a condition, those that meet it.
+    /// Rewrites the points with these ids by `change`, in as many writes as needed; with a
+    /// condition, only those that match it.
     fn update(
         &self,
         ids: &mut dyn Iterator<Item = Result<PointId>>,
@@ -149,7 +148,7 @@ impl Collection {
         Ok(UpdateReceipt { write, missing })
     }
 
-    /// The next points as they become, as many as one write takes.
+    /// The next points in their new form, as many as fit into one write.
     fn changed(
         &self,
         snapshot: &Snapshot,
@@ -191,12 +190,12 @@ impl Collection {
     }
 }
 
-/// The parts of the point of an id, at this location, as they become.
+/// Computes the new parts of a point from the snapshot, its location and its id.
 type Change<'c> = dyn Fn(&Snapshot, Location, &PointId) -> Result<Parts> + 'c;
 
 /// A point to be written, without its id.
 struct Parts {
-    /// One for each field, if there is one.
+    /// One for each field, if present.
     vectors: Vec<Option<Elements>>,
     payload: Option<Payload>,
 }

@@ -1,5 +1,5 @@
-//! Compares the files of a collection with their checksums: when somebody asks, as a job or in the
-//! caller's thread, and now and then in the background.
+//! Verifies the files of a collection against their checksums: on request, as a job or on the
+//! caller's thread, and periodically in the background.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
@@ -11,11 +11,11 @@ use crate::index::BuildProgress;
 use crate::jobs::{Job, JobKind, Lane, Next, Progress, Worker};
 use crate::segment::SealedSegment;
 
-/// What was asked for.
+/// Requested verifications.
 #[derive(Debug, Default)]
 pub(super) struct Verifications {
     running: Option<Verification>,
-    /// Does for all who ask before it begins.
+    /// Shared by all requests until it starts.
     waiting: Option<Verification>,
 }
 
@@ -25,7 +25,7 @@ struct Verification {
     progress: Arc<BuildProgress>,
 }
 
-/// Reads for a job.
+/// Worker of a verification job.
 struct Reader {
     inner: Weak<Inner>,
     progress: Arc<BuildProgress>,
@@ -50,7 +50,7 @@ impl Worker for Reader {
 }
 
 impl Verifications {
-    /// Has what runs given up, and ends what waits.
+    /// Cancels the running verification, and ends the waiting one.
     pub fn halt(&mut self, stopped: impl Fn() -> Error) {
         if let Some(running) = &self.running {
             running.progress.cancelled.store(true, Ordering::Relaxed);
@@ -60,7 +60,7 @@ impl Verifications {
         }
     }
 
-    /// Ends what ran when its thread panicked.
+    /// Ends the running job after its thread panicked.
     pub fn panicked(&mut self, reason: &str) {
         if let Some(running) = self.running.take() {
             running.job.end(Err(Error::Internal(reason.to_owned())));
@@ -69,7 +69,7 @@ impl Verifications {
 }
 
 impl Inner {
-    /// Begins to compare all files with their checksums.
+    /// Starts a verification of all files.
     pub(super) fn begin_verification(self: &Arc<Self>) -> Result<Job> {
         let mut state = self.lock();
         if let Some(stop) = over(&state) {
@@ -87,7 +87,7 @@ impl Inner {
         Ok(job)
     }
 
-    /// Does what was asked for.
+    /// Runs the waiting verification.
     pub(super) fn verify_next(&self) -> Next {
         let Verification { job, progress } = {
             let mut state = self.lock();
@@ -116,8 +116,8 @@ impl Inner {
         Next::Now
     }
 
-    /// What differs from its checksum, in the catalog, too. `go_on` is told how many bytes were read;
-    /// `false` ends it.
+    /// Checksum mismatches, including those of the catalog. `go_on` gets the number of bytes read;
+    /// returning `false` ends the check.
     pub(super) fn damage(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Vec<Error> {
         let mut damage = self.damage_of_segments(go_on);
         damage.extend(self.check_copy().into_iter().map(Error::from));
@@ -125,8 +125,8 @@ impl Inner {
         damage
     }
 
-    /// What differs from its checksum in the folders of segments. Damaged segments are noted, and no
-    /// longer merged; damaged indexes are dropped and built again.
+    /// Checksum mismatches in the folders of segments. Damaged segments are recorded and no longer
+    /// merged; damaged indexes are dropped and rebuilt.
     pub(super) fn damage_of_segments(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Vec<Error> {
         let mut damage = Vec::new();
         for segment in self.sealed() {
@@ -151,7 +151,7 @@ impl Inner {
     }
 }
 
-/// Why nothing can be read any more, if so.
+/// The reason why nothing can be read any more, if so.
 fn over(state: &State) -> Option<&Stop> {
     state.stopped.as_ref().filter(|stop| matches!(stop, Stop::Dropped | Stop::Closing))
 }

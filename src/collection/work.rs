@@ -1,8 +1,7 @@
-//! The background work of a collection: what its lanes do next, what failed, and the jobs that
-//! somebody waits for.
+//! Background work of a collection: the next task of each lane, failures, and pending jobs.
 //!
-//! A job is a ticket. It ends when everything that was written before it is sealed, a merge of all
-//! segments that began after it is through, and the indexes are there; or when any of that fails.
+//! A job has a ticket. It ends when everything written before it is sealed, a merge of all segments
+//! that started after it is complete, and the indexes are built; or when any of that fails.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,32 +23,32 @@ use crate::jobs::{
 };
 use crate::segment::SegmentReader;
 
-/// Pauses after a seal or a merge that failed, from the first to the longest.
+/// First and longest pause after a failed seal or merge.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
 
-/// What the background was asked for, and how it went.
+/// State of the background work.
 #[derive(Debug)]
 pub(super) struct Work {
-    /// Seals and merges that failed.
+    /// Failed seals and merges.
     pub failures: Backoff<Lane>,
     /// Jobs that have not ended.
     wanted: Vec<Wanted>,
-    /// Tickets of jobs: handed out, taken up, and done but for the indexes.
+    /// Last ticket issued, started, and done except for the indexes.
     asked: u64,
     begun: u64,
     done: u64,
     /// The merge in progress.
     merging: Option<Merging>,
-    /// Segments that were found damaged when they were to be merged, by number, and how. They
-    /// stay as they are until the collection is reopened.
+    /// Segments found damaged before a merge, by number, with the reason. They are not merged until
+    /// the collection is reopened.
     pub damaged: BTreeMap<u64, String>,
-    /// Why fields have no newly trained codec, by name.
+    /// Reasons why fields have no newly trained codec, by name.
     pub trainings: BTreeMap<String, String>,
-    /// What the indexer does.
+    /// State of the indexer.
     pub indexing: IndexWork,
-    /// What is compared with its checksums because somebody asked.
+    /// Requested verifications.
     pub verifications: Verifications,
-    /// The payload paths that are being declared.
+    /// Payload paths being declared.
     pub declarations: Declarations,
 }
 
@@ -75,7 +74,7 @@ impl Default for Work {
 #[derive(Debug)]
 struct Merging {
     progress: Arc<BuildProgress>,
-    /// If it is done for jobs, the last of their tickets.
+    /// The last ticket of the jobs it serves, if any.
     ticket: Option<u64>,
 }
 
@@ -84,36 +83,36 @@ struct Merging {
 struct Wanted {
     job: Job,
     ticket: u64,
-    /// The last operation that it is about.
+    /// Sequence number of the last operation it covers.
     through: u64,
-    /// When it was last asked for.
+    /// Time of the last request.
     asked: Instant,
 }
 
 impl Work {
-    /// What keeps segments from being merged, if anything does.
+    /// The damaged segments that cannot be merged, if any.
     pub fn damage(&self) -> Option<String> {
         let reasons: Vec<&str> = self.damaged.values().map(String::as_str).collect();
         (!reasons.is_empty()).then(|| reasons.join("; "))
     }
 
-    /// Why the last seal or merge failed, if it was not done since.
+    /// The reason of the last failed seal or merge, if it has not succeeded since.
     pub fn failure(&self) -> Option<String> {
         self.failures.iter().next().map(|(_, reason)| reason.to_owned())
     }
 
-    /// The jobs whose merges are still to come.
+    /// Jobs whose merge is not done yet.
     fn waiting(&self) -> impl Iterator<Item = &Wanted> {
         self.wanted.iter().filter(|wanted| wanted.ticket > self.done)
     }
 
-    /// Whether all segments are merged, or soon will be.
+    /// Whether a merge of all segments is in progress or due.
     pub fn is_optimizing(&self) -> bool {
         self.waiting().next().is_some()
     }
 }
 
-/// Does the jobs of a collection.
+/// Worker of the jobs of a collection.
 struct OfCollection(Weak<Inner>);
 
 impl Worker for OfCollection {
@@ -130,15 +129,15 @@ impl Worker for OfCollection {
     }
 }
 
-/// A seal or a merge that has begun.
+/// A seal or merge in progress.
 struct Attempt {
     lane: Lane,
-    /// Of the segments that it is about.
+    /// Epoch of the segments it started from.
     epoch: u64,
     began: Instant,
 }
 
-/// What the merging lane does next.
+/// Next task of the merge lane.
 enum Task {
     /// Merges these segments.
     Merge(Vec<u64>),
@@ -192,7 +191,7 @@ impl LaneWork for Inner {
 }
 
 impl Inner {
-    /// Says that something has changed: to those who wait, and to the background.
+    /// Notifies waiters and the scheduler of a change.
     pub(super) fn wake(&self) {
         self.changed.notify_all();
         self.scheduler.ask(self.id, &Lane::ALL);
@@ -231,7 +230,7 @@ impl Inner {
             let is_ready = |wanted: &&Wanted| wanted.through <= sealed;
             let ticket = state.work.waiting().filter(is_ready).map(|wanted| wanted.ticket).max();
             let task = match ticket {
-                // What it is about is still in memory.
+                // Operations it covers are still in memory.
                 None if state.work.is_optimizing() => return Next::WhenAsked,
                 Some(ticket) => {
                     state.work.begun = ticket;
@@ -262,20 +261,20 @@ impl Inner {
         };
         self.lock().work.merging = None;
         match merged {
-            // Nobody wants it any more.
+            // Cancelled.
             Err(_) if progress.cancelled.load(Ordering::Relaxed) => Next::Now,
             merged => self.note_outcome(&attempt, merged),
         }
     }
 
-    /// Notes how a seal or a merge went.
+    /// Records the outcome of a seal or merge.
     fn note_outcome(&self, attempt: &Attempt, outcome: Result<()>) -> Next {
         let (mut state, lane) = (self.lock(), attempt.lane);
         match outcome {
             Ok(()) => drop(state.work.failures.succeed(&lane)),
             Err(error) => {
                 tracing::error!(collection = %self.name, ?lane, %error, "background work failed");
-                // What failed because the segments were read again is simply done again.
+                // Failures because the segments were reloaded meanwhile are simply repeated.
                 if state.epoch == attempt.epoch {
                     let (reason, now) = (error.to_string(), Instant::now());
                     state.work.failures.fail(lane, reason, attempt.began, now);
@@ -293,7 +292,7 @@ impl Inner {
     ) -> Result<()> {
         let groups = loop {
             let groups = self.optimize_groups(&self.lock(), retrain);
-            // Otherwise in groups without what is known to be damaged by now.
+            // Otherwise regroup without the segments now known to be damaged.
             if self.all_sound(&groups.concat())? {
                 break groups;
             }
@@ -307,7 +306,8 @@ impl Inner {
         Ok(())
     }
 
-    /// Rows that a merge of these segments writes, once for each field and once for its codes.
+    /// Number of rows that a merge of these segments writes, counted once per field and once per
+    /// coded field.
     fn rows_to_write(&self, numbers: &[u64]) -> u64 {
         let coded = self.fields.values().filter(|field| field.is_compressed()).count();
         let state = self.lock();
@@ -326,8 +326,8 @@ impl Inner {
         MergePolicy { seal_bytes, segment_bytes }
     }
 
-    /// The merges that leave as few segments as the size limit allows, and no deleted row; all
-    /// that may be compressed if codecs are trained anew.
+    /// The merges that leave as few segments as the size limit allows and no deleted rows; with
+    /// retraining, of all segments that may be compressed.
     fn optimize_groups(&self, state: &State, retrain: Retrain) -> Vec<Vec<u64>> {
         let slots: Vec<&SealedSlot> = mergeable(state).collect();
         let mut groups =
@@ -342,7 +342,8 @@ impl Inner {
         groups
     }
 
-    /// Sets all that was written aside to be sealed. Returns the state, and the last operation.
+    /// Freezes the active segment. Returns the state, and the sequence number of the last
+    /// operation.
     fn set_aside(&self) -> Result<(MutexGuard<'_, State>, u64)> {
         let mut state = self.lock();
         if let Some(stop) = self.still_stopped(&mut state) {
@@ -357,7 +358,7 @@ impl Inner {
     /// Seals everything written before the call.
     pub(super) fn flush(&self) -> Result<()> {
         let (mut state, through) = self.set_aside()?;
-        // An old failure is no reason to give up: the call is a new try.
+        // Earlier failures are ignored: the call is a new attempt.
         let asked = Instant::now();
         state.work.failures.try_one_again(&Lane::Seal, asked);
         self.wake();
@@ -375,9 +376,9 @@ impl Inner {
         }
     }
 
-    /// Begins to seal everything, to merge segments as far as the size limit allows, and to drop
-    /// deleted rows; to train, too, and rewrite all of them with new codecs. A job that has not been
-    /// taken up yet does for all who ask for the same.
+    /// Starts to seal everything, merge segments as far as the size limit allows, and drop deleted
+    /// rows; with training, also to rewrite all segments with new codecs. Requests for the same
+    /// work share a job that has not started yet.
     pub(super) fn begin(self: &Arc<Self>, kind: JobKind) -> Result<Job> {
         let (mut state, through) = self.set_aside()?;
         let asked = Instant::now();
@@ -406,8 +407,7 @@ impl Inner {
         Ok(job)
     }
 
-    /// Ends the jobs that are done, cannot be done, or are not wanted any more, and what is only
-    /// done for these.
+    /// Ends jobs that are done, failed or cancelled, and stops work that only these need.
     pub(super) fn settle(&self, state: &mut State) {
         for wanted in std::mem::take(&mut state.work.wanted) {
             match self.outcome(state, &wanted) {
@@ -425,7 +425,7 @@ impl Inner {
         }
     }
 
-    /// How a job has ended, if it has; `Ok(false)` if it was cancelled.
+    /// The outcome of a job, if it has ended; `Ok(false)` if it was cancelled.
     fn outcome(&self, state: &State, wanted: &Wanted) -> Option<Result<bool>> {
         let work = &state.work;
         if wanted.job.is_cancelled() {
@@ -451,7 +451,7 @@ impl Inner {
         })
     }
 
-    /// What is done for jobs now.
+    /// Progress of the current work for jobs.
     fn progress(&self) -> Progress {
         let state = self.lock();
         let of = |phase, progress: &BuildProgress| Progress {
@@ -467,7 +467,7 @@ impl Inner {
         }
     }
 
-    /// Refuses writes, and has what is being done given up.
+    /// Refuses writes, and cancels work in progress.
     pub(super) fn halt(&self, stop: Stop) {
         let mut state = self.lock();
         let give_up = |cancelled: &AtomicBool| cancelled.store(true, Ordering::Relaxed);
@@ -483,7 +483,7 @@ impl Inner {
         self.changed.notify_all();
     }
 
-    /// As [`Self::halt`], and waits for what is being done.
+    /// As [`Self::halt`], and waits for work in progress.
     pub(super) fn stop(&self, stop: Stop) {
         self.halt(stop);
         self.scheduler.leave(self.id);
@@ -491,7 +491,7 @@ impl Inner {
     }
 }
 
-/// The sealed segments that are not known to be damaged.
+/// Sealed segments not known to be damaged.
 pub(super) fn mergeable(state: &State) -> impl Iterator<Item = &SealedSlot> {
     let sound = |slot: &&SealedSlot| !state.work.damaged.contains_key(&number(slot));
     state.segments.sealed.iter().filter(sound)

@@ -1,8 +1,8 @@
 //! The write path: validate (done by the caller), journal, apply, publish.
 //!
-//! Group commit: every writer queues its operation and then takes the lock. Whoever gets it
-//! first commits all that is queued as one batch with one sync; the others find their answer
-//! when their turn comes. Sequence numbers, journal order and apply order are thus the same.
+//! Group commit: every writer queues its operation and then takes the lock. The first to get it
+//! commits everything queued as one batch with one sync; the others find their result when they get
+//! the lock. Sequence numbers, journal order and apply order are thus the same.
 
 use std::sync::mpsc;
 use std::sync::{MutexGuard, PoisonError};
@@ -22,26 +22,26 @@ use crate::segment::Snapshot;
 /// When a write is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Durability {
-    /// After it was forced to the disk: it survives power loss.
+    /// After a sync to disk: the write survives power loss.
     #[default]
     Synced,
-    /// After it was handed to the operating system: it survives the death of this process, but
-    /// the last moments before a power loss may be missing (never half of a write).
+    /// After a write to the operating system: the write survives the death of this process, but a
+    /// power loss may lose the last moments (never half of a write).
     Buffered,
 }
 
-/// The answer to a write.
+/// The result of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WriteReceipt {
     /// Sequence number of the operation in its collection.
     pub sequence: u64,
-    /// Points written or deleted.
+    /// Number of points written or deleted.
     pub affected: u64,
-    /// How durable the write is.
+    /// Durability of the write.
     pub durability: Durability,
 }
 
-/// A write that waits for its commit.
+/// A queued write.
 pub(super) struct Pending {
     operation: Operation,
     record: Vec<u8>,
@@ -49,32 +49,32 @@ pub(super) struct Pending {
     reply: mpsc::Sender<Result<WriteReceipt>>,
 }
 
-/// What the writer lock guards.
+/// State guarded by the writer lock.
 #[derive(Default)]
 pub(super) struct State {
     pub segments: Segments,
     pub work: Work,
-    /// Why writes are refused, if they are.
+    /// The reason why writes are refused, if they are.
     pub stopped: Option<Stop>,
-    /// How often the segments were read again: what was built of earlier ones is of no use.
+    /// Number of times the segments were reloaded; results built from earlier ones are useless.
     pub epoch: u64,
-    /// Folders whose commit failed: the manifest on the disk may name them.
+    /// Folders of failed commits; the manifest on disk may reference them.
     pub doubtful: Vec<u64>,
 }
 
 impl State {
-    /// Whether nothing will be written any more, whatever the disk does.
+    /// Whether writing has ended for good.
     pub fn is_over(&self) -> bool {
         !matches!(self.stopped, None | Some(Stop::Failed(_)))
     }
 
-    /// What is wrong, if anything: nothing can be written, work in the background failed, or something is
+    /// The current problem, if any: nothing can be written, background work failed, or data is
     /// damaged.
     pub fn problem(&self) -> Option<String> {
         self.failure().or_else(|| self.work.failure()).or_else(|| self.work.damage())
     }
 
-    /// Why nothing can be written, though the collection is in use.
+    /// The reason why nothing can be written, though the collection is in use.
     pub fn failure(&self) -> Option<String> {
         match &self.stopped {
             Some(Stop::Failed(reason) | Stop::Broken(reason)) => Some(reason.clone()),
@@ -86,11 +86,11 @@ impl State {
 /// Why writes are refused.
 #[derive(Debug, Clone)]
 pub(super) enum Stop {
-    /// A write failed and left the disk's state unknown; the next one tries to find out.
+    /// A write failed and left the state on disk unknown; the next write tries to recover.
     Failed(String),
     /// A thread panicked.
     Broken(String),
-    /// Memory is full and sealing fails; the next write tries again.
+    /// Memory is full and sealing fails; the next write retries.
     NoRoom(String),
     /// The collection was deleted.
     Dropped,
@@ -112,8 +112,8 @@ impl Inner {
         let record = operation.encode()?;
         let (reply, answer) = mpsc::channel();
         self.queue().push(Pending { operation, record, durability, reply });
-        // From here to the answers the lock is held without a break: whoever gets it finds its
-        // own write either answered or still in the queue.
+        // The lock is held until all results are sent: whoever gets it finds its own write either
+        // done or still queued.
         let (state, stop) = match deletes {
             true => self.wait_to_delete(self.lock()),
             false => self.wait_for_room(self.lock()),
@@ -131,11 +131,11 @@ impl Inner {
         })
     }
 
-    /// Writes the points that `make` makes of what is there, while nobody else writes; `None` if it makes
-    /// none.
+    /// Writes the points that `make` derives from the current snapshot, with other writers
+    /// excluded; `None` if it derives none.
     ///
     /// # Errors
-    /// As [`Self::write`], and those of `make`; nothing is applied then.
+    /// As [`Self::write`], and the errors of `make`; nothing is applied then.
     pub(super) fn rewrite(
         &self,
         durability: Durability,
@@ -146,7 +146,7 @@ impl Inner {
         if let Some(stop) = stop {
             return Err(self.stopped(&stop));
         }
-        // It is published under the lock: this is what the segments are, and what is queued comes after.
+        // Published under the lock: it equals the current segments, and queued writes come later.
         let points = self.snapshot.load_full().whole(make)?;
         if points.is_empty() {
             return Ok(None);
@@ -159,7 +159,7 @@ impl Inner {
         answer.try_recv().unwrap_or_else(lost).map(Some)
     }
 
-    /// Refuses points where disk or memory is full, after waiting for the latter.
+    /// Refuses points if disk or memory is full, after waiting for memory.
     fn check_room_for_points(&self) -> Result<()> {
         self.check_room()?;
         if self.unsealed.wait_for_room() {
@@ -170,11 +170,11 @@ impl Inner {
     }
 
     fn queue(&self) -> MutexGuard<'_, Vec<Pending>> {
-        // Pushing to and taking a vector leaves it sound even if a thread dies in between.
+        // Pushing to and taking a vector leaves it intact even if a thread dies in between.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is queued; if there may be no room for points, the deletions alone.
+    /// Takes the queue; with `deletes` only its deletes, since there may be no room for points.
     fn take_group(&self, deletes: bool) -> Vec<Pending> {
         let mut queue = self.queue();
         if !deletes {
@@ -184,8 +184,8 @@ impl Inner {
         queue.extract_if(.., is_delete).collect()
     }
 
-    /// Those of a group whose points fit what is declared by now. The others, which were checked before,
-    /// are refused.
+    /// Keeps the writes whose points match the current declarations. The others, checked against
+    /// earlier ones, fail.
     fn admit(&self, group: Vec<Pending>) -> Vec<Pending> {
         let config = self.intake.load_full();
         let admit = |mut pending: Pending| {
@@ -234,7 +234,7 @@ impl Inner {
             self.scheduler.ask(self.id, &[Lane::Merge]);
         }
         self.publish(&state);
-        // Only now: whoever has an answer finds its write in the next query.
+        // Only now: a confirmed write is visible to the next query.
         for (reply, answer) in answers {
             let _ = reply.send(answer);
         }
@@ -255,7 +255,7 @@ impl Inner {
         Ok(self.store.catalog.commit(batch, sync)?)
     }
 
-    /// Whether queries have scanned the active segment so often that it is time to seal it.
+    /// Whether queries have scanned the active segment so often that it should be sealed.
     fn is_dear(&self, state: &mut State) -> bool {
         let (answered, now) = (self.queries.answered(), Instant::now());
         let active = &mut state.segments.active;
@@ -265,8 +265,8 @@ impl Inner {
         }
     }
 
-    /// Seals the active segment if queries have scanned it too often. Does not wait for writers: there
-    /// will be another query.
+    /// Seals the active segment if queries have scanned it too often. Skipped if a writer holds the
+    /// lock; a later query tries again.
     pub(super) fn seal_early(&self) {
         let Ok(mut state) = self.state.try_lock() else { return };
         let room = state.segments.frozen.len() < self.options.frozen_segments;
@@ -278,7 +278,7 @@ impl Inner {
         }
     }
 
-    /// Why nothing can be written, after trying to if there is a chance.
+    /// The reason why nothing can be written, after an attempt to recover.
     pub(super) fn still_stopped(&self, state: &mut State) -> Option<Stop> {
         if state.stopped.is_some() && !state.is_over() {
             self.revive(state);
@@ -286,7 +286,7 @@ impl Inner {
         state.stopped.clone()
     }
 
-    /// Waits while too many segments wait to be sealed; the second part says why writing cannot
+    /// Waits while too many segments wait to be sealed; also returns the reason if writing cannot
     /// go on.
     pub(super) fn wait_for_room<'s>(
         &'s self,
@@ -307,7 +307,7 @@ impl Inner {
         }
     }
 
-    /// As [`Self::wait_for_room`], but if sealing fails: deleting is what makes room.
+    /// As [`Self::wait_for_room`], except when sealing fails: deletes free memory.
     fn wait_to_delete<'s>(
         &'s self,
         mut state: MutexGuard<'s, State>,
@@ -322,10 +322,12 @@ impl Inner {
         }
     }
 
-    /// Notes what is in memory, and has the collection sealed that holds most if all hold too much.
+    /// Updates the memory accounting, and freezes the largest collection's segment if the total is
+    /// too large.
     pub(super) fn make_room(&self, (active, frozen): (u64, u64)) {
         let largest = self.unsealed.note(self.id, active, frozen);
-        // Without any lock: it may be another collection, whose writer looks at this one.
+        // Without holding a lock: it may be another collection, whose writer may be doing the same
+        // with this one.
         let Some(largest) = largest.and_then(|largest| largest.upgrade()) else { return };
         let mut state = largest.lock();
         if state.stopped.is_none() {
@@ -338,7 +340,7 @@ impl Inner {
         }
     }
 
-    /// Refuses to fill the disk up: what is left is needed to delete, to merge and to go on.
+    /// Refuses points on a nearly full disk: the rest is needed for deletes, merges and recovery.
     pub(super) fn check_room(&self) -> Result<()> {
         let needed_bytes = self.options.free_bytes;
         match self.store.directory.free_bytes() {
@@ -355,7 +357,7 @@ impl Inner {
         }
     }
 
-    /// The error of a write that was refused for this reason.
+    /// The error of a write refused for this reason.
     pub(super) fn stopped(&self, stop: &Stop) -> Error {
         match stop {
             Stop::Failed(reason) => Error::WritesStopped { reason: reason.clone() },
