@@ -1,16 +1,16 @@
-//! What failed, and when it is tried again.
+//! Failed work and its retries.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// Pieces of work that failed. Each is tried again after a pause, which doubles with each failure; at once
-/// when somebody asks. Whoever asks is told of no attempt that had begun by then.
+/// Failed pieces of work. Each is retried after a pause that doubles with each failure, or at once
+/// on request. A request only sees failures of attempts that started after it.
 #[derive(Debug)]
 pub struct Backoff<K> {
     first: Duration,
     longest: Duration,
     failures: BTreeMap<K, Failure>,
-    /// When somebody asked last.
+    /// Time of the last request.
     asked: Option<Instant>,
 }
 
@@ -18,21 +18,21 @@ pub struct Backoff<K> {
 struct Failure {
     reason: String,
     attempts: u32,
-    /// When the attempt began.
+    /// Start of the failed attempt.
     began: Instant,
     retry_at: Instant,
-    /// Whether somebody was told and it is being tried again.
+    /// Whether the failure was reported and is being retried.
     told: bool,
 }
 
 impl<K: Ord> Backoff<K> {
-    /// Pauses from `first` to `longest`.
+    /// Pauses from `first` up to `longest`.
     pub fn new(first: Duration, longest: Duration) -> Self {
         Self { first, longest, failures: BTreeMap::new(), asked: None }
     }
 
-    /// Notes that an attempt failed: it is not tried again for a while, unless somebody has asked since
-    /// the attempt began.
+    /// Records a failed attempt and schedules a retry: after a pause, or at once if requested since
+    /// the attempt started.
     pub fn fail(&mut self, key: K, reason: String, began: Instant, now: Instant) {
         let attempts = self.failures.get(&key).map_or(0, |failure| failure.attempts) + 1;
         let doublings = (attempts - 1).min(16);
@@ -44,58 +44,58 @@ impl<K: Ord> Backoff<K> {
         self.failures.insert(key, failure);
     }
 
-    /// Notes that it was done; what failed before is returned.
+    /// Records a success; returns the earlier failure, if any.
     pub fn succeed(&mut self, key: &K) -> Option<String> {
         self.failures.remove(key).map(|failure| failure.reason)
     }
 
-    /// Tells why it failed, once, and ends its pause.
+    /// Reports the failure once, and ends its pause.
     pub fn tell(&mut self, key: &K, now: Instant) -> Option<String> {
         let failure = self.failures.get_mut(key).filter(|failure| !failure.told)?;
         (failure.told, failure.retry_at) = (true, now);
         Some(failure.reason.clone())
     }
 
-    /// When a failed piece is to be tried again, if that is still to come.
+    /// End of the pause of a failed piece, if in the future.
     pub fn paused_until(&self, key: &K, now: Instant) -> Option<Instant> {
         self.failures.get(key).map(|failure| failure.retry_at).filter(|&at| at > now)
     }
 
-    /// When the next failed piece is to be tried again.
+    /// Time of the next retry.
     pub fn next_retry(&self, now: Instant) -> Option<Instant> {
         let times = self.failures.values().map(|failure| failure.retry_at);
         times.filter(|&at| at > now).min()
     }
 
-    /// Somebody asks: forgets all failures.
+    /// Requests a retry of everything: forgets all failures.
     pub fn try_again(&mut self, now: Instant) {
         self.failures.clear();
         self.asked = Some(now);
     }
 
-    /// Somebody asks for one piece: forgets that it failed.
+    /// Requests a retry of one piece: forgets its failure.
     pub fn try_one_again(&mut self, key: &K, now: Instant) {
         self.failures.remove(key);
         self.asked = Some(now);
     }
 
-    /// Forgets what is not to be kept.
+    /// Forgets all failures but those to keep.
     pub fn retain(&mut self, keep: impl Fn(&K) -> bool) {
         self.failures.retain(|key, _| keep(key));
     }
 
-    /// Why it failed the last time, if it did.
+    /// Reason of the last failure, if any.
     pub fn reason(&self, key: &K) -> Option<&str> {
         self.failures.get(key).map(|failure| failure.reason.as_str())
     }
 
-    /// Why the last attempt failed, if it did and had not begun before somebody asked.
+    /// Reason of the last failure, if that attempt started after the request.
     pub fn reason_since(&self, key: &K, asked: Instant) -> Option<&str> {
         let failure = self.failures.get(key).filter(|failure| failure.began >= asked);
         failure.map(|failure| failure.reason.as_str())
     }
 
-    /// All that failed, and why.
+    /// All failed pieces with their reasons.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &str)> {
         self.failures.iter().map(|(key, failure)| (key, failure.reason.as_str()))
     }

@@ -1,4 +1,4 @@
-//! What somebody asked for and may wait for.
+//! Jobs: requested background work that can be waited for.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -7,24 +7,24 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Finished jobs that are still known by their numbers.
+/// Number of ended jobs that are kept.
 const REMEMBERED: usize = 100;
 
-/// What a job does.
+/// The kind of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobKind {
     /// Seals, merges and indexes everything.
     Optimize,
-    /// Trains compression and rewrites all segments with it.
+    /// Trains the compression and rewrites all segments with it.
     Train,
-    /// Compares all files with their checksums.
+    /// Verifies all files against their checksums.
     Verify,
     /// Declares a payload path and builds its index.
     Declare,
 }
 
 impl JobKind {
-    /// Its name.
+    /// The kind's name.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Optimize => "optimize",
@@ -35,58 +35,58 @@ impl JobKind {
     }
 }
 
-/// How far a job is.
+/// State of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobState {
-    /// It waits or works.
+    /// Waiting or in progress.
     Running,
-    /// It is done.
+    /// Completed.
     Done,
-    /// It failed; what it had done by then stays.
+    /// Failed; completed steps are kept.
     Failed {
-        /// What kind of failure it was.
+        /// Kind of the failure.
         kind: ErrorKind,
-        /// Why.
+        /// The cause.
         reason: String,
     },
-    /// It was cancelled; what it had done by then stays.
+    /// Cancelled; completed steps are kept.
     Cancelled,
 }
 
-/// A description of a job.
+/// Description of a job.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JobInfo {
-    /// Its number, of no other job since the database was opened.
+    /// Its id, unique since the database was opened.
     pub id: u64,
-    /// What it does.
+    /// Its kind.
     pub kind: JobKind,
     /// The name of its collection.
     pub collection: String,
-    /// How far it is.
+    /// Its state.
     pub state: JobState,
-    /// What it is doing, in a word: waiting, sealing, checking, merging, indexing, reading, ended.
+    /// Current phase: waiting, sealing, checking, merging, indexing, reading or ended.
     pub phase: String,
-    /// Steps of the phase that are done.
+    /// Completed steps of the phase.
     pub done: u64,
-    /// Steps of the phase; 0 if that is not known.
+    /// Total steps of the phase; 0 if unknown.
     pub total: u64,
-    /// Seconds since it was asked for, or that it took.
+    /// Seconds since the request; for an ended job, its total duration.
     pub seconds: f64,
 }
 
-/// What a job is doing.
+/// Current progress of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// In a word.
+    /// The phase, in one word.
     pub phase: &'static str,
-    /// Steps done.
+    /// Completed steps.
     pub done: u64,
-    /// Steps; 0 if that is not known.
+    /// Total steps; 0 if unknown.
     pub total: u64,
 }
 
-/// Work in the background that somebody asked for. Clones are handles to the same job; it goes on
-/// when they are dropped.
+/// A handle to requested background work. Clones refer to the same job, which continues when all
+/// handles are dropped.
 #[derive(Clone)]
 pub struct Job(Arc<Inner>);
 
@@ -103,17 +103,17 @@ struct Inner {
     asked: Instant,
     cancelled: AtomicBool,
     worker: Box<dyn Worker>,
-    /// The outcome, and how long it took.
+    /// The outcome, and the total duration.
     outcome: Mutex<Option<(Outcome, Duration)>>,
     changed: Condvar,
 }
 
-/// Who does a job.
+/// Executes a job.
 pub trait Worker: Send + Sync {
-    /// What it is doing now.
+    /// Current progress.
     fn progress(&self) -> Progress;
 
-    /// Is told that a job was cancelled.
+    /// Called when the job is cancelled.
     fn cancelled(&self);
 }
 
@@ -125,7 +125,7 @@ enum Outcome {
 }
 
 impl Job {
-    /// Its number, of no other job since the database was opened.
+    /// The job's id, unique since the database was opened.
     pub fn id(&self) -> u64 {
         self.0.id
     }
@@ -135,7 +135,7 @@ impl Job {
         &self.0.collection
     }
 
-    /// What it is and how far it is.
+    /// Describes the job.
     pub fn info(&self) -> JobInfo {
         let outcome = self.lock().clone();
         let (state, elapsed) = match &outcome {
@@ -163,10 +163,10 @@ impl Job {
         }
     }
 
-    /// Waits until it has ended.
+    /// Waits until the job has ended.
     ///
     /// # Errors
-    /// Why it failed, or [`Error::JobCancelled`].
+    /// The error of a failed job, or [`Error::JobCancelled`].
     pub fn wait(&self) -> Result<()> {
         let mut ended = self.lock();
         loop {
@@ -181,21 +181,20 @@ impl Job {
         }
     }
 
-    /// Waits so long at most; whether it has ended.
+    /// Waits for at most `time`; returns whether the job has ended.
     pub fn wait_for(&self, time: Duration) -> bool {
         let goes_on = |outcome: &mut Option<_>| outcome.is_none();
         let woken = self.0.changed.wait_timeout_while(self.lock(), time, goes_on);
         woken.unwrap_or_else(PoisonError::into_inner).0.is_some()
     }
 
-    /// Asks it to end soon. What it has done by then stays: everything is as sound as if it had not
-    /// begun.
+    /// Requests cancellation. Completed steps are kept, and all data stays consistent.
     pub fn cancel(&self) {
         self.0.cancelled.store(true, Ordering::Relaxed);
         self.0.worker.cancelled();
     }
 
-    /// What it does.
+    /// The job's kind.
     pub fn kind(&self) -> JobKind {
         self.0.kind
     }
@@ -204,12 +203,12 @@ impl Job {
         self.0.cancelled.load(Ordering::Relaxed)
     }
 
-    /// Whether it is done, failed or cancelled.
+    /// Whether the job is done, failed or cancelled.
     pub fn has_ended(&self) -> bool {
         self.lock().is_some()
     }
 
-    /// Ends it; `Ok(false)` if it was cancelled.
+    /// Ends the job; `Ok(false)` means cancelled.
     pub(crate) fn end(&self, outcome: Result<bool>) {
         let outcome = match outcome {
             Ok(true) => Outcome::Done,
@@ -228,7 +227,7 @@ impl Job {
     }
 }
 
-/// The jobs of a database, by number: those that have not ended, and the last that have.
+/// The jobs of a database, by id: running ones and the last ended ones.
 #[derive(Debug, Default)]
 pub struct Jobs {
     next: AtomicU64,
@@ -236,7 +235,7 @@ pub struct Jobs {
 }
 
 impl Jobs {
-    /// A new job.
+    /// Registers a new job.
     pub fn begin(&self, kind: JobKind, collection: &str, worker: Box<dyn Worker>) -> Job {
         let id = self.next.fetch_add(1, Ordering::Relaxed) + 1;
         let job = Job(Arc::new(Inner {
@@ -259,12 +258,12 @@ impl Jobs {
         job
     }
 
-    /// The job of this number, if it is known.
+    /// The job with this id, if known.
     pub fn get(&self, id: u64) -> Option<Job> {
         self.lock().get(&id).cloned()
     }
 
-    /// All that are known, oldest first.
+    /// All known jobs, oldest first.
     pub fn all(&self) -> Vec<Job> {
         self.lock().values().cloned().collect()
     }
@@ -278,7 +277,7 @@ impl Jobs {
 mod tests {
     use super::*;
 
-    /// Merges the second of four, and knows whether it was told of a cancellation.
+    /// In the second of four merges; records whether it was cancelled.
     #[derive(Clone, Default)]
     struct Merging(Arc<AtomicBool>);
 

@@ -1,38 +1,39 @@
-//! Which segments are merged: pure functions of what there is.
+//! Merge policy: selects segments to merge, as pure functions of their sizes.
 
-/// A segment with this share of deleted rows is rewritten.
+/// Share of deleted rows at which a segment is rewritten.
 pub const REWRITE_DELETED_SHARE: f64 = 0.2;
-/// So many segments of one size class are merged into one.
+/// Number of segments of one size class that are merged into one.
 const MERGE_FAN_IN: usize = 8;
-/// The same of classes that are smaller than what is usually sealed: what queries wait for is sealed early,
-/// every segment costs every query, and small ones are soon merged.
+/// Fan-in of classes below the usual size of a sealed segment: early-sealed segments are small,
+/// every segment adds to the cost of a query, and small ones are quick to merge.
 const SMALL_FAN_IN: usize = 4;
-/// How many classes of these there are.
+/// Number of small classes.
 const SMALL_CLASSES: u32 = 3;
 
-/// What a merge depends on.
+/// Properties of a segment that decide merges.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SegmentSize {
     /// Its number.
     pub number: u64,
     /// Bytes of its live rows.
     pub live_bytes: u64,
-    /// Share of its rows that is deleted.
+    /// Share of deleted rows.
     pub deleted_share: f64,
 }
 
-/// The sizes that merges work towards, in bytes.
+/// Target sizes in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MergePolicy {
-    /// Segments are about as large as this when they are sealed.
+    /// Approximate size of a newly sealed segment.
     pub seal_bytes: u64,
-    /// Merges do not make segments larger than this.
+    /// Maximum size of a merged segment.
     pub segment_bytes: u64,
 }
 
 impl MergePolicy {
-    /// Segments worth merging in the background: enough of one size class, the smallest first, or one
-    /// with many deleted rows. Small ones are merged before that, since it takes little.
+    /// Segments worth merging in the background: enough of one size class, smallest class first, or
+    /// one with many deleted rows. Small ones come before the latter, since merging them takes
+    /// little.
     pub fn next(&self, segments: &[SegmentSize]) -> Option<Vec<u64>> {
         let of_class = |class: u32| {
             let of_class = segments.iter().filter(|size| self.class(size.live_bytes) == class);
@@ -48,7 +49,7 @@ impl MergePolicy {
             .or_else(|| (SMALL_CLASSES..u64::BITS).find_map(of_class))
     }
 
-    /// The merges that leave as few segments as the size limit allows, in their order.
+    /// The merges that leave as few segments as the size limit allows, keeping their order.
     pub fn fewest(&self, segments: &[SegmentSize]) -> Vec<Vec<u64>> {
         let mut groups: Vec<(u64, Vec<u64>)> = Vec::new();
         for size in segments {
@@ -63,7 +64,7 @@ impl MergePolicy {
         groups.into_iter().map(|(_, members)| members).collect()
     }
 
-    /// [`SMALL_CLASSES`] up to one and a half times the size at which segments are sealed; one more or less
+    /// Size class: [`SMALL_CLASSES`] up to one and a half times the sealing size; one more or less
     /// for each factor of the [fan-in](fan_in).
     fn class(&self, bytes: u64) -> u32 {
         let usual = self.seal_bytes.saturating_add(self.seal_bytes / 2).max(1);
@@ -82,7 +83,7 @@ impl MergePolicy {
     }
 }
 
-/// So many segments of a class are merged into one.
+/// Number of segments of a class that are merged into one.
 fn fan_in(class: u32) -> usize {
     if class < SMALL_CLASSES { SMALL_FAN_IN } else { MERGE_FAN_IN }
 }

@@ -1,9 +1,9 @@
-//! The background work of a database: one scheduler for all collections, whose few threads do the most
-//! urgent piece of work there is, and leave the cores to queries.
+//! Background work of a database: one scheduler for all collections, with a few threads that run
+//! the most urgent piece of work and leave the cores to queries.
 //!
-//! Who has work (`Work`) asks for a `Lane` when there may be some. Of one collection a lane does
-//! one piece at a time; which one that is the collection itself knows best. What fails is tried again
-//! after a pause that grows (`Backoff`). What somebody waits for is a [`Job`].
+//! A collection (`Work`) requests a `Lane` when it may have work there. Each lane runs one piece at
+//! a time per collection, and the collection selects it. Failed work is retried after a growing
+//! pause (`Backoff`). Work that can be waited for is a [`Job`].
 
 mod backoff;
 mod job;

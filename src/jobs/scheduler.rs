@@ -1,4 +1,4 @@
-//! The threads of the background, and which piece of work is next.
+//! The background threads, and the selection of the next piece of work.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,26 +11,27 @@ use rayon::ThreadPool;
 use crate::error::{Error, Result};
 use crate::threads::give_way;
 
-/// Kinds of work, the most urgent first. Those of one lane of one collection follow one another.
+/// Kinds of work, most urgent first. Each lane of a collection runs sequentially.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lane {
-    /// Points in memory become a segment: writers wait for that.
+    /// Seals points in memory; writers may be waiting.
     Seal,
-    /// Segments become one.
+    /// Merges segments.
     Merge,
-    /// Segments get indexes.
+    /// Builds indexes.
     Index,
-    /// Files are compared with their checksums.
+    /// Verifies files against their checksums.
     Verify,
 }
 
 impl Lane {
-    /// All of them.
+    /// All lanes.
     pub const ALL: [Self; 4] = [Self::Seal, Self::Merge, Self::Index, Self::Verify];
 }
 
-/// The lanes of each thread. Any piece of work may train for minutes: whatever one collection does, there
-/// is a thread for each lane of another. They are few beside the cores' work, which the pool does.
+/// The lanes of each thread. Any piece of work may train for minutes: whatever one collection does,
+/// each lane still has a thread for another. These few threads only coordinate; the pools do the
+/// heavy work.
 const THREADS: [&[Lane]; 7] = [
     &[Lane::Seal],
     &[Lane::Seal],
@@ -40,33 +41,33 @@ const THREADS: [&[Lane]; 7] = [
     &[Lane::Index],
     &[Lane::Verify],
 ];
-/// How much nicer than queries threads of the background are whose work nobody waits for, where that can
-/// be set: where queries take all cores, they get a quarter of one that they share.
+/// Nice value of background threads whose work nobody waits for, relative to queries, where
+/// supported: if queries use all cores, they get a quarter of a shared core.
 const NICE: i32 = 5;
-/// Threads for what has time, at most.
+/// Maximum number of threads for work that is not urgent.
 const CALM: usize = 4;
 
-/// Who has work to do: a collection.
+/// A source of work: a collection.
 pub trait Work: Send + Sync {
-    /// Does the next piece of work of a lane, and says when to ask for more.
+    /// Runs the next piece of work of a lane, and returns when to ask for more.
     fn run(&self, lane: Lane) -> Next;
 
-    /// Is told that [`Self::run`] panicked.
+    /// Called after [`Self::run`] panicked.
     fn panicked(&self, lane: Lane);
 }
 
-/// When there is more work.
+/// When there may be more work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
-    /// Perhaps now.
+    /// Possibly now.
     Now,
-    /// Then, or earlier if somebody asks.
+    /// At this time, or earlier on request.
     At(Instant),
-    /// When somebody asks.
+    /// On request.
     WhenAsked,
 }
 
-/// The threads of a database that work in the background.
+/// The background threads of a database.
 pub struct Scheduler {
     shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -78,14 +79,14 @@ pub struct Scheduler {
 #[derive(Default)]
 struct Shared {
     queue: Mutex<Queue>,
-    /// Something is ready, or somebody has left.
+    /// Signals that work is ready or a collection has left.
     changed: Condvar,
 }
 
 #[derive(Default)]
 struct Queue {
     members: BTreeMap<u32, Member>,
-    /// Who asked, by lane, in their order.
+    /// Collections with requested work, by lane, in order of request.
     ready: BTreeMap<Lane, VecDeque<u32>>,
     later: BTreeSet<(Instant, Lane, u32)>,
     over: bool,
@@ -114,7 +115,7 @@ impl Queue {
         }
     }
 
-    /// Takes the next piece of work of some lanes.
+    /// Takes the next piece of work from some lanes.
     fn take(&mut self, lanes: &[Lane], now: Instant) -> Option<(u32, Lane, Weak<dyn Work>)> {
         while let Some(&(at, lane, number)) = self.later.first().filter(|(at, ..)| *at <= now) {
             self.later.remove(&(at, lane, number));
@@ -150,7 +151,7 @@ impl Queue {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        // No code of others runs under the lock.
+        // No foreign code runs under the lock.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -184,10 +185,11 @@ impl Shared {
 }
 
 impl Scheduler {
-    /// Starts the threads, and pools of `pool_threads` for what they do in parallel; 0 for one a core.
+    /// Starts the threads, and pools of `pool_threads` threads for parallel work; 0 for one per
+    /// core.
     ///
     /// # Errors
-    /// [`Error::Internal`] if there can be no more threads.
+    /// [`Error::Internal`] if no more threads can be started.
     pub fn start(pool_threads: usize) -> Result<Self> {
         let none = |error: &dyn std::fmt::Display| {
             Error::Internal(format!("cannot start background threads: {error}"))
@@ -224,36 +226,36 @@ impl Scheduler {
         Ok(scheduler)
     }
 
-    /// The pool for what the background does in parallel; its threads give way to others.
+    /// The pool for parallel background work, with low priority.
     pub fn pool(&self) -> &ThreadPool {
         &self.pool
     }
 
-    /// The same for what writers wait for, and what makes queries cheaper that take all cores: it is
-    /// done as fast as they are.
+    /// The pool, with normal priority, for work that writers wait for or that relieves queries
+    /// occupying all cores.
     pub fn urgent_pool(&self) -> &ThreadPool {
         &self.urgent
     }
 
-    /// The same, of a few threads, for what improves what works already, and rests beside queries.
+    /// A small pool for improvements that are not urgent, which rest while queries run.
     pub fn calm_pool(&self) -> &ThreadPool {
         &self.calm
     }
 
-    /// Takes the work of a collection of this number.
+    /// Registers a collection's work under its number.
     pub fn join(&self, number: u32, work: Weak<dyn Work>) {
         self.shared.lock().members.insert(number, Member::new(work));
         self.ask(number, &Lane::ALL);
     }
 
-    /// Says that a collection may have work.
+    /// Requests lanes of a collection that may have work.
     pub fn ask(&self, number: u32, lanes: &[Lane]) {
         let mut queue = self.shared.lock();
         lanes.iter().for_each(|&lane| queue.ask(number, lane));
         self.shared.changed.notify_all();
     }
 
-    /// Takes no more work of a collection, and waits for what is being done.
+    /// Removes a collection, after its work in progress.
     pub fn leave(&self, number: u32) {
         let mut queue = self.shared.lock();
         let Some(member) = queue.members.get_mut(&number) else { return };
@@ -267,7 +269,7 @@ impl Scheduler {
         queue.members.remove(&number);
     }
 
-    /// Ends the threads, after what they are doing.
+    /// Ends the threads, after their work in progress.
     pub fn end(&self) {
         self.shared.lock().over = true;
         self.shared.changed.notify_all();
@@ -287,7 +289,7 @@ mod tests {
 
     use super::*;
 
-    /// Tells what it does, and waits until it is told how to go on.
+    /// Reports each run, and waits to be told its result.
     struct Told {
         begun: mpsc::Sender<(u32, Lane)>,
         number: u32,
@@ -373,7 +375,7 @@ mod tests {
             left.join().unwrap();
         });
         assert_eq!(events.try_recv(), Err(mpsc::TryRecvError::Empty), "it has left");
-        // A panic is told, and the thread goes on.
+        // A panic is reported, and the thread continues.
         drop(next_of_one);
         while *one.panics.lock().unwrap() == 0 {
             std::thread::yield_now();
