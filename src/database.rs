@@ -36,83 +36,84 @@ pub struct DatabaseOptions {
 }
 
 impl DatabaseOptions {
-    /// The defaults: queries on all cores, segments of 64 MiB merged up to 4 GiB.
+    /// Defaults: queries on all cores, segments of 64 MiB merged up to 4 GiB.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Number of threads that queries run on; 0 for one a core.
+    /// Number of query threads; 0 for one per core.
     #[must_use]
     pub fn threads(self, threads: usize) -> Self {
         Self { threads, ..self }
     }
 
-    /// Number of threads that seal, merge, train and index in the background; 0 for one a core.
+    /// Number of background threads that seal, merge, train and index; 0 for one per core.
     #[must_use]
     pub fn build_threads(self, build_threads: usize) -> Self {
         Self { build_threads, ..self }
     }
 
-    /// Size of the points in memory, or of their journal, at which they are sealed, in bytes.
+    /// Size in bytes of the points in memory, or of their journal, at which they are sealed.
     #[must_use]
     pub fn seal_bytes(mut self, seal_bytes: u64) -> Self {
         self.segments.seal_bytes = seal_bytes.max(1);
         self
     }
 
-    /// Size of the points in memory of all collections together at which those of the collection with
-    /// most are sealed, in bytes (256 MiB). Writers wait at twice this size.
+    /// Total size in bytes of the unsealed points of all collections at which the largest
+    /// collection is sealed (256 MiB). Writers wait at twice this size.
     #[must_use]
     pub fn unsealed_bytes(mut self, unsealed_bytes: u64) -> Self {
         self.segments.unsealed_bytes = unsealed_bytes.max(1);
         self
     }
 
-    /// Size beyond which merges do not go, in bytes.
+    /// Maximum size in bytes of a merged segment.
     #[must_use]
     pub fn segment_bytes(mut self, segment_bytes: u64) -> Self {
         self.segments.segment_bytes = segment_bytes.max(1);
         self
     }
 
-    /// Rows from which a segment of a compressed field gets codes (1,024); smaller ones are scanned exactly.
+    /// Minimum number of rows for a segment of a compressed field to get codes (1,024); smaller
+    /// ones are scanned exactly.
     #[must_use]
     pub fn coded_rows(mut self, coded_rows: u32) -> Self {
         self.segments.coded_rows = coded_rows.max(1);
         self
     }
 
-    /// Rows from which a segment gets an index (10,000); smaller ones are scanned.
+    /// Minimum number of rows for a segment to get an index (10,000); smaller ones are scanned.
     #[must_use]
     pub fn index_rows(mut self, index_rows: u32) -> Self {
         self.segments.index_rows = index_rows.max(1);
         self
     }
 
-    /// Whether the queries that come are kept, as many as fields say, to learn from them how far to search
-    /// (true). What was learned before is used either way.
+    /// Whether to keep a sample of the queries, of the size set by each field, to calibrate search
+    /// depths with (true). What was learned before is used either way.
     #[must_use]
     pub fn learn_from_queries(mut self, learn: bool) -> Self {
         self.segments.learns = learn;
         self
     }
 
-    /// Free space on the disk, in bytes, below which points are refused.
+    /// Minimum free disk space in bytes for writing points.
     #[must_use]
     pub fn free_bytes(mut self, free_bytes: u64) -> Self {
         self.segments.free_bytes = free_bytes;
         self
     }
 
-    /// How often all sealed files are read in the background and compared with their checksums
-    /// (a day after opening and after each round), and how many bytes of them a second (16 MiB); 0
-    /// for never.
+    /// Interval at which all sealed files are read in the background and compared with their
+    /// checksums (a day after opening and after each round), and the rate in bytes per second (16
+    /// MiB); a rate of 0 disables it.
     #[must_use]
     pub fn scrub(self, pause: Duration, bytes_per_second: u64) -> Self {
         Self { scrub: ScrubOptions { pause, bytes_per_second }, ..self }
     }
 
-    /// Lets commits fail on purpose, for tests.
+    /// Injects commit failures, for tests.
     #[doc(hidden)]
     #[must_use]
     pub fn commit_faults(self, faults: CommitFaults) -> Self {
@@ -164,7 +165,7 @@ impl DatabaseOptions {
     }
 }
 
-/// An open database. One process owns a folder at a time; dropping this closes it.
+/// An open database. One process owns a folder at a time; dropping the database closes it.
 ///
 /// ```
 /// use lanner::{CollectionConfig, Database, Metric, Point, QueryRequest, VectorField};
@@ -191,7 +192,7 @@ pub struct Database {
     scrubber: Option<Scrubber>,
 }
 
-/// A collection that opened, or why it did not.
+/// An open collection, or the reason why it could not be opened.
 enum Slot {
     Open(Collection),
     Unusable(Unusable),
@@ -201,7 +202,7 @@ struct Unusable {
     id: u32,
     reason: String,
     kind: ErrorKind,
-    /// The settings, if they are what can be read.
+    /// The settings, if they are readable.
     config: Option<CollectionConfig>,
 }
 
@@ -210,7 +211,7 @@ impl Unusable {
         Self { id, reason: error.to_string(), kind: error.kind(), config }
     }
 
-    /// Whether it may open when it is tried again: what ran out may be there by then.
+    /// Whether opening it may succeed later, since a resource was exhausted.
     fn is_passing(&self) -> bool {
         matches!(self.kind, ErrorKind::Unavailable | ErrorKind::ResourceExhausted)
     }
@@ -233,7 +234,7 @@ impl Database {
     /// Opens the database in the folder `root`, creating it if the folder is missing or empty.
     ///
     /// A damaged collection does not keep the others from opening: it is listed, and using it
-    /// says what is wrong.
+    /// returns the cause.
     ///
     /// # Errors
     /// [`lanner_storage::StorageError::Locked`] naming the process that owns the folder,
@@ -243,7 +244,7 @@ impl Database {
         DatabaseOptions::new().open(root)
     }
 
-    /// The folder.
+    /// The folder of the database.
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -269,11 +270,12 @@ impl Database {
         Ok(collection)
     }
 
-    /// Creates a collection whose compression is trained on these queries, by field: of the kind
-    /// that will come, shape [n, dimension].
+    /// Creates a collection with training queries for its compression, by field: queries like the
+    /// expected ones, of shape [n, dimension].
     ///
     /// # Errors
-    /// As [`Self::create_collection`] and [`Collection::train`]; then there is no collection.
+    /// As [`Self::create_collection`] and [`Collection::train`]; the collection is not created
+    /// then.
     pub fn create_collection_with(
         &self,
         name: &str,
@@ -294,11 +296,11 @@ impl Database {
         Ok(collection)
     }
 
-    /// The collection called `name`. One that did not open for lack of descriptors, memory or
-    /// space is tried again.
+    /// The collection called `name`. If it could not be opened for lack of descriptors, memory or
+    /// space, opening is retried.
     ///
     /// # Errors
-    /// [`Error::CollectionNotFound`], or [`Error::CollectionUnusable`] if it did not open.
+    /// [`Error::CollectionNotFound`], or [`Error::CollectionUnusable`] if it cannot be opened.
     pub fn collection(&self, name: &str) -> Result<Collection> {
         match self.read().get(name) {
             Some(Slot::Unusable(unusable)) if unusable.is_passing() => {}
@@ -326,8 +328,8 @@ impl Database {
         opened
     }
 
-    /// What is wrong, for whoever watches: nothing or no points can be written, a collection is unusable,
-    /// work in the background failed, or something is damaged.
+    /// Current problems, for monitoring: nothing or no points can be written, a collection is
+    /// unusable, background work failed, or data is damaged.
     pub fn problems(&self) -> Vec<String> {
         let mut problems: Vec<String> = self.read_only().into_iter().collect();
         let needed = self.shared.options.free_bytes;
@@ -344,39 +346,39 @@ impl Database {
         problems
     }
 
-    /// Bytes that can still be written to the disk; `None` if that is not known.
+    /// Free bytes on the disk; `None` if unknown.
     pub fn free_bytes(&self) -> Option<u64> {
         self.shared.store.directory.free_bytes()
     }
 
-    /// Why nothing can be written, if so: the disk is full or read-only. Reading works, and each
-    /// write tries whether it is possible again.
+    /// The reason why nothing can be written, if so: the disk is full or read-only. Reads still
+    /// work, and each write retries.
     pub fn read_only(&self) -> Option<String> {
         self.shared.store.catalog.read_only()
     }
 
-    /// The names of all collections, and each collection or why it is unusable.
+    /// The names of all collections, each with the collection or the reason why it is unusable.
     pub fn collections(&self) -> Vec<(String, Result<Collection>)> {
         self.read().iter().map(|(name, slot)| (name.clone(), slot.collection(name))).collect()
     }
 
-    /// The job of this number, of any collection.
+    /// The job with this id, of any collection.
     ///
     /// # Errors
-    /// [`Error::JobNotFound`] if there is none, or it ended so long ago that it is forgotten.
+    /// [`Error::JobNotFound`] if it does not exist, or its record has expired.
     pub fn job(&self, id: u64) -> Result<Job> {
         self.shared.jobs.get(id).ok_or(Error::JobNotFound { id })
     }
 
-    /// The jobs of all collections, oldest first: those that have not ended, and the last that have.
+    /// The jobs of all collections, oldest first: running ones and the last ended ones.
     pub fn jobs(&self) -> Vec<Job> {
         self.shared.jobs.all()
     }
 
-    /// Deletes a collection with all its points, also one that is unusable. Works on a full disk.
+    /// Deletes a collection with all its points, even if it is unusable. Works on a full disk.
     ///
     /// # Errors
-    /// [`Error::CollectionNotFound`], and I/O errors; then the collection is still there.
+    /// [`Error::CollectionNotFound`], and I/O errors; the collection still exists then.
     pub fn delete_collection(&self, name: &str) -> Result<()> {
         let changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let (id, open) = match self.read().get(name) {
@@ -390,7 +392,7 @@ impl Database {
             None => delete()?,
         }
         self.write().remove(name);
-        // Others are created and deleted while the work on this one ends.
+        // Other collections can be created and deleted while the work on this one ends.
         drop(changing);
         if let Some(collection) = open {
             collection.end_dropped();
@@ -405,7 +407,7 @@ impl Database {
         let catalog = &self.shared.store.catalog;
         let drop = || -> Result<()> {
             catalog.reopen()?;
-            // It may be that a commit which seemed to fail did not.
+            // A commit that reported a failure may have succeeded.
             if catalog.dropped()?.contains(&id) {
                 return Ok(());
             }
@@ -416,7 +418,7 @@ impl Database {
         drop().or_else(|_| drop())
     }
 
-    /// Removes the files of a collection that was dropped, and the folder if nothing else is in it.
+    /// Removes the files of a dropped collection, and its folder if nothing else is in it.
     fn remove_dropped(&self, id: u32) -> Result<()> {
         let (directory, folder) = (&*self.shared.store.directory, collection_folder(id));
         for name in directory.folders(&folder)? {
@@ -427,8 +429,8 @@ impl Database {
         if directory.list(&folder)?.is_empty() {
             directory.remove_folder(&folder)?;
         }
-        // That it was deleted stays promised until the catalog is opened again, and with it out of the log. It
-        // may not be if the process died behind the commit.
+        // The promise of the deletion is kept until the catalog is opened again and the deletion
+        // has left its log. It may be missing if the process died right after the commit.
         self.shared.store.catalog.promise_deleted(id)?;
         let mut batch = Batch::new();
         batch.forget_dropped(id);
@@ -476,7 +478,7 @@ impl Database {
         }
     }
 
-    /// A collection that the catalog does not know any more, though it has kept something for it.
+    /// A collection that the catalog has lost, though it still keeps a promise for it.
     fn missing_slot(&self, id: u32) -> (String, Slot) {
         let folder = collection_folder(id);
         let copy =
@@ -492,7 +494,7 @@ impl Database {
         (name.unwrap_or_else(|| format!("#{id}")), Slot::Unusable(Unusable::new(id, &error, None)))
     }
 
-    /// A number that no collection has had, also if the catalog has lost some.
+    /// An id that no collection has had, even if the catalog has lost some.
     fn next_id(&self) -> Result<u32> {
         let mut next = self.shared.store.catalog.next_collection()?;
         let names = self.shared.store.directory.list("collections")?;
@@ -512,8 +514,8 @@ impl Database {
         Collection::open(self.shared.clone(), name, id, config)
     }
 
-    /// Removes what deletions and creations cut short have left. A folder with anything in it that
-    /// the catalog does not know is moved to `lost/`, and what has no number is left alone.
+    /// Removes leftovers of interrupted deletions and creations. A non-empty folder unknown to the
+    /// catalog is moved to `lost/`; folders without a number are left alone.
     fn sweep(&self, known: &[u32], dropped: &[u32]) -> Result<()> {
         let directory = &*self.shared.store.directory;
         dropped.iter().try_for_each(|&id| self.remove_dropped(id))?;
@@ -553,7 +555,7 @@ impl Drop for Database {
         open.iter().for_each(Collection::halt);
         open.iter().for_each(Collection::close);
         self.shared.scheduler.end();
-        // Buffered writes of a database that closes in order are durable, too.
+        // An orderly close makes buffered writes durable, too.
         if let Err(error) = self.shared.store.catalog.sync() {
             tracing::error!(%error, "the last writes may not be durable");
         }

@@ -1,130 +1,131 @@
-//! The one public error, and its kinds.
+//! The public error type and its kinds.
 //!
-//! Causes stay precise ([`InvalidInput`], [`StorageError`]); [`ErrorKind`] says what a caller
-//! can do about them and is what the service maps to gRPC codes.
+//! Causes stay precise ([`InvalidInput`], [`StorageError`]); [`ErrorKind`] tells a caller what to
+//! do about them, and is mapped to gRPC codes by the service.
 
 use lanner_storage::StorageError;
 
 use crate::model::{Exhausted, InvalidInput, PointId};
 
-/// What went wrong.
+/// The error of all fallible operations.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The input was refused; nothing was applied.
+    /// The input was rejected; nothing was applied.
     #[error(transparent)]
     Invalid(#[from] InvalidInput),
-    /// There is no such collection.
+    /// The collection does not exist.
     #[error("collection `{name}` does not exist")]
     CollectionNotFound {
-        /// The name asked for.
+        /// The requested name.
         name: String,
     },
-    /// There is a collection of this name already.
+    /// A collection of this name exists already.
     #[error("collection `{name}` exists already")]
     CollectionExists {
-        /// The name asked for.
+        /// The requested name.
         name: String,
     },
-    /// There is no such point.
+    /// The point does not exist.
     #[error("point {id} does not exist")]
     PointNotFound {
-        /// The id asked for.
+        /// The requested id.
         id: PointId,
     },
-    /// A collection could not be opened, or its files turned out damaged; others stay usable.
+    /// A collection could not be opened, or its files are damaged; others stay usable.
     #[error("collection `{name}` is unusable: {reason}")]
     CollectionUnusable {
         /// The collection.
         name: String,
-        /// What is wrong with it.
+        /// The cause.
         reason: String,
-        /// Whether its files are damaged or of a format that this version cannot read.
+        /// Kind of the cause, such as damaged files or an unsupported format.
         kind: ErrorKind,
     },
-    /// So little room is left on the disk that no points are taken any more. Deleting works.
+    /// Free disk space is below the limit for writing points. Deletes still work.
     #[error("the disk is full: {free_bytes} bytes are left, and points need {needed_bytes}")]
     DiskFull {
-        /// Bytes that can still be written.
+        /// Free bytes on the disk.
         free_bytes: u64,
-        /// How many must be left for a write; see [`crate::SegmentOptions`].
+        /// Free bytes required for a write; see [`crate::SegmentOptions`].
         needed_bytes: u64,
     },
-    /// An earlier write failed in a way that leaves the disk's state unknown, or the disk cannot be
-    /// written. Reads go on, and each further write tries whether it is possible again.
+    /// An earlier write failed in a way that leaves the state on disk unknown, or the disk is not
+    /// writable. Reads still work, and each further write attempts to recover.
     #[error("nothing can be written now: {reason}")]
     WritesStopped {
         /// The failure.
         reason: String,
     },
-    /// Memory is full and points cannot be sealed; later writes try again.
+    /// Memory is full and sealing fails; later writes retry.
     #[error("memory is full and points cannot be sealed: {reason}")]
     SealFailed {
         /// The failure.
         reason: String,
     },
-    /// Segments could not be merged; they stay as they are, and it is tried again later.
+    /// A merge failed; the segments stay as they are, and it is retried later.
     #[error("segments could not be merged: {reason}")]
     MergeFailed {
         /// The failure.
         reason: String,
     },
-    /// Work that several waited for failed.
+    /// Work shared by several waiters failed.
     #[error("{reason}")]
     Shared {
-        /// What kind of failure it was.
+        /// Kind of the failure.
         kind: ErrorKind,
         /// The failure.
         reason: String,
     },
-    /// A job was cancelled; what it had done by then stays.
+    /// The job was cancelled; completed steps are kept.
     #[error("job {id} was cancelled")]
     JobCancelled {
-        /// Its number.
+        /// The job's id.
         id: u64,
     },
-    /// There is no such job, or it ended long ago.
+    /// The job does not exist, or its record has expired.
     #[error("job {id} does not exist, or it ended long ago")]
     JobNotFound {
-        /// The number asked for.
+        /// The requested id.
         id: u64,
     },
-    /// Some segments were not merged, because their files are damaged; the others were.
+    /// Some segments were not merged because their files are damaged; the others were.
     #[error("segments are damaged and were not merged: {reason}")]
     SegmentsDamaged {
         /// The damage of each.
         reason: String,
     },
-    /// What files hold is not what was written.
+    /// Files differ from their checksums.
     #[error("damage was found: {damage}")]
     DamageFound {
-        /// Each file and section, a line each.
+        /// Damaged files and sections, one per line.
         damage: String,
     },
-    /// Some indexes could not be built; queries scan these segments, and later calls try again.
+    /// Some indexes could not be built; queries scan these segments, and later calls retry.
     #[error("indexes could not be built: {reason}")]
     IndexesMissing {
         /// The failure of each.
         reason: String,
     },
-    /// A payload path was declared, and the index of it is being built. Filters read payloads until then.
+    /// The index of a declared payload path is still being built. Until then, filters read
+    /// payloads.
     #[error("the index of `{path}` is being built (segments left: {segments})")]
     PathPending {
         /// The path.
         path: String,
-        /// Segments without a column of it.
+        /// Number of segments without a column for it.
         segments: usize,
     },
-    /// The file of an index is damaged. No point is lost: it is built again from the segment.
+    /// The file of an index is damaged. No data is lost: the index is rebuilt from the segment.
     #[error("{0}; `optimize` builds this index again")]
     IndexDamaged(StorageError),
-    /// The work needs more memory than it may use; nothing was applied.
+    /// The work exceeds its memory budget; nothing was applied.
     #[error(transparent)]
     Exhausted(#[from] Exhausted),
-    /// Whoever asked waits for the answer no more.
+    /// The query was cancelled by the caller.
     #[error("the query was cancelled before it was answered")]
     QueryCancelled,
-    /// The work was not done by its deadline.
+    /// The deadline passed before the work was done.
     #[error("the deadline passed before the work was done")]
     DeadlineExceeded,
     /// The database is closing.
@@ -133,7 +134,7 @@ pub enum Error {
     /// A file could not be read or written.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// A failure of Lanner itself.
+    /// A bug in Lanner.
     #[error("internal error: {0}")]
     Internal(String),
 }
@@ -143,21 +144,21 @@ pub enum Error {
 pub enum ErrorKind {
     /// Correct the request.
     InvalidArgument,
-    /// Name something that exists.
+    /// Use a name that exists.
     NotFound,
-    /// Name something that does not exist yet.
+    /// Use a name that does not exist yet.
     AlreadyExists,
     /// Change the state first: release the lock, create the database.
     FailedPrecondition,
-    /// Ask for less, or free some disk.
+    /// Request less, or free disk space.
     ResourceExhausted,
-    /// Try again later.
+    /// Retry later.
     Unavailable,
     /// Allow more time.
     DeadlineExceeded,
-    /// Ask again, if it is wanted after all.
+    /// Retry if the result is still needed.
     Cancelled,
-    /// Use a version that knows this format.
+    /// Use a version that supports the format.
     Unsupported,
     /// Restore from a backup: files are damaged.
     Corrupted,
@@ -165,11 +166,11 @@ pub enum ErrorKind {
     Internal,
 }
 
-/// What fallible operations return.
+/// Result of fallible operations.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// The same error; what is wrong with input is told as seen from one level further up.
+    /// The same error with the path of invalid input prefixed by `parent`.
     pub(crate) fn within(self, parent: impl std::fmt::Display) -> Self {
         match self {
             Self::Invalid(error) => Self::Invalid(error.within(parent)),
@@ -177,7 +178,7 @@ impl Error {
         }
     }
 
-    /// The same for one more who waits for the same work; causes become words.
+    /// A copy for another waiter of the same work; causes are reduced to their messages.
     pub(crate) fn share(&self) -> Self {
         match self {
             Self::CollectionNotFound { name } => Self::CollectionNotFound { name: name.clone() },
@@ -193,7 +194,7 @@ impl Error {
         }
     }
 
-    /// What a caller can do about it.
+    /// What a caller can do about the error.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Invalid(_) => ErrorKind::InvalidArgument,

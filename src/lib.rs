@@ -47,10 +47,10 @@
 //!   [`Filter`].
 //! - **Browse**: [`Collection::scroll`], [`Collection::scroll_ordered`], [`Collection::facet`].
 //! - **Tune**: [`Compression`], [`IndexSettings`], [`Collection::start_train`],
-//!   [`Collection::start_optimize`]; [`Collection::info`] says what came of it.
-//! - **Mend**: [`Collection::verify`], [`Database::repair`].
+//!   [`Collection::start_optimize`]; [`Collection::info`] reports the result.
+//! - **Repair**: [`Collection::verify`], [`Database::repair`].
 
-// Nothing that comes from a user, a file or the network may panic.
+// No input from users, files or the network may cause a panic.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 #[cfg(target_endian = "big")]
@@ -95,7 +95,7 @@ pub use query::{
     Rescore, Stage, ValueCount,
 };
 
-/// Parts of the engine for this repository's own tests and benchmarks. They change without notice.
+/// Internals for this repository's own tests and benchmarks. They change without notice.
 #[doc(hidden)]
 pub mod internals {
     pub mod kernels {

@@ -1,30 +1,30 @@
-//! Threads that let others go first.
+//! Low-priority threads, and work that pauses while queries run.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Work goes on for so long before it rests.
+/// Minimum time of work between rests.
 const LEAST_WORK: Duration = Duration::from_millis(1);
-/// Where queries come, a rest takes so many times as long as the work before it.
+/// Length of a rest while queries arrive, as a multiple of the work before it.
 const REST: u32 = 7;
-/// How often whoever rests looks whether the work is still wanted, and whether queries still come.
+/// Interval at which a resting thread checks for cancellation and new queries.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Makes the calling thread so much nicer than others, where that can be set: under load it gets less
-/// of a core than they do.
+/// Adds `nice` to the calling thread's nice value, where supported: under load it gets a smaller
+/// share of a core.
 pub(crate) fn give_way(_nice: i32) {
-    // Linux sets it for the calling thread alone. What cannot be set is no reason not to work.
+    // On Linux this applies to the calling thread only. A failure is no reason not to work.
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::setpriority_process(None, _nice) {
         tracing::debug!(%error, "a thread does not give way");
     }
 }
 
-/// How fast a piece of work may go on, and whether it still should.
+/// Pace and cancellation of a piece of background work.
 pub(crate) struct Pace<'a> {
     cancelled: &'a AtomicBool,
-    /// How many queries came by now, if they go first.
+    /// Counter of executed queries, if these have priority.
     queries: Option<&'a Counter<'a>>,
     turn: Mutex<Turn>,
 }
@@ -32,19 +32,19 @@ pub(crate) struct Pace<'a> {
 type Counter<'a> = dyn Fn() -> u64 + Sync + 'a;
 
 struct Turn {
-    /// When the last rest ended, or ends: all threads of the work rest together.
+    /// End of the last or current rest; all threads of the work rest together.
     rested: Instant,
-    /// Queries that had come by then.
+    /// Value of the counter at that time.
     queries: u64,
 }
 
 impl<'a> Pace<'a> {
-    /// As fast as can be, until it is cancelled.
+    /// At full speed, until cancelled.
     pub fn full(cancelled: &'a AtomicBool) -> Self {
         Self::new(cancelled, None)
     }
 
-    /// An eighth of the time as long as this number of queries grows.
+    /// An eighth of the time while the counter of queries grows.
     pub fn calm(cancelled: &'a AtomicBool, queries: &'a Counter<'a>) -> Self {
         Self::new(cancelled, Some(queries))
     }
@@ -55,8 +55,8 @@ impl<'a> Pace<'a> {
         Self { cancelled, queries, turn: Mutex::new(turn) }
     }
 
-    /// Asked again and again, after a millisecond of work or so: rests if it has to, and says whether to
-    /// go on.
+    /// To be called after about every millisecond of work: rests if necessary, and returns whether
+    /// to continue.
     pub fn goes_on(&self) -> bool {
         if let Some(queries) = self.queries {
             let until = self.rest(queries, Instant::now());
@@ -66,7 +66,7 @@ impl<'a> Pace<'a> {
                 std::thread::sleep(left().min(LOOK));
                 let now = queries();
                 if now == came {
-                    // Nobody is there any more for whom to rest.
+                    // Queries have stopped, so there is no need to rest.
                     break;
                 }
                 came = now;
@@ -75,7 +75,8 @@ impl<'a> Pace<'a> {
         !self.cancelled.load(Ordering::Relaxed)
     }
 
-    /// When the rest ends that has begun or has to begin now. Looks for queries only where it matters.
+    /// End of the current rest, or of one that is due now. Reads the counter of queries only if a
+    /// rest may be due.
     fn rest(&self, queries: &Counter<'_>, now: Instant) -> Instant {
         let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let worked = now.saturating_duration_since(turn.rested);

@@ -1,10 +1,11 @@
-//! Makes a database that does not open usable again, and says what is missing.
+//! Repairs a database that does not open, and reports what is missing.
 //!
-//! The catalog is put together from what is sound in its logs and tables. Then each collection gets
-//! the newer of the manifest there and of the copy beside its segments, without the segments whose
-//! files are damaged, and those unsealed writes that are left. Nothing is deleted: what is damaged
-//! or not named is moved to `lost/`. What was found is noted before anything is changed by it: if a repair
-//! is cut short, the next one goes on, and says what the first has found.
+//! The catalog is rebuilt from the sound parts of its logs and tables. Each collection then gets
+//! the newer of its manifest in the catalog and the copy beside its segments, without the segments
+//! whose files are damaged, and the unsealed writes that remain. Nothing is deleted: damaged or
+//! unreferenced files are moved to `lost/`. Findings are recorded before any change that depends on
+//! them: an interrupted repair is resumed by the next one, which also reports the findings of the
+//! first.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -26,38 +27,37 @@ use crate::error::{Error, Result};
 use crate::model::CollectionConfig;
 use crate::segment::{ENTRY_FILE, SealedSegment, read_entry, write_entry};
 
-/// What a repair has found and done.
+/// Findings and actions of a repair.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RepairReport {
-    /// What was damaged in the catalog.
+    /// Damage in the catalog.
     pub catalog: Vec<String>,
-    /// The collections in which something was wrong.
+    /// Collections with problems.
     pub collections: Vec<CollectionRepair>,
 }
 
-/// What a repair has found and done in a collection.
+/// Findings and actions of a repair in one collection.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CollectionRepair {
     /// Its name, or its folder if the name is lost.
     pub name: String,
-    /// What was done.
+    /// Actions taken.
     pub done: Vec<String>,
-    /// What is missing, as far as it is known.
+    /// Missing data, as far as known.
     pub missing: Vec<String>,
 }
 
 type Copy = CollectionCopy<CollectionConfig>;
-/// Unsealed writes: the number that each had, and its record.
+/// Unsealed writes: the sequence number of each, and its record.
 type Journal = Vec<(u64, Vec<u8>)>;
 
 impl Database {
-    /// Repairs the database in the folder `root`, which no process may have open. One that is
-    /// sound is left as it is. One that was cut short is gone on with, and its report is part of this one.
+    /// Repairs the database in the folder `root`, which no process may have open. A sound database
+    /// is left as it is. An interrupted repair is resumed, and its report is included.
     ///
     /// # Errors
     /// [`lanner_storage::StorageError::Locked`] or [`lanner_storage::StorageError::NotADatabase`],
-    /// and I/O errors; a repair can be repeated. What keeps one collection from being repaired is in the
-    /// report.
+    /// and I/O errors; a repair can be repeated. Errors of a single collection are in the report.
     pub fn repair(root: impl AsRef<Path>) -> Result<RepairReport> {
         let root = root.as_ref();
         let renamed = identity::repair(root)?;
@@ -73,11 +73,11 @@ impl Database {
     }
 }
 
-/// The report, kept in a file as far as it goes.
+/// The report so far, kept in a file.
 struct Notes<'r> {
     root: &'r Path,
     report: RefCell<RepairReport>,
-    /// Whether an earlier repair was cut short.
+    /// Whether this repair resumes an interrupted one.
     go_on: bool,
 }
 
@@ -103,12 +103,12 @@ impl<'r> Notes<'r> {
         self.save(None)
     }
 
-    /// Adds what came of a collection, also to what was noted of it before.
+    /// Adds the report of a collection to what was recorded of it before.
     fn add(&self, report: CollectionRepair) {
         add(&mut self.report.borrow_mut(), report);
     }
 
-    /// Keeps what was found so far, and of the collection at hand.
+    /// Writes the findings so far, including those of the collection in progress.
     fn save(&self, at_hand: Option<&CollectionRepair>) -> Result<()> {
         let mut report = self.report.borrow().clone();
         at_hand.into_iter().for_each(|at_hand| add(&mut report, at_hand.clone()));
@@ -138,10 +138,10 @@ fn add(report: &mut RepairReport, new: CollectionRepair) {
     }
 }
 
-/// What a collection is made of again.
+/// The newest state of a collection, to restore it from.
 struct Newest {
     copy: Copy,
-    /// What the copy beside the segments has that the catalog has not, if it is that one.
+    /// If it comes from the copy beside the segments: what that restores, for the report.
     restored: Option<String>,
     /// Whether the copies are sound.
     is_copied: bool,
@@ -150,10 +150,10 @@ struct Newest {
 struct Repair<'r> {
     catalog: &'r Catalog,
     directory: &'r LocalDirectory,
-    /// Whether the catalog was put together anew.
+    /// Whether the catalog was rebuilt.
     is_rebuilt: bool,
     notes: Notes<'r>,
-    /// The names that are taken, and by which collections.
+    /// Names in use, and the id of the collection of each.
     names: RefCell<BTreeMap<String, u32>>,
 }
 
@@ -176,7 +176,7 @@ impl Repair<'_> {
         for id in ids {
             let mut report = CollectionRepair { name: collection_folder(id), ..Default::default() };
             let listed = known.remove(&id);
-            // What is wrong with one keeps none of the others from being repaired.
+            // A failure in one collection does not keep the others from being repaired.
             if let Err(error) = self.one(id, listed, (next, &promised), &mut report) {
                 report.missing.push(format!("it could not be repaired: {error}"));
             }
@@ -201,7 +201,7 @@ impl Repair<'_> {
         }
         let in_catalog = match listed {
             Some(Listed { config: Ok(config), name, .. }) => self.in_catalog(id, name, config),
-            // What a newer version has written is no damage.
+            // Data of a newer version is not damage.
             Some(Listed { config: Err(StorageError::UnknownSettings { .. }), .. }) => return Ok(()),
             Some(Listed { config: Err(error), .. }) => {
                 report.missing.push(error.to_string());
@@ -212,13 +212,14 @@ impl Repair<'_> {
         self.repair(id, in_catalog, next, report)
     }
 
-    /// Whether nothing is beside the catalog of what each collection has there from its creation on. Where
-    /// nothing was promised either, it was deleted, and a table or log with that is lost.
+    /// Whether the folder, which every collection fills at creation, is empty. If nothing was
+    /// promised either, the collection was deleted, and the table or log with that deletion is
+    /// lost.
     fn is_gone(&self, id: u32) -> Result<bool> {
         Ok(self.directory.list(&collection_folder(id))?.is_empty())
     }
 
-    /// Deletes a collection again of which the catalog has lost that it was deleted.
+    /// Repeats the deletion of a collection, if the catalog has lost it.
     fn delete(&self, id: u32, name: Option<String>, report: &mut CollectionRepair) -> Result<()> {
         let Some(name) = name else { return Ok(()) };
         let mut batch = Batch::new();
@@ -230,7 +231,7 @@ impl Repair<'_> {
         Ok(self.catalog.commit(batch, Sync::Yes)?)
     }
 
-    /// Gives a collection another name if its own was given to another one since.
+    /// Renames a collection if its name has been taken by another one since.
     fn settle_name(&self, copy: &mut Copy, report: &mut CollectionRepair) -> bool {
         let mut names = self.names.borrow_mut();
         let is_free = |name: &str| names.get(name).is_none_or(|&id| id == copy.id);
@@ -245,7 +246,7 @@ impl Repair<'_> {
         copy.name != taken
     }
 
-    /// What the catalog has of a collection, if it has a manifest.
+    /// The state of a collection in the catalog, if it has a manifest.
     fn in_catalog(&self, id: u32, name: String, config: CollectionConfig) -> Option<Copy> {
         let manifest = self.catalog.manifest(id).ok()?;
         let mut tombstones = BTreeMap::new();
@@ -305,7 +306,7 @@ impl Repair<'_> {
         self.write(copy, journal, next)
     }
 
-    /// Moves copies out of the way that are newer than what was restored: they are damaged, or not of this
+    /// Moves away copies newer than the restored one: they are damaged, or belong to another
     /// collection.
     fn move_newer_copies(&self, folder: &str, copy: &Copy) -> Result<()> {
         for name in copies_after(self.directory, folder, copy.manifest.version)? {
@@ -315,7 +316,7 @@ impl Repair<'_> {
         Ok(())
     }
 
-    /// Says what is damaged in segments that open: their other rows can be read.
+    /// Reports damage in segments that open; their other rows are readable.
     fn report_damage(
         &self,
         folder: &str,
@@ -335,7 +336,7 @@ impl Repair<'_> {
         }
     }
 
-    /// Writes the copy of a manifest's entry anew.
+    /// Rewrites the copy of a manifest's entry.
     fn renew_entry(&self, folder: &str, entry: &SegmentEntry) -> Result<()> {
         let path = self.directory.resolve(&format!("{folder}/{ENTRY_FILE}"))?;
         match fs::remove_file(&path) {
@@ -349,7 +350,7 @@ impl Repair<'_> {
         }
     }
 
-    /// The newer of what the catalog has and of the sound copies beside the segments.
+    /// The newest of the catalog's state and the sound copies beside the segments.
     fn newest(
         &self,
         folder: &str,
@@ -359,7 +360,7 @@ impl Repair<'_> {
     ) -> Result<Option<Newest>> {
         let (beside, damage) =
             read_collection_copy::<CollectionConfig>(self.directory, folder, id)?;
-        // Copies that are damaged matter only if they are needed.
+        // Damaged copies only matter if they are needed.
         if in_catalog.is_none() {
             report.missing.extend(damage.iter().map(ToString::to_string));
         }
@@ -370,7 +371,7 @@ impl Repair<'_> {
             if known.is_none_or(|known| version > known) {
                 return Some(format!("restored version {version} of the manifest from its copy"));
             }
-            // What a log has lost may be tombstones or settings, though not the manifest that came with them.
+            // A log may have lost tombstones or settings, but not the manifest committed with them.
             let differ = |differs: &dyn Fn(&Copy) -> bool| {
                 self.is_rebuilt
                     && known == Some(version)
@@ -386,7 +387,7 @@ impl Repair<'_> {
         Ok(copy.map(|copy| Newest { copy, restored, is_copied }))
     }
 
-    /// Says what is in a folder of which nothing is known, and moves it to `lost/`.
+    /// Reports the contents of an unknown folder, and moves it to `lost/`.
     fn give_up(&self, folder: &str, report: &mut CollectionRepair) -> Result<()> {
         let names = self.directory.list(folder)?;
         for name in names.iter().filter(|name| number(name).is_some()) {
@@ -404,7 +405,7 @@ impl Repair<'_> {
         id.map_or(Ok(()), |id| Ok(self.catalog.forget(id)?))
     }
 
-    /// Takes segments out of the manifest that do not open, and returns the others.
+    /// Removes segments that do not open from the manifest; returns the others.
     fn drop_damaged_segments(
         &self,
         folder: &str,
@@ -439,7 +440,7 @@ impl Repair<'_> {
         Ok(segments)
     }
 
-    /// The unsealed writes that are sound, and which ones are missing.
+    /// The sound unsealed writes, and the missing ones.
     fn journal(&self, id: u32, after: u64, promised: u64) -> Result<(Journal, Vec<String>)> {
         let (mut journal, mut missing) = (Journal::new(), Vec::new());
         let mut last = after;
@@ -461,7 +462,7 @@ impl Repair<'_> {
         Ok((journal, missing))
     }
 
-    /// Writes what was put together; writes are numbered anew, without gaps.
+    /// Commits the restored state; writes are renumbered without gaps.
     fn write(&self, mut copy: Copy, journal: Journal, next: u32) -> Result<()> {
         let Manifest { version, sealed_through, .. } = &mut copy.manifest;
         *version += 1;

@@ -1,6 +1,6 @@
-//! A thread that watches over the files. It reads all that are sealed now and then, a little at a time, and
-//! compares them with their checksums: what is read rarely must not be found damaged when the other copies
-//! are gone. And where nothing could be written, it tries again now and then.
+//! Scrubber thread. It periodically reads all sealed files at a limited rate and compares them with
+//! their checksums, so that damage to rarely read files is found while other copies still exist. It
+//! also retries writing after failures.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
@@ -11,15 +11,15 @@ use super::Slot;
 use crate::collection::{Collection, Store};
 use crate::error::{Error, Result};
 
-/// How often to look whether something can be written again.
+/// Interval at which failed writers are retried.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// How often and how fast files are checked.
+/// Interval and rate of scrubbing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ScrubOptions {
-    /// From the end of one round to the next, and from opening to the first.
+    /// Pause from the end of one round to the next, and from opening to the first.
     pub pause: Duration,
-    /// Bytes read in a second, at most; 0 switches it off.
+    /// Maximum bytes read per second; 0 disables scrubbing.
     pub bytes_per_second: u64,
 }
 
@@ -29,7 +29,7 @@ impl Default for ScrubOptions {
     }
 }
 
-/// The thread that does so; it ends when this is dropped.
+/// The scrubber thread, which ends when this is dropped.
 pub(super) struct Scrubber {
     stop: Arc<Stop>,
     thread: Option<JoinHandle<()>>,
@@ -42,7 +42,7 @@ struct Stop {
 }
 
 impl Stop {
-    /// Waits; `false` if it is to stop.
+    /// Waits; `false` if the thread is to stop.
     fn pause(&self, time: Duration) -> bool {
         let end = Instant::now() + time;
         let mut stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
@@ -104,11 +104,11 @@ impl Drop for Scrubber {
     }
 }
 
-/// What is looked at every few seconds.
+/// State checked every few seconds.
 struct Watch {
     store: Arc<Store>,
     collections: Arc<RwLock<BTreeMap<String, Slot>>>,
-    /// Collections that could not be written at the last look.
+    /// Collections that could not be written at the last check.
     stopped_before: Vec<u32>,
     looked: Option<Instant>,
 }
@@ -120,14 +120,14 @@ impl Watch {
         }
     }
 
-    /// Notes how far the catalog goes, and tries to write again where nothing could be written at the last
-    /// look either: a write may have tried meanwhile.
+    /// Records the extent of the catalog, and retries writing where it also failed at the last
+    /// check; a write in between may have retried already.
     fn look(&mut self) {
         self.looked = Some(Instant::now());
         self.store.catalog.look_at_manifest();
         let open = self.open();
         if open.is_empty() && self.store.catalog.read_only().is_some() {
-            // Where there are collections, they try.
+            // Otherwise the collections retry.
             let _ = self.store.catalog.reopen();
         }
         let stopped: Vec<&Collection> = open.iter().filter(|found| found.is_stopped()).collect();
@@ -146,7 +146,7 @@ impl Watch {
     }
 }
 
-/// How long reading so many bytes is to take.
+/// Time that reading `bytes` should take.
 fn pace(bytes: u64, options: ScrubOptions) -> Duration {
     Duration::from_secs_f64(bytes as f64 / options.bytes_per_second as f64)
 }
