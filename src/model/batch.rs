@@ -1,5 +1,5 @@
-//! A batch of validated points in columns: what the journal, the mutable segment and the
-//! kernels share, so that a vector is copied once between the request and the scan.
+//! Columnar batches of validated points, shared by the journal, the mutable segment and the
+//! kernels, so that a vector is copied only once between request and scan.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::kernels;
 
-/// The largest number of half precision.
+/// The largest finite half-precision number.
 const LARGEST_HALF: f32 = 65504.0;
 
 /// The column of one vector field over the rows of a batch.
@@ -36,7 +36,7 @@ impl FieldColumn {
         }
     }
 
-    /// A column from its parts; `None` if they do not fit the field, each other or `rows`.
+    /// A column from its parts; `None` if they do not match the field, each other or `rows`.
     pub(crate) fn from_parts(
         field: &VectorField,
         elements: Elements,
@@ -68,7 +68,7 @@ impl FieldColumn {
         }
     }
 
-    /// Appends the rows of another column of the field, this one having `rows`.
+    /// Appends the rows of another column of the same field; this one has `rows` rows.
     fn append(&mut self, rows: u32, other: &Self) {
         if let (Some(offsets), Some(other)) = (&mut self.offsets, &other.offsets) {
             let last = offsets[offsets.len() - 1];
@@ -97,24 +97,23 @@ impl FieldColumn {
     }
 }
 
-/// Points that were validated against a collection, in columns.
+/// Points validated against a collection, in columns.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PointBatch {
     pub(crate) ids: Vec<PointId>,
     pub(crate) payloads: Vec<Option<Payload>>,
     pub(crate) fields: Vec<FieldColumn>,
-    /// What the points were checked against.
+    /// Configuration the points were validated against.
     config: Arc<CollectionConfig>,
-    /// What the payloads hold at the paths that are declared there, in the order of these.
+    /// Values at the declared payload paths, in the order of `config.payload`.
     paths: Vec<PayloadColumn>,
 }
 
 impl PointBatch {
-    /// A batch from its columns, which fit each other. What the payloads hold at the declared
-    /// paths is read from them.
+    /// A batch from matching columns. Values at the declared paths are read from the payloads.
     ///
     /// # Errors
-    /// If a payload holds a value of another type at a declared path.
+    /// If a payload value does not have the type of its declared path.
     pub(crate) fn from_columns(
         config: &Arc<CollectionConfig>,
         ids: Vec<PointId>,
@@ -125,11 +124,11 @@ impl PointBatch {
         Ok(Self { ids, payloads, fields, config: config.clone(), paths })
     }
 
-    /// Checks the points against what the collection declares by now.
+    /// Revalidates the points against the collection's current configuration.
     ///
     /// # Errors
-    /// If they are of another collection, or as `point ID.payload.PATH`, if a payload holds a value of
-    /// another type at a declared path. The batch is then unchanged.
+    /// If the points belong to another collection, or, at `point ID.payload.PATH`, if a payload
+    /// value does not have the type of its declared path. The batch is then unchanged.
     pub(crate) fn fit(&mut self, config: &Arc<CollectionConfig>) -> Result<(), InvalidInput> {
         if Arc::ptr_eq(&self.config, config) || self.config == *config {
             return Ok(());
@@ -143,7 +142,7 @@ impl PointBatch {
         Ok(())
     }
 
-    /// The column of a declared path, if the points were checked against it.
+    /// The column of a declared path, if the points were validated against it.
     pub(crate) fn column(&self, path: &DeclaredPath) -> Option<&PayloadColumn> {
         let mut declared = self.config.payload.iter();
         let is_it = |(name, payload_type): (&String, &PayloadType)| {
@@ -152,7 +151,7 @@ impl PointBatch {
         self.paths.get(declared.position(is_it)?)
     }
 
-    /// Keeps the columns of those paths alone that a configuration has, too.
+    /// Keeps only the columns of paths that `config` also declares.
     fn keep_paths(&mut self, config: &CollectionConfig) {
         let mut kept = CollectionConfig::clone(&self.config);
         kept.payload.retain(|name, kind| config.payload.get(name) == Some(kind));
@@ -162,8 +161,8 @@ impl PointBatch {
         self.config = Arc::new(kept);
     }
 
-    /// The points of several batches of one collection, in their order; `None` without batches. Columns
-    /// are of the paths that all of them were checked against.
+    /// Concatenates batches of one collection, in order; `None` without batches. Keeps the columns
+    /// of the paths that all of them were validated against.
     pub(crate) fn concat(batches: &[&Self]) -> Option<Self> {
         let (first, others) = batches.split_first()?;
         let mut all = Self::clone(first);
@@ -197,7 +196,7 @@ impl PointBatch {
         self.ids.len()
     }
 
-    /// Whether there is none.
+    /// True if there are no points.
     pub fn is_empty(&self) -> bool {
         self.ids.is_empty()
     }
@@ -224,7 +223,7 @@ fn empty_paths(config: &CollectionConfig) -> Vec<PayloadColumn> {
     config.payload.values().map(|&payload_type| PayloadColumn::new(payload_type)).collect()
 }
 
-/// What payloads hold at the declared paths, in the order of these.
+/// Reads the values at the declared paths, in the order of `config.payload`.
 fn read_columns(
     config: &CollectionConfig,
     ids: &[PointId],
@@ -239,27 +238,27 @@ fn read_columns(
     Ok(paths)
 }
 
-/// What becomes of the vectors of a multi field that replaces similar ones by their mean: shape [n,
-/// dimension], checked and prepared.
+/// Pools the vectors of one point: `[n, dim] -> [m, dim]`, `m <= n`. The input is validated and
+/// prepared.
 pub type Pool = fn(&VectorField, Vec<f32>) -> Vec<f32>;
 
-/// Builds a [`PointBatch`] point by point. A refused point leaves the batch as it was, so that a
-/// caller can report it and go on with the next.
+/// Builds a [`PointBatch`] point by point. A rejected point leaves the batch unchanged, so that the
+/// caller can report it and continue.
 #[derive(Debug)]
 pub struct PointBatchBuilder {
     batch: PointBatch,
     scratch: Vec<Option<Elements>>,
-    /// Nothing is pooled unless the builder is told how.
+    /// Identity by default.
     pool: Pool,
 }
 
 impl PointBatchBuilder {
-    /// An empty batch for a collection of this configuration.
+    /// An empty batch for a collection with this configuration.
     pub fn new(config: &CollectionConfig) -> Self {
         Self::checking(Arc::new(config.clone()))
     }
 
-    /// The same, of a configuration that is shared.
+    /// As [`Self::new`], for a shared configuration.
     pub(crate) fn checking(config: Arc<CollectionConfig>) -> Self {
         let fields = config.fields.values().map(FieldColumn::new).collect();
         let (ids, payloads, paths) = (Vec::new(), Vec::new(), empty_paths(&config));
@@ -268,7 +267,7 @@ impl PointBatchBuilder {
         Self { batch, scratch, pool: |_, values| values }
     }
 
-    /// The same, with the vectors of fields that are pooled given to `pool`.
+    /// Sets the function that pools the vectors of fields with token pooling.
     #[must_use]
     pub fn pooled_by(self, pool: Pool) -> Self {
         Self { pool, ..self }
@@ -283,13 +282,13 @@ impl PointBatchBuilder {
         self.push_parts(point.id, vectors, point.payload)
     }
 
-    /// Adds a point from borrowed vectors. Under the cosine metric vectors are scaled to
+    /// Adds a point from borrowed vectors. Under the cosine metric, vectors are normalized to
     /// length 1.
     ///
     /// # Errors
-    /// If the id is malformed, a field unknown or given twice, no vector is given, the batch is
-    /// full, a vector has the wrong kind, dimension or values, or the payload a value of the wrong
-    /// type at a declared path. The batch is then unchanged.
+    /// If the id is malformed, a field is unknown or given twice, there is no vector, the batch is
+    /// full, a vector has the wrong kind, dimension or values, or a payload value does not have the
+    /// type of its declared path. The batch is then unchanged.
     pub fn push_parts<'v>(
         &mut self,
         id: PointId,
@@ -318,11 +317,11 @@ impl PointBatchBuilder {
         self.append(id, payload)
     }
 
-    /// Adds a point whose vectors, one for each field, are what is stored of others: they are neither
-    /// checked nor scaled.
+    /// Adds a point with vectors that are already in stored form, one entry per field: they are
+    /// neither validated nor normalized.
     ///
     /// # Errors
-    /// If the payload has a value of the wrong type at a declared path. The batch is then unchanged.
+    /// If a payload value does not have the type of its declared path. The batch is then unchanged.
     pub(crate) fn push_stored(
         &mut self,
         id: PointId,
@@ -353,19 +352,19 @@ impl PointBatchBuilder {
         self.batch.len()
     }
 
-    /// Whether there is none.
+    /// True if there are no points.
     pub fn is_empty(&self) -> bool {
         self.batch.is_empty()
     }
 
-    /// The batch.
+    /// The finished batch.
     pub fn finish(self) -> PointBatch {
         self.batch
     }
 }
 
-/// Checks a vector against its field and returns its values as they are stored and compared:
-/// scaled to length 1 under cosine.
+/// Validates a vector against its field and returns its values in stored form: normalized to length
+/// 1 under cosine.
 ///
 /// # Errors
 /// The problem, if kind, dimension or values are wrong.
@@ -404,10 +403,10 @@ pub(crate) fn prepare_vector(
 }
 
 fn check_values(field: &VectorField, values: &[f32]) -> Result<(), Problem> {
-    // Cosine vectors are scaled to length 1 before they are rounded, so any finite value fits.
+    // Cosine vectors are normalized before they are rounded, so any finite value fits.
     let half = field.element == super::ElementType::F16 && field.metric != Metric::Cosine;
     let largest = if half { LARGEST_HALF } else { f32::MAX };
-    // Without a way out of the loop, many are compared at a time.
+    // No early exit, so that the loop vectorizes.
     if values.iter().fold(true, |fit, value| fit & (value.abs() <= largest)) {
         return check_lengths(field, values);
     }
@@ -422,7 +421,7 @@ fn check_values(field: &VectorField, values: &[f32]) -> Result<(), Problem> {
     Ok(())
 }
 
-/// What is stored in half precision beside the vectors, or instead of them, must fit it, too.
+/// Half-precision secondary codes must be able to hold the values, too.
 fn check_coded(field: &VectorField, values: &[f32]) -> Result<(), Problem> {
     if field.compression.resolved_secondary() != Secondary::F16 {
         return Ok(());
@@ -433,7 +432,7 @@ fn check_coded(field: &VectorField, values: &[f32]) -> Result<(), Problem> {
     }
 }
 
-/// Scores of long vectors would overflow; under cosine vectors are scaled.
+/// Scores of long vectors would overflow; cosine vectors are normalized.
 fn check_lengths(field: &VectorField, values: &[f32]) -> Result<(), Problem> {
     if field.metric == Metric::Cosine {
         return Ok(());
@@ -443,7 +442,7 @@ fn check_lengths(field: &VectorField, values: &[f32]) -> Result<(), Problem> {
         VectorKind::Multi => limits::MAX_MULTI_LENGTH,
     };
     for (row, vector) in values.chunks_exact(field.dimension).enumerate() {
-        // A sum of squares that overflows is too large, too.
+        // A sum of squares that overflows is also too large.
         if kernels::dot(vector, vector) <= most * most {
             continue;
         }
@@ -490,7 +489,7 @@ mod tests {
         assert_eq!((view.vector(0), view.vector(1)), (None, Some(Vector::Multi(tokens))));
     }
 
-    /// Two points with these payloads, checked against a configuration.
+    /// Two points with these payloads, validated against a configuration.
     fn checked(config: &CollectionConfig, payloads: [&str; 2]) -> PointBatch {
         let mut builder = PointBatchBuilder::new(config);
         for (id, payload) in (0_u64..).zip(payloads) {

@@ -1,13 +1,13 @@
-//! Budgets of memory: bytes are counted before they are allocated.
+//! Memory budgets: bytes are reserved before they are allocated.
 //!
-//! A request has a budget that is part of a total, so that neither one request nor all of them
-//! together can take more memory than was planned for.
+//! Each request has a budget that is part of a total, so that neither one request nor all of them
+//! together can exceed the memory planned for them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A number of bytes that some work may hold at a time. Bytes of a part count in the whole, too, but for
-/// the first ones, of which it is sure: who needs little is not kept out by those who need much.
+/// A limit on the bytes some work may hold at a time. A part also counts against its whole, except
+/// for its first `sure` bytes, so that small requests are not starved by large ones.
 #[derive(Debug)]
 pub struct MemoryBudget {
     scope: &'static str,
@@ -17,50 +17,50 @@ pub struct MemoryBudget {
     sure: u64,
 }
 
-/// A budget that does not suffice.
+/// A budget was exceeded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{what}: expected at most {limit} bytes of memory for {scope}, got {needed} beside {used} in use"
 )]
 pub struct Exhausted {
-    /// What the bytes are for.
+    /// Purpose of the bytes.
     pub what: &'static str,
-    /// Whose budget it is.
+    /// Owner of the budget.
     pub scope: &'static str,
     /// The budget, in bytes.
     pub limit: u64,
-    /// Bytes of it that were in use.
+    /// Bytes already in use.
     pub used: u64,
-    /// Bytes that were needed beside them.
+    /// Bytes requested on top.
     pub needed: u64,
-    /// Whether the same may fit later, when other work is done.
+    /// True if the request may succeed later, once other work has finished.
     pub may_pass: bool,
 }
 
 impl MemoryBudget {
-    /// A budget of its own; `scope` names who shares it in errors.
+    /// A budget without a parent; `scope` names its owner in errors.
     pub fn new(scope: &'static str, limit: u64) -> Arc<Self> {
         Arc::new(Self { scope, limit, used: AtomicU64::new(0), whole: None, sure: 0 })
     }
 
-    /// A budget that always suffices.
+    /// A budget that never runs out.
     pub fn unlimited() -> Arc<Self> {
         Self::new("all requests together", u64::MAX)
     }
 
-    /// A budget that is part of this one, but for so many bytes that it is `sure` of. What it has spent
-    /// returns when it is dropped.
+    /// A part of this budget whose first `sure` bytes do not count against the whole. Dropping it
+    /// releases what it has spent.
     pub fn part(self: &Arc<Self>, scope: &'static str, limit: u64, sure: u64) -> Arc<Self> {
         Arc::new(Self { scope, limit, used: AtomicU64::new(0), whole: Some(self.clone()), sure })
     }
 
-    /// Counts bytes until they are released, or this is dropped.
+    /// Spends bytes until they are released or the budget is dropped.
     ///
     /// # Errors
-    /// [`Exhausted`]; then nothing is counted.
+    /// [`Exhausted`]; then nothing is spent.
     pub fn spend(&self, what: &'static str, bytes: u64) -> Result<(), Exhausted> {
         let more = |used: u64| used.checked_add(bytes).filter(|&sum| sum <= self.limit);
-        // Relaxed: the numbers order nothing else.
+        // Relaxed: the counters order nothing else.
         let spent = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
         let before = spent.map_err(|used| Exhausted {
             what,
@@ -74,7 +74,7 @@ impl MemoryBudget {
         let counted = self.counted(before, before + bytes);
         let refused = whole.spend(what, counted);
         if refused.is_err() {
-            // Others may have spent or released meanwhile, as if these bytes were there.
+            // Others may have spent or released meanwhile as if these bytes were in use.
             let now = self.used.fetch_sub(bytes, Ordering::Relaxed);
             let as_counted = self.counted(now - bytes, now);
             whole.used.fetch_sub(as_counted.wrapping_sub(counted), Ordering::Relaxed);
@@ -82,7 +82,7 @@ impl MemoryBudget {
         refused
     }
 
-    /// Returns bytes that were spent.
+    /// Releases bytes.
     pub fn release(&self, bytes: u64) {
         let before = self.used.fetch_sub(bytes, Ordering::Relaxed);
         if let Some(whole) = &self.whole {
@@ -90,12 +90,12 @@ impl MemoryBudget {
         }
     }
 
-    /// How many bytes more count in the whole at `more` than at `less`.
+    /// Bytes that count against the whole as usage grows from `less` to `more`.
     fn counted(&self, less: u64, more: u64) -> u64 {
         more.saturating_sub(self.sure) - less.saturating_sub(self.sure)
     }
 
-    /// Counts bytes as long as the result lives.
+    /// Spends bytes until the result is dropped.
     ///
     /// # Errors
     /// [`Exhausted`].
@@ -113,7 +113,7 @@ impl MemoryBudget {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// The most bytes that can be in use.
+    /// The limit, in bytes.
     pub fn limit(&self) -> u64 {
         self.limit
     }
@@ -127,7 +127,7 @@ impl Drop for MemoryBudget {
     }
 }
 
-/// Bytes of a budget, returned on drop.
+/// Reserved bytes of a budget, released on drop.
 #[derive(Debug)]
 pub struct Reserved {
     budget: Arc<MemoryBudget>,

@@ -1,4 +1,4 @@
-//! How the vectors of a field are compressed for search.
+//! Compression settings of a vector field.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{InvalidInput, Metric, Problem, VectorField, VectorKind, check_range};
 
-/// How a field is compressed: codes that are scanned (*primary*), what re-ranks the candidates
-/// (*secondary*), and whether the vectors themselves are kept.
+/// Compression of a field: the codes that are scanned (*primary*), the code that re-ranks
+/// candidates (*secondary*), and whether the raw vectors are kept.
 ///
-/// Written as text, it is the primary code, and after slashes what differs from the default:
-/// `auto`, `lvq8:160`, `lvq4:192:sphering/f16`, `auto/lvq8/drop-raw`.
+/// As text: the primary code, then, after slashes, whatever differs from the default: `auto`,
+/// `lvq8:160`, `lvq4:192:sphering/f16`, `auto/lvq8/drop-raw`.
 ///
 /// ```
 /// use lanner::{Compression, Primary};
@@ -27,11 +27,11 @@ pub struct Compression {
     /// The codes that are scanned.
     #[serde(default)]
     pub primary: Primary,
-    /// What re-ranks the candidates of a scan.
+    /// Code that re-ranks the candidates of a scan.
     #[serde(default)]
     pub secondary: Secondary,
-    /// Whether segments keep the vectors as they came. If not, a vector that is returned was
-    /// reconstructed from its secondary code, and exact queries are as exact as that code.
+    /// Keep the raw vectors. If false, returned vectors are reconstructed from their secondary
+    /// codes, and exact queries are only as exact as those codes.
     #[serde(default = "keep")]
     pub keep_raw: bool,
 }
@@ -40,75 +40,75 @@ fn keep() -> bool {
     true
 }
 
-/// The codes that are scanned.
+/// Primary codes: those that are scanned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Primary {
-    /// None: every query is an exact scan.
+    /// No codes: every query is an exact scan.
     None,
-    /// The smallest that keeps the neighbours, measured on vectors held out from training.
+    /// The smallest code that preserves the nearest neighbours, measured on held-out vectors.
     #[default]
     Auto,
-    /// These.
+    /// This code.
     Codes(CodeSettings),
 }
 
-/// A primary code of the user's choice.
+/// An explicitly chosen primary code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CodeSettings {
-    /// The scalar quantization.
+    /// Scalar quantization.
     pub code: LvqCode,
-    /// Dimensions to reduce to before (LeanVec); all if not set.
+    /// Dimension after reduction (LeanVec); all dimensions if `None`.
     #[serde(default)]
     pub dimension: Option<usize>,
-    /// How the reduction is learned; if not set, by what is measured to be best for the training
-    /// queries, or by PCA without any.
+    /// Method that learns the reduction. If `None`, the one that measures best on the training
+    /// queries, or PCA without training queries.
     #[serde(default)]
     pub reduction: Option<ReductionMethod>,
 }
 
-/// Scalar quantization with a range for each vector.
+/// Locally adaptive vector quantization (LVQ): scalar quantization with a range per vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LvqCode {
-    /// 8 bits a dimension.
+    /// 8 bits per dimension.
     Lvq8,
-    /// 4 bits a dimension.
+    /// 4 bits per dimension.
     Lvq4,
-    /// 4 bits a dimension, and 4 more for what they leave, which re-rank.
+    /// 4 bits per dimension, and 4 more for the residual, which re-rank.
     Lvq4x4,
-    /// 4 bits a dimension, and 8 more for what they leave, which re-rank.
+    /// 4 bits per dimension, and 8 more for the residual, which re-rank.
     Lvq4x8,
 }
 
-/// How a reduction to fewer dimensions is learned.
+/// Method that learns a reduction to fewer dimensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReductionMethod {
     /// Principal components of the vectors; needs no queries.
     Pca,
-    /// Eigenvectors between those of queries and vectors.
+    /// Eigenvector search between the principal components of queries and vectors.
     EigenSearch,
-    /// Frank–Wolfe, from the eigenvector search on.
+    /// Frank–Wolfe, initialized by the eigenvector search.
     FrankWolfe,
-    /// The unconstrained optimum: different maps for queries and vectors.
+    /// The unconstrained optimum, with different maps for queries and vectors.
     Sphering,
 }
 
-/// What re-ranks the candidates of a scan.
+/// Secondary code: re-ranks the candidates of a scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Secondary {
-    /// The second level of a two-level code; otherwise the vectors, if they are kept, or LVQ8. For
-    /// the tokens of a multi field LVQ8.
+    /// The second level of a two-level code; otherwise the raw vectors if they are kept, or LVQ8.
+    /// LVQ8 for the tokens of a multi field.
     #[default]
     Auto,
-    /// The vectors as they are stored.
+    /// The vectors as stored.
     Raw,
-    /// 8 bits a dimension.
+    /// 8 bits per dimension.
     Lvq8,
-    /// 4 bits a dimension.
+    /// 4 bits per dimension.
     Lvq4,
     /// Half precision.
     F16,
@@ -126,12 +126,12 @@ impl Compression {
         Self { primary: Primary::None, ..Self::default() }
     }
 
-    /// These codes over all dimensions.
+    /// This code over all dimensions.
     pub fn lvq(code: LvqCode) -> Self {
         Self::codes(CodeSettings { code, dimension: None, reduction: None })
     }
 
-    /// LeanVec: these codes over `dimension` learned dimensions.
+    /// LeanVec: this code over `dimension` learned dimensions.
     pub fn leanvec(code: LvqCode, dimension: usize) -> Self {
         Self::codes(CodeSettings { code, dimension: Some(dimension), reduction: None })
     }
@@ -140,20 +140,20 @@ impl Compression {
         Self { primary: Primary::Codes(settings), ..Self::default() }
     }
 
-    /// With this re-ranking code.
+    /// Sets the secondary code.
     #[must_use]
     pub fn with_secondary(self, secondary: Secondary) -> Self {
         Self { secondary, ..self }
     }
 
-    /// Without the vectors themselves.
+    /// Drops the raw vectors.
     #[must_use]
     pub fn drop_raw(self) -> Self {
         Self { keep_raw: false, ..self }
     }
 
-    /// What re-ranks once `auto` is resolved; for a two-level code its second level does, and
-    /// this says nothing.
+    /// The secondary code with `auto` resolved. Meaningless for two-level codes, whose second level
+    /// re-ranks.
     pub fn resolved_secondary(self) -> Secondary {
         match self.secondary {
             Secondary::Auto if self.keep_raw => Secondary::Raw,
@@ -166,10 +166,10 @@ impl Compression {
         matches!(self.primary, Primary::Codes(_)) || self.secondary != Secondary::Auto
     }
 
-    /// Checks the settings against the field they are for.
+    /// Checks the settings against their field.
     ///
     /// # Errors
-    /// [`InvalidInput`] at the setting that is out of bounds or does not go with another.
+    /// [`InvalidInput`] at the setting that is out of bounds or conflicts with another.
     pub(super) fn validate(&self, field: &VectorField) -> Result<(), InvalidInput> {
         let refuse = |path: &str, expected: &'static str, got: String| {
             Err(InvalidInput::mismatch(path, expected, got))
@@ -208,7 +208,7 @@ impl Compression {
     }
 }
 
-/// Names of the values of an enum, the same in JSON, on the command line and in messages.
+/// Names of the variants of an enum, the same in JSON, on the command line and in messages.
 macro_rules! names {
     ($type:ty, $what:literal, $($value:path => $name:literal),+) => {
         impl fmt::Display for $type {

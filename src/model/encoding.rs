@@ -1,4 +1,4 @@
-//! How the many vectors of a point become one, by which candidates are found.
+//! Encoding of multi-vectors as one vector, for candidate retrieval.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{FdeSettings, Generator, InvalidInput};
 
-/// Dimensions of a block of the automatic encoding.
+/// Block dimension of the automatic encoding.
 const BLOCK_DIMENSION: usize = 16;
 
-/// How the many vectors of a point become one, by which candidates are found.
+/// Encoding of a multi-vector as one vector, by which candidates are retrieved.
 ///
-/// Written as text, it is `auto`, or `fde` and after colons what differs from the default:
-/// `repetitions=20`, `planes=5`, `block=16` (0 keeps the dimension of the vectors), `final=1280`,
-/// `seed=42`, `carve=0.7`, `empty` for cells that stay empty, `google` for the reference's numbers.
+/// As text: `auto`, or `fde` and then, after colons, whatever differs from the default:
+/// `repetitions=20`, `planes=5`, `block=16` (0 keeps the token dimension), `final=1280`, `seed=42`,
+/// `carve=0.7`, `empty` to leave empty cells empty, `google` for the reference generator.
 ///
 /// ```
 /// use lanner::Encoding;
@@ -26,8 +26,8 @@ const BLOCK_DIMENSION: usize = 16;
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Encoding {
-    /// Fixed-dimensional encodings of 20 repetitions of 2⁵ cells of 16 dimensions, or of as many as
-    /// the tokens have if these are fewer.
+    /// Fixed-dimensional encodings of 20 repetitions of 2⁵ cells of 16 dimensions, or of the token
+    /// dimension if that is smaller.
     #[default]
     Auto,
     /// Fixed-dimensional encodings (MUVERA, arXiv 2405.19504) with these parameters.
@@ -35,12 +35,12 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    /// Whether it is the automatic one.
+    /// True for [`Self::Auto`].
     pub fn is_auto(&self) -> bool {
         *self == Self::Auto
     }
 
-    /// The parameters for tokens of this dimension.
+    /// The parameters for tokens of dimension `token_dimension`.
     pub fn fde(&self, token_dimension: usize) -> FdeSettings {
         match self {
             Self::Auto => FdeSettings {
@@ -51,10 +51,10 @@ impl Encoding {
         }
     }
 
-    /// Dimension of the encodings of tokens of this dimension.
+    /// Dimension of the encodings for tokens of dimension `token_dimension`.
     ///
     /// # Errors
-    /// If a parameter is out of its bounds; the path names it.
+    /// If a parameter is out of bounds; the path names it.
     pub fn dimension(&self, token_dimension: usize) -> Result<usize, InvalidInput> {
         let settings = self.fde(token_dimension);
         settings.dimension(token_dimension).map_err(|error| error.within("encoding"))

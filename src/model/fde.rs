@@ -1,6 +1,6 @@
-//! The parameters of fixed-dimensional encodings, and what they may be.
+//! Parameters of fixed-dimensional encodings, and their bounds.
 //!
-//! What they mean is told where they are used, in [`crate::multivector::encoding::fde`].
+//! Their meaning is explained in [`crate::multivector::encoding::fde`].
 
 use serde::{Deserialize, Serialize};
 
@@ -10,50 +10,49 @@ use super::{InvalidInput, Problem, check_range, limits};
 pub const MAX_FDE_DIMENSION: usize = 1 << 20;
 /// Most repetitions.
 const MAX_REPETITIONS: usize = 1024;
-/// Most hyperplanes of a repetition: more cells than [`MAX_FDE_DIMENSION`] are never possible.
+/// Most hyperplanes per repetition; more would exceed [`MAX_FDE_DIMENSION`] in any case.
 const MAX_SIMHASH_PROJECTIONS: usize = 20;
 /// Most elements of the matrix of hyperplanes and inner projections (256 MiB), and most signs of a
 /// final projection (32 MiB).
 const MAX_MATRIX_ELEMENTS: usize = 1 << 26;
 const MAX_SIGNS: usize = 1 << 28;
 
-/// Where planes, projections and the order of cells come from.
+/// Generator of hyperplanes, projections and the order of cells.
 ///
-/// What a variant makes never changes: a segment that was encoded with it stays searchable. Better
-/// numbers get another variant.
+/// The output of a variant never changes, so that segments encoded with it stay searchable. Better
+/// numbers get a new variant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Generator {
-    /// The paper's construction: dense random signs scaled by 1/√d as projections, cells in the
-    /// order of their bits.
+    /// The paper's construction: dense random signs scaled by 1/√d as projections, cells in binary
+    /// order.
     #[default]
     Paper,
-    /// The numbers and the layout of Google's reference (`graph-mining`,
-    /// `fixed_dimensional_encoding`): count sketches without a scale as projections, cells in the
-    /// order of their Gray codes.
+    /// Numbers and layout of Google's reference (`graph-mining`, `fixed_dimensional_encoding`):
+    /// unscaled count sketches as projections, cells in Gray-code order.
     Google,
 }
 
-/// The parameters of fixed-dimensional encodings.
+/// Parameters of fixed-dimensional encodings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FdeSettings {
-    /// R, how often planes and projections are drawn.
+    /// R, number of repetitions: independent draws of planes and projections.
     pub repetitions: usize,
-    /// k, hyperplanes of a repetition: 2^k cells.
+    /// k, hyperplanes per repetition: 2^k cells.
     pub simhash_projections: usize,
-    /// Dimension of a block; none keeps that of the tokens.
+    /// Dimension of a block; `None` keeps the token dimension.
     pub inner_projection: Option<usize>,
-    /// Dimension all blocks together are projected to; none keeps them.
+    /// Final dimension that all blocks together are projected to; `None` keeps them.
     pub final_projection: Option<usize>,
-    /// Whether empty cells of documents take the nearest token.
+    /// Fill empty cells of documents with the nearest token.
     pub fill_empty_cells: bool,
-    /// Chooses planes and projections; the reference's generator takes its low 32 bits.
+    /// Seed of planes and projections; the Google generator uses its low 32 bits.
     pub seed: u64,
-    /// Where the random numbers come from.
+    /// Generator of the random numbers.
     pub generator: Generator,
-    /// Query tokens of at least this cosine with another are replaced by their sum, before they are
-    /// encoded ([`carve_balls`](crate::multivector::encoding::fde::carve_balls)).
+    /// Before encoding, query tokens whose cosine with another is at least this are replaced by
+    /// their sum ([`carve_balls`](crate::multivector::encoding::fde::carve_balls)).
     pub ball_carving: Option<f32>,
 }
 
@@ -74,30 +73,30 @@ impl Default for FdeSettings {
 }
 
 impl FdeSettings {
-    /// 2^k, cells of a repetition.
+    /// 2^k, cells per repetition.
     pub fn cells(&self) -> usize {
         1 << self.simhash_projections.min(MAX_SIMHASH_PROJECTIONS)
     }
 
-    /// Dimensions of an encoding of tokens of `token_dimension`.
+    /// Dimension of an encoding of tokens of `token_dimension`.
     ///
     /// # Errors
-    /// If a number is out of its bounds; the path names it.
+    /// If a parameter is out of bounds; the path names it.
     pub fn dimension(&self, token_dimension: usize) -> Result<usize, InvalidInput> {
         self.validate(token_dimension)?;
         Ok(self.final_projection.unwrap_or(self.full_dimension(token_dimension)))
     }
 
-    /// Dimensions before the final projection.
+    /// Dimension before the final projection.
     pub fn full_dimension(&self, token_dimension: usize) -> usize {
         let block = self.inner_projection.unwrap_or(token_dimension);
         self.repetitions.saturating_mul(self.cells()).saturating_mul(block)
     }
 
-    /// Checks every number before anything is allocated.
+    /// Checks every parameter before anything is allocated.
     ///
     /// # Errors
-    /// If a number is out of its bounds; the path names it.
+    /// If a parameter is out of bounds; the path names it.
     pub fn validate(&self, token_dimension: usize) -> Result<(), InvalidInput> {
         check_range("token_dimension", 1, limits::MAX_DIMENSION, token_dimension)?;
         check_range("repetitions", 1, MAX_REPETITIONS, self.repetitions)?;
@@ -121,7 +120,7 @@ impl FdeSettings {
             }
         }
         match self.ball_carving {
-            // Not-a-number is in no range.
+            // NaN is in no range.
             Some(threshold) if !(-1.0..=1.0).contains(&threshold) => {
                 let got = threshold.to_string();
                 let problem = Problem::Mismatch { expected: "a cosine from −1 to 1", got };

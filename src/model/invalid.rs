@@ -1,14 +1,14 @@
-//! What is wrong with a caller's input, and where.
+//! Errors in a caller's input, with their location.
 
-/// Input that was refused: the place (`points[3].vectors.text`) and the problem.
+/// Rejected input: the location (`points[3].vectors.text`) and the problem.
 ///
-/// Nothing of a refused request was applied.
+/// Nothing of a rejected request is applied.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{path}: {problem}")]
 pub struct InvalidInput {
-    /// The refused field, as a path from the root of the request.
+    /// The rejected field, as a path from the root of the request.
     pub path: String,
-    /// What was expected and what came.
+    /// The problem.
     pub problem: Problem,
 }
 
@@ -23,12 +23,12 @@ impl InvalidInput {
         Self::new(path, Problem::OutOfRange { min, max, got })
     }
 
-    /// Something else than what was expected at `path`.
+    /// An unexpected value at `path`.
     pub fn mismatch(path: impl Into<String>, expected: &'static str, got: impl ToString) -> Self {
         Self::new(path, Problem::Mismatch { expected, got: got.to_string() })
     }
 
-    /// The same problem, seen from one level further up.
+    /// The same problem with its path prefixed by `parent`.
     #[must_use]
     pub fn within(mut self, parent: impl std::fmt::Display) -> Self {
         self.path = format!("{parent}.{}", self.path);
@@ -52,7 +52,7 @@ pub(crate) fn check_range(
     Err(InvalidInput::out_of_range(path, min, max, got))
 }
 
-/// The ways in which input can be wrong.
+/// The kinds of invalid input.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
@@ -72,7 +72,7 @@ pub enum Problem {
         /// The value.
         value: f32,
     },
-    /// A finite value that half precision cannot hold.
+    /// A finite value outside the range of half precision.
     #[error(
         "expected values within ±65504 (the field stores f16), got {value} at position {position}"
     )]
@@ -82,12 +82,12 @@ pub enum Problem {
         /// The value.
         value: f32,
     },
-    /// A vector so long that scores would overflow.
+    /// A vector so long that its scores would overflow.
     #[error("expected vectors of a length up to {most:e}, got {got:.3e} in vector {row}")]
     TooLong {
-        /// The greatest length.
+        /// The greatest allowed norm.
         most: f32,
-        /// The vector's length.
+        /// Norm of the vector.
         got: f64,
         /// Row of the multi-vector (0 for a single vector).
         row: usize,
@@ -100,7 +100,7 @@ pub enum Problem {
         /// Row of the multi-vector (0 for a single vector).
         row: usize,
     },
-    /// A multi-vector without a vector.
+    /// A multi-vector without vectors.
     #[error("expected at least one vector, got none")]
     EmptyMultiVector,
     /// The rows of a multi-vector differ in length.
@@ -112,10 +112,10 @@ pub enum Problem {
         expected: usize,
         /// Dimension of the row that differs.
         got: usize,
-        /// That row.
+        /// The row that differs.
         row: usize,
     },
-    /// A flat multi-vector whose length is no multiple of its dimension.
+    /// A flat multi-vector whose length is not a multiple of its dimension.
     #[error("expected a multiple of {dimension} values, got {got}")]
     NotAMultiple {
         /// The dimension.
@@ -131,12 +131,12 @@ pub enum Problem {
         /// Kind of the value.
         got: &'static str,
     },
-    /// A payload path has another type already.
+    /// The payload path is already declared with another type.
     #[error("the path is declared with the type {declared}, not {got}")]
     DeclaredOtherwise {
-        /// The type it has.
+        /// The declared type.
         declared: &'static str,
-        /// The type asked for.
+        /// The requested type.
         got: &'static str,
     },
     /// The collection has no such vector field.
@@ -145,7 +145,7 @@ pub enum Problem {
         /// The collection's fields, comma separated.
         known: String,
     },
-    /// What only declared payload paths have is asked of another one.
+    /// The operation needs a declared payload path.
     #[error(
         "the path is not declared; the collection declares: {known}; paths are declared when a \
          collection is created"
@@ -185,15 +185,15 @@ pub enum Problem {
     /// A name outside the pattern.
     #[error("expected a name of the form [a-z0-9_-]{{1,64}}, got {got:?}")]
     Name {
-        /// The name, shortened.
+        /// The name, truncated.
         got: String,
     },
-    /// JSON of the wrong shape.
+    /// A value of the wrong type or shape.
     #[error("expected {expected}, got {got}")]
     Mismatch {
         /// What was expected.
         expected: &'static str,
-        /// What came.
+        /// What came instead.
         got: String,
     },
     /// A required part is missing.

@@ -1,4 +1,4 @@
-//! Which bytes of a field stay in memory.
+//! Memory residency of a field's sealed data.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,17 +7,18 @@ use serde::{Deserialize, Serialize};
 
 use super::{InvalidInput, Problem};
 
-/// How the sealed bytes of a field, which are mapped, use memory.
+/// Memory policy for the mapped, sealed data of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Memory {
-    /// What queries look for candidates in (codes, or vectors where there are no codes) is locked
-    /// in memory when a segment is opened, as far as the system's limit allows.
+    /// Lock the data that candidates are retrieved from (codes, or vectors without codes) in memory
+    /// when a segment is opened, as far as the system's limit allows.
     Pinned,
-    /// The system keeps what is used, and reads ahead where candidates are looked for.
+    /// Leave caching to the system, with read-ahead for the data that candidates are retrieved
+    /// from.
     #[default]
     Cached,
-    /// The system reads nothing ahead, so that other fields keep their place in memory.
+    /// Disable read-ahead, so that other fields keep their pages in memory.
     Cold,
 }
 

@@ -1,8 +1,8 @@
-//! The data model: what a collection, a point, a vector and a score are.
+//! The data model: collections, points, vectors and scores.
 //!
-//! This is the lowest room of the engine: everything above speaks these types, and nothing
-//! here knows segments, files or the network. All validation of user input lives here, so
-//! that a value that made it into a [`PointBatch`] or past a `validate` call is sound.
+//! This is the lowest layer of the engine: everything above uses these types, and nothing here
+//! knows segments, files or the network. All validation of user input lives here, so that a value
+//! in a [`PointBatch`], or one that passed a `validate` call, is sound.
 
 mod batch;
 mod budget;

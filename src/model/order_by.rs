@@ -1,41 +1,41 @@
-//! An order of points by the values at a payload path.
+//! Ordering of points by the values at a payload path.
 
 use super::{FilterValue, PointId};
 
-/// By which payload path points are ordered, and which way. Equal values are ordered by id, the smaller
-/// first; points without a value are left out.
+/// Sort order: a payload path and a direction. Ties are broken by id, ascending; points without a
+/// value are left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderBy {
     /// A declared payload path.
     pub path: String,
-    /// Which values come first.
+    /// Sort direction.
     pub direction: Direction,
 }
 
 impl OrderBy {
-    /// Small values first.
+    /// Smallest values first.
     pub fn ascending(path: impl Into<String>) -> Self {
         Self { path: path.into(), direction: Direction::Ascending }
     }
 
-    /// Large values first.
+    /// Largest values first.
     pub fn descending(path: impl Into<String>) -> Self {
         Self { path: path.into(), direction: Direction::Descending }
     }
 }
 
-/// Which values come first. Of several values of a point the one that comes first counts.
+/// Sort direction. A point with several values is placed by the one that sorts first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Direction {
-    /// Small ones.
+    /// Smallest first.
     #[default]
     Ascending,
-    /// Large ones.
+    /// Largest first.
     Descending,
 }
 
 impl Direction {
-    /// The order of two values in this direction.
+    /// Compares two values in this direction.
     pub(crate) fn compare<T: Ord>(self, a: &T, b: &T) -> std::cmp::Ordering {
         match self {
             Self::Ascending => a.cmp(b),
@@ -44,11 +44,11 @@ impl Direction {
     }
 }
 
-/// The place of a point in an [`OrderBy`].
+/// Position of a point in an [`OrderBy`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct OrderPlace {
-    /// The value that it is ordered by.
+    /// Value it is sorted by.
     pub value: FilterValue,
-    /// Its id.
+    /// Id of the point.
     pub id: PointId,
 }

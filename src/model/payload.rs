@@ -1,4 +1,4 @@
-//! Payloads: a JSON object a point, kept as the text that came.
+//! Payloads: one JSON object per point, kept as the original text.
 
 use serde_json::{Map, Value};
 
@@ -6,16 +6,16 @@ use super::{InvalidInput, Problem, limits};
 
 /// A JSON object, as text.
 ///
-/// The text is checked once and kept as it came, so that no number loses a digit and nothing
-/// is serialized again on the way out.
+/// The text is validated once and kept verbatim, so that numbers lose no digits and nothing is
+/// serialized again when it is returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Payload(Box<str>);
 
 impl Payload {
-    /// Checks and takes JSON text.
+    /// Validates JSON text.
     ///
     /// # Errors
-    /// If the text is too long, no JSON, or no object.
+    /// If the text is too long, not JSON, or not an object.
     pub fn parse(text: &str) -> Result<Self, InvalidInput> {
         let mismatch = |got| {
             let expected = "a JSON object";
@@ -28,7 +28,7 @@ impl Payload {
             };
             return Err(InvalidInput::new("payload", problem));
         }
-        // A full parse: it bounds the nesting, too.
+        // A full parse, which also bounds the nesting.
         serde_json::from_str::<Map<String, Value>>(text)
             .map_err(|error| mismatch(error.to_string()))?;
         Ok(Self(text.trim().into()))
@@ -41,11 +41,11 @@ impl Payload {
 
     /// The object, parsed.
     pub fn to_map(&self) -> Map<String, Value> {
-        // Checked by `parse`; a payload read back from a verified file is the same text.
+        // Validated by `parse`; a payload read back from a checksummed file is the same text.
         serde_json::from_str(&self.0).unwrap_or_default()
     }
 
-    /// Takes text that was checked when it was stored.
+    /// Wraps text that was validated before it was stored.
     pub(crate) fn from_stored(text: &str) -> Self {
         Self(text.into())
     }

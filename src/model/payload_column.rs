@@ -1,8 +1,8 @@
 //! The values at one declared payload path over the rows of a batch.
 //!
-//! They are read from the JSON once, when a point is validated, so that no filter of a declared path
-//! parses JSON. An array at a path, or above it, means all of its elements; `null` is remembered and is
-//! no value.
+//! Values are read from the JSON once, when a point is validated, so that filters on declared paths
+//! never parse JSON. An array at a path, or on the way to it, stands for all of its elements;
+//! `null` is recorded separately and is not a value.
 
 use std::ops::{ControlFlow, Range};
 
@@ -13,8 +13,7 @@ use super::filter::{ColumnTest, in_intervals};
 use super::payload_type::Scalar;
 use super::{CollectionConfig, InvalidInput, Payload, PayloadType, Problem, limits};
 
-/// What one payload holds at one path: distinct values in their order, and whether `null` is
-/// among them.
+/// The values of one payload at one path: distinct, sorted, with a flag for `null`.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct PathValues {
     values: Values,
@@ -52,7 +51,7 @@ impl Values {
         match (self, scalar) {
             (Self::Terms(terms), Scalar::Term(term)) => terms.push(term.into()),
             (Self::Numbers(numbers), Scalar::Number(number)) => numbers.push(number),
-            // A type reads scalars of its own kind only.
+            // A type only reads scalars of its own kind.
             _ => {}
         }
     }
@@ -74,16 +73,17 @@ impl Values {
         match (self, other) {
             (Self::Terms(terms), Self::Terms(other)) => terms.extend(other),
             (Self::Numbers(numbers), Self::Numbers(other)) => numbers.extend(other),
-            // Both are of the type that the configuration says.
+            // Both have the type in the configuration.
             _ => {}
         }
     }
 }
 
-/// What a payload holds at the declared paths, in the order of their names.
+/// Reads a payload's values at the declared paths, sorted by name.
 ///
 /// # Errors
-/// [`Problem::Mismatch`] at `payload.PATH` for a value of another type, or too many values.
+/// [`Problem::Mismatch`] at `payload.PATH` for a value of another type, [`Problem::OutOfRange`] for
+/// too many values.
 pub(crate) fn read_paths(
     config: &CollectionConfig,
     payload: Option<&Payload>,
@@ -98,12 +98,12 @@ pub(crate) fn read_paths(
     config.payload.iter().map(read).collect()
 }
 
-/// A payload as JSON; one that is not there is empty.
+/// The payload as JSON; a missing payload is an empty object.
 pub(crate) fn object(payload: Option<&Payload>) -> Value {
     Value::Object(payload.map(Payload::to_map).unwrap_or_default())
 }
 
-/// What a payload holds at a path of a type.
+/// Reads a payload's values at one path of a given type.
 ///
 /// # Errors
 /// As [`read_paths`], at `PATH`.
@@ -130,8 +130,8 @@ pub(crate) fn read_path(
     Ok(found)
 }
 
-/// Visits what is at the end of a path, until `visit` breaks: of an array there its elements, and of one on
-/// the way what is at the end of the path in each.
+/// Visits the values at the end of a path until `visit` breaks. Arrays at the end or on the way are
+/// expanded into their elements.
 pub(super) fn visit_leaves<B>(
     value: &Value,
     parts: &[&str],
@@ -145,7 +145,7 @@ pub(super) fn visit_leaves<B>(
         (Value::Array(values), Some(_)) => {
             values.iter().try_for_each(|value| visit_leaves(value, parts, visit))
         }
-        // Something else where an object would be: the path leads nowhere.
+        // Not an object: the path does not exist.
         (_, Some(_)) => ControlFlow::Continue(()),
         (Value::Array(values), None) => values.iter().try_for_each(visit),
         (value, None) => visit(value),
@@ -153,12 +153,12 @@ pub(super) fn visit_leaves<B>(
 }
 
 impl PathValues {
-    /// Whether `null` is among them.
+    /// True if `null` is at the path.
     pub fn has_null(&self) -> bool {
         self.null
     }
 
-    /// Visits the values, distinct and in their order.
+    /// Visits the values, distinct and sorted.
     pub fn visit(&self, visit: &mut dyn FnMut(Scalar<'_>)) {
         self.values.visit(0..self.values.len(), visit);
     }
@@ -177,7 +177,7 @@ impl PathValues {
     }
 }
 
-/// A JSON value for messages.
+/// A JSON value, truncated for error messages.
 pub(crate) fn shortened(value: &Value) -> String {
     let text = value.to_string();
     match text.char_indices().nth(80) {
@@ -189,7 +189,7 @@ pub(crate) fn shortened(value: &Value) -> String {
 /// The values at one declared path over the rows of a batch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PayloadColumn {
-    /// Where the values of each row start, and where the last end.
+    /// Start of each row's values, then the end of the last.
     offsets: Vec<u32>,
     values: Values,
     nulls: RoaringBitmap,
@@ -212,7 +212,7 @@ impl PayloadColumn {
         self.offsets.push(self.values.len() as u32);
     }
 
-    /// Appends the rows of another column of the path.
+    /// Appends the rows of another column of the same path.
     pub(crate) fn append(&mut self, other: &Self) {
         let (rows, values) = (self.rows() as u32, self.values.len() as u32);
         self.nulls.extend(other.nulls.iter().map(|row| rows + row));
@@ -236,18 +236,18 @@ impl PayloadColumn {
         values + size_of_val(&*self.offsets)
     }
 
-    /// Whether `null` is at the path in this row.
+    /// True if row `row` has `null` at the path.
     pub fn is_null(&self, row: usize) -> bool {
         self.nulls.contains(row as u32)
     }
 
-    /// Visits the values of a row, distinct and in their order.
+    /// Visits the values of a row, distinct and sorted.
     pub fn visit(&self, row: usize, visit: &mut dyn FnMut(Scalar<'_>)) {
         let range = self.offsets[row] as usize..self.offsets[row + 1] as usize;
         self.values.visit(range, visit);
     }
 
-    /// Visits those of the first `rows` rows that pass a test, in order.
+    /// Visits those of the first `rows` rows that pass a test, in ascending order.
     pub(crate) fn select(&self, test: &ColumnTest, rows: usize, found: &mut dyn FnMut(usize)) {
         let bounds = self.offsets[..=rows.min(self.rows())].windows(2).enumerate();
         let values = bounds.map(|(row, bounds)| (row, bounds[0] as usize..bounds[1] as usize));
@@ -280,7 +280,7 @@ impl PayloadColumn {
                     found(row);
                 });
             }
-            // A test is made for the type of its column.
+            // A test always matches the type of its column.
             _ => {}
         }
     }

@@ -1,8 +1,8 @@
-//! Declared payload paths: what type a path has, and how its values are compared.
+//! Types of declared payload paths, and the comparison of their values.
 //!
-//! Whatever the type, a value becomes one of two things that can be stored in columns: a term (a
-//! text that is equal to another or not), or a number with an order. Integers are numbers as they
-//! are, dates microseconds since 1970, and floats the integers whose order is that of the floats.
+//! Values of every type are stored in columns as one of two kinds: a term (compared for equality)
+//! or an ordered 64-bit number. Integers are stored as they are, datetimes as microseconds since
+//! 1970, and floats as integers with the same order.
 
 use jiff::civil::{Date, DateTime};
 use jiff::fmt::temporal::{Pieces, PiecesOffset};
@@ -15,21 +15,21 @@ use super::{InvalidInput, Problem, limits};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PayloadType {
-    /// A text that is compared as a whole.
+    /// Text that is compared as a whole.
     Keyword,
-    /// An integer of 64 bits with a sign.
+    /// A signed 64-bit integer.
     Integer,
-    /// A number in double precision.
+    /// A double-precision number.
     Float,
     /// `true` or `false`.
     Boolean,
-    /// A moment as RFC 3339 text, as in `2024-05-01T12:00:00Z`, or a date (`2024-05-01`, which is
-    /// its midnight in UTC); compared in microseconds.
+    /// A timestamp as RFC 3339 text such as `2024-05-01T12:00:00Z`, or a date (`2024-05-01`,
+    /// meaning midnight UTC); compared in microseconds.
     Datetime,
 }
 
 impl PayloadType {
-    /// As it is written in configurations: `keyword`, `integer`, `float`, `boolean`, `datetime`.
+    /// Its name in configurations: `keyword`, `integer`, `float`, `boolean`, `datetime`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Keyword => "keyword",
@@ -40,7 +40,7 @@ impl PayloadType {
         }
     }
 
-    /// What a value of this type looks like, for messages.
+    /// Description of a valid value, for error messages.
     pub(crate) fn expected(self) -> &'static str {
         match self {
             Self::Keyword => "a text of at most 1024 bytes",
@@ -51,12 +51,12 @@ impl PayloadType {
         }
     }
 
-    /// Whether values have an order.
+    /// True if values have an order.
     pub fn is_ordered(self) -> bool {
         !self.is_terms()
     }
 
-    /// Whether values are terms; if not, they are numbers.
+    /// True if values are terms, false if they are numbers.
     pub(crate) fn is_terms(self) -> bool {
         matches!(self, Self::Keyword | Self::Boolean)
     }
@@ -73,40 +73,40 @@ impl PayloadType {
     }
 }
 
-/// A value as columns hold it.
+/// A value as stored in columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scalar<'v> {
-    /// Of a keyword, or `true` or `false`.
+    /// A keyword or boolean.
     Term(&'v str),
-    /// Of the ordered types.
+    /// A value of an ordered type.
     Number(i64),
 }
 
-/// The term of a text, if it is not too long for one.
+/// The term for a text; `None` if it is too long.
 pub(crate) fn keyword(text: &str) -> Option<Scalar<'_>> {
     (text.len() <= limits::MAX_KEYWORD_BYTES).then_some(Scalar::Term(text))
 }
 
-/// The term of a truth value.
+/// The term for a boolean.
 pub(crate) fn boolean(value: bool) -> Scalar<'static> {
     Scalar::Term(if value { "true" } else { "false" })
 }
 
-/// The integer in whose order floats are; −0 and 0 are the same.
+/// Maps a float to an integer, preserving the order; −0 and 0 are equal.
 pub(crate) fn float_key(value: f64) -> i64 {
     let bits = (value + 0.0).to_bits().cast_signed();
     // Negative floats are ordered by magnitude: flip all but the sign.
     bits ^ ((bits >> 63) & i64::MAX)
 }
 
-/// Microseconds since 1970 of a date and time, which is one of UTC if it has no offset, or of the midnight
-/// that begins a date in UTC. All years from 0 to 9999 count: the last moment of them often means "for ever".
+/// Microseconds since 1970 of a timestamp (UTC if it has no offset) or of midnight UTC of a date.
+/// All years from 0 to 9999 are accepted: the last moment of 9999 often means "for ever".
 pub(crate) fn datetime_key(text: &str) -> Option<i64> {
     const DATE_BYTES: usize = "2024-05-01".len();
     if text.len() == DATE_BYTES {
         return microseconds(text.parse::<Date>().ok()?.at(0, 0, 0, 0), 0);
     }
-    // The parser also knows time zones by name and dates without dashes, which RFC 3339 does not.
+    // The parser also accepts named time zones and dates without dashes, which RFC 3339 does not.
     let bytes = text.as_bytes();
     let separated = matches!(bytes.get(DATE_BYTES), Some(b'T' | b't' | b' '));
     if bytes.get(4) != Some(&b'-') || !separated || text.contains('[') {
@@ -125,7 +125,7 @@ fn microseconds(local: DateTime, offset_seconds: i32) -> Option<i64> {
     i64::try_from(since.as_micros() - i128::from(offset_seconds) * 1_000_000).ok()
 }
 
-/// Checks a path into payloads: keys of nested objects, separated by dots.
+/// Validates a payload path: keys of nested objects, separated by dots.
 ///
 /// # Errors
 /// [`Problem::Mismatch`] at `payload`.

@@ -1,4 +1,4 @@
-//! Values at declared payload paths: as columns hold them, and as they are shown again.
+//! Values at declared payload paths: as stored in columns, and converted back.
 
 use std::sync::Arc;
 
@@ -7,12 +7,12 @@ use jiff::civil::{Date, DateTime};
 
 use super::{CollectionConfig, FilterValue, InvalidInput, PayloadType, Problem, Scalar};
 
-/// A [`Scalar`] of its own, in the same order.
+/// An owned [`Scalar`], with the same order.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
-    /// Of a keyword, or `true` or `false`.
+    /// A keyword or boolean.
     Term(Box<str>),
-    /// Of the ordered types.
+    /// A value of an ordered type.
     Number(i64),
 }
 
@@ -26,7 +26,7 @@ impl From<Scalar<'_>> for Key {
 }
 
 impl Key {
-    /// The value that this stands for at a path of a type.
+    /// Converts the key back to a value of `payload_type`.
     pub(crate) fn value(&self, payload_type: PayloadType) -> FilterValue {
         match (payload_type, self) {
             (PayloadType::Boolean, Self::Term(term)) => FilterValue::Boolean(&**term == "true"),
@@ -38,15 +38,16 @@ impl Key {
     }
 }
 
-/// The float of a key: the way back is the way there.
+/// Inverse of `float_key`; the mapping is its own inverse.
 fn float(key: i64) -> f64 {
     f64::from_bits((key ^ ((key >> 63) & i64::MAX)).cast_unsigned())
 }
 
-/// The RFC 3339 text of a moment, in UTC if its year there has four digits.
+/// RFC 3339 text of a timestamp; in UTC if its year there has four digits.
 fn moment(micros: i64) -> String {
     const MINUTE: i64 = 60_000_000;
-    // The largest offset that is read. What was written with one may be beyond the years in UTC.
+    // The largest offset the parser accepts. A timestamp written with one may be outside the years
+    // 0 to 9999 in UTC.
     const FARTHEST: i64 = 25 * 60 + 59;
     let local = |minutes: i64| -> Option<DateTime> {
         let since = SignedDuration::from_micros(micros.checked_add(minutes * MINUTE)?);
@@ -58,34 +59,34 @@ fn moment(micros: i64) -> String {
     }
     let shifted = |(minutes, offset)| Some(format!("{}{offset}", local(minutes)?));
     let shifted = [(-FARTHEST, "-25:59"), (FARTHEST, "+25:59")].into_iter().find_map(shifted);
-    // Nothing else was ever read.
+    // The parser accepts no other timestamps.
     shifted.unwrap_or_else(|| micros.to_string())
 }
 
-/// A declared payload path. Columns are found by its name: paths that are declared later have no part in
-/// where they are.
+/// A declared payload path. Columns are looked up by name, so that declaring more paths does not
+/// move them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct DeclaredPath {
-    /// Its name.
+    /// Name of the path.
     pub name: Arc<str>,
-    /// The type of its values.
+    /// Type of its values.
     pub payload_type: PayloadType,
 }
 
 impl CollectionConfig {
-    /// The declared path of this name, if there is one.
+    /// The declared path `name`, if there is one.
     pub(crate) fn declared_path(&self, name: &str) -> Option<DeclaredPath> {
         let payload_type = *self.payload.get(name)?;
         Some(DeclaredPath { name: name.into(), payload_type })
     }
 
-    /// All declared paths, in the order of their names.
+    /// All declared paths, sorted by name.
     pub(crate) fn declared_paths(&self) -> impl Iterator<Item = DeclaredPath> {
         let paths = self.payload.iter();
         paths.map(|(name, &payload_type)| DeclaredPath { name: name.as_str().into(), payload_type })
     }
 
-    /// As [`Self::declared_path`], where there has to be one; `at` is the place of the name in a request.
+    /// As [`Self::declared_path`], but required; `at` is the location of the name in the request.
     ///
     /// # Errors
     /// [`Problem::UndeclaredPath`].

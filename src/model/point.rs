@@ -4,17 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Payload, PointId, PointIdRef, Vector};
 
-/// What is stored and returned: an id, named vectors and an optional JSON payload.
+/// A stored point: an id, named vectors and an optional JSON payload.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Point {
     /// The id.
     pub id: PointId,
-    /// The vectors by field name. A point may leave out fields; queries on those skip it.
+    /// Vectors by field name. A point may omit fields; queries on those skip it.
     pub vectors: BTreeMap<String, Vector>,
     /// The payload.
     pub payload: Option<Payload>,
-    /// Fields whose vectors, in a point that was read, are reconstructed from codes, because the
-    /// collection does not keep the vectors themselves. Ignored in a point that is written.
+    /// Read points only: fields whose vectors were reconstructed from codes, because the collection
+    /// does not keep the raw vectors. Ignored on write.
     pub reconstructed: BTreeSet<String>,
 }
 
@@ -29,21 +29,21 @@ impl Point {
         }
     }
 
-    /// With a vector for `field`.
+    /// Adds a vector for `field`.
     #[must_use]
     pub fn with_vector(mut self, field: impl Into<String>, vector: impl Into<Vector>) -> Self {
         self.vectors.insert(field.into(), vector.into());
         self
     }
 
-    /// With a payload.
+    /// Sets the payload.
     #[must_use]
     pub fn with_payload(mut self, payload: Payload) -> Self {
         self.payload = Some(payload);
         self
     }
 
-    /// Bytes of its id, vectors and payload.
+    /// Size of id, vectors and payload, in bytes.
     pub fn size_bytes(&self) -> u64 {
         let id = match self.id.as_ref() {
             PointIdRef::Number(_) => 8,
@@ -55,7 +55,7 @@ impl Point {
     }
 }
 
-/// Which parts of a point to return beside its id.
+/// Parts of a point to return besides its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Include {
     /// The payload.
@@ -65,9 +65,9 @@ pub struct Include {
 }
 
 impl Include {
-    /// The id alone.
+    /// Only the id.
     pub const NOTHING: Self = Self { payload: false, vectors: false };
-    /// The payload.
+    /// Payload, no vectors.
     pub const PAYLOAD: Self = Self { payload: true, vectors: false };
     /// Payload and vectors.
     pub const ALL: Self = Self { payload: true, vectors: true };

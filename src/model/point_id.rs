@@ -19,7 +19,7 @@ pub enum PointId {
 }
 
 impl PointId {
-    /// Memory held beside the value itself, in bytes.
+    /// Heap memory, in bytes.
     pub(crate) fn text_bytes(&self) -> usize {
         match self {
             Self::Number(_) => 0,

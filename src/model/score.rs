@@ -2,10 +2,10 @@
 
 use std::cmp::Ordering;
 
-/// A similarity: the dot product, the cosine, MaxSim, or the negative squared distance.
+/// A similarity: dot product, cosine, MaxSim, or negative squared distance.
 ///
-/// Higher is better for every metric. Unlike `f32` it is totally ordered, so that it can be
-/// sorted and kept in a heap.
+/// Higher is better for every metric. Unlike `f32` it is totally ordered, so that it can be sorted
+/// and kept in a heap.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Score(pub f32);
 

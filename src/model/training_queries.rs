@@ -1,20 +1,20 @@
-//! Queries of the kind that will come, to train and to calibrate on.
+//! Representative queries for training and calibration.
 
 use super::{
     InvalidInput, MultiVector, VectorField, VectorKind, VectorRef, check_range, limits,
     prepare_vector,
 };
 
-/// Queries of one field.
+/// Training queries for one field.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainingQueries {
     vectors: MultiVector,
-    /// For a multi field, the number of vectors of each query.
+    /// Multi fields only: number of vectors per query.
     lengths: Option<Vec<usize>>,
 }
 
 impl From<MultiVector> for TrainingQueries {
-    /// For a single-vector field: each row is a query.
+    /// For single-vector fields: each row is one query.
     fn from(vectors: MultiVector) -> Self {
         Self { vectors, lengths: None }
     }
@@ -26,12 +26,12 @@ impl From<&MultiVector> for TrainingQueries {
     }
 }
 
-/// Queries as they are stored and compared.
+/// Training queries in the form in which vectors are stored and compared.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct PreparedQueries {
-    /// All vectors, shape [n, dimension], scaled to length 1 under cosine.
+    /// All vectors, shape `[n, dimension]`, normalized under cosine.
     pub values: Vec<f32>,
-    /// The first vector of each query, and the end.
+    /// Index of each query's first vector, then the total.
     pub offsets: Vec<u64>,
 }
 
@@ -41,12 +41,12 @@ impl PreparedQueries {
         self.offsets.len().saturating_sub(1)
     }
 
-    /// Whether there is none.
+    /// True if there are no queries.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The vectors of a query, shape [m, dimension].
+    /// The vectors of a query, shape `[m, dimension]`.
     pub fn get(&self, query: usize, dimension: usize) -> &[f32] {
         let range = self.offsets[query] as usize..self.offsets[query + 1] as usize;
         &self.values[range.start * dimension..range.end * dimension]
@@ -54,11 +54,11 @@ impl PreparedQueries {
 }
 
 impl TrainingQueries {
-    /// For a multi field: the vectors of all queries, of which the first `lengths[0]` are the
-    /// first query.
+    /// For multi fields: the vectors of all queries, of which the first `lengths[0]` belong to the
+    /// first query, and so on.
     ///
     /// # Errors
-    /// If the lengths do not add up to the number of vectors.
+    /// If `lengths` do not add up to the number of vectors.
     pub fn multi(vectors: MultiVector, lengths: Vec<usize>) -> Result<Self, InvalidInput> {
         let total = lengths.iter().try_fold(0_usize, |sum, &length| sum.checked_add(length));
         let rows = vectors.rows().len();
@@ -76,7 +76,7 @@ impl TrainingQueries {
         &self.vectors
     }
 
-    /// The number of vectors of each query, of a multi field.
+    /// Multi fields only: number of vectors per query.
     pub fn lengths(&self) -> Option<&[usize]> {
         self.lengths.as_deref()
     }
@@ -86,16 +86,16 @@ impl TrainingQueries {
         self.lengths.as_ref().map_or(self.vectors.rows().len(), Vec::len)
     }
 
-    /// Whether there is none.
+    /// True if there are no queries.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Checks and prepares the queries as those of the field are.
+    /// Validates and prepares the queries as query vectors of `field`.
     ///
     /// # Errors
-    /// If the field is not compressed, or there are no queries, too many, or one that does not fit
-    /// the field.
+    /// If the field is not compressed, there are no or too many queries, or one does not match the
+    /// field.
     pub fn prepare(&self, field: &VectorField) -> Result<PreparedQueries, InvalidInput> {
         let refuse = |path, expected, got| Err(InvalidInput::mismatch(path, expected, got));
         if !field.is_compressed() {

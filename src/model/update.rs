@@ -1,8 +1,7 @@
-//! Updates of payloads: which points change, and how.
+//! Payload updates: the points to change, and the change.
 //!
-//! A payload is text, and stays so: a merge (JSON Merge Patch, RFC 7386) and a removal take the members of its
-//! objects apart and put them together again, so that what is not touched keeps its order and every
-//! digit.
+//! Payloads are edited as text: a merge (JSON Merge Patch, RFC 7386) or a deletion splits only the
+//! objects on its path into members, so that everything untouched keeps its order and every digit.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -17,16 +16,16 @@ use super::{
     CollectionConfig, Filter, InvalidInput, Payload, PointId, check_range, limits, read_paths,
 };
 
-/// The points that a write changes.
+/// Selects the points that a write changes.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Selection {
-    /// The points of these ids.
+    /// The points with these ids.
     Ids(Vec<PointId>),
-    /// The points that match.
+    /// The points that match this filter.
     Matching(Filter),
 }
 
-/// How payloads change.
+/// A change to payloads.
 ///
 /// ```
 /// use lanner::{Payload, PayloadUpdate};
@@ -42,10 +41,11 @@ pub enum Selection {
 pub enum PayloadUpdate {
     /// Replaces the whole payload.
     Set(Payload),
-    /// Merges this into the payload, as JSON Merge Patch (RFC 7386) says: a member replaces that of
-    /// the same name, objects are merged member by member, and `null` removes.
+    /// JSON Merge Patch (RFC 7386): members replace those of the same name, objects are merged
+    /// recursively, and `null` deletes.
     Merge(Payload),
-    /// Removes the members at these paths, as in `meta.year`. An array on the way means all of its elements.
+    /// Deletes the members at these paths, such as `meta.year`. Arrays on the path apply to all of
+    /// their elements.
     Delete(Vec<String>),
 }
 
@@ -53,11 +53,11 @@ impl PayloadUpdate {
     /// Checks the update against a collection.
     ///
     /// # Errors
-    /// [`InvalidInput`] at `payload.PATH` for a value of another type than a declared path has, at
-    /// `paths` for none or more than 64, and at `paths[i]` for one that is malformed.
+    /// [`InvalidInput`] at `payload.PATH` if a value does not have the declared type, at `paths` if
+    /// there are none or more than 64, and at `paths[i]` if a path is malformed.
     pub(crate) fn validate(&self, config: &CollectionConfig) -> Result<(), InvalidInput> {
         match self {
-            // What a merge leaves at a declared path comes from one of both.
+            // A merged value at a declared path comes from one of the two payloads.
             Self::Set(payload) | Self::Merge(payload) => {
                 read_paths(config, Some(payload)).map(drop)
             }
@@ -72,10 +72,10 @@ impl PayloadUpdate {
         }
     }
 
-    /// The payload after the update of one.
+    /// Applies the update to a payload.
     ///
     /// # Errors
-    /// [`InvalidInput`] at `payload` if it becomes too long.
+    /// [`InvalidInput`] at `payload` if the result is too long.
     pub fn apply(&self, payload: Option<&Payload>) -> Result<Option<Payload>, InvalidInput> {
         let before = payload.map(Payload::as_str);
         match self {
@@ -94,16 +94,16 @@ impl PayloadUpdate {
     }
 }
 
-/// The members of a JSON object in their order, values as texts.
+/// The members of a JSON object in order, with unparsed values.
 #[derive(Default)]
 struct Members<'t> {
-    /// `None` where one was removed.
+    /// `None` marks a removed member.
     members: Vec<Option<(String, Cow<'t, str>)>>,
     places: HashMap<String, usize>,
 }
 
 impl<'t> Members<'t> {
-    /// Those of an object; `None` if the text is something else.
+    /// The members of an object; `None` if the text is not an object.
     fn read(text: &'t str) -> Option<Self> {
         if is_object(text) { serde_json::from_str(text).ok() } else { None }
     }
@@ -151,7 +151,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
 
             fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
                 let mut members = Members::default();
-                // Of a name that comes twice the last counts, as everywhere.
+                // The last of duplicate names wins, as everywhere.
                 while let Some((name, value)) = map.next_entry::<String, &'de RawValue>()? {
                     members.insert(&name, Cow::Borrowed(value.get()));
                 }
@@ -166,7 +166,7 @@ fn is_object(text: &str) -> bool {
     text.trim_start().starts_with('{')
 }
 
-/// A merge patch applied to a value, or to none.
+/// Applies a merge patch to a value, if there is one.
 fn merged(target: Option<&str>, patch: &str) -> String {
     let Some(changes) = Members::read(patch) else { return patch.to_owned() };
     let mut members = target.and_then(Members::read).unwrap_or_default();
@@ -181,7 +181,7 @@ fn merged(target: Option<&str>, patch: &str) -> String {
     members.into_text()
 }
 
-/// A value without the members at the end of a path.
+/// Removes the members at the end of a path from a value.
 fn without(text: &str, parts: &[&str]) -> String {
     let Some((name, rest)) = parts.split_first() else { return text.to_owned() };
     if let Some(mut members) = Members::read(text) {
@@ -198,7 +198,7 @@ fn without(text: &str, parts: &[&str]) -> String {
                 elements.into_iter().map(|element| without(element.get(), parts)).collect();
             format!("[{}]", elements.join(","))
         }
-        // Something else where an object would be: the path leads nowhere.
+        // Not an object: the path does not exist.
         Err(_) => text.to_owned(),
     }
 }

@@ -1,4 +1,4 @@
-//! Vectors as users give them, and the columns they are kept in.
+//! Vectors as callers pass them, and their columnar storage.
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{InvalidInput, Problem, VectorKind};
 
-/// How one vector element is stored.
+/// Storage type of vector elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ElementType {
@@ -59,7 +59,7 @@ impl From<MultiVector> for Vector {
     }
 }
 
-/// A matrix of shape `[n, dim]`, row-major: one row a token.
+/// A matrix of shape `[n, dim]`, row-major: one row per token.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MultiVector {
     dimension: usize,
@@ -177,7 +177,7 @@ impl Elements {
         }
     }
 
-    /// Appends values, rounding to half precision where that is what is stored.
+    /// Appends values, rounded to half precision if that is the element type.
     pub fn extend_from_f32(&mut self, values: &[f32]) {
         match self {
             Self::F32(elements) => elements.extend_from_slice(values),
@@ -189,7 +189,7 @@ impl Elements {
         }
     }
 
-    /// Appends elements, those of the same type bit for bit.
+    /// Appends elements; those of the same type are copied bit for bit.
     pub(super) fn extend(&mut self, other: ElementsRef<'_>) {
         match (self, other) {
             (Self::F16(elements), ElementsRef::F16(other)) => elements.extend_from_slice(other),
@@ -198,7 +198,7 @@ impl Elements {
         }
     }
 
-    /// Gives back memory that was reserved for more.
+    /// Releases excess capacity.
     pub(super) fn shrink_to_fit(&mut self) {
         match self {
             Self::F32(elements) => elements.shrink_to_fit(),
@@ -225,7 +225,8 @@ pub enum ElementsRef<'a> {
 }
 
 impl<'a> ElementsRef<'a> {
-    /// Reinterprets little-endian bytes of `element`; `None` if misaligned or of odd length.
+    /// Reinterprets little-endian bytes as `element`s; `None` if misaligned or not a multiple of
+    /// the size.
     pub fn from_bytes(element: ElementType, bytes: &'a [u8]) -> Option<Self> {
         match element {
             ElementType::F32 => bytemuck::try_cast_slice(bytes).ok().map(Self::F32),
@@ -249,12 +250,12 @@ impl<'a> ElementsRef<'a> {
         }
     }
 
-    /// Whether there is none.
+    /// True if there are no elements.
     pub fn is_empty(self) -> bool {
         self.len() == 0
     }
 
-    /// The elements in `range`, which must lie within.
+    /// The elements of `range`, which must be in bounds.
     pub fn slice(self, range: std::ops::Range<usize>) -> Self {
         match self {
             Self::F32(elements) => Self::F32(&elements[range]),
@@ -262,7 +263,7 @@ impl<'a> ElementsRef<'a> {
         }
     }
 
-    /// The elements, owned.
+    /// An owned copy.
     pub fn to_owned(self) -> Elements {
         match self {
             Self::F32(elements) => Elements::F32(elements.to_vec()),
@@ -279,17 +280,18 @@ impl<'a> ElementsRef<'a> {
     }
 }
 
-/// The vectors of one field for a contiguous range of rows: what kernels and scans read.
+/// The vectors of one field over a contiguous range of rows, as kernels and scans read them.
 ///
-/// Row `r` has the vectors `offsets[r]..offsets[r + 1]` of a multi field, and vector `r` of a
-/// single field. Rows in `absent` have no vector; in a single field zeros keep their place.
+/// In a multi field, row `r` has the vectors `offsets[r]..offsets[r + 1]`; in a single field it has
+/// vector `r`. Rows in `absent` have no vector; in a single field they are filled with zeros.
 #[derive(Debug, Clone, Copy)]
 pub struct VectorsView<'a> {
     /// Length of each vector.
     pub dimension: usize,
     /// All vectors, shape `[vectors, dimension]`, row-major.
     pub elements: ElementsRef<'a>,
-    /// For multi fields: first vector of each row, and one more (rows + 1 values from 0).
+    /// Multi fields only: index of each row's first vector, then the total (rows + 1 values, from
+    /// 0).
     pub offsets: Option<&'a [u64]>,
     /// Rows without a vector.
     pub absent: &'a RoaringBitmap,
@@ -304,7 +306,7 @@ impl<'a> VectorsView<'a> {
         }
     }
 
-    /// The elements of row `row`: `[dimension]` of a single, `[n, dimension]` of a multi field.
+    /// Elements of row `row`: `[dimension]` in a single field, `[n, dimension]` in a multi field.
     pub fn row(&self, row: usize) -> ElementsRef<'a> {
         let (first, last) = match self.offsets {
             Some(offsets) => (offsets[row] as usize, offsets[row + 1] as usize),
@@ -313,7 +315,7 @@ impl<'a> VectorsView<'a> {
         self.elements.slice(first * self.dimension..last * self.dimension)
     }
 
-    /// The vector of row `row`, owned and widened; `None` where the point has none.
+    /// The vector of row `row`, owned and widened to f32; `None` if the row has none.
     pub fn vector(&self, row: usize) -> Option<Vector> {
         if self.absent.contains(row as u32) {
             return None;

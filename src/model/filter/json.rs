@@ -1,8 +1,9 @@
-//! Filters as JSON: `{"and": […]}`, `{"or": […]}`, `{"not": {…}}`, `{"ids": […]}`, and an object
+//! Filters as JSON: `{"and": […]}`, `{"or": […]}`, `{"not": {…}}`, `{"ids": […]}`, or an object
 //! with `field` and a test: `eq`, `ne`, `in`, `nin`, `gt`, `gte`, `lt`, `lte`, `exists` or `null`.
-//! For short, an object of paths with a value or tests each: `{"lang": "en", "year": {"gte": 2000}}`.
+//! Short form: an object that maps paths to a value or tests: `{"lang": "en", "year": {"gte":
+//! 2000}}`.
 //!
-//! It is read by hand and not derived, so that errors name the place in the filter.
+//! Parsed by hand rather than derived, so that errors name the location in the filter.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -24,7 +25,7 @@ impl Filter {
     /// Reads a filter from JSON text.
     ///
     /// # Errors
-    /// [`crate::model::Problem::Mismatch`] at the place, as in `filter.and[2].year`.
+    /// [`crate::model::Problem::Mismatch`] at the location, such as `filter.and[2].year`.
     pub fn parse(text: &str) -> Result<Self> {
         let value: Value = serde_json::from_str(text)
             .map_err(|error| InvalidInput::mismatch("filter", FORMS, error.to_string()))?;
@@ -147,7 +148,7 @@ fn read_id(value: &Value, path: &str) -> Result<PointId> {
     id.ok_or_else(|| InvalidInput::mismatch(path, "an unsigned number or a text", shortened(value)))
 }
 
-/// Whether a key is a word of the language, which stands for no payload path without `field`.
+/// True for keywords of the filter language, which cannot be payload paths in the short form.
 fn is_word(key: &str) -> bool {
     COMBINATIONS.contains(&key) || is_test(key)
 }
@@ -156,7 +157,7 @@ fn is_test(key: &str) -> bool {
     TESTS.contains(&key) || BOUNDS.contains(&key)
 }
 
-/// A test of the values at the path that `field` names.
+/// Reads a test of the values at the path in `field`.
 fn read_field(object: &Map<String, Value>, path: &str) -> Result<Filter> {
     let field = &object["field"];
     let Some(field) = field.as_str() else {
@@ -171,7 +172,7 @@ fn read_field(object: &Map<String, Value>, path: &str) -> Result<Filter> {
     read_tests(field, (object, &tests), &format!("{path}.{field}"))
 }
 
-/// Paths with a value each, or with an object of tests; all must hold.
+/// Reads the short form: paths with a value or an object of tests each; all must hold.
 fn read_paths(object: &Map<String, Value>, path: &str) -> Result<Filter> {
     let read = |(field, value): (&String, &Value)| {
         let at = format!("{path}.{}", shorten(field.clone()));
@@ -197,7 +198,7 @@ fn read_paths(object: &Map<String, Value>, path: &str) -> Result<Filter> {
     }
 }
 
-/// The tests of an object, of the values at the path `field`.
+/// Reads the tests of an object, applied to the values at the path `field`.
 fn read_tests(
     field: &str,
     (object, tests): (&Map<String, Value>, &[&str]),

@@ -1,9 +1,9 @@
-//! Filters: which points a query, a count or a scroll may return, by their payloads and ids.
+//! Filters: restrict a query, a count or a scroll by payloads and ids.
 //!
-//! A [`Filter`] is what a user writes, in Rust or as JSON (`json`). Against a collection's
-//! configuration it is resolved (`resolve`) into a [`Condition`], in which declared paths are
-//! columns and values are terms and intervals of numbers; that is what segments understand. Paths that
-//! are not declared are looked up in payloads (`path_test`).
+//! A [`Filter`] is written by the user, in Rust or as JSON (`json`). It is resolved (`resolve`)
+//! against the configuration of a collection into a [`Condition`], the form that segments evaluate:
+//! declared paths become columns, values become terms and intervals of numbers. Undeclared paths
+//! are evaluated on the payloads (`path_test`).
 
 mod json;
 mod path_test;
@@ -17,10 +17,10 @@ pub use resolve::{ColumnTest, Condition, Interval};
 
 use super::PointId;
 
-/// Which points match.
+/// A predicate over points.
 ///
-/// Where a path holds several values (an array), one that matches is enough. A point without a
-/// value at a path matches no test of that path's values, and so matches the `not` of each.
+/// If a path holds several values (an array), one match is enough. A point without a value at a
+/// path fails every test of that path's values, and so passes the `not` of each.
 ///
 /// ```
 /// use lanner::{Bounds, Filter};
@@ -40,61 +40,61 @@ use super::PointId;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub enum Filter {
-    /// Points that match all of these; all points if there is none.
+    /// Points that match all of these; empty matches every point.
     And(Vec<Filter>),
-    /// Points that match one of these; no point if there is none.
+    /// Points that match any of these; empty matches no point.
     Or(Vec<Filter>),
     /// Points that do not match this.
     Not(Box<Filter>),
     /// Points with this value.
     Eq {
-        /// A payload path; if it is not declared, payloads are read.
+        /// Payload path; if undeclared, payloads are read.
         field: String,
         /// The value.
         value: FilterValue,
     },
     /// Points with one of these values.
     In {
-        /// A payload path; if it is not declared, payloads are read.
+        /// Payload path; if undeclared, payloads are read.
         field: String,
         /// The values.
         values: Vec<FilterValue>,
     },
-    /// Points with a value within bounds: numbers and datetimes.
+    /// Points with a value within bounds; for numbers and datetimes.
     Range {
-        /// A payload path; if it is not declared, payloads are read.
+        /// Payload path; if undeclared, payloads are read.
         field: String,
         /// The bounds.
         bounds: Bounds,
     },
-    /// Points with a value, which `null` is not.
+    /// Points with a value other than `null`.
     Exists {
-        /// A payload path; if it is not declared, payloads are read.
+        /// Payload path; if undeclared, payloads are read.
         field: String,
     },
-    /// Points with `null` at the path, alone or in an array.
+    /// Points with `null` at the path, alone or as an array element.
     IsNull {
-        /// A payload path; if it is not declared, payloads are read.
+        /// Payload path; if undeclared, payloads are read.
         field: String,
     },
     /// Points with one of these ids.
     Ids(Vec<PointId>),
 }
 
-/// A value that is compared with those of payloads.
+/// A value to compare with payload values.
 #[derive(Debug, Clone, PartialEq)]
 pub enum FilterValue {
     /// For keywords and datetimes.
     Text(String),
     /// For integers and floats.
     Integer(i64),
-    /// For floats; for integers if it is one.
+    /// For floats; also for integers if it is a whole number.
     Float(f64),
     /// For booleans.
     Boolean(bool),
 }
 
-/// The bounds of a range. All that are set must hold, for the same value.
+/// Bounds of a range. All that are set must hold for the same value.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Bounds {
     /// Values must be greater.
@@ -144,12 +144,12 @@ impl Filter {
         Self::Eq { field: field.into(), value: value.into() }
     }
 
-    /// Points without `value` at the path `field`, also those with no value there.
+    /// Points without `value` at the path `field`, including those with no value there.
     pub fn ne(field: impl Into<String>, value: impl Into<FilterValue>) -> Self {
         !Self::eq(field, value)
     }
 
-    /// Points with none of these values at the path `field`, also those with no value there.
+    /// Points with none of these values at the path `field`, including those with no value there.
     pub fn none_of<V: Into<FilterValue>>(
         field: impl Into<String>,
         values: impl IntoIterator<Item = V>,
@@ -191,7 +191,7 @@ impl Filter {
         Self::And(filters.into_iter().collect())
     }
 
-    /// Points that match one of these.
+    /// Points that match any of these.
     pub fn any(filters: impl IntoIterator<Item = Self>) -> Self {
         Self::Or(filters.into_iter().collect())
     }
@@ -208,7 +208,7 @@ impl Filter {
         }
     }
 
-    /// Points that match one of both.
+    /// Points that match either.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         match self {

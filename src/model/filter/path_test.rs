@@ -1,8 +1,8 @@
-//! Tests on payloads themselves: of paths that a collection does not declare, and of declared ones in
-//! segments that have no column of them yet.
+//! Tests on the payloads themselves: for undeclared paths, and for declared paths in segments that
+//! do not have their column yet.
 //!
-//! No type is known of an undeclared path, so that of the filter's values counts, and values of another
-//! type pass no test.
+//! An undeclared path has no known type, so the type of the filter's values is used; values of
+//! other types pass no test.
 
 use std::ops::ControlFlow;
 
@@ -14,7 +14,7 @@ use crate::model::payload_column::{shortened, visit_leaves};
 use crate::model::payload_type::validate_path;
 use crate::model::{DeclaredPath, InvalidInput, PayloadType, Problem};
 
-/// A test of the values at a path in a payload; one that passes is enough.
+/// A test of the values at a path in a payload; one passing value is enough.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PathTest {
     parts: Vec<Box<str>>,
@@ -23,14 +23,14 @@ pub struct PathTest {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum ValueTest {
-    /// As the first of these types that can read a value compares it.
+    /// Compared as the first of these types that can read the value.
     Typed(Vec<(PayloadType, ColumnTest)>),
     HasValue,
     IsNull,
 }
 
 impl PathTest {
-    /// One of these values; `at` is the place in the filter.
+    /// One of these values; `at` is the location in the filter.
     pub(super) fn one_of(path: &str, wanted: &[FilterValue], at: &str) -> Result<Self> {
         let typed = |payload_type, wanted: &[FilterValue]| {
             Ok((payload_type, values(payload_type, wanted, at)?))
@@ -38,7 +38,7 @@ impl PathTest {
         let test = match PayloadType::of_values(wanted, PayloadType::Keyword, at)? {
             PayloadType::Float => {
                 let floats = typed(PayloadType::Float, wanted)?;
-                // No integer is equal to a fraction.
+                // No integer equals a fraction.
                 let can_be = |value: &&FilterValue| match value {
                     FilterValue::Float(number) => whole(*number).is_some(),
                     _ => true,
@@ -76,7 +76,7 @@ impl PathTest {
         Self::new(path, ValueTest::IsNull, at)
     }
 
-    /// A test of a column, where there is none.
+    /// A test of a column that the segment does not have.
     pub(super) fn declared(path: &DeclaredPath, test: ColumnTest) -> Self {
         let test = match test {
             ColumnTest::HasValue => ValueTest::HasValue,
@@ -91,7 +91,7 @@ impl PathTest {
         Ok(Self { parts: parts(path), test })
     }
 
-    /// Whether a payload, which is an object, passes.
+    /// True if a payload, which is an object, passes.
     pub(crate) fn passes(&self, payload: &Value) -> bool {
         let parts: Vec<&str> = self.parts.iter().map(|part| &**part).collect();
         let visit = &mut |value: &Value| match self.test.passes(value) {
@@ -122,15 +122,15 @@ impl ValueTest {
 }
 
 impl PayloadType {
-    /// The type that values of a filter have, all the same: [`Self::Float`] stands for all numbers, and texts
-    /// are of the type `text`.
+    /// The common type of a filter's values: [`Self::Float`] stands for all numbers, and texts have
+    /// the type `text`.
     fn of_values(values: &[FilterValue], text: Self, at: &str) -> Result<Self> {
         let of = |value: &FilterValue| match value {
             FilterValue::Text(_) => text,
             FilterValue::Integer(_) | FilterValue::Float(_) => Self::Float,
             FilterValue::Boolean(_) => Self::Boolean,
         };
-        // Without a value nothing is compared.
+        // No values: nothing is compared.
         let Some(first) = values.first().map(of) else { return Ok(Self::Float) };
         match values.iter().find(|value| of(value) != first) {
             None => Ok(first),

@@ -1,4 +1,4 @@
-//! From a filter to a condition: validation against a collection, values made comparable.
+//! Resolves a filter against a collection into a condition, with validated, comparable values.
 
 use std::borrow::Cow;
 
@@ -11,14 +11,14 @@ use crate::model::{
     CollectionConfig, DeclaredPath, InvalidInput, PayloadType, PointId, Problem, limits,
 };
 
-/// A validated filter, in the terms of a collection's columns.
+/// A validated filter over the columns of a collection.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Condition {
-    /// All of these hold; none is no restriction.
+    /// All must hold; empty always holds.
     All(Vec<Condition>),
-    /// One of these holds; none is impossible.
+    /// Any must hold; empty never holds.
     Any(Vec<Condition>),
-    /// This does not hold.
+    /// Must not hold.
     Not(Box<Condition>),
     /// A declared path passes a test.
     Column {
@@ -27,20 +27,20 @@ pub enum Condition {
         /// The test.
         test: ColumnTest,
     },
-    /// An undeclared path passes a test, for which payloads are read.
+    /// An undeclared path passes a test, which reads payloads.
     Path(PathTest),
-    /// The point has one of these ids, which are distinct and in their order.
+    /// The point has one of these ids; distinct and sorted.
     Ids(Vec<PointId>),
 }
 
-/// A test of the values of one column in one row; one that passes is enough.
+/// A test of one column's values in a row; one passing value is enough.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ColumnTest {
-    /// One of these terms, which are distinct and in their order.
+    /// One of these terms; distinct and sorted.
     Terms(Vec<Box<str>>),
-    /// A term that is none of these, which are distinct and in their order.
+    /// A term other than these; distinct and sorted.
     OtherTerms(Vec<Box<str>>),
-    /// A number in one of these intervals, which are disjoint and in their order.
+    /// A number in one of these intervals; disjoint and sorted.
     Numbers(Vec<Interval>),
     /// Any value.
     HasValue,
@@ -48,16 +48,16 @@ pub enum ColumnTest {
     IsNull,
 }
 
-/// Numbers from `least` to `most`, both included; there is at least one.
+/// A closed, non-empty interval of numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Interval {
-    /// The least of them.
+    /// Lower end, inclusive.
     pub least: i64,
-    /// The greatest of them.
+    /// Upper end, inclusive.
     pub most: i64,
 }
 
-/// Whether a number lies in one of the intervals, which are disjoint and in order.
+/// True if a number lies in one of the intervals, which are disjoint and sorted.
 #[inline]
 pub(crate) fn in_intervals(intervals: &[Interval], number: i64) -> bool {
     let at = match intervals {
@@ -68,12 +68,13 @@ pub(crate) fn in_intervals(intervals: &[Interval], number: i64) -> bool {
 }
 
 impl Condition {
-    /// Whether payloads are read for a part of it.
+    /// True if any part reads payloads.
     pub(crate) fn reads_payloads(&self) -> bool {
         self.reads_payloads_where(&|_| true)
     }
 
-    /// The same in a segment that has columns of these paths alone.
+    /// As [`Self::reads_payloads`], for a segment that has only the columns for which `has_column`
+    /// is true.
     pub(crate) fn reads_payloads_where(&self, has_column: HasColumn<'_>) -> bool {
         match self {
             Self::All(parts) | Self::Any(parts) => {
@@ -86,8 +87,8 @@ impl Condition {
         }
     }
 
-    /// The same for a segment that has columns of these paths alone: tests of the other paths are made of
-    /// payloads.
+    /// Adapts the condition to a segment that has only the columns for which `has_column` is true:
+    /// tests of missing columns become tests of payloads.
     pub(crate) fn fitted(&self, has_column: HasColumn<'_>) -> Cow<'_, Self> {
         let is_missing = |path: &DeclaredPath| !has_column(path);
         if !self.tests_any(&is_missing) {
@@ -103,7 +104,7 @@ impl Condition {
         })
     }
 
-    /// Whether it tests a declared path of this kind.
+    /// True if it tests a declared path for which `is` holds.
     fn tests_any(&self, is: &dyn Fn(&DeclaredPath) -> bool) -> bool {
         match self {
             Self::All(parts) | Self::Any(parts) => parts.iter().any(|part| part.tests_any(is)),
@@ -113,7 +114,7 @@ impl Condition {
         }
     }
 
-    /// Whether a payload says all of it, see [`Self::holds`].
+    /// True if payloads alone decide the condition, see [`Self::holds`].
     pub(crate) fn is_of_payloads(&self) -> bool {
         match self {
             Self::All(parts) | Self::Any(parts) => {
@@ -125,8 +126,8 @@ impl Condition {
         }
     }
 
-    /// Whether it holds for a payload, which is an object. Columns and ids are not in payloads: their tests
-    /// hold for none.
+    /// Evaluates the condition on a payload, which is an object. Tests of columns and ids never
+    /// hold, because a payload does not contain them.
     pub(crate) fn holds(&self, payload: &Value) -> bool {
         match self {
             Self::All(parts) => parts.iter().all(|part| part.holds(payload)),
@@ -138,11 +139,11 @@ impl Condition {
     }
 }
 
-/// Says whether there is a column of a path.
+/// Tells whether a segment has a column for a path.
 pub(crate) type HasColumn<'h> = &'h dyn Fn(&DeclaredPath) -> bool;
 
 impl ColumnTest {
-    /// Whether a value passes.
+    /// True if the value passes.
     pub(super) fn passes(&self, value: Scalar<'_>) -> bool {
         match (self, value) {
             (Self::Terms(terms), Scalar::Term(term)) => {
@@ -164,22 +165,22 @@ impl Filter {
     /// Checks the filter against a collection.
     ///
     /// # Errors
-    /// [`InvalidInput`] naming the place, as `filter.and[2].year`: a value of another type than a declared
-    /// path's, values of several types for another path, a malformed path, a range of something without
-    /// order, or a filter that is too deep or too large.
+    /// [`InvalidInput`] at the location, such as `filter.and[2].year`: a value that does not have
+    /// the declared type, values of several types for an undeclared path, a malformed path, a range
+    /// over an unordered type, or a filter that is too deep or too large.
     pub fn resolve(&self, config: &CollectionConfig) -> Result<Condition> {
         Resolver { config, nodes: 0, values: 0, ids: 0 }.resolve(self, "filter", 1)
     }
 }
 
-/// The error for a filter of too many levels.
+/// The error for a filter that is nested too deeply.
 pub(super) fn too_deep(path: &str) -> InvalidInput {
     let path = path.chars().take(80).collect::<String>();
     let (expected, got) = ("at most 32 levels", "more".into());
     InvalidInput::new(path, Problem::Mismatch { expected, got })
 }
 
-/// Counts what has been seen, since each part may be small and all of them large.
+/// Resolves a filter and counts its parts, since many small parts can add up to too many.
 struct Resolver<'c> {
     config: &'c CollectionConfig,
     nodes: usize,
@@ -253,7 +254,7 @@ impl Resolver<'_> {
     }
 }
 
-/// Where a test of a payload path is.
+/// Location of a test in the filter.
 fn place(path: &str, field: &str) -> String {
     format!("{path}.{}", field.chars().take(80).collect::<String>())
 }
@@ -274,14 +275,14 @@ fn count(
 }
 
 impl DeclaredPath {
-    /// The condition that it passes a test.
+    /// The condition that the path passes a test.
     pub(crate) fn passes(&self, test: ColumnTest) -> Condition {
         Condition::Column { path: self.clone(), test }
     }
 }
 
 impl PayloadType {
-    /// A value as columns of this type hold it.
+    /// Converts a value to its form in columns of this type.
     ///
     /// # Errors
     /// [`Problem::Mismatch`] at `path` for a value of another type.
@@ -290,7 +291,7 @@ impl PayloadType {
     }
 }
 
-/// A value as the columns of this type hold it.
+/// Converts a value to its form in columns of this type.
 fn scalar<'v>(payload_type: PayloadType, value: &'v FilterValue, path: &str) -> Result<Scalar<'v>> {
     let found = match (payload_type, value) {
         (PayloadType::Keyword, FilterValue::Text(text)) => keyword(text),
@@ -312,9 +313,9 @@ fn scalar<'v>(payload_type: PayloadType, value: &'v FilterValue, path: &str) -> 
     })
 }
 
-/// The integer that a float is, if it is one.
+/// The integer equal to a float, if there is one.
 pub(super) fn whole(number: f64) -> Option<i64> {
-    // The bounds themselves are floats: −2^63 is an i64, 2^63 is none.
+    // The bounds are floats: −2^63 is an i64, 2^63 is not.
     let fits = number >= i64::MIN as f64 && number < i64::MAX as f64 && number.fract() == 0.0;
     fits.then_some(number as i64)
 }
@@ -352,7 +353,7 @@ pub(super) fn range(payload_type: PayloadType, bounds: &Bounds, path: &str) -> R
         let expected = "one of `gt`, `gte`, `lt` and `lte`";
         return Err(InvalidInput::new(path, Problem::Missing { expected }));
     }
-    // The numbers on both sides of a bound: the same, unless it lies between two integers.
+    // The integers on both sides of a bound: equal unless the bound lies between two integers.
     let key = |bound: &Option<FilterValue>| -> Result<Option<(i128, i128)>> {
         let Some(value) = bound else { return Ok(None) };
         if let (PayloadType::Integer, FilterValue::Float(number)) = (payload_type, value)
@@ -365,7 +366,7 @@ pub(super) fn range(payload_type: PayloadType, bounds: &Bounds, path: &str) -> R
             Scalar::Term(_) => None,
         })
     };
-    // In wider numbers, where one more and one less always exist.
+    // In i128, where a successor and predecessor always exist.
     let above = key(gt)?.map(|(floor, _)| floor.saturating_add(1));
     let below = key(lt)?.map(|(_, ceil)| ceil.saturating_sub(1));
     let least = above.into_iter().chain(key(gte)?.map(|(_, ceil)| ceil)).max();
