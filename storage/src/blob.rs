@@ -1,8 +1,8 @@
-//! What a sealed file is to whoever reads it: a run of bytes with a name, which never changes.
+//! Sealed files as their readers see them: named, immutable byte ranges.
 //!
 //! A local file is mapped ([`MappedFile`](crate::MappedFile)), and its ranges are slices of the
-//! mapping. Another store hands out ranges as it gets them; what reads blobs asks for those sections
-//! that it uses, once, and holds them.
+//! mapping. Other stores fetch ranges on request; readers request each section they use once, and
+//! hold on to it.
 
 use std::fmt::Debug;
 use std::ops::Range;
@@ -12,76 +12,77 @@ use bytes::Bytes;
 
 use crate::error::Result;
 
-/// How a part of a blob will be read: a hint.
+/// Access pattern for a range of a blob: a hint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// In order, more or less: what surrounds a page that is missing is read with it.
+    /// Roughly sequential: a page fault also reads the surrounding pages.
     Ordered,
-    /// Here and there: only the page that is missing is read.
+    /// Random: a page fault reads only the missing page.
     Random,
-    /// Soon: it is read ahead of use, also where access is random otherwise.
+    /// Needed soon: prefetched, even if access is otherwise random.
     Soon,
 }
 
-/// Bytes that were written completely and never change.
+/// Immutable bytes that were completely written.
 pub trait Blob: Send + Sync + Debug {
-    /// Its name, for errors: the path of a file.
+    /// Name for error messages: the path of a file.
     fn path(&self) -> &Path;
 
     /// Length in bytes.
     fn size_bytes(&self) -> u64;
 
-    /// The bytes of a range, for as long as they are held. They begin at a multiple of 64 bytes in
-    /// memory if the range does in the blob.
+    /// The bytes of a range, valid as long as they are held. They are 64-byte aligned in memory if
+    /// the range is 64-byte aligned in the blob.
     ///
     /// # Errors
     /// [`StorageError::Io`](crate::StorageError::Io) if the range is out of bounds or cannot be read.
     fn bytes(&self, range: Range<u64>) -> Result<Bytes>;
 
-    /// Reads what is stored, and not what [`Self::bytes`] may keep of it: for comparing it with
-    /// checksums.
+    /// A reader of the stored bytes that bypasses whatever [`Self::bytes`] caches, for checksum
+    /// verification.
     ///
     /// # Errors
-    /// [`StorageError::Io`](crate::StorageError::Io) if it is no longer there or cannot be opened.
+    /// [`StorageError::Io`](crate::StorageError::Io) if the blob no longer exists or cannot be
+    /// opened.
     fn reader(&self) -> Result<Box<dyn BlobReader + '_>>;
 
-    /// Whether all that was read of the handed out bytes is what is stored. A page of a mapping that
-    /// the disk could not read was replaced by zeros.
+    /// Checks that all bytes read so far were the stored ones. An unreadable page of a mapping is
+    /// replaced by zeros.
     ///
     /// # Errors
-    /// [`StorageError::Io`](crate::StorageError::Io) if there was such a page.
+    /// [`StorageError::Io`](crate::StorageError::Io) if a page could not be read.
     fn check_pages(&self) -> Result<()> {
         Ok(())
     }
 
-    /// Says how the bytes of `range` will be read.
+    /// Advises the system on the access pattern of `range`.
     ///
     /// # Errors
-    /// [`StorageError::Io`](crate::StorageError::Io) if the range is out of bounds or the system does
-    /// not know the advice; reading works as before.
+    /// [`StorageError::Io`](crate::StorageError::Io) if the range is out of bounds or the advice is
+    /// not supported; reads still work.
     fn advise(&self, range: Range<u64>, access: Access) -> Result<()> {
         let _ = (range, access);
         Ok(())
     }
 
-    /// Reads all of it and keeps it in memory as long as it is open.
+    /// Reads the whole blob and locks it in memory while it is open.
     ///
     /// # Errors
-    /// [`StorageError::Io`](crate::StorageError::Io) if there may not be so much of that; reading works
-    /// as before.
+    /// [`StorageError::Io`](crate::StorageError::Io) if the limit on locked memory is exceeded;
+    /// reads still work.
     fn lock(&self) -> Result<()> {
         Ok(())
     }
 }
 
-/// Reads a blob into memory of the caller.
+/// Reads a blob into buffers of the caller.
 pub trait BlobReader {
-    /// Fills `bytes` from a position of the blob on.
+    /// Fills `bytes`, starting at `position` of the blob.
     ///
     /// # Errors
-    /// [`StorageError::Io`](crate::StorageError::Io) if the blob ends before or cannot be read.
+    /// [`StorageError::Io`](crate::StorageError::Io) if the blob ends earlier or cannot be read.
     fn read(&self, bytes: &mut [u8], position: u64) -> Result<()>;
 
-    /// Says that it is read in order.
+    /// Hints that reads are sequential.
     fn read_ahead(&self) {}
 }

@@ -1,4 +1,4 @@
-//! The checksum of everything Lanner writes: XXH3, 64 bits.
+//! The checksum of everything Lanner writes: 64-bit XXH3.
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
@@ -7,7 +7,7 @@ pub fn checksum(bytes: &[u8]) -> u64 {
     xxh3_64(bytes)
 }
 
-/// Checksum of bytes that come in pieces.
+/// Incremental checksum of bytes that arrive in pieces.
 #[derive(Clone, Default)]
 pub struct RunningChecksum(Xxh3);
 

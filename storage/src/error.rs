@@ -1,4 +1,4 @@
-//! What can go wrong with files.
+//! Errors of the storage layer.
 
 use std::io;
 use std::path::PathBuf;
@@ -7,27 +7,27 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StorageError {
-    /// The operating system refused an operation.
+    /// A system call failed.
     #[error("cannot {op} `{}`: {source}", path.display())]
     Io {
         /// The operation, as a verb.
         op: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// What the operating system said.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// A file does not hold what was written to it.
+    /// The content of a file is not what was written.
     #[error("`{}` is corrupted in section `{section}`: {detail}", path.display())]
     Corrupted {
         /// The file.
         path: PathBuf,
-        /// The section, or the part of the file's frame.
+        /// The section, or the damaged part of the file's frame.
         section: String,
-        /// What was expected and what is there.
+        /// Expected and actual content.
         detail: String,
     },
-    /// A newer version wrote this.
+    /// Written by a newer version.
     #[error("`{}` has format {found}; this version reads formats up to {supported}", path.display())]
     UnsupportedFormat {
         /// The file or folder.
@@ -37,7 +37,7 @@ pub enum StorageError {
         /// The newest format this version reads.
         supported: u32,
     },
-    /// A version before the first release wrote this.
+    /// Written by a version before the first release.
     #[error(
         "`{}` has format {found}, of before the first release; this version reads format \
          {supported} alone: write the points again",
@@ -51,20 +51,20 @@ pub enum StorageError {
         /// The format this version reads.
         supported: u32,
     },
-    /// A newer version knows settings that this one does not.
+    /// Contains settings from a newer version.
     #[error("`{name}` has settings that this version does not know: {detail}")]
     UnknownSettings {
         /// The collection.
         name: String,
-        /// Which.
+        /// The unknown settings.
         detail: String,
     },
-    /// The folder holds something else.
+    /// The folder is not a database.
     #[error("`{}` is not a Lanner database: {detail}", path.display())]
     NotADatabase {
         /// The folder.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         detail: String,
     },
     /// Another process owns the database.
@@ -81,24 +81,25 @@ pub enum StorageError {
         /// The path.
         path: String,
     },
-    /// Nothing can be written now: the disk is full or read-only, or a commit failed.
+    /// Writes are not possible: the disk is full or read-only, or a commit failed.
     #[error("nothing can be written: {reason}")]
     ReadOnly {
-        /// Why not.
+        /// The reason.
         reason: String,
     },
-    /// The catalog refused an operation.
+    /// An operation of the catalog failed.
     #[error("the catalog cannot {op}: {detail}")]
     Catalog {
         /// The operation, as a verb.
         op: &'static str,
-        /// What it said.
+        /// Error message of the catalog.
         detail: String,
     },
 }
 
 impl StorageError {
-    /// Whether the process or the machine has run out of descriptors or memory: that passes.
+    /// True if the process or machine has run out of file descriptors or memory, which is
+    /// transient.
     pub fn is_shortage(&self) -> bool {
         use rustix::io::Errno;
         const SHORTAGES: [Errno; 3] = [Errno::MFILE, Errno::NFILE, Errno::NOMEM];
@@ -112,7 +113,7 @@ impl StorageError {
     }
 }
 
-/// What fallible operations return.
+/// Result type of this crate.
 pub type Result<T, E = StorageError> = std::result::Result<T, E>;
 
 fn owner(pid: Option<u32>) -> String {

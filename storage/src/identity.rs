@@ -1,7 +1,7 @@
-//! The file that says: this folder is a Lanner database, of this format.
+//! The file that identifies a folder as a Lanner database, with its format.
 //!
-//! It is checked before anything else is opened or created, so that neither a foreign folder nor
-//! a database of a newer version is touched.
+//! It is checked before anything else is opened or created, so that neither a foreign folder nor a
+//! database of a newer version is touched.
 
 use std::fs;
 use std::io;
@@ -11,19 +11,20 @@ use crate::directory::local::failed;
 use crate::error::{Result, StorageError};
 use crate::private;
 
-/// Format of the folder, catalog and journal that this version writes.
+/// Format of folder, catalog and journal that this version writes.
 pub const FORMAT: u32 = 2;
 
 /// Name of the file.
 pub const FILE: &str = "LANNER";
 const FIRST_LINE: &str = "lanner database";
 
-/// Checks that `root` is a database, making it one if it is missing or empty. Returns its format.
+/// Checks that `root` is a database and returns its format. A missing or empty folder becomes a new
+/// database.
 ///
 /// # Errors
 /// [`StorageError::NotADatabase`] if the folder holds something else,
-/// [`StorageError::UnsupportedFormat`] if a newer version made it, [`StorageError::OldFormat`] if one
-/// before the first release did, and I/O errors.
+/// [`StorageError::UnsupportedFormat`] if a newer version wrote it, [`StorageError::OldFormat`] if
+/// a version before the first release did, and I/O errors.
 pub fn open_or_create(root: &Path) -> Result<u32> {
     private::create_folders(root).map_err(failed("create folder", root))?;
     let path = root.join(FILE);
@@ -32,8 +33,8 @@ pub fn open_or_create(root: &Path) -> Result<u32> {
         Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(malformed(root)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let mut entries = fs::read_dir(root).map_err(failed("list", root))?;
-            // What a creation cut short leaves behind is no reason to refuse the folder, nor is what a
-            // new file system comes with.
+            // Leftovers of an interrupted creation, and the entries of a new file system, are no
+            // reason to reject the folder.
             let foreign = entries.any(|entry| {
                 entry.is_ok_and(|entry| {
                     let name = entry.file_name();
@@ -51,10 +52,10 @@ pub fn open_or_create(root: &Path) -> Result<u32> {
     }
 }
 
-/// Checks that `root` is a database, and returns its format.
+/// Checks that `root` is a database and returns its format.
 ///
 /// # Errors
-/// As [`open_or_create`], and [`StorageError::NotADatabase`] if there is nothing.
+/// As [`open_or_create`], and [`StorageError::NotADatabase`] if the file is missing.
 pub fn open_existing(root: &Path) -> Result<u32> {
     match fs::read_to_string(root.join(FILE)) {
         Ok(text) => check(root, &text),
@@ -62,8 +63,8 @@ pub fn open_existing(root: &Path) -> Result<u32> {
     }
 }
 
-/// As [`open_existing`]; writes the file anew if it is missing or damaged in a folder that has a catalog and
-/// collections, and then says what was wrong.
+/// As [`open_existing`]. If the file is missing or damaged in a folder that has a catalog and
+/// collections, rewrites it and returns what was wrong.
 ///
 /// # Errors
 /// As [`open_existing`].

@@ -1,16 +1,16 @@
-//! Storage for Lanner: checksummed, memory-mapped section files for what never changes, and a
-//! RocksDB catalog for what must change atomically.
+//! Storage for Lanner: checksummed, memory-mapped section files for immutable data, and a RocksDB
+//! catalog for state that must change atomically.
 //!
-//! This crate knows named, aligned, checksummed bytes, and never what a vector is.
+//! This crate deals in named, aligned, checksummed bytes; it knows nothing about vectors.
 //!
-//! * [`Directory`] says what durable means for sealed files, and [`Blob`] how they are read.
-//!   [`LocalDirectory`] maps files, [`MemoryDirectory`] behaves as an object store, and
-//!   [`FaultyDirectory`] breaks the contract on purpose.
+//! * [`Directory`] defines durability for sealed files, and [`Blob`] how they are read.
+//!   [`LocalDirectory`] maps files, [`MemoryDirectory`] behaves like an object store, and
+//!   [`FaultyDirectory`] injects crashes and power loss.
 //! * [`SectionWriter`] and [`SectionFile`] write and read the files of sealed segments.
 //! * [`Catalog`] holds collections, manifests, tombstones and the journal.
 //! * [`DatabaseLock`] and [`identity`] guard the folder of a database.
 
-// Nothing that comes from a user, a file or the network may panic.
+// Input from users, files or the network must never cause a panic.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod blob;

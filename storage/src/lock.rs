@@ -1,4 +1,4 @@
-//! One process owns a database folder.
+//! Exclusive ownership of a database folder by one process.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -15,7 +15,7 @@ pub struct DatabaseLock {
 }
 
 impl DatabaseLock {
-    /// Takes the lock and writes this process's id into it.
+    /// Acquires the lock and writes this process's id into it.
     ///
     /// # Errors
     /// [`StorageError::Locked`] naming the owner, and I/O errors.
@@ -23,7 +23,7 @@ impl DatabaseLock {
         let path = root.join("LOCK");
         let mut file = match open(&path) {
             Ok(file) => file,
-            // A disk that is read-only, which can be read all the same.
+            // A read-only disk, which can still be read.
             Err(_) if path.exists() => File::open(&path).map_err(failed("open", &path))?,
             Err(error) => return Err(failed("open", &path)(error)),
         };
@@ -37,7 +37,7 @@ impl DatabaseLock {
             }
             Err(TryLockError::Error(error)) => return Err(failed("lock", &path)(error)),
         }
-        // The lock is held whether or not there is room to say by whom.
+        // The lock is held even if there is no room to record the owner.
         let _ = file
             .set_len(0)
             .and_then(|()| file.rewind())

@@ -1,4 +1,4 @@
-//! Files and folders that only their owner can read: 0600 and 0700 on systems that have modes.
+//! Files and folders that only their owner can access: modes 0600 and 0700 on systems with modes.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::directory::local::{failed, sync};
 use crate::error::Result;
 
-/// Options to which the way of opening is added; what is created belongs to its owner alone.
+/// Base options for opening files; newly created files are private to their owner.
 pub(crate) fn file() -> OpenOptions {
     let mut options = OpenOptions::new();
     #[cfg(unix)]
@@ -15,8 +15,7 @@ pub(crate) fn file() -> OpenOptions {
     options
 }
 
-/// Writes a file whole and durably, in the place of one of that name: it is there as it was before, or as
-/// it is now.
+/// Replaces a file atomically and durably: readers see either the old or the new content.
 pub(crate) fn replace_file(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
     let temporary = folder.join(temporary_name(name));
     let opened = file().write(true).create(true).truncate(true).open(&temporary);
@@ -28,7 +27,7 @@ pub(crate) fn replace_file(folder: &Path, name: &str, bytes: &[u8]) -> Result<()
     sync(folder)
 }
 
-/// Under which a file is written before it has its name.
+/// Temporary name under which a file is written.
 pub(crate) fn temporary_name(name: &str) -> String {
     format!("{name}.tmp")
 }
@@ -38,7 +37,7 @@ pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
     folder().create(path)
 }
 
-/// Creates a folder and those it is in, as far as they are missing.
+/// Creates a folder and its missing parents.
 pub(crate) fn create_folders(path: &Path) -> io::Result<()> {
     folder().recursive(true).create(path)
 }

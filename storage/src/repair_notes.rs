@@ -1,6 +1,6 @@
-//! What a repair has found so far, in a file beside the catalog while it is at work. A repair that was cut
-//! short has changed some of what it looks at: the next one goes on with these notes, and nothing opens
-//! before.
+//! Findings of a repair in progress, in a file next to the catalog. An interrupted repair has
+//! already changed some of what it examines, so the next one continues from these notes, and the
+//! database does not open before that.
 
 use std::fs;
 use std::io;
@@ -16,7 +16,7 @@ fn path(root: &Path) -> PathBuf {
     root.join(FILE)
 }
 
-/// The notes of a repair that was cut short, if one was.
+/// The notes of an interrupted repair, if there was one.
 ///
 /// # Errors
 /// I/O errors.
@@ -31,12 +31,12 @@ pub fn read(root: &Path) -> Result<Option<Vec<u8>>> {
 /// Replaces the notes.
 ///
 /// # Errors
-/// I/O errors; then they are as before.
+/// I/O errors; the previous notes are then unchanged.
 pub fn write(root: &Path, bytes: &[u8]) -> Result<()> {
     private::replace_file(root, FILE, bytes)
 }
 
-/// Removes the notes when a repair is through.
+/// Removes the notes after a completed repair.
 ///
 /// # Errors
 /// I/O errors.
@@ -48,7 +48,7 @@ pub fn remove(root: &Path) -> Result<()> {
     }
 }
 
-/// Checks that no repair was cut short.
+/// Checks that no repair was interrupted.
 ///
 /// # Errors
 /// [`StorageError::Corrupted`] if one was.

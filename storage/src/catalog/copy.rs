@@ -1,8 +1,8 @@
-//! A copy of what the catalog knows of a collection, beside its segments.
+//! A copy of the catalog's entries for a collection, next to its segments.
 //!
-//! Each version of a manifest is written once into a folder of its own,
-//! `collections/<id>/manifest-<version>`, after the catalog has it; older ones are then removed. The
-//! catalog alone is read as long as it is sound: the copies are for repairs.
+//! Each version of a manifest is written once, after it is in the catalog, into its own folder
+//! `collections/<id>/manifest-<version>`; older copies are then removed. The copies are only used
+//! for repairs: as long as the catalog is sound, it alone is read.
 
 use std::collections::BTreeMap;
 
@@ -20,18 +20,18 @@ const MANIFEST: &str = "manifest";
 const TOMBSTONES: &str = "tombstones.";
 const PREFIX: &str = "manifest-";
 
-/// What the catalog knows of a collection, but for the journal.
+/// The catalog's entries for a collection, except the journal.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CollectionCopy<C> {
-    /// Its name.
+    /// Name of the collection.
     pub name: String,
-    /// Its number.
+    /// Its id.
     pub id: u32,
     /// Its configuration.
     pub config: C,
     /// Its manifest.
     pub manifest: Manifest,
-    /// The tombstones of segments, by their numbers; of those that have any.
+    /// Tombstones by segment number, for segments that have any.
     pub tombstones: BTreeMap<u64, Vec<u8>>,
 }
 
@@ -43,7 +43,7 @@ struct Named<C> {
 }
 
 impl<C: Serialize + Clone> CollectionCopy<C> {
-    /// Adds all of it to a batch.
+    /// Adds all entries to a batch.
     ///
     /// # Errors
     /// If a value cannot be encoded.
@@ -57,10 +57,10 @@ impl<C: Serialize + Clone> CollectionCopy<C> {
     }
 }
 
-/// Writes a copy into the folder of a collection, and removes older ones.
+/// Writes a copy into the folder of a collection, and removes older copies.
 ///
 /// # Errors
-/// If it cannot be written; earlier ones are then still there.
+/// If the copy cannot be written; earlier copies are then still there.
 pub fn write_collection_copy<C: Serialize + Clone>(
     directory: &dyn Directory,
     folder: &str,
@@ -81,7 +81,7 @@ pub fn write_collection_copy<C: Serialize + Clone>(
     settle_collection_copies(directory, folder, version).map(drop)
 }
 
-/// Removes the copy of this version, which is damaged.
+/// Removes the damaged copy of a version.
 ///
 /// # Errors
 /// If it cannot be removed.
@@ -89,7 +89,7 @@ pub fn remove_collection_copy(directory: &dyn Directory, folder: &str, version: 
     directory.remove_folder(&format!("{folder}/{PREFIX}{version}"))
 }
 
-/// Whether there is a copy of the manifest of this version; those before it are then removed.
+/// Returns true if there is a copy of this version of the manifest; older copies are then removed.
 ///
 /// # Errors
 /// If the folder cannot be read or a copy cannot be removed.
@@ -108,8 +108,8 @@ pub fn settle_collection_copies(
     Ok(true)
 }
 
-/// The newest copy in the folder of a collection that is sound and its own; and what is wrong with newer
-/// ones. One that was put there from another folder says so.
+/// The newest sound copy in the folder of a collection, and the damage found in newer ones. A copy
+/// that belongs to another collection counts as damaged.
 ///
 /// # Errors
 /// If the folder cannot be read.
@@ -128,7 +128,7 @@ pub fn read_collection_copy<C: DeserializeOwned>(
     Ok((None, damage))
 }
 
-/// The folders of copies newer than a version, which are damaged or of another collection.
+/// Folders of copies newer than `version`, which are damaged or belong to another collection.
 ///
 /// # Errors
 /// If the folder cannot be read.
@@ -162,7 +162,7 @@ fn read<C: DeserializeOwned>(
     Ok(CollectionCopy { name, id, config, manifest, tombstones })
 }
 
-/// The versions of which there are copies, in their order.
+/// The versions with a copy, sorted.
 fn versions(directory: &dyn Directory, folder: &str) -> Result<Vec<u64>> {
     let names = directory.folders(folder)?;
     let version = |name: &String| name.strip_prefix(PREFIX)?.parse().ok();

@@ -1,4 +1,4 @@
-//! Commits that fail on purpose, for tests.
+//! Fault injection for commits, for tests.
 
 use std::io;
 use std::path::PathBuf;
@@ -6,23 +6,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 
 use crate::error::{Result, StorageError};
 
-/// How a commit fails.
+/// The kind of an injected failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CommitFault {
-    /// Nothing was written.
+    /// Fails before anything is written.
     Before,
-    /// All was written, though it seems that it was not.
+    /// Reports a failure although everything was written.
     After,
 }
 
-/// A fuse for the commits of a [`super::Catalog`]. Clones share it.
+/// Fault injection for the commits of a [`super::Catalog`]. Clones share state.
 #[derive(Debug, Clone, Default)]
 pub struct CommitFaults(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
     fuse: Mutex<Fuse>,
-    /// Held by commits for reading.
+    /// Read-locked by commits.
     gate: RwLock<()>,
 }
 
@@ -30,7 +30,7 @@ struct Shared {
 struct Fuse {
     commits: u64,
     fails: Option<(std::ops::Range<u64>, CommitFault)>,
-    /// Whether the catalog cannot be opened for writing.
+    /// Set if the catalog cannot be opened for writing.
     full: bool,
 }
 
@@ -40,19 +40,19 @@ impl CommitFaults {
         self.fuse().commits
     }
 
-    /// Fails `count` commits from now on, after `skip` that do not fail.
+    /// Fails `count` commits, after the next `skip` have succeeded.
     pub fn fail(&self, skip: u64, count: u64, fault: CommitFault) {
         let mut fuse = self.fuse();
         let first = fuse.commits + skip;
         fuse.fails = Some((first..first + count, fault));
     }
 
-    /// Says whether the disk is full: no commit succeeds, and the catalog opens for reading only.
+    /// Simulates a full disk: every commit fails, and the catalog opens read-only.
     pub fn set_full(&self, full: bool) {
         self.fuse().full = full;
     }
 
-    /// Lets no commit begin or go on until the guard is dropped, so that the files can be copied.
+    /// Blocks all commits until the guard is dropped, so that the files can be copied.
     pub fn hold(&self) -> RwLockWriteGuard<'_, ()> {
         self.0.gate.write().unwrap_or_else(PoisonError::into_inner)
     }
@@ -65,7 +65,7 @@ impl CommitFaults {
         self.fuse().full
     }
 
-    /// Counts a commit and says how it is to fail, if it is.
+    /// Counts a commit and returns the fault to inject, if any.
     pub(super) fn next(&self) -> Option<CommitFault> {
         let mut fuse = self.fuse();
         let number = fuse.commits;
@@ -81,7 +81,7 @@ impl CommitFaults {
     }
 }
 
-/// The error of a commit that failed on purpose: what a full disk says.
+/// The error of an injected failure: a full disk.
 pub(super) fn injected(op: &'static str) -> StorageError {
     let source = io::Error::new(io::ErrorKind::StorageFull, "injected fault: no space left");
     StorageError::Io { op, path: PathBuf::from("catalog"), source }

@@ -1,8 +1,7 @@
-//! The journal: operations by collection and sequence number, until they are in a segment.
+//! The journal: operations by collection and sequence number, kept until they are in a segment.
 //!
-//! A record is followed by a checksum of its own, over its key and its bytes; and sequence numbers
-//! have no gaps. Whatever RocksDB may lose or mix up, a replay does not go on as if nothing were
-//! missing.
+//! Each record is followed by its own checksum, over key and bytes, and sequence numbers have no
+//! gaps. Whatever RocksDB may lose or mix up, a replay never silently skips an operation.
 
 use super::rocks::Rocks;
 use super::{Batch, Catalog, Promise, Space};
@@ -21,7 +20,7 @@ fn record_checksum(key: &[u8], record: &[u8]) -> [u8; 8] {
     sum.finish().to_le_bytes()
 }
 
-/// Whether an operation is there.
+/// True if the operation exists.
 pub(super) fn holds(rocks: &Rocks, collection: u32, sequence: u64) -> Result<bool> {
     Ok(rocks.get(Space::Journal, &key(collection, sequence))?.is_some())
 }
@@ -53,7 +52,7 @@ impl Catalog {
     /// Visits the operations after `after`, in order, until `visit` fails.
     ///
     /// # Errors
-    /// Those of `visit`, and [`StorageError::Corrupted`] if one is missing or damaged.
+    /// Those of `visit`, and [`StorageError::Corrupted`] if an operation is missing or damaged.
     pub fn replay_journal<E: From<StorageError>>(
         &self,
         collection: u32,
@@ -75,11 +74,11 @@ impl Catalog {
         })
     }
 
-    /// Visits all operations after `after`, in order, whatever is missing; `None` for those that
-    /// are damaged.
+    /// Visits all operations after `after`, in order, skipping missing ones; `None` stands for a
+    /// damaged one.
     ///
     /// # Errors
-    /// Those of `visit`, and those of reading.
+    /// Those of `visit`, and read errors.
     pub fn visit_journal<E: From<StorageError>>(
         &self,
         collection: u32,
@@ -95,11 +94,11 @@ impl Catalog {
         })
     }
 
-    /// Gives the space of operations up to and including `through` back to the disk, after a
-    /// batch that deleted them was committed.
+    /// Releases the disk space of operations up to and including `through`, after the batch that
+    /// deleted them was committed.
     ///
     /// # Errors
-    /// [`StorageError`] if RocksDB refuses.
+    /// [`StorageError`] if RocksDB fails.
     pub fn reclaim_journal(&self, collection: u32, through: u64) -> Result<()> {
         self.reclaim(Space::Journal, &key(collection, 0), &key(collection, through))
     }

@@ -1,11 +1,12 @@
-//! Reads RocksDB's logs before RocksDB does: every record but one that the end of a file cuts
-//! short must be what was written.
+//! Checks RocksDB's logs before RocksDB reads them: every record must be as written, except one
+//! truncated by the end of the file.
 //!
-//! RocksDB's write-ahead logs and its `MANIFEST` are of one form: blocks of 32 KiB, and in them
-//! pieces of records, each with a checksum (CRC-32C), a length and a type ("Log File Format" in
-//! RocksDB's wiki). Its own reader is lenient where we must not be: a length that leads out of the
-//! last block, or the type of a recycled log in the first record, is taken for the end of the log;
-//! zeros hide the rest of a block; and a recycled type in a later record is read again for ever.
+//! RocksDB's write-ahead logs and its `MANIFEST` share a format: blocks of 32 KiB that hold
+//! fragments of records, each with a checksum (CRC-32C), a length and a type ("Log File Format" in
+//! RocksDB's wiki). RocksDB's own reader is lenient where we must not be: a length that points past
+//! the last block, or the type of a recycled log in the first record, is taken for the end of the
+//! log; zeros hide the rest of a block; and a recycled type in a later record is read again
+//! forever.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -17,7 +18,7 @@ use crate::error::{Result, StorageError};
 const BLOCK_BYTES: usize = 32 << 10;
 const HEADER_BYTES: usize = 7;
 
-/// The place of a piece in its record.
+/// Position of a fragment in its record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Piece {
     Full,
@@ -38,32 +39,32 @@ impl Piece {
     }
 }
 
-/// Where a log ends.
+/// The end of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct End {
     pub path: PathBuf,
-    /// The end of the last record.
+    /// End of the last complete record.
     pub whole: u64,
-    /// Where a record begins that is cut short, if one is.
+    /// Start of the truncated record, if there is one.
     pub cut: Option<u64>,
 }
 
 impl End {
-    /// The number of a `MANIFEST`; `None` of other logs.
+    /// The number of a `MANIFEST`; `None` for write-ahead logs.
     pub fn manifest(&self) -> Option<u64> {
         self.path.file_name()?.to_str()?.strip_prefix("MANIFEST-")?.parse().ok()
     }
 }
 
-/// Checks all logs in a folder of RocksDB; none if there is no folder. Returns where they end.
+/// Checks all logs in a RocksDB folder and returns their ends; empty if there is no folder.
 ///
 /// # Errors
-/// [`StorageError::Corrupted`] naming the file and the place of the first damage, and I/O errors.
+/// [`StorageError::Corrupted`] with the file and offset of the first damage, and I/O errors.
 pub(super) fn check_logs(folder: &Path) -> Result<Vec<End>> {
     logs(folder)?.iter().map(|log| read_log(log, &mut |_| {})).collect()
 }
 
-/// Where the `MANIFEST` in use ends, if there is one.
+/// The end of the current `MANIFEST`, if there is one.
 ///
 /// # Errors
 /// As [`check_logs`].
@@ -72,14 +73,14 @@ pub(super) fn manifest(folder: &Path) -> Result<Option<End>> {
     manifest.map(|path| read_log(&path, &mut |_| {})).transpose()
 }
 
-/// Whether a log is one of writes, not a `MANIFEST`.
+/// True for write-ahead logs, false for a `MANIFEST`.
 pub(super) fn is_write_ahead(log: &Path) -> bool {
     log.extension().is_some_and(|extension| extension == "log")
 }
 
-/// The sound records of a log, and the first damage in it. Behind that they are looked for where the damaged
-/// piece ends, as its length says, if all is sound from there to the end of the block, or else in the next
-/// block: what is in a record was chosen by whoever wrote it, and may look like another record.
+/// The sound records of a log, and its first damage. After damage, reading resumes where the
+/// damaged fragment ends by its length, provided the rest of the block is sound, or else at the
+/// next block: the content of a record is chosen by its writer and may look like another record.
 ///
 /// # Errors
 /// If the file cannot be read.
@@ -107,7 +108,7 @@ pub(super) fn sound_records(path: &Path) -> Result<(Vec<Vec<u8>>, Option<Storage
             continue;
         };
         position += HEADER_BYTES + content.len();
-        // Pieces of records whose start or end is lost are left out.
+        // Fragments of records whose start or end is lost are dropped.
         match piece {
             Piece::Full => records.push(content.to_vec()),
             Piece::First => begun = Some(content.to_vec()),
@@ -121,7 +122,7 @@ pub(super) fn sound_records(path: &Path) -> Result<(Vec<Vec<u8>>, Option<Storage
     Ok((records, damage))
 }
 
-/// Whether what is left of a block is nothing but sound pieces.
+/// True if the rest of a block consists only of sound fragments.
 fn all_sound(mut block: &[u8]) -> bool {
     while block.len() >= HEADER_BYTES {
         let Some((_, content)) = sound_piece(block) else { return false };
@@ -130,7 +131,7 @@ fn all_sound(mut block: &[u8]) -> bool {
     true
 }
 
-/// The piece of a record that bytes of a block begin with, if it is what was written.
+/// The sound fragment at the start of `block`, if there is one.
 fn sound_piece(block: &[u8]) -> Option<(Piece, &[u8])> {
     let header = block.first_chunk::<HEADER_BYTES>()?;
     let [c0, c1, c2, c3, .., kind] = *header;
@@ -140,12 +141,12 @@ fn sound_piece(block: &[u8]) -> Option<(Piece, &[u8])> {
     (mask(sum) == u32::from_le_bytes([c0, c1, c2, c3])).then_some((piece, content))
 }
 
-/// Where a piece ends, counted from its header.
+/// End of a fragment, relative to its header.
 fn piece_end(header: &[u8; HEADER_BYTES]) -> usize {
     HEADER_BYTES + usize::from(u16::from_le_bytes([header[4], header[5]]))
 }
 
-/// The logs of a folder, and the manifest in use.
+/// The write-ahead logs of a folder and the current manifest.
 pub(super) fn logs(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -190,21 +191,21 @@ fn corrupted(path: &Path, at: u64, detail: &str) -> StorageError {
     StorageError::Corrupted { path, section, detail: format!("at byte {at}: {detail}") }
 }
 
-/// Where in the file something is wrong, and what.
+/// Offset in the file, and description of the damage.
 type Damage = (u64, &'static str);
 
 struct LogReader<R> {
     source: R,
-    /// What is left of the block.
+    /// The current block.
     block: Vec<u8>,
     position: usize,
-    /// Where the block starts in the file.
+    /// Offset of the block in the file.
     block_start: u64,
     at_end: bool,
     failed: Option<io::Error>,
-    /// Where a record starts that the end cuts short.
+    /// Start of the record that the end of the file truncates.
     cut: Option<u64>,
-    /// Where the last record ends.
+    /// End of the last complete record.
     whole: u64,
 }
 
@@ -214,7 +215,7 @@ impl<R: Read> LogReader<R> {
         Self { source, block, position: 0, block_start: 0, at_end: false, failed, cut, whole: 0 }
     }
 
-    /// The next record; `None` at the end, also if that cuts a record short.
+    /// The next record; `None` at the end of the log, even if a record is truncated there.
     fn next_record(&mut self) -> std::result::Result<Option<Vec<u8>>, Damage> {
         let mut record: Option<Vec<u8>> = None;
         loop {
@@ -246,8 +247,8 @@ impl<R: Read> LogReader<R> {
     fn next_piece(&mut self) -> std::result::Result<Option<(Piece, Vec<u8>)>, Damage> {
         if self.block.len() - self.position < HEADER_BYTES {
             let at = self.block_start + self.position as u64;
-            // Less than a header at the end of a block is filled with zeros; at the end of the file it
-            // may be the start of one.
+            // Less than a header at the end of a block is zero padding; at the end of the file it
+            // may be the start of a header.
             let rest_is_zero = self.block[self.position..].iter().all(|&byte| byte == 0);
             if !self.next_block()? {
                 self.cut = (!rest_is_zero).then_some(at);
@@ -264,7 +265,8 @@ impl<R: Read> LogReader<R> {
         }
     }
 
-    /// Whether the log may end where no sound piece begins: then it does, perhaps with a part of one.
+    /// Decides what a position without a sound fragment is: the end of the log, perhaps with part
+    /// of a record, or damage.
     fn end_or_damage(&mut self) -> std::result::Result<(), Damage> {
         let at = self.block_start + self.position as u64;
         let rest = &self.block[self.position..];
@@ -274,26 +276,26 @@ impl<R: Read> LogReader<R> {
         };
         let (end, kind) = (piece_end(header), header[6]);
         if Piece::of(kind).is_none() {
-            // A file system may have made the file longer before the power went.
+            // A file system may have extended the file before the power failed.
             let is_end = kind == 0 && self.rest_is_zero(self.position)?;
             return if is_end { Ok(()) } else { Err((at, "a record has no known type")) };
         }
         if end > rest.len() {
-            // Only the last record may be longer than what is left of the last block.
+            // Only the last record may extend past the last block.
             let is_last = (1..rest.len()).all(|next| sound_piece(&rest[next..]).is_none());
             if !(self.at_end && self.block.len() < BLOCK_BYTES && is_last) {
                 return Err((at, "a record is too long"));
             }
         } else if !self.rest_is_zero(self.position + end)? {
-            // With a part of a record it would be the last one.
+            // A partial record can only be the last one.
             return Err((at, "the checksum does not match"));
         }
         self.cut = Some(at);
         Ok(())
     }
 
-    /// Whether there is nothing but zeros from a place in the block to the end of the file. What is behind
-    /// the block is read then.
+    /// True if there are only zeros from `from` in the block to the end of the file. Consumes the
+    /// source after the block.
     fn rest_is_zero(&mut self, from: usize) -> std::result::Result<bool, Damage> {
         if self.block[from..].iter().any(|&byte| byte != 0) {
             return Ok(false);
@@ -313,7 +315,7 @@ impl<R: Read> LogReader<R> {
         }
     }
 
-    /// Reads the next block; `false` at the end.
+    /// Reads the next block; `false` at the end of the file.
     fn next_block(&mut self) -> std::result::Result<bool, Damage> {
         let at = self.block_start + self.block.len() as u64;
         self.block.clear();
@@ -332,7 +334,7 @@ impl<R: Read> LogReader<R> {
     }
 }
 
-/// RocksDB does not store the CRC of bytes that may hold CRCs as it is.
+/// RocksDB masks the CRC of bytes that may themselves contain CRCs.
 fn mask(sum: u32) -> u32 {
     sum.rotate_right(15).wrapping_add(0xa282_ead8)
 }
@@ -341,7 +343,7 @@ fn mask(sum: u32) -> u32 {
 mod tests {
     use super::*;
 
-    /// Writes records as RocksDB does.
+    /// Writes records in RocksDB's format.
     fn frame(records: &[Vec<u8>]) -> Vec<u8> {
         let mut bytes: Vec<u8> = Vec::new();
         for record in records {
@@ -397,7 +399,7 @@ mod tests {
         for zeros in [100, BLOCK_BYTES, 3 * BLOCK_BYTES + 5] {
             let padded = [&bytes[..], &vec![0; zeros]].concat();
             assert_eq!(read(&padded).unwrap(), records, "{zeros} zeros after the end");
-            // The data of the end never reached the disk, its size did.
+            // The size of the file reached the disk, the data at its end did not.
             for torn in [1, 3, 8, 100, 40_000, 70_000] {
                 let mut padded = padded.clone();
                 padded[bytes.len() - torn..bytes.len()].fill(0);
@@ -422,7 +424,7 @@ mod tests {
                         assert!(text.contains("000001.log` is corrupted"), "{text}");
                         named += 1;
                     }
-                    // A length in the last block that leads out of the file, or the filling.
+                    // A length in the last block that points past the file, or the padding.
                     Ok(found) => assert_eq!(found, records[..found.len()], "byte {at} bit {bit}"),
                 }
             }
@@ -463,7 +465,7 @@ mod tests {
             let (found, damage) = sound_records(&path).unwrap();
             assert!(found.len() + 1 >= records.len(), "byte {at}: {}", found.len());
             assert!(found.iter().all(|record| records.contains(record)));
-            // Zeros that fill a block belong to no record.
+            // Padding zeros belong to no record.
             assert!(damage.is_some() || found == records, "byte {at}");
         }
         fs::write(&path, &bytes).unwrap();

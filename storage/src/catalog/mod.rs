@@ -1,12 +1,12 @@
-//! The catalog: what must change atomically, in RocksDB.
+//! The catalog: all state that must change atomically, in RocksDB.
 //!
-//! Two key spaces. *Meta* holds the collections, their manifests and tombstones; *journal* holds
-//! the operations that are not yet in a sealed segment. A [`Batch`] spans both and is applied
-//! whole or not at all, also across a crash. What a synced batch has made durable is noted beside
-//! the catalog ([`Promise`]), so that a log which lost its end is not taken for a shorter one.
+//! It has two key spaces. *Meta* holds the collections, their manifests and tombstones; *journal*
+//! holds the operations that are not yet in a sealed segment. A [`Batch`] spans both and is applied
+//! atomically, also across a crash. What a synced batch has made durable is recorded next to the
+//! catalog ([`Promise`]), so that a log that lost its end is not taken for a shorter one.
 //!
-//! A catalog that cannot be written, because the disk is full or read-only, is opened for reading,
-//! and one whose commit failed takes no more; [`Catalog::reopen`] tries to end either.
+//! If the catalog cannot be written, because the disk is full or read-only, it opens read-only;
+//! after a failed commit it accepts no more. [`Catalog::reopen`] tries to recover from either.
 
 mod copy;
 mod faults;
@@ -42,30 +42,30 @@ use crate::error::{Result, StorageError};
 pub struct Catalog {
     folder: PathBuf,
     handle: RwLock<Handle>,
-    /// Whether a commit failed: what is on the disk is unknown until the catalog is reopened.
+    /// Set by a failed commit: the state on disk is unknown until the catalog is reopened.
     failed: AtomicBool,
     promises: Promises,
     faults: CommitFaults,
-    /// How far the `MANIFEST` went when it was looked at last.
+    /// End of the `MANIFEST` when it was last examined.
     manifest: Mutex<Option<ManifestEnd>>,
 }
 
 #[derive(Debug)]
 enum Handle {
     Open(Rocks),
-    /// It can be read alone, and why.
+    /// Open for reading only, with the reason.
     ReadOnly(Rocks, String),
-    /// It could not be opened again, and why.
+    /// Could not be reopened, with the reason.
     Closed(String),
 }
 
 /// Whether a commit waits for the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sync {
-    /// The commit returns after the data was forced to the disk: it survives power loss.
+    /// The commit returns once the data is on disk: it survives power loss.
     Yes,
-    /// The commit returns after the data was handed to the operating system: it survives the
-    /// death of the process, not the loss of power.
+    /// The commit returns once the operating system has the data: it survives a crash of the
+    /// process, but not power loss.
     No,
 }
 
@@ -75,11 +75,11 @@ enum Space {
     Journal,
 }
 
-/// Changes that are applied together or not at all.
+/// A set of changes that is applied atomically.
 #[derive(Debug, Default)]
 pub struct Batch {
     changes: Vec<Change>,
-    /// What is promised once this is durable, by collection.
+    /// Promises to record once the batch is durable, by collection.
     promises: Vec<(u32, Promise)>,
 }
 
@@ -91,7 +91,7 @@ enum Change {
 }
 
 impl Batch {
-    /// No changes yet.
+    /// An empty batch.
     pub fn new() -> Self {
         Self::default()
     }
@@ -117,18 +117,18 @@ impl Batch {
 }
 
 impl Catalog {
-    /// Opens the catalog of the database in `root`. One that is missing is created, unless
-    /// something was promised: then it was lost. If it cannot be written, it is opened for reading.
+    /// Opens the catalog of the database in `root`. A missing catalog is created, unless there are
+    /// promises: then it was lost. If the catalog cannot be written, it is opened read-only.
     ///
     /// The caller holds the database lock: a catalog has one owner.
     ///
     /// # Errors
-    /// [`StorageError::Corrupted`] naming a file that is damaged or missing, and I/O errors.
+    /// [`StorageError::Corrupted`] naming a damaged or missing file, and I/O errors.
     pub fn open(root: &Path) -> Result<Self> {
         Self::open_with(root, CommitFaults::default())
     }
 
-    /// As [`Self::open`], with commits that fail on purpose.
+    /// As [`Self::open`], with fault injection for commits.
     ///
     /// # Errors
     /// As [`Self::open`].
@@ -148,13 +148,13 @@ impl Catalog {
         let (handle, failed) = (RwLock::new(handle), AtomicBool::new(false));
         let manifest = Mutex::default();
         let catalog = Self { folder, handle, failed, promises, faults, manifest };
-        // All that opening has changed is on the disk.
+        // Everything that opening has changed is on disk.
         catalog.note_manifest(manifest_end(&catalog.folder));
         Ok(catalog)
     }
 
-    /// Notes how far the `MANIFEST` goes, if it went as far when this was asked last: then RocksDB has
-    /// forced it to the disk since. To be asked every few seconds.
+    /// Records the end of the `MANIFEST` if it has not moved since the last call, because then
+    /// RocksDB has synced it in between. Call this every few seconds.
     pub fn look_at_manifest(&self) {
         let found = manifest_end(&self.folder);
         let before = std::mem::replace(&mut *self.seen_manifest(), found);
@@ -175,16 +175,16 @@ impl Catalog {
         self.manifest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether nothing was ever entered into it. One whose creation was cut short is created again.
+    /// True if nothing was ever stored; an interrupted creation is started over.
     fn is_fresh(root: &Path, promises: &Promises) -> Result<bool> {
         Ok(promises.collections()?.is_empty() && !has_collections(root))
     }
 
-    /// Opens the catalog again for writing, if it can only be read or a commit failed. What is in
-    /// it then is on the disk, whatever the failed commit has left.
+    /// Reopens the catalog for writing if it is read-only or a commit failed. Afterwards its
+    /// content is on disk, whatever the failed commit left behind.
     ///
     /// # Errors
-    /// If it still cannot be written; then it can be read at least, if that is possible.
+    /// If it still cannot be written; it is then opened read-only, if possible.
     pub fn reopen(&self) -> Result<()> {
         if self.is_sound(&self.read()) {
             return Ok(());
@@ -193,7 +193,7 @@ impl Catalog {
         if self.is_sound(&handle) {
             return Ok(());
         }
-        // One that is open would hold the lock of the folder.
+        // An open handle would hold the lock of the folder.
         *handle = Handle::Closed("it is being opened again".into());
         let opened = open_handle(&self.folder, Mode::Existing, &self.faults, &|_| Ok(()));
         let (opened, refused) = opened.inspect_err(|error| {
@@ -213,7 +213,7 @@ impl Catalog {
         matches!(handle, Handle::Open(_)) && !self.failed.load(Ordering::Relaxed)
     }
 
-    /// Why nothing can be written, if so.
+    /// The reason why nothing can be written, if so.
     pub fn read_only(&self) -> Option<String> {
         match &*self.read() {
             Handle::Open(_) => None,
@@ -221,11 +221,11 @@ impl Catalog {
         }
     }
 
-    /// Applies a batch atomically, after opening the catalog again if that is needed.
+    /// Applies a batch atomically, after reopening the catalog if necessary.
     ///
     /// # Errors
-    /// [`StorageError`]; whether the batch will be there after a restart is then unknown, so the
-    /// caller must read anew what is in the catalog after [`Self::reopen`] before it goes on.
+    /// [`StorageError`]; it is then unknown whether the batch will be there after a restart, so the
+    /// caller must call [`Self::reopen`] and reread the catalog before it continues.
     pub fn commit(&self, batch: Batch, sync: Sync) -> Result<()> {
         self.reopen()?;
         let _passed = self.faults.pass();
@@ -238,10 +238,10 @@ impl Catalog {
             .inspect_err(|_| self.failed.store(true, Ordering::Relaxed))?;
         if sync == Sync::Yes {
             for (collection, promise) in batch.promises {
-                // The batch is durable whether or not this can be noted.
+                // The batch is durable whether or not the promise can be recorded.
                 let kept = self.promises.keep(collection, promise);
                 if promise == Promise::DELETED {
-                    // Before the catalog forgets that it was deleted.
+                    // Before the catalog forgets the deletion.
                     let _ = kept.and_then(|()| self.promises.sync(collection));
                 }
             }
@@ -249,12 +249,12 @@ impl Catalog {
         Ok(())
     }
 
-    /// What must be found of a collection.
+    /// The promise of a collection: what must be found of it.
     pub fn promise(&self, collection: u32) -> Promise {
         self.promises.read(collection)
     }
 
-    /// The collections of which anything must be found.
+    /// The collections with a promise.
     ///
     /// # Errors
     /// If the folder cannot be read.
@@ -262,16 +262,16 @@ impl Catalog {
         self.promises.collections()
     }
 
-    /// Promises that a collection stays deleted, before the catalog forgets that it was.
+    /// Promises that a collection stays deleted, before the catalog forgets the deletion.
     ///
     /// # Errors
-    /// If that cannot be written.
+    /// If the promise cannot be written.
     pub fn promise_deleted(&self, collection: u32) -> Result<()> {
         self.promises.keep(collection, Promise::DELETED)?;
         self.promises.sync(collection)
     }
 
-    /// Forgets what was promised of a collection, after it was deleted.
+    /// Removes the promise of a deleted collection.
     ///
     /// # Errors
     /// If the file cannot be removed.
@@ -279,7 +279,7 @@ impl Catalog {
         self.promises.forget(collection)
     }
 
-    /// Promises what is there and no more, after a repair.
+    /// Resets the promise to what was found, after a repair.
     ///
     /// # Errors
     /// If the file cannot be written.
@@ -287,7 +287,7 @@ impl Catalog {
         self.promises.replace(collection, promise)
     }
 
-    /// Reads everything once.
+    /// Reads all entries once.
     ///
     /// # Errors
     /// If something is damaged or cannot be read.
@@ -295,10 +295,10 @@ impl Catalog {
         self.read().rocks()?.check()
     }
 
-    /// Forces everything committed so far to the disk.
+    /// Forces everything committed so far to disk.
     ///
     /// # Errors
-    /// [`StorageError`] if the disk refuses.
+    /// [`StorageError`] if the disk fails.
     pub fn sync(&self) -> Result<()> {
         match &*self.read() {
             Handle::Open(rocks) => rocks.sync(),
@@ -321,7 +321,7 @@ impl Catalog {
         self.read().rocks()?.scan(space, from, to, visit)
     }
 
-    /// Drops whole files of a range that was deleted, so that its space returns at once.
+    /// Deletes whole files within a deleted range, so that their space is free at once.
     fn reclaim(&self, space: Space, from: &[u8], to: &[u8]) -> Result<()> {
         self.read().rocks()?.reclaim(space, from, to)
     }
@@ -330,7 +330,7 @@ impl Catalog {
         self.handle.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The error that says what is wrong with an entry.
+    /// An error that describes a damaged entry.
     fn corrupted(&self, section: impl Into<String>, detail: impl Into<String>) -> StorageError {
         let (path, section) = (self.folder.clone(), section.into());
         StorageError::Corrupted { path, section, detail: detail.into() }
@@ -346,7 +346,8 @@ impl Handle {
     }
 }
 
-/// Opens for writing or, if the disk refuses that, for reading; then with what it said.
+/// Opens for writing or, if the disk refuses, for reading, together with the error of the first
+/// attempt.
 fn open_handle(
     folder: &Path,
     mode: Mode,
@@ -376,12 +377,12 @@ fn missing(folder: &Path) -> StorageError {
     StorageError::Corrupted { path, section, detail: detail.into() }
 }
 
-/// Checks, before RocksDB goes on from there, that a log which ends in a record that is cut short has lost
-/// nothing that was promised: a loss of power may cut off what was not forced to the disk. RocksDB
-/// removes the logs that it has read, and tables that its `MANIFEST` does not name.
+/// Checks that a log with a truncated end has lost nothing that was promised, before RocksDB
+/// continues from there. A power loss may truncate what was not synced. RocksDB deletes the logs it
+/// has read, and tables that its `MANIFEST` does not name.
 ///
 /// # Errors
-/// [`StorageError::Corrupted`] naming the log, and those of reading.
+/// [`StorageError::Corrupted`] naming the log, and read errors.
 fn check_ends(folder: &Path, ends: &[End], promises: &Promises) -> Result<()> {
     check_manifest(folder, ends.iter().find(|end| end.manifest().is_some()), promises)?;
     let cut = ends.iter().find_map(|end| Some((end.cut?, end.path.clone())));
@@ -396,7 +397,7 @@ fn check_ends(folder: &Path, ends: &[End], promises: &Promises) -> Result<()> {
     Err(StorageError::Corrupted { path, section: "log".into(), detail })
 }
 
-/// Checks that the `MANIFEST` in use is not older or shorter than it was.
+/// Checks that the current `MANIFEST` is not older or shorter than recorded.
 fn check_manifest(folder: &Path, manifest: Option<&End>, promises: &Promises) -> Result<()> {
     let Some(noted) = promises.manifest() else { return Ok(()) };
     let named = manifest.and_then(|end| Some((end, end.manifest()?)));
@@ -417,7 +418,7 @@ fn check_manifest(folder: &Path, manifest: Option<&End>, promises: &Promises) ->
     }
 }
 
-/// How far the `MANIFEST` in use goes.
+/// The end of the current `MANIFEST`.
 fn manifest_end(folder: &Path) -> Option<ManifestEnd> {
     let current = std::fs::read_to_string(folder.join("CURRENT")).ok()?;
     let name = current.trim_end();

@@ -1,10 +1,10 @@
-//! What was promised: for each collection the last write and the last manifest that are durable.
+//! Promises: the last durable write and the last durable manifest of each collection.
 //!
-//! RocksDB cannot tell the end of its log from the place where the rest of it was lost. So after
-//! each synced commit a few bytes beside the catalog, in `committed/<collection>`, say what must be
-//! found when the collection is opened again. They are written in place and not forced to the
-//! disk: the death of the process does not lose them, and after a loss of power they are at most
-//! too old, which promises less than was kept. Bytes that are damaged promise nothing.
+//! RocksDB cannot distinguish the end of its log from a log that lost its end. So after each synced
+//! commit, a few bytes next to the catalog, in `committed/<collection>`, record what must be found
+//! when the collection is opened again. They are written in place without a sync: they survive a
+//! crash of the process, and after a power loss they are at worst too old, and then promise less
+//! than was kept. Damaged bytes promise nothing.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -26,14 +26,14 @@ const BYTES: usize = 32;
 /// What must be found of a collection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Promise {
-    /// The last write that was forced to the disk.
+    /// Sequence number of the last synced write.
     pub sequence: u64,
-    /// The version of the last manifest.
+    /// Version of the last manifest.
     pub version: u64,
 }
 
 impl Promise {
-    /// A collection that was deleted must not come back.
+    /// The collection was deleted and must not come back.
     pub const DELETED: Self = Self { sequence: u64::MAX, version: u64::MAX };
 
     pub(super) fn and(self, other: Self) -> Self {
@@ -65,8 +65,8 @@ impl Promise {
     }
 }
 
-/// The `MANIFEST` of RocksDB that was in use, and how much of it was on the disk. A `MANIFEST` that has lost its
-/// end has lost tables, which RocksDB then removes, and brings back what they replaced.
+/// RocksDB's current `MANIFEST`, and its length on disk. A truncated `MANIFEST` has lost tables;
+/// RocksDB would then delete those and bring back the ones they replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ManifestEnd {
     pub number: u64,
@@ -76,13 +76,13 @@ pub(super) struct ManifestEnd {
 impl ManifestEnd {
     const FILE: &str = "manifest";
 
-    /// As a promise, whose two numbers these are.
+    /// Stored as a promise of two numbers.
     fn promise(self) -> Promise {
         Promise { sequence: self.number, version: self.bytes }
     }
 }
 
-/// What is missing of what was promised of a collection, if anything.
+/// Describes what was promised for a collection but is missing, if anything.
 fn lost(rocks: &Rocks, id: u32, promise: Promise) -> Result<Option<String>> {
     let Some(found) = manifest::found(rocks, id)? else {
         let is_gone = promise == Promise::DELETED || manifest::is_dropped(rocks, id)?;
@@ -101,7 +101,7 @@ fn lost(rocks: &Rocks, id: u32, promise: Promise) -> Result<Option<String>> {
     })
 }
 
-/// The promises of all collections of a database.
+/// The promises for all collections of a database.
 #[derive(Debug)]
 pub(super) struct Promises {
     folder: PathBuf,
@@ -113,7 +113,7 @@ impl Promises {
         Self { folder: root.join("committed"), open: Mutex::default() }
     }
 
-    /// The collections that were promised anything.
+    /// The collections with a promise.
     pub fn collections(&self) -> Result<Vec<u32>> {
         let entries = match fs::read_dir(&self.folder) {
             Ok(entries) => entries,
@@ -129,12 +129,12 @@ impl Promises {
         Ok(found)
     }
 
-    /// What was promised of a collection; nothing if that is missing or damaged.
+    /// The promise for a collection; the default if it is missing or damaged.
     pub fn read(&self, collection: u32) -> Promise {
         decoded(&self.path(collection)).unwrap_or_default()
     }
 
-    /// Notes how far the `MANIFEST` in use goes, of which as much is on the disk.
+    /// Records the end of the current `MANIFEST`, which is on disk up to there.
     pub fn note_manifest(&self, end: ManifestEnd) -> Result<()> {
         let path = self.folder.join(ManifestEnd::FILE);
         private::create_folders(&self.folder).map_err(failed("create folder", &self.folder))?;
@@ -143,18 +143,18 @@ impl Promises {
             .map_err(failed("write", &path))
     }
 
-    /// What was noted of the `MANIFEST` in use; `None` if nothing was, or that is damaged.
+    /// The recorded end of the current `MANIFEST`; `None` if it is missing or damaged.
     pub fn manifest(&self) -> Option<ManifestEnd> {
         let Promise { sequence, version } = decoded(&self.folder.join(ManifestEnd::FILE))?;
         Some(ManifestEnd { number: sequence, bytes: version })
     }
 
-    /// Forgets the `MANIFEST`, since another catalog takes the place of this one.
+    /// Forgets the `MANIFEST`, because another catalog replaces this one.
     pub fn forget_manifest(&self) -> Result<()> {
         remove(&self.folder.join(ManifestEnd::FILE))
     }
 
-    /// Forces what was promised of a collection to the disk.
+    /// Forces the promise of a collection to disk.
     pub fn sync(&self, collection: u32) -> Result<()> {
         match self.open().get(&collection) {
             Some((file, _)) => file.sync_all().map_err(failed("sync", &self.path(collection))),
@@ -162,10 +162,11 @@ impl Promises {
         }
     }
 
-    /// What was promised and is not in the catalog, if anything.
+    /// Describes the first thing that was promised but is not in the catalog, if any.
     pub fn missing(&self, rocks: &Rocks) -> Result<Option<String>> {
         for collection in self.collections()? {
-            // What is damaged promises nothing; a collection that was just made was promised.
+            // A damaged promise promises nothing; a new collection has one that promises its
+            // creation.
             let Some(promise) = decoded(&self.path(collection)) else { continue };
             if let Some(lost) = lost(rocks, collection, promise)? {
                 return Ok(Some(lost));
@@ -174,8 +175,8 @@ impl Promises {
         Ok(None)
     }
 
-    /// Keeps a promise on top of what was promised before. If it cannot be written, less is
-    /// promised than is kept, which loses nothing.
+    /// Raises a promise. If it cannot be written, less is promised than was kept, which loses
+    /// nothing.
     pub fn keep(&self, collection: u32, promise: Promise) -> Result<()> {
         let mut open = self.open();
         let (file, kept) = match open.entry(collection) {
@@ -193,19 +194,19 @@ impl Promises {
         Ok(())
     }
 
-    /// Replaces what was promised by what is there, after a repair.
+    /// Replaces a promise by what was found, after a repair.
     pub fn replace(&self, collection: u32, promise: Promise) -> Result<()> {
         self.forget(collection)?;
         self.keep(collection, promise)
     }
 
-    /// Forgets a collection that was deleted.
+    /// Removes the promise of a deleted collection.
     pub fn forget(&self, collection: u32) -> Result<()> {
         self.open().remove(&collection);
         remove(&self.path(collection))
     }
 
-    /// Opens the file of a collection, making it with a promise of nothing. Its name is durable.
+    /// Opens the file of a collection, creating it with an empty promise. Its name is then durable.
     fn create(&self, collection: u32) -> Result<File> {
         let path = self.path(collection);
         let open = |create| private::file().write(true).create_new(create).open(&path);
@@ -235,12 +236,12 @@ impl Promises {
     }
 }
 
-/// What a file promises; `None` if it is missing or damaged.
+/// Decodes the promise in a file; `None` if it is missing or damaged.
 fn decoded(path: &Path) -> Option<Promise> {
     Promise::decode(&fs::read(path).ok()?)
 }
 
-/// Removes a file, which may be missing.
+/// Removes a file, if it exists.
 fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", path)(error)),
@@ -273,7 +274,7 @@ mod tests {
         }
         fs::write(&path, &sound).unwrap();
         assert_eq!(promises.collections().unwrap(), [7]);
-        // A second process, or this one after reopening, goes on where the first stopped.
+        // A second process, or this one after reopening, continues where the first stopped.
         let again = Promises::new(folder.path());
         again.keep(7, Promise { sequence: 6, version: 0 }).unwrap();
         assert_eq!(again.read(7), Promise { sequence: 6, version: 2 });

@@ -1,8 +1,8 @@
 //! RocksDB behind the few operations that the catalog needs. The only file that names it.
 //!
-//! RocksDB finds damage inside of its tables by their checksums. Its logs are read by us first
-//! (`log_check`): its own reader takes some damaged headers for the end of a log, and one kind of
-//! them keeps it from ever returning.
+//! RocksDB detects damaged tables by their checksums. Its logs are first checked by our own reader
+//! (`log_check`): RocksDB's reader takes some damaged headers for the end of a log, and loops
+//! forever on one kind of them.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,20 +21,20 @@ use crate::private;
 const META: &str = "meta";
 const JOURNAL: &str = "journal";
 
-/// Memory one journal table may take before RocksDB writes it out, in bytes.
+/// Memory of one journal memtable before RocksDB flushes it, in bytes.
 const JOURNAL_BUFFER_BYTES: usize = 64 << 20;
 const META_BUFFER_BYTES: usize = 8 << 20;
 
-/// How a folder is opened.
+/// Mode of opening a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// It is made if it is missing.
+    /// Create the folder if it is missing.
     Create,
-    /// It must be there.
+    /// The folder must exist.
     Existing,
-    /// It must be there, and nothing is written.
+    /// The folder must exist; nothing is written.
     ReadOnly,
-    /// It must be there but for its logs, which are somewhere else.
+    /// The folder must exist, without its logs, which are kept elsewhere.
     WithoutLogs,
 }
 
@@ -50,14 +50,14 @@ impl Rocks {
         Self::open_accepting(folder, mode, &|_| Ok(()))
     }
 
-    /// Opens a folder if its logs are sound and may end where they do.
+    /// Opens a folder if its logs are sound and `accept` accepts where they end.
     pub fn open_accepting(
         folder: &Path,
         mode: Mode,
         accept: &dyn Fn(&[End]) -> Result<()>,
     ) -> Result<Self> {
         if mode == Mode::Create {
-            // RocksDB would let everybody read it.
+            // RocksDB would create it readable by everyone.
             private::create_folders(folder).map_err(failed("create folder", folder))?;
         }
         accept(&log_check::check_logs(folder)?)?;
@@ -66,8 +66,8 @@ impl Rocks {
         options.create_missing_column_families(mode == Mode::Create);
         options.set_keep_log_file_num(4);
         options.set_max_total_wal_size(4 * JOURNAL_BUFFER_BYTES as u64);
-        // A log may end in a record that was cut short; anything else is an error, and not the
-        // moment at which history ends, as it is by default.
+        // A log may end in a truncated record. Anything else is an error, and not, as by default,
+        // the point at which recovery stops.
         options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
         options.set_track_and_verify_wals_in_manifest(mode != Mode::WithoutLogs);
         options.set_paranoid_checks(true);
@@ -83,7 +83,7 @@ impl Rocks {
         Ok(Self { folder: folder.to_owned(), db })
     }
 
-    /// Puts a folder together from the tables and logs in it, as far as they are sound.
+    /// Rebuilds a folder from its sound tables and logs.
     pub fn repair(folder: &Path) -> Result<()> {
         let mut options = Options::default();
         options.set_paranoid_checks(false);
@@ -134,13 +134,13 @@ impl Rocks {
     /// Reads everything once.
     pub fn check(&self) -> Result<()> {
         for space in [Space::Meta, Space::Journal] {
-            // No key is as large.
+            // Greater than any key.
             self.scan(space, &[], &[0xff; 64], |_, _| Ok::<_, StorageError>(()))?;
         }
         Ok(())
     }
 
-    /// Drops whole files of a range that was deleted.
+    /// Deletes whole files within a deleted range.
     pub fn reclaim(&self, space: Space, from: &[u8], to: &[u8]) -> Result<()> {
         let family = self.family(space)?;
         self.db.delete_file_in_range_cf(family, from, to).map_err(self.failed("reclaim"))
@@ -170,17 +170,17 @@ fn meta_options() -> Options {
 }
 
 fn journal_options() -> Options {
-    // Journal entries are large, incompressible and soon deleted as a range.
+    // Journal entries are large, incompressible and soon deleted by range.
     let mut journal = Options::default();
     journal.set_write_buffer_size(JOURNAL_BUFFER_BYTES);
     journal.set_compression_type(DBCompressionType::None);
     journal
 }
 
-/// Tells damage and failures of the disk from everything else that RocksDB may say.
+/// Maps a RocksDB error, separating damage and disk failures from everything else.
 fn explain(folder: &Path, op: &'static str, error: rocksdb::Error) -> StorageError {
     let (kind, path, detail) = (error.kind(), folder.to_owned(), error.into_string());
-    // Of a catalog that is opened, a file or a column family that is missing is damage.
+    // While opening, a missing file or column family means damage.
     let missing = op == "open" && io_kind(&detail) == io::ErrorKind::NotFound;
     let incomplete = op == "open" && kind == rocksdb::ErrorKind::InvalidArgument;
     match kind {
@@ -198,7 +198,7 @@ fn explain(folder: &Path, op: &'static str, error: rocksdb::Error) -> StorageErr
     }
 }
 
-/// RocksDB passes on what the system says as text alone.
+/// RocksDB passes on system errors only as text.
 fn io_kind(text: &str) -> io::ErrorKind {
     const TEXTS: [(&str, io::ErrorKind); 5] = [
         ("No space left on device", io::ErrorKind::StorageFull),

@@ -1,8 +1,8 @@
-//! Makes a catalog that can be opened out of one that cannot.
+//! Rebuilds a catalog that can no longer be opened.
 //!
-//! The damaged one is only read. A new one is made in `catalog.repair.tmp` of the tables that are sound and
-//! of all records of the logs that are, named `catalog.repair` when it is complete, and takes the place of
-//! the other, which is moved to `lost/`.
+//! The damaged catalog is only read. A new one is built in `catalog.repair.tmp` from all sound
+//! tables and all sound log records, renamed to `catalog.repair` when it is complete, and then put
+//! in place of the old one, which is moved to `lost/`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,14 +14,14 @@ use crate::directory::local::{failed, sync};
 use crate::error::{Result, StorageError};
 use crate::private;
 
-/// Opens the catalog of the database in `root`; if that fails, makes another one of all that is
-/// sound in its logs and tables, and moves the damaged one to `lost/`. Returns what was damaged.
+/// Opens the catalog of the database in `root`. If that fails, rebuilds it from all sound logs and
+/// tables, and moves the damaged one to `lost/`. Returns the damage found.
 ///
-/// What the new one holds may be less and older than what was promised: the caller compares. `note` is told
-/// what was damaged before anything takes the place of the old one.
+/// The rebuilt catalog may hold less than was promised, or an older state: the caller compares.
+/// `note` receives the damage before the old catalog is replaced.
 ///
 /// # Errors
-/// I/O errors, and those of `note`; the old catalog is then where it was.
+/// I/O errors, and those of `note`; the old catalog is then still in place.
 pub fn salvage<E: From<StorageError>>(
     root: &Path,
     note: impl FnOnce(&[StorageError]) -> Result<(), E>,
@@ -29,14 +29,14 @@ pub fn salvage<E: From<StorageError>>(
     let (folder, complete) = (root.join("catalog"), root.join("catalog.repair"));
     let (building, promises) = (root.join("catalog.repair.tmp"), Promises::new(root));
     if complete.exists() && !folder.exists() {
-        // A repair was cut short when the old one was out of the way.
+        // A repair was interrupted after the old catalog had been moved away.
         promises.forget_manifest()?;
         fs::rename(&complete, &folder).map_err(failed("rename", &complete))?;
         sync(root)?;
     }
     let error = match look(root, &folder, &promises) {
         Ok(()) => {
-            // What is left of a repair that was cut short only takes room.
+            // Leftovers of an interrupted repair only take up space.
             remove(&complete)?;
             remove(&building)?;
             return Ok((Catalog::open(root)?, Vec::new()));
@@ -51,7 +51,7 @@ pub fn salvage<E: From<StorageError>>(
         .and_then(|()| fs::rename(&building, &complete).map_err(failed("rename", &building)))
         .and_then(|()| sync(root));
     if let Err(error) = built {
-        // What is left would only take room.
+        // Leftovers would only take up space.
         let _ = remove(&building);
         return Err(error.into());
     }
@@ -66,7 +66,7 @@ pub fn salvage<E: From<StorageError>>(
     Ok((Catalog::open(root)?, damage))
 }
 
-/// Reads all of the catalog without changing anything.
+/// Reads the whole catalog without changing anything.
 fn look(root: &Path, folder: &Path, promises: &Promises) -> Result<()> {
     if Catalog::is_fresh(root, promises)? {
         return Ok(());
@@ -78,7 +78,7 @@ fn look(root: &Path, folder: &Path, promises: &Promises) -> Result<()> {
     Rocks::open_accepting(folder, Mode::ReadOnly, &accept)?.check()
 }
 
-/// Makes a new catalog of what is sound in a damaged one.
+/// Builds a new catalog from the sound parts of a damaged one.
 fn build(
     from: &Path,
     to: &Path,
@@ -106,14 +106,14 @@ fn build(
     rocks.sync()
 }
 
-/// Whether the manifest in use is there and has lost nothing.
+/// True if the current manifest exists and is complete.
 fn has_whole_manifest(folder: &Path, promises: &Promises) -> bool {
     let Ok(Some(end)) = log_check::manifest(folder) else { return false };
     end.cut.is_none() && super::check_manifest(folder, Some(&end), promises).is_ok()
 }
 
-/// Opens copied tables as they are, or as far as RocksDB can put them together. A `MANIFEST` that has lost
-/// its end may have lost tables, which RocksDB would remove.
+/// Opens copied tables as they are or, failing that, as far as RocksDB can repair them. A truncated
+/// `MANIFEST` may have lost tables, which RocksDB would delete.
 fn open_tables(copy: &Path, is_whole: bool) -> Result<Rocks> {
     if is_whole
         && let Ok(rocks) = Rocks::open(copy, Mode::WithoutLogs)
@@ -122,13 +122,13 @@ fn open_tables(copy: &Path, is_whole: bool) -> Result<Rocks> {
         return Ok(rocks);
     }
     Rocks::repair(copy)?;
-    // A family that had no table yet is missing then.
+    // A column family without tables is then missing.
     let rocks = Rocks::open(copy, Mode::Create)?;
     rocks.check()?;
     Ok(rocks)
 }
 
-/// Copies a folder without its logs.
+/// Copies a folder, except its logs.
 fn copy_tables(from: &Path, to: &Path) -> Result<()> {
     if !from.is_dir() {
         return Ok(());
@@ -154,7 +154,7 @@ fn remove(folder: &Path) -> Result<()> {
     }
 }
 
-/// A name in `folder` that is not taken.
+/// An unused name in `folder`.
 fn free_name(folder: &Path, name: &str) -> Result<PathBuf> {
     private::create_folders(folder).map_err(failed("create folder", folder))?;
     let mut names = (1_u32..).map(|number| folder.join(format!("{name}-{number}")));

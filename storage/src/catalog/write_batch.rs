@@ -1,23 +1,23 @@
-//! Reads the changes of a record of RocksDB's log: a write batch ("WriteBatch" in its
-//! `db/write_batch.cc`), as far as this catalog writes any.
+//! Decodes the changes of a RocksDB log record: a write batch ("WriteBatch" in its
+//! `db/write_batch.cc`), restricted to what this catalog writes.
 
 use super::{Change, Space};
 
 /// Sequence number and count.
 const HEADER_BYTES: usize = 12;
 
-/// The changes of a record, in their order; `None` if it is not one of ours.
+/// The changes of a record, in order; `None` if this catalog did not write it.
 pub(super) fn changes(record: &[u8]) -> Option<Vec<Change>> {
     let mut rest = record.get(HEADER_BYTES..)?;
     let mut changes = Vec::new();
     while let Some((&tag, after)) = rest.split_first() {
         rest = after;
         changes.push(match tag {
-            // A deletion, a value and a deletion of a range in a column family.
+            // Delete, put and range deletion in a column family.
             0x4 => Change::Delete(space(&mut rest)?, bytes(&mut rest)?),
             0x5 => Change::Put(space(&mut rest)?, bytes(&mut rest)?, bytes(&mut rest)?),
             0xE => Change::DeleteRange(space(&mut rest)?, bytes(&mut rest)?, bytes(&mut rest)?),
-            // A note that nothing is done.
+            // A no-op.
             0xD => continue,
             _ => return None,
         });
@@ -25,7 +25,7 @@ pub(super) fn changes(record: &[u8]) -> Option<Vec<Change>> {
     Some(changes)
 }
 
-/// Column families have numbers in the order in which they were made, after the one that is always there.
+/// Column families are numbered in order of creation, after the default one.
 fn space(rest: &mut &[u8]) -> Option<Space> {
     match number(rest)? {
         1 => Some(Space::Meta),
@@ -41,7 +41,7 @@ fn bytes(rest: &mut &[u8]) -> Option<Vec<u8>> {
     Some(bytes.to_vec())
 }
 
-/// Seven bits a byte, the lowest first.
+/// A varint: seven bits per byte, lowest first.
 fn number(rest: &mut &[u8]) -> Option<u32> {
     let mut number = 0;
     for shift in (0..32).step_by(7) {

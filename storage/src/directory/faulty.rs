@@ -1,9 +1,9 @@
-//! A directory that fails on purpose, for crash tests.
+//! A directory with fault injection, for crash tests.
 //!
-//! It passes operations through to a [`LocalDirectory`] and remembers what was made durable.
-//! From a chosen operation on everything fails, as if the power were gone; and
-//! [`FaultyDirectory::lose_power`] then takes away from the disk what the [`Directory`] contract
-//! does not promise: bytes that were not synced, and names in folders that were not synced.
+//! It passes operations through to a [`LocalDirectory`] and tracks what was made durable. From a
+//! chosen operation on, everything fails, as after a power loss; [`FaultyDirectory::lose_power`]
+//! then removes from disk what the [`Directory`] contract does not guarantee: bytes that were not
+//! synced, and names in folders that were not synced.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,7 +16,7 @@ use super::{Directory, LocalDirectory, WriteFile};
 use crate::blob::Blob;
 use crate::error::Result;
 
-/// A [`Directory`] with a fuse. Clones share it.
+/// A [`Directory`] with fault injection. Clones share state.
 #[derive(Debug, Clone)]
 pub struct FaultyDirectory {
     inner: LocalDirectory,
@@ -27,16 +27,16 @@ pub struct FaultyDirectory {
 struct Faults {
     operations: u64,
     fail_from: Option<u64>,
-    /// Paths of the operations that failed.
+    /// Paths of the failed operations.
     refused: Vec<String>,
-    /// Files and folders whose names are not durable yet, by path.
+    /// Files and folders whose names are not yet durable, by path.
     unnamed: BTreeSet<String>,
-    /// Files whose last bytes are not durable yet: how many bytes are.
+    /// Files with unsynced bytes, and the number of bytes that are synced.
     unsynced: BTreeMap<String, u64>,
 }
 
 impl FaultyDirectory {
-    /// Passes through to `inner` until told otherwise.
+    /// Passes everything through to `inner` until [`Self::fail_from`] is called.
     pub fn new(inner: LocalDirectory) -> Self {
         Self { inner, faults: Arc::default() }
     }
@@ -46,21 +46,21 @@ impl FaultyDirectory {
         self.faults().operations
     }
 
-    /// Fails the operation of this number, counted from 0, and all that follow.
+    /// Fails operation number `operation`, counted from 0, and all later ones.
     pub fn fail_from(&self, operation: u64) {
         self.faults().fail_from = Some(operation);
     }
 
-    /// The paths of the operations that failed, in their order.
+    /// Paths of the failed operations, in order.
     pub fn refused(&self) -> Vec<String> {
         self.faults().refused.clone()
     }
 
-    /// Removes what was not durable. Of unsynced bytes as many survive as `survives` says, given
-    /// how many there are: none, some, or all can be left after a real loss of power.
+    /// Removes everything that is not durable. `survives` maps the number of unsynced bytes of a
+    /// file to the number that survive: after a real power loss none, some, or all may be left.
     ///
     /// # Errors
-    /// If the disk refuses.
+    /// If the disk fails.
     pub fn lose_power(&self, survives: impl Fn(u64) -> u64) -> Result<()> {
         let mut faults = self.faults();
         for (path, synced) in std::mem::take(&mut faults.unsynced) {
@@ -85,7 +85,7 @@ impl FaultyDirectory {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts an operation, and fails if the fuse has blown.
+    /// Counts an operation, and fails if the fault point has been reached.
     fn step(&self, op: &'static str, path: &str) -> Result<()> {
         let mut faults = self.faults();
         let number = faults.operations;
@@ -114,7 +114,7 @@ fn is_in(folder: &str, path: &str) -> bool {
 impl Directory for FaultyDirectory {
     fn create_folder(&self, path: &str) -> Result<()> {
         self.step("create folder", path)?;
-        // Durable when it returns, as the contract says.
+        // Durable on return, by contract.
         self.inner.create_folder(path)
     }
 
@@ -142,7 +142,7 @@ impl Directory for FaultyDirectory {
     fn rename(&self, from: &str, to: &str) -> Result<()> {
         self.step("rename", from)?;
         self.inner.rename(from, to)?;
-        // Names and bytes below move along, durable or not.
+        // Names and bytes below the path move along, durable or not.
         let moved = |name: &String| match name.strip_prefix(from) {
             Some(rest) => format!("{to}{rest}"),
             None => name.clone(),

@@ -10,9 +10,9 @@ use crate::error::{Result, StorageError};
 use crate::mapped_file::MappedFile;
 use crate::private;
 
-/// Bytes gathered before they are handed to the operating system.
+/// Size of the write buffer, in bytes.
 const BUFFER_BYTES: usize = 1 << 20;
-/// The ends of the names of all files that are written here. No others are removed.
+/// Suffix of all file names written here. Other files are never removed.
 const OURS: &str = ".sec";
 
 /// A [`Directory`] under a folder of the local file system.
@@ -27,7 +27,7 @@ impl LocalDirectory {
         Self { root: root.into() }
     }
 
-    /// Where a path is in the file system.
+    /// The path in the file system.
     ///
     /// # Errors
     /// [`StorageError::InvalidPath`].
@@ -76,7 +76,7 @@ impl Directory for LocalDirectory {
         fs::rename(&from, &to).map_err(failed("rename", &from))?;
         let mut parents = [from.parent(), to.parent()].into_iter().flatten();
         parents.try_for_each(sync).inspect_err(|_| {
-            // It failed: as far as it can be seen, nothing has happened.
+            // The sync failed: undo the rename, as far as possible.
             let _ = fs::rename(&to, &from);
         })
     }
@@ -91,7 +91,7 @@ impl Directory for LocalDirectory {
         }
         match fs::remove_dir(&folder) {
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
-                // What is left of it others have written.
+                // The remaining files are not ours.
                 move_to_lost(self, path, &path.replace('/', "-")).map(drop)
             }
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -106,7 +106,7 @@ impl Directory for LocalDirectory {
     }
 
     fn folders(&self, path: &str) -> Result<Vec<String>> {
-        // Of a link, this is the type of the link.
+        // For a link, this is the type of the link itself.
         names(&self.resolve(path)?, |entry| Ok(entry.file_type()?.is_dir()))
     }
 
@@ -116,7 +116,7 @@ impl Directory for LocalDirectory {
     }
 }
 
-/// The names of the wanted entries of a folder, sorted; none if it is missing.
+/// Sorted names of the entries that satisfy `wanted`; empty if the folder is missing.
 fn names(path: &Path, wanted: impl Fn(&fs::DirEntry) -> io::Result<bool>) -> Result<Vec<String>> {
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,
@@ -156,7 +156,7 @@ impl WriteFile for LocalFile {
     }
 
     fn evict(&mut self) {
-        // A hint: if it is refused, the pages go when memory gets short.
+        // A hint: without it, the pages are evicted when memory runs short.
         #[cfg(target_os = "linux")]
         let _ = rustix::fs::fadvise(self.writer.get_ref(), 0, None, rustix::fs::Advice::DontNeed);
     }
@@ -167,7 +167,7 @@ pub(crate) fn sync(folder: &Path) -> Result<()> {
     File::open(folder).and_then(|file| file.sync_all()).map_err(failed("sync", folder))
 }
 
-/// Turns an I/O error into ours.
+/// Converts an I/O error to a [`StorageError`].
 pub(crate) fn failed(op: &'static str, path: &Path) -> impl Fn(io::Error) -> StorageError {
     move |source| StorageError::Io { op, path: path.to_owned(), source }
 }

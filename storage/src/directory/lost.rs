@@ -1,13 +1,13 @@
-//! The folder for what is not ours to remove.
+//! The folder for files that are not ours to remove.
 
 use super::Directory;
 use crate::error::Result;
 
-/// Its name.
+/// Name of the folder.
 pub const LOST: &str = "lost";
 
-/// Moves a folder to `lost/`, under a name or the first that is free of those [`numbered`] after it.
-/// Returns the name that it has there.
+/// Moves a folder to `lost/`, under the first free name among [`numbered`]`(name)`. Returns that
+/// name.
 ///
 /// # Errors
 /// If it cannot be moved.
@@ -24,7 +24,7 @@ pub fn move_to_lost<D: Directory + ?Sized>(
     Ok(free)
 }
 
-/// A name, and those to try where it is taken: `name`, `name-2`, `name-3`, …
+/// A name and its alternatives, to try in order: `name`, `name-2`, `name-3`, …
 pub fn numbered(name: &str) -> impl Iterator<Item = String> {
     (1_u32..).map(move |count| match count {
         1 => name.to_owned(),

@@ -1,7 +1,8 @@
-//! A directory in memory that behaves as an object store would: a file appears whole, when it is
-//! synced, and is read by ranges, each of which is a copy of its own.
+//! An in-memory directory that behaves like an object store: a file appears as a whole when it is
+//! synced, and is read by ranges, each of which is copied.
 //!
-//! It shows that nothing above needs files of a file system. Nothing of it outlives the process.
+//! It shows that the layers above do not depend on a file system. Its content lives only as long as
+//! the process.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
@@ -16,28 +17,28 @@ use super::{Directory, WriteFile, check_path};
 use crate::blob::{Blob, BlobReader};
 use crate::error::Result;
 
-/// What [`Blob::bytes`] promises of addresses.
+/// Address alignment promised by [`Blob::bytes`].
 const ALIGNMENT: usize = 64;
 
-/// A [`Directory`] in memory. Clones share it.
+/// A [`Directory`] in memory. Clones share state.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryDirectory(Arc<Mutex<Tree>>);
 
 #[derive(Debug, Default)]
 struct Tree {
     folders: BTreeSet<String>,
-    /// By path; `None` until they are synced.
+    /// Files by path; `None` until synced.
     files: BTreeMap<String, Option<Bytes>>,
     handed_out_bytes: u64,
 }
 
 impl MemoryDirectory {
-    /// An empty one.
+    /// An empty directory.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Number of bytes that [`Blob::bytes`] has handed out so far.
+    /// Total bytes returned by [`Blob::bytes`] so far.
     pub fn handed_out_bytes(&self) -> u64 {
         self.tree().handed_out_bytes
     }
@@ -47,12 +48,12 @@ impl MemoryDirectory {
     }
 }
 
-/// What follows the folder in a path below it.
+/// The part of a path below a folder.
 fn below<'p>(path: &'p str, folder: &str) -> Option<&'p str> {
     path.strip_prefix(folder)?.strip_prefix('/')
 }
 
-/// The path after the rename of a folder or file.
+/// A path after a folder or file was renamed.
 fn renamed(path: &str, from: &str, to: &str) -> Option<String> {
     match below(path, from) {
         Some(rest) => Some(format!("{to}/{rest}")),

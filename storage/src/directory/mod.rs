@@ -1,14 +1,14 @@
-//! Where sealed files live.
+//! Storage of sealed files.
 //!
-//! A sealed file is written once, made durable, and never changed; so this trait has no
-//! overwrite, no append and no seek, and an object store can implement it: what is opened is a
-//! [`Blob`], and who reads it asks for ranges. Paths are relative, `/`-separated and made of
-//! `[a-z0-9_.-]+` components, whatever the implementation.
+//! A sealed file is written once, made durable, and never changed. So this trait has no overwrite,
+//! append or seek, and an object store can implement it: opening a file gives a [`Blob`], which is
+//! read by ranges. Paths are relative, `/`-separated and made of `[a-z0-9_.-]+` components,
+//! whatever the implementation.
 //!
-//! A file is *published* when a manifest in the catalog names it, with its length and checksum, and by
-//! nothing else. Before that it is durable, but no query looks for it, and what no manifest names is
-//! removed or set aside when a collection is opened; names and renames only keep what is unfinished
-//! apart from what is whole.
+//! A file is *published* when a manifest in the catalog names it, with its length and checksum, and
+//! by nothing else. Before that it is durable but invisible to queries, and files that no manifest
+//! names are removed or set aside when a collection is opened; names and renames only separate
+//! unfinished files from complete ones.
 
 mod faulty;
 pub(crate) mod local;
@@ -32,9 +32,9 @@ use crate::error::{Result, StorageError};
 ///
 /// # Durability
 /// A file is durable after [`WriteFile::sync`] *and* [`Directory::sync_folder`] on its folder. A
-/// rename is durable, and happens whole or not at all, when [`Directory::rename`] returns.
+/// rename is atomic, and durable when [`Directory::rename`] returns.
 pub trait Directory: Send + Sync + Debug {
-    /// Creates a folder with its parents, durably; it may exist.
+    /// Creates a folder and its parents, durably; it may already exist.
     ///
     /// # Errors
     /// [`StorageError`] if the path is malformed or the folder cannot be created.
@@ -46,7 +46,7 @@ pub trait Directory: Send + Sync + Debug {
     /// [`StorageError`] if the path is malformed or the file cannot be created.
     fn create_file(&self, path: &str) -> Result<Box<dyn WriteFile>>;
 
-    /// Opens a file that was written completely.
+    /// Opens a completely written file.
     ///
     /// # Errors
     /// [`StorageError`] if the path is malformed or the file cannot be opened.
@@ -55,7 +55,7 @@ pub trait Directory: Send + Sync + Debug {
     /// Makes the entries of a folder durable.
     ///
     /// # Errors
-    /// [`StorageError`] if the path is malformed or the disk refuses.
+    /// [`StorageError`] if the path is malformed or the disk fails.
     fn sync_folder(&self, path: &str) -> Result<()>;
 
     /// Renames a folder or file, atomically and durably. `to` must not exist.
@@ -64,19 +64,19 @@ pub trait Directory: Send + Sync + Debug {
     /// [`StorageError`] if a path is malformed or the rename fails.
     fn rename(&self, from: &str, to: &str) -> Result<()>;
 
-    /// Removes a folder with all it holds; it may be missing.
+    /// Removes a folder with its content, if it exists.
     ///
     /// # Errors
-    /// [`StorageError`] if the path is malformed or something cannot be removed.
+    /// [`StorageError`] if the path is malformed or an entry cannot be removed.
     fn remove_folder(&self, path: &str) -> Result<()>;
 
-    /// The names in a folder, sorted; none if it is missing.
+    /// The names in a folder, sorted; empty if it is missing.
     ///
     /// # Errors
     /// [`StorageError`] if the path is malformed or the folder cannot be read.
     fn list(&self, path: &str) -> Result<Vec<String>>;
 
-    /// The names in a folder that are folders themselves, links left out; sorted.
+    /// The names of the subfolders of a folder, without links; sorted.
     ///
     /// # Errors
     /// As [`Self::list`].
@@ -84,21 +84,21 @@ pub trait Directory: Send + Sync + Debug {
         self.list(path)
     }
 
-    /// Bytes that can still be written; `None` if that is not known.
+    /// Free space in bytes; `None` if unknown.
     fn free_bytes(&self) -> Option<u64> {
         None
     }
 }
 
-/// A file that is being written.
+/// A file being written.
 pub trait WriteFile: Write + Send {
-    /// Forces the content to the disk.
+    /// Forces the content to disk.
     ///
     /// # Errors
-    /// [`StorageError::Io`]; what is on the disk is then unknown and the file must be given up.
+    /// [`StorageError::Io`]; the state on disk is then unknown and the file must be discarded.
     fn sync(&mut self) -> Result<()>;
 
-    /// Lets go of what memory keeps of synced content, because it will not be read soon.
+    /// Evicts synced content from the page cache, because it will not be read soon.
     fn evict(&mut self) {}
 }
 

@@ -1,10 +1,10 @@
-//! Folders that are there whole, or not at all.
+//! Folders that appear atomically.
 
 use super::Directory;
 use crate::error::StorageError;
 
-/// Writes files into a temporary folder, `<folder>.tmp`, and makes them durable under the name of
-/// `folder`, which must not exist. If anything fails, what was written is removed.
+/// Writes files into a temporary folder, `<folder>.tmp`, and durably renames it to `folder`, which
+/// must not exist. On failure, everything written is removed.
 ///
 /// # Errors
 /// Those of `write`, and those of the directory.
@@ -32,7 +32,7 @@ struct Unfinished<'d> {
 
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
-        // What cannot be removed now is removed when the collection is opened again.
+        // Whatever cannot be removed now is removed when the collection is next opened.
         let _ = self.directory.remove_folder(self.folder);
     }
 }

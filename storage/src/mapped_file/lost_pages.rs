@@ -1,10 +1,9 @@
-//! Pages of mappings that cannot be read: the disk has lost a sector, or somebody has cut a file
-//! short.
+//! Unreadable pages of mappings: the disk lost a sector, or someone truncated a file.
 //!
-//! The system then sends SIGBUS to the thread that touches the page, which by default ends the
-//! process, with all collections. Here the page is replaced by zeros and the mapping marked: whoever
-//! used it finds the mark afterwards ([`Watch::is_lost`]) and turns it into an error of that file.
-//! A signal that is about no mapping of ours goes to whoever handled it before.
+//! The system then sends SIGBUS to the thread that touches the page, which by default kills the
+//! process, with all collections. Here the page is replaced by zeros and the mapping is marked: its
+//! user checks the mark afterwards ([`Watch::is_lost`]) and turns it into an error for that file. A
+//! signal for an address outside our mappings is passed to the previous handler.
 //!
 //! The handler only reads atomics of a list whose nodes are never freed, and calls `mmap` and
 //! `sigaction`, so that it may interrupt anything.
@@ -14,11 +13,11 @@ use std::ptr::{self, null_mut};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
-/// A range of addresses that is watched as long as this lives.
+/// Watches an address range until it is dropped.
 #[derive(Debug)]
 pub struct Watch(&'static Node);
 
-/// An entry of the list; a length of 0 means that it is free. They are used again and never freed.
+/// A list node; a length of 0 marks it as free. Nodes are reused and never freed.
 #[derive(Debug)]
 struct Node {
     start: AtomicUsize,
@@ -30,7 +29,7 @@ struct Node {
 
 static NODES: AtomicPtr<Node> = AtomicPtr::new(null_mut());
 static PAGE_BYTES: AtomicUsize = AtomicUsize::new(4096);
-/// Who handled the signal before.
+/// The previous handler of the signal.
 static PREVIOUS: OnceLock<Previous> = OnceLock::new();
 
 struct Previous(Option<libc::sigaction>);
@@ -41,7 +40,7 @@ unsafe impl Sync for Previous {}
 unsafe impl Send for Previous {}
 
 impl Watch {
-    /// Watches a mapping from now on.
+    /// Starts watching a mapping.
     pub fn new(bytes: &[u8]) -> Self {
         install();
         let node = nodes().find(|node| !node.taken.swap(true, Ordering::AcqRel));
@@ -52,7 +51,7 @@ impl Watch {
         Self(node)
     }
 
-    /// Whether a page was found lost: what was read there are zeros.
+    /// True if a page was lost; its bytes were read as zeros.
     pub fn is_lost(&self) -> bool {
         self.0.lost.load(Ordering::Acquire)
     }
@@ -68,8 +67,8 @@ impl Drop for Watch {
 fn nodes() -> impl Iterator<Item = &'static Node> {
     let mut next = NODES.load(Ordering::Acquire);
     std::iter::from_fn(move || {
-        // SAFETY: pointers in the list come from `append`, which leaks the nodes, so that they are
-        // valid for ever, and nodes are changed through atomics alone.
+        // SAFETY: pointers in the list come from `append`, which leaks the nodes, so they are valid
+        // forever, and nodes are only changed through atomics.
         let node: &'static Node = unsafe { next.as_ref() }?;
         next = node.next.load(Ordering::Acquire);
         Some(node)
@@ -95,7 +94,7 @@ fn append() -> &'static Node {
     }
 }
 
-/// Installs the handler, once in the life of the process.
+/// Installs the handler once per process.
 fn install() {
     PREVIOUS.get_or_init(|| {
         PAGE_BYTES.store(rustix::param::page_size(), Ordering::Relaxed);
@@ -103,8 +102,8 @@ fn install() {
         let (mut action, mut previous) = unsafe { std::mem::zeroed::<(libc::sigaction, _)>() };
         action.sa_sigaction = on_bus_error as *const () as usize;
         action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
-        // SAFETY: both are valid for the call, and `on_bus_error` has the signature that
-        // `SA_SIGINFO` asks for and does nothing that a handler may not do.
+        // SAFETY: both pointers are valid for the call, and `on_bus_error` has the signature that
+        // `SA_SIGINFO` requires and is async-signal-safe.
         let installed =
             unsafe { libc::sigaction(libc::SIGBUS, &raw const action, &raw mut previous) };
         Previous((installed == 0).then_some(previous))
@@ -116,7 +115,7 @@ extern "C" fn on_bus_error(
     info: *mut libc::siginfo_t,
     _context: *mut libc::c_void,
 ) {
-    // SAFETY: the system passes a valid `siginfo_t` with the address that was touched.
+    // SAFETY: the system passes a valid `siginfo_t` with the faulting address.
     let address = unsafe { (*info).si_addr() } as usize;
     let of_node = |node: &&'static Node| {
         let start = node.start.load(Ordering::Acquire);
@@ -125,8 +124,8 @@ extern "C" fn on_bus_error(
     if let Some(node) = nodes().find(of_node) {
         let page_bytes = PAGE_BYTES.load(Ordering::Relaxed);
         let page = (address - address % page_bytes) as *mut libc::c_void;
-        // SAFETY: the page lies in a mapping of ours, which is alive since it was just touched; it
-        // is read-only before and after, and no reference promises what its bytes are, since they
+        // SAFETY: the page lies in one of our mappings, which is alive since it was just touched;
+        // it is read-only before and after, and nothing is assumed about its bytes, since they
         // could not be read. `mmap` is a plain system call.
         let zeros = unsafe {
             let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
@@ -140,13 +139,13 @@ extern "C" fn on_bus_error(
     give_back();
 }
 
-/// Lets the previous handler have the signal, which comes again when this one returns.
+/// Restores the previous handler, which gets the signal again when this one returns.
 fn give_back() {
     if let Some(Previous(Some(previous))) = PREVIOUS.get() {
         // SAFETY: `previous` was filled by the system, and the third argument may be null.
         unsafe { libc::sigaction(libc::SIGBUS, previous, null_mut()) };
     } else {
-        // SAFETY: resets the signal to what it does by default.
+        // SAFETY: restores the default action of the signal.
         unsafe { libc::signal(libc::SIGBUS, libc::SIG_DFL) };
     }
 }

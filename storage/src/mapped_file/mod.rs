@@ -15,24 +15,24 @@ use self::lost_pages::Watch;
 use crate::blob::{Access, Blob, BlobReader};
 use crate::error::{Result, StorageError};
 
-/// A local file that no longer changes.
+/// A local, immutable file, mapped into memory.
 #[derive(Debug)]
 pub struct MappedFile {
     path: PathBuf,
     mapping: Arc<Mapping>,
-    /// All of it.
+    /// The whole file.
     bytes: Bytes,
 }
 
-/// Lives as long as bytes of it are held.
+/// Lives as long as any of its bytes are held.
 #[derive(Debug)]
 struct Mapping {
-    // Before the mapping, which it watches.
+    // Declared before the mapping, so that it is dropped first.
     watch: Option<Watch>,
     map: Option<Mmap>,
 }
 
-/// Who holds a mapping as bytes.
+/// Owner of a mapping behind `Bytes`.
 struct Holder(Arc<Mapping>);
 
 impl AsRef<[u8]> for Holder {
@@ -53,13 +53,13 @@ impl MappedFile {
         let map = if len == 0 {
             None
         } else {
-            // SAFETY: the map is read-only and its bounds are those of the file. The bytes stay
-            // as they are while it lives: this process writes a file once, syncs it and renames
-            // its folder into place before it maps it, and never modifies or truncates it after
-            // (removing it leaves the map valid); other processes are kept out by the database
-            // lock. Who changes files under a running database in spite of that makes reads
-            // undefined, as with every mapped file; pages that cannot be read become zeros, see
-            // `lost_pages`. No alignment or CPU feature is assumed.
+            // SAFETY: the map is read-only and has the bounds of the file. The bytes do not change
+            // while it lives: this process writes a file once, syncs it and renames its folder into
+            // place before mapping it, and never modifies or truncates it afterwards (removing it
+            // leaves the map valid); other processes are kept out by the database lock. Changing
+            // files under a running database anyway makes reads undefined, as with every mapped
+            // file; unreadable pages become zeros, see `lost_pages`. No alignment or CPU feature is
+            // assumed.
             Some(unsafe { Mmap::map(&file) }.map_err(failed)?)
         };
         let watch = map.as_deref().map(Watch::new);
@@ -72,7 +72,7 @@ impl MappedFile {
         StorageError::Io { op, path: self.path.clone(), source }
     }
 
-    /// A range as indices, if it is in bounds.
+    /// A range as indices; an error if it is out of bounds.
     fn inside(&self, op: &'static str, range: &Range<u64>) -> Result<Range<usize>> {
         if range.start > range.end || range.end > self.size_bytes() {
             return Err(self.failed(op, std::io::ErrorKind::InvalidInput.into()));
@@ -90,13 +90,13 @@ impl Blob for MappedFile {
         self.bytes.len() as u64
     }
 
-    /// Slices of the mapping: nothing is read or copied.
+    /// Slices the mapping: nothing is read or copied.
     fn bytes(&self, range: Range<u64>) -> Result<Bytes> {
         Ok(self.bytes.slice(self.inside("read", &range)?))
     }
 
-    /// Opens the file again, to be read without the mapping: what the disk cannot read is then an
-    /// error and not a page of zeros.
+    /// Opens the file again for reads that bypass the mapping, so that a read failure of the disk
+    /// is an error and not a page of zeros.
     fn reader(&self) -> Result<Box<dyn BlobReader + '_>> {
         let file = File::open(&self.path).map_err(|source| self.failed("open", source))?;
         Ok(Box::new(FileReader { path: &self.path, file }))
@@ -126,14 +126,14 @@ impl Blob for MappedFile {
             .map_err(|source| self.failed("advise on", source))
     }
 
-    /// As far as the limit on locked memory (`RLIMIT_MEMLOCK`) allows it.
+    /// Subject to the limit on locked memory (`RLIMIT_MEMLOCK`).
     fn lock(&self) -> Result<()> {
         let lock = |map: &Mmap| map.lock().map_err(|source| self.failed("lock in memory", source));
         self.mapping.map.as_ref().map_or(Ok(()), lock)
     }
 }
 
-/// A file that is read by system calls.
+/// A file read by system calls.
 struct FileReader<'f> {
     path: &'f Path,
     file: File,
@@ -146,7 +146,7 @@ impl BlobReader for FileReader<'_> {
     }
 
     fn read_ahead(&self) {
-        // A hint: if it is refused, reading is slower.
+        // A hint: without it, reads are slower.
         #[cfg(target_os = "linux")]
         let _ = rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::Sequential);
     }
@@ -167,7 +167,7 @@ mod tests {
         let ((sound, _), (cut, path)) = (file("sound"), file("cut"));
         assert_eq!(cut.bytes[1 << 19], 7);
         cut.check_pages().unwrap();
-        // Pages that lie behind the end of the file cannot be read, as those of a bad sector.
+        // Pages past the end of the file are unreadable, like those of a bad sector.
         let writer = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
         writer.set_len(4096).unwrap();
         let sum = |file: &MappedFile| file.bytes.iter().map(|&b| u64::from(b)).sum::<u64>();

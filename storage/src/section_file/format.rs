@@ -1,19 +1,19 @@
-//! The bytes of a section file.
+//! Byte layout of a section file.
 
 use crate::checksum::checksum;
 
 /// The format this version writes, and the newest it reads.
 pub const FORMAT: u32 = 2;
-/// From this format on, sections have checksums by block.
+/// First format with block checksums.
 pub const BLOCK_FORMAT: u32 = 2;
 /// Longest section name, in bytes.
 pub const MAX_NAME_BYTES: usize = 48;
 
-/// Sections start at multiples of this: a cache line, and enough for any SIMD load.
+/// Alignment of sections: a cache line, and enough for any SIMD load.
 pub const ALIGNMENT: u64 = 64;
-/// Content is checked in pieces of this size: little enough to be read for one row.
+/// Block size for checksums: small enough to be read for a single row.
 pub const BLOCK_BYTES: usize = 64 << 10;
-/// The section with the checksums of the blocks of all others, u64 each.
+/// Name of the section with the checksums of all other sections' blocks, u64 each.
 pub const BLOCKS: &str = "block_checksums";
 pub const HEADER_BYTES: usize = 64;
 pub const ENTRY_BYTES: usize = MAX_NAME_BYTES + 24;
@@ -25,18 +25,18 @@ const TRAILER_MAGIC: &[u8; 8] = b"LANNEREF";
 /// One section of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SectionInfo {
-    /// Its name.
+    /// Name of the section.
     pub name: String,
-    /// First byte in the file.
+    /// Offset in the file.
     pub offset: u64,
     /// Length in bytes.
     pub len: u64,
-    /// XXH3 of the checksums of its blocks; in format 1 of its bytes.
+    /// XXH3 of its block checksums; in format 1, of its bytes.
     pub checksum: u64,
 }
 
 impl SectionInfo {
-    /// Number of its blocks.
+    /// Number of blocks.
     pub fn blocks(&self) -> usize {
         (self.len as usize).div_ceil(BLOCK_BYTES)
     }
@@ -69,12 +69,13 @@ pub fn encode_header() -> [u8; HEADER_BYTES] {
     bytes
 }
 
-/// The format number of a header, or what is wrong with it.
+/// Decodes the format number in a header; `Err` describes the damage.
 pub fn decode_header(bytes: &[u8; HEADER_BYTES]) -> Result<u32, &'static str> {
     if &bytes[..8] != HEADER_MAGIC {
         return Err("it does not start with the magic bytes");
     }
-    // All formats, also those to come, have this header: a damaged number is not taken for a newer one.
+    // All formats, including future ones, share this header, so that a damaged number is not taken
+    // for a newer format.
     if checksum(&bytes[..56]) != u64_at(bytes, 56) {
         return Err("the checksum does not match");
     }
@@ -94,7 +95,7 @@ pub fn encode_table(sections: &[SectionInfo]) -> Vec<u8> {
     bytes
 }
 
-/// One entry of a table, or what is wrong with it.
+/// Decodes a table entry; `Err` describes the damage.
 pub fn decode_entry(bytes: &[u8]) -> Result<SectionInfo, &'static str> {
     let (name, numbers) = bytes.split_at(MAX_NAME_BYTES);
     let end = name.iter().position(|&byte| byte == 0).unwrap_or(MAX_NAME_BYTES);
@@ -122,7 +123,7 @@ pub fn encode_trailer(trailer: &Trailer) -> [u8; TRAILER_BYTES] {
     bytes
 }
 
-/// The trailer, or what is wrong with it.
+/// Decodes the trailer; `Err` describes the damage.
 pub fn decode_trailer(bytes: &[u8]) -> Result<Trailer, &'static str> {
     if &bytes[32..] != TRAILER_MAGIC {
         return Err("it does not end with the magic bytes");

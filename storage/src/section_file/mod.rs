@@ -1,8 +1,8 @@
 //! Section files: named, aligned, checksummed byte sections, written once.
 //!
-//! `docs/file-format.md` draws the bytes. The frame (header, section table, trailer, padding) is
-//! checked completely when a file is opened, so that no later access can leave its bounds; the
-//! content of sections by [`SectionFile::verify`].
+//! `docs/file-format.md` describes the layout. The frame (header, section table, trailer, padding)
+//! is verified completely when a file is opened, so that no later access can be out of bounds; the
+//! content of sections is verified by [`SectionFile::verify`].
 
 mod format;
 mod reader;

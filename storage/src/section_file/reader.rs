@@ -18,27 +18,27 @@ use crate::checksum::{RunningChecksum, checksum};
 use crate::directory::Directory;
 use crate::error::{Result, StorageError};
 
-/// Bytes that are read at once for a checksum: a whole number of blocks.
+/// Bytes per read while verifying checksums: a whole number of blocks.
 const WINDOW_BYTES: usize = 16 * BLOCK_BYTES;
 
-/// An open section file whose frame was checked.
+/// An open section file with a verified frame.
 #[derive(Debug)]
 pub struct SectionFile {
     blob: Box<dyn Blob>,
     sections: Vec<SectionInfo>,
-    /// The bytes of each section that was found.
+    /// Bytes of each section that has been found.
     content: Vec<OnceLock<Bytes>>,
     summary: FileSummary,
-    /// Missing in files of format 1.
+    /// `None` for files of format 1.
     blocks: Option<Blocks>,
 }
 
-/// A section of `T`s that was found in a file and checked: what is read often does not look for its name
-/// again. It belongs to the file that found it.
+/// Handle to a section of `T`s that was found and checked in a file, so that frequent reads need no
+/// lookup by name. Valid only for the file that returned it.
 #[derive(Debug)]
 pub struct Section<T = u8>(usize, PhantomData<fn() -> T>);
 
-// Whatever `T` is.
+// For every `T`.
 impl<T> Clone for Section<T> {
     fn clone(&self) -> Self {
         *self
@@ -47,13 +47,13 @@ impl<T> Clone for Section<T> {
 
 impl<T> Copy for Section<T> {}
 
-/// The checksums of all blocks.
+/// Checksums of all blocks.
 #[derive(Debug)]
 struct Blocks {
     sums: Vec<u64>,
-    /// The first block of each section.
+    /// Index of each section's first block.
     first: Vec<usize>,
-    /// A bit a block: whether it was found sound.
+    /// One bit per block: set if its checksum was verified.
     sound: Vec<AtomicU64>,
 }
 
@@ -83,16 +83,16 @@ impl Blocks {
 }
 
 impl SectionFile {
-    /// Opens a file and checks its frame: header, trailer, table, and that sections are aligned,
-    /// in bounds and in order with nothing but zeros between them. Until it is advised otherwise,
-    /// it is read a page at a time: reading around each page would read much of a large file.
+    /// Opens a file and verifies its frame: header, trailer, section table, and that sections are
+    /// aligned, in bounds and in order with only zeros between them. Access is random until advised
+    /// otherwise: read-ahead around each page would read much of a large file.
     ///
     /// # Errors
     /// [`StorageError::Corrupted`] naming the part of the file,
     /// [`StorageError::UnsupportedFormat`], and I/O errors.
     pub fn open(directory: &dyn Directory, path: &str) -> Result<Self> {
         let blob = directory.open(path)?;
-        // A hint: if it is refused, more is read.
+        // A hint: without it, more is read.
         let _ = blob.advise(0..blob.size_bytes(), Access::Random);
         let reader = blob.reader()?;
         let (format, trailer) = check_frame(&*blob, &*reader)?;
@@ -107,10 +107,10 @@ impl SectionFile {
         Ok(Self { blob, sections, content, summary, blocks })
     }
 
-    /// Opens a file and checks that it is the one that was finished with `expected`.
+    /// Opens a file and checks that its summary is `expected`.
     ///
     /// # Errors
-    /// As [`Self::open`], and [`StorageError::Corrupted`] if it is another file.
+    /// As [`Self::open`], and [`StorageError::Corrupted`] if the summary differs.
     pub fn open_expecting(
         directory: &dyn Directory,
         path: &str,
@@ -127,7 +127,7 @@ impl SectionFile {
         Ok(opened)
     }
 
-    /// Whether all that was read of its bytes so far is what is in the file.
+    /// Checks that all bytes read so far were those on disk.
     ///
     /// # Errors
     /// [`StorageError::Io`] if the disk could not read a page.
@@ -140,12 +140,12 @@ impl SectionFile {
         self.summary.len
     }
 
-    /// Never: a file has a header at least.
+    /// Always false: a file has at least a header.
     pub fn is_empty(&self) -> bool {
         false
     }
 
-    /// The sections, in the order of the file.
+    /// The sections, in file order.
     pub fn sections(&self) -> &[SectionInfo] {
         &self.sections
     }
@@ -158,7 +158,7 @@ impl SectionFile {
         Ok(self.bytes(self.find(name)?))
     }
 
-    /// Finds a section and gets hold of its bytes.
+    /// Finds a section and loads its bytes.
     ///
     /// # Errors
     /// [`StorageError::Corrupted`] if there is no such section, and I/O errors.
@@ -168,16 +168,16 @@ impl SectionFile {
         if self.content[index].get().is_none() {
             let section = &self.sections[index];
             let bytes = self.blob.bytes(section.offset..section.offset + section.len)?;
-            // Another thread may have been faster.
+            // Another thread may have been first.
             let _ = self.content[index].set(bytes);
         }
         Ok(Section(index, PhantomData))
     }
 
-    /// Finds a section that holds numbers, and `len` of them, if that is known.
+    /// Finds a section of numbers and checks that there are `len`, if given.
     ///
     /// # Errors
-    /// [`StorageError::Corrupted`] if there is no such section, or it holds something else.
+    /// [`StorageError::Corrupted`] if the section is missing or has another length or alignment.
     pub fn find_numbers<T: AnyBitPattern>(
         &self,
         name: &str,
@@ -198,27 +198,26 @@ impl SectionFile {
     /// The numbers of a section.
     ///
     /// # Panics
-    /// If it belongs to another file.
+    /// May panic if the section belongs to another file.
     #[inline]
     pub fn numbers<T: AnyBitPattern>(&self, section: Section<T>) -> &[T] {
         bytemuck::cast_slice(self.bytes(section))
     }
 
-    /// The bytes of a section, aligned to 64 bytes; none if another file found it.
+    /// The bytes of a section, 64-byte aligned; empty if the section was found by another file.
     ///
     /// # Panics
-    /// If it belongs to a file of more sections.
+    /// If the section belongs to a file with more sections.
     #[inline]
     pub fn bytes<T>(&self, section: Section<T>) -> &[u8] {
         self.content[section.0].get().map_or(&[], |bytes| bytes)
     }
 
-    /// Bytes of a section, compared with the checksums of the blocks they lie in, of which each is
-    /// read once. Those of a file of format 1, which has none, are returned as they are.
+    /// Bytes of a section, verified against the checksums of their blocks; each block is verified
+    /// once. Files of format 1 have no block checksums; their bytes are returned unverified.
     ///
     /// # Errors
-    /// [`StorageError::Corrupted`] naming section and block, or if the section does not reach so
-    /// far.
+    /// [`StorageError::Corrupted`] naming section and block, or if `range` is out of bounds.
     #[inline]
     pub fn checked<T>(&self, section: Section<T>, range: Range<usize>) -> Result<&[u8]> {
         let bytes = self.bytes(section);
@@ -257,7 +256,7 @@ impl SectionFile {
         self.corrupted(&section.name, detail)
     }
 
-    /// Checks the content of all sections against their checksums, which reads the whole file.
+    /// Verifies the checksums of all sections, which reads the whole file.
     ///
     /// # Errors
     /// [`StorageError::Corrupted`] naming the first section that differs.
@@ -265,10 +264,10 @@ impl SectionFile {
         self.verify_sections(|_| true)
     }
 
-    /// Checks the content of the sections whose name is `wanted` against their checksums.
+    /// Verifies the checksums of the sections whose names satisfy `wanted`.
     ///
     /// # Errors
-    /// [`StorageError::Corrupted`] naming the first of them that differs, and I/O errors.
+    /// [`StorageError::Corrupted`] naming the first section that differs, and I/O errors.
     pub fn verify_sections(&self, wanted: impl Fn(&str) -> bool) -> Result<()> {
         let reader = self.blob.reader()?;
         for index in 0..self.sections.len() {
@@ -279,9 +278,9 @@ impl SectionFile {
         Ok(())
     }
 
-    /// Checks the content of all sections against their checksums and returns an error for each
-    /// that differs or cannot be read. `go_on` is told how many bytes were read since it was told
-    /// last; if it returns `false`, what is left is not checked.
+    /// Verifies the checksums of all sections and returns an error for each one that differs or
+    /// cannot be read. `go_on` gets the number of bytes read since its last call; if it returns
+    /// `false`, the remaining sections are skipped.
     pub fn damage(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Vec<StorageError> {
         let reader = match self.blob.reader() {
             Ok(reader) => reader,
@@ -293,7 +292,7 @@ impl SectionFile {
         frame.into_iter().chain(checked.filter_map(Result::err)).collect()
     }
 
-    /// Compares the frame with what it was when the file was opened.
+    /// Compares the frame on disk with the one read when the file was opened.
     fn check_frame(&self, reader: &dyn BlobReader) -> Result<()> {
         let (_, trailer) = check_frame(&*self.blob, reader)?;
         let mut sections = read_table(&*self.blob, reader, &trailer)?;
@@ -308,7 +307,7 @@ impl SectionFile {
         Err(self.corrupted("table", "it is not what it was when the file was opened"))
     }
 
-    /// Reads a section by system calls and compares it with its checksums.
+    /// Reads a section by system calls and verifies its checksums.
     fn check(
         &self,
         reader: &dyn BlobReader,
@@ -349,7 +348,7 @@ impl SectionFile {
         Err(self.corrupted(&section.name, "the checksum does not match"))
     }
 
-    /// Says how a range of the bytes of a section will be read, as far as the section has them.
+    /// Advises the access pattern for a range of a section, clipped to the section.
     ///
     /// # Errors
     /// As [`Blob::advise`].
@@ -364,7 +363,7 @@ impl SectionFile {
         self.blob.advise(at(range.start)..at(range.end), access)
     }
 
-    /// Says how the whole file will be read.
+    /// Advises the access pattern for the whole file.
     ///
     /// # Errors
     /// As [`Blob::advise`].
@@ -372,7 +371,7 @@ impl SectionFile {
         self.blob.advise(0..self.blob.size_bytes(), access)
     }
 
-    /// Reads the whole file and keeps it in memory as long as it is open.
+    /// Reads the whole file and locks it in memory while it is open.
     ///
     /// # Errors
     /// As [`Blob::lock`].
@@ -380,7 +379,7 @@ impl SectionFile {
         self.blob.lock()
     }
 
-    /// The error that says that a section does not hold what it should.
+    /// An error that describes a damaged section.
     pub fn corrupted(&self, section: &str, detail: impl Into<String>) -> StorageError {
         corrupted(&*self.blob, section, detail)
     }
@@ -397,7 +396,7 @@ fn read_range(reader: &dyn BlobReader, range: Range<u64>) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Checks header and trailer, and returns the format and the trailer.
+/// Verifies header and trailer; returns the format and the trailer.
 fn check_frame(blob: &dyn Blob, reader: &dyn BlobReader) -> Result<(u32, Trailer)> {
     let end = blob.size_bytes();
     if end < HEADER_BYTES as u64 {
@@ -426,7 +425,7 @@ fn check_frame(blob: &dyn Blob, reader: &dyn BlobReader) -> Result<(u32, Trailer
     Ok((found, trailer))
 }
 
-/// Takes the section with the checksums of blocks out of the others.
+/// Removes the section of block checksums from the list of sections.
 fn read_blocks(
     blob: &dyn Blob,
     reader: &dyn BlobReader,

@@ -1,4 +1,4 @@
-//! Writes a section file from front to back.
+//! Sequential writer of section files.
 
 use std::io;
 use std::path::PathBuf;
@@ -11,8 +11,8 @@ use crate::checksum::{RunningChecksum, checksum};
 use crate::directory::{Directory, WriteFile};
 use crate::error::{Result, StorageError};
 
-/// What identifies a finished file: its length, and the checksum of its section table, which
-/// holds the checksums of all sections.
+/// Identity of a finished file: its length, and the checksum of its section table, which contains
+/// the checksums of all sections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileSummary {
     /// Length in bytes.
@@ -21,24 +21,24 @@ pub struct FileSummary {
     pub checksum: u64,
 }
 
-/// A section file that is being written.
+/// A section file being written.
 pub struct SectionWriter {
     path: PathBuf,
     file: Box<dyn WriteFile>,
     position: u64,
     sections: Vec<SectionInfo>,
     open: Option<Blocks>,
-    /// The checksums of the blocks of all sections that have ended.
+    /// Block checksums of all finished sections.
     blocks: Vec<u64>,
     cold: bool,
 }
 
-/// The checksums of a section that is being written.
+/// Block checksums of the section being written.
 #[derive(Default)]
 struct Blocks {
     sums: Vec<u64>,
     block: RunningChecksum,
-    /// Bytes of the last block so far.
+    /// Bytes in the last block so far.
     filled: usize,
 }
 
@@ -83,12 +83,12 @@ impl SectionWriter {
         Ok(writer)
     }
 
-    /// Says that the file will not be read soon: it need not stay in memory once it is written.
+    /// Marks the file as cold: it need not stay in the page cache once written.
     pub fn set_cold(&mut self) {
         self.cold = true;
     }
 
-    /// Writes a whole section.
+    /// Writes a complete section.
     ///
     /// # Errors
     /// As [`Self::begin_section`] and [`Self::write`].
@@ -98,11 +98,11 @@ impl SectionWriter {
         self.end_section()
     }
 
-    /// Begins a section whose bytes come in pieces.
+    /// Begins a section that is written in pieces.
     ///
     /// # Errors
-    /// [`StorageError::Io`] if the name is malformed or taken, another section is open, or the
-    /// disk refuses.
+    /// [`StorageError::Io`] if the name is malformed or taken, another section is open, or the disk
+    /// fails.
     pub fn begin_section(&mut self, name: &str) -> Result<()> {
         let taken = self.sections.iter().any(|section| section.name == name) || name == BLOCKS;
         if taken || self.open.is_some() || !format::is_name(name) {
@@ -115,10 +115,10 @@ impl SectionWriter {
         Ok(())
     }
 
-    /// Adds bytes to the open section.
+    /// Appends bytes to the open section.
     ///
     /// # Errors
-    /// [`StorageError::Io`] if no section is open or the disk refuses.
+    /// [`StorageError::Io`] if no section is open or the disk fails.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
         match &mut self.open {
             Some(blocks) => blocks.update(bytes),
@@ -144,11 +144,11 @@ impl SectionWriter {
         }
     }
 
-    /// Writes table and trailer and forces the content to the disk. The file's entry in its
-    /// folder is durable after [`Directory::sync_folder`].
+    /// Writes table and trailer and forces the content to disk. The file's entry in its folder is
+    /// durable after [`Directory::sync_folder`].
     ///
     /// # Errors
-    /// [`StorageError::Io`] if a section is open or the disk refuses.
+    /// [`StorageError::Io`] if a section is open or the disk fails.
     pub fn finish(mut self) -> Result<FileSummary> {
         if self.open.is_some() {
             return Err(self.misuse("a section is open".to_owned()));
