@@ -1,4 +1,4 @@
-//! The files of a segment, as its fields open and write them.
+//! The files of a segment, for its fields to open and write.
 
 use std::sync::atomic::Ordering;
 
@@ -12,23 +12,24 @@ use crate::index::BuildProgress;
 use crate::model::{Memory, VectorField};
 use crate::quantization::TrainedCodec;
 
-/// The files of a sealed segment that is being opened.
+/// The files of a sealed segment being opened.
 #[derive(Clone, Copy)]
 pub struct SegmentFiles<'a> {
-    /// Where its folder is.
+    /// Directory that contains the folder.
     pub directory: &'a dyn Directory,
-    /// That folder.
+    /// Folder of the segment.
     pub folder: &'a str,
-    /// What the manifest says of the segment.
+    /// The segment's entry in the manifest.
     pub entry: &'a SegmentEntry,
 }
 
 impl SegmentFiles<'_> {
-    /// Opens a file and checks its sections, but for those that are read `on_demand`: large ones of which no
-    /// content leads out of bounds, so that whoever reads them makes do with any bytes.
+    /// Opens a file and verifies its sections, except those read `on_demand`: large sections whose
+    /// content cannot cause out-of-bounds access.
     ///
     /// # Errors
-    /// [`StorageError::Corrupted`] if it is another file than was sealed, or a section of it is damaged.
+    /// [`StorageError::Corrupted`] if the file is not the one that was sealed, or a section is
+    /// damaged.
     pub fn open(self, name: &str, on_demand: &[&str]) -> Result<SectionFile> {
         let path = format!("{}/{name}", self.folder);
         let listed = self.entry.files.iter().find(|file| file.name == name);
@@ -41,7 +42,7 @@ impl SegmentFiles<'_> {
         Ok(file)
     }
 
-    /// The same, if there is such a file.
+    /// As [`Self::open`]; `None` if the manifest does not list the file.
     ///
     /// # Errors
     /// As [`Self::open`].
@@ -51,30 +52,30 @@ impl SegmentFiles<'_> {
     }
 }
 
-/// A field of a segment that is being written.
+/// A field of a segment being written.
 #[derive(Clone, Copy)]
 pub struct FieldBuild<'a> {
-    /// Where the segment's folder is made.
+    /// Directory in which the segment is created.
     pub directory: &'a dyn Directory,
-    /// The folder as long as it is not complete.
+    /// Temporary folder of the segment.
     pub folder: &'a str,
-    /// Number of the field, in the order of names.
+    /// Index of the field, by name.
     pub index: usize,
-    /// The field's settings.
+    /// Settings of the field.
     pub settings: &'a VectorField,
-    /// What compresses it, if anything does.
+    /// Its codec, if it is compressed.
     pub trained: Option<&'a TrainedCodec>,
-    /// Encoding runs here.
+    /// Thread pool for encoding.
     pub pool: &'a rayon::ThreadPool,
-    /// Counts rows as they are written, and says whether to stop.
+    /// Progress and cancellation of the build.
     pub progress: &'a BuildProgress,
 }
 
 impl FieldBuild<'_> {
-    /// Begins a file of the field.
+    /// Creates a file of the field.
     ///
     /// # Errors
-    /// If it cannot be created.
+    /// If the file cannot be created.
     pub fn create_file(&self, name: &str) -> Result<SectionWriter> {
         let mut writer = SectionWriter::create(self.directory, &format!("{}/{name}", self.folder))?;
         if self.settings.memory == Memory::Cold {
@@ -92,20 +93,20 @@ impl FieldBuild<'_> {
     }
 }
 
-/// Counts rows that are about to be written.
+/// Counts rows about to be written.
 ///
 /// # Errors
 /// [`Error::Closing`] if the build was cancelled.
 pub fn advance(progress: &BuildProgress, rows: u64) -> Result<()> {
-    // Relaxed: the numbers order nothing else.
+    // Relaxed: the counters order nothing else.
     progress.done.fetch_add(rows, Ordering::Relaxed);
     if progress.cancelled.load(Ordering::Relaxed) { Err(Error::Closing) } else { Ok(()) }
 }
 
-/// Finishes a file and says what the manifest has to know about it.
+/// Finishes a file and returns its manifest entry.
 ///
 /// # Errors
-/// If it cannot be written.
+/// If the file cannot be written.
 pub fn finish(writer: SectionWriter, name: String) -> Result<FileEntry> {
     let summary = writer.finish()?;
     Ok(FileEntry { name, len: summary.len, checksum: summary.checksum })
@@ -114,18 +115,18 @@ pub fn finish(writer: SectionWriter, name: String) -> Result<FileEntry> {
 /// A file of a sealed segment, for reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SegmentFile {
-    /// File name inside the segment's folder.
+    /// File name within the segment's folder.
     pub name: String,
     /// Length of the file in bytes.
     pub size_bytes: u64,
-    /// Its sections: name and length in bytes.
+    /// Name and length in bytes of each section.
     pub sections: Vec<(String, u64)>,
-    /// How it uses memory.
+    /// Actual memory use.
     pub memory: FileMemory,
 }
 
 impl SegmentFile {
-    /// The report of an open file.
+    /// Report of an open file.
     pub fn new(name: String, file: &SectionFile, memory: FileMemory) -> Self {
         let sections = file.sections().iter().map(|info| (info.name.clone(), info.len)).collect();
         Self { name, size_bytes: file.len(), sections, memory }

@@ -1,4 +1,4 @@
-//! The rows of a segment that are not deleted, of which a new segment is written.
+//! The live rows of a segment, from which a new segment is written.
 
 use std::ops::Range;
 
@@ -6,7 +6,7 @@ use roaring::RoaringBitmap;
 
 use super::FieldReader;
 
-/// Rows between two looks at whether a build was cancelled.
+/// Rows between two checks for cancellation.
 const RANGE_ROWS: u32 = 4096;
 
 /// The rows of a segment that are not deleted.
@@ -17,27 +17,27 @@ pub struct LiveRows<'s> {
 }
 
 impl<'s> LiveRows<'s> {
-    /// Of so many rows, those that are not deleted.
+    /// The rows below `rows` that are not in `deleted`.
     pub fn new(rows: u32, deleted: &'s RoaringBitmap) -> Self {
         Self { rows, deleted }
     }
 
-    /// How many there are.
+    /// Number of live rows.
     pub fn count(self) -> u64 {
         u64::from(self.rows) - self.deleted.len()
     }
 
-    /// Position of a live row among the live rows: its row in a segment that is written of these.
+    /// Rank of a live row among the live rows: its row number in a segment written from them.
     pub fn rank(self, row: u32) -> u32 {
         row - self.deleted.rank(row) as u32
     }
 
-    /// They, in order.
+    /// The live rows, in order.
     pub fn iter(self) -> impl Iterator<Item = u32> + 's {
         (0..self.rows).filter(move |&row| !self.deleted.contains(row))
     }
 
-    /// Ranges of consecutive live rows, in order, none longer than 4,096.
+    /// Ranges of consecutive live rows, in order, of at most 4,096 rows each.
     pub fn ranges(self) -> impl Iterator<Item = Range<u32>> + 's {
         let ends = self.deleted.iter().chain([self.rows]);
         let mut start = 0;
@@ -52,17 +52,17 @@ impl<'s> LiveRows<'s> {
     }
 }
 
-/// A field of a segment that another is written of.
+/// A field of a source segment, from which another segment is written.
 #[derive(Clone, Copy)]
 pub struct FieldSource<'s> {
     /// The field.
     pub reader: &'s dyn FieldReader,
-    /// The rows that are written.
+    /// The rows to write.
     pub live: LiveRows<'s>,
 }
 
 impl FieldSource<'_> {
-    /// The live rows of all sources.
+    /// Number of live rows in all sources.
     pub fn total(sources: &[Self]) -> u64 {
         sources.iter().map(|source| source.live.count()).sum()
     }

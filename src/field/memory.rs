@@ -1,8 +1,8 @@
-//! Where the bytes of sealed files live: what is locked in memory, and what is read ahead.
+//! Memory placement of sealed files: locking and read-ahead.
 //!
-//! A query looks for candidates in one file of a field (codes, an index, or the vectors) and then
-//! scores few of its rows by another. The first is read in order or again and again, the second
-//! here and there, so that reading ahead would fill memory with rows nobody asked for.
+//! A query retrieves candidates from one file of a field (codes, an index, or the vectors) and then
+//! re-ranks a few rows from another. The first is read sequentially or repeatedly, the second at
+//! random, where read-ahead would fill memory with unused rows.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,34 +10,34 @@ use lanner_storage::{Access, SectionFile};
 
 use crate::model::Memory;
 
-/// What queries read a file for.
+/// Purpose for which queries read a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileRole {
-    /// To find candidates.
+    /// Candidate retrieval.
     Candidates,
-    /// To score candidates again, and to return vectors.
+    /// Re-ranking, and returning vectors.
     Rerank,
-    /// For ids and payloads, whatever the fields are.
+    /// Ids and payloads, independent of any field.
     Points,
 }
 
-/// How a file uses memory.
+/// Memory use of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum FileMemory {
-    /// The system keeps what is used, and reads ahead.
+    /// Caching is left to the system, with read-ahead.
     #[default]
     Cached,
-    /// All of it is locked in memory.
+    /// Locked in memory as a whole.
     Locked,
-    /// It was to be locked, but the limit on locked memory (`RLIMIT_MEMLOCK`) did not allow it: it
-    /// was read into memory, and the system may take that back.
+    /// Locking was refused by the limit on locked memory (`RLIMIT_MEMLOCK`): the file was read into
+    /// memory, and the system may evict it.
     LockRefused,
-    /// Only what is used is read, a page at a time.
+    /// No read-ahead: reads single pages on demand.
     Random,
 }
 
 impl FileMemory {
-    /// In words, for reports.
+    /// Description for reports.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Cached => "cached",
@@ -48,7 +48,7 @@ impl FileMemory {
     }
 }
 
-/// Sets up how an open file uses memory. Locking reads all of it.
+/// Applies the memory policy to an open file. Locking reads the whole file.
 pub fn place(file: &SectionFile, memory: Memory, role: FileRole) -> FileMemory {
     match (memory, role) {
         (Memory::Pinned, FileRole::Candidates) => match file.lock() {
@@ -72,7 +72,7 @@ pub fn place(file: &SectionFile, memory: Memory, role: FileRole) -> FileMemory {
 }
 
 fn hint(file: &SectionFile, access: Access) {
-    // Without the hint, reading is slower or takes more memory, and not wrong.
+    // Without the hint, reads are slower or take more memory, but are still correct.
     if let Err(error) = file.advise_all(access) {
         tracing::debug!(%error, ?access, "the system refused advice");
     }

@@ -1,7 +1,8 @@
-//! The fields of a segment: what queries, merges and indexes ask of one of them.
+//! The fields of a segment, as queries, merges and indexes access them.
 //!
-//! A kind of field is a folder here that owns its sections, how they are written and how they are read. A
-//! segment gives each of its fields as a [`FieldReader`], whether its rows are in memory or sealed.
+//! Each kind of field is a module here that owns its sections and how they are written and read. A
+//! segment exposes each of its fields as a [`FieldReader`], whether its rows are in memory or
+//! sealed.
 
 mod files;
 mod live;
@@ -24,18 +25,18 @@ use crate::model::{ElementsRef, Vector, VectorsView};
 
 /// One field of a segment, whether its rows are in memory or sealed.
 pub trait FieldReader: Send + Sync {
-    /// Visits the vectors of a range of rows, block by block: `visit` gets the block's first row, the block,
-    /// and which of its rows lie in the range. Where the vectors themselves were not kept, these are
+    /// Visits the vectors of a range of rows, block by block: `visit` gets the block's first row, the
+    /// block, and the rows of the block that lie in the range. Vectors that were dropped are
     /// reconstructed from their codes.
     fn visit(&self, rows: Range<u32>, visit: &mut dyn FnMut(u32, VectorsView<'_>, Range<usize>));
 
-    /// Visits the vectors of the listed rows, in their order. Faster than [`Self::visit`] for rows here
-    /// and there.
+    /// Visits the vectors of the listed rows, in order. Faster than [`Self::visit`] for scattered
+    /// rows.
     fn visit_rows(&self, rows: &[u32], visit: &mut dyn FnMut(u32, ElementsRef<'_>)) {
         visit_one_by_one(self, rows, visit);
     }
 
-    /// The vector of a row, widened to f32; `None` where the point has none.
+    /// The vector of a row, widened to f32; `None` if the row has none.
     fn vector(&self, row: u32) -> Option<Vector> {
         let mut found = None;
         self.visit(row..row + 1, &mut |_, view, range| {
@@ -44,31 +45,32 @@ pub trait FieldReader: Send + Sync {
         found
     }
 
-    /// Bytes of vectors that an exact scan reads.
+    /// Bytes that an exact scan reads.
     fn vector_bytes(&self) -> u64;
 
-    /// Its codes and what is built of them, if it has codes.
+    /// Codes and index, if it has codes.
     fn coded(&self) -> Option<CodedField<'_>>;
 
-    /// Says that [`Self::visit`] will read these rows soon, where the system reads nothing ahead by
-    /// itself.
+    /// Advises that [`Self::visit`] will read these rows soon, for files without automatic
+    /// read-ahead.
     fn read_ahead(&self, rows: Range<u32>);
 
-    /// Compares what [`Self::vector`] reads of a row with its checksums, those of a block once.
+    /// Verifies the checksums of the bytes that [`Self::vector`] reads for a row; each block is
+    /// verified once.
     ///
     /// # Errors
     /// [`lanner_storage::StorageError::Corrupted`] naming file, section and block.
     fn check_vector(&self, row: u32) -> Result<()>;
 
-    /// Compares what scoring these rows again reads with its checksums: their secondary codes, or their
+    /// Verifies the checksums of the bytes that re-ranking these rows reads: secondary codes, or
     /// vectors where there are none.
     ///
     /// # Errors
     /// As [`Self::check_vector`].
     fn check_rescored(&self, rows: &[u32]) -> Result<()>;
 
-    /// The same of what a scan of a range reads: the codes that a query is scored by, or without one the
-    /// vectors.
+    /// Verifies the checksums of the bytes that a scan of a range reads: the codes that `query` is
+    /// scored against, or the vectors without a query.
     ///
     /// # Errors
     /// As [`Self::check_vector`].
@@ -76,33 +78,33 @@ pub trait FieldReader: Send + Sync {
 }
 
 impl dyn FieldReader + '_ {
-    /// The codes, if it has any.
+    /// The codes, if there are any.
     pub fn codes(&self) -> Option<&FieldCodes> {
         self.coded().map(|coded| coded.codes)
     }
 
-    /// The index, once there is one.
+    /// The index, once it is built.
     pub fn index(&self) -> Option<&FieldIndex> {
         self.coded()?.index
     }
 
-    /// The rows without a vector where there are codes, for which these have a record, too.
+    /// Rows without a vector, if there are codes: those rows have a record, too.
     pub fn absent(&self) -> Option<&RoaringBitmap> {
         self.coded()?.absent
     }
 
-    /// Whether the vectors are those that were written; if not, they are reconstructed from codes.
+    /// True if the raw vectors are kept; otherwise vectors are reconstructed from codes.
     pub fn has_raw(&self) -> bool {
         self.coded().is_none_or(|coded| coded.has_raw)
     }
 
-    /// As [`CodedField::kept`]; vectors themselves keep everything.
+    /// As [`CodedField::kept`]; 1 for raw vectors.
     pub fn kept(&self, hits: usize, nearness: Option<f32>) -> Option<f32> {
         self.coded().map_or(Some(1.0), |coded| coded.kept(hits, nearness))
     }
 }
 
-/// [`FieldReader::visit_rows`] where there is no faster way.
+/// Default of [`FieldReader::visit_rows`].
 fn visit_one_by_one<R: FieldReader + ?Sized>(
     reader: &R,
     rows: &[u32],

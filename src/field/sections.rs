@@ -1,14 +1,14 @@
-//! What sections hold beside numbers: offsets and bitmaps.
+//! Readers of typed sections: numbers, offsets and bitmaps.
 
 use lanner_storage::SectionFile;
 use roaring::RoaringBitmap;
 
 use crate::error::{Error, Result};
 
-/// A section as numbers; `len` is how many there must be.
+/// A section as numbers, of which there must be `len`, if given.
 ///
 /// # Errors
-/// [`lanner_storage::StorageError::Corrupted`] if it is missing, or holds something else.
+/// [`lanner_storage::StorageError::Corrupted`] if the section is missing or has another length.
 pub fn slice<'f, T: bytemuck::AnyBitPattern>(
     file: &'f SectionFile,
     section: &str,
@@ -26,10 +26,10 @@ pub fn bitmap(file: &SectionFile, section: &str) -> Result<RoaringBitmap> {
         .map_err(|error| file.corrupted(section, error.to_string()).into())
 }
 
-/// A bitmap as the bytes of a section.
+/// Serializes a bitmap for a section.
 ///
 /// # Errors
-/// If it cannot be encoded.
+/// If the bitmap cannot be serialized.
 pub fn bitmap_bytes(bitmap: &RoaringBitmap) -> Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(bitmap.serialized_size());
     bitmap
@@ -38,10 +38,10 @@ pub fn bitmap_bytes(bitmap: &RoaringBitmap) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Finds a section of `items` + 1 offsets that rise from 0 to `end`.
+/// Finds a section of `items` + 1 ascending offsets from 0 to `end`.
 ///
 /// # Errors
-/// [`lanner_storage::StorageError::Corrupted`] if they do not.
+/// [`lanner_storage::StorageError::Corrupted`] if they are not.
 pub fn check_offsets(
     file: &SectionFile,
     section: &str,

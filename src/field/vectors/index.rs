@@ -1,5 +1,5 @@
-//! The index of a field: built over the codes of a sealed segment some time after it, in a folder
-//! of its own, so that it appears whole or not at all.
+//! The index of a field: built over the codes of a sealed segment after sealing, in its own folder,
+//! so that it appears atomically.
 
 use std::sync::Arc;
 
@@ -22,20 +22,20 @@ use crate::index::{
 use crate::model::{IndexKind, Memory};
 use crate::quantization::PrimaryQuery;
 
-/// What an index is, and what was measured when it was built.
+/// Description of an index, with the measurements of its build.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct IndexReport {
-    /// Graph or lists.
+    /// Graph or IVF lists.
     pub kind: IndexKind,
-    /// Room for neighbours of a row of a graph; 0 for lists.
+    /// Largest out-degree of a graph; 0 for IVF lists.
     pub degree: usize,
-    /// Where searches of a graph start.
+    /// Entry point of a graph.
     pub entry: u32,
-    /// Number of lists; 0 for a graph.
+    /// Number of IVF lists; 0 for a graph.
     pub lists: usize,
-    /// Which depth of search reaches which recall.
+    /// Recall at each search depth.
     pub calibration: Calibration,
-    /// The work that a recall of 0.95 took by each kind that was built.
+    /// Cost of a recall of 0.95 for each kind of index that was built.
     pub costs: Vec<(IndexKind, f32)>,
 }
 
@@ -45,12 +45,12 @@ pub struct FieldIndex {
     file: SectionFile,
     number: u64,
     report: IndexReport,
-    /// What was measured last.
+    /// The latest calibration.
     calibration: ArcSwap<Calibration>,
     lately: Lately,
     rows: u32,
     parts: Parts,
-    /// Of the rows that equal others and are not in the index, if there are any.
+    /// Rows that duplicate others and are left out of the index, if there are any.
     copies: Option<Section<u32>>,
     memory: FileMemory,
 }
@@ -64,7 +64,7 @@ enum Parts {
 }
 
 impl Parts {
-    /// Finds the sections and checks that they have the lengths they should. Edges and lists are not read.
+    /// Finds the sections and checks their lengths. Edges and lists are not read.
     fn open(
         file: &SectionFile,
         report: &IndexReport,
@@ -118,11 +118,11 @@ fn open_copies(file: &SectionFile, rows: u32) -> Result<Option<Section<u32>>> {
 }
 
 impl FieldIndex {
-    /// Opens the index in `folder` and checks that its parts have the lengths they should. Edges
-    /// and lists are not read: searches pass over rows that are not there.
+    /// Opens the index in `folder` and checks the lengths of its sections. Edges and lists are not
+    /// read: searches skip invalid rows.
     ///
     /// # Errors
-    /// [`lanner_storage::StorageError::Corrupted`] naming the section that has not.
+    /// [`lanner_storage::StorageError::Corrupted`] naming the section with the wrong length.
     pub fn open(
         directory: &dyn Directory,
         folder: &str,
@@ -139,7 +139,7 @@ impl FieldIndex {
             .map_err(|error| file.corrupted(sections::INDEX, error.to_string()))?;
         let calibration = match &entry.calibration {
             Some(entry) => {
-                // Beside the folder of the index.
+                // A sibling of the index's folder.
                 let parent = folder.rsplit_once('/').map_or("", |(parent, _)| parent);
                 let path = format!("{parent}/{}/{}", entry.number, entry.file.name);
                 read_calibration(directory, &path, &entry.file)?
@@ -160,12 +160,12 @@ impl FieldIndex {
         SegmentFile::new(name, &self.file, self.memory)
     }
 
-    /// Compares everything in its file with its checksums; `go_on` as in [`SectionFile::damage`].
+    /// Verifies the checksums of the file; `go_on` as in [`SectionFile::damage`].
     pub fn damage(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Vec<StorageError> {
         self.file.damage(go_on)
     }
 
-    /// Whether everything that was read so far could be read.
+    /// Checks that everything read so far could be read.
     ///
     /// # Errors
     /// [`StorageError::Io`] naming the file.
@@ -173,32 +173,32 @@ impl FieldIndex {
         self.file.check_pages()
     }
 
-    /// Its number, which names its folder.
+    /// Number of the index, which names its folder.
     pub fn number(&self) -> u64 {
         self.number
     }
 
-    /// What the index is, and what was measured when it was built.
+    /// Description of the index, with the measurements of its build.
     pub fn report(&self) -> &IndexReport {
         &self.report
     }
 
-    /// What was measured last.
+    /// The latest calibration.
     pub fn calibration(&self) -> Guard<Arc<Calibration>> {
         self.calibration.load()
     }
 
-    /// What the queries of late are like.
+    /// Statistics of recent queries.
     pub fn lately(&self) -> &Lately {
         &self.lately
     }
 
-    /// Queries rely on this from now on.
+    /// Replaces the calibration that queries rely on.
     pub fn recalibrate(&self, calibration: Calibration) {
         self.calibration.store(Arc::new(calibration));
     }
 
-    /// The index as it is searched, if it is not flat, and which rows equal others.
+    /// The index to search, unless it is flat, and the duplicate rows.
     pub(crate) fn searched(&self) -> Option<(IndexView<'_>, Copies<'_>)> {
         Some((self.view()?, self.copies()))
     }
@@ -208,8 +208,8 @@ impl FieldIndex {
         self.file.len()
     }
 
-    /// Looks for rows as [`IndexView::search`] does; finds none if the index is flat. `accept` is
-    /// asked for rows of the segment only.
+    /// Searches as [`IndexView::search`] does; finds nothing if the index is flat. `accept` is only
+    /// called with rows of the segment.
     pub fn search<A: Fn(u32) -> bool>(
         &self,
         ask: &Ask<'_, A>,
@@ -225,7 +225,7 @@ impl FieldIndex {
         }
     }
 
-    /// Rows that equal others.
+    /// The duplicate rows.
     fn copies(&self) -> Copies<'_> {
         let numbers = self.copies.map(|copies| self.file.numbers(copies)).unwrap_or_default();
         Copies::new(numbers.as_chunks().0)
@@ -250,11 +250,11 @@ impl FieldIndex {
     }
 }
 
-/// Most neighbours of a row that a file may have room for.
+/// Largest out-degree accepted from a file.
 const MAX_DEGREE: usize = 1024;
 
 impl FieldCodes {
-    /// The codes and a query, as indexes score them.
+    /// The codes and a query, in the form that indexes score.
     pub fn scores<'a>(&'a self, query: &'a PrimaryQuery) -> CodeScores<'a> {
         CodeScores { codec: self.codec(), kernel: self.kernel(), records: self.primary(), query }
     }
@@ -271,7 +271,7 @@ fn read_calibration(
     Ok(read.map_err(|error| file.corrupted(sections::CALIBRATION, error.to_string()))?)
 }
 
-/// Writes what was measured later into a folder; it is durable when this returns.
+/// Writes a later calibration into a folder; durable on return.
 ///
 /// # Errors
 /// If it cannot be written.
@@ -290,7 +290,7 @@ pub fn write_calibration(
     })
 }
 
-/// Writes an index into a folder; it is durable when this returns.
+/// Writes an index into a folder; durable on return.
 ///
 /// # Errors
 /// If a file cannot be written.

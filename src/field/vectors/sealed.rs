@@ -1,4 +1,4 @@
-//! A vector field of a sealed segment: its files, checked when they are opened.
+//! A vector field of a sealed segment: its files, checked on open.
 
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -13,36 +13,35 @@ use crate::error::Result;
 use crate::field::{FieldReader, FileRole, SegmentFiles, bitmap, check_offsets, visit_one_by_one};
 use crate::model::{Elements, ElementsRef, Memory, VectorField, VectorKind, VectorsView};
 
-/// Vectors that are asked for before they are visited.
+/// Number of vectors to prefetch ahead of the visit.
 const ROWS_AHEAD: usize = 2;
-/// Rows whose pages are looked up before the first is visited.
+/// Number of rows whose first byte is prefetched up front, which overlaps their TLB misses.
 const ROWS_TOUCHED: usize = 32;
-/// Rows that are reconstructed at once.
+/// Rows to reconstruct per block.
 const RECONSTRUCTED_ROWS: u32 = 256;
 
-/// The vectors of a field of a sealed segment, and what stands for them.
+/// The vectors of a field in a sealed segment, with their codes and index.
 #[derive(Debug)]
 pub struct SealedVectors {
     file: SectionFile,
     vectors: Section,
-    /// Of a multi field.
+    /// Multi fields only.
     offsets: Option<Section<u64>>,
     rows: u32,
-    /// Whether the vectors are there; if not, codes stand for them.
+    /// True if the raw vectors are stored; otherwise codes replace them.
     has_raw: bool,
     settings: VectorField,
     absent: RoaringBitmap,
     codes: Option<FieldCodes>,
-    /// Set once, when the index is there.
+    /// Set once, when the index is attached.
     index: OnceLock<FieldIndex>,
 }
 
 impl SealedVectors {
-    /// Opens the files of a field, of which `index` is the number, and checks them but for the content of
-    /// vectors and codes.
+    /// Opens and checks the files of field number `index`, except the content of vectors and codes.
     ///
     /// # Errors
-    /// [`StorageError::Corrupted`] naming file and section if anything that is checked differs from what
+    /// [`StorageError::Corrupted`] naming file and section if anything checked differs from what
     /// was sealed.
     pub fn open(files: SegmentFiles<'_>, index: usize, settings: &VectorField) -> Result<Self> {
         let rows = files.entry.rows;
@@ -70,7 +69,7 @@ impl SealedVectors {
 
     fn check(&self) -> Result<()> {
         let stored = serde_json::from_slice::<VectorField>(self.file.section(sections::FIELD)?);
-        // The use of memory does not change the bytes.
+        // The memory policy does not affect the stored bytes.
         let stored = stored.ok().map(|stored| stored.in_memory(self.settings.memory));
         let corrupted = |section, detail: &str| Err(self.file.corrupted(section, detail).into());
         if stored.as_ref() != Some(&self.settings) {
@@ -114,25 +113,25 @@ impl SealedVectors {
         (self.file.bytes(self.vectors).len() / self.vector_bytes()) as u64
     }
 
-    /// The files and what they are read for, in the order in which they were written.
+    /// The files with their roles, in the order they were written.
     pub fn files(&self) -> impl Iterator<Item = (&SectionFile, FileRole)> {
         let role = if self.codes.is_some() { FileRole::Rerank } else { FileRole::Candidates };
         let codes = self.codes.iter().flat_map(FieldCodes::files);
         std::iter::once((&self.file, role)).chain(codes)
     }
 
-    /// Which of its bytes stay in memory.
+    /// Memory policy of the field.
     pub fn memory(&self) -> Memory {
         self.settings.memory
     }
 
-    /// The index, once there is one.
+    /// The index, once attached.
     pub fn index(&self) -> Option<&FieldIndex> {
         self.index.get()
     }
 
-    /// Opens an index, for [`Self::attach_index`]; `None` if there are no codes, as there are where an index
-    /// was built.
+    /// Opens an index, for [`Self::attach_index`]; `None` without codes, which every indexed field
+    /// has.
     ///
     /// # Errors
     /// If the index is damaged.
@@ -146,38 +145,38 @@ impl SealedVectors {
         FieldIndex::open(directory, folder, entry, codes, self.rows, self.settings.memory).map(Some)
     }
 
-    /// Queries use the index from now on. A field has one index at most: another is ignored.
+    /// Makes queries use the index. A field has at most one index: a second one is ignored.
     pub fn attach_index(&self, index: FieldIndex) {
         let _ = self.index.set(index);
     }
 
-    /// Uses the codec of another field if it is the same, so that it is in memory once.
+    /// Shares the codec of another field if it is the same, so that it is in memory only once.
     pub fn share_codec(&mut self, other: &Self) {
         if let (Some(own), Some(other)) = (&mut self.codes, &other.codes) {
             own.share_codec(other);
         }
     }
 
-    /// Whether everything that was read so far could be read.
+    /// Checks that everything read so far could be read.
     ///
     /// # Errors
-    /// [`StorageError::Io`] naming the file of which a page is lost.
+    /// [`StorageError::Io`] naming the file with an unreadable page.
     pub fn check_pages(&self) -> Result<(), StorageError> {
         self.files().try_for_each(|(file, _)| file.check_pages())?;
         self.index().map_or(Ok(()), FieldIndex::check_pages)
     }
 
-    /// The codes, where these stand for the vectors.
+    /// The codes, if they replace the raw vectors.
     fn stand_in(&self) -> Option<&FieldCodes> {
         self.codes.as_ref().filter(|_| !self.has_raw)
     }
 
-    /// Whether vectors are read a page at a time, unless that is announced.
+    /// True if access to vectors is random unless advised otherwise.
     fn is_read_at_random(&self) -> bool {
         self.codes.is_some() || self.settings.memory == Memory::Cold
     }
 
-    /// Visits reconstructed vectors, rounded to the field's element type.
+    /// Visits reconstructed vectors, rounded to the element type of the field.
     fn visit_reconstructed(
         &self,
         codes: &FieldCodes,
@@ -204,7 +203,7 @@ impl SealedVectors {
         }
     }
 
-    /// Where the vectors of a range of rows are, in bytes.
+    /// Byte range of the vectors of some rows.
     fn bytes_of(&self, rows: Range<u32>) -> Range<usize> {
         let offsets = self.offsets.map(|offsets| self.file.numbers(offsets));
         let first = |row: u32| match offsets {
@@ -215,7 +214,7 @@ impl SealedVectors {
         at(rows.start)..at(rows.end)
     }
 
-    /// Compares the vectors of rows with their checksums.
+    /// Verifies the checksums of the vectors of some rows.
     fn check_vectors(&self, rows: Range<u32>) -> Result<()> {
         self.file.checked(self.vectors, self.bytes_of(rows))?;
         Ok(())
@@ -238,7 +237,7 @@ impl FieldReader for SealedVectors {
         if let Some(codes) = self.stand_in() {
             return self.visit_reconstructed(codes, rows, visit);
         }
-        // `open` checked the sections a view is made of, so there always is one.
+        // `open` checked the sections behind a view, so there always is one.
         if let Some(view) = self.view() {
             visit(0, view, rows.start as usize..rows.end as usize);
         }
@@ -252,7 +251,7 @@ impl FieldReader for SealedVectors {
         let (bytes, stride) = (view.elements.as_bytes(), self.vector_bytes());
         let ask = |row: u32, len| crate::kernels::prefetch(bytes, row as usize * stride, len);
         let prefetch = |row: &u32| ask(*row, stride);
-        // Pages of different rows are looked up at once: a byte of each is asked for first.
+        // Touches one byte of each row first, so that their address translations overlap.
         rows.iter().take(ROWS_TOUCHED).for_each(|&row| ask(row, 1));
         rows.iter().take(ROWS_AHEAD).for_each(prefetch);
         for (index, &row) in rows.iter().enumerate() {

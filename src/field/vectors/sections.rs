@@ -1,60 +1,60 @@
-//! Names of the files and sections of a vector field. `docs/file-format.md` draws them.
+//! Names of the files and sections of a vector field, as described in `docs/file-format.md`.
 
 /// The settings of the field, as JSON.
 pub const FIELD: &str = "field";
-/// The vectors, f32 or f16, row-major; empty if the secondary codes stand for them.
+/// The vectors, f32 or f16, row-major; empty if the secondary codes replace them.
 pub const VECTORS: &str = "vectors";
-/// Multi fields: u64 a row and one more, the first vector of each row.
+/// Multi fields: u64, rows + 1: index of each row's first vector.
 pub const VECTOR_OFFSETS: &str = "vector_offsets";
 /// Roaring bitmap of the rows without a vector.
 pub const ABSENT: &str = "absent";
 
-/// How a field is compressed: the report of its training, as JSON.
+/// The codec: its training report, as JSON.
 pub const CODEC: &str = "codec";
-/// f32 a dimension: what is subtracted from a vector first.
+/// f32, one per dimension: the centre subtracted from each vector.
 pub const CENTER: &str = "center";
-/// f32, shape [reduced, dimension]: the map of queries; empty without a reduction.
+/// f32, shape [reduced, dimension]: the query map; empty without a reduction.
 pub const QUERY_MAP: &str = "query_map";
-/// f32, of the same shape: the map of vectors; empty if it is that of the queries.
+/// f32, same shape: the base map; empty if it equals the query map.
 pub const BASE_MAP: &str = "base_map";
-/// The primary codes, a record a row, and the slack that kernels read past the last.
+/// The primary codes, one record per row, and the slack that kernels read past the last.
 pub const PRIMARY: &str = "primary";
-/// Multi fields: f32, shape [count, dimension]: the centroids that tokens are near.
+/// Multi fields: f32, shape [count, dimension]: the token centroids.
 pub const TOKEN_CENTROIDS: &str = "token_centroids";
-/// Multi fields: u16, for each row the distinct centroids of its tokens, ascending.
+/// Multi fields: u16, the distinct centroids of each row's tokens, ascending.
 pub const CENTROID_LISTS: &str = "centroid_lists";
-/// Multi fields: u64 a row and one more, where its list starts.
+/// Multi fields: u64, rows + 1: start of each row's centroid list.
 pub const CENTROID_LIST_OFFSETS: &str = "centroid_list_offsets";
-/// The secondary codes: a record a row, or in a multi field those of all vectors and slack.
+/// The secondary codes: one record per row; in a multi field, the codes of all vectors, and slack.
 pub const SECONDARY: &str = "secondary";
-/// Where vectors are dropped: how much of the exact ranking the secondary codes keep, as JSON.
+/// If vectors were dropped: recall of the secondary codes, as JSON.
 pub const KEPT: &str = "kept";
-/// Multi fields: u64 a row and one more, the first vector of each row in [`SECONDARY`].
+/// Multi fields: u64, rows + 1: index of each row's first vector in [`SECONDARY`].
 pub const TOKEN_OFFSETS: &str = "token_offsets";
 
 /// The file of an index.
 pub const INDEX_FILE: &str = "index.sec";
-/// What the index is, and its calibration, as JSON.
+/// Description and calibration of the index, as JSON.
 pub const INDEX: &str = "index";
-/// The file of what was measured after an index was built.
+/// The file of a later calibration of an index.
 pub const CALIBRATION_FILE: &str = "calibration.sec";
-/// What was measured, as JSON.
+/// The calibration, as JSON.
 pub const CALIBRATION: &str = "calibration";
-/// Graph: u32, shape [rows, degree], the neighbours of a row and then `u32::MAX`.
+/// Graph: u32, shape [rows, degree]: the neighbours of each row, padded with `u32::MAX`.
 pub const EDGES: &str = "edges";
-/// Lists: 8-bit records of the centroids with their norms, and slack.
+/// IVF: 8-bit records of the centroids with their norms, and slack.
 pub const CENTROIDS: &str = "centroids";
-/// Lists: u32 a list and one more, where it starts in [`LIST_ROWS`].
+/// IVF: u32, lists + 1: start of each list in [`LIST_ROWS`].
 pub const LIST_OFFSETS: &str = "list_offsets";
-/// Lists: u32, the rows in the order of their lists.
+/// IVF: u32, the rows, list by list.
 pub const LIST_ROWS: &str = "list_rows";
-/// Lists: the primary records in that order, and slack.
+/// IVF: the primary records in the same order, and slack.
 pub const LIST_CODES: &str = "list_codes";
-/// Pairs of u32, in order: a row of the index, and one with the same code, which is not in it. Only if
-/// there are such rows.
+/// Sorted pairs of u32: a row of the index, and a row with the same code that is left out of it.
+/// Only if there are duplicates.
 pub const COPIES: &str = "copies";
 
-/// The file with the codec and the primary codes of a field.
+/// The file with codec and primary codes of a field.
 pub fn codes_file(index: usize) -> String {
     format!("codes-{index}.sec")
 }
@@ -64,7 +64,7 @@ pub fn secondary_file(index: usize) -> String {
     format!("secondary-{index}.sec")
 }
 
-/// The file with the vectors of the field at `index` (in the order of names).
+/// The file with the vectors of the field at `index` (by name).
 pub fn field_file(index: usize) -> String {
     format!("field-{index}.sec")
 }

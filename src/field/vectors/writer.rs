@@ -9,10 +9,10 @@ use crate::error::{Error, Result};
 use crate::field::{FieldBuild, FieldSource, bitmap_bytes, finish};
 use crate::model::VectorKind;
 
-/// Writes the live rows of the sources, in order: their vectors, and their codes.
+/// Writes the live rows of the sources, in order: vectors and codes.
 ///
 /// # Errors
-/// If a file cannot be written, or [`Error::Closing`] if it was cancelled.
+/// If a file cannot be written, or [`Error::Closing`] if the build was cancelled.
 pub fn write_vectors(
     build: &FieldBuild<'_>,
     sources: &[FieldSource<'_>],
@@ -24,7 +24,7 @@ pub fn write_vectors(
     Ok(files)
 }
 
-/// Writes the file of the vectors themselves, without them if codes stand for them.
+/// Writes the file of raw vectors, without vectors if codes replace them.
 fn write_raw(build: &FieldBuild<'_>, sources: &[FieldSource<'_>]) -> Result<FileEntry> {
     let field = build.settings;
     let keep_raw = build.trained.is_none() || field.compression.keep_raw;

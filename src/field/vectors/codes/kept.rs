@@ -1,11 +1,12 @@
-//! How much of the exact ranking the secondary codes keep, where the vectors themselves are dropped.
+//! Recall of the secondary codes where the raw vectors are dropped.
 //!
-//! It can only be measured while the vectors are there, which is when the codes are written: some of
-//! the rows, as queries, are compared with each block of rows by vectors and by codes. A merge of
-//! segments whose vectors were dropped loses something of what these kept.
+//! It can only be measured while the vectors are there, which is when the codes are written: a
+//! sample of the rows serves as queries and is compared with each block of rows, by vectors and by
+//! codes. Merging segments whose vectors were already dropped multiplies the losses.
 //!
-//! What is lost matters more to queries that are far from the rows, for which all rows are about as good.
-//! Some are made up, and if they find nearly as much, so does what is as far away; if not, that is not known.
+//! Losses matter more to queries far from the rows, for which all rows score alike. Some synthetic
+//! far queries are added: if their recall is nearly as high, it holds for real queries at that
+//! distance; if not, it is unknown there.
 
 use std::collections::HashMap;
 
@@ -23,56 +24,56 @@ use crate::model::{Metric, VectorField, VectorKind};
 use crate::multivector::{TokenCodec, TokenScorer, max_sim};
 use crate::quantization::{Codec, centred, digest, products, stratified};
 
-/// Nearest rows that are looked for.
+/// Numbers of nearest rows at which recall is measured.
 const KS: [usize; 3] = [1, 10, 100];
-/// Rows that are queries; of those of a multi field so many vectors each.
+/// Number of rows that serve as queries; in a multi field, with the number of vectors of each.
 const QUERIES: u64 = 256;
 const MULTI_QUERIES: u64 = 32;
 const QUERY_VECTORS: usize = 4;
-/// If queries that were made up find less than this, others that are as far away may find much less still:
-/// it depends on where they are.
+/// If synthetic queries have less recall than this, real ones at the same distance may have much
+/// less: it depends on their position.
 const SURE: f32 = 0.95;
-/// One query that is made up to be far from the rows for so many rows.
+/// Number of rows per synthetic far query.
 const ROWS_A_FAR_QUERY: usize = 2;
 const SEED: u64 = 11;
-/// Groups of like queries, of which the worst counts.
+/// Groups of similar queries, the worst of which counts.
 const GROUPS: usize = 3;
 
-/// Shares of the exact k nearest rows that all secondary codes find.
+/// Recall of all secondary codes among the exact k nearest rows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Kept {
-    /// Lower confidence bounds, of each k: of all queries, and at most the mean, less its standard error, of
-    /// the group of like ones that loses most.
+    /// Lower confidence bounds for each k: over all queries, but at most the mean of the worst
+    /// group of similar queries, less its standard error.
     bounds: Vec<(usize, f32)>,
-    /// What queries find that are far from the rows, for each k.
+    /// Recall for queries far from the rows, for each k.
     #[serde(default)]
     far: Vec<KeptFar>,
 }
 
-/// What queries find whose k-th nearest row is less near than that of most.
+/// Recall for queries whose k-th nearest row is farther than for most.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct KeptFar {
     k: usize,
-    /// A query is of a zone if its k-th row is less near than this.
+    /// A query belongs to a zone if the nearness of its k-th row is below this.
     below: f32,
     /// From near to far.
     zones: Vec<KeptZone>,
 }
 
-/// What is kept for queries that are about as far from the rows as one another.
+/// Recall for queries at similar distances from the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct KeptZone {
-    /// The nearness that they have at least.
+    /// Lower bound of the nearness in this zone.
     at_least: f32,
-    /// Whether they are rows, not made up.
+    /// True if the queries are rows, false if they are synthetic.
     usual: bool,
-    /// The mean of what they find, less its standard error.
+    /// Mean recall, less its standard error.
     share: f32,
 }
 
 impl Kept {
-    /// For so many hits: that of the measured k on either side which is less; if it is known how near the
-    /// last of the hits is, at most that of queries which are as far away. `None` if that is not known.
+    /// Recall for `hits` hits: the lower one of the measured k on either side; if the nearness of the
+    /// last hit is known, at most that of queries at the same distance. `None` if unknown.
     pub fn of(&self, hits: usize, nearness: Option<f32>) -> Option<f32> {
         let above = self.bounds.partition_point(|&(k, _)| k <= hits);
         let around = &self.bounds[above.saturating_sub(1)..(above + 1).min(self.bounds.len())];
@@ -84,22 +85,22 @@ impl Kept {
     }
 
     fn zone(&self, hits: usize, nearness: f32) -> Option<&KeptZone> {
-        // Of fewer hits than were measured, those of the next k are farther: the zones of that k.
+        // For fewer hits than measured, use the zones of the next k, whose rows are farther.
         let far = self.far.iter().find(|far| far.k >= hits).or(self.far.last())?;
         let own = far.zones.iter().find(|zone| nearness >= zone.at_least);
         own.or(far.zones.last()).filter(|_| nearness < far.below)
     }
 }
 
-/// A query and the best rows so far.
+/// A query with its best rows so far.
 struct Probe {
     /// Shape [m, dimension]; m = 1 in a single field.
     query: Vec<f32>,
     /// The best exact scores.
     exact: Vec<f32>,
-    /// The best scores by codes, with the exact ones.
+    /// The best scores by codes, each with its exact score.
     shown: Vec<(f32, f32)>,
-    /// Under l2 the square of its distance from the centre.
+    /// Under l2, its squared distance from the centre.
     square: f32,
 }
 
@@ -108,7 +109,7 @@ impl Probe {
         Self { query, exact: Vec::new(), shown: Vec::new(), square: 0.0 }
     }
 
-    /// The share of its exact k nearest rows that codes find; `None` if it has none.
+    /// Recall of the codes among its exact k nearest rows; `None` if there are none.
     fn recall(&self, k: usize) -> Option<f32> {
         let wanted = k.min(self.exact.len());
         let threshold = *self.exact.get(wanted.checked_sub(1)?)?;
@@ -117,21 +118,21 @@ impl Probe {
     }
 }
 
-/// Measures while codes are written.
+/// Measures recall while codes are written.
 pub struct KeptMeter<'s> {
     metric: Metric,
     dimension: usize,
     kind: VectorKind,
     probes: Vec<Probe>,
-    /// The probes from here on are far from the rows.
+    /// Index of the first synthetic far probe.
     far: usize,
-    /// Which queries equal a row, by its digest: such rows do not count.
+    /// Probes by digest of their row, to exclude duplicates of the query.
     known: HashMap<u64, Vec<usize>>,
     sources: Vec<FieldSource<'s>>,
 }
 
 impl<'s> KeptMeter<'s> {
-    /// For the rows of these sources.
+    /// A meter for the rows of these sources.
     pub fn new(field: &VectorField, sources: &[FieldSource<'s>]) -> Self {
         let total = FieldSource::total(sources);
         let most = if field.kind == VectorKind::Single { QUERIES } else { MULTI_QUERIES };
@@ -176,7 +177,7 @@ impl<'s> KeptMeter<'s> {
         }
     }
 
-    /// Looks at a block of rows and their codes.
+    /// Adds a block of rows and their codes.
     pub(super) fn add(
         &mut self,
         block: &CodedBlock,
@@ -204,7 +205,7 @@ impl<'s> KeptMeter<'s> {
                 out.copy_from_slice(buffer);
             },
         );
-        // Distances do not change when both sides are centred, products only all alike.
+        // Centring both sides leaves distances unchanged and shifts all products of a query alike.
         let centred = |values: &[f32]| centred(values, codec.center());
         let (exact, shown) = (centred(block.values()), centred(&decoded));
         let mut queries: Vec<f32> = Vec::with_capacity(self.probes.len() * dimension);
@@ -262,7 +263,7 @@ impl<'s> KeptMeter<'s> {
         self.offer(block, |row, query| scores[query][row]);
     }
 
-    /// `of` gives the score by codes and the exact one of a row for a query.
+    /// `of(query, row)` returns the score by codes and the exact score.
     fn offer(&mut self, block: &CodedBlock, of: impl Fn(usize, usize) -> (f32, f32) + Sync) {
         let same: Vec<Option<&Vec<usize>>> =
             (0..block.rows()).map(|row| self.known.get(&digest(block.row(row)))).collect();
@@ -283,7 +284,7 @@ impl<'s> KeptMeter<'s> {
         });
     }
 
-    /// What was measured; `None` if a source does not know what it keeps, or nothing was.
+    /// The result; `None` if nothing was measured or the recall of a source is unknown.
     pub fn finish(self) -> Option<Kept> {
         let groups = self.groups();
         let (mut bounds, mut far) = (Vec::new(), Vec::new());
@@ -304,7 +305,7 @@ impl<'s> KeptMeter<'s> {
         Some(Kept { bounds, far })
     }
 
-    /// What queries find that are far from the rows.
+    /// Recall for queries far from the rows.
     fn zones(&self, k: usize, recalls: &[Option<f32>]) -> Option<KeptFar> {
         let nearness: Vec<f32> = self.probes.iter().map(|probe| self.nearness(probe, k)).collect();
         let far = Far::new(k, &nearness, &vec![true; self.far], self.far);
@@ -312,7 +313,7 @@ impl<'s> KeptMeter<'s> {
         for zone in far.zones {
             let found: Vec<f32> = zone.queries.iter().filter_map(|&query| recalls[query]).collect();
             let of_sources = self.kept_by_sources(k, Some(zone.at_least))?;
-            // Nothing is kept better because it is farther away.
+            // Recall never rises with distance.
             let nearer = zones.last().map_or(1.0, |zone| zone.share);
             let share = nearer.min(mean_less_error(&found) * of_sources);
             zones.push(KeptZone { at_least: zone.at_least, usual: zone.usual, share });
@@ -320,7 +321,7 @@ impl<'s> KeptMeter<'s> {
         Some(KeptFar { k, below: far.below, zones })
     }
 
-    /// How near the k-th row of a probe is.
+    /// Nearness of the k-th row of a probe.
     fn nearness(&self, probe: &Probe, k: usize) -> f32 {
         let Some(&score) = k.min(probe.exact.len()).checked_sub(1).map(|last| &probe.exact[last])
         else {
@@ -333,8 +334,8 @@ impl<'s> KeptMeter<'s> {
         nearness(self.metric, &probe.query, self.dimension, score)
     }
 
-    /// What the source keeps that keeps least; `None` if one does not know. Of the nearest rows of all, so many
-    /// are of a source, on average: what else it has that is near competes with them.
+    /// Recall of the worst source; `None` if one is unknown. A source holds, on average, its share
+    /// of the k nearest rows; its other near rows compete with them.
     fn kept_by_sources(&self, k: usize, nearness: Option<f32>) -> Option<f32> {
         let total = FieldSource::total(&self.sources);
         let of_source = |source: &FieldSource<'_>| {
@@ -345,7 +346,7 @@ impl<'s> KeptMeter<'s> {
         self.sources.iter().try_fold(1.0_f32, |least, source| Some(least.min(of_source(source)?)))
     }
 
-    /// The group of each query; those of multi fields are of one.
+    /// The group of each query; multi fields have a single group.
     fn groups(&self) -> Vec<usize> {
         let probes = &self.probes[..self.far];
         if self.kind == VectorKind::Multi {
@@ -355,7 +356,7 @@ impl<'s> KeptMeter<'s> {
         alike(&directions, GROUPS)
     }
 
-    /// The section of what was measured.
+    /// The recall as a section of the file.
     ///
     /// # Errors
     /// If it cannot be encoded.
@@ -398,9 +399,9 @@ mod tests {
         let of = |hits, nearness| kept.of(hits, Some(nearness));
         let of_zones = [0.61, 0.59, 0.41, 0.39].map(|nearness| of(10, nearness).unwrap());
         assert_eq!(of_zones, [0.98, 0.7, 0.7, 0.96]);
-        // Too little is known of others that are so far away.
+        // Too little is known about queries so far away.
         assert_eq!([of(10, 0.29), of(10, -9.0)], [None, None]);
-        // Hits that were not measured are as those of the next k, or of the last.
+        // Unmeasured numbers of hits use the next k, or the last.
         assert_eq!([of(5, 0.59), of(20, 0.59), of(1, 0.59)].map(Option::unwrap), [0.7, 0.7, 0.9]);
     }
 }

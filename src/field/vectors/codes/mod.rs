@@ -1,8 +1,9 @@
-//! The codes of a field: written beside its vectors, and scanned instead of them.
+//! The codes of a field: written next to its vectors, and scanned instead of them.
 //!
-//! Primary codes (with the codec) and secondary codes have a file each, since the one is scanned
-//! by every query and the other read for few rows. The primary codes of a multi field are made of
-//! the encodings of its points, which are not stored; its secondary codes are those of all vectors.
+//! Primary codes (with the codec) and secondary codes have separate files, because the former are
+//! scanned by every query and the latter are read for few rows. The primary codes of a multi field
+//! are codes of its points' encodings, which are not stored; its secondary codes are those of all
+//! vectors.
 
 mod kept;
 mod multi;
@@ -39,22 +40,21 @@ pub struct FieldCodes {
     primary: Section,
     secondary: Option<Secondary>,
     trained: Arc<TrainedCodec>,
-    /// Of a multi field.
+    /// Multi fields only.
     encoder: Option<Arc<FieldEncoder>>,
-    /// Of a multi field with few rows.
+    /// Multi fields with few rows only.
     lists: Option<CentroidLists>,
-    /// How much of the ranking the secondary codes keep, if the vectors were dropped and that was
-    /// measured.
+    /// Recall of the secondary codes, if the vectors were dropped and it was measured.
     kept: Option<Kept>,
     kernel: CodeKernel,
 }
 
-/// What re-ranks, other than the vectors themselves.
+/// Codes for re-ranking, if the raw vectors do not re-rank.
 #[derive(Debug)]
 enum Secondary {
-    /// A record a row.
+    /// One record per row.
     Records(SectionFile, Section),
-    /// Those of all vectors of a multi field.
+    /// Codes of all vectors of a multi field.
     Tokens(TokenStore),
 }
 
@@ -68,10 +68,10 @@ impl Secondary {
 }
 
 impl FieldCodes {
-    /// Takes over opened files and checks that everything in them has the length it should.
+    /// Wraps opened files and checks the lengths of their sections.
     ///
     /// # Errors
-    /// [`lanner_storage::StorageError::Corrupted`] naming the section that has not.
+    /// [`lanner_storage::StorageError::Corrupted`] naming the section with the wrong length.
     pub(super) fn open(
         file: SectionFile,
         secondary: Option<SectionFile>,
@@ -134,12 +134,12 @@ impl FieldCodes {
         Ok(Self { file, primary, secondary, trained, encoder, lists, kept, kernel })
     }
 
-    /// The codec, for new segments to share.
+    /// The codec, to be shared with new segments.
     pub fn trained(&self) -> &Arc<TrainedCodec> {
         &self.trained
     }
 
-    /// Uses the codec of other codes if it is the same, so that it is in memory once.
+    /// Shares the codec of other codes if it is the same, so that it is in memory only once.
     pub fn share_codec(&mut self, other: &Self) {
         if self.codec_identity() != other.codec_identity() {
             return;
@@ -153,7 +153,7 @@ impl FieldCodes {
         }
     }
 
-    /// The same for codes of the same codec, whatever the segment.
+    /// Identifies the codec, whatever the segment.
     fn codec_identity(&self) -> Vec<u64> {
         let of_rows =
             [sections::PRIMARY, sections::CENTROID_LISTS, sections::CENTROID_LIST_OFFSETS];
@@ -162,21 +162,21 @@ impl FieldCodes {
         of_codec.map(|info| info.checksum).collect()
     }
 
-    /// Encodes and scores.
+    /// Encodes vectors and scores codes.
     pub fn codec(&self) -> &Codec {
         &self.trained.codec
     }
 
-    /// What was measured when the codec was trained.
+    /// The report of the codec's training.
     pub fn report(&self) -> &CodecReport {
         &self.trained.report
     }
 
-    /// A query, shape [m, dimension of the field], as codes are scored against it: for a `scan` those that are
-    /// best at that, or else primary codes, which indexes score.
+    /// Prepares a query of shape [m, field dimension] for scoring: for a `scan`, against the codes
+    /// that are best for scans; otherwise against primary codes, which indexes score.
     ///
     /// # Errors
-    /// If a query of a multi field has no vector.
+    /// If a multi-vector query has no vector.
     pub fn query(&self, query: &[f32], scan: bool) -> Result<FieldQuery> {
         let centroids = self.trained.centroids.as_ref();
         if let Some(centroids) = centroids.filter(|_| scan && self.has_lists()) {
@@ -188,13 +188,13 @@ impl FieldCodes {
         }))
     }
 
-    /// Bytes that a query of so many vectors takes beside itself.
+    /// Extra bytes taken by a query of `vectors` vectors.
     pub fn query_bytes(&self, vectors: usize) -> usize {
         let centroids = self.trained.centroids.as_ref().filter(|_| self.has_lists());
         centroids.map_or(0, |centroids| CentroidQuery::bytes(centroids, vectors))
     }
 
-    /// Whether scans read the centroids of tokens instead of primary codes.
+    /// True if scans read the token centroids instead of primary codes.
     pub fn has_lists(&self) -> bool {
         self.lists.is_some()
     }
@@ -212,18 +212,18 @@ impl FieldCodes {
         &self.primary()[row as usize * self.row_bytes()..][..self.row_bytes()]
     }
 
-    /// The share of so many exact nearest rows that all secondary codes find at least, if the
-    /// vectors were dropped and that was measured; at most that of queries whose last hit is so near.
+    /// A lower bound of the recall of all secondary codes among the exact nearest `hits` rows, if
+    /// the vectors were dropped and it was measured; `nearness` is that of the last hit, if known.
     pub fn kept(&self, hits: usize, nearness: Option<f32>) -> Option<f32> {
         self.kept.as_ref()?.of(hits, nearness)
     }
 
-    /// Whether candidates are re-ranked by codes; if not, by the vectors themselves.
+    /// True if codes re-rank candidates, false if raw vectors do.
     pub fn has_secondary(&self) -> bool {
         self.secondary.is_some()
     }
 
-    /// The codes of all vectors of a multi field, if there are any.
+    /// Token codes of a multi field, if there are any.
     pub fn tokens(&self) -> Option<&TokenStore> {
         match &self.secondary {
             Some(Secondary::Tokens(tokens)) => Some(tokens),
@@ -231,12 +231,12 @@ impl FieldCodes {
         }
     }
 
-    /// Whether the field has many vectors a point, so that the codes are those of encodings.
+    /// True for multi fields, whose primary codes are those of encodings.
     pub fn is_encoded(&self) -> bool {
         self.encoder.is_some()
     }
 
-    /// Bytes of the secondary codes of a row, in the mean; 0 if the vectors themselves re-rank.
+    /// Mean size of a row's secondary codes, in bytes; 0 if raw vectors re-rank.
     pub fn secondary_row_bytes(&self) -> usize {
         match &self.secondary {
             Some(Secondary::Tokens(tokens)) => {
@@ -247,15 +247,15 @@ impl FieldCodes {
         }
     }
 
-    /// Bytes that a scan reads for one row.
+    /// Bytes of a primary record.
     pub fn row_bytes(&self) -> usize {
         self.codec().primary_layout().stride()
     }
 
-    /// The approximate scores of a range of rows; higher is better.
+    /// Approximate scores of a range of rows; higher is better.
     ///
     /// # Panics
-    /// If `scores` are not as many as the rows, or the range ends past the last.
+    /// If `scores` and `rows` differ in length, or the range is out of bounds.
     #[inline]
     pub fn score(&self, query: &FieldQuery, rows: Range<u32>, scores: &mut [f32]) {
         assert_eq!(rows.len(), scores.len(), "a score a row");
@@ -268,7 +268,7 @@ impl FieldCodes {
         }
     }
 
-    /// The same of the listed rows.
+    /// Approximate scores of the listed rows; higher is better.
     ///
     /// # Panics
     /// As [`Self::score`].
@@ -287,12 +287,12 @@ impl FieldCodes {
     ) {
         match &self.lists {
             Some(lists) => lists.score(&self.file, query, rows, scores),
-            // Such a query is made by codes with lists.
+            // Only codes with lists create such a query.
             None => scores.fill(f32::NEG_INFINITY),
         }
     }
 
-    /// Bytes that a scan reads for one row, in the mean.
+    /// Mean bytes per row that a scan reads.
     pub fn scanned_row_bytes(&self, query: &FieldQuery) -> usize {
         match (query, &self.lists) {
             (FieldQuery::Centroids(_), Some(lists)) => lists.row_bytes(&self.file, self.rows()),
@@ -300,7 +300,7 @@ impl FieldCodes {
         }
     }
 
-    /// The vector of a row, or its vectors in a multi field, as far as its codes hold them.
+    /// The reconstructed vector of a row, or its vectors in a multi field.
     ///
     /// # Panics
     /// If there is no such row.
@@ -314,7 +314,7 @@ impl FieldCodes {
         codec.reconstruct(primary, &self.records()[row * stride..][..stride], out);
     }
 
-    /// Compares what [`Self::reconstruct`] and [`Self::rescore`] read with its checksums.
+    /// Verifies the checksums of the bytes that [`Self::reconstruct`] and [`Self::rescore`] read.
     ///
     /// # Errors
     /// [`lanner_storage::StorageError::Corrupted`] naming file, section and block.
@@ -330,7 +330,7 @@ impl FieldCodes {
         self.check_primary(row..row + 1)
     }
 
-    /// Compares what [`Self::score`] reads for a query with its checksums.
+    /// Verifies the checksums of the bytes that [`Self::score`] reads for a query.
     ///
     /// # Errors
     /// As [`Self::check`].
@@ -347,7 +347,7 @@ impl FieldCodes {
         Ok(())
     }
 
-    /// The scores of rows by their secondary codes; `None` if those have to be decoded.
+    /// Scores rows by their secondary codes; `None` if those must be decoded.
     ///
     /// # Panics
     /// If there is no such row.
@@ -362,19 +362,19 @@ impl FieldCodes {
         }
     }
 
-    /// Asks for the secondary code of a row to be brought into the cache.
+    /// Prefetches the secondary code of a row.
     pub(crate) fn prefetch_secondary(&self, row: u32) {
         let stride = self.codec().secondary_stride();
         crate::kernels::prefetch(self.records(), row as usize * stride, stride);
     }
 
-    /// The files and what they are read for, in the order in which they were written.
+    /// The files with their roles, in the order they were written.
     pub(super) fn files(&self) -> impl Iterator<Item = (&SectionFile, FileRole)> {
         let secondary = self.secondary.iter().map(|codes| (codes.file(), FileRole::Rerank));
         std::iter::once((&self.file, FileRole::Candidates)).chain(secondary)
     }
 
-    /// Says that [`Self::reconstruct`] will read these rows soon.
+    /// Advises that [`Self::reconstruct`] will read these rows soon.
     pub(super) fn read_ahead(&self, rows: Range<u32>) {
         let bytes = |stride: usize| {
             u64::from(rows.start) * stride as u64..u64::from(rows.end) * stride as u64
@@ -391,7 +391,7 @@ impl FieldCodes {
         }
     }
 
-    /// What scores the codes on this machine.
+    /// The kernel that scores codes on this CPU.
     pub(super) fn kernel(&self) -> CodeKernel {
         self.kernel
     }
@@ -420,7 +420,7 @@ fn read_kept(file: &SectionFile) -> Result<Option<Kept>> {
     Ok(Some(kept.map_err(|error| file.corrupted(sections::KEPT, error.to_string()))?))
 }
 
-/// Those of the primary codes; the secondary codes of a multi field are not the codec's.
+/// Settings of the primary codec; the secondary codes of a multi field are separate.
 fn codec_settings(field: &VectorField, code: LvqCode) -> CodecSettings {
     let coded = field.coded();
     CodecSettings { code, secondary: coded.compression.resolved_secondary(), metric: coded.metric }
@@ -436,7 +436,7 @@ mod tests {
 
     const ROWS: u32 = 5;
 
-    /// A codes file of `ROWS` rows, or one that is wrong in the section of this name.
+    /// Opens a codes file of `ROWS` rows, damaged in the section `wrong` if it exists.
     fn open(compression: &str, wrong: &str) -> Result<FieldCodes> {
         let field = VectorField::single(4, Metric::Dot).compressed(compression.parse().unwrap());
         let rows: Vec<f32> = (0..4 * 64).map(|i| (i as f32).sin()).collect();

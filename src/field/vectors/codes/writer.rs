@@ -1,4 +1,4 @@
-//! Writes the codes of a field, and samples what they are made of.
+//! Writes the codes of a field, and samples their input.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -17,21 +17,21 @@ use crate::multivector::TokenCodec;
 use crate::quantization::leanvec::Reduction;
 use crate::quantization::{Codec, TrainedCodec, stratified};
 
-/// Rows that centroids of tokens are learned from, at most.
+/// Most rows to sample for learning token centroids.
 const TOKEN_ROWS: u64 = 16_384;
-/// Rows whose encodings are made at once.
+/// Rows to encode per block.
 const ENCODED_ROWS: usize = 256;
 
-/// What codes are made of, of some rows.
+/// A sample of codec input: vectors, or encodings of a multi field.
 pub struct CodedSample {
     /// Shape [n, coded dimension of the field].
     pub rows: Vec<f32>,
-    /// Where the rows of each source end, in rows.
+    /// End of each source's rows.
     pub ends: Vec<usize>,
 }
 
-/// What codes are made of, of some live rows of the sources, about `count`, spread evenly over each
-/// source; at least `least` of each, if it has so many. Rows without a vector are left out.
+/// Samples codec input from about `count` live rows of the sources, spread evenly over each, with
+/// at least `least` rows per source if it has that many. Rows without a vector are skipped.
 ///
 /// # Errors
 /// If the settings of an encoding are out of bounds.
@@ -54,7 +54,8 @@ pub fn sample_vectors(
     Ok(CodedSample { rows: block.into_coded(FieldEncoder::new(field)?.as_ref())?, ends })
 }
 
-/// Visits some live rows of a source that have a vector, so many and spread evenly: the row and its elements.
+/// Visits an even sample of `count` live rows of a source, with their elements, skipping rows
+/// without a vector.
 fn visit_some(
     source: &FieldSource<'_>,
     (count, seed): (u64, u64),
@@ -75,14 +76,15 @@ fn visit_some(
     }
 }
 
-/// How many vectors the rows of a multi field have, about.
+/// Approximate number of vectors in the rows of a multi field.
 pub fn count_tokens(sources: &[FieldSource<'_>], field: &VectorField) -> u64 {
     let bytes = |source: &FieldSource<'_>| source.reader.vector_bytes();
     let bytes: u64 = sources.iter().map(bytes).sum();
     bytes / (field.dimension * field.element.size_bytes()).max(1) as u64
 }
 
-/// Some vectors of the live rows of a multi field, shape [n, dimension]: about so many, spread evenly.
+/// Samples about `wanted` vectors of the live rows of a multi field, spread evenly; shape [n,
+/// dimension].
 pub fn sample_tokens(
     sources: &[FieldSource<'_>],
     field: &VectorField,
@@ -107,11 +109,11 @@ pub fn sample_tokens(
     values
 }
 
-/// Vectors of some rows.
+/// Vectors of a block of rows.
 #[derive(Default)]
 pub struct CodedBlock {
     values: Vec<f32>,
-    /// Where those of each row end, in elements.
+    /// End of each row's vectors, in elements.
     ends: Vec<usize>,
 }
 
@@ -135,7 +137,7 @@ impl CodedBlock {
         &self.values[start..self.ends[row]]
     }
 
-    /// Row by row what codes are made of: the vectors, or the encodings of a multi field.
+    /// Codec input, row by row: the vectors, or the encodings of a multi field.
     fn coded(&self, encoder: Option<&FieldEncoder>) -> Result<Cow<'_, [f32]>> {
         match encoder {
             Some(encoder) => encoder.encode(&self.values, &self.ends).map(Cow::Owned),
@@ -150,7 +152,7 @@ impl CodedBlock {
         }
     }
 
-    /// The codes of all vectors, in order.
+    /// Codes of all vectors, in order.
     fn tokens(&self, codec: &TokenCodec) -> Vec<u8> {
         let count = |elements: usize| elements / codec.dimension();
         let mut codes = vec![0; codec.document_bytes(count(self.values.len()))];
@@ -165,11 +167,11 @@ impl CodedBlock {
     }
 }
 
-/// Writes the codes of the live rows of the sources, in order. Rows without a vector get the code
-/// of zeros.
+/// Writes the codes of the live rows of the sources, in order. Rows without a vector are coded as
+/// zeros.
 ///
 /// # Errors
-/// If a file cannot be written, or [`Error::Closing`] if it was cancelled.
+/// If a file cannot be written, or [`Error::Closing`] if the build was cancelled.
 pub fn write_codes(
     build: &FieldBuild<'_>,
     trained: &TrainedCodec,
@@ -237,18 +239,18 @@ pub fn write_codes(
     Ok(files)
 }
 
-/// What is encoded at once: encodings are long.
+/// Splits a range into blocks to encode: encodings are long.
 fn blocks(range: Range<u32>, encoded: bool) -> impl Iterator<Item = Range<u32>> {
     let step = if encoded { ENCODED_ROWS } else { range.len().max(1) };
     let end = range.end;
     range.step_by(step).map(move |first| first..end.min(first.saturating_add(step as u32)))
 }
 
-/// How the secondary codes are made.
+/// Producer of secondary codes.
 enum Second {
-    /// There are none, or the codec makes them.
+    /// None, or made by the codec.
     OfCodec { stride: usize },
-    /// Those of all vectors of a multi field, and where those of each row start.
+    /// Codes of all vectors of a multi field, with the start of each row's.
     Tokens { codec: TokenCodec, offsets: Vec<u64> },
 }
 

@@ -1,4 +1,5 @@
-//! The centroids that the tokens of each row of a multi field are near: a scan of these finds candidates.
+//! Centroid lists: the centroids nearest to the tokens of each row of a multi field, scanned for
+//! candidates.
 
 use std::ops::Range;
 
@@ -11,10 +12,11 @@ use crate::field::vectors::sections;
 use crate::multivector::CentroidQuery;
 use crate::quantization::Centroids;
 
-/// Segments of more rows have no lists: a scan of them would take longer than a search by encodings.
+/// Largest number of rows with lists: beyond, scanning them would take longer than searching
+/// encodings.
 pub const MOST_ROWS: u64 = 65_536;
 
-/// Of a sealed segment, in the file of its primary codes.
+/// Centroid lists of a sealed segment, in the file of its primary codes.
 #[derive(Debug)]
 pub struct CentroidLists {
     lists: Section<u16>,
@@ -22,10 +24,10 @@ pub struct CentroidLists {
 }
 
 impl CentroidLists {
-    /// The lists in a file, if there are any; checks that they are whole, and that there are such centroids.
+    /// Reads the lists of a file, if there are any, and checks offsets and centroid numbers.
     ///
     /// # Errors
-    /// [`lanner_storage::StorageError::Corrupted`] naming the section that is wrong.
+    /// [`lanner_storage::StorageError::Corrupted`] naming the damaged section.
     pub fn open(file: &SectionFile, rows: usize, centroids: usize) -> Result<Option<Self>> {
         if !file.sections().iter().any(|info| info.name == sections::CENTROID_LISTS) {
             return Ok(None);
@@ -41,10 +43,10 @@ impl CentroidLists {
         Ok(Some(Self { lists, offsets }))
     }
 
-    /// The scores of rows; higher is better.
+    /// Scores rows; higher is better.
     ///
     /// # Panics
-    /// If there is no such row, or not as many scores as rows.
+    /// If a row does not exist, or `scores` and `rows` differ in length.
     pub fn score(
         &self,
         file: &SectionFile,
@@ -60,12 +62,12 @@ impl CentroidLists {
         }
     }
 
-    /// Bytes of the list of a row, in the mean.
+    /// Mean size of a row's list, in bytes.
     pub fn row_bytes(&self, file: &SectionFile, rows: u32) -> usize {
         file.bytes(self.lists).len().div_ceil(rows.max(1) as usize)
     }
 
-    /// Compares what a scan of these rows reads with its checksums.
+    /// Verifies the checksums of the bytes that a scan of these rows reads.
     ///
     /// # Errors
     /// [`lanner_storage::StorageError::Corrupted`] naming file, section and block.
@@ -77,7 +79,7 @@ impl CentroidLists {
     }
 }
 
-/// Lists that are being made.
+/// Centroid lists under construction.
 pub struct NewLists<'c> {
     centroids: &'c Centroids,
     lists: Vec<u16>,
@@ -89,7 +91,7 @@ impl<'c> NewLists<'c> {
         Self { centroids, lists: Vec::new(), offsets: vec![0] }
     }
 
-    /// Adds the rows of a block. Runs on the rayon pool it is called in.
+    /// Adds the rows of a block. Runs in the current rayon pool.
     pub fn add(&mut self, block: &CodedBlock) {
         let nearest = self.centroids.nearest(block.values());
         let mut start = 0;

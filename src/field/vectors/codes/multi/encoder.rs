@@ -1,4 +1,4 @@
-//! The encoder of a multi field: from the vectors of a point to the one that codes are made of.
+//! The encoder of a multi field: from the vectors of a point to the one vector that is coded.
 
 use std::sync::OnceLock;
 
@@ -10,12 +10,11 @@ use crate::multivector::encoding::fde::FdeEncoder;
 use crate::quantization::leanvec::QueryColumns;
 use crate::quantization::{Codec, PrimaryQuery};
 
-/// Encodes the points of a multi field, and queries for the codes of their encodings.
+/// Encodes points and queries of a multi field.
 #[derive(Debug)]
 pub struct FieldEncoder {
     fde: FdeEncoder,
-    /// The map of the codec that the encodings are reduced by, for sparse queries. Made for the
-    /// first of them.
+    /// Columns of the codec's query map, for sparse queries; computed on first use.
     columns: OnceLock<QueryColumns>,
 }
 
@@ -37,8 +36,8 @@ impl FieldEncoder {
         self.fde.dimension()
     }
 
-    /// The encodings of points, shape [n, dimension]; zeros for a point without vectors. `vectors`
-    /// are those of all points, and `ends` where those of each end, in elements.
+    /// Encodings of points, shape [n, dimension]; zeros for a point without vectors. `vectors`
+    /// holds the vectors of all points, `ends` the end of each point's, in elements.
     pub fn encode(&self, vectors: &[f32], ends: &[usize]) -> Result<Vec<f32>> {
         let mut encodings = vec![0.0; ends.len() * self.dimension()];
         let encode = |(point, out): (usize, &mut [f32])| {
@@ -52,14 +51,15 @@ impl FieldEncoder {
         Ok(encodings)
     }
 
-    /// The encoding of a query, shape [m, dimension of a vector], for the vectors of this field.
+    /// Encodes a query of shape [m, token dimension].
     pub fn encode_query(&self, vectors: &[f32]) -> Result<Vec<f32>> {
         let mut encoding = vec![0.0; self.dimension()];
         self.fde.encode_query(vectors, &mut encoding)?;
         Ok(encoding)
     }
 
-    /// A query as codes of encodings are scored against it. The codec is always the same.
+    /// Prepares a query for scoring against codes of encodings. `codec` must be the same in every
+    /// call.
     pub fn query(&self, codec: &Codec, vectors: &[f32]) -> Result<PrimaryQuery> {
         let reduction = codec.reduction();
         match reduction.filter(|_| self.fde.settings().final_projection.is_none()) {

@@ -1,5 +1,5 @@
-//! What codes of a multi field have beside those of a single one: encodings, of which primary codes are made,
-//! codes of all vectors, and lists of the centroids that these are near.
+//! The parts specific to multi fields: encodings, from which primary codes are made, codes of all
+//! vectors, and lists of the centroids nearest to them.
 
 mod centroids;
 mod encoder;

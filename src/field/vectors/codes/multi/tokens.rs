@@ -1,4 +1,4 @@
-//! The vectors of a multi field as small codes: what re-ranks the candidates of its encodings.
+//! Token codes: the vectors of a multi field, coded to re-rank the candidates of its encodings.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::field::vectors::sections;
 use crate::model::{Secondary, VectorField, VectorKind};
 use crate::multivector::{TokenCode, TokenCodec, TokenQuery, TokenScorer};
 
-/// How the vectors of a field are coded beside its encodings; `None` if they are not.
+/// The token code of a field; `None` if its vectors re-rank, or it is a single-vector field.
 pub fn token_code(field: &VectorField) -> Option<TokenCode> {
     if field.kind == VectorKind::Single {
         return None;
@@ -23,7 +23,7 @@ pub fn token_code(field: &VectorField) -> Option<TokenCode> {
     }
 }
 
-/// The codes of all vectors of a field of a sealed segment, those of a row together.
+/// The codes of all vectors of a field in a sealed segment, grouped by row.
 #[derive(Debug)]
 pub struct TokenStore {
     file: SectionFile,
@@ -33,10 +33,10 @@ pub struct TokenStore {
 }
 
 impl TokenStore {
-    /// Takes over an opened file and checks that its offsets fit its codes.
+    /// Wraps an opened file and checks its offsets against its codes.
     ///
     /// # Errors
-    /// [`lanner_storage::StorageError::Corrupted`] naming the section that does not.
+    /// [`lanner_storage::StorageError::Corrupted`] naming the section that does not match.
     pub fn open(
         file: SectionFile,
         code: TokenCode,
@@ -61,17 +61,17 @@ impl TokenStore {
         &self.file
     }
 
-    /// What made the codes.
+    /// The codec of the codes.
     pub fn codec(&self) -> &Arc<TokenCodec> {
         &self.codec
     }
 
-    /// Uses a codec that is the same.
+    /// Shares the codec of another store, which must be equal.
     pub fn share(&mut self, other: &Self) {
         self.codec = other.codec.clone();
     }
 
-    /// MaxSim of a query with a row; higher is better, −∞ for a row without vectors.
+    /// MaxSim of a query and a row; higher is better, −∞ for a row without vectors.
     ///
     /// # Panics
     /// If there is no such row.
@@ -81,8 +81,7 @@ impl TokenStore {
         scorer.score(query, &self.file.bytes(self.codes)[start..], tokens)
     }
 
-    /// Replaces `out` by the vectors of a row, shape [n, dimension], as far as their codes hold
-    /// them.
+    /// Replaces `out` by the reconstructed vectors of a row, shape [n, dimension].
     ///
     /// # Panics
     /// If there is no such row.
@@ -91,7 +90,7 @@ impl TokenStore {
         self.codec.decode(&self.file.bytes(self.codes)[start..], tokens, out);
     }
 
-    /// Compares what [`Self::decode`] reads with its checksums.
+    /// Verifies the checksums of the bytes that [`Self::decode`] reads.
     ///
     /// # Errors
     /// [`lanner_storage::StorageError::Corrupted`] naming file, section and block.
@@ -102,12 +101,12 @@ impl TokenStore {
         Ok(())
     }
 
-    /// Bytes of all codes.
+    /// Size of all codes, in bytes.
     pub fn size_bytes(&self) -> usize {
         self.file.bytes(self.codes).len()
     }
 
-    /// Says that [`Self::decode`] will read these rows soon.
+    /// Advises that [`Self::decode`] will read these rows soon.
     pub fn read_ahead(&self, rows: std::ops::Range<u32>) {
         let at = |row| (self.offset(row) as usize * self.codec.token_bytes()) as u64;
         let range = at(rows.start)..at(rows.end);
@@ -115,7 +114,7 @@ impl TokenStore {
         let _ = self.file.advise_range(self.codes, range, Access::Soon);
     }
 
-    /// Where a row's codes start, and how many vectors it has.
+    /// Offset of a row's codes, and its number of vectors.
     fn place(&self, row: u32) -> (usize, usize) {
         let (first, end) = (self.offset(row) as usize, self.offset(row + 1) as usize);
         (first * self.codec.token_bytes(), end - first)
