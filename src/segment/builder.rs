@@ -1,7 +1,7 @@
-//! Writes the live rows of some segments as one sealed segment: both sealing and merging.
+//! Writes the live rows of some segments as one sealed segment, for sealing and for merging.
 //!
-//! Rows keep their order, so the row a live row gets is its rank among the live rows. Files go
-//! to a temporary folder that is renamed into place once everything in it is durable.
+//! Rows keep their order, so the new number of a live row is its rank among the live rows. Files
+//! are written to a temporary folder that is renamed into place once everything in it is durable.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::index::BuildProgress;
 use crate::model::{CollectionConfig, PointId, VectorField};
 use crate::quantization::TrainedCodec;
 
-/// A segment to build from, and the rows of it that are deleted.
+/// A source segment with its deleted rows.
 #[derive(Clone)]
 pub struct BuildSource {
     /// The segment.
@@ -29,12 +29,12 @@ pub struct BuildSource {
 }
 
 impl BuildSource {
-    /// The rows that will be written.
+    /// The rows to write.
     pub fn live(&self) -> LiveRows<'_> {
         LiveRows::new(self.reader.rows(), &self.deleted)
     }
 
-    /// Number of rows that will be written.
+    /// Number of rows to write.
     pub fn live_rows(&self) -> u64 {
         self.live().count()
     }
@@ -45,28 +45,28 @@ impl BuildSource {
     }
 }
 
-/// What a segment is built for.
+/// Plan of a segment to build.
 pub struct BuildPlan<'a> {
-    /// Where its folder is made.
+    /// Directory in which the folder is created.
     pub directory: &'a dyn Directory,
-    /// That folder, which must not exist.
+    /// Folder of the segment, which must not exist.
     pub folder: &'a str,
     /// Its number in the manifest.
     pub number: u64,
-    /// The collection's settings.
+    /// Settings of the collection.
     pub config: &'a CollectionConfig,
     /// The generation of these settings.
     pub settings_generation: u64,
     /// What compresses each field, if anything does.
     pub codecs: &'a [Option<Arc<TrainedCodec>>],
-    /// Encoding runs here.
+    /// Thread pool for encoding.
     pub pool: &'a rayon::ThreadPool,
-    /// Counts rows of fields and of codes as they are written, and says whether to stop.
+    /// Progress and cancellation; counts rows of fields and codes.
     pub progress: &'a BuildProgress,
 }
 
 impl BuildPlan<'_> {
-    /// The part of a field, in a folder that is not complete.
+    /// The plan of one field, in the temporary folder.
     fn field<'b>(
         &'b self,
         folder: &'b str,
@@ -85,12 +85,12 @@ impl BuildPlan<'_> {
     }
 }
 
-/// Writes the live rows of `sources`, in order, as one segment and returns its manifest entry.
-/// When this returns the files are durable under their final name.
+/// Writes the live rows of `sources`, in order, as one segment and returns its manifest entry. On
+/// return the files are durable under their final name.
 ///
 /// # Errors
-/// If a source is damaged or a file cannot be written, and [`Error::Closing`] if it was
-/// cancelled; nothing is left then.
+/// If a source is damaged or a file cannot be written, and [`Error::Closing`] if the build was
+/// cancelled; nothing is left behind.
 pub fn build_segment(plan: &BuildPlan<'_>, sources: &[BuildSource]) -> Result<SegmentEntry> {
     let rows: u64 = sources.iter().map(BuildSource::live_rows).sum();
     let rows = u32::try_from(rows)
@@ -112,7 +112,7 @@ pub fn build_segment(plan: &BuildPlan<'_>, sources: &[BuildSource]) -> Result<Se
     })
 }
 
-/// Writes the copy of the manifest's entry that a repair reads if there is no manifest.
+/// Writes a copy of the manifest entry, for repairs without a manifest.
 pub(crate) fn write_entry(
     directory: &dyn Directory,
     folder: &str,
@@ -127,7 +127,7 @@ pub(crate) fn write_entry(
     Ok(())
 }
 
-/// Reads the copy of the manifest's entry in the folder of a segment.
+/// Reads the copy of the manifest entry in a segment's folder.
 ///
 /// # Errors
 /// If the file is missing or damaged.

@@ -1,10 +1,10 @@
 //! Segments: the unit of storage and search.
 //!
 //! A collection is a list of segments. New points go to a [`MutableSegment`] in memory; a
-//! [`SealedSegment`] is a folder of checksummed files that never change. Both are read through
-//! [`SegmentReader`], so that the scan, `get` and `scroll` exist once. Rows are dense u32 numbers
-//! inside one segment; a deleted row stays until a merge and is masked by tombstones, which live
-//! outside the segment.
+//! [`SealedSegment`] is a folder of immutable, checksummed files. Both are read through
+//! [`SegmentReader`], so that scan, `get` and `scroll` are implemented once. Rows are dense u32
+//! numbers within a segment; a deleted row stays until a merge and is masked by tombstones, which
+//! live outside the segment.
 
 mod builder;
 mod mutable;
@@ -30,19 +30,19 @@ use crate::error::Result;
 use crate::field::FieldReader;
 use crate::model::{Condition, DeclaredPath, Payload, PointId, Scalar};
 
-/// A segment, whether in memory or sealed.
+/// A segment, in memory or sealed.
 pub trait SegmentReader: RowIds + RowPayloads {
-    /// Number of rows, deleted ones included.
+    /// Number of rows, including deleted ones.
     fn rows(&self) -> u32;
 
-    /// A field, by its number in the order of names.
+    /// A field, by its index in name order.
     fn field(&self, field: usize) -> &dyn FieldReader;
 
-    /// Whether everything that was read so far could be read. Whoever has read asks afterwards:
-    /// what the disk could not read looks like zeros.
+    /// Checks that everything read so far could be read. Call this after reading: unreadable data
+    /// looks like zeros.
     ///
     /// # Errors
-    /// [`lanner_storage::StorageError::Io`] naming the file of which a page is lost.
+    /// [`lanner_storage::StorageError::Io`] naming the file with an unreadable page.
     fn check_pages(&self) -> Result<()>;
 }
 
@@ -51,16 +51,16 @@ pub trait RowIds: Send + Sync {
     /// The id of a row.
     ///
     /// # Errors
-    /// [`lanner_storage::StorageError::Corrupted`] if a sealed file holds no sound id there.
+    /// [`lanner_storage::StorageError::Corrupted`] if a sealed file has no valid id there.
     fn id(&self, row: u32) -> Result<PointId>;
 
-    /// The newest row with this id, whether or not it is deleted.
+    /// The newest row with this id, deleted or not.
     ///
     /// # Errors
     /// As [`Self::id`].
     fn find(&self, id: &PointId) -> Result<Option<u32>>;
 
-    /// The first `limit` live rows with an id after `after`, in the order of ids.
+    /// The first `limit` live rows with an id after `after`, in id order.
     ///
     /// # Errors
     /// As [`Self::id`].
@@ -72,26 +72,26 @@ pub trait RowIds: Send + Sync {
     ) -> Result<Vec<(PointId, u32)>>;
 }
 
-/// The payloads of the rows of a segment, and what is found by them.
+/// The payloads of the rows of a segment, and lookups by payload.
 pub trait RowPayloads: Send + Sync {
     /// The payload of a row.
     ///
     /// # Errors
-    /// [`lanner_storage::StorageError::Corrupted`] if a sealed file holds no sound text there.
+    /// [`lanner_storage::StorageError::Corrupted`] if a sealed file has no valid text there.
     fn payload(&self, row: u32) -> Result<Option<Payload>>;
 
     /// Prepares a condition, which was resolved for this collection, for the rows of this segment.
     ///
     /// # Errors
-    /// [`lanner_storage::StorageError::Corrupted`] if a sealed file turns out damaged.
+    /// [`lanner_storage::StorageError::Corrupted`] if a sealed file is damaged.
     fn filter<'s>(&'s self, condition: &Condition) -> Result<RowFilter<'s>>;
 
-    /// Whether it has a column of a declared payload path. It has none of one that was declared after it
-    /// was sealed; then payloads are read instead.
+    /// True if the segment has a column for a declared path. It has none for paths declared after
+    /// it was sealed; payloads are read instead.
     fn has_column(&self, path: &DeclaredPath) -> bool;
 
-    /// Visits what the rows hold at a declared payload path, deleted rows left out, in the order of rows
-    /// and of values; `None` is `null`.
+    /// Visits the values of live rows at a declared path, ordered by row and value; `None` stands
+    /// for `null`.
     ///
     /// # Errors
     /// As [`Self::filter`].
@@ -102,8 +102,7 @@ pub trait RowPayloads: Send + Sync {
         visit: &mut dyn FnMut(u32, Option<Scalar<'_>>),
     ) -> Result<()>;
 
-    /// Visits the values that these rows have at a declared payload path, in the order of rows and of
-    /// values.
+    /// Visits the values of these rows at a declared path, ordered by row and value.
     ///
     /// # Errors
     /// As [`Self::filter`].
@@ -114,7 +113,7 @@ pub trait RowPayloads: Send + Sync {
         visit: &mut dyn FnMut(u32, Scalar<'_>),
     ) -> Result<()>;
 
-    /// How many of these rows have each value of a path.
+    /// Counts these rows by value at a path.
     ///
     /// # Errors
     /// As [`Self::filter`].
@@ -126,7 +125,7 @@ pub trait RowPayloads: Send + Sync {
         values::counts_by_row(self, path, rows)
     }
 
-    /// These rows by the values of a path, as far as the order needs them.
+    /// Groups these rows by value at a path, as far as `order` needs them.
     ///
     /// # Errors
     /// As [`Self::filter`].

@@ -1,9 +1,8 @@
 //! The mutable segment: points that are journaled but not yet sealed, in memory.
 //!
 //! One writer appends whole batches; readers never wait for it. Batches are immutable once
-//! appended, so a reader is no more than a list of them and the number of rows it may see. Points
-//! often come one by one: small batches are combined into larger ones as they gather, so that a
-//! scan reads rows one behind the other.
+//! appended, so a reader is just a list of them and the number of visible rows. Points often arrive
+//! one by one, so small batches are combined into larger ones, which keeps scans sequential.
 
 use std::collections::BTreeMap;
 use std::ops::{Bound, Range};
@@ -23,13 +22,12 @@ use crate::model::{
 };
 
 const NO_ROW: u32 = u32::MAX;
-/// Bytes of an id in the map of the newest rows, beside its text: nodes of the tree are about two
-/// thirds full.
+/// Bytes per id in the map of newest rows, without its text: tree nodes are about two thirds full.
 const ENTRY_BYTES: usize = (size_of::<PointId>() + size_of::<u32>()) * 3 / 2;
 
-/// How many batches of about one size are combined.
+/// Number of batches of similar size to combine.
 const COMBINED_BATCHES: usize = 8;
-/// Batches of this size class are long enough: 256 KiB and more.
+/// Size class from which batches are not combined: 256 KiB and more.
 const LARGE_CLASS: u32 = size_class(256 << 10);
 
 /// Append-only rows in memory.
@@ -40,16 +38,16 @@ pub struct MutableSegment {
     size_bytes: AtomicU64,
 }
 
-/// Batches in the order of their rows.
+/// Batches in row order.
 type Batches = Vec<Arc<Appended>>;
 
 #[derive(Debug)]
 struct Appended {
     first_row: u32,
     points: PointBatch,
-    /// For each row the row that held the same id before, or [`NO_ROW`].
+    /// For each row, the previous row with the same id, or [`NO_ROW`].
     previous: Vec<u32>,
-    /// Bytes of the vectors of each field, up to the end of this batch: readers ask often.
+    /// Bytes of each field's vectors up to the end of this batch, cached for readers.
     vector_bytes: Box<[u64]>,
     /// Memory held, in bytes.
     size_bytes: usize,
@@ -68,7 +66,7 @@ impl Appended {
         Self { first_row, points, previous, vector_bytes, size_bytes }
     }
 
-    /// The rows of consecutive batches as one; `None` without batches.
+    /// Combines consecutive batches into one; `None` without batches.
     fn combined(batches: &[Arc<Self>]) -> Option<Self> {
         let (first, last) = (batches.first()?, batches.last()?);
         let points: Vec<&PointBatch> = batches.iter().map(|batch| &batch.points).collect();
@@ -81,8 +79,8 @@ impl Appended {
         self.first_row + self.points.len() as u32
     }
 
-    /// The column of a declared path: nothing is appended that was not checked against what is declared
-    /// by then.
+    /// The column of a declared path. It always exists, because batches are validated against the
+    /// declared paths before they are appended.
     fn column(&self, path: &DeclaredPath) -> Result<&PayloadColumn> {
         let missing =
             || Error::Internal(format!("points in memory have no column `{}`", path.name));
@@ -94,13 +92,13 @@ impl Appended {
     }
 }
 
-/// Each class is eight times as large as the one before.
+/// Each class is eight times the size of the previous one.
 const fn size_class(bytes: usize) -> u32 {
     (bytes | 1).ilog2() / COMBINED_BATCHES.ilog2()
 }
 
-/// Combines the last batches while enough of them are no larger than the newest, so that a row is
-/// copied a few times at most. Returns the bytes that this saved.
+/// Combines the last batches while enough of them are no larger than the newest, so that each row
+/// is copied only a few times. Returns the bytes saved.
 fn combine_small(batches: &mut Batches) -> usize {
     let mut saved = 0;
     while let Some(class) = batches.last().map(|last| last.size_class())
@@ -120,7 +118,7 @@ fn combine_small(batches: &mut Batches) -> usize {
     saved
 }
 
-/// Index of the batch that holds `row`, by binary search over first rows.
+/// Index of the batch that contains `row`, by binary search over first rows.
 fn batch_index(batches: &[Arc<Appended>], row: u32) -> usize {
     batches.partition_point(|batch| batch.first_row <= row).saturating_sub(1)
 }
@@ -142,7 +140,8 @@ impl MutableSegment {
 
     /// Appends a batch and returns its rows. Only one thread may append.
     ///
-    /// A reader sees the rows once it is made with their number; see [`MutableReader::new`].
+    /// The rows are visible to readers created with a large enough number of rows; see
+    /// [`MutableReader::new`].
     pub fn append(&self, points: PointBatch) -> Range<u32> {
         let mut batches = Batches::clone(&self.batches.load());
         let before = batches.last();
@@ -163,24 +162,24 @@ impl MutableSegment {
         batches.push(Arc::new(appended));
         let saved = combine_small(&mut batches);
         self.size_bytes.fetch_sub(saved as u64, Ordering::Relaxed);
-        // Under the lock: whoever finds a row in `newest` also finds its batch.
+        // Under the lock: a row found in `newest` must have its batch.
         self.batches.store(Arc::new(batches));
         rows
     }
 
-    /// The newest row with this id, whether or not it is deleted.
+    /// The newest row with this id, deleted or not.
     pub fn find(&self, id: &PointId) -> Option<u32> {
         self.newest().get(id).copied()
     }
 
-    /// The row that held the id of `row` before it, if any.
+    /// The previous row with the same id as `row`, if there is one.
     pub fn previous(&self, row: u32) -> Option<u32> {
         let batches = self.batches.load();
         let batch = batch_of(&batches, row)?;
         Some(batch.previous[(row - batch.first_row) as usize]).filter(|&row| row != NO_ROW)
     }
 
-    /// The newest row below `rows` that `newest`, the newest of all, descends from.
+    /// The newest row below `rows` with the same id as the row `newest`.
     fn visible(&self, newest: u32, rows: u32) -> Option<u32> {
         let mut row = newest;
         while row >= rows {
@@ -189,8 +188,8 @@ impl MutableSegment {
         Some(row)
     }
 
-    // A panic while the lock is held cannot leave the map half-changed in a way that matters:
-    // an id without its batch is skipped by readers.
+    // A panic while the lock is held cannot leave the map in a harmful state: readers skip an id
+    // without a batch.
     fn newest(&self) -> RwLockReadGuard<'_, BTreeMap<PointId, u32>> {
         self.newest.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -200,7 +199,7 @@ impl MutableSegment {
     }
 }
 
-/// A view of the first rows of a mutable segment; it does not change while rows are appended.
+/// A view of the first rows of a mutable segment, unaffected by later appends.
 #[derive(Debug, Clone)]
 pub struct MutableReader {
     segment: Arc<MutableSegment>,
@@ -209,7 +208,7 @@ pub struct MutableReader {
     fields: Box<[MutableField]>,
 }
 
-/// A field of the rows that a reader sees.
+/// A field of the rows visible to a reader.
 #[derive(Debug, Clone, Default)]
 struct MutableField {
     batches: Arc<Batches>,
@@ -221,7 +220,7 @@ impl MutableReader {
     /// A view of the first `rows` rows.
     pub fn new(segment: Arc<MutableSegment>, rows: u32) -> Self {
         let batches = segment.batches.load_full();
-        // Without rows there is nothing to read in any field.
+        // Without rows, no field has anything to read.
         let count = batches.first().map_or(limits::MAX_FIELDS, |batch| batch.points.fields.len());
         let field = |field| MutableField { batches: batches.clone(), rows, field };
         let fields = (0..count).map(field).collect();
@@ -233,7 +232,7 @@ impl MutableReader {
         Some((&batch.points, (row - batch.first_row) as usize))
     }
 
-    /// The batches with rows that may be seen, and how many of these they have.
+    /// The batches with visible rows, and the number of those rows.
     fn batches(&self) -> impl Iterator<Item = (&Appended, usize)> {
         let seen = self.batches.iter().take_while(|batch| batch.first_row < self.rows);
         seen.map(|batch| (&**batch, (batch.end_row().min(self.rows) - batch.first_row) as usize))
@@ -299,8 +298,8 @@ impl RowPayloads for MutableReader {
         true
     }
 
-    // Reading all values once costs less than scoring the rows, and finds them exactly. Payloads are not
-    // read for all.
+    // Reading all values once costs less than scoring the rows, and gives an exact result. Payloads
+    // are not read for all rows.
     fn filter<'s>(&'s self, condition: &Condition) -> Result<RowFilter<'s>> {
         let column = |path: &_, test: &_| Ok(Node::rows(self.select(path, test)?));
         let filter = RowFilter::new(self, condition, &column)?;
@@ -346,7 +345,7 @@ impl RowPayloads for MutableReader {
     }
 }
 
-// Nothing of it is in a file that could be damaged.
+// There is no file that could be damaged.
 impl FieldReader for MutableField {
     fn visit(&self, range: Range<u32>, visit: &mut dyn FnMut(u32, VectorsView<'_>, Range<usize>)) {
         let end = range.end.min(self.rows);
@@ -431,7 +430,7 @@ mod tests {
             .with_field("v", VectorField::single(1, Metric::Dot))
             .with_payload("n", crate::model::PayloadType::Integer);
         let segment = Arc::new(MutableSegment::default());
-        // The last batch begins after the last row of the reader.
+        // The last batch starts after the last row of the reader.
         for id in 0..4 {
             let mut builder = PointBatchBuilder::new(&declared);
             let payload = Payload::parse("{\"n\": 7}").unwrap();
@@ -464,7 +463,7 @@ mod tests {
         assert_eq!(reader.page(None, &deleted, 1).unwrap(), [(3.into(), 1)]);
     }
 
-    /// All that a reader says of its rows.
+    /// Everything a reader returns for its rows.
     fn rows_of(reader: &MutableReader) -> Vec<(PointId, Option<Payload>, Option<Vector>)> {
         let row = |row| {
             (reader.id(row).unwrap(), reader.payload(row).unwrap(), reader.field(1).vector(row))
@@ -472,7 +471,7 @@ mod tests {
         (0..reader.rows()).map(row).collect()
     }
 
-    /// One point, or at times 401 of them, of which some lack a field or the payload.
+    /// One point, or sometimes 401, some without a field or a payload.
     fn mixed(config: &CollectionConfig, round: u32) -> PointBatch {
         let mut builder = PointBatchBuilder::new(config);
         for id in 0..1 + u64::from(round % 50 / 49 * 400) {
@@ -538,7 +537,7 @@ mod tests {
                 assert_eq!(combined.find(&id.into()).unwrap(), whole.find(&id.into()).unwrap());
             }
         }
-        // The points as they were, too: `concat` is what both have in common.
+        // Also compare with the original points: both segments share `concat`.
         let mut row = 0;
         let reader = MutableReader::new(segment, rows);
         for points in &alone {

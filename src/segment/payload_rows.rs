@@ -1,8 +1,8 @@
-//! Rows by what their payloads hold at paths without a column: payloads are read for it. These are
-//! undeclared paths, and those that were declared after a segment was sealed, until it is written anew.
+//! Tests of rows at paths without a column, which read payloads: undeclared paths, and paths
+//! declared after a segment was sealed, until it is rewritten.
 //!
-//! Nothing is known of such rows before, but what a sample says. One row is checked when it is asked
-//! for, and all are in parallel. What could not be read is noted, and said by whoever has checked rows.
+//! Selectivity is only known from a sample. Single rows are tested on demand, all rows in parallel.
+//! Read errors are recorded, to be returned by [`PayloadReads::check`] afterwards.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,16 +16,16 @@ use super::row_filter::{Cardinality, GoOn};
 use crate::error::{Error, Result};
 use crate::model::{Condition, DeclaredPath, Payload, Scalar, object, read_path};
 
-/// Rows that say how many match.
+/// Rows to sample for the selectivity estimate.
 const SAMPLE_ROWS: u32 = 200;
-/// Rows that are checked between two looks at whether to go on.
+/// Rows to test between two calls of `go_on`.
 const BLOCK_ROWS: usize = 1024;
 
-/// The rows whose payloads meet a condition.
+/// The rows whose payloads satisfy a condition.
 #[derive(Clone)]
 pub(super) struct PayloadRows<'s> {
     pub reader: &'s dyn SegmentReader,
-    /// Of payloads alone.
+    /// Tests payloads only.
     pub condition: Condition,
     pub reads: Arc<PayloadReads>,
     pub sampled: OnceLock<Cardinality>,
@@ -37,7 +37,7 @@ impl fmt::Debug for PayloadRows<'_> {
     }
 }
 
-/// What was read of payloads, and what could not be.
+/// Counters of payload reads, and the first error.
 #[derive(Debug, Default)]
 pub(super) struct PayloadReads {
     rows: AtomicU64,
@@ -46,13 +46,13 @@ pub(super) struct PayloadReads {
 }
 
 impl PayloadReads {
-    /// Payloads that were read, and their bytes.
+    /// Number of payloads read, and their bytes.
     pub fn count(&self) -> (u64, u64) {
-        // Relaxed: the numbers order nothing else.
+        // Relaxed: the counters order nothing else.
         (self.rows.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
     }
 
-    /// Fails once if a payload could not be read.
+    /// Returns the error of a failed payload read, once.
     pub fn check(&self) -> Result<()> {
         let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
         failure.map_or(Ok(()), Err)
@@ -70,7 +70,7 @@ impl PayloadReads {
 }
 
 impl PayloadRows<'_> {
-    /// Whether the payload of a row meets the condition; one that cannot be read does not, see
+    /// True if the payload of a row satisfies the condition; false if it cannot be read, see
     /// [`PayloadReads::check`].
     pub fn matches(&self, row: u32) -> bool {
         let payload = match self.reader.payload(row) {
@@ -84,7 +84,7 @@ impl PayloadRows<'_> {
         self.condition.holds(&object(payload.as_ref()))
     }
 
-    /// How many rows match, by a sample spread evenly over them.
+    /// Estimated number of matching rows, from an even sample.
     pub fn cardinality(&self) -> Cardinality {
         *self.sampled.get_or_init(|| {
             let rows = self.reader.rows();
@@ -99,10 +99,11 @@ impl PayloadRows<'_> {
     }
 }
 
-/// Visits what rows hold at a declared path, as columns hold it; `None` is `null`.
+/// Visits the values of rows at a declared path, converted as for columns; `None` stands for
+/// `null`.
 ///
 /// # Errors
-/// If a payload cannot be read, or has a value of another type.
+/// If a payload cannot be read, or a value does not have the declared type.
 pub(super) fn visit_payloads(
     reader: &dyn SegmentReader,
     path: &DeclaredPath,
@@ -127,10 +128,10 @@ pub(super) fn visit_payloads(
     Ok(())
 }
 
-/// Those of some rows that match.
+/// The rows that match.
 ///
 /// # Errors
-/// That of `go_on`.
+/// The error of `go_on`.
 pub(super) fn select(
     rows: &[u32],
     matches: impl Fn(u32) -> bool + Sync,

@@ -1,10 +1,10 @@
 //! A condition, prepared for the rows of one segment.
 //!
-//! It answers three questions at different prices: how many rows match, roughly, from counts
-//! alone; whether one row does, from that row's values; and which rows do, from the inverted
-//! lists. A planner asks the first to choose between the other two (the selectivity-based choice
-//! of ACORN, arXiv 2403.04871, §5). What a condition says of undeclared paths is looked up in payloads
-//! (`payload_rows`), for as few rows as the rest of it leaves.
+//! It answers three questions at different costs: roughly how many rows match, from counts alone;
+//! whether a given row matches, from its values; and which rows match, from the inverted lists. A
+//! planner uses the first to choose between the other two (the selectivity-based choice of ACORN,
+//! arXiv 2403.04871, §5). Tests of undeclared paths read payloads (`payload_rows`), for as few rows
+//! as the rest of the condition leaves.
 
 use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
@@ -17,40 +17,40 @@ use super::payload_rows::{PayloadReads, PayloadRows, select};
 use crate::error::Result;
 use crate::model::{ColumnTest, Condition, DeclaredPath, PointId};
 
-/// Says whether to go on with work that may take long.
+/// Checks whether to continue long work; an error stops it.
 pub(super) type GoOn<'g> = &'g (dyn Fn() -> Result<()> + Sync);
 
 /// Prepares a test of a declared path.
 type Columns<'c, 's> = &'c dyn Fn(&DeclaredPath, &ColumnTest) -> Result<Node<'s>>;
 
-/// One row is checked so many times faster than its place in a list is found.
+/// Checking a row is this many times faster than finding its place in a list.
 const CHECKED_ROWS: u64 = 8;
 
-/// How many rows of a segment match, deleted ones included.
+/// Estimated number of matching rows of a segment, including deleted ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cardinality {
-    /// No fewer than this.
+    /// Lower bound.
     pub least: u64,
-    /// So many, if the parts of the filter have nothing to do with each other.
+    /// Estimate, assuming that the parts of the filter are independent.
     pub expected: u64,
-    /// No more than this.
+    /// Upper bound.
     pub most: u64,
 }
 
 impl Cardinality {
-    /// A number that is known.
+    /// An exact number.
     pub fn exactly(rows: u64) -> Self {
         Self { least: rows, expected: rows, most: rows }
     }
 }
 
-/// A condition, prepared for the rows of one segment. It takes little memory, whatever their
-/// number, but in a mutable segment, where it is a bitmap.
+/// A condition, prepared for the rows of one segment. Its memory does not depend on the number of
+/// rows, except in a mutable segment, where it is a bitmap.
 #[derive(Debug, Clone)]
 pub struct RowFilter<'s> {
     rows: u32,
     root: Node<'s>,
-    /// There if payloads are read.
+    /// Set if payloads are read.
     reads: Option<Arc<PayloadReads>>,
 }
 
@@ -85,18 +85,18 @@ impl<'s> RowFilter<'s> {
         Ok(Self { rows: reader.rows(), root, reads })
     }
 
-    /// A filter that exactly these rows match.
+    /// A filter that matches exactly these rows.
     pub(crate) fn of_rows(rows: u32, matching: RoaringBitmap) -> Self {
         Self { rows, root: Node::rows(matching), reads: None }
     }
 
-    /// How many rows match, from counts alone: time does not depend on the number of rows. Where payloads
-    /// are read, a sample of them says it.
+    /// Estimated number of matching rows, from counts alone, in time independent of the number of
+    /// rows. If payloads are read, from a sample of them.
     pub fn cardinality(&self) -> Cardinality {
         self.root.cardinality(u64::from(self.rows))
     }
 
-    /// Whether a row matches. Whoever asks where payloads are read asks [`Self::check`] afterwards.
+    /// True if the row matches. If payloads are read, call [`Self::check`] afterwards.
     #[inline]
     pub fn matches(&self, row: u32) -> bool {
         self.root.matches(row)
@@ -105,36 +105,36 @@ impl<'s> RowFilter<'s> {
     /// All rows that match.
     ///
     /// # Errors
-    /// [`lanner_storage::StorageError::Corrupted`] if a sealed file turns out damaged.
+    /// [`lanner_storage::StorageError::Corrupted`] if a sealed file is damaged.
     pub fn bitmap(&self) -> Result<RoaringBitmap> {
         self.bitmap_while(&|| Ok(()))
     }
 
-    /// As [`Self::bitmap`], as long as `go_on` says so.
+    /// As [`Self::bitmap`], stopping when `go_on` fails.
     ///
     /// # Errors
-    /// As [`Self::bitmap`], and that of `go_on`.
+    /// As [`Self::bitmap`], and the error of `go_on`.
     pub(crate) fn bitmap_while(&self, go_on: GoOn<'_>) -> Result<RoaringBitmap> {
         let found = self.root.bitmap(self.rows, go_on)?.into_owned();
         self.check()?;
         Ok(found)
     }
 
-    /// Fails if a payload that was to be read could not be: what [`Self::matches`] said then is wrong.
+    /// Fails if a payload could not be read; results of [`Self::matches`] are then invalid.
     ///
     /// # Errors
-    /// [`lanner_storage::StorageError::Corrupted`] if a sealed file turned out damaged.
+    /// [`lanner_storage::StorageError::Corrupted`] if a sealed file is damaged.
     pub fn check(&self) -> Result<()> {
         self.reads.as_ref().map_or(Ok(()), |reads| reads.check())
     }
 
-    /// The number of payloads that were read so far, and their bytes; `None` if none ever is.
+    /// Number of payloads read so far, and their bytes; `None` if the filter reads none.
     pub fn payloads_read(&self) -> Option<(u64, u64)> {
         self.reads.as_ref().map(|reads| reads.count())
     }
 }
 
-/// What nodes are made with.
+/// Context for building nodes.
 struct Preparation<'p, 's> {
     reader: &'s dyn SegmentReader,
     columns: Columns<'p, 's>,
@@ -156,7 +156,8 @@ impl<'s> Preparation<'_, 's> {
         }
     }
 
-    /// The parts of a combination; those that payloads say are one, so that each is parsed once.
+    /// Nodes for the parts of a combination; parts that only read payloads are merged, so that each
+    /// payload is parsed once.
     fn nodes(
         &self,
         parts: &[Condition],
@@ -221,7 +222,7 @@ impl<'s> Node<'s> {
             Self::Any(nodes) => {
                 let mut found = RoaringBitmap::new();
                 for node in nodes {
-                    // What matches already need not be read.
+                    // Rows that already match need not be read.
                     match node.reads_payloads() {
                         true => found |= node.among(&(every(rows) - &found), go_on)?,
                         false => found |= &*node.bitmap(rows, go_on)?,
@@ -238,7 +239,7 @@ impl<'s> Node<'s> {
         Ok(Cow::Owned(found))
     }
 
-    /// Those of some rows that match, each checked.
+    /// Those of the given rows that match, each checked individually.
     fn among(&self, rows: &RoaringBitmap, go_on: GoOn<'_>) -> Result<RoaringBitmap> {
         if !self.reads_payloads() {
             return Ok(rows.iter().filter(|&row| self.matches(row)).collect());
@@ -263,8 +264,8 @@ fn every(rows: u32) -> RoaringBitmap {
     every
 }
 
-/// What all nodes match: the rows of the rarest, as long as the others match them. Payloads are read last,
-/// for what is left.
+/// Rows that all nodes match: starts with the most selective node and checks its rows against the
+/// others. Payloads are read last, for the remaining rows.
 fn intersection(nodes: &[Node<'_>], rows: u32, go_on: GoOn<'_>) -> Result<RoaringBitmap> {
     let expected = |node: &Node<'_>| match node.reads_payloads() {
         true => u64::MAX,
@@ -289,7 +290,7 @@ fn all(parts: impl Iterator<Item = Cardinality>, rows: u64) -> Cardinality {
     let share = |matching: u64| matching as f64 / rows.max(1) as f64;
     let (mut least, mut most, mut expected) = (rows, rows, 1.0);
     for part in parts {
-        // Rows that a part may miss are missed by the whole.
+        // Rows that a part may miss, the whole may miss.
         least = least.saturating_sub(rows - part.least);
         most = most.min(part.most);
         expected *= share(part.expected);

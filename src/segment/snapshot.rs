@@ -1,4 +1,4 @@
-//! What a query sees: the segments of one moment, and which of their rows are deleted.
+//! What a query sees: the segments at one moment, with their deleted rows.
 
 use std::sync::Arc;
 
@@ -11,28 +11,28 @@ use crate::model::{
     CollectionConfig, Condition, DeclaredPath, Elements, Include, Payload, Point, PointId,
 };
 
-/// A segment as it was at one moment.
+/// A segment at one moment.
 #[derive(Clone)]
 pub struct View {
-    /// The rows.
+    /// The segment.
     pub reader: Arc<dyn SegmentReader>,
     /// The deleted rows.
     pub deleted: Arc<RoaringBitmap>,
 }
 
 impl View {
-    /// Rows that are not deleted.
+    /// Number of rows that are not deleted.
     pub fn live_rows(&self) -> u64 {
         u64::from(self.reader.rows()) - self.deleted.len()
     }
 
-    /// Whether payloads are read to know which of its rows meet a condition.
+    /// True if evaluating a condition reads payloads.
     fn reads_payloads(&self, condition: &Condition) -> bool {
         condition.reads_payloads_where(&|path| self.reader.has_column(path))
     }
 
-    /// As [`RowIds::page`], of the rows that match. Only those are checked that it takes to fill the
-    /// page.
+    /// As [`RowIds::page`], for matching rows. Only as many rows are checked as it takes to fill
+    /// the page.
     fn checked_page(
         &self,
         after: Option<&PointId>,
@@ -59,14 +59,14 @@ impl View {
 pub struct Location {
     /// Index of the view.
     pub view: u32,
-    /// Row inside the view's segment.
+    /// Row within that segment.
     pub row: u32,
 }
 
-/// The collection at one moment. It never changes; writers publish a new one.
+/// The collection at one moment. Immutable; writers publish a new one.
 #[derive(Clone, Default)]
 pub struct Snapshot {
-    /// Sequence number of the last operation that is in it.
+    /// Sequence number of the last operation included.
     pub sequence: u64,
     /// The collection's settings at that moment.
     pub config: Arc<CollectionConfig>,
@@ -84,11 +84,12 @@ impl Snapshot {
         of_views.flat_map(|(view, rows)| rows.iter().map(|row| view.reader.id(row)))
     }
 
-    /// The declared path of this name, if all of its columns are there; `at` is the place of the name in a
-    /// request.
+    /// The declared path `name`, if every segment has a column for it; `at` is the location of the
+    /// name in the request.
     ///
     /// # Errors
-    /// [`crate::Error::Invalid`] if it is not declared, [`Error::PathPending`] if its index is being built.
+    /// [`crate::Error::Invalid`] if it is not declared, [`Error::PathPending`] if its index is
+    /// still being built.
     pub(crate) fn indexed_path(&self, name: &str, at: &str) -> Result<DeclaredPath> {
         let path = self.config.declared(name, at)?;
         let segments = self.views.iter().filter(|view| !view.reader.has_column(&path)).count();
@@ -98,7 +99,7 @@ impl Snapshot {
         }
     }
 
-    /// Whether payloads are read to know which points meet a condition.
+    /// True if evaluating a condition reads payloads.
     pub(crate) fn reads_payloads(&self, condition: &Condition) -> bool {
         self.views.iter().any(|view| view.reads_payloads(condition))
     }
@@ -108,11 +109,8 @@ impl Snapshot {
         self.views.iter().map(View::live_rows).sum()
     }
 
-    /// Whether everything that was read so far could be read; asked after an answer was made.
-    ///
-    /// # Errors
-    /// What `read` makes of the points, if all that it read could be read: what could not may have
-    /// led to any result or error.
+    /// Runs `read` and returns its result only if everything it read could be read: unreadable data
+    /// may lead to any result or error.
     ///
     /// # Errors
     /// As [`Self::check_pages`], and those of `read`.
@@ -122,7 +120,7 @@ impl Snapshot {
         read
     }
 
-    /// As [`SegmentReader::check_pages`].
+    /// As [`SegmentReader::check_pages`], for all segments.
     pub fn check_pages(&self) -> Result<()> {
         self.views.iter().try_for_each(|view| view.reader.check_pages())
     }
@@ -136,7 +134,7 @@ impl Snapshot {
         self.views.iter().map(matching).collect()
     }
 
-    /// The live rows of each view; only those that match a condition, if there is one.
+    /// The live rows of each view, optionally only those that match a condition.
     ///
     /// # Errors
     /// If a sealed file is damaged.
@@ -152,7 +150,7 @@ impl Snapshot {
         }
     }
 
-    /// The first points in an order, of those that match a condition, if there is one.
+    /// The first points in the given order, optionally only those that match a condition.
     ///
     /// # Errors
     /// If a sealed file is damaged.
@@ -177,7 +175,7 @@ impl Snapshot {
         Ok(found)
     }
 
-    /// Where the point with this id is.
+    /// Location of the point with this id.
     ///
     /// # Errors
     /// If a sealed file is damaged.
@@ -197,8 +195,8 @@ impl Snapshot {
         &*self.views[location.view as usize].reader
     }
 
-    /// The first `limit` points with an id after `after`, in the order of ids; only those that
-    /// match a condition, if there is one.
+    /// The first `limit` points with an id after `after`, in id order, optionally only those that
+    /// match a condition.
     ///
     /// # Errors
     /// If a sealed file is damaged.
@@ -238,8 +236,8 @@ impl Snapshot {
         self.reader(location).payload(location.row)
     }
 
-    /// What is stored of the vectors of a field at a location, or of vectors that were dropped what their
-    /// codes hold; `None` where the point has none.
+    /// The stored vectors of a field at a location, or their reconstruction if they were dropped;
+    /// `None` if the point has none.
     ///
     /// # Errors
     /// If a sealed file is damaged.
@@ -254,7 +252,7 @@ impl Snapshot {
         Ok(found)
     }
 
-    /// The point at a location, with what is asked for; `fields` are the collection's.
+    /// The point at a location, with the parts in `include`; `fields` are the collection's.
     ///
     /// # Errors
     /// If a sealed file is damaged.

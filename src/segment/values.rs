@@ -1,6 +1,6 @@
-//! Rows by their values at a declared payload path: how many have each value, and which come first in
-//! the order of values. Both are worked out from the values of each row where few rows are looked at,
-//! as everywhere in memory; a sealed segment has them by value, too.
+//! Rows by value at a declared payload path: value counts, and rows in the order of their values.
+//! For few rows, and always in memory, both are computed from the values of each row; a sealed
+//! segment also has an index by value.
 
 use std::collections::BTreeMap;
 
@@ -10,42 +10,42 @@ use super::{RowPayloads, SegmentReader};
 use crate::error::Result;
 use crate::model::{DeclaredPath, Direction, Key, PointId};
 
-/// Distinct values in their order, each with the number of rows that have it, which is not 0.
+/// Distinct values in ascending order, each with the number of rows that have it, at least 1.
 pub type ValueCounts<'s> = Box<dyn Iterator<Item = Result<(Key, u64)>> + 's>;
 
-/// Values in the order of a direction, each with the rows that have it and none before it; a group may
+/// Values in the given direction, each with the rows for which it is the first value; a group may
 /// be empty.
 pub type ValueGroups<'s> = Box<dyn Iterator<Item = Result<(Key, RoaringBitmap)>> + 's>;
 
-/// Ids of no more rows than this are read and sorted; those of more are read in the order of all.
+/// Up to this many rows, ids are read and sorted; for more rows, they are read in id order.
 const FEW_ROWS: u64 = 1024;
 
-/// Which rows come first.
+/// Sort order and page of rows.
 #[derive(Debug, Clone, Copy)]
 pub struct RowOrder<'o> {
     /// A declared path.
     pub path: &'o DeclaredPath,
-    /// The order of its values.
+    /// Sort direction.
     pub direction: Direction,
-    /// Rows come after this value and id.
+    /// Exclusive start: value and id.
     pub after: Option<(&'o Key, &'o PointId)>,
-    /// Number of rows, at most.
+    /// Largest number of rows.
     pub limit: usize,
 }
 
-/// A row in the order of its value.
+/// A row with its sort key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderedRow {
-    /// The value that it is ordered by.
+    /// The value it is sorted by.
     pub key: Key,
-    /// Its id, by which rows of one value are ordered.
+    /// Its id, which breaks ties.
     pub id: PointId,
     /// The row.
     pub row: u32,
 }
 
 impl RowOrder<'_> {
-    /// Whether rows of this value come after the start, or may.
+    /// True if rows with this value may come after the start.
     fn reaches(&self, key: &Key) -> bool {
         self.after.is_none_or(|(start, _)| self.direction.compare(key, start).is_ge())
     }
@@ -67,7 +67,7 @@ pub(super) fn counts_by_row<R: RowPayloads + ?Sized>(
     Ok(Box::new(counts.into_iter().map(Ok)))
 }
 
-/// Groups rows by value, row by row; as many groups as hold the rows that are wanted.
+/// Groups rows by value, row by row, until the groups hold the requested number of rows.
 ///
 /// # Errors
 /// As [`RowPayloads::visit_values`].
@@ -80,7 +80,7 @@ pub(super) fn groups_by_row<R: RowPayloads + ?Sized>(
     let mut last: Option<(u32, Key)> = None;
     reader.visit_values(order.path, rows, &mut |row, scalar| match &mut last {
         Some((of, key)) if *of == row => {
-            // The values of a row come in their order.
+            // The values of a row are visited in ascending order.
             if order.direction == Direction::Descending {
                 *key = scalar.into();
             }
@@ -105,7 +105,8 @@ pub(super) fn groups_by_row<R: RowPayloads + ?Sized>(
 struct FirstGroups<'o> {
     order: &'o RowOrder<'o>,
     groups: BTreeMap<Key, RoaringBitmap>,
-    /// Rows in all groups but that of the start, some of whose rows may come before it.
+    /// Rows in all groups except that of the start value, some of whose rows may come before the
+    /// start.
     held: u64,
 }
 
@@ -145,7 +146,7 @@ impl FirstGroups<'_> {
     }
 }
 
-/// The first of these rows in an order.
+/// The first of these rows in the given order.
 ///
 /// # Errors
 /// If a sealed file is damaged.
@@ -168,7 +169,7 @@ pub fn first_rows(
     Ok(found)
 }
 
-/// The first of these rows in the order of ids.
+/// The first of these rows in id order.
 fn first_ids(
     reader: &dyn SegmentReader,
     rows: &RoaringBitmap,

@@ -1,4 +1,4 @@
-//! The rows of a payload index by value, in the order of values.
+//! Rows of a payload index in value order.
 
 use std::ops::Range;
 
@@ -36,7 +36,7 @@ impl PayloadIndex {
         Ok(())
     }
 
-    /// How many of these rows have each value.
+    /// Counts these rows by value.
     pub fn counts<'s>(&'s self, index: usize, rows: &RoaringBitmap) -> Result<ValueCounts<'s>> {
         if self.path(index)?.payload_type.is_terms() {
             return Ok(self.terms(index)?.counts(rows));
@@ -52,7 +52,7 @@ impl PayloadIndex {
         Ok(Box::new(counts.filter(|&(_, count)| count > 0).map(Ok)))
     }
 
-    /// These rows by value, from that of the start on.
+    /// Groups these rows by value, starting at the start value of `order`.
     pub fn groups<'s>(
         &'s self,
         index: usize,
@@ -90,7 +90,7 @@ impl PayloadIndex {
 }
 
 impl<T: PartialEq> RowValues<'_, T> {
-    /// Those of `rows`, which have this value, that have none before it.
+    /// Those of `rows`, all of which have this value, for which it is the first value.
     fn first(&self, rows: RoaringBitmap, value: &T, direction: Direction) -> RoaringBitmap {
         if self.most_values <= 1 {
             return rows;
@@ -116,7 +116,7 @@ impl<'s> NumberColumn<'s> {
         }
     }
 
-    /// The next value of a part of the sorted column and the rows that have it.
+    /// The next value of a part of the sorted column, with its rows.
     fn next_value(
         &self,
         rest: &mut Range<usize>,
@@ -140,12 +140,12 @@ impl<'s> NumberColumn<'s> {
 }
 
 impl<'s> TermColumn<'s> {
-    /// How many of these rows have each term.
+    /// Counts these rows by term.
     fn counts(self, rows: &RoaringBitmap) -> ValueCounts<'s> {
         let mut counts = vec![0_u32; self.len() as usize];
         for row in rows {
             for &ordinal in self.values.of(row) {
-                // Ordinals were checked when the file was opened.
+                // Ordinals were checked on open.
                 if let Some(count) = counts.get_mut(ordinal as usize) {
                     *count += 1;
                 }
@@ -157,7 +157,7 @@ impl<'s> TermColumn<'s> {
         }))
     }
 
-    /// The ordinals of the terms from one on.
+    /// The ordinals of the terms from a term on.
     fn from(&self, start: Option<&Key>, direction: Direction) -> Range<u32> {
         let Some(Key::Term(start)) = start else { return 0..self.len() };
         match (self.find(start), direction) {

@@ -1,8 +1,8 @@
 //! The payload index of a sealed segment: declared paths as columns, in one mapped file.
 //!
-//! Each path has the values of each row in the order of rows, to check one row; and the rows of
-//! each value, to find all: for terms a sorted dictionary with a roaring bitmap a term, for
-//! numbers a column sorted by value. `docs/file-format.md` lists the sections.
+//! Each path has the values of each row, to check single rows, and the rows of each value, to find
+//! all matches: for terms, a sorted dictionary with a roaring bitmap per term; for numbers, a
+//! column sorted by value. `docs/file-format.md` lists the sections.
 
 mod by_value;
 mod numbers;
@@ -37,28 +37,28 @@ pub(super) struct PayloadIndex {
 struct Path {
     name: String,
     payload_type: PayloadType,
-    /// The rows with a value.
+    /// Rows with a value.
     present: RoaringBitmap,
-    /// The rows with `null`.
+    /// Rows with `null`.
     nulls: RoaringBitmap,
-    /// Most values of one row.
+    /// Largest number of values in a row.
     most_values: u64,
 }
 
-/// The values of a column in the order of rows, whatever they are.
+/// The values of a column in row order, for any type.
 #[derive(Debug, Clone, Copy)]
 struct RowValues<'s, T> {
-    /// For each row the first of its values, and the end of the last.
+    /// Start of each row's values, then the end of the last.
     offsets: &'s [u64],
     values: &'s [T],
-    /// Rows with a value.
+    /// Number of rows with a value.
     present: u64,
-    /// Most values of one row.
+    /// Largest number of values in a row.
     most_values: u64,
 }
 
 impl<'s, T> RowValues<'s, T> {
-    /// The values of a row; none for a row that is not there.
+    /// The values of a row; empty if the row does not exist.
     #[inline]
     fn of(&self, row: u32) -> &'s [T] {
         let row = row as usize;
@@ -74,11 +74,11 @@ impl<'s, T> RowValues<'s, T> {
         self.offsets.len().saturating_sub(1) as u32
     }
 
-    /// How many rows have one of `hits` pairs of a row and a value.
+    /// Estimates the number of rows behind `hits` (row, value) pairs.
     fn cardinality(&self, hits: u64) -> Cardinality {
         let least = hits.div_ceil(self.most_values.max(1));
         let most = hits.min(self.present);
-        // As if the values of a row were chosen independently.
+        // Assumes that the values of a row are independent.
         let all = self.values.len().max(1) as f64;
         let per_row = all / self.present.max(1) as f64;
         let share = 1.0 - (1.0 - hits as f64 / all).max(0.0).powf(per_row);
@@ -88,12 +88,11 @@ impl<'s, T> RowValues<'s, T> {
 }
 
 impl PayloadIndex {
-    /// Takes over an opened file and checks that everything in it that is used as an index or a
-    /// length fits. It has the paths that were declared when it was written: all of the collection's,
-    /// or fewer.
+    /// Wraps an opened file and checks everything in it that is used as an index or a length. Its
+    /// paths are those declared when it was written: all of the collection's, or fewer.
     ///
     /// # Errors
-    /// [`lanner_storage::StorageError::Corrupted`] naming the section that does not.
+    /// [`lanner_storage::StorageError::Corrupted`] naming the damaged section.
     pub fn open(file: SectionFile, config: &CollectionConfig, rows: u32) -> Result<Self> {
         let bytes = file.section(sections::PATHS)?;
         let listed: Option<BTreeMap<String, PayloadType>> = serde_json::from_slice(bytes).ok();
@@ -110,7 +109,7 @@ impl PayloadIndex {
         Ok(Self { file, paths })
     }
 
-    /// The number of a path, if it is there.
+    /// The number of a path, if it is in the index.
     pub fn find(&self, path: &DeclaredPath) -> Option<usize> {
         let is_it =
             |found: &Path| *found.name == *path.name && found.payload_type == path.payload_type;
@@ -125,7 +124,7 @@ impl PayloadIndex {
     /// Prepares a test of a path.
     ///
     /// # Errors
-    /// If the file turns out damaged, or the test is none for this path.
+    /// If the file is damaged, or the test does not match the type of the path.
     pub fn test(&self, index: usize, test: &ColumnTest) -> Result<Node<'_>> {
         let path = self.path(index)?;
         match test {
@@ -246,29 +245,29 @@ impl Path {
     }
 }
 
-/// The sections of a path; their names begin with the number of the path.
+/// The sections of a path; names are prefixed with the number of the path.
 mod parts {
     /// Roaring bitmap of the rows with a value.
     pub const PRESENT: &str = "present";
     /// Roaring bitmap of the rows with `null`.
     pub const NULLS: &str = "nulls";
-    /// u64 a row and one more: where its values start in [`VALUES`].
+    /// u64, rows + 1: start of each row's values in [`VALUES`].
     pub const OFFSETS: &str = "offsets";
-    /// The values of each row, distinct and in their order: u32 ordinals of terms, or i64.
+    /// The values of each row, distinct and sorted: u32 ordinals of terms, or i64.
     pub const VALUES: &str = "values";
-    /// u64 a term and one more: where it starts in [`TERMS`].
+    /// u64, terms + 1: start of each term in [`TERMS`].
     pub const TERM_OFFSETS: &str = "term_offsets";
-    /// The terms in their order, UTF-8.
+    /// The terms, sorted, UTF-8.
     pub const TERMS: &str = "terms";
-    /// u32 a term: how many rows have it.
+    /// u32 per term: number of rows that have it.
     pub const TERM_ROWS: &str = "term_rows";
-    /// u64 a term and one more: where its bitmap starts in [`BITMAPS`].
+    /// u64, terms + 1: start of each bitmap in [`BITMAPS`].
     pub const BITMAP_OFFSETS: &str = "bitmap_offsets";
-    /// For each term the roaring bitmap of the rows that have it.
+    /// For each term, the roaring bitmap of the rows that have it.
     pub const BITMAPS: &str = "bitmaps";
-    /// The numbers of all rows, in their order.
+    /// The numbers of all rows, sorted.
     pub const SORTED_VALUES: &str = "sorted_values";
-    /// u32 a number: the row that has it.
+    /// u32 per number: its row.
     pub const SORTED_ROWS: &str = "sorted_rows";
 }
 

@@ -1,4 +1,4 @@
-//! Columns of numbers: those of each row, and all of them sorted, with their rows.
+//! Columns of numbers: the values of each row, and all values sorted, with their rows.
 
 use std::ops::Range;
 
@@ -12,8 +12,8 @@ use crate::model::{Interval, in_intervals};
 use crate::segment::row_filter::Cardinality;
 use crate::segment::sections;
 
-/// Rows are taken from the sorted column if they are fewer than one in so many, and put in order;
-/// else all rows are checked in theirs.
+/// If hits are less than one in this many rows, they are collected from the sorted column and
+/// sorted by row; otherwise all rows are checked.
 const SCAN_SHARE: u64 = 8;
 
 /// The column of an integer, float or datetime path.
@@ -34,7 +34,7 @@ impl<'s> NumberColumn<'s> {
         Ok(Self { values, sorted_values, sorted_rows })
     }
 
-    /// Checks that the sorted values are sorted, and their rows in bounds.
+    /// Checks that the sorted values are sorted and their rows in bounds.
     pub fn check(&self, file: &SectionFile, index: usize, rows: u32) -> Result<()> {
         let section = |part| sections::path_section(index, part);
         if !self.sorted_values.is_sorted() {
@@ -46,7 +46,7 @@ impl<'s> NumberColumn<'s> {
         Ok(())
     }
 
-    /// The rows with a number in one of these intervals, which are disjoint and in order.
+    /// The rows with a number in one of these intervals, which are disjoint and sorted.
     pub fn rows(self, intervals: &[Interval]) -> NumberRows<'s> {
         let span = |interval: &Interval| {
             let start = self.sorted_values.partition_point(|&value| value < interval.least);
@@ -63,18 +63,18 @@ impl<'s> NumberColumn<'s> {
 pub(in crate::segment) struct NumberRows<'s> {
     column: NumberColumn<'s>,
     intervals: Box<[Interval]>,
-    /// Of the sorted column, one for each interval.
+    /// Range of the sorted column for each interval.
     spans: Vec<Range<usize>>,
 }
 
 impl NumberRows<'_> {
-    /// Whether a row has a number in one of the intervals.
+    /// True if the row has a number in one of the intervals.
     #[inline]
     pub fn matches(&self, row: u32) -> bool {
         self.column.values.of(row).iter().any(|&number| in_intervals(&self.intervals, number))
     }
 
-    /// How many rows have a number in one of the intervals.
+    /// Estimated number of rows with a number in one of the intervals.
     pub fn cardinality(&self) -> Cardinality {
         let hits = self.hits();
         match &*self.intervals {
@@ -97,7 +97,7 @@ impl NumberRows<'_> {
         found.into_iter().collect()
     }
 
-    /// Pairs of a row and a number.
+    /// Number of (row, number) pairs.
     fn hits(&self) -> u64 {
         self.spans.iter().map(|span| span.len() as u64).sum()
     }

@@ -1,4 +1,4 @@
-//! Columns of terms: a sorted dictionary, the ordinals of each row, and a bitmap a term.
+//! Columns of terms: a sorted dictionary, the ordinals of each row, and a bitmap per term.
 
 use lanner_storage::SectionFile;
 use roaring::RoaringBitmap;
@@ -9,7 +9,7 @@ use crate::field::{check_offsets, slice};
 use crate::segment::row_filter::Cardinality;
 use crate::segment::sections;
 
-/// Bitmaps are united if they have fewer than one row in so many; else all rows are checked.
+/// If hits are less than one in this many rows, bitmaps are united; otherwise all rows are checked.
 const SCAN_SHARE: u64 = 4;
 
 /// The column of a keyword or boolean path.
@@ -42,8 +42,8 @@ impl<'s> TermColumn<'s> {
         })
     }
 
-    /// Checks that offsets rise to the end of what they point into, that ordinals have a term,
-    /// and that the terms are texts in order.
+    /// Checks that offsets ascend to the end of what they index, that ordinals have a term, and
+    /// that the terms are sorted texts.
     pub fn check(&self) -> Result<()> {
         let file = self.file;
         let section = |part| sections::path_section(self.index, part);
@@ -78,7 +78,7 @@ impl<'s> TermColumn<'s> {
         text.map_err(|_| self.corrupted(parts::TERMS, "not UTF-8"))
     }
 
-    /// The rows with one of these terms, which are distinct and in order.
+    /// The rows with one of these terms, which are distinct and sorted.
     pub fn rows(self, terms: &[Box<str>]) -> TermRows<'s> {
         let ordinals: Vec<u32> = terms.iter().filter_map(|term| self.ordinal(term)).collect();
         let hits = ordinals.iter().map(|&ordinal| u64::from(self.term_rows[ordinal as usize]));
@@ -99,7 +99,7 @@ impl<'s> TermColumn<'s> {
         let (mut low, mut high) = (0, self.term_rows.len());
         while low < high {
             let middle = low.midpoint(high);
-            // UTF-8 keeps the order of characters.
+            // UTF-8 preserves the order of characters.
             match self.term_bytes(middle).cmp(term.as_bytes()) {
                 std::cmp::Ordering::Less => low = middle + 1,
                 std::cmp::Ordering::Equal => return Ok(middle as u32),
@@ -113,7 +113,7 @@ impl<'s> TermColumn<'s> {
         piece(self.terms, self.term_offsets, ordinal)
     }
 
-    /// The rows that have a term.
+    /// The rows with a term.
     pub fn bitmap(&self, ordinal: u32) -> Result<RoaringBitmap> {
         let bytes = piece(self.bitmaps, self.bitmap_offsets, ordinal as usize);
         let bitmap = RoaringBitmap::deserialize_from(bytes)
@@ -131,7 +131,7 @@ impl<'s> TermColumn<'s> {
     }
 }
 
-/// The piece of `bytes` at `index`, by the offsets of all pieces.
+/// The piece of `bytes` at `index`, given the offsets of all pieces.
 fn piece<'s>(bytes: &'s [u8], offsets: &[u64], index: usize) -> &'s [u8] {
     match offsets.get(index..index + 2) {
         Some(&[start, end]) => bytes.get(start as usize..end as usize).unwrap_or_default(),
@@ -139,26 +139,26 @@ fn piece<'s>(bytes: &'s [u8], offsets: &[u64], index: usize) -> &'s [u8] {
     }
 }
 
-/// The rows with one of some terms, or with one that is none of them.
+/// The rows with one of some terms, or with a term other than these.
 #[derive(Debug, Clone)]
 pub(in crate::segment) struct TermRows<'s> {
     column: TermColumn<'s>,
-    /// In order.
+    /// Sorted.
     ordinals: Vec<u32>,
-    /// Whether terms are looked for that are none of these.
+    /// Match terms other than these.
     others: bool,
-    /// Pairs of a row and a term that is looked for.
+    /// Number of matching (row, term) pairs.
     hits: u64,
 }
 
 impl TermRows<'_> {
-    /// The rows with a term that is none of these.
+    /// The complement: rows with a term other than these.
     pub fn others(self) -> Self {
         let all = self.column.values.values.len() as u64;
         Self { others: !self.others, hits: all.saturating_sub(self.hits), ..self }
     }
 
-    /// Whether a row has one of the terms.
+    /// True if the row has one of the terms.
     #[inline]
     pub fn matches(&self, row: u32) -> bool {
         let values = self.column.values.of(row);
@@ -170,7 +170,7 @@ impl TermRows<'_> {
         }
     }
 
-    /// How many rows have one of the terms.
+    /// Estimated number of rows with one of the terms.
     pub fn cardinality(&self) -> Cardinality {
         match *self.ordinals {
             [_] if !self.others => Cardinality::exactly(self.hits),

@@ -1,4 +1,4 @@
-//! What an index says about damage that no checksum sees.
+//! Errors of an index for damage that checksums cannot detect.
 
 use lanner_storage::{LocalDirectory, SectionWriter};
 
@@ -14,7 +14,7 @@ fn config() -> CollectionConfig {
         .with_payload("n", PayloadType::Integer)
 }
 
-/// The index of four rows, in a folder.
+/// Writes the index of four rows into a folder.
 fn write(folder: &std::path::Path) -> SectionFile {
     let config = config();
     let mut batch = PointBatchBuilder::new(&config);
@@ -48,7 +48,7 @@ fn write(folder: &std::path::Path) -> SectionFile {
     SectionFile::open(&directory, &format!("s/{}", sections::PAYLOAD_INDEX_FILE)).unwrap()
 }
 
-/// The same file with other bytes in one section.
+/// A copy of the file with other bytes in one section.
 fn exchanged(
     file: &SectionFile,
     folder: &std::path::Path,
@@ -111,7 +111,7 @@ fn contents_that_do_not_fit_are_reported_with_file_and_section() {
     for (name, bytes, detail) in cases {
         let damaged = exchanged(&file, folder.path(), name, &bytes);
         let error = PayloadIndex::open(damaged, &config(), 4).unwrap_err().to_string();
-        // The counts of `offsets` and of `present` say the same: either may be wrong.
+        // The counts of `offsets` and `present` must agree: either may be wrong.
         let name = if detail.contains("rows have values") { "0.offsets" } else { name };
         assert!(error.contains(&format!("in section `{name}`")), "{name} {detail}: {error}");
         assert!(error.contains("damaged.sec") && error.contains(detail), "{name}: {error}");
@@ -155,7 +155,7 @@ fn an_index_has_the_paths_that_were_declared_when_it_was_written() {
     let index = PayloadIndex::open(write(folder.path()), &more, 4).unwrap();
     let found: Vec<_> = more.declared_paths().map(|path| index.find(&path)).collect();
     assert_eq!(found, [None, Some(0), None, Some(1), None]);
-    // What was declared stays, with its type.
+    // Declared paths keep their type.
     let field = || VectorField::single(1, Metric::Dot);
     let fewer = CollectionConfig::new().with_field("v", field());
     let fewer = fewer.with_payload("k", PayloadType::Keyword);

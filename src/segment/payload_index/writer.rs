@@ -12,7 +12,7 @@ use crate::model::{DeclaredPath, Scalar};
 use crate::segment::builder::{BuildPlan, BuildSource};
 use crate::segment::sections;
 
-/// Writes what the live rows of the sources hold at the declared paths.
+/// Writes the values of the sources' live rows at the declared paths.
 pub(in crate::segment) fn write_payload_index(
     plan: &BuildPlan<'_>,
     folder: &str,
@@ -33,10 +33,10 @@ pub(in crate::segment) fn write_payload_index(
 
 /// The values at one path, in the order of the new rows.
 struct Collected {
-    /// Rows and values, or provisional ordinals of terms.
+    /// Row of each value; the values are numbers, or provisional ordinals of terms.
     rows: Vec<u32>,
     values: Vec<i64>,
-    /// Terms with provisional ordinals.
+    /// Terms with their provisional ordinals.
     terms: Option<BTreeMap<Box<str>, u32>>,
     nulls: RoaringBitmap,
     row_count: u32,
@@ -75,14 +75,14 @@ impl Collected {
                     None => terms.entry(term.into()).or_insert(next).to_owned().into(),
                 }
             }
-            // Only paths of terms have terms.
+            // Only term paths have terms.
             (Some(Scalar::Term(_)), None) => return,
         };
         self.rows.push(row);
         self.values.push(value);
     }
 
-    /// Where the values of each row start.
+    /// Start of each row's values.
     fn offsets(&self) -> Vec<u64> {
         let mut offsets = vec![0_u64; self.row_count as usize + 1];
         for &row in &self.rows {
@@ -132,7 +132,7 @@ impl PathWriter<'_> {
             texts.push_str(&term);
             text_offsets.push(texts.len() as u64);
         }
-        // Of one row they are in the order of the terms, as their values are.
+        // Within a row, ordinals ascend, because its terms do.
         let values: Vec<u32> =
             column.values.iter().map(|&provisional| ordinals[provisional as usize]).collect();
         self.section(parts::VALUES, bytemuck::cast_slice(&values))?;

@@ -20,28 +20,29 @@ use crate::field::vectors::{FieldIndex, SealedVectors};
 use crate::field::{FieldReader, FileMemory, FileRole, SegmentFile, SegmentFiles, place};
 use crate::model::{CollectionConfig, Condition, DeclaredPath, Memory, Payload, PointId, Scalar};
 
-/// Of rows that are fewer than one in so many, values are read row by row, not in the order of values.
+/// Values are read row by row if less than one in this many rows is selected, otherwise in value
+/// order.
 const FEW_SHARE: u64 = 8;
 
-/// A folder of section files that never change.
+/// A folder of immutable section files.
 #[derive(Debug)]
 pub struct SealedSegment {
     entry: SegmentEntry,
     points: Points,
-    /// There if the collection declared payload paths when it was written.
+    /// `None` if the collection declared no payload paths when the segment was written.
     payload_index: Option<PayloadIndex>,
     fields: Vec<SealedVectors>,
-    /// How each of the files uses memory, in their order.
+    /// Memory use of each file, in order.
     memory: Vec<FileMemory>,
 }
 
 impl SealedSegment {
-    /// Opens and checks the segment in `folder`, but for the content of vectors, codes and
-    /// payloads; see [`Self::damage`]. Of a pinned field, reads what is pinned.
+    /// Opens the segment in `folder` and checks it, except the content of vectors, codes and
+    /// payloads; see [`Self::damage`]. Pinned data of a field is read.
     ///
     /// # Errors
-    /// [`StorageError::Corrupted`] naming file and section if anything that is checked differs
-    /// from what was sealed, [`StorageError::UnsupportedFormat`] for a newer format.
+    /// [`StorageError::Corrupted`] naming file and section if anything checked differs from what
+    /// was sealed, [`StorageError::UnsupportedFormat`] for a newer format.
     pub fn open(
         directory: &dyn Directory,
         folder: &str,
@@ -62,7 +63,7 @@ impl SealedSegment {
         Ok(segment)
     }
 
-    /// Sets up how the files use memory.
+    /// Applies the memory policies to the files.
     fn place(&self) -> Vec<FileMemory> {
         let fields = self
             .fields
@@ -74,20 +75,20 @@ impl SealedSegment {
         whole.chain(fields).collect()
     }
 
-    /// All files, in the order in which the builder lists them.
+    /// All files, in the order of the builder.
     fn open_files(&self) -> impl Iterator<Item = &SectionFile> {
         let fields = self.fields.iter().flat_map(SealedVectors::files);
         let index = self.payload_index.iter().map(PayloadIndex::file);
         std::iter::once(self.points.file()).chain(index).chain(fields.map(|(file, _)| file))
     }
 
-    /// that differs. `go_on` is told how many bytes were read since it was told last; if it
-    /// returns `false`, what is left is not checked.
+    /// Verifies the checksums of all files and returns an error for each section that differs.
+    /// `go_on` as in [`SectionFile::damage`].
     pub fn damage(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Vec<StorageError> {
         self.open_files().flat_map(|file| file.damage(go_on)).collect()
     }
 
-    /// As [`Self::damage`], of the files of one field.
+    /// As [`Self::damage`], for the files of one field.
     pub fn field_damage(
         &self,
         field: usize,
@@ -96,8 +97,8 @@ impl SealedSegment {
         self.fields[field].files().flat_map(|(file, _)| file.damage(go_on)).collect()
     }
 
-    /// As [`Self::damage`], of the indexes, which are no part of the segment's files: with the
-    /// field of each.
+    /// As [`Self::damage`], for the indexes, which are not part of the segment's files; each error
+    /// with its field.
     pub fn index_damage(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Vec<(usize, StorageError)> {
         let mut damage = Vec::new();
         for (field, sealed) in self.fields.iter().enumerate() {
@@ -107,7 +108,7 @@ impl SealedSegment {
         damage
     }
 
-    /// As [`SealedVectors::open_index`], of a field.
+    /// As [`SealedVectors::open_index`], for a field.
     ///
     /// # Errors
     /// If the index is damaged.
@@ -121,19 +122,20 @@ impl SealedSegment {
         self.fields[field].open_index(directory, folder, entry)
     }
 
-    /// As [`SealedVectors::attach_index`], of a field.
+    /// As [`SealedVectors::attach_index`], for a field.
     pub fn attach_index(&self, field: usize, index: FieldIndex) {
         self.fields[field].attach_index(index);
     }
 
-    /// Uses the codecs of another segment where they are the same, so that they are in memory once.
+    /// Shares the codecs of another segment where they are the same, so that they are in memory
+    /// only once.
     pub fn share_codecs(&mut self, other: &Self) {
         for (own, other) in self.fields.iter_mut().zip(&other.fields) {
             own.share_codec(other);
         }
     }
 
-    /// Whether it has no column of some path that is declared by now.
+    /// True if a declared path has no column in this segment yet.
     pub fn is_behind(&self, config: &CollectionConfig) -> bool {
         config.declared_paths().any(|path| !self.has_column(&path))
     }
@@ -143,12 +145,12 @@ impl SealedSegment {
         &self.entry
     }
 
-    /// Length of all files, in bytes.
+    /// Total size of the files, in bytes.
     pub fn size_bytes(&self) -> u64 {
         self.entry.files.iter().map(|file| file.len).sum()
     }
 
-    /// The files with their sections, and those of the indexes, for reports.
+    /// The files with their sections, including index files, for reports.
     pub fn files(&self) -> Vec<SegmentFile> {
         let files = self.open_files().zip(&self.memory).zip(&self.entry.files);
         let describe = |((file, memory), entry): ((&SectionFile, &FileMemory), &FileEntry)| {
@@ -158,12 +160,12 @@ impl SealedSegment {
         files.map(describe).chain(indexes.map(FieldIndex::describe)).collect()
     }
 
-    /// Whether the values of so few rows are read row by row.
+    /// True if values of these rows should be read row by row.
     fn are_few(&self, rows: &RoaringBitmap) -> bool {
         rows.len() * FEW_SHARE < u64::from(self.entry.rows)
     }
 
-    /// The index that has a path, and the number of the path there.
+    /// The payload index with a column for the path, and the path's number there.
     fn column(&self, path: &DeclaredPath) -> Option<(&PayloadIndex, usize)> {
         let index = self.payload_index.as_ref()?;
         Some((index, index.find(path)?))

@@ -1,4 +1,4 @@
-//! The file of a sealed segment that holds ids and payloads.
+//! The file of ids and payloads in a sealed segment.
 
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -17,7 +17,7 @@ use crate::segment::sections;
 pub(super) struct Points {
     file: SectionFile,
     ids: Section<u64>,
-    /// The rows in the order of their ids.
+    /// The rows in id order.
     order: Section<u32>,
     text_rows: RoaringBitmap,
     id_texts: Section,
@@ -27,10 +27,10 @@ pub(super) struct Points {
 }
 
 impl Points {
-    /// Opens the file and checks it, but for the content of payloads.
+    /// Opens and checks the file, except the content of payloads.
     ///
     /// # Errors
-    /// [`StorageError::Corrupted`] naming what is wrong.
+    /// [`StorageError::Corrupted`] naming the damage.
     pub fn open(files: SegmentFiles<'_>) -> Result<Self> {
         let rows = files.entry.rows as usize;
         let file = files.open(sections::POINTS_FILE, &[sections::PAYLOADS])?;
@@ -70,7 +70,7 @@ impl Points {
         self.id_text(range).map(PointIdRef::Text)
     }
 
-    /// A text of an id: opening has checked the section.
+    /// The text of an id; the section was verified on open.
     fn id_text(&self, range: Range<u64>) -> Result<&str> {
         let bytes = &self.file.bytes(self.id_texts)[range.start as usize..range.end as usize];
         std::str::from_utf8(bytes).map_err(|_| self.corrupted(sections::ID_TEXTS, "not UTF-8"))
@@ -82,7 +82,7 @@ impl Points {
             Some(&row) if self.id(row)? == id.as_ref() => Some(row),
             _ => None,
         };
-        // An id that could not be read is not one that is missing.
+        // An unreadable id must not be reported as missing.
         self.file.check_pages()?;
         Ok(found)
     }
@@ -122,8 +122,7 @@ impl Points {
         self.file.numbers(self.order)
     }
 
-    /// Binary search in the order of ids: the first position for which `before(id there, id)` no longer
-    /// holds.
+    /// Binary search in id order: the first position at which `before(id there, id)` does not hold.
     fn first_not_before(&self, id: &PointId, before: fn(Ordering) -> bool) -> Result<usize> {
         let order = self.order();
         let (mut low, mut high) = (0, order.len());
@@ -143,7 +142,7 @@ impl Points {
     }
 }
 
-/// Checks that the order has each row once, and that each text is there.
+/// Checks that the order contains each row once, and that each text exists.
 fn check_ids(
     file: &SectionFile,
     (ids, order): (Section<u64>, Section<u32>),
