@@ -1,4 +1,4 @@
-//! Centroids of vectors: each vector stands near one of few.
+//! Centroids of vectors, by k-means.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -7,13 +7,13 @@ use rayon::prelude::*;
 use super::random::stratified;
 use crate::kernels::products::{Panels, ProductKernel};
 
-/// Vectors of a sample for each centroid, at most: more hardly move the centroids.
+/// Most training vectors per centroid: more hardly move the centroids.
 const VECTORS_A_CENTROID: usize = 12;
-/// Rounds of k-means: a few find most of what many do.
+/// Rounds of k-means: a few get most of the improvement.
 const ROUNDS: usize = 4;
-/// Vectors that are compared with all centroids at once: their products stay in the cache.
+/// Vectors to compare with all centroids at once: their products stay in the cache.
 const BLOCK: usize = 16;
-/// Least and greatest number of centroids: a table of more would not fit the second cache.
+/// Smallest and largest number of centroids: a larger score table would not fit the L2 cache.
 const COUNTS: [usize; 2] = [16, 4096];
 
 /// Centroids of a set of vectors, by Lloyd's k-means (1982).
@@ -28,21 +28,21 @@ pub struct Centroids {
 }
 
 impl Centroids {
-    /// How many centroids so many vectors have: a power of two near 8·√n, half of what PLAID takes
-    /// (arXiv 2205.09707, section 4.2), for tables of scores that fit the cache.
+    /// Number of centroids for a number of vectors: a power of two near 8·√n, half of PLAID's
+    /// (arXiv 2205.09707, section 4.2), so that score tables fit the cache.
     pub fn count_for(vectors: u64) -> usize {
         let wanted = (8.0 * (vectors as f64).sqrt()) as usize;
         let below = (wanted / 2 + 1).next_power_of_two();
         below.clamp(COUNTS[0], COUNTS[1])
     }
 
-    /// Vectors that training reads for so many centroids, at most.
+    /// Most training vectors for a number of centroids.
     pub fn sample_for(count: usize) -> usize {
         count * VECTORS_A_CENTROID
     }
 
-    /// Learns `count` centroids of vectors of shape [n, dimension]; `None` if there are too few for as many,
-    /// or it was cancelled. Runs on the rayon pool it is called in.
+    /// Learns `count` centroids of vectors of shape [n, dimension]; `None` if there are too few
+    /// vectors, or it was cancelled. Runs in the current rayon pool.
     pub fn train(
         vectors: &[f32],
         dimension: usize,
@@ -71,7 +71,7 @@ impl Centroids {
                 let sum = &mut sums[centroid * dimension..][..dimension];
                 sum.iter_mut().zip(vector(at)).for_each(|(sum, &value)| *sum += f64::from(value));
             }
-            // One that is nearest to nothing stays where it is.
+            // An empty cluster keeps its centroid.
             let mut values = std::mem::take(&mut centroids.values);
             let means = values.chunks_exact_mut(dimension).zip(sums.chunks_exact(dimension));
             for ((value, sum), &members) in means.zip(&members).filter(|(_, members)| **members > 0)
@@ -85,8 +85,8 @@ impl Centroids {
         Some(centroids)
     }
 
-    /// From stored values of shape [count, dimension]; `None` if there are no centroids, more than 2¹⁶, no whole
-    /// number of them, or values that are no numbers.
+    /// From stored values of shape [count, dimension]; `None` if there are none, more than 2¹⁶, not
+    /// a whole number of centroids, or non-finite values.
     pub fn from_values(values: Vec<f32>, dimension: usize) -> Option<Self> {
         let count = values.len() / dimension.max(1);
         let is_sound = (1..=1 << 16).contains(&count)
@@ -101,30 +101,30 @@ impl Centroids {
         Some(Self { dimension, values, panels, half_squares })
     }
 
-    /// How many there are.
+    /// Number of centroids.
     pub fn count(&self) -> usize {
         self.half_squares.len()
     }
 
-    /// Length of each.
+    /// Dimension of the centroids.
     pub fn dimension(&self) -> usize {
         self.dimension
     }
 
-    /// Shape [count, dimension].
+    /// The centroids, shape [count, dimension].
     pub fn values(&self) -> &[f32] {
         &self.values
     }
 
-    /// The products of vectors of shape [m, dimension] with all centroids, shape [m, count].
+    /// Products of vectors of shape [m, dimension] with all centroids, shape [m, count].
     pub fn products(&self, vectors: &[f32]) -> Vec<f32> {
         let mut products = vec![0.0; vectors.len() / self.dimension * self.count()];
         ProductKernel::detect().multiply(vectors, &self.panels, &mut products);
         products
     }
 
-    /// The nearest centroid of each vector of shape [n, dimension], by the distance. Runs on the rayon pool it
-    /// is called in.
+    /// Index of the centroid nearest to each vector of shape [n, dimension], by distance. Runs in
+    /// the current rayon pool.
     pub fn nearest(&self, vectors: &[f32]) -> Vec<u16> {
         let kernel = ProductKernel::detect();
         let nearest = |products: &mut Vec<f32>, block: &[f32]| -> Vec<u16> {
@@ -139,12 +139,13 @@ impl Centroids {
             .collect()
     }
 
-    /// The centroid that is nearest to a vector which has these products; they become its nearness to each.
+    /// Index of the centroid nearest to a vector with these products, which are replaced by
+    /// nearness.
     fn best(&self, products: &mut [f32]) -> u16 {
         for (product, half_square) in products.iter_mut().zip(&self.half_squares) {
             *product -= half_square;
         }
-        // Several at once: a maximum with its place would be one after the other.
+        // A vectorizable maximum first: tracking its index as well would be sequential.
         let (lanes, rest) = products.as_chunks::<16>();
         let mut greatest = [f32::NEG_INFINITY; 16];
         for lanes in lanes {
@@ -160,7 +161,7 @@ mod tests {
     use super::*;
     use crate::quantization::hash;
 
-    /// So many vectors around each of some places, and noise of a tenth of their distance.
+    /// `each` vectors around each of some places, with noise of a tenth of their distance.
     fn around(places: usize, each: usize, dimension: usize) -> Vec<f32> {
         let value = |seed, at| (hash(seed, at as u64) >> 40) as f32 / (1 << 24) as f32 - 0.5;
         let noisy = |at: usize, element: usize| {
@@ -205,7 +206,7 @@ mod tests {
             let centroid = &centroids.values()[usize::from(at) * dimension..][..dimension];
             error += crate::kernels::l2_squared(vector, centroid);
         }
-        // The noise has 1/12 of 0.1² an element.
+        // The noise has a variance of 1/12 of 0.1² per element.
         let noise = 0.01 / 12.0 * vectors.len() as f32;
         assert!(error < 2.0 * noise, "{error} for noise of {noise}");
     }

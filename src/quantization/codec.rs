@@ -1,14 +1,14 @@
 //! The codec of a field: from vectors to codes and back.
 //!
 //! A vector x is centred (x − μ), mapped to fewer dimensions if there is a reduction, and
-//! quantized: its *primary* code, which is scanned. Its *secondary* code keeps all dimensions and
-//! re-ranks the candidates of the scan.
+//! quantized: this is its *primary* code, which is scanned. Its *secondary* code keeps all
+//! dimensions and re-ranks the candidates of the scan.
 //!
-//! Scores of primary codes approximate the metric's own, so that candidates of different segments
-//! can be compared: ⟨q, x⟩ ≈ ⟨q, μ⟩ + ⟨A q, B (x − μ)⟩, and under l2 −‖q − x‖² ≈ 2⟨A (q − μ),
-//! B (x − μ)⟩ − ‖q − μ‖² − n. For a projection n = ‖ŷ‖² + ‖x − μ‖² − ‖y‖² with y = B (x − μ) and
-//! its decoded form ŷ, so that the error of a code weighs as much as q is far from x; for other
-//! maps n = ‖x − μ‖².
+//! Scores of primary codes approximate the metric itself, so that candidates of different segments
+//! are comparable: ⟨q, x⟩ ≈ ⟨q, μ⟩ + ⟨A q, B (x − μ)⟩, and under l2 −‖q − x‖² ≈ 2⟨A (q − μ), B (x −
+//! μ)⟩ − ‖q − μ‖² − n. For a projection, n = ‖ŷ‖² + ‖x − μ‖² − ‖y‖² with y = B (x − μ) and its
+//! decoded form ŷ, so that a code's error is weighted by the distance of q from x; for other maps n
+//! = ‖x − μ‖².
 
 use std::borrow::Cow;
 use std::sync::OnceLock;
@@ -26,19 +26,19 @@ use crate::kernels;
 use crate::kernels::codes::{CodeBits, CodeKernel, CodeLayout, CodeQuery};
 use crate::model::{LvqCode, Metric, Secondary};
 
-/// Rows that one task encodes.
+/// Rows to encode per task.
 const BLOCK_ROWS: usize = 512;
-/// Rows whose sums are computed before they are turned into scores.
+/// Number of integer sums to compute before converting them to scores.
 const SCORE_ROWS: usize = 64;
 
-/// Which codes a codec makes.
+/// Settings of a codec.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CodecSettings {
-    /// The scalar quantization.
+    /// Scalar quantization of the primary code.
     pub code: LvqCode,
-    /// What re-ranks; two-level codes bring their own.
+    /// Secondary code; two-level codes have their own.
     pub secondary: Secondary,
-    /// How vectors are compared.
+    /// Metric of the field.
     pub metric: Metric,
 }
 
@@ -48,7 +48,7 @@ pub struct Codec {
     settings: CodecSettings,
     center: Vec<f32>,
     reduction: Option<Reduction>,
-    /// The map of queries in codes, once a query was mapped.
+    /// The query map as codes, computed on first use.
     coded_map: OnceLock<CodedMap>,
     primary: Lvq,
     secondary: SecondaryCodec,
@@ -56,18 +56,18 @@ pub struct Codec {
 
 #[derive(Debug, Clone, PartialEq)]
 enum SecondaryCodec {
-    /// Nothing is stored: the vectors are.
+    /// Nothing is stored: the raw vectors re-rank.
     Raw,
     Lvq(Lvq),
     F16,
     Residual(Residual),
 }
 
-/// A query as primary codes are scored against it.
+/// A query, prepared for scoring primary codes.
 #[derive(Debug, Clone)]
 pub struct PrimaryQuery {
     codes: CodeQuery,
-    /// Σ of the rounded query's integers.
+    /// Σ of the integers of the rounded query.
     total: f32,
     /// score = offset + weight · (step · sum + low · total) − norm.
     weight: f32,
@@ -75,8 +75,7 @@ pub struct PrimaryQuery {
 }
 
 impl PrimaryQuery {
-    /// The query as it is compared with codes of this layout: mapped to the reduced dimensions and
-    /// rounded.
+    /// The query as compared with codes of this layout: mapped to the reduced dimension and rounded.
     pub fn rounded(&self, layout: &CodeLayout) -> Vec<f32> {
         self.codes.rounded(layout)
     }
@@ -85,14 +84,13 @@ impl PrimaryQuery {
     fn score(&self, sum: i32, constants: Constants) -> f32 {
         let product = constants.step * sum as f32 + constants.low * self.total;
         let score = self.offset + self.weight * product - constants.norm;
-        // ∞ − ∞, from huge values, is worse than any other.
+        // ∞ − ∞, from huge values, ranks last.
         score.max(f32::NEG_INFINITY)
     }
 }
 
 impl Codec {
-    /// A codec around `center` (whose length is the dimension), with maps to fewer dimensions or
-    /// without.
+    /// A codec around `center` (whose length is the dimension), optionally with a reduction.
     pub fn new(settings: CodecSettings, center: Vec<f32>, reduction: Option<Reduction>) -> Self {
         let dimension = center.len();
         let bits = match settings.code {
@@ -119,7 +117,7 @@ impl Codec {
         Self { settings, center, reduction, coded_map, primary, secondary }
     }
 
-    /// Which codes it makes.
+    /// Settings of the codec.
     pub fn settings(&self) -> CodecSettings {
         self.settings
     }
@@ -129,22 +127,22 @@ impl Codec {
         self.center.len()
     }
 
-    /// μ.
+    /// μ, the centre.
     pub fn center(&self) -> &[f32] {
         &self.center
     }
 
-    /// The maps, if there are any.
+    /// The reduction, if there is one.
     pub fn reduction(&self) -> Option<&Reduction> {
         self.reduction.as_ref()
     }
 
-    /// Shape of the primary records.
+    /// Layout of the primary records.
     pub fn primary_layout(&self) -> &CodeLayout {
         self.primary.layout()
     }
 
-    /// Bytes of a secondary record; 0 if the vectors themselves re-rank.
+    /// Bytes of a secondary record; 0 if raw vectors re-rank.
     pub fn secondary_stride(&self) -> usize {
         match &self.secondary {
             SecondaryCodec::Raw => 0,
@@ -157,7 +155,7 @@ impl Codec {
     /// Encodes rows, shape [n, dimension], into n primary and n secondary records.
     ///
     /// # Panics
-    /// If the lengths do not fit each other.
+    /// If the lengths do not match.
     pub fn encode(&self, rows: &[f32], primary: &mut [u8], secondary: &mut [u8]) {
         let (stride, second) = (self.primary_layout().stride(), self.secondary_stride());
         let n = rows.len() / self.dimension();
@@ -173,8 +171,8 @@ impl Codec {
             .for_each(|((rows, primary), secondary)| self.encode_block(rows, primary, secondary));
     }
 
-    /// The primary records of rows, shape [n, dimension], and the slack that kernels read after
-    /// them.
+    /// The primary records of rows of shape [n, dimension], followed by the slack that kernels
+    /// read.
     pub fn primary_records(&self, rows: &[f32]) -> Vec<u8> {
         let layout = self.primary_layout();
         let count = rows.len() / self.dimension();
@@ -230,7 +228,7 @@ impl Codec {
         }
     }
 
-    /// What the score of a record subtracts under l2: see the module's formula.
+    /// The norm subtracted from the score of a record under l2: n in the module's formula.
     fn l2_norm(&self, centred: &[f32], mapped: &[f32], record: &[u8]) -> f32 {
         let square = |values: &[f32]| kernels::dot(values, values);
         let projection = self.reduction.as_ref().is_none_or(Reduction::is_projection);
@@ -249,7 +247,7 @@ impl Codec {
         norm.min(f32::MAX)
     }
 
-    /// Prepares a query of the field's dimension, scaled to length 1 under cosine.
+    /// Prepares a query of the field's dimension, normalized under cosine.
     pub fn query(&self, vector: &[f32]) -> PrimaryQuery {
         let (vector, offset, factor) = match self.settings.metric {
             Metric::Dot | Metric::Cosine => {
@@ -269,7 +267,7 @@ impl Codec {
         self.mapped_query(mapped, offset, factor)
     }
 
-    /// 4-bit codes do not notice that the map is rounded to 8 bits; 8-bit codes would.
+    /// Rounding the map to 8 bits is insignificant for 4-bit codes, but not for 8-bit codes.
     fn map_query(&self, reduction: &Reduction, query: &[f32]) -> Vec<f32> {
         if self.primary_layout().bits() == CodeBits::Eight {
             return reduction.map_query(query);
@@ -278,12 +276,12 @@ impl Codec {
         self.coded_map.get_or_init(code).map(query)
     }
 
-    /// Prepares a query of which most elements are zero: its other elements as runs, each with the
-    /// position of its first. `columns` are those of the codec's reduction.
+    /// Prepares a sparse query, given as runs of its non-zero elements, each with the position of
+    /// its first. `columns` must belong to the codec's reduction.
     ///
     /// # Panics
-    /// If the metric is l2, for which a query is centred and so has no zeros, or if a run ends past
-    /// the dimension.
+    /// If the metric is l2, under which queries are centred and so are not sparse, or if a run ends
+    /// past the dimension.
     pub fn sparse_query<'a>(
         &self,
         columns: &QueryColumns,
@@ -297,7 +295,7 @@ impl Codec {
         self.mapped_query(columns.map(runs), offset, 1.0)
     }
 
-    /// A query that was mapped to the dimensions of the primary codes.
+    /// Prepares a query that is already mapped to the dimensions of the primary codes.
     fn mapped_query(&self, mut mapped: Vec<f32>, offset: f32, factor: f32) -> PrimaryQuery {
         for value in &mut mapped {
             *value = if value.is_nan() { 0.0 } else { value.clamp(f32::MIN, f32::MAX) };
@@ -307,8 +305,8 @@ impl Codec {
         PrimaryQuery { codes, total, weight, offset }
     }
 
-    /// The approximate scores of as many records as `scores` has room for, from the start of
-    /// `records` on; the records go on, or their slack follows. Higher is better.
+    /// Approximate scores of the first `scores.len()` records, which must be followed by more
+    /// records or slack. Higher is better.
     #[inline]
     pub fn score_rows(
         &self,
@@ -325,7 +323,7 @@ impl Codec {
             let sums = &mut sums[..scores.len()];
             kernel.dot_rows(layout, records, &query.codes, sums);
             let rows = scores.iter_mut().zip(&*sums).zip(records.chunks_exact(stride));
-            // Two loops, so that what a row needs is known outside of it.
+            // Two loops, so that the metric is not tested per row.
             if self.settings.metric == Metric::L2 {
                 for ((score, &sum), record) in rows {
                     *score = query.score(sum, self.primary.constants(record));
@@ -338,10 +336,10 @@ impl Codec {
         }
     }
 
-    /// The approximate scores of the listed records. Higher is better.
+    /// Approximate scores of the listed records. Higher is better.
     ///
     /// # Panics
-    /// If a record or the slack after it is not there, or there is not a score an id.
+    /// If a record or the slack after it is missing, or `ids` and `scores` differ in length.
     #[inline]
     pub fn score_listed(
         &self,
@@ -369,8 +367,8 @@ impl Codec {
         RowDistances::new(&self.primary, self.settings.metric, kernel, records)
     }
 
-    /// Prepares a query to score secondary codes by integer products; `None` if they have to be
-    /// decoded: under l2, and those that are not LVQ of one level. It serves all codecs of a field.
+    /// Prepares a query for scoring secondary codes by integer products; `None` if they must be
+    /// decoded: under l2, or unless they are one-level LVQ. The query serves all codecs of a field.
     pub fn secondary_query(&self, vector: &[f32]) -> Option<SecondaryQuery> {
         match (&self.secondary, self.settings.metric) {
             (SecondaryCodec::Lvq(lvq), Metric::Dot | Metric::Cosine) => {
@@ -380,11 +378,11 @@ impl Codec {
         }
     }
 
-    /// The scores of the listed secondary records, which no slack has to follow; `None` if they
-    /// have to be decoded.
+    /// Scores of the listed secondary records, which need no slack after them; `None` if they must
+    /// be decoded.
     ///
     /// # Panics
-    /// If a record is not there.
+    /// If a record does not exist.
     pub fn score_secondary(
         &self,
         kernel: CodeKernel,
@@ -397,8 +395,8 @@ impl Codec {
         Some(query.score(records, ids))
     }
 
-    /// The vector of a row from its best code: the secondary one, or without one what the primary
-    /// code holds of it.
+    /// Reconstructs the vector of a row from its secondary code or, without one, from its primary
+    /// code.
     pub fn reconstruct(&self, primary: &[u8], secondary: &[u8], out: &mut Vec<f32>) {
         match &self.secondary {
             SecondaryCodec::F16 => {
@@ -426,20 +424,20 @@ impl Codec {
         }
     }
 
-    /// Σ‖x − x̂‖² / Σ‖x − μ‖² over rows of shape [n, dimension], x̂ being what the primary codes
-    /// hold and μ the centre of these rows: 0 if nothing is lost, about 1 if everything is. 0 for
-    /// rows that all equal μ.
+    /// Σ‖x − x̂‖² / Σ‖x − μ‖² over rows of shape [n, dimension], with x̂ decoded from the primary
+    /// codes and μ the centre of these rows: 0 for no loss, about 1 for total loss. 0 if all rows
+    /// equal μ.
     pub fn loss(&self, rows: &[f32], center: &[f32]) -> f64 {
         let (lost, whole) = self
             .errors(rows, center)
             .into_iter()
             .fold((0.0, 0.0), |(a, b), (lost, whole)| (a + lost, b + whole));
         let loss = if whole > 0.0 { lost / whole } else { 0.0 };
-        // What is written as JSON has to be a number.
+        // Values written as JSON must be finite.
         if loss.is_nan() { f64::MAX } else { loss.min(f64::MAX) }
     }
 
-    /// ‖x − x̂‖² / ‖x − c‖² of each row, c being the centre of the codec: what of it is lost.
+    /// ‖x − x̂‖² / ‖x − c‖² of each row, with c the centre of the codec: its relative loss.
     pub fn losses(&self, rows: &[f32]) -> Vec<f64> {
         let share = |(lost, whole): (f64, f64)| if whole > 0.0 { lost / whole } else { 0.0 };
         self.errors(rows, &self.center).into_iter().map(share).collect()

@@ -1,22 +1,22 @@
-//! The map of queries to fewer dimensions as 8-bit codes: a quarter of the bytes of the map itself,
-//! which is what mapping a query takes its time to read.
+//! The query map of a reduction as 8-bit codes: a quarter of the bytes of the map itself, and
+//! mapping a query is bound by reading them.
 //!
-//! A row of the map is quantized like a vector (LVQ, one range a row), the query to 8-bit integers.
-//! Either rounding is about 4·10⁻⁴ of the query's length in each dimension for D = 384: as much as
-//! that of the mapped query, and a tenth of that of 4-bit codes, for which this is meant. A query
-//! with elements much larger than its others would lose more: it gets a second
+//! A row of the map is quantized like a vector (LVQ, one range per row), the query to 8-bit
+//! integers. Each rounding error is about 4·10⁻⁴ of the query's length per dimension for D = 384:
+//! as much as the rounding of the mapped query, and a tenth of that of 4-bit codes, for which this
+//! is meant. A query with a few much larger elements would lose more: it gets a second
 //! [plane](super::planes).
 
 use super::lvq::{Constants, quantize};
 use super::planes::planes;
 use crate::kernels::codes::{CodeBits, CodeKernel, CodeLayout, CodeQuery};
 
-/// Rows whose sums are computed at a time.
+/// Number of sums to compute at a time.
 const BLOCK_ROWS: usize = 64;
-/// The share of a query's length that its integers may leave.
+/// Largest rounding error of the query's integers, as a share of its length.
 const MOST_LEFT: f32 = 0.01;
 
-/// A map of shape [d, D], in codes.
+/// A map of shape [d, D], as codes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CodedMap {
     layout: CodeLayout,
@@ -26,7 +26,7 @@ pub struct CodedMap {
 }
 
 impl CodedMap {
-    /// Of a map with rows of `dimension` elements.
+    /// Quantizes a map with rows of `dimension` elements.
     pub fn new(map: &[f32], dimension: usize) -> Self {
         let layout = CodeLayout::new(CodeBits::Eight, dimension, 0);
         let mut records = vec![0; layout.section_bytes(map.len() / dimension)];
@@ -41,7 +41,7 @@ impl CodedMap {
         Self { layout, kernel: CodeKernel::detect(), records, constants }
     }
 
-    /// The product with a query of D elements: d elements, about those of the map itself.
+    /// Approximate product with a query of D elements: d elements.
     pub fn map(&self, query: &[f32]) -> Vec<f32> {
         let mut mapped = vec![0.0; self.constants.len()];
         for plane in planes(&self.layout, query, MOST_LEFT) {
@@ -85,8 +85,8 @@ mod tests {
                 assert_eq!(mapped.len(), reduced);
                 for (got, row) in mapped.iter().zip(map.chunks_exact(dimension)) {
                     let error = (got - kernels::dot(row, &query)).abs() / length;
-                    // Rounding errors are independent and at most half a step, 1/255 here, but for
-                    // those of a few elements, which may be all of one sign.
+                    // Rounding errors are independent and at most half a step, 1/255 here, except
+                    // for those of a few elements, which may all have the same sign.
                     assert!(error < 0.01, "{reduced} {dimension} {outlier}: {error}");
                 }
             }

@@ -1,21 +1,22 @@
-//! Whether a codec fits rows that it was not trained on: documents of another language, product or
-//! model come later, and maps and centres of the first ones hide them.
+//! Drift detection: tests whether a codec still fits rows it was not trained on. Documents of
+//! another language, product or model may arrive later, and maps and centres of earlier ones hide
+//! them.
 
 use super::judge::{CANDIDATES, Judge, Shares};
 use super::spread::Spread;
 use super::training::{TrainedCodec, source_loss};
 
-/// A codec does not fit rows of which it loses so many times what it lost in training.
+/// A codec does not fit rows whose loss exceeds that of training by this factor.
 const DRIFT: f64 = 1.2;
-/// Nor rows of which it keeps so much less of the ranking among the first 20 and 50 candidates than
-/// it kept of those it was trained on.
+/// Nor rows whose recall among the first 20 and 50 candidates is lower than in training by more
+/// than this.
 const TOLERANCE: Shares = [0.02, 0.01];
-/// Rows that are held out to judge by: one in so many, and no more than this.
+/// Rows to hold out as queries: one in this many, up to `HELD_OUT`.
 const HELD_OUT_SHARE: usize = 16;
 const HELD_OUT: usize = 64;
 
-/// Whether the codec holds for rows of one source, shape [n, dimension], what it held in training.
-/// Says nothing of a few rows.
+/// True if the codec performs on rows of one source, shape [n, dimension], as it did in training.
+/// Always true for a few rows.
 pub fn fits(trained: &TrainedCodec, rows: &[f32]) -> bool {
     let (codec, dimension) = (&trained.codec, trained.codec.dimension());
     let count = rows.len() / dimension;
@@ -50,7 +51,7 @@ mod tests {
 
     const DIMENSION: usize = 32;
 
-    /// Rows that differ in eight of the dimensions, from the `first` on, and hardly in the others.
+    /// Rows that vary in eight of the dimensions, starting at `first`, and hardly in the others.
     fn rows(n: usize, first: usize, seed: u64) -> Vec<f32> {
         let value = |i: usize| (hash(seed, i as u64) >> 40) as f32 / (1 << 23) as f32 - 1.0;
         let wide = |element: usize| (first..first + 8).contains(&element);

@@ -1,9 +1,9 @@
-//! How much of the exact ranking codes keep: the share of each query's exact ten nearest rows
-//! among the first candidates of a scan.
+//! Recall of codes: the share of each query's exact ten nearest rows among the first candidates of
+//! a scan.
 //!
-//! Rows that equal the query are left out, as if they were not there: a held-out row whose copies
-//! are among the rows would find these whatever the code. Candidates of the same score by codes
-//! count as one, as they do in a search, where all of them are re-ranked.
+//! Rows equal to the query are excluded: a held-out row with duplicates among the rows would find
+//! those with any code. Candidates with equal code scores count as one, as in a search, where all
+//! of them are re-ranked.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -17,48 +17,49 @@ use crate::kernels;
 use crate::kernels::codes::CodeKernel;
 use crate::model::Metric;
 
-/// The exact neighbours that count.
+/// Number of exact neighbours per query.
 const NEIGHBOURS: usize = 10;
-/// Rows that are nearest by a matrix product, of which the neighbours are the best by their exact
+/// Number of nearest rows by a matrix product, from which the neighbours are chosen by their exact
 /// scores.
 const NEAR: usize = 64;
-/// Numbers of candidates at which the share is taken.
+/// Numbers of candidates at which recall is measured.
 pub const CANDIDATES: [usize; 2] = [20, 50];
-/// The shares of fewer queries of a source say nothing about it.
+/// Recall over fewer queries of a source is not significant.
 const LEAST_OF_SOURCE: usize = 12;
-/// A source counts with its mean share and so many standard errors more: less is no accident.
+/// A source's recall is its mean plus this many standard errors: a lower overall recall is no
+/// accident.
 const SOURCE_ERRORS: f32 = 1.5;
 
-/// The share of neighbours at each number of candidates.
+/// Recall at each number of candidates.
 pub type Shares = [f32; CANDIDATES.len()];
 
-/// Rows and queries with their exact neighbours.
+/// Rows and queries with their exact neighbours (the ground truth).
 pub struct Judge<'a> {
     metric: Metric,
     dimension: usize,
     rows: &'a [f32],
     queries: &'a [f32],
-    /// The rows less the centre, and the queries as they are compared with these: differences are
-    /// lost in products of vectors that are far from the origin.
+    /// Rows minus the centre, and queries prepared to match: products of vectors far from the
+    /// origin would lose their differences.
     centred: Vec<f32>,
     centred_queries: Vec<f32>,
-    /// For each query its source: the worst of them decides.
+    /// Source of each query; the worst one decides.
     sources: &'a [u32],
     truths: Vec<Truth>,
 }
 
-/// What a query should find.
+/// Ground truth of a query.
 struct Truth {
-    /// The exact score of its tenth neighbour. Rows of at least that score count as neighbours, so
-    /// that equal rows are as good as each other.
+    /// Exact score of its tenth neighbour. All rows with at least this score count as neighbours,
+    /// so that equal rows are interchangeable.
     threshold: f32,
-    /// Rows that equal it.
+    /// Rows equal to the query.
     copies: Vec<usize>,
 }
 
 impl<'a> Judge<'a> {
-    /// Scores all `rows` exactly, shape [n, dimension], n ≥ 1, for all `queries`, shape [m,
-    /// dimension], of which `sources` names the source of each.
+    /// Computes the ground truth of `queries`, shape [m, dimension], among `rows`, shape [n,
+    /// dimension], n ≥ 1; `sources` has the source of each query.
     pub fn new(
         (metric, center): (Metric, &[f32]),
         rows: &'a [f32],
@@ -79,8 +80,8 @@ impl<'a> Judge<'a> {
             return judge;
         }
         judge.centred = centred(rows, center);
-        // Products with a query all change alike when the rows are centred; distances do not
-        // change when both sides are.
+        // Centring the rows shifts all products of a query alike; centring both sides leaves
+        // distances unchanged.
         judge.centred_queries = match metric {
             Metric::Dot | Metric::Cosine => queries.to_vec(),
             Metric::L2 => centred(queries, center),
@@ -89,8 +90,8 @@ impl<'a> Judge<'a> {
         judge
     }
 
-    /// One matrix product reads the rows once for many queries. It finds the rows that are near;
-    /// their scores are then computed as those of candidates are.
+    /// A matrix product, which reads the rows once for many queries, finds the near rows; these are
+    /// then scored as candidates are.
     fn truths(&self) -> Vec<Truth> {
         let products = map_rows(&self.centred, &self.centred_queries, self.dimension);
         let count = self.queries.len() / self.dimension;
@@ -145,8 +146,8 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// The share of neighbours among the first [`CANDIDATES`] of a scan of the codec's primary
-    /// codes, in the mean, or that of the worst source; `None` without queries.
+    /// Recall among the first [`CANDIDATES`] of a scan of the codec's primary codes: the mean, or
+    /// that of the worst source; `None` without queries.
     pub fn recall(&self, codec: &Codec) -> Option<Shares> {
         if self.queries.is_empty() {
             return None;
@@ -166,7 +167,7 @@ impl<'a> Judge<'a> {
         Some(std::array::from_fn(|at| self.worst(&shares, at)))
     }
 
-    /// The mean, or what the worst source comes to if that is less.
+    /// The mean, or the recall of the worst source if that is lower.
     fn worst(&self, shares: &[Shares], at: usize) -> f32 {
         let mut sources: HashMap<u32, Vec<f32>> = HashMap::new();
         // In order, so that sums do not depend on the number of threads.
@@ -201,8 +202,8 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// The rows of the `most` best different scores, best first, each with the rank of its score;
-/// without those that are left `out`.
+/// Rows with the `most` best distinct scores, best first, each with the rank of its score; without
+/// the rows in `out`.
 fn best_distinct(scores: &[f32], out: &[usize], most: usize) -> Vec<(usize, usize)> {
     let mut order: Vec<usize> = (0..scores.len()).filter(|row| !out.contains(row)).collect();
     let better = |a: &usize, b: &usize| scores[*b].total_cmp(&scores[*a]).then(a.cmp(b));
@@ -226,12 +227,12 @@ fn best_distinct(scores: &[f32], out: &[usize], most: usize) -> Vec<(usize, usiz
             ranked.retain(|&(rank, _)| rank < most);
             return ranked;
         }
-        // The last score may go on, or scores repeat: look at more.
+        // The last score may continue, or scores repeat: look at more rows.
         kept *= 4;
     }
 }
 
-/// Of the bits of a vector: vectors of the same digest are taken to be equal.
+/// Hash of a vector's bits; vectors with equal digests are assumed to be equal.
 pub fn digest(values: &[f32]) -> u64 {
     let mut hasher = DefaultHasher::new();
     bytemuck::cast_slice::<f32, u8>(values).hash(&mut hasher);
@@ -249,7 +250,7 @@ mod tests {
         assert_eq!(best_distinct(&scores, &[], 2), expected);
         assert_eq!(best_distinct(&scores, &[1, 2], 2), [(0, 4), (1, 3), (1, 5)]);
         assert_eq!(best_distinct(&scores, &[], 100).len(), 7);
-        // Ties go on behind the first look.
+        // Ties extend beyond the first look.
         assert_eq!(best_distinct(&[2.0; 1000], &[0], 1).len(), 999);
     }
 }

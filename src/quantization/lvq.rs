@@ -1,17 +1,17 @@
 //! LVQ: locally-adaptive vector quantization (Aguerrebere et al., VLDB 2023, arXiv 2304.04759, §3).
 //!
-//! Each vector gets its own range: with l and u its smallest and largest element, Δ = (u − l) /
-//! (2^B − 1), and element x becomes the code round((x − l)/Δ). A record is Δ and l as f32, under
-//! the l2 metric also a squared norm, and the codes ([`CodeLayout`]). Callers centre the vectors
+//! Each vector has its own range: with l and u its smallest and largest element and Δ = (u − l) /
+//! (2^B − 1), element x becomes the code round((x − l)/Δ). A record consists of Δ and l as f32, a
+//! squared norm under the l2 metric, and the codes ([`CodeLayout`]). Callers centre the vectors
 //! first.
 //!
-//! The second level of LVQ-B₁×B₂ ([`Residual`]) quantizes what the first left, which lies in
+//! The second level of LVQ-B₁×B₂ ([`Residual`]) quantizes the residual of the first, which lies in
 //! [−Δ/2, Δ/2], with B₂ bits on that fixed range, so it needs no constants of its own.
 
 use crate::kernels::codes::{CodeBits, CodeLayout, CodeQuery};
 
 const FLOAT_BYTES: usize = 4;
-/// Elements beyond count as this, so that no constant and no decoded element overflows.
+/// Elements are clamped to this, so that neither constants nor decoded elements overflow.
 const LARGEST: f32 = 1e37;
 
 /// The first (or only) level.
@@ -21,19 +21,19 @@ pub struct Lvq {
     has_norm: bool,
 }
 
-/// The constants of a vector: x̂ᵢ = low + step · codeᵢ.
+/// Constants of a record: x̂ᵢ = low + step · codeᵢ.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Constants {
-    /// Δ, the distance of two neighbouring values.
+    /// Δ, the distance between adjacent values.
     pub step: f32,
     /// l, the value of code 0.
     pub low: f32,
-    /// What the scorer subtracts: a squared norm under l2, otherwise 0.
+    /// The norm that the scorer subtracts: squared under l2, otherwise 0.
     pub norm: f32,
 }
 
 impl Constants {
-    /// The product of a rounded query with the vector of which the codes gave this sum.
+    /// Product of a rounded query with a vector, from the integer product `sum` with its codes.
     #[inline]
     pub fn product(self, query: &CodeQuery, sum: i32) -> f32 {
         query.scale() * (self.step * sum as f32 + self.low * query.total() as f32)
@@ -41,26 +41,26 @@ impl Constants {
 }
 
 impl Lvq {
-    /// For vectors of `dimension`; `has_norm` leaves room for a squared norm.
+    /// An LVQ for vectors of `dimension`; with `has_norm`, records have a squared norm.
     pub fn new(bits: CodeBits, dimension: usize, has_norm: bool) -> Self {
         let header_bytes = FLOAT_BYTES * if has_norm { 3 } else { 2 };
         Self { layout: CodeLayout::new(bits, dimension, header_bytes), has_norm }
     }
 
-    /// Bytes of a record before its codes.
+    /// Bytes of a record before the codes.
     pub fn header_bytes(&self) -> usize {
         self.layout.header_bytes()
     }
 
-    /// Where constants and codes are.
+    /// Layout of a record.
     pub fn layout(&self) -> &CodeLayout {
         &self.layout
     }
 
-    /// Writes the record of a vector. NaN counts as 0, and elements beyond ±10³⁷ as that.
+    /// Writes the record of a vector. NaN is encoded as 0; elements are clamped to ±10³⁷.
     ///
     /// # Panics
-    /// If `values` or `record` have another length than the layout says.
+    /// If the length of `values` or `record` does not match the layout.
     pub fn encode(&self, values: &[f32], record: &mut [u8], scratch: &mut Vec<u8>) {
         let Constants { step, low, .. } = quantize(self.layout.bits(), values, scratch);
         self.layout.pack(scratch, record);
@@ -68,7 +68,7 @@ impl Lvq {
         self.put(record, 1, low);
     }
 
-    /// Stores what the scorer subtracts, if there is room for it.
+    /// Stores the norm that the scorer subtracts, if records have one.
     pub fn set_norm(&self, record: &mut [u8], norm: f32) {
         if self.has_norm {
             self.put(record, 2, norm);
@@ -88,7 +88,7 @@ impl Lvq {
         Constants { step: get(record, 0), low: get(record, 1), norm: 0.0 }
     }
 
-    /// The vector of a record, up to rounding.
+    /// Decodes the vector of a record.
     pub fn decode(&self, record: &[u8], out: &mut Vec<f32>) {
         let Constants { step, low, .. } = self.constants(record);
         let mut codes = vec![0; self.layout.dimension()];
@@ -102,9 +102,9 @@ impl Lvq {
     }
 }
 
-/// Replaces `codes` by those of a vector, and returns its constants (with norm 0).
+/// Quantizes a vector: replaces `codes` and returns its constants (with norm 0).
 ///
-/// NaN counts as 0, and elements beyond ±10³⁷ as that.
+/// NaN is encoded as 0; elements are clamped to ±10³⁷.
 pub fn quantize(bits: CodeBits, values: &[f32], codes: &mut Vec<u8>) -> Constants {
     let finite = |value: f32| if value.is_nan() { 0.0 } else { value.clamp(-LARGEST, LARGEST) };
     let (low, high) = values
@@ -113,7 +113,7 @@ pub fn quantize(bits: CodeBits, values: &[f32], codes: &mut Vec<u8>) -> Constant
         .fold((LARGEST, -LARGEST), |(low, high), value| (low.min(value), high.max(value)));
     let levels = f64::from(bits.max());
     let step = ((f64::from(high) - f64::from(low)) / levels) as f32;
-    // In double precision: the inverse of a tiny step overflows.
+    // In double precision: the inverse of a tiny step would overflow f32.
     let factor = if step > 0.0 { 1.0 / f64::from(step) } else { 0.0 };
     codes.clear();
     codes.extend(values.iter().map(|&value| {
@@ -129,29 +129,29 @@ fn get(record: &[u8], index: usize) -> f32 {
     bytes.map_or(0.0, |bytes| f32::from_le_bytes(*bytes))
 }
 
-/// The second level: codes of what the first one left.
+/// The second level: codes of the residual of the first.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Residual {
     layout: CodeLayout,
 }
 
 impl Residual {
-    /// For vectors of `dimension`.
+    /// A second level for vectors of `dimension`.
     pub fn new(bits: CodeBits, dimension: usize) -> Self {
         Self { layout: CodeLayout::new(bits, dimension, 0) }
     }
 
-    /// Where the codes are.
+    /// Layout of a record.
     pub fn layout(&self) -> &CodeLayout {
         &self.layout
     }
 
-    /// Distance of two neighbouring values, and the smallest, given the first level's step.
+    /// Distance between adjacent values and the smallest value, given the step of the first level.
     fn grid(&self, step: f32) -> (f32, f32) {
         (step / f32::from(self.layout.bits().max()), -step / 2.0)
     }
 
-    /// Writes the record of `values`, of which the first level with this step made `decoded`.
+    /// Writes the record of `values`, given the first level's `decoded` values and step.
     pub fn encode(&self, values: &[f32], decoded: &[f32], step: f32, record: &mut [u8]) {
         let (fine, low) = self.grid(step);
         let levels = f32::from(self.layout.bits().max());
@@ -166,7 +166,7 @@ impl Residual {
         self.layout.pack(&codes, record);
     }
 
-    /// Adds what the record holds to what the first level made.
+    /// Adds the decoded residual to the decoded first level.
     pub fn refine(&self, record: &[u8], step: f32, decoded: &mut [f32]) {
         let (fine, low) = self.grid(step);
         let mut codes = vec![0; self.layout.dimension()];

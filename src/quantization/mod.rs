@@ -1,11 +1,11 @@
-//! Quantization: small codes that keep the ranking.
+//! Quantization: small codes that preserve the ranking.
 //!
-//! [`lvq`] turns the elements of a vector into 8 or 4 bits; [`leanvec`] first reduces its
-//! dimensions by maps that are learned from the vectors and, if there is a sample, from the
-//! queries. A [`Codec`] puts the two together; [`train`] learns one, and its [`CodecReport`] says
-//! what was measured, with the [ladder](Rung) of codes that were tried.
+//! [`lvq`] quantizes the elements of a vector to 8 or 4 bits; [`leanvec`] first reduces its
+//! dimension by maps learned from the vectors and, if there is a sample, the queries. A [`Codec`]
+//! combines the two; [`train`] learns one, and its [`CodecReport`] has the measurements, with the
+//! [ladder](Rung) of codes that were tried.
 //!
-//! The room knows rows of numbers, not segments: `segment` stores codes, `query` scans them.
+//! This module deals in rows of numbers, not segments: `segment` stores codes, `query` scans them.
 
 mod centroids;
 mod codec;

@@ -1,20 +1,20 @@
-//! A query as planes of 8-bit integers: each holds what those before it leave.
+//! A query as planes of 8-bit integers, each of which holds the residual of those before it.
 
 use crate::kernels;
 use crate::kernels::codes::{CodeLayout, CodeQuery};
 
-/// Three planes have as many bits as an f32 has.
+/// Three planes have as many bits as an f32 mantissa.
 const MOST: usize = 3;
 
-/// One plane, and more while they leave more than this share of the query's length: the fewer, the
-/// less its elements differ in size. The sum of the planes' products with a record is the product
-/// of the query with it.
+/// One plane, and more while the residual exceeds `most_left` as a share of the query's length. The
+/// more the elements differ in size, the more planes are needed. The planes' products with a record
+/// add up to the query's.
 pub fn planes(layout: &CodeLayout, query: &[f32], most_left: f32) -> Vec<CodeQuery> {
     let most_left = most_left * kernels::dot(query, query).sqrt();
     let mut planes = vec![CodeQuery::new(layout, query)];
     let mut left = Vec::new();
     while let Some(last) = planes.last().filter(|_| planes.len() < MOST) {
-        // The error of rounding is uniform: of variance 1/12.
+        // The rounding error is uniform, with variance 1/12.
         if last.scale() * (query.len() as f32 / 12.0).sqrt() <= most_left {
             break;
         }

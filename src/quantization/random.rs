@@ -1,7 +1,7 @@
-//! Seeded choices: which rows to train on, and the signs of a rotation.
+//! Seeded randomness: rows to sample, and signs of a rotation.
 
-/// SplitMix64 (Steele et al., OOPSLA 2014): a fixed function of seed and index, so that what was
-/// chosen can be chosen again.
+/// SplitMix64 (Steele et al., OOPSLA 2014): a pure function of seed and index, so that choices are
+/// reproducible.
 pub fn hash(seed: u64, index: u64) -> u64 {
     let mut z = seed.wrapping_add((index + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -9,8 +9,8 @@ pub fn hash(seed: u64, index: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// `count` of `total` rows in rising order: one at random of each of `count` equal runs. All rows
-/// if there are no more.
+/// `count` of `total` rows in ascending order: one at random from each of `count` equal runs; all
+/// rows if `count >= total`.
 pub fn stratified(total: u64, count: u64, seed: u64) -> Vec<u64> {
     if count >= total {
         return (0..total).collect();

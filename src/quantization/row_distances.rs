@@ -1,15 +1,15 @@
-//! Distances between rows by their primary codes alone, exact for what the codes hold.
+//! Distances between rows from their primary codes alone, exact for the decoded vectors.
 //!
-//! A graph is built from these: no vector is read, and a row becomes a query without being rounded
-//! once more, since its codes are integers already. With ŷ = l + Δ·c elementwise, q = c − m (m the
-//! middle of the codes, so that q fits into a signed byte) and β = l + m·Δ,
+//! A graph is built from these: no vector is read, and a row serves as a query without another
+//! rounding, because its codes are already integers. With ŷ = l + Δ·c elementwise, q = c − m (m the
+//! middle of the code range, so that q fits into a signed byte) and β = l + m·Δ,
 //!
 //! ⟨ŷᵢ, ŷⱼ⟩ = Δᵢ·(Δⱼ·Σ q·cⱼ + lⱼ·Σ q) + βᵢ·Σ ŷⱼ.
 //!
-//! The squared distance is ‖ŷᵢ‖² + ‖ŷⱼ‖² − 2⟨ŷᵢ, ŷⱼ⟩. Under the dot metric each row is first lifted
-//! onto a sphere by one more coordinate √(M² − ‖ŷ‖²), M the largest norm that is no outlier, so that the nearest rows
-//! of a query (whose coordinate is 0) are those of the largest products (Bachrach et al., RecSys
-//! 2014, §3).
+//! The squared distance is ‖ŷᵢ‖² + ‖ŷⱼ‖² − 2⟨ŷᵢ, ŷⱼ⟩. Under the dot metric, each row is first
+//! lifted onto a sphere by an extra coordinate √(M² − ‖ŷ‖²), with M the largest norm that is not an
+//! outlier, so that the nearest rows of a query (whose extra coordinate is 0) are those of the
+//! largest products (Bachrach et al., RecSys 2014, §3).
 
 use rayon::prelude::*;
 
@@ -17,24 +17,24 @@ use super::lvq::Lvq;
 use crate::kernels::codes::{CodeKernel, CodeQuery};
 use crate::model::Metric;
 
-/// Rows that one task reads when the constants of all are computed.
+/// Rows per task when computing the constants of all rows.
 const BLOCK_ROWS: usize = 1024;
-/// Rows whose sums are computed before they are turned into distances.
+/// Number of integer sums to compute before converting them to distances.
 const SUMS: usize = 64;
 
-/// The share of rows whose squared norms are usual, and how many times that the squared radius of
-/// the sphere may be that rows are lifted onto.
+/// Share of rows whose squared norms count as usual, and the limit of the sphere's squared radius
+/// as a multiple of those.
 const USUAL_SHARE: f64 = 0.9;
 const FAR: f32 = 16.0;
 
-/// What a distance needs of a row beside its record.
+/// Per-row constants of a distance, besides the record.
 #[derive(Debug, Clone, Copy, Default)]
 struct Side {
-    /// ‖ŷ‖², with the lift.
+    /// ‖ŷ‖², including the lift.
     norm: f32,
     /// Σ ŷ.
     sum: f32,
-    /// The coordinate that lifts the row onto the sphere; 0 but under the dot metric.
+    /// Extra coordinate that lifts the row onto the sphere; 0 except under the dot metric.
     lift: f32,
 }
 
@@ -47,8 +47,8 @@ pub struct RowDistances<'a> {
     sides: Vec<Side>,
 }
 
-/// The squared radius of the sphere that rows are lifted onto: the largest squared norm, but no more
-/// than what most rows come near. On a sphere that one outlier sets, the others would be all alike.
+/// Squared radius of the sphere: the largest squared norm, but limited by that of most rows. On a
+/// sphere set by a single outlier, all other rows would look alike.
 fn sphere(sides: &[Side]) -> f32 {
     let mut norms: Vec<f32> = sides.iter().map(|side| side.norm).collect();
     if norms.is_empty() {
@@ -60,7 +60,7 @@ fn sphere(sides: &[Side]) -> f32 {
     largest.min(FAR * usual)
 }
 
-/// A row, prepared to be compared with many.
+/// A row, prepared for comparison with many others.
 #[derive(Debug, Clone)]
 pub struct RowQuery {
     codes: CodeQuery,
@@ -103,24 +103,24 @@ impl<'a> RowDistances<'a> {
         self.lvq.layout().dimension()
     }
 
-    /// What the codes of a row hold, without the lift.
+    /// The decoded codes of a row, without the lift.
     ///
     /// # Panics
-    /// If there is no such row.
+    /// If the row does not exist.
     pub fn decode(&self, row: u32, out: &mut Vec<f32>) {
         self.lvq.decode(self.record(row), out);
     }
 
-    /// A query without content, for [`Self::prepare`] to fill.
+    /// An empty query, to be filled by [`Self::prepare`].
     pub fn query(&self) -> RowQuery {
         let codes = CodeQuery::empty(self.lvq.layout());
         RowQuery { codes, step: 0.0, base: 0.0, norm: 0.0, lift: 0.0 }
     }
 
-    /// Makes `query` that of a row.
+    /// Prepares `query` for a row.
     ///
     /// # Panics
-    /// If there is no such row.
+    /// If the row does not exist.
     pub fn prepare(&self, row: u32, query: &mut RowQuery) {
         let record = self.record(row);
         let (constants, side) = (Lvq::range(record), self.sides[row as usize]);
@@ -131,10 +131,10 @@ impl<'a> RowDistances<'a> {
         (query.norm, query.lift) = (side.norm, side.lift);
     }
 
-    /// Squared distances of a prepared row to others, an element a row.
+    /// Squared distances from a prepared row to others, one per row.
     ///
     /// # Panics
-    /// If there is no such row, or not a distance a row.
+    /// If a row does not exist, or `rows` and `distances` differ in length.
     #[inline]
     pub fn measure(&self, query: &RowQuery, rows: &[u32], distances: &mut [f32]) {
         let layout = self.lvq.layout();
@@ -152,7 +152,7 @@ impl<'a> RowDistances<'a> {
         }
     }
 
-    /// Asks for a row to be brought into the cache.
+    /// Prefetches a row.
     #[inline(always)]
     pub fn prefetch(&self, row: u32) {
         let stride = self.lvq.layout().stride();
@@ -163,7 +163,7 @@ impl<'a> RowDistances<'a> {
     /// The primary record of a row.
     ///
     /// # Panics
-    /// If there is no such row.
+    /// If the row does not exist.
     #[inline]
     pub fn record(&self, row: u32) -> &'a [u8] {
         let stride = self.lvq.layout().stride();
@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn under_dot_the_nearest_row_of_the_lifted_query_has_the_largest_product() {
         let codec = codec(LvqCode::Lvq8, Metric::Dot, 2);
-        // Large and small, in the same direction: only the lift keeps them apart as products do.
+        // Large and small, in the same direction: only the lift separates them as products do.
         let records = codec.primary_records(&[8.25, 0.25, 1.25, 0.25, 0.35, 0.25]);
         let distances = codec.row_distances(CodeKernel::detect(), &records);
         let from_small = measured(&distances, 2, &[0, 1, 2]);

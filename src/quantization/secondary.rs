@@ -1,7 +1,7 @@
 //! Scores of secondary codes by integer products, without decoding them.
 //!
-//! With x ≈ μ + low + step · c the product with a query is ⟨q, μ⟩ + step · ⟨q, c⟩ + low · Σ qᵢ. The
-//! query has as many [planes](super::planes) as make its products those of f32, so that a score is
+//! With x ≈ μ + low + step · c, the product with a query is ⟨q, μ⟩ + step · ⟨q, c⟩ + low · Σ qᵢ.
+//! The query has enough [planes](super::planes) for the precision of f32, so that a score equals
 //! that of the decoded vector.
 
 use super::lvq::Lvq;
@@ -9,12 +9,12 @@ use super::planes::planes;
 use crate::kernels;
 use crate::kernels::codes::{CodeKernel, CodeLayout, CodeQuery};
 
-/// Rows that are asked for at once, before those before them are scored.
+/// Rows to prefetch while the previous block is scored.
 const BLOCK_ROWS: usize = 16;
-/// The share of a query's length that its integers may leave: about what f32 leaves.
+/// Largest rounding error of the query's integers, as a share of its length: about that of f32.
 const MOST_LEFT: f32 = 1e-6;
 
-/// A query as secondary codes of a field are scored against it, whatever they are centred at.
+/// A query, prepared for the secondary codes of a field, whatever their centre.
 #[derive(Debug, Clone)]
 pub struct SecondaryQuery {
     vector: Vec<f32>,
@@ -24,26 +24,26 @@ pub struct SecondaryQuery {
 /// Records of secondary codes.
 #[derive(Clone, Copy)]
 pub(super) struct Records<'a> {
-    /// Made them.
+    /// Codec of the records.
     pub lvq: &'a Lvq,
-    /// What was subtracted from the vectors.
+    /// Centre subtracted from the vectors.
     pub center: &'a [f32],
-    /// Scores them.
+    /// Kernel that scores them.
     pub kernel: CodeKernel,
-    /// One after the other; no slack has to follow.
+    /// Consecutive records; no slack needs to follow.
     pub bytes: &'a [u8],
 }
 
 impl SecondaryQuery {
-    /// For records of this layout.
+    /// Prepares a query for records of this layout.
     pub(super) fn new(layout: &CodeLayout, vector: &[f32]) -> Self {
         Self { vector: vector.to_vec(), planes: planes(layout, vector, MOST_LEFT) }
     }
 
-    /// The inner products of the query with the vectors of the listed records.
+    /// Inner products of the query with the vectors of the listed records.
     ///
     /// # Panics
-    /// If a record is not there.
+    /// If a record does not exist.
     pub(super) fn score(&self, records: Records<'_>, ids: &[u32]) -> Vec<f32> {
         let Records { lvq, center, bytes, .. } = records;
         let stride = lvq.layout().stride();
@@ -68,12 +68,13 @@ impl SecondaryQuery {
                 self.add(record, &[0], std::slice::from_mut(score));
             }
         }
-        // ∞ − ∞, from huge values, is worse than any other.
+        // ∞ − ∞, from huge values, ranks last.
         scores.iter_mut().for_each(|score| *score = score.max(f32::NEG_INFINITY));
         scores
     }
 
-    /// Adds the products with what the codes of at most [`BLOCK_ROWS`] records hold; slack follows.
+    /// Adds the products with the codes of at most [`BLOCK_ROWS`] records, which are followed by
+    /// slack.
     fn add(&self, records: Records<'_>, ids: &[u32], scores: &mut [f32]) {
         let Records { lvq, kernel, bytes, .. } = records;
         let mut sums = [0; BLOCK_ROWS];

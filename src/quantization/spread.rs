@@ -1,27 +1,27 @@
-//! Where vectors lie: a centre that outliers cannot move, and which vectors are not outliers.
+//! Robust centre of a sample, and its outliers.
 //!
-//! One damaged row of 1e10 moves the mean of thousands so far that no code around it keeps
-//! anything of the others. So the centre is the mean of the rows that are not far from the
-//! coordinate-wise median; for rows without outliers that is the mean itself.
+//! One damaged row of 1e10 moves the mean of thousands so far that codes around it retain nothing
+//! of the others. So the centre is the mean of the rows that are not far from the coordinate-wise
+//! median; without outliers that is the mean itself.
 
-/// Rows whose coordinate-wise median is taken, at most.
+/// Most rows from which the coordinate-wise median is taken.
 const MEDIAN_ROWS: usize = 1024;
-/// The share of rows whose distance from the median counts as usual.
+/// Quantile of distances from the median that counts as usual.
 const USUAL_SHARE: f64 = 0.75;
-/// Outliers are farther from the median than so many times the usual distance.
+/// Outliers are farther from the median than this many times the usual distance.
 const FAR: f64 = 8.0;
 
-/// Where most rows of a sample lie.
+/// Centre and inliers of a sample.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spread {
-    /// The mean of the rows that are no outliers.
+    /// Mean of the inliers.
     pub center: Vec<f32>,
-    /// For each row whether it is no outlier.
+    /// True for each row that is not an outlier.
     pub inside: Vec<bool>,
 }
 
 impl Spread {
-    /// Of rows of shape [n, dimension], n ≥ 1.
+    /// Analyzes rows of shape [n, dimension], n ≥ 1.
     pub fn of(rows: &[f32], dimension: usize) -> Self {
         let median = median(rows, dimension);
         let distances: Vec<f64> =
@@ -35,7 +35,7 @@ impl Spread {
         Self { center, inside }
     }
 
-    /// The rows that are no outliers, less the centre: shape [m, dimension].
+    /// The inliers, centred: shape [m, dimension].
     pub fn centred(&self, rows: &[f32]) -> Vec<f32> {
         let dimension = self.center.len();
         let mut centred = Vec::with_capacity(rows.len());
@@ -45,13 +45,13 @@ impl Spread {
         centred
     }
 
-    /// The rows that are no outliers: shape [m, dimension].
+    /// The inliers: shape [m, dimension].
     pub fn inliers(&self, rows: &[f32]) -> Vec<f32> {
         inliers(rows, &self.inside, self.center.len()).flatten().copied().collect()
     }
 }
 
-/// Rows, shape [n, dimension], less a centre of that dimension.
+/// Subtracts `center` from rows of shape [n, dimension].
 pub fn centred(rows: &[f32], center: &[f32]) -> Vec<f32> {
     rows.iter().zip(center.iter().cycle()).map(|(value, center)| value - center).collect()
 }

@@ -1,10 +1,10 @@
-//! Training: which codec suits the vectors of a field.
+//! Training: chooses a codec for the vectors of a field.
 //!
-//! Some of the sample is held out. On it (and on a third of the training queries, which never
-//! teaches the maps) the share of the exact ten nearest rows among the first 20 and 50 candidates is
-//! measured: explicit settings are reported with it, and `auto` climbs a ladder of codes, from few
-//! bytes to many, until one holds the floor for every source of the rows. If none comes near it,
-//! there are no codes, and the vectors are scanned.
+//! Part of the sample is held out. On it (and on a third of the training queries, which are never
+//! used to learn the maps) the recall of the exact ten nearest rows among the first 20 and 50
+//! candidates is measured. Explicit settings are reported with it. `auto` tries a ladder of codes,
+//! from few bytes to many, until one reaches the floor for every source of the rows. If none comes
+//! near it, there are no codes, and the raw vectors are scanned.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,111 +21,110 @@ use super::spread::Spread;
 use crate::kernels::codes::CodeBits;
 use crate::model::{CodeSettings, LvqCode, Metric, Primary, ReductionMethod, VectorField};
 
-/// Rows that are held out to judge by, at most, and the share of the sample they may take.
+/// Most rows to hold out, and their largest share of the sample.
 const HELD_OUT: usize = 256;
 const HELD_OUT_SHARE: usize = 8;
-/// The share of neighbours that `auto` keeps among the first 20 and 50 candidates.
+/// Recall among the first 20 and 50 candidates that `auto` requires.
 const FLOOR: [f32; 2] = [0.99, 0.998];
-/// `auto` takes no codes if the most precise ones keep less than this among the first 50 candidates:
-/// so much cannot be made up for by re-ranking.
+/// `auto` uses no codes if the most precise ones have less recall than this among the first 50
+/// candidates: re-ranking cannot make up for such a loss.
 const LEAST_KEPT: f32 = 0.9;
-/// Fewer queries are completed by rows before maps are learned from them, and fewer that are held
-/// out say nothing by themselves.
+/// Fewer training queries are supplemented with rows before maps are learned from them; fewer
+/// held-out queries are not significant.
 const LEAST_QUERIES: usize = 256;
 const LEAST_HELD_OUT_QUERIES: usize = 32;
-/// Of so many queries one is held out.
+/// One in this many queries is held out.
 const HELD_OUT_QUERY: usize = 3;
-/// Reductions of the ladder, as shares of the dimension, in twelfths.
+/// Reductions of the ladder, in twelfths of the dimension.
 const LADDER_TWELFTHS: [usize; 6] = [2, 3, 4, 5, 6, 8];
-/// Reduced dimensions of the ladder are multiples of this, or fill whole cache lines where that
-/// makes records longer or shorter by no more than one such part.
+/// Reduced dimensions of the ladder are multiples of this, or fill whole cache lines if that
+/// changes the length of records by no more than one in `SNAP_PART`.
 const LADDER_STEP: usize = 16;
 const LINE_BYTES: usize = 64;
 const SNAP_PART: usize = 8;
-/// Rows whose loss is remembered, at most, and their elements.
+/// Most rows whose loss is stored, and their elements.
 const LOSS_ROWS: usize = 4096;
 const LOSS_VALUES: usize = 1 << 22;
-/// The loss of fewer rows of a source says nothing about it.
+/// Fewer rows of a source say nothing significant about its loss.
 const LEAST_LOSS_ROWS: usize = 24;
-/// Elements of a sample, at most: 256 MiB.
+/// Most elements of a sample: 256 MiB.
 const SAMPLE_VALUES: u64 = 1 << 26;
-/// Largest dimension of which whole second moments are held.
+/// Largest dimension for which full second moments are kept in memory.
 const MOMENT_DIMENSION: usize = 4096;
-/// Dimensions of the subspace that stands for the moments of more, where the reduction is left open.
+/// Dimension of the subspace used for larger dimensions, if the reduced dimension is not given.
 const SKETCH_RANK: usize = 1024;
 
-/// What a codec is trained on.
+/// Input of training.
 #[derive(Debug, Clone, Copy)]
 pub struct TrainingSample<'a> {
-    /// Vectors of the field, shape [n, dimension], n ≥ 1, as they are stored.
+    /// Vectors of the field as stored, shape [n, dimension], n ≥ 1.
     pub rows: &'a [f32],
-    /// Where the rows of each source end; the worst source decides about a code.
+    /// End of each source's rows; the worst source decides about a code.
     pub ends: &'a [usize],
-    /// Queries of the kind that will come, shape [m, dimension], prepared as queries are; may be
-    /// empty.
+    /// Representative queries, shape [m, dimension], prepared as queries are; may be empty.
     pub queries: &'a [f32],
-    /// Others of the same kind, to judge by; may be empty.
+    /// Further representative queries, held out for evaluation; may be empty.
     pub held_out_queries: &'a [f32],
-    /// Chooses rotations.
+    /// Seed of the rotation.
     pub seed: u64,
 }
 
-/// Whether a query of a sample is held out from training: one in three, spread over all.
+/// True if a query of the sample is held out: one in three, evenly spread.
 pub fn is_held_out(query: usize) -> bool {
     query % HELD_OUT_QUERY == HELD_OUT_QUERY - 1
 }
 
-/// What a codec is, and what was measured when it was trained.
+/// Description of a codec, with the measurements of its training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CodecReport {
-    /// The scalar quantization.
+    /// Scalar quantization of the primary codes.
     pub code: LvqCode,
-    /// Dimensions of the primary codes.
+    /// Dimension of the primary codes.
     pub dimension: usize,
-    /// How the reduction was learned, if there is one.
+    /// Method that learned the reduction, if there is one.
     pub reduction: Option<ReductionMethod>,
-    /// Vectors it was trained on.
+    /// Number of training vectors.
     pub trained_rows: usize,
-    /// Queries it was trained on.
+    /// Number of training queries.
     pub trained_queries: usize,
-    /// Chose the rotation of the reduced space.
+    /// Seed of the rotation of the reduced space.
     pub seed: u64,
-    /// Σ‖x − x̂‖² / Σ‖x − μ‖² of the primary codes, of vectors held out from training if there are
-    /// enough, without outliers; that of the source that loses most.
+    /// Σ‖x − x̂‖² / Σ‖x − μ‖² of the primary codes without outliers, for the source with the
+    /// largest loss; on held-out vectors if there are enough.
     pub loss: f64,
-    /// The codes that were tried; the last is the chosen one.
+    /// Codes tried; the last one was chosen.
     pub ladder: Vec<Rung>,
 }
 
 impl CodecReport {
-    /// The code that was chosen, with what it keeps.
+    /// The chosen code, with its recall.
     pub fn chosen(&self) -> Option<&Rung> {
         self.ladder.last()
     }
 }
 
-/// A codec with what is known about it.
+/// A codec with its report.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainedCodec {
-    /// Encodes and scores.
+    /// The codec.
     pub codec: Codec,
-    /// What was measured.
+    /// Its report.
     pub report: CodecReport,
-    /// Those of the tokens of a multi field, if it has any.
+    /// Token centroids of a multi field, if it has any.
     pub centroids: Option<Arc<Centroids>>,
 }
 
-/// A code that was tried.
+/// A step of the ladder: a code that was tried.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Rung {
-    /// The code, as in `lvq4:192:pca`.
+    /// The code, such as `lvq4:192:pca`.
     pub code: String,
     /// Bytes of a primary record.
     pub bytes: usize,
-    /// Share of the exact ten nearest rows among the first 20 and 50 candidates, for vectors that
-    /// were held out: the mean, or that of the worst source; none if the sample was too small.
+    /// Recall of the exact ten nearest rows among the first 20 and 50 candidates, for held-out
+    /// vectors: the mean, or that of the worst source; `None` if the sample was too small.
     pub recall: Option<Shares>,
-    /// The same for queries that were held out.
+    /// The same for held-out queries.
     pub query_recall: Option<Shares>,
 }
 
@@ -136,35 +135,35 @@ impl Rung {
         self.recall.is_some() && measured.into_iter().all(holds)
     }
 
-    /// Whether re-ranking can make up for what the code loses.
+    /// True if re-ranking can make up for the loss of the code.
     fn is_of_use(&self) -> bool {
         let kept = |recall: &Shares| recall[1] >= LEAST_KEPT;
         self.recall.iter().chain(&self.query_recall).all(kept)
     }
 
-    /// What methods are compared by: the share among the first 20 candidates, for queries of the
-    /// kind that will come if there is a sample of them.
+    /// Figure of merit for comparing methods: recall among the first 20 candidates, for held-out
+    /// queries if there are any.
     fn merit(&self) -> f32 {
         self.query_recall.or(self.recall).map_or(0.0, |recall| recall[0])
     }
 }
 
-/// Rows to sample for a field of this dimension: enough for its second moment, and for the
-/// neighbours to lie as close together as they do in a segment; fewer of very long vectors.
+/// Number of rows to sample for a field of this dimension: enough for its second moment, and for
+/// neighbours to lie as close together as in a segment; fewer for very long vectors.
 pub fn sample_rows(dimension: usize) -> u64 {
     let rows = (64 * dimension as u64).clamp(16_384, 65_536);
     rows.min(SAMPLE_VALUES / dimension.max(1) as u64)
 }
 
-/// What came of a training.
+/// Result of a training.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum Training {
-    /// A codec.
+    /// A trained codec.
     Codec(TrainedCodec),
-    /// None of the codes keeps enough, or the field is not compressed: vectors are scanned.
+    /// No code has enough recall, or the field is not compressed: vectors are scanned.
     NoCodes {
-        /// What was tried.
+        /// Codes that were tried.
         ladder: Vec<Rung>,
     },
 }
@@ -177,10 +176,10 @@ pub fn train(field: &VectorField, sample: TrainingSample<'_>) -> Result<Training
     train_unless(&AtomicBool::new(false), field, sample)
 }
 
-/// As [`train`], until it is cancelled.
+/// As [`train`], with cancellation.
 ///
 /// # Errors
-/// As [`train`], and [`LeanVecError::Cancelled`], which may take as long as one step of the ladder.
+/// As [`train`], and [`LeanVecError::Cancelled`], with a delay of up to one step of the ladder.
 pub fn train_unless(
     cancelled: &AtomicBool,
     field: &VectorField,
@@ -202,13 +201,13 @@ pub fn train_unless(
     }
 }
 
-/// The sample, divided into what is learned from and what is judged by.
+/// The sample, split into training and held-out parts.
 struct Material {
     field: VectorField,
     seed: u64,
     rows: Vec<f32>,
     held_out: Vec<f32>,
-    /// The source of each row that is held out.
+    /// Source of each held-out row.
     sources: Vec<u32>,
     queries: Vec<f32>,
     held_out_queries: Vec<f32>,
@@ -248,8 +247,8 @@ impl Material {
         }
     }
 
-    /// The queries as they are mapped, completed by rows: of a few alone the maps would keep what
-    /// these few ask for and nothing else.
+    /// The queries as they are mapped, supplemented with rows: maps learned from a few queries
+    /// alone would preserve only the directions of those.
     fn completed_queries(&self) -> Vec<f32> {
         let dimension = self.field.dimension;
         let mut queries = self.queries.clone();
@@ -277,13 +276,13 @@ impl Material {
         queries
     }
 
-    /// Dimensions of the subspace that maps are learned in, if moments of all would be too large.
+    /// Dimension of the subspace in which maps are learned, if full moments would be too large.
     fn sketch_rank(&self) -> Option<usize> {
         if self.field.dimension <= MOMENT_DIMENSION {
             return None;
         }
         Some(match self.field.compression.primary {
-            // A margin, since the last directions of a sketch are the least certain.
+            // A margin, because the last directions of a sketch are the least reliable.
             Primary::Codes(CodeSettings { dimension: Some(reduced), .. }) => {
                 (reduced + reduced / 8 + 16).min(self.field.dimension)
             }
@@ -292,15 +291,15 @@ impl Material {
     }
 }
 
-/// Rows, without some that were set aside.
+/// Rows split into kept and held-out ones.
 struct Divided {
     kept: Vec<f32>,
     held_out: Vec<f32>,
-    /// Which rows were set aside.
+    /// Indices of the held-out rows.
     aside: Vec<usize>,
 }
 
-/// Sets `count` rows aside, spread over all.
+/// Holds out `count` rows, evenly spread.
 fn divide(rows: &[f32], dimension: usize, count: usize) -> Divided {
     let total = rows.len() / dimension;
     let mut divided = Divided {
@@ -309,7 +308,7 @@ fn divide(rows: &[f32], dimension: usize, count: usize) -> Divided {
         aside: Vec::with_capacity(count),
     };
     for (index, row) in rows.chunks_exact(dimension).enumerate() {
-        // Row i is set aside where i·count/total rises.
+        // Row i is held out where i·count/total increases.
         if (index + 1) * count / total > index * count / total {
             divided.held_out.extend_from_slice(row);
             divided.aside.push(index);
@@ -327,14 +326,14 @@ struct Trainer<'m> {
     moments: OnceLock<Moments>,
 }
 
-/// A codec that was learned and judged, and the rungs up to it.
+/// A trained codec, and the ladder up to it.
 struct Trained {
     settings: CodeSettings,
     codec: Codec,
     ladder: Vec<Rung>,
 }
 
-/// What came of a climb of the ladder.
+/// Result of trying the ladder.
 #[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 enum Climb {
     Reached(Trained),
@@ -354,14 +353,14 @@ impl<'m> Trainer<'m> {
         }
     }
 
-    /// The codec the user asked for, with the best reduction where the method is left open.
+    /// The codec for explicit settings, with the best reduction method if none is given.
     fn explicit(&self, settings: CodeSettings) -> Result<Trained, LeanVecError> {
         let (settings, codec, rung) = self.best(settings)?;
         Ok(Trained { settings, codec, ladder: vec![rung] })
     }
 
-    /// The codec of the fewest bytes that holds the floor; the most precise if none does, unless
-    /// that is of no use either.
+    /// The smallest codec that reaches the floor; the most precise one if none does, unless its
+    /// recall is too low to be useful.
     fn climb(&self, cancelled: &AtomicBool) -> Result<Climb, LeanVecError> {
         let mut ladder: Vec<Rung> = Vec::new();
         let mut last = None;
@@ -386,7 +385,7 @@ impl<'m> Trainer<'m> {
         }
     }
 
-    /// What `auto` tries, from few bytes to many.
+    /// The codes that `auto` tries, from few bytes to many.
     fn steps(&self) -> Vec<CodeSettings> {
         let dimension = self.material.field.dimension;
         let mut steps = vec![full(LvqCode::Lvq4), full(LvqCode::Lvq8)];
@@ -394,7 +393,7 @@ impl<'m> Trainer<'m> {
         for (code, bits) in [(LvqCode::Lvq4, CodeBits::Four), (LvqCode::Lvq8, CodeBits::Eight)] {
             let header_bytes =
                 Lvq::new(bits, 1, self.material.field.metric == Metric::L2).header_bytes();
-            // As many dimensions as fill whole cache lines, where that is little more or less.
+            // The dimension that fills whole cache lines, if that changes little.
             let filling = |twelfths: usize| {
                 let reduced = (dimension * twelfths / 12).next_multiple_of(LADDER_STEP);
                 let bytes = header_bytes + reduced.div_ceil(bits.per_byte());
@@ -414,25 +413,25 @@ impl<'m> Trainer<'m> {
                 reduction: None,
             }));
         }
-        // Of as many bytes, more dimensions first: without a reduction before with one.
+        // For equal sizes, more dimensions first: full dimension before reduced.
         steps.sort_by_key(|step| {
             let bits = if step.code == LvqCode::Lvq8 { 8 } else { 4 };
             let dimension = step.dimension.unwrap_or(dimension);
             (dimension * bits, std::cmp::Reverse(dimension))
         });
-        // Too few rows to judge by: what loses least.
+        // Too few rows to evaluate: use the code of least loss.
         if self.material.held_out.is_empty() {
             steps.drain(..steps.len() - 1);
         }
         steps
     }
 
-    /// The best of the methods that are left open.
+    /// Trains with each permitted method and returns the best.
     fn best(&self, settings: CodeSettings) -> Result<(CodeSettings, Codec, Rung), LeanVecError> {
         let methods = match (settings.dimension, settings.reduction) {
             (None, _) => return self.judged(settings, None),
             (Some(_), Some(method)) => vec![method],
-            // Without queries there is PCA alone; the map of a distance has to be a projection.
+            // Without queries only PCA is possible; under a distance, the map must be a projection.
             (Some(_), None) if self.material.queries.is_empty() => vec![ReductionMethod::Pca],
             (Some(_), None) if self.material.field.metric == Metric::L2 => {
                 vec![ReductionMethod::Pca, ReductionMethod::EigenSearch]
@@ -462,7 +461,7 @@ impl<'m> Trainer<'m> {
             }
             _ => None,
         };
-        // Without queries every method is PCA, and says so.
+        // Without queries every method is PCA and is reported as such.
         let learned = reduction.as_ref().map(|(_, method)| match method {
             _ if self.material.queries.is_empty() => ReductionMethod::Pca,
             method => *method,
@@ -503,7 +502,7 @@ impl Trained {
 }
 
 impl Material {
-    /// The loss of the source that loses most.
+    /// The largest loss of any source.
     fn loss(&self, codec: &Codec) -> f64 {
         if self.held_out.is_empty() {
             return source_loss(codec, &self.rows);
@@ -519,8 +518,8 @@ impl Material {
     }
 }
 
-/// Σ‖x − x̂‖² / Σ‖x − μ‖² over the rows of a source that are no outliers, μ being their own centre, so
-/// that it does not matter how far they are from the codec's.
+/// Σ‖x − x̂‖² / Σ‖x − μ‖² over the inliers of a source, with μ their own centre, so that their
+/// distance from the codec's centre does not matter.
 pub(super) fn source_loss(codec: &Codec, rows: &[f32]) -> f64 {
     let dimension = codec.dimension();
     let most = LOSS_ROWS.min(LOSS_VALUES / dimension).max(1) * dimension;
@@ -565,7 +564,7 @@ mod tests {
         dimension: usize,
     ) -> Training {
         let field = VectorField::single(dimension, metric).compressed(compression.parse().unwrap());
-        // As the collection divides a sample.
+        // The split that a collection makes.
         let of = |held_out| {
             let queries = queries.chunks_exact(dimension).enumerate();
             let of = queries.filter(move |(query, _)| is_held_out(*query) == held_out);
@@ -601,7 +600,7 @@ mod tests {
     #[test]
     fn a_query_sample_is_judged_too_and_teaches_the_maps() {
         let base = rows(2000, 64, 2);
-        // Queries live where the base is narrow.
+        // Queries lie where the base is narrow.
         let queries: Vec<f32> = rows(400, 64, 3).into_iter().rev().collect();
         let (_, aware) = trained("lvq8:16", Metric::Dot, &base, &queries, 64);
         let (_, blind) = trained("lvq8:16:pca", Metric::Dot, &base, &queries, 64);
@@ -624,7 +623,7 @@ mod tests {
             let (codec, report) = trained(text, Metric::Dot, &base, &[], 40);
             assert_eq!((report.code, report.dimension), (code, dimension), "{text}");
             assert_eq!(codec.primary_layout().stride(), bytes, "{text}");
-            // Without queries a reduction is PCA, whatever was asked for.
+            // Without queries a reduction is PCA, whatever was requested.
             assert_eq!(report.reduction, (dimension < 40).then_some(ReductionMethod::Pca));
             assert!(report.ladder[0].recall.unwrap()[1] > 0.8, "{text}");
         }

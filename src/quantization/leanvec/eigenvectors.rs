@@ -1,11 +1,11 @@
-//! Maps made of eigenvectors: PCA, and the search between the eigenvectors of queries and base.
+//! Maps from eigenvectors: PCA, and the search between the eigenvectors of queries and base.
 
 use super::linalg::{Matrix, eigen, trace};
 use super::{LeanVecError, Maps, loss};
 
-/// β is searched to this width.
+/// Width of the interval at which the search for β stops.
 const TOLERANCE: f64 = 0.01;
-/// Evaluations of the loss at most; each costs an eigendecomposition.
+/// Maximum number of loss evaluations; each costs an eigendecomposition.
 const EVALUATIONS: usize = 20;
 
 /// The eigenvectors of K_X, largest eigenvalue first (LeanVec §3.1).
@@ -14,9 +14,9 @@ pub fn pca(base: &Matrix) -> Result<Maps, LeanVecError> {
     Ok(Maps { query: vectors, base: None })
 }
 
-/// The top eigenvectors of β K_Q + (1 − β) K_X with the β in [0, 1] of the smallest loss
-/// (LeanVec §3.2.2). K_Q is scaled to the trace of K_X first, so that β means the same whatever
-/// the lengths of the vectors. β = 0, which is PCA, is tried in any case.
+/// The top eigenvectors of β K_Q + (1 − β) K_X with the β in [0, 1] of least loss (LeanVec §3.2.2).
+/// K_Q is first scaled to the trace of K_X, so that β does not depend on the lengths of the
+/// vectors. β = 0, which is PCA, is always tried.
 pub fn search(base: &Matrix, queries: &Matrix, reduced: usize) -> Result<Maps, LeanVecError> {
     let (base_trace, query_trace) = (trace(base), trace(queries));
     let scale = if query_trace > 0.0 { base_trace / query_trace } else { 0.0 };

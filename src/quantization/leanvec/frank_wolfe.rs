@@ -1,21 +1,21 @@
 //! Block-coordinate Frank–Wolfe for the query-aware maps (LeanVec §3.2.1, Algorithm 1).
 //!
 //! Over the convex hull of matrices with orthonormal columns (spectral norm ≤ 1), the linear
-//! problem of each step is solved by the polar factor U Vᵀ of −∇. Where the paper starts from
-//! zero, we start from the eigenvector search, whose first step may only improve: the best pair
-//! that was seen is the answer.
+//! problem of each step is solved by the polar factor U Vᵀ of −∇. Where the paper starts from zero,
+//! we start from the eigenvector search and return the best pair seen, so the result is never worse
+//! than the start.
 
 use super::linalg::{Matrix, inner, polar_factor, product};
 use super::{LeanVecError, Maps, loss};
 
-/// Steps at most.
+/// Maximum number of steps.
 const STEPS: usize = 500;
-/// Stops when a step changes the loss by less than this share of it.
+/// Stops when a step changes the loss by a smaller share than this.
 const TOLERANCE: f64 = 1e-3;
 /// Exponent of the step size 1 / (t + 1)^a.
 const DECAY: f64 = 0.999;
 
-/// Improves the maps until the loss stands still.
+/// Improves the maps until the loss converges.
 pub fn descend(base: &Matrix, queries: &Matrix, start: Maps) -> Result<Maps, LeanVecError> {
     let mut query = start.query.clone();
     let mut map = start.base().clone();
@@ -45,8 +45,8 @@ fn descent(own_moment: &Matrix, partner_moment: &Matrix, own: &Matrix, partner: 
     product(own_moment.as_ref(), partner_side.as_ref()) - product(own_side.as_ref(), small.as_ref())
 }
 
-/// U Vᵀ of the singular value decomposition G = U Σ Vᵀ. (By way of GᵀG it would be cheaper, but
-/// the small singular values of a gradient are below the rounding of their squares.)
+/// U Vᵀ of the singular value decomposition G = U Σ Vᵀ. (Going via GᵀG would be cheaper, but the
+/// small singular values of a gradient are below the rounding error of their squares.)
 fn polar(matrix: &Matrix) -> Result<Matrix, LeanVecError> {
     let norm = inner(matrix, matrix).sqrt();
     if norm == 0.0 {

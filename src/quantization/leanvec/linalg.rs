@@ -1,4 +1,4 @@
-//! The linear algebra of LeanVec, over `faer`: the only module that names it.
+//! Linear algebra for LeanVec, over `faer`: the only module that uses it.
 //!
 //! Second moments are D × D in double precision, whatever the number of rows; rows are mapped in
 //! single precision. Parallelism comes from rayon over blocks of rows, so that it stays in the
@@ -10,17 +10,17 @@ use rayon::prelude::*;
 
 use super::LeanVecError;
 
-/// Rows that one task works on.
+/// Rows per task.
 const BLOCK_ROWS: usize = 512;
 
-/// Parts in which a second moment is computed; each holds a matrix.
+/// Number of parts in which a second moment is computed; each holds a matrix.
 const STRIPS: usize = 8;
 
 /// A matrix in double precision.
 pub type Matrix = Mat<f64>;
 
-/// XᵀX / n for rows X of shape [n, dimension]. The order of additions does not depend on the
-/// number of threads.
+/// XᵀX / n for rows X of shape [n, dimension]. The order of summation does not depend on the number
+/// of threads.
 pub fn second_moment(rows: &[f32], dimension: usize) -> Matrix {
     let count = rows.len() / dimension;
     let strip_rows = count.div_ceil(STRIPS).max(1);
@@ -59,10 +59,10 @@ pub fn inner(a: &Matrix, b: &Matrix) -> f64 {
     a.col_iter().zip(b.col_iter()).map(|(a, b)| a.transpose() * b).sum()
 }
 
-/// Eigenvalues, largest first, and the eigenvectors as columns in that order.
+/// Eigenvalues, largest first, with their eigenvectors as columns.
 ///
 /// # Errors
-/// If the iteration does not converge, as for matrices that are not finite.
+/// If the iteration does not converge, as for non-finite matrices.
 pub fn eigen(symmetric: &Matrix) -> Result<(Vec<f64>, Matrix), LeanVecError> {
     let found = symmetric
         .self_adjoint_eigen(Side::Lower)
@@ -71,7 +71,8 @@ pub fn eigen(symmetric: &Matrix) -> Result<(Vec<f64>, Matrix), LeanVecError> {
     Ok((values, found.U().reverse_cols().to_owned()))
 }
 
-/// U Vᵀ of the singular value decomposition U Σ Vᵀ of a matrix with no more columns than rows.
+/// U Vᵀ of the singular value decomposition U Σ Vᵀ of a matrix with at most as many columns as
+/// rows.
 ///
 /// # Errors
 /// As [`eigen`].
@@ -81,7 +82,7 @@ pub fn polar_factor(matrix: &Matrix) -> Result<Matrix, LeanVecError> {
     Ok(product(found.U(), found.V().transpose()))
 }
 
-/// Map of rows: [n, columns of `map`ᵀ] = rows [n, D] · mapᵀ, for `map` of shape [d, D], row-major.
+/// Maps rows: [n, d] = rows [n, D] · mapᵀ, for `map` of shape [d, D], row-major.
 pub fn map_rows(rows: &[f32], map: &[f32], dimension: usize) -> Vec<f32> {
     let reduced = map.len() / dimension;
     let map = MatRef::from_row_major_slice(map, reduced, dimension);
@@ -97,7 +98,7 @@ pub fn map_rows(rows: &[f32], map: &[f32], dimension: usize) -> Vec<f32> {
     out
 }
 
-/// Map of rows back: rows [n, d] · map, for `map` of shape [d, D], row-major.
+/// Maps rows back: [n, D] = rows [n, d] · map, for `map` of shape [d, D], row-major.
 pub fn map_back(rows: &[f32], map: &[f32], dimension: usize) -> Vec<f32> {
     let reduced = map.len() / dimension;
     let n = rows.len() / reduced;

@@ -1,8 +1,8 @@
 //! LeanVec: learned linear maps to fewer dimensions (Tepper et al., TMLR 2024, arXiv 2312.16335).
 //!
-//! Two maps A, B of shape [d, D] such that ⟨A q, B x⟩ ≈ ⟨q, x⟩ for the queries that come. With
-//! the second moments K_Q and K_X of queries and base vectors (written for D × d matrices), the
-//! loss is the mean of (⟨A q, B x⟩ − ⟨q, x⟩)²:
+//! Two maps A, B of shape [d, D] such that ⟨A q, B x⟩ ≈ ⟨q, x⟩ for expected queries. With the
+//! second moments K_Q and K_X of queries and base vectors (written for D × d matrices), the loss is
+//! the mean of (⟨A q, B x⟩ − ⟨q, x⟩)²:
 //!
 //! f(A, B) = tr(B Aᵀ K_Q A Bᵀ K_X) − 2 tr(K_Q A Bᵀ K_X) + tr(K_Q K_X).
 //!
@@ -12,12 +12,12 @@
 //!   (§3.2.1, Algorithm 1), started from the eigenvector search.
 //! - [`Method::Sphering`]: the unconstrained optimum (GleanVec, arXiv 2410.22347, §3).
 //!
-//! Second moments of many dimensions are not held: maps are then learned inside of the leading
-//! subspace of the vectors ([`Moments::sketched`]).
+//! For large dimensions, where second moments would not fit in memory, maps are learned within the
+//! leading subspace of the vectors ([`Moments::sketched`]).
 //!
 //! The reduced space is then rotated by a fixed orthonormal matrix, the same for both maps, which
-//! changes no inner product: it spreads the variance evenly over the dimensions, so that the range
-//! of a vector, and with it the error of its codes, becomes smaller. That is ours
+//! preserves inner products: it spreads the variance evenly over the dimensions, so that the range
+//! of a vector, and with it the error of its codes, becomes smaller. The rotation is our addition
 //! (docs/decisions/0004-rotated-reductions.md).
 
 mod eigenvectors;
@@ -36,7 +36,7 @@ use crate::kernels;
 pub use crate::model::ReductionMethod as Method;
 pub use query_columns::QueryColumns;
 
-/// Why no map could be learned.
+/// Failure to learn a map.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LeanVecError {
@@ -46,7 +46,7 @@ pub enum LeanVecError {
         /// Rows of the matrix.
         dimension: usize,
     },
-    /// Nobody wants them any more.
+    /// The training was cancelled.
     #[error("the training was cancelled")]
     Cancelled,
     /// The maps have more dimensions than the subspace they are learned in.
@@ -59,24 +59,23 @@ pub enum LeanVecError {
     },
 }
 
-/// What the maps are learned from.
+/// Second moments, from which maps are learned.
 #[derive(Debug)]
 pub struct Moments {
     base: Matrix,
     queries: Option<Matrix>,
-    /// Maps to all dimensions, of which fewer are the first columns: the eigenvectors are the
-    /// greater part of the work, and a ladder of dimensions shares them.
+    /// Maps to all dimensions, whose first columns are the maps to fewer: the eigendecomposition is
+    /// most of the work, and the ladder of dimensions shares it.
     pca: OnceLock<Result<Maps, LeanVecError>>,
     sphering: OnceLock<Result<Maps, LeanVecError>>,
-    /// An orthonormal basis, shape [rank, dimension], of the subspace that the moments are of.
+    /// Orthonormal basis, shape [rank, dimension], of the subspace of the moments.
     subspace: Option<Vec<f32>>,
     /// D.
     dimension: usize,
 }
 
 impl Moments {
-    /// From base vectors that were centred, shape [n, dimension], and queries, shape [m,
-    /// dimension], of which there may be none.
+    /// From centred base vectors, shape [n, dimension], and queries, shape [m, dimension], m ≥ 0.
     pub fn new(base: &[f32], queries: &[f32], dimension: usize) -> Self {
         let queries = (!queries.is_empty()).then(|| second_moment(queries, dimension));
         let base = second_moment(base, dimension);
@@ -84,9 +83,9 @@ impl Moments {
         Self { base, queries, pca, sphering, subspace: None, dimension }
     }
 
-    /// The same inside of a subspace that holds as much of the base vectors as `rank` dimensions
-    /// can, and of the queries as half of that can: for dimensions whose moments are too large. The
-    /// seed starts the search for it.
+    /// Moments within a subspace, for dimensions whose full moments are too large: it captures as
+    /// much of the base vectors as `rank` dimensions can, and of the queries as half of that can.
+    /// `seed` initializes its iteration.
     pub fn sketched(
         base: &[f32],
         queries: &[f32],
@@ -106,12 +105,12 @@ impl Moments {
         Self { subspace: Some(subspace), dimension, ..moments }
     }
 
-    /// Whether there were queries; without, only [`Method::Pca`] can be learned.
+    /// True if there were queries; otherwise only [`Method::Pca`] can be learned.
     pub fn has_queries(&self) -> bool {
         self.queries.is_some()
     }
 
-    /// The maps before they are rotated; without queries PCA, whatever the method.
+    /// The maps before rotation; without queries, PCA for any method.
     fn maps(&self, method: Method, reduced: usize) -> Result<Maps, LeanVecError> {
         let base = &self.base;
         if reduced > base.nrows() {
@@ -140,15 +139,15 @@ impl Moments {
 pub struct Reduction {
     dimension: usize,
     query_map: Vec<f32>,
-    /// `None`: the same as `query_map`, whose rows are then orthonormal.
+    /// `None`: equal to `query_map`, whose rows are then orthonormal.
     base_map: Option<Vec<f32>>,
 }
 
-/// The maps as D × d matrices, before they are rounded and rotated.
+/// The maps as D × d matrices, before rounding and rotation.
 #[derive(Debug, Clone)]
 struct Maps {
     query: Matrix,
-    /// `None`: the same as `query`.
+    /// `None`: equal to `query`.
     base: Option<Matrix>,
 }
 
@@ -157,7 +156,7 @@ impl Maps {
         self.base.as_ref().unwrap_or(&self.query)
     }
 
-    /// The maps to the first dimensions alone.
+    /// The maps to the first `reduced` dimensions.
     fn first(&self, reduced: usize) -> Self {
         let first = |map: &Matrix| map.get(.., ..reduced).to_owned();
         Self { query: first(&self.query), base: self.base.as_ref().map(first) }
@@ -165,8 +164,8 @@ impl Maps {
 }
 
 impl Reduction {
-    /// Learns maps to `reduced` dimensions; the seed chooses the rotation. Without queries it is
-    /// PCA, whatever the method.
+    /// Learns maps to `reduced` dimensions; `seed` selects the rotation. Without queries, PCA for
+    /// any method.
     ///
     /// # Errors
     /// If an eigenvalue iteration does not converge.
@@ -192,8 +191,7 @@ impl Reduction {
         })
     }
 
-    /// From maps as they are stored, each of shape [d, D] row-major; `None` if the shapes do not
-    /// fit.
+    /// From stored maps, each of shape [d, D], row-major; `None` if the shapes do not match.
     pub fn from_maps(
         dimension: usize,
         reduced: usize,
@@ -224,12 +222,12 @@ impl Reduction {
         &self.query_map
     }
 
-    /// B, shape [d, D], row-major, if it is not A.
+    /// B, shape [d, D], row-major, if it differs from A.
     pub fn base_map(&self) -> Option<&[f32]> {
         self.base_map.as_deref()
     }
 
-    /// Whether A = B, so that the maps are a projection and distances shrink alike.
+    /// True if A = B, so that the maps are a projection and shrink distances alike.
     pub fn is_projection(&self) -> bool {
         self.base_map.is_none()
     }
@@ -241,26 +239,26 @@ impl Reduction {
 
     /// A q, of d elements.
     pub fn map_query(&self, query: &[f32]) -> Vec<f32> {
-        // A matrix product spends more on packing a single row than on multiplying it.
+        // For a single row, a matrix product would spend more time packing than multiplying.
         let mut mapped = vec![0.0; self.reduced()];
         kernels::matrix_vector(&self.query_map, query, &mut mapped);
         mapped
     }
 
-    /// A by columns, for queries of which most elements are zero.
+    /// A by columns, for sparse queries.
     pub fn query_columns(&self) -> QueryColumns {
         QueryColumns::new(&self.query_map, self.dimension)
     }
 
-    /// Aᵀ y for each reduced row y, shape [n, D]: the vector that has with every query the inner
-    /// product which the maps give it.
+    /// Aᵀ y for each reduced row y, shape [n, D]: the vector whose inner product with any query
+    /// equals that of the mapped query and y.
     pub fn expand(&self, reduced: &[f32]) -> Vec<f32> {
         map_back(reduced, &self.query_map, self.dimension)
     }
 
-    /// The loss f of these maps: the mean squared error of inner products, over all pairs of what
-    /// the moments were made of (of a sketch: of what its subspace holds). Without queries, K_X
-    /// stands for K_Q.
+    /// The loss f of these maps: the mean squared error of inner products over all pairs of base
+    /// vectors and queries (of a sketch: of their parts in its subspace). Without queries, K_X
+    /// stands in for K_Q.
     pub fn loss(&self, moments: &Moments) -> f64 {
         let inside = moments.base.nrows();
         let matrix = |map: &[f32]| {
@@ -274,7 +272,7 @@ impl Reduction {
     }
 }
 
-/// f(A, B), by traces of d × d and inner products of D × d matrices.
+/// f(A, B), by traces of d × d matrices and inner products of D × d matrices.
 fn loss(base: &Matrix, queries: &Matrix, maps: &Maps) -> f64 {
     let query_side = product(queries.as_ref(), maps.query.as_ref());
     let base_side = product(base.as_ref(), maps.base().as_ref());
@@ -282,17 +280,17 @@ fn loss(base: &Matrix, queries: &Matrix, maps: &Maps) -> f64 {
         &product(maps.query.transpose(), query_side.as_ref()),
         &product(maps.base().transpose(), base_side.as_ref()),
     );
-    // Rounding must not make a loss of almost nothing negative.
+    // Rounding must not make a tiny loss negative.
     (quadratic - 2.0 * inner(&query_side, &base_side) + inner(queries, base)).max(0.0)
 }
 
-/// The rotation of a space as a map, shape [dimension, dimension], row-major; orthonormal.
+/// The rotation as an orthonormal map, shape [dimension, dimension], row-major.
 pub(crate) fn rotation_map(dimension: usize, seed: u64) -> Vec<f32> {
     columns_as_map(&rotation(dimension, seed))
 }
 
-/// The cosine transform (DCT-II) with signs at random on its inputs: orthonormal, and it spreads
-/// any vector evenly over its outputs (a fast Johnson–Lindenstrauss transform without sampling).
+/// The cosine transform (DCT-II) with random signs on its inputs: orthonormal, and it spreads any
+/// vector evenly over its outputs (a fast Johnson–Lindenstrauss transform without sampling).
 fn rotation(dimension: usize, seed: u64) -> Matrix {
     let n = dimension as f64;
     Matrix::from_fn(dimension, dimension, |input, output| {

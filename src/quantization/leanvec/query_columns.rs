@@ -1,6 +1,6 @@
-//! The query's map by columns, so that only those of elements that are not zero are read.
+//! The query map by columns, so that only those of non-zero elements are read.
 
-/// A, shape [d, D], column after column.
+/// A, shape [d, D], stored by columns.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QueryColumns {
     reduced: usize,
@@ -19,8 +19,8 @@ impl QueryColumns {
         Self { reduced, columns }
     }
 
-    /// A q, of d elements, for the elements of q that are given as runs, each with the position of
-    /// its first; all others are zero.
+    /// A q, of d elements, for a sparse q, given as runs of its non-zero elements, each with the
+    /// position of its first.
     ///
     /// # Panics
     /// If a run ends past the dimension.

@@ -1,9 +1,9 @@
-//! The leading subspace of vectors whose second moment is too large to hold.
+//! The leading subspace of vectors whose second moment is too large for memory.
 //!
-//! Randomised subspace iteration (Halko, Martinsson and Tropp, SIAM Review 2011, §4.5): V ←
-//! orth(Xᵀ X V), started from random signs. The D × D moment of encodings with 10,240 dimensions
-//! would take 0.8 GB, and its eigenvectors hours; this takes two products with X an iteration. What
-//! is left to learn happens inside of the subspace, with dense moments of its few dimensions.
+//! Randomised subspace iteration (Halko, Martinsson and Tropp, SIAM Review 2011, §4.5): V ← orth(Xᵀ
+//! X V), started from random signs. The D × D moment of encodings with 10,240 dimensions would take
+//! 0.8 GB, and its eigenvectors hours; this takes two products with X per iteration. Maps are then
+//! learned within the subspace, with dense moments of its few dimensions.
 
 use faer::{Mat, MatRef};
 use rayon::prelude::*;
@@ -13,17 +13,17 @@ use crate::quantization::random::hash;
 
 /// The error of eigenvalue λ falls with (λ_rank / λ)^(2·iterations).
 const ITERATIONS: usize = 3;
-/// Elements up to this can be multiplied and summed without care.
+/// Elements up to this can be multiplied and summed without overflow.
 const LARGEST: f32 = 1e9;
-/// Columns of X that one task multiplies.
+/// Columns of X per task.
 const STRIP_COLUMNS: usize = 512;
 
-/// An orthonormal basis, shape [rank, dimension], of a subspace that holds nearly as much of the
-/// rows, shape [n, dimension], as one of `rank` dimensions can.
+/// An orthonormal basis, shape [rank, dimension], of a subspace that captures nearly as much of the
+/// rows, shape [n, dimension], as any of `rank` dimensions.
 pub fn leading_subspace(rows: &[f32], dimension: usize, rank: usize, seed: u64) -> Vec<f32> {
     let sign = |index: usize| if hash(seed, index as u64) & 1 == 0 { 1.0 } else { -1.0 };
     let mut basis: Vec<f32> = (0..rank * dimension).map(sign).collect();
-    // Products of huge elements would overflow; a factor changes no subspace.
+    // Products of huge elements would overflow; scaling does not change the subspace.
     let largest = rows.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
     let scaled: Vec<f32>;
     let rows = if largest > LARGEST {
@@ -39,7 +39,7 @@ pub fn leading_subspace(rows: &[f32], dimension: usize, rank: usize, seed: u64) 
     basis
 }
 
-/// An orthonormal basis of the rows of some bases together, each of shape [·, dimension].
+/// An orthonormal basis of the union of some bases, each of shape [·, dimension].
 pub fn union(bases: &[Vec<f32>], dimension: usize) -> Vec<f32> {
     let joined = bases.concat();
     let rank = (joined.len() / dimension).min(dimension);

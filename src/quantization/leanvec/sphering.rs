@@ -1,29 +1,29 @@
-//! Sphering: the maps of least loss when nothing constrains them (GleanVec, arXiv 2410.22347, §3).
+//! Sphering: the unconstrained maps of least loss (GleanVec, arXiv 2410.22347, §3).
 //!
 //! With S = K_Q^(1/2) the loss is that of the best rank-d approximation of S x, so B = V_dᵀ S and
 //! A = V_dᵀ S⁻¹ with the top eigenvectors V_d of S K_X S.
 //!
-//! A sample of queries says little about directions it does not reach, and S⁻¹ would trust it
-//! there most. So K_Q is mixed with K_X first ([`SHRINKAGE`], scaled to the same trace), and its
+//! A sample of queries says little about directions it does not reach, which S⁻¹ would amplify
+//! most. So K_Q is first mixed with K_X ([`SHRINKAGE`], scaled to the same trace), and its
 //! eigenvalues have a floor.
 
 use super::linalg::{Matrix, eigen, product, trace};
 use super::{LeanVecError, Maps};
 
 /// Share of K_X in the moment of the queries. Measured on held-out queries (docs/quantization.md):
-/// from 0 to 0.2 the recall rises, at 0.5 it is the same or falls.
+/// recall rises from 0 to 0.2, and is the same or lower at 0.5.
 const SHRINKAGE: f64 = 0.2;
 /// Smallest eigenvalue, as a share of the largest.
 const FLOOR: f64 = 1e-6;
 
-/// The maps to all dimensions, the most important first.
+/// The maps to all dimensions, most important first.
 pub fn solve(base: &Matrix, queries: &Matrix) -> Result<Maps, LeanVecError> {
     let scale = if trace(base) > 0.0 { trace(queries) / trace(base) } else { 0.0 };
     let mixed = queries * faer::Scale(1.0 - SHRINKAGE) + base * faer::Scale(SHRINKAGE * scale);
     let (values, vectors) = eigen(&mixed)?;
     let floor = values[0] * FLOOR;
     if floor <= 0.0 {
-        // Queries of zeros, and a base without variance: every projection is as good.
+        // All queries are zero, and the base has no variance: any projection will do.
         return Ok(Maps { query: vectors, base: None });
     }
     let power = |exponent: f64| {

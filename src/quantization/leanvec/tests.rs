@@ -5,7 +5,7 @@ use super::*;
 const METHODS: [Method; 4] =
     [Method::Pca, Method::EigenSearch, Method::FrankWolfe, Method::Sphering];
 
-/// Rows of pseudo-random values; dimension j is `spread(j)` wide.
+/// Rows of pseudo-random values; dimension j has width `spread(j)`.
 fn rows(n: usize, dimension: usize, seed: u64, spread: impl Fn(usize) -> f32) -> Vec<f32> {
     let value = |i: usize| (hash(seed, i as u64) >> 40) as f32 / (1 << 24) as f32 - 0.5;
     (0..n * dimension).map(|i| value(i) * spread(i % dimension)).collect()
@@ -32,7 +32,7 @@ fn the_rotation_is_orthonormal() {
 
 #[test]
 fn data_in_a_subspace_loses_nothing() {
-    // Dimensions 0, 2, 4 carry everything.
+    // Only dimensions 0, 2, 4 have variance.
     let base = rows(200, 6, 1, |j| if j % 2 == 0 { 1.0 } else { 0.0 });
     let queries = rows(100, 6, 2, |_| 1.0);
     let moments = Moments::new(&base, &queries, 6);
