@@ -1,16 +1,16 @@
-//! A query as it is compared with the centroids that tokens are near.
+//! A query, prepared for comparison with token centroids.
 
 use std::borrow::Cow;
 
 use crate::kernels::centroids::{CentroidKernel, RUN};
 use crate::quantization::Centroids;
 
-/// Tokens of a query that are compared, at most: of longer ones some, spread evenly. They find candidates, which are
-/// scored by all.
+/// Largest number of query tokens to compare; longer queries are subsampled evenly. This only
+/// affects candidates, which are re-ranked by all tokens.
 const MOST_TOKENS: usize = 1024;
 
-/// The products of a query's tokens with all centroids in 15 bits, with one step for all: ⟨q, c⟩ is about
-/// `low` + `step` · value, where `low` differs between tokens.
+/// The products of a query's tokens with all centroids, quantized to 15 bits with a common step:
+/// ⟨q, c⟩ ≈ `low` + `step` · value, where `low` differs between tokens.
 #[derive(Debug, Clone)]
 pub struct CentroidQuery {
     /// Shape [centroids, runs].
@@ -18,18 +18,18 @@ pub struct CentroidQuery {
     runs: usize,
     kernel: CentroidKernel,
     step: f32,
-    /// Σ of what 0 stands for, over the tokens.
+    /// Σ over the tokens of the product that value 0 stands for.
     low: f32,
 }
 
 impl CentroidQuery {
-    /// For a query of shape [m, dimension].
+    /// Prepares a query of shape [m, dimension].
     pub fn new(centroids: &Centroids, query: &[f32]) -> Self {
         let (count, dimension) = (centroids.count(), centroids.dimension());
         let query = some_tokens(query, dimension);
         let tokens = query.len() / dimension;
         let products = centroids.products(&query);
-        // Of each token the range of its products.
+        // The range of each token's products.
         let range = |of_token: &[f32]| {
             let join =
                 |(low, high): (f32, f32), &product: &f32| (low.min(product), high.max(product));
@@ -46,7 +46,7 @@ impl CentroidQuery {
         {
             let least = high - step * f32::from(i16::MAX);
             low += least;
-            // Rounds, and saturates.
+            // Rounds and saturates.
             let value = |product: &f32| (((product - least) * factor + 0.5) as i16).max(0);
             values.iter_mut().zip(products).for_each(|(out, product)| *out = value(product));
             let (run, at) = (token / RUN, token % RUN);
@@ -56,17 +56,17 @@ impl CentroidQuery {
         Self { table, runs, kernel: CentroidKernel::detect(), step, low }
     }
 
-    /// Bytes that a query of so many tokens takes, while it is made.
+    /// Peak memory of preparing a query of `tokens` tokens, in bytes.
     pub fn bytes(centroids: &Centroids, tokens: usize) -> usize {
         let tokens = tokens.min(MOST_TOKENS);
         let runs = tokens.div_ceil(RUN) * size_of::<[i16; RUN]>();
         centroids.count() * (runs + tokens * size_of::<f32>())
     }
 
-    /// MaxSim with a document whose tokens are near these centroids, about; −∞ for none.
+    /// Approximate MaxSim with a document whose tokens are nearest to these centroids; −∞ for none.
     ///
     /// # Panics
-    /// If there is no such centroid.
+    /// If a centroid does not exist.
     #[inline]
     pub fn score(&self, centroids: &[u16]) -> f32 {
         if centroids.is_empty() {
@@ -79,7 +79,7 @@ impl CentroidQuery {
     }
 }
 
-/// The tokens of a query that are compared.
+/// The query tokens to compare.
 fn some_tokens(query: &[f32], dimension: usize) -> Cow<'_, [f32]> {
     let tokens = query.len() / dimension;
     if tokens <= MOST_TOKENS {

@@ -4,7 +4,7 @@
 ///
 /// `query` has shape [m, dimension], `document` [n, dimension], both row-major. Higher is better.
 /// A single vector is the case m = n = 1. An empty document scores −∞, an empty query 0.
-/// Cost: m·n similarities; nothing is allocated.
+/// Cost: m·n similarities, no allocation.
 #[inline]
 pub fn max_sim(
     query: &[f32],

@@ -1,13 +1,13 @@
-//! Multi-vectors: exact MaxSim, small codes of tokens, and encodings that find candidates.
+//! Multi-vectors: exact MaxSim, token codes, and encodings for candidate retrieval.
 //!
 //! MaxSim(Q, P) = Σ_{q∈Q} max_{p∈P} sim(q, p) — late interaction as in ColBERT (Khattab &
 //! Zaharia, SIGIR 2020), called Chamfer similarity in MUVERA (arXiv 2405.19504, §2).
 //!
 //! - [`max_sim()`]: the definition, over f32 rows and any similarity.
 //! - [`TokenCodec`]: tokens as LVQ codes or half precision, and MaxSim over them.
-//! - [`pool_tokens`]: fewer tokens a document, by means of similar ones.
-//! - [`CentroidQuery`]: MaxSim with the centroids that a document's tokens are near.
-//! - [`encoding`]: one vector for many, whose dot products approximate MaxSim.
+//! - [`pool_tokens`]: fewer tokens per document, by replacing similar ones with their mean.
+//! - [`CentroidQuery`]: MaxSim with the centroids nearest to a document's tokens.
+//! - [`encoding`]: a multi-vector as one vector, whose dot products approximate MaxSim.
 
 mod centroids;
 pub mod encoding;

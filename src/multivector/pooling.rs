@@ -1,27 +1,28 @@
-//! Token pooling: fewer tokens a document, by the means of clusters (Clavié et al., *Reducing the
-//! Footprint of Multi-Vector Retrieval with Minimal Performance Impact via Token Pooling*, 2024).
+//! Token pooling: fewer tokens per document, by replacing clusters with their means (Clavié et al.,
+//! *Reducing the Footprint of Multi-Vector Retrieval with Minimal Performance Impact via Token
+//! Pooling*, 2024).
 //!
 //! Ward's hierarchical clustering of the tokens' directions, cut at n / factor clusters, as the
-//! paper recommends and PyLate does. Between tokens of length 1 squared distances are 2 − 2·cosine.
+//! paper recommends and PyLate does. Squared distances between unit tokens are 2 − 2·cosine.
 //!
-//! Clusters are joined along chains of nearest neighbours (Murtagh 1983), which gives the same
-//! hierarchy as joining the closest pair each time, since Ward's distance is reducible; distances
-//! are computed from the clusters' means, so memory stays linear.
+//! Clusters are joined by the nearest-neighbour chain algorithm (Murtagh 1983), which gives the
+//! same hierarchy as always joining the closest pair, because Ward's distance is reducible.
+//! Distances are computed from cluster means, so memory stays linear.
 
 use crate::kernels;
 use crate::model::{Metric, VectorField};
 
-/// Tokens that are clustered together; longer documents are pooled in runs of so many, since the
-/// time grows with the square of the number.
+/// Largest number of tokens to cluster together; longer documents are pooled in runs of this
+/// length, because clustering takes quadratic time.
 pub const MAX_POOLED_TOKENS: usize = 1024;
 
-/// Tokens of shape [n, dimension] as ⌊n / factor⌋ of them, at least one: the means of clusters of
-/// similar ones, in the order of their first tokens. A factor of 1 changes nothing.
+/// Pools tokens of shape [n, dimension] into ⌊n / factor⌋ of them, at least one: the means of
+/// clusters of similar tokens, in the order of their first tokens. A factor of 1 changes nothing.
 ///
-/// Means are shorter than their tokens. A field under the cosine metric scales them to length 1.
+/// Means are shorter than their tokens; fields under the cosine metric normalize them again.
 ///
 /// # Panics
-/// If `tokens` is no multiple of the dimension.
+/// If the length of `tokens` is not a multiple of the dimension.
 pub fn pool_tokens(tokens: &[f32], dimension: usize, factor: usize) -> Vec<f32> {
     assert!(tokens.len().is_multiple_of(dimension), "whole tokens of {dimension}");
     if factor <= 1 {
@@ -31,17 +32,17 @@ pub fn pool_tokens(tokens: &[f32], dimension: usize, factor: usize) -> Vec<f32> 
     runs.flat_map(|run| pool_run(run, dimension, factor)).collect()
 }
 
-/// The vectors of a point as its field stores them: pooled by its factor, and scaled to length 1
-/// again under cosine. Vectors were checked and prepared.
+/// Pools the vectors of a point by the factor of its field, and normalizes them again under cosine.
+/// Vectors must be validated and prepared.
 pub fn pool_field(field: &VectorField, vectors: Vec<f32>) -> Vec<f32> {
     let mut pooled = pool_tokens(&vectors, field.dimension, field.token_pooling);
     if field.metric == Metric::Cosine {
-        // A mean of opposite vectors has no direction; it stays the zeros that it is.
+        // The mean of opposite vectors is zero and has no direction; it stays zero.
         pooled.chunks_exact_mut(field.dimension).for_each(|vector| {
             kernels::normalize(vector);
         });
     }
-    // Sums of huge values overflow, though no mean is longer than the longest vector.
+    // Sums of huge values overflow, although no mean is longer than the longest vector.
     let largest = vectors.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
     pooled.iter_mut().for_each(|value| *value = value.clamp(-largest, largest));
     pooled
@@ -51,7 +52,7 @@ fn pool_run(tokens: &[f32], dimension: usize, factor: usize) -> Vec<f32> {
     let count = tokens.len() / dimension;
     let clusters = (count / factor).max(1);
     let mut joins = Hierarchy::new(tokens, dimension).joins();
-    // Chains find the joins in another order than that of their heights.
+    // The chain algorithm finds joins out of order.
     joins.sort_by(|a, b| a.height.total_cmp(&b.height));
     let mut root: Vec<usize> = (0..count).collect();
     for join in &joins[..count - clusters] {
@@ -82,26 +83,26 @@ fn find(root: &[usize], mut token: usize) -> usize {
     token
 }
 
-/// Two clusters that become one; a cluster is named by one of its tokens.
+/// A join of two clusters, each identified by one of its tokens.
 struct Join {
     first: usize,
     second: usize,
     height: f32,
 }
 
-/// The clusters while they are joined.
+/// The current clusters of a hierarchical clustering.
 struct Hierarchy {
     dimension: usize,
-    /// Means of the directions.
+    /// Means of the token directions.
     means: Vec<f32>,
-    /// Tokens of each cluster; 0 once it is part of another.
+    /// Number of tokens per cluster; 0 once joined into another.
     sizes: Vec<f32>,
 }
 
 impl Hierarchy {
     fn new(tokens: &[f32], dimension: usize) -> Self {
         let mut means = tokens.to_vec();
-        // A token of zeros has no direction and stays.
+        // A zero token has no direction and stays zero.
         means.chunks_exact_mut(dimension).for_each(|token| {
             kernels::normalize(token);
         });
@@ -112,13 +113,13 @@ impl Hierarchy {
         &self.means[cluster * self.dimension..][..self.dimension]
     }
 
-    /// Ward's: by how much the sum of squared distances to the means grows if both are joined.
+    /// Ward's distance: the growth in the sum of squared distances to the means if both are joined.
     fn distance(&self, a: usize, b: usize) -> f32 {
         let (size, other) = (self.sizes[a], self.sizes[b]);
         size * other / (size + other) * kernels::l2_squared(self.mean(a), self.mean(b))
     }
 
-    /// All joins, until one cluster is left.
+    /// All joins, down to a single cluster.
     fn joins(mut self) -> Vec<Join> {
         let count = self.sizes.len();
         let mut joins = Vec::with_capacity(count.saturating_sub(1));
@@ -144,7 +145,7 @@ impl Hierarchy {
         joins
     }
 
-    /// The nearest other cluster; among equals the one before in the chain, so that chains end.
+    /// The nearest other cluster; ties prefer the previous one in the chain, so that chains end.
     fn nearest(&self, cluster: usize, before: Option<usize>) -> (usize, f32) {
         let mut best = match before {
             Some(before) => (before, self.distance(cluster, before)),
@@ -161,7 +162,7 @@ impl Hierarchy {
         best
     }
 
-    /// `b` becomes part of `a`.
+    /// Joins `b` into `a`.
     fn join(&mut self, a: usize, b: usize) {
         let (size, other) = (self.sizes[a], self.sizes[b]);
         for i in 0..self.dimension {
@@ -185,7 +186,7 @@ mod tests {
         (0..count * dimension).map(value).collect()
     }
 
-    /// The definition: the closest pair is joined until `clusters` are left.
+    /// Reference implementation: joins the closest pair until `clusters` are left.
     fn oracle(tokens: &[f32], dimension: usize, clusters: usize) -> Vec<Vec<usize>> {
         let unit: Vec<Vec<f64>> = tokens
             .chunks_exact(dimension)

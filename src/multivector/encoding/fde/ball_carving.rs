@@ -1,16 +1,16 @@
-//! Fewer query tokens: similar ones are replaced by their sum (MUVERA §3.2, *ball carving*).
+//! Ball carving: fewer query tokens, by replacing similar ones with their sum (MUVERA §3.2).
 
 use crate::kernels;
 
-/// Tokens of shape [m, dimension] with each ball replaced by the sum of its tokens, in the order of
-/// their centres: the first token that is in no ball yet is the centre of the next, which takes
-/// every free token of at least the cosine `threshold` with it.
+/// Replaces each ball of tokens by its sum, for tokens of shape [m, dimension], in the order of the
+/// centres: the first token outside all balls becomes the next centre, whose ball takes every free
+/// token with at least the cosine `threshold` to it.
 ///
-/// MaxSim against the sums stays close to MaxSim against the tokens, since tokens that are alike
-/// have their maxima at the same document token. The paper's threshold is 0.7.
+/// MaxSim against the sums stays close to MaxSim against the tokens, because similar tokens have
+/// their maxima at the same document token. The paper's threshold is 0.7.
 ///
 /// # Panics
-/// If `tokens` is no multiple of the dimension.
+/// If the length of `tokens` is not a multiple of the dimension.
 pub fn carve_balls(tokens: &[f32], dimension: usize, threshold: f32) -> Vec<f32> {
     assert!(tokens.len().is_multiple_of(dimension), "whole tokens of {dimension}");
     let rows: Vec<&[f32]> = tokens.chunks_exact(dimension).collect();

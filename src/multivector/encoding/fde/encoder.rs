@@ -10,10 +10,10 @@ use crate::kernels::products::{Panels, ProductKernel};
 use crate::model::{FdeSettings, Generator};
 use crate::model::{InvalidInput, Problem};
 
-/// Columns of one matrix product: the products of a document of 100 tokens stay in the cache.
+/// Columns per matrix product: the products of a document of 100 tokens stay in the cache.
 const GROUP_COLUMNS: usize = 512;
 
-/// Encodes queries and documents; made once, used by all threads.
+/// Encoder of queries and documents; created once, shared by all threads.
 #[derive(Debug, Clone)]
 pub struct FdeEncoder {
     settings: FdeSettings,
@@ -27,21 +27,21 @@ pub struct FdeEncoder {
 #[derive(Debug, Clone)]
 struct Group {
     repetitions: Range<usize>,
-    /// For each repetition its planes and then its projection; none if there are neither.
+    /// For each repetition, its planes and then its projection; `None` if there are neither.
     matrix: Option<Panels>,
 }
 
-/// The tokens as one repetition sees them.
+/// The tokens as projected by one repetition.
 struct Projected<'a> {
     tokens: &'a [f32],
     token_dimension: usize,
-    /// Products of the tokens with the matrix of the group, `width` each, and where those of the
-    /// repetition begin.
+    /// Products of the tokens with the matrix of the group, `width` each; those of the repetition
+    /// start at `first`.
     products: &'a [f32],
     width: usize,
     first: usize,
     planes: usize,
-    /// Elements of a projected token; 0 if they are not projected.
+    /// Dimension of a projected token; 0 without projection.
     projected: usize,
 }
 
@@ -50,7 +50,7 @@ impl Projected<'_> {
         self.tokens.len() / self.token_dimension
     }
 
-    /// The bits of a token, the first plane's highest: on which side of each plane it is.
+    /// The SimHash code of a token, first plane in the highest bit: its side of each plane.
     fn code(&self, token: usize) -> u32 {
         let products = &self.products[token * self.width + self.first..][..self.planes];
         products.iter().fold(0, |code, &product| code << 1 | u32::from(product > 0.0))
@@ -70,7 +70,8 @@ impl FdeEncoder {
     /// Draws planes and projections for tokens of `token_dimension`.
     ///
     /// # Errors
-    /// If the settings are not valid for it ([`FdeSettings::validate`]); nothing is allocated then.
+    /// If the settings are invalid for the dimension ([`FdeSettings::validate`]); nothing is
+    /// allocated then.
     pub fn new(settings: FdeSettings, token_dimension: usize) -> Result<Self, InvalidInput> {
         settings.validate(token_dimension)?;
         let columns = settings.simhash_projections + settings.inner_projection.unwrap_or(0);
@@ -98,24 +99,24 @@ impl FdeEncoder {
         self.token_dimension
     }
 
-    /// Dimensions of an encoding.
+    /// Dimension of an encoding.
     pub fn dimension(&self) -> usize {
         self.settings.final_projection.unwrap_or(self.full_dimension())
     }
 
-    /// Dimensions before the final projection, which are those of [`Self::sparse_query`].
+    /// Dimension before the final projection, as of [`Self::sparse_query`].
     pub fn full_dimension(&self) -> usize {
         self.settings.full_dimension(self.token_dimension)
     }
 
     /// Encodes a query's tokens, shape [m, token dimension], into `out`: each cell is the sum of
-    /// its tokens. Approximates MaxSim by its dot product with a document's encoding.
+    /// its tokens. Its dot product with a document's encoding approximates MaxSim.
     ///
     /// # Errors
-    /// If there is no token, or the last one is not whole.
+    /// If there is no token, or the last one is incomplete.
     ///
     /// # Panics
-    /// If `out` does not have the encoder's dimension.
+    /// If the length of `out` is not the encoder's dimension.
     pub fn encode_query(&self, tokens: &[f32], out: &mut [f32]) -> Result<(), InvalidInput> {
         assert_eq!(out.len(), self.dimension(), "an encoding's dimension");
         let sparse = self.sparse_query(tokens)?;
@@ -126,7 +127,7 @@ impl FdeEncoder {
         Ok(())
     }
 
-    /// A query's encoding as its blocks that are not zero, before the final projection.
+    /// A query's encoding as its non-zero blocks, before the final projection.
     ///
     /// # Errors
     /// As [`Self::encode_query`].
@@ -141,7 +142,7 @@ impl FdeEncoder {
         self.each_repetition(carved.as_deref().unwrap_or(tokens), |repetition, projected| {
             cells.clear();
             cells.extend((0..projected.len()).map(|t| (self.cell(projected.code(t)), t)));
-            // Tokens of a cell stay in their order, so that sums do not depend on the sort.
+            // Tokens of a cell stay in order, so that sums do not depend on the sort.
             cells.sort_unstable();
             for &(cell, token) in &cells {
                 let place = repetition * self.settings.cells() + cell;
@@ -152,13 +153,14 @@ impl FdeEncoder {
     }
 
     /// Encodes a document's tokens, shape [n, token dimension], into `out`: each cell is the
-    /// centroid of its tokens, and an empty cell the nearest token, if the settings fill.
+    /// centroid of its tokens; empty cells are filled with the nearest token, if the settings say
+    /// so.
     ///
     /// # Errors
-    /// If there is no token, or the last one is not whole.
+    /// If there is no token, or the last one is incomplete.
     ///
     /// # Panics
-    /// If `out` does not have the encoder's dimension.
+    /// If the length of `out` is not the encoder's dimension.
     pub fn encode_document(&self, tokens: &[f32], out: &mut [f32]) -> Result<(), InvalidInput> {
         assert_eq!(out.len(), self.dimension(), "an encoding's dimension");
         self.check(tokens)?;
@@ -236,11 +238,11 @@ impl FdeEncoder {
         }
     }
 
-    /// The place of a cell among those of its repetition.
+    /// Position of a cell within its repetition.
     fn cell(&self, code: u32) -> usize {
         let place = match self.settings.generator {
             Generator::Paper => code,
-            // The number whose Gray code has these bits: each bit is flipped by the one before.
+            // Inverse Gray code: each bit is flipped by the one before.
             Generator::Google => {
                 [1, 2, 4, 8, 16].into_iter().fold(code, |code, shift| code ^ code >> shift)
             }
@@ -264,7 +266,7 @@ impl FdeEncoder {
     }
 }
 
-/// The planes and projections of some repetitions as columns.
+/// The planes and projections of some repetitions, as columns.
 fn matrix(settings: &FdeSettings, repetitions: Range<usize>, dimension: usize) -> Option<Panels> {
     type Draw = fn(u64, usize, usize, usize) -> Vec<f32>;
     let (planes, inner): (Draw, Draw) = match settings.generator {

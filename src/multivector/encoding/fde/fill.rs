@@ -1,17 +1,16 @@
-//! Which token an empty cell of a document takes: the one whose bits differ least from the cell's.
+//! Fill tokens for empty cells of a document: the token whose bits differ least from the cell's.
 
-/// One bit of difference, in a key of (difference, token).
+/// One differing bit, in a key of (difference, token).
 const STEP: u64 = 1 << 32;
 /// Larger than every key.
 const NONE: u64 = u64::MAX - 64 * STEP;
 
-/// For each code of `planes` bits the token whose code differs from it in the fewest bits, the
-/// first of them if there are several; `codes` holds the code of each token, of which there is at
+/// For each code of `planes` bits, the token whose code has the smallest Hamming distance, the
+/// first of ties; `codes` holds the code of each token, at least one.
 /// least one.
-///
-/// A distance transform on the hypercube, one bit after the other: min over tokens of (difference,
-/// token) is a min-plus convolution with |x₁| + … + |x_k|, which is a sum over the bits, so 2^k · k
-/// steps do, whatever the number of tokens.
+/// A distance transform on the hypercube, bit by bit: the minimum over tokens of (difference,
+/// token) is a min-plus convolution with |x₁| + … + |x_k|, which separates over the bits, so it
+/// takes 2^k · k steps for any number of tokens.
 pub fn nearest_tokens(codes: &[u32], planes: usize, keys: &mut Vec<u64>) {
     keys.clear();
     keys.resize(1 << planes, NONE);
@@ -29,7 +28,7 @@ pub fn nearest_tokens(codes: &[u32], planes: usize, keys: &mut Vec<u64>) {
     }
 }
 
-/// The token of a key.
+/// The token in a key.
 pub fn token(key: u64) -> usize {
     (key & (STEP - 1)) as usize
 }
@@ -50,7 +49,7 @@ mod tests {
             let mut keys = Vec::new();
             nearest_tokens(&codes, planes, &mut keys);
             for (cell, &key) in keys.iter().enumerate() {
-                // `min_by_key` keeps the first of equals.
+                // `min_by_key` returns the first of ties.
                 let expected =
                     (0..codes.len()).min_by_key(|&t| (codes[t] ^ cell as u32).count_ones());
                 prop_assert_eq!(Some(token(key)), expected);

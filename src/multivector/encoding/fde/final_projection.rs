@@ -5,20 +5,20 @@ use super::paper;
 use crate::kernels::products::ProductKernel;
 use crate::model::{FdeSettings, Generator};
 
-/// Outputs of a word of signs.
+/// Outputs per word of signs.
 const WORD: usize = 32;
 
-/// Adds what each input contributes to the outputs.
+/// A projection, applied by adding the contribution of each input to the outputs.
 #[derive(Debug, Clone, PartialEq)]
 pub enum FinalProjection {
-    /// Dense random signs, scaled by 1/√outputs; a row of `words` for each input.
+    /// Dense random signs, scaled by 1/√outputs; one row of `words` per input.
     Signs { words: usize, signs: Vec<u32>, scale: f32 },
-    /// One output an input.
+    /// One output per input.
     Sketch(CountSketch),
 }
 
 impl FinalProjection {
-    /// The projection of these settings from `inputs` dimensions, if they have one.
+    /// The final projection of these settings, if they have one, from `inputs` dimensions.
     pub fn new(settings: &FdeSettings, inputs: usize) -> Option<Self> {
         let outputs = settings.final_projection?;
         let seed = settings.seed;
@@ -32,7 +32,8 @@ impl FinalProjection {
         })
     }
 
-    /// `out` becomes the projection of runs of values, each with the position of its first.
+    /// Writes the projection of a sparse input to `out`; runs of values come with the position of
+    /// their first.
     pub fn apply<'a>(
         &self,
         kernel: ProductKernel,

@@ -1,8 +1,9 @@
-//! The numbers of [`Generator::Google`](super::Generator): `std::mt19937` and the distributions of
-//! libstdc++, which the reference draws its planes and sketches with.
+//! The random numbers of [`Generator::Google`](super::Generator): `std::mt19937` and the
+//! distributions of libstdc++, from which the reference implementation draws its planes and
+//! sketches.
 //!
-//! C++ fixes what the engine gives, but not how distributions use it; these are GCC's
-//! (`bits/random.tcc`, `bits/uniform_int_dist.h`).
+//! The C++ standard defines the output of the engine, but not how distributions use it; these are
+//! GCC's (`bits/random.tcc`, `bits/uniform_int_dist.h`).
 
 /// The 32-bit Mersenne Twister (Matsumoto and Nishimura, 1998) as `std::mt19937`.
 struct Engine {
@@ -71,8 +72,8 @@ impl Engine {
     }
 }
 
-/// The hyperplanes of a repetition, shape [planes, dimension] (the reference's matrix is column
-/// major: plane after plane).
+/// The hyperplanes of a repetition, shape [planes, dimension] (the reference matrix is
+/// column-major: plane after plane).
 pub fn planes(seed: u64, repetition: usize, planes: usize, dimension: usize) -> Vec<f32> {
     let mut engine = engine(seed, repetition);
     let mut values = Vec::with_capacity(planes * dimension + 1);
@@ -92,7 +93,7 @@ pub fn planes(seed: u64, repetition: usize, planes: usize, dimension: usize) -> 
     values
 }
 
-/// The count sketch of a repetition, shape [projected, dimension]: one sign a column.
+/// The count sketch of a repetition, shape [projected, dimension]: one sign per column.
 pub fn inner(seed: u64, repetition: usize, projected: usize, dimension: usize) -> Vec<f32> {
     let mut values = vec![0.0; projected * dimension];
     let sketch = CountSketch::new(seed, repetition, dimension, projected);
@@ -106,15 +107,15 @@ fn engine(seed: u64, repetition: usize) -> Engine {
     Engine::new((seed as u32).wrapping_add(repetition as u32))
 }
 
-/// Each input is added to one output, with a sign (the reference calls it AMS sketch).
+/// A count sketch: adds each input to one output, with a sign (the reference calls it AMS sketch).
 #[derive(Debug, Clone, PartialEq)]
 pub struct CountSketch {
-    /// For each input, its output and sign.
+    /// Output and sign of each input.
     pub entries: Vec<(u32, f32)>,
 }
 
 impl CountSketch {
-    /// From `inputs` to `outputs` dimensions.
+    /// A sketch from `inputs` to `outputs` dimensions.
     pub fn new(seed: u64, repetition: usize, inputs: usize, outputs: usize) -> Self {
         let mut engine = engine(seed, repetition);
         let entries = (0..inputs).map(|_| (engine.below(outputs as u32), engine.sign())).collect();
@@ -130,7 +131,7 @@ mod tests {
     fn the_engine_is_mt19937() {
         let mut engine = Engine::new(42);
         assert_eq!([(); 3].map(|()| engine.draw()), [1_608_637_542, 3_421_126_067, 4_083_286_876]);
-        // The standard's own check: the 10,000th number of the default seed.
+        // The check in the C++ standard: the 10,000th number of the default seed.
         let mut engine = Engine::new(5489);
         assert_eq!((0..10_000).map(|_| engine.draw()).last(), Some(4_123_659_995));
     }

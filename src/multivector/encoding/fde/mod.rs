@@ -1,22 +1,22 @@
 //! Fixed-dimensional encodings (MUVERA: Dhulipala et al., NeurIPS 2024, arXiv 2405.19504, §2).
 //!
-//! The dot product of a query's and a document's encoding approximates their MaxSim. Hyperplanes at
-//! random (SimHash) cut the space into B = 2^k cells. The block of a cell is, for a query, the sum of
-//! its tokens there, and for a document their centroid, so that each query token meets the mean of
-//! the document tokens which are near. A document without a token in a cell gives the cell the
-//! token whose bits differ least (`fill`). Blocks are mapped to fewer dimensions by random signs,
-//! and all is repeated R times with other planes and signs: R · B · d_proj dimensions, 20 · 2⁵ · 16 =
+//! The dot product of a query's and a document's encoding approximates their MaxSim. Random
+//! hyperplanes (SimHash) cut the space into B = 2^k cells. The block of a cell is the sum of its
+//! tokens for a query, and their centroid for a document, so that each query token meets the mean
+//! of the nearby document tokens. An empty cell of a document is filled with the token whose bits
+//! differ least (`fill`). Blocks are projected to fewer dimensions by random signs, and everything
+//! is repeated R times with other planes and signs: R · B · d_proj dimensions, 20 · 2⁵ · 16 =
 //! 10,240 by default.
 //!
-//! The metric of encodings is the raw dot product: their lengths carry the number of query tokens,
-//! and normalising them would change the ranking.
+//! The metric of encodings is the raw dot product: their norms depend on the number of query
+//! tokens, and normalizing them would change the ranking.
 //!
 //! - [`FdeSettings`]: the parameters, validated by [`FdeEncoder::new`].
-//! - [`FdeEncoder`]: encodes. All products of a document are one matrix product.
-//! - [`SparseFde`]: a query's encoding, of which at most one block a token and repetition is not 0.
-//! - [`Generator`]: where the random numbers come from; `google` is the reference implementation's
-//!   generator and layout, bit by bit.
-//! - [`carve_balls`]: fewer query tokens, by sums of similar ones.
+//! - [`FdeEncoder`]: the encoder. All products of a document are one matrix product.
+//! - [`SparseFde`]: a query's encoding, with at most one non-zero block per token and repetition.
+//! - [`Generator`]: source of the random numbers; `google` is the generator and layout of the
+//!   reference implementation, bit by bit.
+//! - [`carve_balls`]: fewer query tokens, by summing similar ones.
 
 mod ball_carving;
 mod encoder;

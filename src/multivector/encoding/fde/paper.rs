@@ -1,9 +1,9 @@
-//! The numbers of [`Generator::Paper`](super::Generator): a fixed function of seed and position,
-//! so that they do not depend on the order in which they are asked for.
+//! The random numbers of [`Generator::Paper`](super::Generator): a pure function of seed and
+//! position, independent of the order of evaluation.
 
 use crate::quantization::hash;
 
-/// What a sequence of numbers is for; each purpose has its own, whatever the seed.
+/// Purpose of a sequence of numbers; each has its own, for any seed.
 const PLANES: u64 = 1;
 const INNER: u64 = 2;
 const FINAL: u64 = 3;
@@ -12,11 +12,11 @@ fn stream(seed: u64, repetition: usize, purpose: u64) -> u64 {
     hash(hash(seed, purpose), repetition as u64)
 }
 
-/// The hyperplanes of a repetition, shape [planes, dimension]: independent normal elements, by Box
-/// and Muller's transform.
+/// The hyperplanes of a repetition, shape [planes, dimension]: independent normal elements, by the
+/// Box–Muller transform.
 pub fn planes(seed: u64, repetition: usize, planes: usize, dimension: usize) -> Vec<f32> {
     let stream = stream(seed, repetition, PLANES);
-    // In (0, 1]: the logarithm is finite.
+    // In (0, 1], so that the logarithm is finite.
     let uniform = |index: u64| ((hash(stream, index) >> 11) + 1) as f64 / (1_u64 << 53) as f64;
     let normal = |index: usize| {
         let pair = index as u64 / 2 * 2;
@@ -27,7 +27,8 @@ pub fn planes(seed: u64, repetition: usize, planes: usize, dimension: usize) -> 
     (0..planes * dimension).map(normal).collect()
 }
 
-/// The inner projection of a repetition, shape [projected, dimension]: signs over √projected.
+/// The inner projection of a repetition, shape [projected, dimension]: random signs over
+/// √projected.
 pub fn inner(seed: u64, repetition: usize, projected: usize, dimension: usize) -> Vec<f32> {
     let stream = stream(seed, repetition, INNER);
     let scale = 1.0 / (projected as f32).sqrt();
@@ -38,8 +39,8 @@ pub fn inner(seed: u64, repetition: usize, projected: usize, dimension: usize) -
     (0..projected * dimension).map(sign).collect()
 }
 
-/// The signs of a final projection, shape [rows, words]: bit b of a word is the sign of output
-/// 32 · word + b, 1 being negative.
+/// The signs of a final projection, shape [rows, words]: bit b of a word is the sign of output 32 ·
+/// word + b, where 1 means negative.
 pub fn final_signs(seed: u64, rows: usize, words: usize) -> Vec<u32> {
     let stream = stream(seed, 0, FINAL);
     (0..rows * words).map(|index| hash(stream, index as u64) as u32).collect()
@@ -68,7 +69,7 @@ mod tests {
         assert_ne!(planes(1, 0, 1, 8), planes(1, 1, 1, 8));
         assert_ne!(planes(1, 0, 1, 8), planes(2, 0, 1, 8));
         assert_ne!(inner(1, 0, 1, 64), inner(1, 1, 1, 64));
-        // A longer sequence begins like a shorter one.
+        // A longer sequence starts with the shorter one.
         assert_eq!(planes(1, 0, 1, 8), planes(1, 0, 2, 8)[..8]);
     }
 }

@@ -1,11 +1,11 @@
-//! A query's encoding as its blocks that are not zero.
+//! A query's encoding as its non-zero blocks.
 
 use crate::kernels;
 
-/// Blocks of one length, each with its place among all.
+/// Blocks of equal length, each with its position in the dense encoding.
 ///
-/// A query of m tokens fills at most m of the 2^k blocks of a repetition, so for few tokens most of
-/// a dense encoding is zero, and a product with it would multiply zeros.
+/// A query of m tokens fills at most m of the 2^k blocks of a repetition. For few tokens, a dense
+/// encoding would be mostly zeros.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SparseFde {
     block_dimension: usize,
@@ -18,7 +18,7 @@ impl SparseFde {
         Self { block_dimension, places: Vec::new(), values: Vec::new() }
     }
 
-    /// Adds `value` to the block at `place`, which is the last one or comes after it.
+    /// Adds `value` to the block at `place`, which must not precede the last one.
     pub(super) fn add(&mut self, place: u32, value: &[f32]) {
         if self.places.last() == Some(&place) {
             let last = self.values.len() - self.block_dimension;
@@ -31,22 +31,22 @@ impl SparseFde {
         }
     }
 
-    /// Elements of a block.
+    /// Dimension of a block.
     pub fn block_dimension(&self) -> usize {
         self.block_dimension
     }
 
-    /// Number of blocks that were filled.
+    /// Number of non-zero blocks.
     pub fn len(&self) -> usize {
         self.places.len()
     }
 
-    /// Whether no block was filled.
+    /// True if there are no non-zero blocks.
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
 
-    /// The blocks in rising order: the position of each in the dense encoding, and its elements.
+    /// The blocks in ascending order: position in the dense encoding, and elements.
     pub fn blocks(&self) -> impl ExactSizeIterator<Item = (usize, &[f32])> + Clone {
         let values = self.values.chunks_exact(self.block_dimension);
         self.places.iter().map(|&place| place as usize * self.block_dimension).zip(values)

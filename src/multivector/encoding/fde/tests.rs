@@ -87,7 +87,7 @@ fn a_projected_query_of_the_reference() {
     assert_eq!(query(settings, &tokens, 10), expected.concat());
 }
 
-/// An encoding of the reference (`benches/peers/fde_golden.py`).
+/// An encoding by the reference implementation (`benches/peers/fde_golden.py`).
 #[derive(Debug, Deserialize)]
 struct Case {
     repetitions: usize,
@@ -106,7 +106,7 @@ struct Case {
 }
 
 impl Case {
-    /// What the script's `tokens` makes.
+    /// Same as `tokens` of the script.
     fn tokens(&self) -> Vec<f32> {
         let value = |i: usize| {
             let mut mixed = (i as u64 + (self.salt << 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -142,7 +142,7 @@ fn a_sweep_of_parameters_equals_the_reference() {
         let sampled = encoding.iter().step_by(case.stride);
         assert_eq!(sampled.len(), case.values.len());
         for (got, &expected) in sampled.zip(&case.values) {
-            // Sums of many tokens are rounded in another order.
+            // The order of summation differs.
             let close = (got - expected).abs() <= 1e-5 * expected.abs().max(1.0);
             assert!(close, "{got} {expected} {case:?}");
         }
@@ -180,8 +180,8 @@ proptest! {
         prop_assert!((sparse.dot(&encoding) - expected).abs() < 1e-3 * expected.abs().max(1.0));
     }
 
-    /// The definition, straight from the paper, for one repetition without projection: the codes
-    /// are read off the blocks of single tokens.
+    /// The definition of the paper, for one repetition without projection: the codes are inferred
+    /// from the blocks of single tokens.
     #[test]
     fn cells_are_centroids_and_empty_ones_the_nearest_token(
         planes in 0_usize..6,
@@ -235,7 +235,7 @@ fn without_planes_the_product_is_the_mean_similarity_to_all_tokens() {
 
 #[test]
 fn projections_keep_products_in_the_mean() {
-    // Without planes and with many repetitions the mean over them is the product itself.
+    // Without planes, the mean over many repetitions approximates the product itself.
     let repetitions = 400;
     let (q, d) = (tokens(1, 32, 3), tokens(1, 32, 4));
     let exact = scalar::dot(&q, &d);
