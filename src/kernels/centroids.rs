@@ -1,26 +1,27 @@
-//! Centroid interaction: MaxSim of a query with the centroids that a document's tokens are near, by a table of
-//! all products (PLAID, arXiv 2205.09707, section 4.3).
+//! Centroid interaction: MaxSim of a query with the centroids nearest to a document's tokens, from
+//! a table of all products (PLAID, arXiv 2205.09707, section 4.3).
 //!
-//! The table has a row for each centroid: 16 bits for each token of the query, in runs of 16 tokens. For a document
-//! the rows of its centroids are read once, and their greatest values summed: a load and a maximum for each run.
-//! Sixteen bits, since with eight most documents have the score of others. This is plain Rust, which compilers turn
-//! into `pmaxsw` or `smax`, compiled for each instruction set; sums are exact, and so the same for all.
+//! The table has a row per centroid: 16 bits per query token, in runs of 16 tokens. For a document,
+//! the rows of its centroids are read once, and their maxima summed: one load and one maximum per
+//! run. With eight bits most documents would have tied scores. This is plain Rust, which compilers
+//! turn into `pmaxsw` or `smax`, compiled for each instruction set; sums are exact, and so equal
+//! for all.
 
 use super::isa::{Plain, kernel};
 
-/// Query tokens of a run.
+/// Query tokens per run.
 pub const RUN: usize = 16;
-/// Runs whose greatest values are kept at once.
+/// Number of runs whose maxima are kept in registers at once.
 const RUNS: usize = 4;
 
 kernel! {
-    /// An implementation of centroid interaction that this machine can run.
+    /// A centroid interaction kernel that this CPU supports.
     CentroidKernel: up_to_avx2
 }
 
 impl CentroidKernel {
-    /// Σ over the tokens of the greatest of their values among the listed rows; 0 if none is listed. Values are not
-    /// negative; each row has `runs` runs.
+    /// Σ over the tokens of their largest value in the listed rows; 0 if none is listed. Values are
+    /// not negative; each row has `runs` runs.
     ///
     /// # Panics
     /// If a listed row is not in the table.
@@ -63,7 +64,7 @@ fn sum(table: &[[i16; RUN]], runs: usize, rows: &[u16]) -> u32 {
     }
 }
 
-/// The same for so many of the runs, from the `first` on.
+/// The sum for `N` of the runs, from `first` on.
 #[inline(always)]
 fn of_runs<const N: usize>(
     table: &[[i16; RUN]],

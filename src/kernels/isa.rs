@@ -1,8 +1,8 @@
-//! The instruction sets that kernels are written for, proofs that the machine has them, and the one
-//! place that chooses among them.
+//! The instruction sets that kernels are written for, proofs that the CPU supports them, and the
+//! one place that selects among them.
 
-/// Defines a kernel: an implementation that this machine can run, of one of the families of instruction
-/// sets ([`Isa::integers`], [`Isa::floats`], [`Isa::up_to_avx2`]).
+/// Defines a kernel: an implementation that this CPU supports, from one family of instruction sets
+/// ([`Isa::integers`], [`Isa::floats`], [`Isa::up_to_avx2`]).
 macro_rules! kernel {
     ($(#[$doc:meta])* $name:ident: $family:ident) => {
         $(#[$doc])*
@@ -33,7 +33,7 @@ macro_rules! kernel {
 }
 pub(super) use kernel;
 
-/// Defines the proof that the machine has some features. It is made by detecting them alone.
+/// Defines a proof that the CPU has some features, which can only be obtained by detection.
 macro_rules! proof {
     ($(#[$doc:meta])* $name:ident, $detected:ident, $($feature:tt),+) => {
         $(#[$doc])*
@@ -74,7 +74,7 @@ proof! {
 /// An instruction set, with the proof that the machine has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Isa {
-    /// What the target always has: SSE2 or NEON, as far as the compiler uses it.
+    /// The target's baseline: SSE2 or NEON, as far as the compiler uses it.
     Baseline,
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
@@ -87,8 +87,8 @@ pub(super) enum Isa {
 }
 
 impl Isa {
-    /// Those of this machine that kernels of integers are written for, slowest first. AVX-512 without
-    /// VNNI is none of them: it was slower than AVX2.
+    /// Supported instruction sets with integer kernels, slowest first. AVX-512 without VNNI is not
+    /// included: it was slower than AVX2.
     pub fn integers() -> impl Iterator<Item = Self> {
         let found = [
             Some(Self::Baseline),
@@ -102,8 +102,8 @@ impl Isa {
         found.into_iter().flatten()
     }
 
-    /// Those of this machine that kernels of floats are compiled for, slowest first. On ARM the
-    /// baseline has all that they use.
+    /// Supported instruction sets for float kernels, slowest first. On ARM the baseline is
+    /// sufficient.
     pub fn floats() -> impl Iterator<Item = Self> {
         let found = [
             Some(Self::Baseline),
@@ -115,8 +115,8 @@ impl Isa {
         found.into_iter().flatten()
     }
 
-    /// Those of this machine that kernels of 16-bit integers are compiled for, slowest first: registers of
-    /// 512 bits took half as long again. On ARM the baseline has all that they use.
+    /// Supported instruction sets for 16-bit integer kernels, slowest first: 512-bit registers took
+    /// half as long again. On ARM the baseline is sufficient.
     pub fn up_to_avx2() -> impl Iterator<Item = Self> {
         let found = [
             Some(Self::Baseline),
@@ -141,7 +141,7 @@ impl Isa {
         }
     }
 
-    /// Runs plain Rust as it was compiled for this instruction set.
+    /// Runs plain Rust, compiled for this instruction set.
     #[inline]
     pub fn run<P: Plain>(self, plain: P) -> P::Output {
         match self {
@@ -158,17 +158,17 @@ impl Isa {
     }
 }
 
-/// A computation in plain Rust, which the compiler turns into the vectors of each instruction set.
+/// A computation in plain Rust, which the compiler vectorizes for each instruction set.
 pub(super) trait Plain {
     type Output;
 
-    /// Computes it. `FUSED` says whether a multiplication with an addition is one instruction, and not
-    /// a slow function call. Implementations, and all that they call, are `#[inline(always)]`: what is
-    /// not inlined is compiled for the baseline.
+    /// Runs the computation. `FUSED` is true if a fused multiply-add is one instruction rather than
+    /// a slow function call. Implementations, and everything they call, must be
+    /// `#[inline(always)]`: functions that are not inlined are compiled for the baseline.
     fn run<const FUSED: bool>(self) -> Self::Output;
 }
 
-/// Every ARM64 has the instruction; not so every x86-64.
+/// Every ARM64 CPU has fused multiply-add; not every x86-64 CPU does.
 const BASELINE_FUSED: bool = cfg!(target_arch = "aarch64");
 
 #[cfg(target_arch = "x86_64")]

@@ -1,7 +1,7 @@
-//! The product of a matrix and a vector: how queries are mapped to fewer dimensions.
+//! Matrix-vector product, which maps queries to fewer dimensions.
 //!
-//! Rows are taken several at a time, so that each load of the vector serves all of them and the
-//! sums do not wait for one another: one dot product after the other takes three times as long.
+//! Several rows are processed at a time, so that each load of the vector is shared and the sums are
+//! independent: one dot product after the other takes three times as long.
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{
@@ -17,11 +17,11 @@ use super::scalar;
 #[cfg(target_arch = "x86_64")]
 const ROWS: usize = 8;
 
-/// `out[r]` becomes the dot product of row `r` of `matrix`, shape [out.len(), vector.len()]
+/// Writes to `out[r]` the dot product of row `r` of `matrix`, shape [out.len(), vector.len()],
 /// row-major, with `vector`.
 ///
 /// # Panics
-/// If the matrix has not this shape.
+/// If the matrix does not have this shape.
 pub fn matrix_vector(matrix: &[f32], vector: &[f32], out: &mut [f32]) {
     assert_eq!(matrix.len(), out.len() * vector.len(), "a row for each result");
     match Isa::floats().last() {
@@ -47,12 +47,12 @@ unsafe fn avx512(matrix: &[f32], vector: &[f32], out: &mut [f32]) {
     let mut blocks = out.chunks_exact_mut(ROWS);
     let mut start = 0;
     for results in &mut blocks {
-        // SAFETY: `start` is that of a row after which there are `ROWS` - 1 others.
+        // SAFETY: `start` is the start of a row with at least `ROWS` - 1 more rows after it.
         results.copy_from_slice(&unsafe { avx512_rows::<ROWS>(&matrix[start..], vector) });
         start += ROWS * vector.len();
     }
     for result in blocks.into_remainder() {
-        // SAFETY: `start` is that of a row.
+        // SAFETY: `start` is the start of a row.
         [*result] = unsafe { avx512_rows::<1>(&matrix[start..], vector) };
         start += vector.len();
     }
@@ -71,20 +71,20 @@ unsafe fn avx512_rows<const N: usize>(rows: &[f32], vector: &[f32]) -> [f32; N] 
     let whole = dimension / LANES * LANES;
     let mut sums = [_mm512_setzero_ps(); N];
     for column in (0..whole).step_by(LANES) {
-        // SAFETY: `column` + 16 is at most the length of the vector; unaligned.
+        // SAFETY: `column` + 16 is at most the length of the vector; unaligned load.
         let q = unsafe { _mm512_loadu_ps(vector.as_ptr().add(column)) };
         for (row, sum) in sums.iter_mut().enumerate() {
-            // SAFETY: there are `N` rows, and the columns are within one; unaligned.
+            // SAFETY: there are `N` rows, and the columns lie within one; unaligned load.
             let m = unsafe { _mm512_loadu_ps(rows.as_ptr().add(row * dimension + column)) };
             *sum = _mm512_fmadd_ps(m, q, *sum);
         }
     }
     let mask = (1_u16 << (dimension - whole)).wrapping_sub(1);
     if mask != 0 {
-        // SAFETY: the mask leaves the elements that are in the vector; others are not read.
+        // SAFETY: the mask selects only elements of the vector; masked-out ones are not read.
         let q = unsafe { _mm512_maskz_loadu_ps(mask, vector.as_ptr().add(whole)) };
         for (row, sum) in sums.iter_mut().enumerate() {
-            // SAFETY: the mask leaves the elements that are in the row; others are not read.
+            // SAFETY: the mask selects only elements of the row; masked-out ones are not read.
             let m =
                 unsafe { _mm512_maskz_loadu_ps(mask, rows.as_ptr().add(row * dimension + whole)) };
             *sum = _mm512_fmadd_ps(m, q, *sum);
@@ -105,12 +105,12 @@ unsafe fn avx2(matrix: &[f32], vector: &[f32], out: &mut [f32]) {
     let mut blocks = out.chunks_exact_mut(ROWS);
     let mut start = 0;
     for results in &mut blocks {
-        // SAFETY: `start` is that of a row after which there are `ROWS` - 1 others.
+        // SAFETY: `start` is the start of a row with at least `ROWS` - 1 more rows after it.
         results.copy_from_slice(&unsafe { avx2_rows::<ROWS>(&matrix[start..], vector) });
         start += ROWS * vector.len();
     }
     for result in blocks.into_remainder() {
-        // SAFETY: `start` is that of a row.
+        // SAFETY: `start` is the start of a row.
         [*result] = unsafe { avx2_rows::<1>(&matrix[start..], vector) };
         start += vector.len();
     }
@@ -129,10 +129,10 @@ unsafe fn avx2_rows<const N: usize>(rows: &[f32], vector: &[f32]) -> [f32; N] {
     let whole = dimension / LANES * LANES;
     let mut sums = [_mm256_setzero_ps(); N];
     for column in (0..whole).step_by(LANES) {
-        // SAFETY: `column` + 8 is at most the length of the vector; unaligned.
+        // SAFETY: `column` + 8 is at most the length of the vector; unaligned load.
         let q = unsafe { _mm256_loadu_ps(vector.as_ptr().add(column)) };
         for (row, sum) in sums.iter_mut().enumerate() {
-            // SAFETY: there are `N` rows, and the columns are within one; unaligned.
+            // SAFETY: there are `N` rows, and the columns lie within one; unaligned load.
             let m = unsafe { _mm256_loadu_ps(rows.as_ptr().add(row * dimension + column)) };
             *sum = _mm256_fmadd_ps(m, q, *sum);
         }

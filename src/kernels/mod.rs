@@ -1,8 +1,8 @@
-//! Arithmetic on slices, with the widest SIMD instructions of the machine.
+//! Arithmetic on slices, with the widest SIMD instructions of the CPU.
 //!
-//! Each function picks its implementation at run time (through [`simsimd`] for products and
-//! distances, through [`half`] for widening), so one binary runs everywhere. The scalar twins in
-//! [`scalar`] define what each kernel computes; tests compare the two.
+//! Each function selects its implementation at run time (through [`simsimd`] for products and
+//! distances, through [`half`] for widening), so that one binary runs everywhere. The scalar
+//! reference implementations in [`scalar`] define the result of each kernel; tests compare the two.
 
 pub mod centroids;
 pub mod codes;
@@ -46,7 +46,7 @@ pub fn widen(values: &[f16], out: &mut Vec<f32>) {
     values.convert_to_f32_slice(out);
 }
 
-/// Scales a vector to Euclidean length 1; `false` (and no change) if it is all zeros.
+/// Normalizes a vector to Euclidean length 1; `false` (and no change) if it is all zeros.
 ///
 /// Sums in double precision, so that neither large nor tiny finite values over- or underflow.
 pub fn normalize(values: &mut [f32]) -> bool {
@@ -65,7 +65,7 @@ pub fn normalize(values: &mut [f32]) -> bool {
     if norm == 0.0 {
         return false;
     }
-    // The inverse of a norm that a vector of floats can have is finite.
+    // The inverse of the norm of a vector of floats is finite.
     let factor = 1.0 / norm;
     for value in values {
         *value = (f64::from(*value) * factor) as f32;
@@ -73,7 +73,7 @@ pub fn normalize(values: &mut [f32]) -> bool {
     true
 }
 
-/// The SIMD instruction sets that run-time dispatch found, for reports.
+/// The SIMD instruction sets found by run-time dispatch, for reports.
 pub fn instruction_sets() -> Vec<&'static str> {
     use simsimd::capabilities as has;
     let all = [
@@ -94,7 +94,7 @@ mod tests {
 
     use super::*;
 
-    /// Two equally long vectors at an odd offset into their allocation, so unaligned.
+    /// Two vectors of equal length at an odd offset into their allocation, so unaligned.
     fn pair() -> impl Strategy<Value = (Vec<f32>, Vec<f32>)> {
         (1_usize..=1100).prop_flat_map(|len| {
             let values = || proptest::collection::vec(-2.0_f32..2.0, len + 1);

@@ -1,11 +1,11 @@
-//! Asking for memory before it is needed.
+//! Prefetching memory into the cache.
 
-/// Bytes of a cache line on the machines this runs on; where lines are longer, some requests are
-/// made twice.
+/// Bytes of a cache line on the supported CPUs; where lines are longer, some prefetches are
+/// redundant.
 const LINE_BYTES: usize = 64;
 
-/// Asks for `count` values from index `start` on to be brought into the cache. Nothing is read: a
-/// place past the end is as harmless as any other.
+/// Prefetches `count` values from index `start` on. Nothing is read, so addresses past the end are
+/// harmless.
 #[inline(always)]
 pub fn prefetch<T>(values: &[T], start: usize, count: usize) {
     let first = values.as_ptr().wrapping_add(start).cast::<u8>();
@@ -17,7 +17,7 @@ pub fn prefetch<T>(values: &[T], start: usize, count: usize) {
     }
 }
 
-/// Asks for the cache line of an address, whatever lies there.
+/// Prefetches the cache line of any address.
 #[inline(always)]
 pub(super) fn line(pointer: *const u8) {
     #[cfg(target_arch = "x86_64")]

@@ -1,38 +1,38 @@
-//! Products of rows with a matrix, and the sum of their maxima: one register tile for both.
+//! Products of rows with a matrix, and sums of their maxima, from one register tile.
 //!
 //! The matrix is packed once into panels of 16 columns ([`Panels`]). A tile multiplies eight rows
-//! with one panel and keeps their 8 × 16 sums in registers; then it stores them
-//! ([`ProductKernel::multiply`]) or folds them into running maxima ([`ProductKernel::max_sim`], where
-//! the matrix is a transposed query), so that no matrix of similarities is ever written.
+//! with one panel and keeps their 8 × 16 sums in registers; these are then stored
+//! ([`ProductKernel::multiply`]) or folded into running maxima ([`ProductKernel::max_sim`], where
+//! the matrix is a transposed query), so that the similarity matrix is never materialized.
 //!
-//! The tile is plain code that the compiler vectorises; what differs between machines is the
-//! instruction set it is compiled for, and whether multiply and add are one rounding.
+//! The tile is plain Rust that the compiler vectorizes; CPUs only differ in the instruction set it
+//! is compiled for, and in whether multiply and add are fused into one rounding.
 
 use super::isa::{Plain, kernel};
 
-/// Columns of a panel: one 512-bit register.
+/// Columns per panel: one 512-bit register.
 const LANES: usize = 16;
-/// Signs in a word.
+/// Signs per word.
 const SIGNS: usize = 32;
-/// Rows of a tile: enough independent sums to hide the latency of an addition.
+/// Rows per tile: enough independent sums to hide the latency of additions.
 const ROWS: usize = 8;
 
 type Column = [f32; LANES];
 
-/// A matrix of shape [depth, columns] cut into panels; columns that fill the last are zero.
+/// A matrix of shape [depth, columns], cut into panels; the last is padded with zero columns.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Panels {
     depth: usize,
     columns: usize,
-    /// Panel after panel, each of `depth` runs of [`LANES`] columns.
+    /// The panels, each of `depth` runs of [`LANES`] columns.
     values: Vec<Column>,
 }
 
 impl Panels {
-    /// Packs the columns that are given as rows: `rows` has shape [columns, depth], row-major.
+    /// Packs columns that are given as rows: `rows` has shape [columns, depth], row-major.
     ///
     /// # Panics
-    /// If `depth` is 0 or `rows` is no multiple of it.
+    /// If `depth` is 0 or the length of `rows` is not a multiple of it.
     pub fn from_rows(rows: &[f32], depth: usize) -> Self {
         assert!(depth > 0 && rows.len().is_multiple_of(depth), "whole rows of {depth}");
         let columns = rows.len() / depth;
@@ -46,12 +46,12 @@ impl Panels {
         Self { depth, columns, values }
     }
 
-    /// Rows of the matrix: the length of what it is multiplied with.
+    /// Number of rows of the matrix.
     pub fn depth(&self) -> usize {
         self.depth
     }
 
-    /// Columns of the matrix.
+    /// Number of columns of the matrix.
     pub fn columns(&self) -> usize {
         self.columns
     }
@@ -62,15 +62,15 @@ impl Panels {
 }
 
 kernel! {
-    /// An implementation of products that this machine can run.
+    /// A product kernel that this CPU supports.
     ProductKernel: floats
 }
 
 impl ProductKernel {
-    /// `out`, shape [n, columns], becomes rows · matrix, for rows of shape [n, depth].
+    /// Writes rows · matrix to `out`, shape [n, columns], for rows of shape [n, depth].
     ///
     /// # Panics
-    /// If the lengths do not fit each other.
+    /// If the lengths do not match.
     pub fn multiply(self, rows: &[f32], matrix: &Panels, out: &mut [f32]) {
         let count = whole_rows(rows, matrix);
         assert_eq!(out.len(), count * matrix.columns, "products of {count} rows");
@@ -78,7 +78,7 @@ impl ProductKernel {
     }
 
     /// Adds `value` to each output, or subtracts it where the output's bit is 1: bit b of word w
-    /// is that of output 32 · w + b.
+    /// belongs to output 32 · w + b.
     ///
     /// # Panics
     /// If there are fewer bits than outputs.
@@ -87,12 +87,11 @@ impl ProductKernel {
         self.0.run(AddSigned { value, signs, out });
     }
 
-    /// Σ over the columns of the greatest of their products with a row: MaxSim of a query, whose
-    /// tokens are the columns, with a document of shape [n, depth]. −∞ without rows, and 0 without
-    /// columns.
+    /// MaxSim of a query, whose tokens are the columns, with a document of shape [n, depth]: the
+    /// sum over columns of the largest product with a row. −∞ without rows, 0 without columns.
     ///
     /// # Panics
-    /// If `rows` is no multiple of the depth.
+    /// If the length of `rows` is not a multiple of the depth.
     pub fn max_sim(self, query: &Panels, rows: &[f32]) -> f32 {
         whole_rows(rows, query);
         self.0.run(MaxSim { query, rows })
@@ -157,7 +156,7 @@ fn multiply<const FUSED: bool>(rows: &[f32], matrix: &Panels, out: &mut [f32]) {
         each_tile::<FUSED>(rows, panel, |row, sums| {
             for (row, sums) in (row..).zip(sums) {
                 let out = &mut out[row * columns + first..][..width];
-                // A run of known length is one store.
+                // With a constant length, the copy is a single store.
                 match out.first_chunk_mut() {
                     Some(out) => *out = *sums,
                     None => out.copy_from_slice(&sums[..width]),
@@ -204,8 +203,8 @@ fn max_sim<const FUSED: bool>(query: &Panels, rows: &[f32]) -> f32 {
     total
 }
 
-/// Gives `use_sums` the products of the rows with a panel, up to [`ROWS`] rows at a time, with the
-/// first row's number.
+/// Calls `use_sums` with the products of up to [`ROWS`] rows at a time with a panel, and the index
+/// of the first row.
 #[inline(always)]
 fn each_tile<const FUSED: bool>(
     rows: &[f32],
@@ -220,7 +219,7 @@ fn each_tile<const FUSED: bool>(
         use_sums(row, &tile::<ROWS, FUSED>(rows, panel));
         row += ROWS;
     }
-    // The rest by halves: the sums of a single row would wait for each other.
+    // The remainder in tiles of 4, 2 and 1: the sums of single rows would be latency-bound.
     if let Some((rows, after)) = rest.split_at_checked(4 * depth) {
         use_sums(row, &tile::<4, FUSED>(rows, panel));
         (rest, row) = (after, row + 4);
@@ -234,7 +233,7 @@ fn each_tile<const FUSED: bool>(
     }
 }
 
-/// The products of `N` rows, which follow each other, with the columns of a panel.
+/// The products of `N` consecutive rows with the columns of a panel.
 #[inline(always)]
 fn tile<const N: usize, const FUSED: bool>(rows: &[f32], panel: &[Column]) -> [Column; N] {
     let depth = panel.len();
@@ -242,8 +241,9 @@ fn tile<const N: usize, const FUSED: bool>(rows: &[f32], panel: &[Column]) -> [C
     let mut sums = [[0.0; LANES]; N];
     for (position, column) in panel.iter().enumerate() {
         for (row, sums) in sums.iter_mut().enumerate() {
-            // SAFETY: position < depth and row < N, and N · depth elements were asserted. With
-            // checks here the tile takes two to three times as long.
+            // SAFETY: position < depth and row < N, and N · depth elements were asserted; elements
+            // are read one by one, so alignment is that of the slice. Bounds checks here make the
+            // tile two to three times slower.
             let value = unsafe { *rows.get_unchecked(row * depth + position) };
             *sums = add_product::<FUSED>(*sums, value, column);
         }

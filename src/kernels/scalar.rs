@@ -1,6 +1,6 @@
-//! The scalar twins: what each kernel computes, one element after the other.
+//! Scalar reference implementations of the kernels.
 //!
-//! Sums run in double precision, so that these are the oracle and not one more rounding.
+//! They sum in double precision, so that they serve as an oracle rather than as another rounding.
 
 #[cfg(test)]
 use half::f16;

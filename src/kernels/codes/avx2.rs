@@ -14,14 +14,14 @@ use super::{Pick, Rows};
 const REGISTER_BYTES: usize = 32;
 
 /// # Safety
-/// AVX2, and what `CodeKernel::dot_picked` asserts.
+/// AVX2, and the conditions asserted by `CodeKernel::dot_picked`.
 #[target_feature(enable = "avx2")]
 pub unsafe fn dot_rows<const HALVES: usize>(rows: &Rows<'_>, pick: impl Pick, sums: &mut [i32]) {
     let mut groups = sums.chunks_exact_mut(2);
     let mut index = 0;
     for group in &mut groups {
         let starts = [index, index + 1].map(|index| rows.start(pick, index));
-        // SAFETY: the records are some that the caller checked.
+        // SAFETY: the caller checked the bounds of the records.
         let accumulated = unsafe { accumulate::<2, HALVES>(rows, starts) };
         for (sum, lanes) in group.iter_mut().zip(accumulated) {
             *sum = fold(lanes);
@@ -36,7 +36,7 @@ pub unsafe fn dot_rows<const HALVES: usize>(rows: &Rows<'_>, pick: impl Pick, su
     }
 }
 
-/// The sums of the records whose codes start there, each spread over the lanes of a register.
+/// The sums of the records whose codes begin at `starts`, each spread over the lanes of a register.
 ///
 /// # Safety
 /// As [`dot_rows`], for these records.
@@ -79,14 +79,14 @@ fn nibbles(bytes: __m256i, half: usize) -> __m256i {
     _mm256_and_si256(moved, _mm256_set1_epi8(15))
 }
 
-/// Sums of four products of codes up to 15: 16 bits are enough for two of them.
+/// Sums of four products of codes up to 15: two of them fit in 16 bits.
 #[target_feature(enable = "avx2")]
 #[inline]
 fn narrow_products(codes: __m256i, query: __m256i) -> __m256i {
     _mm256_madd_epi16(_mm256_maddubs_epi16(codes, query), _mm256_set1_epi16(1))
 }
 
-/// Sums of four products of codes up to 255, widened first, since two of them fill 17 bits.
+/// Sums of four products of codes up to 255, widened first, because two of them take 17 bits.
 #[target_feature(enable = "avx2")]
 #[inline]
 fn wide_products(codes: __m256i, query: __m256i) -> __m256i {

@@ -1,9 +1,9 @@
-//! AVX-512 with VNNI: a chunk of codes is one register, 64 products an instruction.
+//! AVX-512 with VNNI: a chunk of codes is one register, 64 products per instruction.
 //!
 //! Rows share each load of the query, and the sums of four are folded together. Four rows at a
 //! time are faster in the cache, but four streams are more than the hardware prefetcher follows
-//! (software prefetches made it worse): long rows
-//! go by two, unless they are scattered and were prefetched by whoever asks.
+//! (software prefetching made it worse): long rows are processed in pairs, unless they are
+//! scattered and were prefetched by the caller.
 
 use std::arch::x86_64::{
     __m128i, __m512i, _mm_add_epi32, _mm_storeu_si128, _mm_unpackhi_epi32, _mm_unpackhi_epi64,
@@ -16,11 +16,11 @@ use std::arch::x86_64::{
 use super::layout::CHUNK_BYTES;
 use super::{Pick, Rows};
 
-/// Rows of at most so many bytes are taken four at a time.
+/// Longest rows, in bytes, that are processed four at a time.
 const SHORT_BYTES: usize = 256;
 
 /// # Safety
-/// The CPU features of this module, and what `CodeKernel::dot_picked` asserts.
+/// The CPU features of this module, and the conditions asserted by `CodeKernel::dot_picked`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 pub(super) unsafe fn dot_rows<const HALVES: usize, P: Pick>(
     rows: &Rows<'_>,
@@ -32,7 +32,7 @@ pub(super) unsafe fn dot_rows<const HALVES: usize, P: Pick>(
     let mut index = 0;
     for group in &mut groups {
         let starts: [usize; 4] = std::array::from_fn(|i| rows.start(pick, index + i));
-        // SAFETY: the records are some that the caller checked.
+        // SAFETY: the caller checked the bounds of the records.
         let lanes = unsafe {
             if by_four {
                 accumulate::<4, HALVES>(rows, starts)
@@ -55,7 +55,7 @@ pub(super) unsafe fn dot_rows<const HALVES: usize, P: Pick>(
     }
 }
 
-/// The sums of the records whose codes start there, each spread over the lanes of a register.
+/// The sums of the records whose codes begin at `starts`, each spread over the lanes of a register.
 ///
 /// # Safety
 /// As `dot_rows`, for these records.
@@ -83,7 +83,7 @@ unsafe fn accumulate<const ROWS: usize, const HALVES: usize>(
     sums
 }
 
-/// The codes in the bytes of a register, one a byte.
+/// The codes in the bytes of a register, one per byte.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 #[inline]
 pub(in crate::kernels) fn codes_of<const HALVES: usize>(bytes: __m512i, half: usize) -> __m512i {
@@ -103,7 +103,7 @@ fn fold(sums: [__m512i; 4]) -> __m128i {
             _mm256_add_epi32(_mm512_castsi512_si256(sum), _mm512_extracti64x4_epi64::<1>(sum));
         _mm_add_epi32(_mm256_castsi256_si128(halves), _mm256_extracti128_si256::<1>(halves))
     });
-    // A transposition of 4 × 4 numbers, and the sum of its rows.
+    // Transposes 4 × 4 numbers and sums the rows.
     let [a, b, c, d] = quarters;
     let (ab, cd) = (
         _mm_add_epi32(_mm_unpacklo_epi32(a, b), _mm_unpackhi_epi32(a, b)),

@@ -1,7 +1,7 @@
-//! Where the codes of a vector lie in its record.
+//! Memory layout of a vector's codes in its record.
 //!
-//! A record is a header (constants of the vector, which the kernels skip) and then its codes, cut
-//! into chunks of 64 bytes, so that one load fills a 512-bit register:
+//! A record is a header (constants of the vector, which the kernels skip) followed by its codes, in
+//! chunks of 64 bytes, so that one load fills a 512-bit register:
 //!
 //! - 8 bits: byte `i` of chunk `c` is code `64·c + i`.
 //! - 4 bits: byte `i` of chunk `c` holds code `128·c + i` in its low and code `128·c + h + i` in
@@ -10,11 +10,11 @@
 //!   such layouts *Turbo*.
 //!
 //! Records are as short as their codes allow (rounded up to 4 bytes for the header's floats), or
-//! fill whole cache lines if little is missing. The
-//! kernels read whole chunks, past the end of a record: the query is zero there, so that whatever
-//! they read does not count, and [`CodeLayout::SLACK_BYTES`] follow the last record.
+//! padded to whole cache lines if that adds little. Kernels read whole chunks, past the end of a
+//! record: the query is zero there, so that those bytes do not count, and
+//! [`CodeLayout::SLACK_BYTES`] follow the last record.
 
-/// Bits of one code.
+/// Bits per code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CodeBits {
     /// Codes from 0 to 15.
@@ -32,7 +32,7 @@ impl CodeBits {
         }
     }
 
-    /// What is subtracted from a code so that it fits into a signed byte.
+    /// Offset subtracted from a code to fit it into a signed byte.
     pub fn middle(self) -> u8 {
         match self {
             Self::Four => 0,
@@ -40,7 +40,7 @@ impl CodeBits {
         }
     }
 
-    /// Codes in a byte.
+    /// Codes per byte.
     pub const fn per_byte(self) -> usize {
         match self {
             Self::Four => 2,
@@ -49,17 +49,17 @@ impl CodeBits {
     }
 }
 
-/// Largest dimension for which no 32-bit sum can overflow: 255·127·65,536 < 2³¹.
+/// Largest dimension for which 32-bit sums cannot overflow: 255·127·65,536 < 2³¹.
 pub const MAX_CODE_DIMENSION: usize = 1 << 16;
 
-/// Bytes the kernels read at once.
+/// Bytes per load of a kernel.
 pub(super) const CHUNK_BYTES: usize = 64;
 
-/// A record is padded to whole cache lines if that makes it longer by no more than one such part:
-/// one that is read alone then touches as few lines as it can.
+/// A record is padded to whole cache lines if that lengthens it by no more than one in this many
+/// bytes: a record read alone then touches as few lines as possible.
 const PADDING_PART: usize = 8;
 
-/// The shape of the records of an index.
+/// Layout of the records of an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CodeLayout {
     bits: CodeBits,
@@ -72,10 +72,10 @@ impl CodeLayout {
     /// Bytes that must follow the last record.
     pub const SLACK_BYTES: usize = CHUNK_BYTES;
 
-    /// Records of `dimension` codes after a header of `header_bytes`.
+    /// A layout for records of `dimension` codes after a header of `header_bytes`.
     ///
     /// # Panics
-    /// If the dimension is above [`MAX_CODE_DIMENSION`], which is that of fields.
+    /// If the dimension is above [`MAX_CODE_DIMENSION`], the limit for fields.
     pub fn new(bits: CodeBits, dimension: usize, header_bytes: usize) -> Self {
         assert!(dimension <= MAX_CODE_DIMENSION, "sums of {dimension} products could overflow");
         let bytes = header_bytes + dimension.div_ceil(bits.per_byte());
@@ -85,12 +85,12 @@ impl CodeLayout {
         Self { bits, dimension, header_bytes, stride }
     }
 
-    /// Bits of one code.
+    /// Bits per code.
     pub fn bits(&self) -> CodeBits {
         self.bits
     }
 
-    /// Codes of a record.
+    /// Codes per record.
     pub fn dimension(&self) -> usize {
         self.dimension
     }
@@ -100,7 +100,7 @@ impl CodeLayout {
         self.header_bytes
     }
 
-    /// Bytes from one record to the next.
+    /// Distance between records, in bytes.
     #[inline]
     pub fn stride(&self) -> usize {
         self.stride
@@ -111,12 +111,12 @@ impl CodeLayout {
         rows * self.stride() + Self::SLACK_BYTES
     }
 
-    /// Chunks of a record, the last of which may be partial.
+    /// Chunks per record, the last of which may be partial.
     pub(super) fn chunks(&self) -> usize {
         self.dimension.div_ceil(CHUNK_BYTES * self.bits.per_byte())
     }
 
-    /// For each chunk: its first code, and how many codes its low and its high halves hold.
+    /// For each chunk: its first code, and the number of codes in its low and its high halves.
     fn runs(&self) -> impl Iterator<Item = (usize, usize, usize)> {
         let step = CHUNK_BYTES * self.bits.per_byte();
         let (bits, dimension) = (self.bits, self.dimension);
@@ -127,7 +127,7 @@ impl CodeLayout {
         })
     }
 
-    /// The places of the codes: for each run of consecutive codes its chunk, half (0 or 1), first
+    /// Positions of the codes: for each run of consecutive codes, its chunk, half (0 or 1), first
     /// code and length.
     pub(super) fn places(&self) -> impl Iterator<Item = (usize, usize, usize, usize)> {
         self.runs().enumerate().flat_map(|(chunk, (first, low, high))| {
@@ -135,10 +135,11 @@ impl CodeLayout {
         })
     }
 
-    /// Writes `codes` (one a byte, each at most [`CodeBits::max`]) into a record.
+    /// Writes `codes` (one per byte, each at most [`CodeBits::max`]) into a record.
     ///
     /// # Panics
-    /// If `codes` are not [`Self::dimension`] many or the record is shorter than the stride.
+    /// If the length of `codes` is not [`Self::dimension`], or the record is shorter than the
+    /// stride.
     pub fn pack(&self, codes: &[u8], record: &mut [u8]) {
         assert_eq!(codes.len(), self.dimension, "one code a dimension");
         let bytes = &mut record[self.header_bytes..self.stride()];
@@ -151,7 +152,7 @@ impl CodeLayout {
         }
     }
 
-    /// Reads the codes of a record, one a byte.
+    /// Reads the codes of a record, one per byte.
     ///
     /// # Panics
     /// As [`Self::pack`].

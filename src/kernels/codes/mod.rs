@@ -1,15 +1,15 @@
 //! Integer dot products of a query with rows of scalar-quantized codes.
 //!
 //! A query is rounded to signed 8-bit integers once ([`CodeQuery`]); a row holds unsigned codes of
-//! 8 or 4 bits ([`CodeLayout`]). Σ qᵢ·cᵢ is then exact in 32 bits, so every implementation gives
-//! the same number as the scalar one, to the last bit. [`CodeKernel::detect`] chooses one for the
-//! machine; an index keeps it.
+//! 8 or 4 bits ([`CodeLayout`]). Σ qᵢ·cᵢ is then exact in 32 bits, so all implementations give the
+//! same result as the scalar one. [`CodeKernel::detect`] chooses one for the CPU; an index keeps
+//! it.
 //!
-//! - AVX-512 with VNNI: `vpdpbusd`, 64 products an instruction.
+//! - AVX-512 with VNNI: `vpdpbusd`, 64 products per instruction.
 //! - AVX2: codes widened to 16 bits and `vpmaddwd`; for 4-bit codes `vpmaddubsw`, which cannot
 //!   saturate there (2·15·127 < 2¹⁵). AVX-512 without VNNI takes this path, too: the same code in
 //!   wider registers was slower out of the cache (`cargo bench --bench kernels`).
-//! - NEON: `smull` and `sadalp` on codes moved to −128..127.
+//! - NEON: `smull` and `sadalp` on codes shifted to −128..127.
 //!
 //! The dot product fused with dequantization is that of LVQ (Aguerrebere et al., VLDB 2023, §4).
 
@@ -29,11 +29,11 @@ pub use query::CodeQuery;
 use super::isa::{Isa, kernel};
 
 kernel! {
-    /// An implementation of integer products that this machine can run.
+    /// An integer product kernel that this CPU supports.
     CodeKernel: integers
 }
 
-/// What an implementation reads.
+/// Input of an implementation.
 struct Rows<'a> {
     records: &'a [u8],
     stride: usize,
@@ -42,23 +42,23 @@ struct Rows<'a> {
 }
 
 impl Rows<'_> {
-    /// Where the codes of the record that gives the sum `index` start.
+    /// Offset of the codes in the record for sum `index`.
     #[inline(always)]
     fn start(&self, pick: impl Pick, index: usize) -> usize {
         pick.record(index) * self.stride + self.header_bytes
     }
 }
 
-/// Which records are read: the sum `index` is that of record `record(index)`.
+/// Selection of records: sum `index` is that of record `record(index)`.
 trait Pick: Copy {
-    /// Whether they follow each other in memory.
+    /// True if the records are consecutive in memory.
     #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "AVX-512 alone asks"))]
     const CONSECUTIVE: bool;
 
     fn record(self, index: usize) -> usize;
 }
 
-/// The first records.
+/// Selects consecutive records from the first on.
 #[derive(Clone, Copy)]
 struct First;
 
@@ -71,7 +71,7 @@ impl Pick for First {
     }
 }
 
-/// The records of a list.
+/// Selects the listed records.
 #[derive(Clone, Copy)]
 struct Listed<'a>(&'a [u32]);
 
@@ -85,11 +85,11 @@ impl Pick for Listed<'_> {
 }
 
 impl CodeKernel {
-    /// `sums[r]` becomes Σᵢ qᵢ·cᵢ of record `r`, the record at byte `r·stride` of `records`.
+    /// Writes Σᵢ qᵢ·cᵢ of record `r`, which starts at byte `r·stride` of `records`, to `sums[r]`.
     ///
     /// # Panics
-    /// If the query was made for other bits or another dimension than `layout`, or if `records`
-    /// end before the last record and the slack that the layout asks for after it.
+    /// If the query was made for other bits or another dimension than `layout`, or if `records` is
+    /// too short for the last record and the slack of the layout.
     #[inline]
     pub fn dot_rows(
         self,
@@ -101,10 +101,10 @@ impl CodeKernel {
         self.dot_picked(layout, records, query, sums.len(), First, sums);
     }
 
-    /// `sums[i]` becomes Σᵢ qᵢ·cᵢ of record `ids[i]`.
+    /// Writes Σᵢ qᵢ·cᵢ of record `ids[i]` to `sums[i]`.
     ///
     /// # Panics
-    /// As [`Self::dot_rows`], and if there are not as many ids as sums.
+    /// As [`Self::dot_rows`], and if `ids` and `sums` differ in length.
     #[inline]
     pub fn dot_listed(
         self,
@@ -119,7 +119,7 @@ impl CodeKernel {
         self.dot_picked(layout, records, query, end, Listed(ids), sums);
     }
 
-    /// `end` is one more than the largest record that is picked.
+    /// `end` is one more than the largest selected record.
     #[inline]
     fn dot_picked<P: Pick>(
         self,
@@ -140,14 +140,14 @@ impl CodeKernel {
         }
     }
 
-    /// For codes of which a byte holds `HALVES`; `rows` were checked by [`Self::dot_picked`].
+    /// For codes of which a byte holds `HALVES`; `rows` was checked by [`Self::dot_picked`].
     #[inline]
     fn run<const HALVES: usize, P: Pick>(self, rows: &Rows<'_>, pick: P, sums: &mut [i32]) {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the value proves the CPU feature. Bounds: a record's chunks end at most one
-            // chunk after its stride, and `dot_picked` asserts that much after the last that is
-            // picked; the query has a block for each half of each chunk. Loads are unaligned.
+            // chunk after its stride, and `dot_picked` asserts that much after the last selected
+            // record; the query has a block for each half of each chunk. Loads are unaligned.
             Isa::Avx2(_) => unsafe { avx2::dot_rows::<HALVES>(rows, pick, sums) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: features, bounds and alignment as for AVX2.
@@ -166,7 +166,7 @@ mod tests {
 
     use super::*;
 
-    /// The definition, straight from unpacked codes and the rounded query.
+    /// Reference implementation over unpacked codes and the rounded query.
     fn oracle(layout: &CodeLayout, records: &[u8], query: &[i8], rows: usize) -> Vec<i32> {
         let mut codes = vec![0; layout.dimension()];
         (0..rows)
@@ -177,7 +177,7 @@ mod tests {
             .collect()
     }
 
-    /// All kernels on pseudo-random bytes: every code, header and slack byte is arbitrary.
+    /// Checks all kernels on pseudo-random bytes: every code, header and slack byte is arbitrary.
     fn check(bits: CodeBits, dimension: usize, header: usize, rows: usize, seed: u64) {
         let layout = CodeLayout::new(bits, dimension, header);
         let mut state = seed | 1;
@@ -185,7 +185,7 @@ mod tests {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(seed | 1);
             (state >> 56) as u8
         };
-        // One byte more, and the records start there: nothing is aligned.
+        // The records start at an odd offset: nothing is aligned.
         let bytes: Vec<u8> = (0..=layout.section_bytes(rows)).map(|_| byte()).collect();
         let records = &bytes[1..];
         let values: Vec<i8> = (0..dimension).map(|_| (byte() as i8).max(-127)).collect();
@@ -195,7 +195,7 @@ mod tests {
             let mut sums = vec![-1; rows];
             kernel.dot_rows(&layout, records, &query, &mut sums);
             assert_eq!(sums, expected, "{} {bits:?} {dimension} seed {seed}", kernel.name());
-            // In any order, and more than once.
+            // In any order, with repetitions.
             let ids: Vec<u32> = (0..2 * rows as u64)
                 .map(|i| (seed.wrapping_mul(i + 1) >> 7) as u32 % rows as u32)
                 .collect();

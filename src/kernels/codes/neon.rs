@@ -1,7 +1,7 @@
 //! NEON: a chunk of codes is four registers.
 //!
-//! `smull` multiplies signed bytes, so 8-bit codes are moved to −128..127 by flipping their
-//! highest bit, and 128·Σ qᵢ is added at the end. 4-bit codes are small enough as they are.
+//! `smull` multiplies signed bytes, so 8-bit codes are shifted to −128..127 by flipping their
+//! highest bit, and 128·Σ qᵢ is added at the end. 4-bit codes already fit.
 
 use std::arch::aarch64::{
     int32x4_t, vaddvq_s32, vandq_u8, vdupq_n_s32, vdupq_n_u8, veorq_u8, vget_low_s8, vld1q_s8,
@@ -15,25 +15,25 @@ use super::{Pick, Rows};
 const REGISTER_BYTES: usize = 16;
 
 /// # Safety
-/// NEON, and what `CodeKernel::dot_picked` asserts.
+/// NEON, and the conditions asserted by `CodeKernel::dot_picked`.
 #[target_feature(enable = "neon")]
 pub unsafe fn dot_rows<const HALVES: usize>(rows: &Rows<'_>, pick: impl Pick, sums: &mut [i32]) {
     let offset = if HALVES == 1 { 128 * rows.query.total() } else { 0 };
     for (index, sum) in sums.iter_mut().enumerate() {
         let start = rows.start(pick, index);
-        // SAFETY: the record is one that the caller checked.
+        // SAFETY: the caller checked the bounds of the record.
         *sum = offset + vaddvq_s32(unsafe { accumulate::<HALVES>(rows, start) });
     }
 }
 
-/// The sum of the record whose codes start there, spread over the lanes of a register.
+/// The sum of the record whose codes begin at `start`, spread over the lanes of a register.
 ///
 /// # Safety
 /// As [`dot_rows`], for this record.
 #[target_feature(enable = "neon")]
 #[inline]
 unsafe fn accumulate<const HALVES: usize>(rows: &Rows<'_>, start: usize) -> int32x4_t {
-    // Two sums, so that one addition need not wait for the other.
+    // Two independent sums, to hide the latency of additions.
     let (mut even, mut odd) = (vdupq_n_s32(0), vdupq_n_s32(0));
     let codes = rows.records.as_ptr();
     for (chunk, blocks) in rows.query.blocks().chunks_exact(HALVES).enumerate() {

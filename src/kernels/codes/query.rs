@@ -1,8 +1,8 @@
-//! The query side: signed 8-bit integers in the order in which the kernels meet the codes.
+//! The query side: signed 8-bit integers in the order in which kernels read the codes.
 
 use super::layout::{CHUNK_BYTES, CodeBits, CodeLayout};
 
-/// What one chunk of codes (or one half of it) is multiplied with.
+/// Factors of one chunk of codes, or of one half of it.
 #[derive(Debug, Clone, Copy)]
 #[repr(transparent)]
 pub(super) struct Block(pub [i8; CHUNK_BYTES]);
@@ -10,8 +10,8 @@ pub(super) struct Block(pub [i8; CHUNK_BYTES]);
 /// A query rounded to integers: q ≈ scale · (q₁ … q_d), |qᵢ| ≤ 127.
 #[derive(Debug, Clone)]
 pub struct CodeQuery {
-    /// For each chunk, a block for each half: 1 for 8-bit, 2 for 4-bit codes. Zero where there is
-    /// no code.
+    /// One block per half of each chunk: 1 for 8-bit, 2 for 4-bit codes. Zero where there is no
+    /// code.
     blocks: Vec<Block>,
     /// Σ qᵢ of the integers.
     total: i32,
@@ -24,16 +24,16 @@ impl CodeQuery {
     /// Largest magnitude of a rounded element.
     pub const LEVELS: f32 = 127.0;
 
-    /// Rounds a query. Its scale is max |qᵢ| / 127; a query of zeros has scale 0.
+    /// Rounds a query. Its scale is max |qᵢ| / 127; a zero query has scale 0.
     ///
     /// # Panics
-    /// If `values` are not as many as the layout has codes.
+    /// If `values` and the layout differ in dimension.
     pub fn new(layout: &CodeLayout, values: &[f32]) -> Self {
-        // Of positive floats the largest has the largest bits; integers are compared many at a time.
+        // Positive floats compare like their bits, and integer comparisons vectorize.
         let bits = values.iter().map(|value| value.abs().to_bits() as i32);
         let largest = f32::from_bits(bits.fold(0, i32::max) as u32);
         let factor = Self::LEVELS / largest;
-        // Zeros, and numbers so small that they have no factor, count as zero.
+        // Zeros, and values so small that the factor overflows, are rounded to zero.
         let (scale, factor) =
             if factor.is_finite() { (largest / Self::LEVELS, factor) } else { (0.0, 0.0) };
         let fill = |first: usize, block: &mut [i8]| {
@@ -45,7 +45,7 @@ impl CodeQuery {
         Self { scale, ..Self::filled(layout, fill) }
     }
 
-    /// From integers as they are, with scale 1.
+    /// From integers, with scale 1.
     ///
     /// # Panics
     /// As [`Self::new`].
@@ -56,7 +56,7 @@ impl CodeQuery {
         })
     }
 
-    /// `fill` is given the first element of each run that lies in one block, and its place.
+    /// Calls `fill` for each run within a block, with the index of its first element and the block.
     fn filled(layout: &CodeLayout, mut fill: impl FnMut(usize, &mut [i8])) -> Self {
         let halves = layout.bits().per_byte();
         let mut blocks = vec![Block([0; CHUNK_BYTES]); layout.chunks() * halves];
@@ -70,13 +70,12 @@ impl CodeQuery {
         Self { blocks, total, scale: 1.0, bits, dimension }
     }
 
-    /// A query without content, for [`Self::set_record`] to fill.
+    /// An empty query, to be filled by [`Self::set_record`].
     pub fn empty(layout: &CodeLayout) -> Self {
         Self::from_integers(layout, &vec![0; layout.dimension()])
     }
 
-    /// Takes the codes of a record as integers: element i becomes code i less
-    /// [`CodeBits::middle`].
+    /// Uses the codes of a record as integers: element i becomes code i minus [`CodeBits::middle`].
     ///
     /// # Panics
     /// If the query was made for another layout, or the record is shorter than the stride.
@@ -90,14 +89,14 @@ impl CodeQuery {
             let block = &mut self.blocks[chunk * halves + half].0[..len];
             let source = &codes[chunk * CHUNK_BYTES..][..len];
             for (value, &byte) in block.iter_mut().zip(source) {
-                // Fits: codes less their middle are -128..128 or 0..16.
+                // Fits: codes minus their middle are -128..128 or 0..16.
                 *value = ((byte >> (4 * half)) & mask).wrapping_sub(middle) as i8;
             }
             self.total += block.iter().map(|&value| i32::from(value)).sum::<i32>();
         }
     }
 
-    /// What the integers are multiplied with to give the query.
+    /// Scale by which the integers are multiplied.
     pub fn scale(&self) -> f32 {
         self.scale
     }
@@ -129,7 +128,7 @@ impl CodeQuery {
     }
 }
 
-/// The nearest integer, the even one of two, of a value within ±127.
+/// Rounds a value within ±127 to the nearest integer, ties to even.
 ///
 /// Adding 1.5·2²³ leaves no room for a fraction, and the integer in the lowest bits. Rounding itself
 /// is an instruction that not every x86-64 has, so that it would be a call for each element.
@@ -175,7 +174,7 @@ mod tests {
                 let mut record = vec![0; layout.stride()];
                 layout.pack(&codes, &mut record);
                 let mut query = CodeQuery::empty(&layout);
-                // Twice: nothing of an earlier record is left.
+                // Twice: nothing of the earlier record remains.
                 query.set_record(&layout, &vec![0xff; layout.stride()]);
                 query.set_record(&layout, &record);
                 let middle = i32::from(bits.middle());

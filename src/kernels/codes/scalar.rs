@@ -1,9 +1,9 @@
-//! The definition of the kernels, and what runs where there is no SIMD.
+//! Reference implementation of the kernels, and the fallback without SIMD.
 
 use super::layout::CHUNK_BYTES;
 use super::{Pick, Rows};
 
-/// Sums over whole chunks: what lies past a record meets zeros of the query.
+/// Sums over whole chunks: bytes past a record are multiplied with zeros of the query.
 pub fn dot_rows<const HALVES: usize>(rows: &Rows<'_>, pick: impl Pick, sums: &mut [i32]) {
     for (index, sum) in sums.iter_mut().enumerate() {
         let codes = &rows.records[rows.start(pick, index)..];

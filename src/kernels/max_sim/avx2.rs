@@ -1,5 +1,5 @@
-//! AVX2: a register is the words of four tokens, as codes widened to 16 bits, and `vpmaddwd` leaves
-//! two sums of each.
+//! AVX2: a register holds one word of each of four tokens, widened to 16 bits, from which
+//! `vpmaddwd` makes two sums per token.
 
 use std::arch::x86_64::{
     __m128i, __m256, __m256i, _mm_and_si128, _mm_loadu_si128, _mm_set1_epi8, _mm_set1_epi32,
@@ -14,11 +14,11 @@ use super::stream::{Instructions, by_pairs};
 use super::{Document, Tile};
 use crate::kernels::isa::Avx2;
 
-/// `best[t]` becomes the greatest unscaled score of token t. Two query tokens have eight registers of
-/// sums, half of all.
+/// Writes the largest unscaled score of query token t to `best[t]`. Two query tokens at a time take
+/// eight registers of sums, half of all.
 ///
 /// # Safety
-/// AVX2, and what `MaxSimKernel::score` asserts.
+/// AVX2, and the conditions asserted by `MaxSimKernel::score`.
 #[target_feature(enable = "avx2")]
 pub unsafe fn best<const HALVES: usize>(
     isa: Avx2,
@@ -26,7 +26,7 @@ pub unsafe fn best<const HALVES: usize>(
     tile: &Tile<'_>,
     best: &mut [f32],
 ) {
-    // SAFETY: what the caller promises.
+    // SAFETY: guaranteed by the caller.
     unsafe { by_pairs::<_, _, _, HALVES>(isa, document, tile, best) }
 }
 
@@ -41,19 +41,19 @@ impl Instructions<4, 2> for Avx2 {
 
     #[inline(always)]
     unsafe fn load_bytes(self, bytes: *const u8) -> __m128i {
-        // SAFETY: 16 bytes are there; unaligned; `self` proves AVX2.
+        // SAFETY: the caller guarantees 16 bytes; unaligned load; `self` proves AVX2.
         unsafe { _mm_loadu_si128(bytes.cast()) }
     }
 
     #[inline(always)]
     unsafe fn load_floats(self, bytes: *const u8) -> __m256 {
-        // SAFETY: eight floats are there; unaligned; `self` proves AVX2.
+        // SAFETY: the caller guarantees eight floats; unaligned load; `self` proves AVX2.
         unsafe { _mm256_loadu_ps(bytes.cast()) }
     }
 
     #[inline(always)]
     fn codes<const HALVES: usize>(self, bytes: __m128i, half: usize) -> __m256i {
-        // SAFETY: registers alone; `self` proves AVX2.
+        // SAFETY: registers only; `self` proves AVX2.
         unsafe {
             let low_bits = _mm_set1_epi8(15);
             _mm256_cvtepu8_epi16(match (HALVES, half) {
@@ -66,25 +66,25 @@ impl Instructions<4, 2> for Avx2 {
 
     #[inline(always)]
     fn factors(self, word: i32) -> __m256i {
-        // SAFETY: registers alone; `self` proves AVX2.
+        // SAFETY: registers only; `self` proves AVX2.
         unsafe { _mm256_cvtepi8_epi16(_mm_set1_epi32(word)) }
     }
 
     #[inline(always)]
     fn no_sums(self) -> __m256i {
-        // SAFETY: registers alone; `self` proves AVX2.
+        // SAFETY: registers only; `self` proves AVX2.
         unsafe { _mm256_setzero_si256() }
     }
 
     #[inline(always)]
     fn add_products(self, sums: __m256i, codes: __m256i, factors: __m256i) -> __m256i {
-        // SAFETY: registers alone; `self` proves AVX2.
+        // SAFETY: registers only; `self` proves AVX2.
         unsafe { _mm256_add_epi32(sums, _mm256_madd_epi16(codes, factors)) }
     }
 
     #[inline(always)]
     fn join<const HALVES: usize>(self, [a, b, c, d]: [__m256i; 4], _total: i32) -> [__m256; 2] {
-        // SAFETY: registers alone; `self` proves AVX2.
+        // SAFETY: registers only; `self` proves AVX2.
         unsafe {
             let (first, second) = (_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
             [
@@ -96,25 +96,25 @@ impl Instructions<4, 2> for Avx2 {
 
     #[inline(always)]
     fn splat(self, value: f32) -> __m256 {
-        // SAFETY: registers alone; `self` proves AVX2.
+        // SAFETY: registers only; `self` proves AVX2.
         unsafe { _mm256_set1_ps(value) }
     }
 
     #[inline(always)]
     fn add(self, a: __m256, b: __m256) -> __m256 {
-        // SAFETY: registers alone; `self` proves AVX2.
+        // SAFETY: registers only; `self` proves AVX2.
         unsafe { _mm256_add_ps(a, b) }
     }
 
     #[inline(always)]
     fn multiply(self, a: __m256, b: __m256) -> __m256 {
-        // SAFETY: registers alone; `self` proves AVX2.
+        // SAFETY: registers only; `self` proves AVX2.
         unsafe { _mm256_mul_ps(a, b) }
     }
 
     #[inline(always)]
     fn first(self, floats: __m256, count: i32) -> __m256 {
-        // SAFETY: registers alone; `self` proves AVX2.
+        // SAFETY: registers only; `self` proves AVX2.
         unsafe {
             let numbers = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
             let inside = _mm256_cmpgt_epi32(_mm256_set1_epi32(count), numbers);
@@ -125,15 +125,15 @@ impl Instructions<4, 2> for Avx2 {
 
     #[inline(always)]
     fn raise(self, maxima: __m256, scores: __m256) -> __m256 {
-        // SAFETY: registers alone; `self` proves AVX2. The second operand is what remains if the
-        // first is not a number.
+        // SAFETY: registers only; `self` proves AVX2. If the first operand is NaN, the second is
+        // returned.
         unsafe { _mm256_max_ps(scores, maxima) }
     }
 
     #[inline(always)]
     fn greatest(self, floats: __m256) -> f32 {
         let mut values = [0.0; 8];
-        // SAFETY: there is room for eight floats; unaligned; `self` proves AVX2.
+        // SAFETY: there is room for eight floats; unaligned store; `self` proves AVX2.
         unsafe { _mm256_storeu_ps(values.as_mut_ptr(), floats) };
         values.into_iter().fold(f32::NEG_INFINITY, f32::max)
     }

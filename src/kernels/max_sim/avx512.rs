@@ -1,5 +1,5 @@
-//! AVX-512 with VNNI: a register is the words of 16 tokens, which `vpdpbusd` multiplies at once: 64
-//! products an instruction, and one sum a token.
+//! AVX-512 with VNNI: a register holds one word of each of 16 tokens, which `vpdpbusd` multiplies
+//! at once: 64 products per instruction, and one sum per token.
 
 use std::arch::x86_64::{
     __m512, __m512i, _mm512_add_ps, _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_loadu_ps,
@@ -12,13 +12,13 @@ use super::{Document, Tile};
 use crate::kernels::codes::avx512::codes_of;
 use crate::kernels::isa::Avx512Vnni;
 
-/// `best[t]` becomes the greatest unscaled score of token t.
+/// Writes the largest unscaled score of query token t to `best[t]`.
 ///
-/// Blocks share each word of the query, so that at least ten sums are on their way at a time where
-/// five tokens or more are scored: as many as hide the latency of `vpdpbusd` on two ports.
+/// Blocks share each word of the query, so that at least ten sums are in flight when five or more
+/// tokens are scored: enough to hide the latency of `vpdpbusd` on two ports.
 ///
 /// # Safety
-/// The CPU features of this module, and what `MaxSimKernel::score` asserts.
+/// The CPU features of this module, and the conditions asserted by `MaxSimKernel::score`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 pub unsafe fn best<const HALVES: usize>(
     isa: Avx512Vnni,
@@ -26,7 +26,7 @@ pub unsafe fn best<const HALVES: usize>(
     tile: &Tile<'_>,
     best: &mut [f32],
 ) {
-    // SAFETY: what the caller promises; the numbers are lengths of the tile.
+    // SAFETY: guaranteed by the caller; `QUERIES` equals the length of the tile.
     unsafe {
         match tile.totals.len() {
             1 => at_once::<_, _, _, HALVES, 1, 4>(isa, document, tile, best),
@@ -52,91 +52,92 @@ impl Instructions<1, 1> for Avx512Vnni {
 
     #[inline(always)]
     unsafe fn load_bytes(self, bytes: *const u8) -> __m512i {
-        // SAFETY: 64 bytes are there; unaligned; `self` proves AVX-512F.
+        // SAFETY: the caller guarantees 64 bytes; unaligned load; `self` proves AVX-512F.
         unsafe { _mm512_loadu_si512(bytes.cast()) }
     }
 
     #[inline(always)]
     unsafe fn load_floats(self, bytes: *const u8) -> __m512 {
-        // SAFETY: 16 floats are there; unaligned; `self` proves AVX-512F.
+        // SAFETY: the caller guarantees 16 floats; unaligned load; `self` proves AVX-512F.
         unsafe { _mm512_loadu_ps(bytes.cast()) }
     }
 
     #[inline(always)]
     fn codes<const HALVES: usize>(self, bytes: __m512i, half: usize) -> __m512i {
-        // SAFETY: registers alone; `self` proves the features.
+        // SAFETY: registers only; `self` proves the features.
         unsafe { codes_of::<HALVES>(bytes, half) }
     }
 
     #[inline(always)]
     fn factors(self, word: i32) -> __m512i {
-        // SAFETY: registers alone; `self` proves AVX-512F.
+        // SAFETY: registers only; `self` proves AVX-512F.
         unsafe { _mm512_set1_epi32(word) }
     }
 
     #[inline(always)]
     fn no_sums(self) -> __m512i {
-        // SAFETY: registers alone; `self` proves AVX-512F.
+        // SAFETY: registers only; `self` proves AVX-512F.
         unsafe { _mm512_setzero_si512() }
     }
 
     #[inline(always)]
     fn add_products(self, sums: __m512i, codes: __m512i, factors: __m512i) -> __m512i {
-        // SAFETY: registers alone; `self` proves AVX-512VNNI.
+        // SAFETY: registers only; `self` proves AVX-512VNNI.
         unsafe { _mm512_dpbusd_epi32(sums, codes, factors) }
     }
 
     #[inline(always)]
     fn join<const HALVES: usize>(self, [sums]: [__m512i; 1], _total: i32) -> [__m512; 1] {
-        // SAFETY: registers alone; `self` proves AVX-512F.
+        // SAFETY: registers only; `self` proves AVX-512F.
         [unsafe { _mm512_cvtepi32_ps(sums) }]
     }
 
     #[inline(always)]
     fn splat(self, value: f32) -> __m512 {
-        // SAFETY: registers alone; `self` proves AVX-512F.
+        // SAFETY: registers only; `self` proves AVX-512F.
         unsafe { _mm512_set1_ps(value) }
     }
 
     #[inline(always)]
     fn add(self, a: __m512, b: __m512) -> __m512 {
-        // SAFETY: registers alone; `self` proves AVX-512F.
+        // SAFETY: registers only; `self` proves AVX-512F.
         unsafe { _mm512_add_ps(a, b) }
     }
 
     #[inline(always)]
     fn multiply(self, a: __m512, b: __m512) -> __m512 {
-        // SAFETY: registers alone; `self` proves AVX-512F.
+        // SAFETY: registers only; `self` proves AVX-512F.
         unsafe { _mm512_mul_ps(a, b) }
     }
 
     #[inline(always)]
     fn first(self, floats: __m512, count: i32) -> __m512 {
         let inside = ((1_u32 << count.clamp(0, 16)) - 1) as u16;
-        // SAFETY: registers alone; `self` proves AVX-512F.
+        // SAFETY: registers only; `self` proves AVX-512F.
         unsafe { _mm512_mask_mov_ps(_mm512_set1_ps(f32::NEG_INFINITY), inside, floats) }
     }
 
     #[inline(always)]
     fn raise(self, maxima: __m512, scores: __m512) -> __m512 {
-        // SAFETY: registers alone; `self` proves AVX-512F. The second operand is what remains if the
-        // first is not a number.
+        // SAFETY: registers only; `self` proves AVX-512F. If the first operand is NaN, the second
+        // is returned.
         unsafe { _mm512_max_ps(scores, maxima) }
     }
 
     #[inline(always)]
     fn greatest(self, floats: __m512) -> f32 {
-        // SAFETY: registers alone; `self` proves AVX-512F.
+        // SAFETY: registers only; `self` proves AVX-512F.
         unsafe { _mm512_reduce_max_ps(floats) }
     }
 }
 
-/// Sixteen independent multiplications a round, on registers alone; the number of products.
+/// Sixteen independent multiplications per round, on registers only; returns the number of
+/// products.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 pub fn multiply_registers(rounds: u64) -> u64 {
     const SUMS: usize = 16;
     let mut sums = [_mm512_setzero_si512(); SUMS];
-    // Unknown to the compiler, so that nothing is computed before.
+    // Opaque to the compiler, so that nothing is computed in advance.
     let (codes, word) = std::hint::black_box((_mm512_set1_epi8(3), _mm512_set1_epi32(5)));
     for _ in 0..rounds {
         for sum in &mut sums {

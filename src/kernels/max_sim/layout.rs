@@ -1,7 +1,7 @@
-//! Where the codes of a document's tokens lie.
+//! Memory layout of a document's token codes.
 //!
-//! Tokens are cut into blocks of 16, so that a register of 512 bits holds one 4-byte word of each.
-//! The last block is as narrow as what is left: nothing is padded, and a document of n tokens takes
+//! Tokens are grouped into blocks of 16, so that a 512-bit register holds one 4-byte word of each.
+//! The last block is only as wide as needed: there is no padding, and a document of n tokens takes
 //! n times the bytes of a token. A block of w tokens is
 //!
 //! - the steps Δ of its tokens, w × f32, and their lows l, w × f32 (LVQ: x̂ᵢ = l + Δ·codeᵢ);
@@ -9,8 +9,8 @@
 //!   i of word g is code 4·g + i; with 4 bits it holds code 8·g + i in its low and code 8·g + 4 + i
 //!   in its high half. Codes past the dimension are zero, and so is the query there.
 //!
-//! A kernel keeps a query's word in all lanes of a register and multiplies it with the words of 16
-//! tokens at once: each lane sums up one token, and nothing has to be added across lanes. Kernels
+//! A kernel broadcasts a query's word to all lanes of a register and multiplies it with the words
+//! of 16 tokens at once: each lane sums up one token, and nothing is added across lanes. Kernels
 //! read whole registers past the end of a narrow block; [`TokenLayout::SLACK_BYTES`] must follow
 //! the last document.
 
@@ -18,14 +18,14 @@ use std::ops::Range;
 
 use crate::kernels::codes::{CodeBits, MAX_CODE_DIMENSION};
 
-/// Tokens of a block.
+/// Tokens per block.
 pub(super) const BLOCK_TOKENS: usize = 16;
-/// Bytes of a word.
+/// Bytes per word.
 pub(super) const WORD_BYTES: usize = 4;
 /// Bytes of a token's constants.
 pub(super) const CONSTANT_BYTES: usize = 8;
 
-/// The shape of coded tokens.
+/// Layout of coded tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenLayout {
     bits: CodeBits,
@@ -35,7 +35,7 @@ pub struct TokenLayout {
 /// The constants of a token: x̂ᵢ = low + step · codeᵢ.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct TokenConstants {
-    /// Δ, the distance of two neighbouring values.
+    /// Δ, the distance between adjacent values.
     pub step: f32,
     /// l, the value of code 0.
     pub low: f32,
@@ -45,31 +45,31 @@ impl TokenLayout {
     /// Bytes that must follow the last document.
     pub const SLACK_BYTES: usize = 64;
 
-    /// Tokens of `dimension` codes.
+    /// A layout for tokens of `dimension` codes.
     ///
     /// # Panics
-    /// If the dimension is above [`MAX_CODE_DIMENSION`], which is that of fields.
+    /// If the dimension is above [`MAX_CODE_DIMENSION`], the limit for fields.
     pub fn new(bits: CodeBits, dimension: usize) -> Self {
         assert!(dimension <= MAX_CODE_DIMENSION, "sums of {dimension} products could overflow");
         Self { bits, dimension }
     }
 
-    /// Bits of one code.
+    /// Bits per code.
     pub fn bits(&self) -> CodeBits {
         self.bits
     }
 
-    /// Codes of a token.
+    /// Codes per token.
     pub fn dimension(&self) -> usize {
         self.dimension
     }
 
-    /// Words of a token's codes.
+    /// Words per token.
     pub(super) fn words(&self) -> usize {
         self.dimension.div_ceil(WORD_BYTES * self.bits.per_byte())
     }
 
-    /// Bytes of a token, with its constants.
+    /// Bytes per token, including its constants.
     pub fn token_bytes(&self) -> usize {
         CONSTANT_BYTES + WORD_BYTES * self.words()
     }
@@ -79,8 +79,8 @@ impl TokenLayout {
         tokens * self.token_bytes()
     }
 
-    /// The dimensions of a word: those in the low halves of its bytes, or in the bytes, for
-    /// `half` 0, and those in the high halves for `half` 1.
+    /// The dimensions in a word: for `half` 0 those in the low halves of its bytes (or in whole
+    /// bytes), for `half` 1 those in the high halves.
     pub(super) fn places(&self, word: usize, half: usize) -> Range<usize> {
         let first = WORD_BYTES * (word * self.bits.per_byte() + half);
         first.min(self.dimension)..(first + WORD_BYTES).min(self.dimension)
@@ -88,10 +88,10 @@ impl TokenLayout {
 
     /// Writes a document.
     ///
-    /// `codes` has shape [n, dimension], row-major; `constants` are those of each token.
+    /// `codes` has shape [n, dimension], row-major; `constants` has one entry per token.
     ///
     /// # Panics
-    /// If the lengths do not fit each other.
+    /// If the lengths do not match.
     pub fn pack(&self, codes: &[u8], constants: &[TokenConstants], document: &mut [u8]) {
         assert_eq!(codes.len(), constants.len() * self.dimension, "codes of each token");
         assert_eq!(document.len(), self.document_bytes(constants.len()), "bytes of a document");
@@ -112,10 +112,10 @@ impl TokenLayout {
         }
     }
 
-    /// Reads a document of `tokens` tokens: their codes, shape [n, dimension], and constants.
+    /// Reads a document of `tokens` tokens: codes, shape [n, dimension], and constants.
     ///
     /// # Panics
-    /// If the document has fewer bytes.
+    /// If `document` is too short.
     pub fn unpack(&self, document: &[u8], tokens: usize) -> (Vec<u8>, Vec<TokenConstants>) {
         let mask = self.bits.max();
         let mut codes = vec![0; tokens * self.dimension];
@@ -140,7 +140,7 @@ impl TokenLayout {
         (codes, constants)
     }
 
-    /// Where a token of a document of `tokens` tokens is.
+    /// Position of a token in a document of `tokens` tokens.
     pub(super) fn place(&self, token: usize, tokens: usize) -> TokenPlace {
         let first = token / BLOCK_TOKENS * BLOCK_TOKENS;
         TokenPlace {
@@ -151,7 +151,7 @@ impl TokenLayout {
     }
 }
 
-/// A token's column in its block.
+/// Position of a token: its block and column.
 pub(super) struct TokenPlace {
     block: usize,
     width: usize,
@@ -171,7 +171,7 @@ impl TokenPlace {
         self.cell(2 + word)
     }
 
-    /// A block is rows of 4-byte cells.
+    /// A block consists of rows of 4-byte cells.
     fn cell(&self, row: usize) -> Range<usize> {
         let start = self.block + (row * self.width + self.column) * WORD_BYTES;
         start..start + WORD_BYTES

@@ -1,19 +1,19 @@
 //! MaxSim over coded tokens: Σ over query tokens of the best score with a document's tokens.
 //!
-//! A document is in the layout of [`TokenLayout`], a query was rounded to signed 8-bit integers
-//! ([`MaxSimQuery`]). The score of query token q and document token p is
-//! scale_q · (Δ_p · Σ qᵢ·cᵢ + l_p · Σ qᵢ), as for single vectors ([`super::codes`]), without the
-//! scale until the maximum is known, since scales are not negative. Documents are streamed once for
-//! up to eight query tokens, whose maxima stay in registers; no matrix of scores is written.
+//! A document is in the layout of [`TokenLayout`], a query is rounded to signed 8-bit integers
+//! ([`MaxSimQuery`]). The score of query token q and document token p is scale_q · (Δ_p · Σ qᵢ·cᵢ +
+//! l_p · Σ qᵢ), as for single vectors ([`super::codes`]). The scale is applied after the maximum,
+//! because it is not negative. Documents are streamed once for up to eight query tokens, whose
+//! maxima stay in registers; the score matrix is never materialized.
 //!
-//! Sums of products are exact, and what follows is rounded one operation after the other, so all
-//! implementations give the same score to the last bit.
+//! Integer sums are exact, and the following operations are rounded one by one, so all
+//! implementations give bit-identical scores.
 //!
 //! - AVX-512 with VNNI: `vpdpbusd` on the words of 16 tokens.
 //! - AVX2: codes widened to 16 bits and `vpmaddwd`.
-//! - NEON: `smull` and `sadalp` on codes moved to −128..127.
+//! - NEON: `smull` and `sadalp` on codes shifted to −128..127.
 //!
-//! The algorithm is in `stream.rs`, and the operations of each instruction set in a file of its own.
+//! The algorithm is in `stream.rs`, and the operations of each instruction set in their own file.
 //! [`super::products`] does the same for f32 tokens.
 
 #[cfg(target_arch = "x86_64")]
@@ -37,11 +37,11 @@ use super::codes::CodeBits;
 use super::isa::{Isa, kernel};
 
 kernel! {
-    /// An implementation of MaxSim over codes that this machine can run.
+    /// A MaxSim kernel over codes that this CPU supports.
     MaxSimKernel: integers
 }
 
-/// What an implementation reads: `tokens` tokens from the start of `bytes`, and slack after them.
+/// A document to score: `tokens` tokens from the start of `bytes`, followed by slack.
 struct Document<'a> {
     bytes: &'a [u8],
     tokens: usize,
@@ -49,11 +49,11 @@ struct Document<'a> {
 }
 
 impl MaxSimKernel {
-    /// MaxSim of the query with the document of `tokens` tokens at the start of `bytes`; other
-    /// documents go on after it, or the slack. Higher is better; −∞ for no token.
+    /// MaxSim of the query with the document of `tokens` tokens at the start of `bytes`, which must
+    /// be followed by other documents or slack. Higher is better; −∞ without tokens.
     ///
     /// # Panics
-    /// If `bytes` end before the document and the slack that the layout asks for after it.
+    /// If `bytes` is too short for the document and the slack of its layout.
     #[inline]
     pub fn score(self, query: &MaxSimQuery, bytes: &[u8], tokens: usize) -> f32 {
         let layout = query.layout();
@@ -73,27 +73,26 @@ impl MaxSimKernel {
                 score += scale * best;
             }
         }
-        // ∞ − ∞, from huge values, is worse than any other; so is 0 · −∞.
+        // ∞ − ∞, from huge values, ranks last; so does 0 · −∞.
         score.max(f32::NEG_INFINITY)
     }
 
-    /// Multiplies registers with each other `rounds` times without touching memory, and returns the
-    /// number of products: the most that the machine can do, as a benchmark's measure. `None`
-    /// where it is not implemented.
+    /// Multiplies registers `rounds` times without touching memory, and returns the number of
+    /// products: the peak rate of the CPU, for benchmarks. `None` if not implemented.
     pub fn multiply_registers(self, rounds: u64) -> Option<u64> {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `self` proves the CPU feature.
             Isa::Avx512Vnni(_) => Some(unsafe { avx512::multiply_registers(rounds) }),
             _ => {
-                // Not used where there is no such implementation.
+                // Unused without such an implementation.
                 let _ = rounds;
                 None
             }
         }
     }
 
-    /// `best[t]` becomes the greatest unscaled score of token t of the tile, for codes of which a
+    /// Writes the largest unscaled score of token t of the tile to `best[t]`, for codes of which a
     /// byte holds `HALVES`; the document was checked by [`Self::score`].
     #[inline]
     fn run<const HALVES: usize>(self, document: &Document<'_>, tile: &Tile<'_>, best: &mut [f32]) {

@@ -1,7 +1,8 @@
-//! NEON: a register is the words of four tokens, of which `smull` and `sadalp` leave two sums of each.
+//! NEON: a register holds one word of each of four tokens, from which `smull` and `sadalp` make two
+//! sums per token.
 //!
-//! `smull` multiplies signed bytes, so 8-bit codes are moved to −128..127 by flipping their
-//! highest bit, and 128·Σ qᵢ is added at the end. 4-bit codes are small enough as they are.
+//! `smull` multiplies signed bytes, so 8-bit codes are shifted to −128..127 by flipping their
+//! highest bit, and 128·Σ qᵢ is added at the end. 4-bit codes already fit.
 
 use std::arch::aarch64::{
     float32x4_t, int8x16_t, int32x4_t, uint8x16_t, vaddq_f32, vaddq_s32, vandq_u8, vbslq_f32,
@@ -14,11 +15,11 @@ use super::stream::{Instructions, by_pairs};
 use super::{Document, Tile};
 use crate::kernels::isa::Neon;
 
-/// `best[t]` becomes the greatest unscaled score of token t. Two query tokens have 16 registers of
-/// sums, half of all.
+/// Writes the largest unscaled score of query token t to `best[t]`. Two query tokens at a time take
+/// 16 registers of sums, half of all.
 ///
 /// # Safety
-/// NEON, and what `MaxSimKernel::score` asserts.
+/// NEON, and the conditions asserted by `MaxSimKernel::score`.
 #[target_feature(enable = "neon")]
 pub unsafe fn best<const HALVES: usize>(
     isa: Neon,
@@ -26,7 +27,7 @@ pub unsafe fn best<const HALVES: usize>(
     tile: &Tile<'_>,
     best: &mut [f32],
 ) {
-    // SAFETY: what the caller promises.
+    // SAFETY: guaranteed by the caller.
     unsafe { by_pairs::<_, _, _, HALVES>(isa, document, tile, best) }
 }
 
@@ -34,7 +35,7 @@ impl Instructions<4, 4> for Neon {
     type Bytes = uint8x16_t;
     type Codes = int8x16_t;
     type Factors = int8x16_t;
-    /// Those of the first and of the last two tokens.
+    /// Sums of the first and of the last two tokens.
     type Sums = [int32x4_t; 2];
     type Floats = float32x4_t;
 
@@ -42,19 +43,20 @@ impl Instructions<4, 4> for Neon {
 
     #[inline(always)]
     unsafe fn load_bytes(self, bytes: *const u8) -> uint8x16_t {
-        // SAFETY: 16 bytes are there; bytes need no alignment; `self` proves NEON.
+        // SAFETY: the caller guarantees 16 bytes; bytes need no alignment; `self` proves NEON.
         unsafe { vld1q_u8(bytes) }
     }
 
     #[inline(always)]
     unsafe fn load_floats(self, bytes: *const u8) -> float32x4_t {
-        // SAFETY: four floats are there, loaded as bytes, which need no alignment; `self` proves NEON.
+        // SAFETY: the caller guarantees four floats, loaded as bytes, which need no alignment;
+        // `self` proves NEON.
         unsafe { vreinterpretq_f32_u8(vld1q_u8(bytes)) }
     }
 
     #[inline(always)]
     fn codes<const HALVES: usize>(self, bytes: uint8x16_t, half: usize) -> int8x16_t {
-        // SAFETY: registers alone; `self` proves NEON.
+        // SAFETY: registers only; `self` proves NEON.
         unsafe {
             vreinterpretq_s8_u8(match (HALVES, half) {
                 (1, _) => veorq_u8(bytes, vdupq_n_u8(0x80)),
@@ -66,13 +68,13 @@ impl Instructions<4, 4> for Neon {
 
     #[inline(always)]
     fn factors(self, word: i32) -> int8x16_t {
-        // SAFETY: registers alone; `self` proves NEON.
+        // SAFETY: registers only; `self` proves NEON.
         unsafe { vreinterpretq_s8_s32(vdupq_n_s32(word)) }
     }
 
     #[inline(always)]
     fn no_sums(self) -> [int32x4_t; 2] {
-        // SAFETY: registers alone; `self` proves NEON.
+        // SAFETY: registers only; `self` proves NEON.
         unsafe { [vdupq_n_s32(0); 2] }
     }
 
@@ -83,7 +85,7 @@ impl Instructions<4, 4> for Neon {
         codes: int8x16_t,
         factors: int8x16_t,
     ) -> [int32x4_t; 2] {
-        // SAFETY: registers alone; `self` proves NEON.
+        // SAFETY: registers only; `self` proves NEON.
         unsafe {
             [
                 vpadalq_s16(low, vmull_s8(vget_low_s8(codes), vget_low_s8(factors))),
@@ -94,11 +96,11 @@ impl Instructions<4, 4> for Neon {
 
     #[inline(always)]
     fn join<const HALVES: usize>(self, sums: [[int32x4_t; 2]; 4], total: i32) -> [float32x4_t; 4] {
-        // What 8-bit codes were moved by.
+        // The shift of 8-bit codes.
         let moved = if HALVES == 1 { 128 * total } else { 0 };
         let mut joined = [self.splat(0.0); 4];
         for (joined, [low, high]) in joined.iter_mut().zip(sums) {
-            // SAFETY: registers alone; `self` proves NEON.
+            // SAFETY: registers only; `self` proves NEON.
             *joined =
                 unsafe { vcvtq_f32_s32(vaddq_s32(vpaddq_s32(low, high), vdupq_n_s32(moved))) };
         }
@@ -107,26 +109,26 @@ impl Instructions<4, 4> for Neon {
 
     #[inline(always)]
     fn splat(self, value: f32) -> float32x4_t {
-        // SAFETY: registers alone; `self` proves NEON.
+        // SAFETY: registers only; `self` proves NEON.
         unsafe { vdupq_n_f32(value) }
     }
 
     #[inline(always)]
     fn add(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
-        // SAFETY: registers alone; `self` proves NEON.
+        // SAFETY: registers only; `self` proves NEON.
         unsafe { vaddq_f32(a, b) }
     }
 
     #[inline(always)]
     fn multiply(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
-        // SAFETY: registers alone; `self` proves NEON.
+        // SAFETY: registers only; `self` proves NEON.
         unsafe { vmulq_f32(a, b) }
     }
 
     #[inline(always)]
     fn first(self, floats: float32x4_t, count: i32) -> float32x4_t {
         let numbers = [0, 1, 2, 3];
-        // SAFETY: the load is of four integers that are aligned; `self` proves NEON.
+        // SAFETY: loads four aligned integers; `self` proves NEON.
         unsafe {
             let inside = vcltq_s32(vld1q_s32(numbers.as_ptr()), vdupq_n_s32(count));
             vbslq_f32(inside, floats, vdupq_n_f32(f32::NEG_INFINITY))
@@ -135,13 +137,13 @@ impl Instructions<4, 4> for Neon {
 
     #[inline(always)]
     fn raise(self, maxima: float32x4_t, scores: float32x4_t) -> float32x4_t {
-        // SAFETY: registers alone; `self` proves NEON. What is not a number is not greater.
+        // SAFETY: registers only; `self` proves NEON. NaN never compares as greater.
         unsafe { vbslq_f32(vcgtq_f32(scores, maxima), scores, maxima) }
     }
 
     #[inline(always)]
     fn greatest(self, floats: float32x4_t) -> f32 {
-        // SAFETY: registers alone; `self` proves NEON.
+        // SAFETY: registers only; `self` proves NEON.
         unsafe { vmaxvq_f32(floats) }
     }
 }

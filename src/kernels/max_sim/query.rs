@@ -1,15 +1,15 @@
-//! The query side: signed 8-bit integers in the order in which the kernels meet the codes.
+//! The query side: signed 8-bit integers in the order in which kernels read the codes.
 
 use super::layout::TokenLayout;
 use crate::kernels::codes::CodeBits;
 
-/// Query tokens that are scored together, at most: each needs a register for its maxima and one or
+/// Largest number of query tokens scored together: each needs a register for its maxima and one or
 /// two for its sums.
 pub(super) const TILE_TOKENS: usize = 8;
 /// Largest magnitude of a rounded element.
 const LEVELS: f32 = 127.0;
 
-/// The tokens of a query rounded to integers: q ≈ scale · (q₁ … q_d), |qᵢ| ≤ 127, a scale for each
+/// The tokens of a query, rounded to integers: q ≈ scale · (q₁ … q_d), |qᵢ| ≤ 127, with a scale per
 /// token.
 #[derive(Debug, Clone)]
 pub struct MaxSimQuery {
@@ -17,30 +17,30 @@ pub struct MaxSimQuery {
     scales: Vec<f32>,
     /// Σ qᵢ of each token.
     totals: Vec<i32>,
-    /// Four integers a word. Tile after tile; in a tile the words of its tokens side by side, those
-    /// of the codes' low halves before those of the high ones.
+    /// Four integers per word, tile by tile. Within a tile, the words of its tokens are
+    /// interleaved, those of low halves before those of high halves.
     words: Vec<i32>,
 }
 
-/// Tokens of a query that are scored together.
+/// Query tokens that are scored together.
 pub(super) struct Tile<'a> {
     pub words: &'a [i32],
     pub totals: &'a [i32],
 }
 
 impl MaxSimQuery {
-    /// Rounds the tokens, shape [m, dimension]. The scale of a token is max |qᵢ| / 127; a token of
-    /// zeros has scale 0.
+    /// Rounds the tokens, shape [m, dimension]. The scale of a token is max |qᵢ| / 127; a zero
+    /// token has scale 0.
     ///
     /// # Panics
-    /// If `tokens` is no multiple of the layout's dimension.
+    /// If the length of `tokens` is not a multiple of the layout's dimension.
     pub fn new(layout: &TokenLayout, tokens: &[f32]) -> Self {
         let mut scales = Vec::new();
         let mut integers = Vec::with_capacity(tokens.len());
         for token in tokens.chunks(layout.dimension().max(1)) {
             let largest = token.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
             let factor = LEVELS / largest;
-            // Zeros, and numbers so small that they have no factor, count as zero.
+            // Zeros, and values so small that the factor overflows, are rounded to zero.
             let (scale, factor) =
                 if factor.is_finite() { (largest / LEVELS, factor) } else { (0.0, 0.0) };
             scales.push(scale);
@@ -49,7 +49,7 @@ impl MaxSimQuery {
         Self { scales, ..Self::from_integers(layout, &integers) }
     }
 
-    /// From integers as they are, shape [m, dimension], with scale 1.
+    /// From integers, shape [m, dimension], with scale 1.
     ///
     /// # Panics
     /// As [`Self::new`].
@@ -76,7 +76,7 @@ impl MaxSimQuery {
         Self { layout: *layout, scales: vec![1.0; tokens.len()], totals, words }
     }
 
-    /// The shape of the documents it was made for.
+    /// Layout of the documents it can score.
     pub fn layout(&self) -> &TokenLayout {
         &self.layout
     }
@@ -86,12 +86,12 @@ impl MaxSimQuery {
         self.totals.len()
     }
 
-    /// Whether there is no token.
+    /// True if there are no tokens.
     pub fn is_empty(&self) -> bool {
         self.totals.is_empty()
     }
 
-    /// What the integers of each token are multiplied with to give the token.
+    /// Scale of each token, by which its integers are multiplied.
     pub fn scales(&self) -> &[f32] {
         &self.scales
     }
@@ -109,12 +109,12 @@ impl MaxSimQuery {
     }
 }
 
-/// Words of a query token: as many as it has codes, by four.
+/// Words per query token: one per four codes.
 fn words_of_token(layout: &TokenLayout) -> usize {
     layout.words() * layout.bits().per_byte()
 }
 
-/// Tokens cut into as few tiles as possible, as even as possible.
+/// Splits tokens into as few tiles as possible, of equal sizes as far as possible.
 fn tiles(tokens: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
     let count = tokens.div_ceil(TILE_TOKENS);
     (0..count).map(move |tile| tile * tokens / count..(tile + 1) * tokens / count)
@@ -131,7 +131,7 @@ mod tests {
         assert_eq!(query.scales(), [0.01, 0.0, 0.02]);
         assert_eq!(query.totals, [127 - 50, 0, 127 + 2]);
         let tile = query.tiles().next().unwrap();
-        // One word a token: 127, −50, 0 and a zero past the dimension.
+        // One word per token: 127, −50, 0 and a zero past the dimension.
         assert_eq!(tile.words[0].to_le_bytes(), [127, 206, 0, 0]);
         assert_eq!(tile.words[2].to_le_bytes(), [0, 127, 2, 0]);
     }

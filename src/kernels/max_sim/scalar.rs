@@ -1,9 +1,9 @@
-//! The definition of the kernels, and what runs where there is no SIMD.
+//! Reference implementation of the kernels, and the fallback without SIMD.
 
 use super::layout::WORD_BYTES;
 use super::{Document, Tile};
 
-/// One token after the other, in the order of operations that all implementations share.
+/// One token after the other, with the order of operations that all implementations share.
 pub fn best<const HALVES: usize>(document: &Document<'_>, tile: &Tile<'_>, best: &mut [f32]) {
     best.fill(f32::NEG_INFINITY);
     let queries = tile.totals.len();

@@ -1,10 +1,10 @@
-//! The algorithm, written once for all instruction sets.
+//! The MaxSim algorithm, written once for all instruction sets.
 //!
-//! A document is streamed past some tokens of the query, whose greatest scores stay in registers.
-//! What instructions do this is behind [`Instructions`]: a row of a block, which holds a word of each
-//! of 16 tokens, is `PARTS` registers, and the scores of a block are `GROUPS`. All of it is inlined
-//! into one function an instruction set, which enables its features; what was not inlined would be
-//! compiled without them, and so there are no closures here.
+//! A document is streamed past some query tokens, whose maxima stay in registers. [`Instructions`]
+//! abstracts the instruction set: a row of a block, which holds one word of each of 16 tokens,
+//! takes `PARTS` registers, and the scores of a block take `GROUPS`. Everything is inlined into one
+//! function per instruction set, which enables its features; functions that are not inlined would
+//! be compiled without them, so there are no closures here.
 
 use super::layout::{CONSTANT_BYTES, WORD_BYTES};
 use super::{BLOCK_TOKENS, Document, Tile};
@@ -12,42 +12,42 @@ use crate::kernels::prefetch;
 
 const FLOAT_BYTES: usize = size_of::<f32>();
 
-/// How far ahead codes are fetched. Documents that follow each other, and do not fit the second-level
-/// cache, took 13 to 17% less time so; an address past the end of memory is no fault.
+/// Prefetch distance for codes. For consecutive documents that do not fit the L2 cache, prefetching
+/// saves 13 to 17% of the time; addresses past the end of memory do not fault.
 const AHEAD_BYTES: usize = 4096;
 
-/// The operations of an instruction set. A value proves that the machine has it.
+/// The operations of an instruction set. A value proves that the CPU supports it.
 ///
 /// All implementations are `#[inline(always)]`.
 pub(super) trait Instructions<const PARTS: usize, const GROUPS: usize>: Copy {
     /// Bytes of the words of 16 / `PARTS` tokens.
     type Bytes: Copy;
-    /// The codes in such bytes, as they are multiplied.
+    /// The codes in these bytes, ready for multiplication.
     type Codes: Copy;
     /// Four integers of a query token, repeated for each token of a part.
     type Factors: Copy;
-    /// Sums of products, of the tokens of a part.
+    /// Sums of products for the tokens of a part.
     type Sums: Copy;
     /// A float for each of 16 / `GROUPS` tokens.
     type Floats: Copy;
 
-    /// Whether it is so fast that memory has to be asked for ahead.
+    /// True if the CPU is so fast that memory must be prefetched.
     const FETCHES_AHEAD: bool;
 
     /// Loads 64 / `PARTS` bytes, at any address.
     ///
     /// # Safety
-    /// They are there.
+    /// The bytes must be readable.
     unsafe fn load_bytes(self, bytes: *const u8) -> Self::Bytes;
 
     /// Loads 16 / `GROUPS` floats, at any address.
     ///
     /// # Safety
-    /// They are there.
+    /// The floats must be readable.
     unsafe fn load_floats(self, bytes: *const u8) -> Self::Floats;
 
-    /// The codes of bytes that hold `HALVES` each: those in their low halves for `half` 0, and those in
-    /// their high halves for 1.
+    /// The codes in bytes that hold `HALVES` each: in their low halves for `half` 0, in their high
+    /// halves for 1.
     fn codes<const HALVES: usize>(self, bytes: Self::Bytes, half: usize) -> Self::Codes;
 
     fn factors(self, word: i32) -> Self::Factors;
@@ -74,20 +74,20 @@ pub(super) trait Instructions<const PARTS: usize, const GROUPS: usize>: Copy {
 
     fn multiply(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
 
-    /// The first `count` floats, and −∞ after them; none if the count is negative.
+    /// Keeps the first `count` floats and sets the rest to −∞; a negative count keeps none.
     fn first(self, floats: Self::Floats, count: i32) -> Self::Floats;
 
-    /// The greater of both, and the maximum where the score is not a number.
+    /// The lane-wise maximum; a NaN score leaves the maximum unchanged.
     fn raise(self, maxima: Self::Floats, scores: Self::Floats) -> Self::Floats;
 
-    /// The greatest of the floats.
+    /// The largest of the floats.
     fn greatest(self, floats: Self::Floats) -> f32;
 }
 
-/// `best[t]` becomes the greatest unscaled score of token t of the tile; two tokens at a time.
+/// Writes the largest unscaled score of token t of the tile to `best[t]`, two tokens at a time.
 ///
 /// # Safety
-/// What `MaxSimKernel::score` asserts.
+/// The conditions asserted by `MaxSimKernel::score`.
 #[inline(always)]
 pub(super) unsafe fn by_pairs<I, const PARTS: usize, const GROUPS: usize, const HALVES: usize>(
     isa: I,
@@ -103,7 +103,7 @@ pub(super) unsafe fn by_pairs<I, const PARTS: usize, const GROUPS: usize, const 
     for pair in pairs {
         let totals = [tile.totals[first], tile.totals[first + 1]];
         let words = Words { of_tile: tile.words, width, first };
-        // SAFETY: what the caller promises.
+        // SAFETY: guaranteed by the caller.
         *pair =
             unsafe { Stream::<_, _, _, HALVES, _>::new(isa, document, words, totals).best::<1>() };
         first += 2;
@@ -111,14 +111,14 @@ pub(super) unsafe fn by_pairs<I, const PARTS: usize, const GROUPS: usize, const 
     if let [last] = rest {
         let totals = [tile.totals[first]];
         let words = Words { of_tile: tile.words, width, first };
-        // SAFETY: what the caller promises.
+        // SAFETY: guaranteed by the caller.
         [*last] =
             unsafe { Stream::<_, _, _, HALVES, _>::new(isa, document, words, totals).best::<1>() };
     }
 }
 
-/// The same for a tile of `QUERIES` tokens, all at a time, with `BLOCKS` blocks that share the words
-/// of the query.
+/// As [`by_pairs`], but for all `QUERIES` tokens of a tile at once, with `BLOCKS` blocks that share
+/// the words of the query.
 ///
 /// # Safety
 /// As [`by_pairs`].
@@ -143,7 +143,7 @@ pub(super) unsafe fn at_once<
     };
     let words = Words { of_tile: tile.words, width: QUERIES, first: 0 };
     let stream = Stream::<_, _, _, HALVES, QUERIES>::new(isa, document, words, totals);
-    // SAFETY: what the caller promises.
+    // SAFETY: guaranteed by the caller.
     *best = unsafe { stream.best::<BLOCKS>() };
 }
 
@@ -151,13 +151,13 @@ pub(super) unsafe fn at_once<
 #[derive(Clone, Copy)]
 struct Words<'a> {
     of_tile: &'a [i32],
-    /// Tokens of the tile.
+    /// Number of tokens in the tile.
     width: usize,
-    /// The first of the tokens.
+    /// First of these tokens.
     first: usize,
 }
 
-/// A document that is streamed past `QUERIES` tokens of a tile.
+/// A document streamed past `QUERIES` tokens of a tile.
 struct Stream<
     'a,
     I: Instructions<PARTS, GROUPS>,
@@ -171,7 +171,7 @@ struct Stream<
     words: Words<'a>,
     /// Σ qᵢ of each token.
     totals: [i32; QUERIES],
-    /// The same in all lanes.
+    /// The totals, in all lanes.
     total_floats: [I::Floats; QUERIES],
 }
 
@@ -189,7 +189,7 @@ where
         Self { isa, document, words, totals, total_floats }
     }
 
-    /// The greatest unscaled scores.
+    /// The largest unscaled scores.
     ///
     /// # Safety
     /// As [`by_pairs`].
@@ -210,7 +210,7 @@ where
         }
         let rest = self.document.tokens % BLOCK_TOKENS;
         if rest > 0 {
-            // SAFETY: the last block begins here and has so many tokens.
+            // SAFETY: the last block starts here and has `rest` tokens.
             unsafe { self.raise::<1>(&mut maxima, self.block(block), rest) };
         }
         let mut best = [0.0; QUERIES];
@@ -226,20 +226,20 @@ where
         BLOCK_TOKENS * self.document.layout.token_bytes()
     }
 
-    /// Where a block starts.
+    /// Start of a block.
     ///
     /// # Safety
-    /// It is a block of the document.
+    /// The block must be within the document.
     #[inline(always)]
     unsafe fn block(&self, block: usize) -> *const u8 {
-        // SAFETY: what the caller promises.
+        // SAFETY: guaranteed by the caller.
         unsafe { self.document.bytes.as_ptr().add(block * self.block_bytes()) }
     }
 
-    /// Raises the maxima by the scores of `BLOCKS` blocks of `width` tokens from `start` on.
+    /// Updates the maxima with the scores of `BLOCKS` blocks of `width` tokens, from `start` on.
     ///
     /// # Safety
-    /// These are blocks of the document, and several of them are full.
+    /// The blocks must be within the document; if there are several, they must be full.
     #[inline(always)]
     unsafe fn raise<const BLOCKS: usize>(
         &self,
@@ -249,12 +249,12 @@ where
     ) {
         let isa = self.isa;
         let lanes = BLOCK_TOKENS / GROUPS;
-        // SAFETY: what the caller promises.
+        // SAFETY: guaranteed by the caller.
         let sums = unsafe { self.sums::<BLOCKS>(start, width) };
         for (block, sums) in sums.iter().enumerate() {
             let (mut steps, mut lows) = ([isa.splat(0.0); GROUPS], [isa.splat(0.0); GROUPS]);
             for (group, (steps, lows)) in steps.iter_mut().zip(&mut lows).enumerate() {
-                // SAFETY: a block begins with its steps and lows; what follows is more of the
+                // SAFETY: a block begins with its steps and lows; loads past them stay in the
                 // document or its slack.
                 unsafe {
                     let place = start.add(block * self.block_bytes() + group * lanes * FLOAT_BYTES);
@@ -279,7 +279,7 @@ where
     }
 
     /// The sums of products of each query token with the tokens of each block; lanes past the width
-    /// of a block hold anything.
+    /// of a block are arbitrary.
     ///
     /// # Safety
     /// As [`Self::raise`].
@@ -294,8 +294,8 @@ where
         let words = of_tile.chunks_exact(HALVES * tokens);
         for (row, words) in words.enumerate() {
             let offset = width * (CONSTANT_BYTES + row * WORD_BYTES);
-            // SAFETY: the query has as many words as the layout, so the row begins in the block, and
-            // 64 bytes after that are at most the slack after it.
+            // SAFETY: the query has as many words as the layout, so the row begins within the
+            // block, and its 64 bytes end within the slack at the latest.
             let bytes = unsafe { self.row::<BLOCKS>(start.add(offset)) };
             for half in 0..HALVES {
                 let words = &words[half * tokens + first..][..QUERIES];
@@ -317,14 +317,14 @@ where
         sums
     }
 
-    /// The row at `start`, and the same of the blocks after it.
+    /// The row at `start`, and the corresponding rows of the following blocks.
     ///
     /// # Safety
-    /// 64 bytes are at each.
+    /// 64 bytes must be readable at each.
     #[inline(always)]
     unsafe fn row<const BLOCKS: usize>(&self, start: *const u8) -> [[I::Bytes; PARTS]; BLOCKS] {
         let part_bytes = BLOCK_TOKENS * WORD_BYTES / PARTS;
-        // SAFETY: what the caller promises.
+        // SAFETY: guaranteed by the caller.
         let mut bytes = [[unsafe { self.isa.load_bytes(start) }; PARTS]; BLOCKS];
         for (block, parts) in bytes.iter_mut().enumerate() {
             let offset = block * self.block_bytes();
@@ -332,7 +332,7 @@ where
                 prefetch::line(start.wrapping_add(offset + AHEAD_BYTES));
             }
             for (part, bytes) in parts.iter_mut().enumerate() {
-                // SAFETY: what the caller promises.
+                // SAFETY: guaranteed by the caller.
                 *bytes = unsafe { self.isa.load_bytes(start.add(offset + part * part_bytes)) };
             }
         }

@@ -16,8 +16,7 @@ impl Bytes {
     }
 }
 
-/// A document of random codes, as bytes at an odd offset with slack of random bytes, and what is
-/// in it.
+/// A document of random codes at an odd offset, with random slack, and its unpacked content.
 struct Sample {
     layout: TokenLayout,
     bytes: Vec<u8>,
@@ -50,7 +49,7 @@ impl Sample {
         &self.bytes[1..]
     }
 
-    /// The definition, straight from unpacked codes.
+    /// Reference implementation over unpacked codes.
     fn oracle(&self, query: &[i8], scales: &[f32]) -> f32 {
         let dimension = self.layout.dimension();
         let mut score = 0.0;
