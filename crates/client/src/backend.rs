@@ -1,4 +1,4 @@
-//! What programs need from a database, wherever it is.
+//! The interface to a database, embedded or remote.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,22 +12,22 @@ use lanner::{
     ScrollPage, Selection, TrainingQueries, UpdateReceipt, WriteReceipt,
 };
 
-/// When calls end before they are done.
+/// Limits of calls.
 #[derive(Debug, Clone, Default)]
 pub struct Limits {
-    /// Time that a call may take. Waiting for a job is not meant, and a local database looks at it in
-    /// queries only.
+    /// Timeout of a call. Waiting for a job is exempt, and an embedded database only applies it to
+    /// queries.
     pub timeout: Option<Duration>,
-    /// Ends calls when it is cancelled; local writes end with the batch that is being written.
+    /// Cancels calls; embedded writes stop after the current batch.
     pub cancelled: Option<CancelToken>,
 }
 
 /// A database in a folder or behind a server.
 pub trait Backend: Send + Sync {
-    /// The same database, with limits to its calls.
+    /// The same database, with limits on its calls.
     fn within(&self, limits: Limits) -> Box<dyn Backend>;
 
-    /// Creates a collection, with queries to train its compression on by field.
+    /// Creates a collection, with training queries for its compression by field name.
     fn create(
         &self,
         name: &str,
@@ -38,13 +38,13 @@ pub trait Backend: Send + Sync {
     /// Deletes a collection.
     fn drop_collection(&self, name: &str) -> Result<()>;
 
-    /// All collections by name, with their number of points or why they are unusable.
+    /// All collections by name, with their number of points or the reason why they are unusable.
     fn list(&self) -> Result<Vec<(String, Result<u64, String>)>>;
 
     /// Describes a collection.
     fn info(&self, name: &str) -> Result<CollectionInfo>;
 
-    /// Opens a collection for writing batch after batch.
+    /// Opens a collection for writing in batches.
     fn writer<'b>(&'b self, name: &str, durability: Durability) -> Result<Box<dyn Writer + 'b>>;
 
     /// Deletes points.
@@ -68,7 +68,7 @@ pub trait Backend: Send + Sync {
         durability: Durability,
     ) -> Result<UpdateReceipt>;
 
-    /// Replaces vectors of points: those of the fields that each names.
+    /// Replaces vectors of points: only those of the fields in each point.
     fn update_vectors(
         &self,
         name: &str,
@@ -76,10 +76,11 @@ pub trait Backend: Send + Sync {
         durability: Durability,
     ) -> Result<UpdateReceipt>;
 
-    /// The points of these ids that exist, in their order.
+    /// The points with these ids that exist, in the order of the ids.
     fn get(&self, name: &str, ids: &[PointId], include: Include) -> Result<Vec<Point>>;
 
-    /// Up to `limit` points with an id after `after`, of those that match a filter, in the order of ids.
+    /// Up to `limit` points with an id after `after`, optionally only those that match a filter, in
+    /// id order.
     fn scroll(
         &self,
         name: &str,
@@ -92,77 +93,79 @@ pub trait Backend: Send + Sync {
     /// A page of points in the order of a payload path.
     fn scroll_ordered(&self, name: &str, request: &OrderedScroll) -> Result<OrderedPage>;
 
-    /// How many points have each value of a payload path.
+    /// Counts points by value at a payload path.
     fn facet(&self, name: &str, request: &FacetRequest) -> Result<FacetResponse>;
 
-    /// Number of points, or of those that match a filter.
+    /// Number of points, optionally only those that match a filter.
     fn count(&self, name: &str, filter: Option<&Filter>) -> Result<u64>;
 
     /// Answers a query.
     fn query(&self, name: &str, request: &QueryRequest) -> Result<QueryResponse>;
 
-    /// Answers several queries, reading each vector once for all of them where that is possible.
+    /// Answers several queries, reading each vector once for all of them where possible.
     fn query_batch(&self, name: &str, requests: &[QueryRequest]) -> Result<Vec<QueryResponse>>;
 
-    /// Answers several queries and makes one ranking out of theirs.
+    /// Answers several queries and fuses their rankings.
     fn fuse(&self, name: &str, request: &FusionRequest) -> Result<FusionResponse>;
 
     /// Finds the best groups of points that share a value.
     fn query_groups(&self, name: &str, request: &GroupRequest) -> Result<GroupResponse>;
 
-    /// Begins to compare all files of a collection with their checksums.
+    /// Starts a job that verifies the checksums of all files of a collection.
     fn verify(&self, name: &str) -> Result<JobInfo>;
 
-    /// Moves everything into sealed segments.
+    /// Moves all writes into sealed segments.
     fn flush(&self, name: &str) -> Result<()>;
 
-    /// Begins to train the compression of a field on queries, or else on those that came to it lately.
+    /// Starts a job that trains the compression of a field on queries, by default on its recent
+    /// ones.
     fn train(&self, name: &str, field: &str, queries: Option<&TrainingQueries>) -> Result<JobInfo>;
 
-    /// Begins to merge segments.
+    /// Starts a job that merges segments.
     fn optimize(&self, name: &str) -> Result<JobInfo>;
 
-    /// Waits for a job, and tells how far it is now and then.
+    /// Waits for a job, and reports its progress from time to time.
     fn wait_for(&self, job: &JobInfo, on_progress: &mut dyn FnMut(&JobInfo)) -> Result<()>;
 
-    /// The jobs that have not ended, and the last that have.
+    /// The unfinished jobs, and the last finished ones.
     fn jobs(&self) -> Result<Vec<JobInfo>>;
 
-    /// Asks a job to end.
+    /// Requests cancellation of a job.
     fn cancel(&self, id: u64) -> Result<()>;
 
-    /// Begins to declare a payload path.
+    /// Starts a job that declares a payload path.
     fn declare(&self, name: &str, path: &str, payload_type: PayloadType) -> Result<JobInfo>;
 }
 
 /// Writes batches of points.
 pub trait Writer {
-    /// Writes a batch and waits until it is acknowledged.
+    /// Writes a batch and waits for its acknowledgement.
     fn write(&mut self, points: Vec<Point>) -> Result<()>;
 
-    /// Writes points that are given in columns and waits until they are acknowledged. All of them are
-    /// checked before the first is written. Many go to a server in several messages, each written
-    /// whole or not at all.
+    /// Writes points given in columns and waits for their acknowledgement. All are validated before
+    /// the first is written. Many points are sent to a server in several messages, each of which is
+    /// written atomically.
     ///
     /// # Errors
-    /// [`lanner::InvalidInput`] naming the first refused point, as `points[i]`; then none is written.
+    /// [`lanner::InvalidInput`] naming the first invalid point, at `points[i]`; then none is
+    /// written.
     fn write_columns(&mut self, points: PointColumns<'_>) -> Result<()>;
 
-    /// Writes the valid points of a batch, waits until they are acknowledged, and adds the others to
-    /// `refused`; also those of an error that comes later.
+    /// Writes the valid points of a batch, waits for their acknowledgement, and appends the others
+    /// to `refused`, even if an error follows.
     fn write_valid(&mut self, points: Vec<Point>, refused: &mut Vec<Refused>) -> Result<()>;
 
-    /// Points acknowledged so far.
+    /// Number of points acknowledged so far.
     fn stored(&self) -> u64;
 }
 
-/// A point that was not written, because it is not valid.
+/// A point that was not written because it is invalid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
-    /// Its place in the batch.
+    /// Index in the batch.
     pub index: usize,
-    /// Its id.
+    /// Id of the point.
     pub id: PointId,
-    /// What was expected and what came, with the field.
+    /// Field, expected and actual value.
     pub reason: String,
 }

@@ -1,4 +1,4 @@
-//! Points in columns: how matrices are written without a value of its own for each point.
+//! Columnar points, so that matrices are written without a value per point.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -14,16 +14,16 @@ use lanner::{InvalidInput, Payload, PointBatchBuilder, PointId, VectorKind, Vect
 
 type Result<T> = std::result::Result<T, InvalidInput>;
 
-/// Points to write. Each column has an entry for each point.
+/// Points to write, in columns. Each column has one entry per point.
 #[derive(Debug)]
 pub struct PointColumns<'a> {
-    /// Their ids; of one that comes twice the last wins.
+    /// Ids; of repeated ids, the last wins.
     pub ids: Vec<PointId>,
-    /// Their vectors, a column for each field that has any.
+    /// Vectors, one column per field that has any.
     pub vectors: Vec<VectorColumn<'a>>,
-    /// Their payloads; empty if no point has one.
+    /// Payloads; empty if no point has one.
     pub payloads: Vec<Option<Payload>>,
-    /// Place of the first point in what the caller was given, for errors.
+    /// Index of the first point in the caller's input, for error messages.
     pub first: usize,
 }
 
@@ -35,11 +35,11 @@ pub struct VectorColumn<'a> {
     dimension: usize,
     values: MatrixValues<'a>,
     rows: Rows,
-    /// Whether each point has a vector; all have one if not set.
+    /// Presence of each point's vector; `None` if all points have one.
     present: Option<Vec<bool>>,
 }
 
-/// Elements of vectors, borrowed, row after row.
+/// Borrowed vector elements, row-major.
 #[derive(Debug, Clone, Copy)]
 pub enum MatrixValues<'a> {
     /// Single precision.
@@ -48,12 +48,12 @@ pub enum MatrixValues<'a> {
     F16(&'a [f16]),
 }
 
-/// Which rows belong to a point.
+/// Rows of a point.
 #[derive(Debug)]
 enum Rows {
-    /// The one in its place.
+    /// One row per point; the number of points.
     One(usize),
-    /// Those from its offset to the next.
+    /// Point i has the rows `offsets[i]..offsets[i + 1]`.
     Between(Vec<usize>),
 }
 
@@ -88,11 +88,11 @@ impl<'a> MatrixValues<'a> {
 }
 
 impl<'a> VectorColumn<'a> {
-    /// One vector a point: a matrix of shape `[points, dimension]`; of points that have none, as
-    /// `present` says, there is no row.
+    /// One vector per point: a matrix of shape `[points, dimension]`. `present` tells which points
+    /// have a vector.
     ///
     /// # Errors
-    /// If the values do not fill the rows.
+    /// If the values do not match the rows.
     pub fn single(
         field: &'a str,
         dimension: usize,
@@ -114,7 +114,7 @@ impl<'a> VectorColumn<'a> {
         Self { field, kind: VectorKind::Single, dimension, values, rows, present }.checked()
     }
 
-    /// Many vectors a point: a matrix of shape `[vectors, dimension]`; point i has the rows
+    /// Several vectors per point: a matrix of shape `[vectors, dimension]`; point i has the rows
     /// `offsets[i]..offsets[i + 1]`.
     ///
     /// # Errors
@@ -155,7 +155,7 @@ impl<'a> VectorColumn<'a> {
         }
     }
 
-    /// The rows of some points.
+    /// Rows of a range of points.
     fn rows(&self, points: Range<usize>) -> Range<usize> {
         match &self.rows {
             Rows::One(_) => points,
@@ -167,13 +167,13 @@ impl<'a> VectorColumn<'a> {
         self.present.as_ref().is_none_or(|present| present[point])
     }
 
-    /// The elements of some points.
+    /// Elements of a range of points.
     fn elements(&self, points: Range<usize>) -> MatrixValues<'a> {
         let rows = self.rows(points);
         self.values.slice(rows.start * self.dimension..rows.end * self.dimension)
     }
 
-    /// Fills `scratch` with the vector of a point in single precision, if that takes a conversion.
+    /// Widens the vector of a point to f32 in `scratch`, if it is half precision.
     fn widen(&self, point: usize, scratch: &mut Vec<f32>) {
         if let MatrixValues::F16(values) = self.elements(point..point + 1) {
             scratch.resize(values.len(), 0.0);
@@ -181,7 +181,7 @@ impl<'a> VectorColumn<'a> {
         }
     }
 
-    /// The vector of a point, if it has one; see [`Self::widen`].
+    /// The vector of a point, if it has one; call [`Self::widen`] first.
     fn vector<'v>(&'v self, point: usize, scratch: &'v [f32]) -> Option<(&'v str, VectorRef<'v>)> {
         if !self.is_present(point) {
             return None;
@@ -204,7 +204,7 @@ impl PointColumns<'_> {
         self.ids.len()
     }
 
-    /// Whether there is none.
+    /// True if there are no points.
     pub fn is_empty(&self) -> bool {
         self.ids.is_empty()
     }
@@ -212,7 +212,7 @@ impl PointColumns<'_> {
     /// Adds the points to a batch.
     ///
     /// # Errors
-    /// As [`PointBatchBuilder::push`], as `points[i]`.
+    /// As [`PointBatchBuilder::push`], at `points[i]`.
     pub fn fill(&self, batch: &mut PointBatchBuilder) -> Result<()> {
         self.check()?;
         let mut scratches = vec![Vec::new(); self.vectors.len()];
@@ -230,10 +230,10 @@ impl PointColumns<'_> {
         Ok(())
     }
 
-    /// Checks that the columns have an entry for each point.
+    /// Checks that each column has one entry per point.
     ///
     /// # Errors
-    /// At the column that has more or fewer.
+    /// At the column with another number of entries.
     pub fn check(&self) -> Result<()> {
         let points = self.len();
         let expected = "an entry for each id";
@@ -248,7 +248,7 @@ impl PointColumns<'_> {
         Ok(())
     }
 
-    /// Cuts the points into parts of at most so many bytes, unless one point alone has more.
+    /// Splits the points into parts of at most `most_bytes` bytes, unless a single point is larger.
     pub(crate) fn parts(&self, most_bytes: usize) -> Vec<Range<usize>> {
         let size = |at: usize| {
             let vectors =
@@ -259,9 +259,9 @@ impl PointColumns<'_> {
         cut((0..self.len()).map(size), most_bytes)
     }
 
-    /// Some of the points, as messages.
+    /// A range of points as messages.
     pub(crate) fn messages(&self, range: Range<usize>) -> Vec<proto::Point> {
-        // Copied once for all; the vectors of the messages are slices of it.
+        // One copy per column; the vectors of the messages are slices of it.
         let blocks: Vec<Bytes> = self
             .vectors
             .iter()
@@ -287,7 +287,7 @@ impl PointColumns<'_> {
     }
 }
 
-/// The vector of a point as a slice of a block that begins with that of the point `first`.
+/// The vector of a point as a slice of a block that starts with the vector of point `first`.
 fn vector_message(
     column: &VectorColumn<'_>,
     block: &Bytes,
@@ -351,7 +351,7 @@ mod tests {
         columns.fill(&mut batch).unwrap();
         expected.iter().for_each(|point| same.push(point.clone()).unwrap());
         assert_eq!(batch.finish(), same.finish());
-        // The messages of parts of any size say the same.
+        // Messages have the same content whatever the size of the parts.
         for most_bytes in [1, 20, 1000] {
             let parts = columns.parts(most_bytes);
             assert_eq!(parts.len() == 1, most_bytes == 1000);

@@ -1,4 +1,4 @@
-//! What a client shows to a server, and what it expects of it.
+//! Client credentials and server authentication.
 
 use std::path::{Path, PathBuf};
 
@@ -9,14 +9,15 @@ use tonic::{Request, Status};
 
 use crate::error::{ClientError, Result};
 
-/// Keys and certificates for a server. By default there are none, and connections are not encrypted.
+/// Keys and certificates for a server. By default there are none, and connections are not
+/// encrypted.
 #[derive(Clone, Default)]
 pub struct Credentials {
     /// API key.
     pub api_key: Option<String>,
-    /// Roots of the server's certificate (PEM); the connection is encrypted if they are given.
+    /// Root certificates of the server (PEM); the connection is encrypted if they are given.
     pub ca: Option<PathBuf>,
-    /// Certificate and private key (PEM) for a server that wants those of its clients.
+    /// Client certificate and private key (PEM), for servers that require one.
     pub identity: Option<(PathBuf, PathBuf)>,
 }
 
@@ -34,7 +35,7 @@ impl Interceptor for Authorization {
 }
 
 impl Credentials {
-    /// What requests carry.
+    /// The authorization that is added to requests.
     pub(crate) fn authorization(&self) -> Result<Authorization> {
         let Some(key) = self.api_key.as_deref().filter(|key| !key.is_empty()) else {
             return Ok(Authorization(None));
@@ -44,12 +45,12 @@ impl Credentials {
             what: "API key".into(),
             problem: "expected printable ASCII characters",
         })?;
-        // Kept out of what is printed for debugging.
+        // Kept out of debug output.
         value.set_sensitive(true);
         Ok(Authorization(Some(value)))
     }
 
-    /// How the connection is encrypted, if it is.
+    /// TLS configuration, if the connection is encrypted.
     pub(crate) fn tls(&self) -> Result<Option<ClientTlsConfig>> {
         let Some(ca) = &self.ca else { return Ok(None) };
         let config = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(ca)?));

@@ -1,9 +1,9 @@
-//! Cutting what is sent into messages.
+//! Splitting a write into messages.
 
 use std::ops::Range;
 
-/// Cuts entries of these sizes into parts of at most so many bytes, unless one entry alone has more;
-/// of none, one empty part.
+/// Splits entries of the given sizes into parts of at most `most_bytes` bytes, unless a single
+/// entry is larger; without entries, one empty part.
 pub(crate) fn cut(sizes: impl Iterator<Item = usize>, most_bytes: usize) -> Vec<Range<usize>> {
     let (mut parts, mut start, mut end, mut bytes) = (Vec::new(), 0, 0, 0);
     for size in sizes {

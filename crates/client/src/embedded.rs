@@ -1,4 +1,4 @@
-//! The backend that opens a database folder in this process.
+//! The backend for a database folder in this process.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,17 +16,17 @@ use lanner::{
     Selection, TrainingQueries, UpdateReceipt, WriteReceipt,
 };
 
-/// How often a job that is waited for is looked at.
+/// Polling interval of [`Backend::wait_for`].
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// A database folder.
+/// A database folder, opened in this process.
 pub struct Embedded {
     database: Arc<Database>,
     limits: Limits,
 }
 
 impl Embedded {
-    /// A database that is open.
+    /// Wraps an open database.
     pub fn new(database: Database) -> Self {
         Self { database: Arc::new(database), limits: Limits::default() }
     }
@@ -36,7 +36,7 @@ impl Embedded {
         Ok(Self::new(Database::open(folder)?))
     }
 
-    /// The deadline of a call that begins now.
+    /// The deadline of a call that starts now.
     fn deadline(&self) -> Deadline {
         let deadline = self.limits.timeout.map_or(Deadline::NEVER, Deadline::after);
         match &self.limits.cancelled {
@@ -215,7 +215,7 @@ impl Backend for Embedded {
     }
 }
 
-/// Fails once nobody waits any more.
+/// Fails if the call was cancelled.
 fn check(cancelled: Option<&CancelToken>) -> Result<()> {
     match cancelled {
         Some(token) if token.is_cancelled() => Err(ClientError::Cancelled),

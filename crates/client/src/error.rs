@@ -1,4 +1,4 @@
-//! What a call to a database can fail with.
+//! Errors of database calls.
 
 use std::path::PathBuf;
 
@@ -11,10 +11,10 @@ use crate::status;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// The engine refused or failed.
+    /// An error of the engine.
     #[error(transparent)]
     Engine(#[from] lanner::Error),
-    /// The server refused or failed.
+    /// An error status from the server.
     #[error("{} ({:?})", .0.message(), .0.code())]
     Server(Box<tonic::Status>),
     /// The server could not be reached.
@@ -22,15 +22,15 @@ pub enum ClientError {
     Connect {
         /// The server's address.
         address: String,
-        /// What went wrong.
+        /// The reason.
         detail: String,
     },
-    /// A key or a certificate cannot be used, or does not fit the address.
+    /// A key or certificate is invalid or does not match the address.
     #[error("{what}: {problem}")]
     Credentials {
-        /// Which one.
+        /// The key or certificate.
         what: String,
-        /// What is wrong with it.
+        /// The problem.
         problem: &'static str,
     },
     /// A certificate could not be read.
@@ -38,44 +38,44 @@ pub enum ClientError {
     File {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// Error of the operating system.
         source: std::io::Error,
     },
     /// The call was cancelled by its [`Limits`](crate::Limits).
     #[error("the call was cancelled")]
     Cancelled,
-    /// The server refused a point of a stream.
+    /// The server rejected a point of a stream.
     #[error("points[{index}] ({id}): {reason}")]
     Refused {
-        /// Its place.
+        /// Index of the point.
         index: usize,
         /// Its id.
         id: PointId,
-        /// What was expected and what came.
+        /// Expected and actual value.
         reason: String,
     },
-    /// The server stopped before it had answered all that was sent to it.
+    /// The server stopped before it had acknowledged everything that was sent.
     #[error("the server stopped before all points were acknowledged")]
     StreamEnded,
-    /// The server stopped while a job was waited for.
+    /// The server stopped before the awaited job had ended.
     #[error("the server stopped before job {id} had ended")]
     Stopped {
-        /// The job.
+        /// Id of the job.
         id: u64,
     },
 }
 
-/// What a server may refuse because of who asks.
+/// Authentication and authorization failures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Denied {
-    /// It wants a key, or another one.
+    /// The server requires a key, or a different one.
     Unauthenticated,
-    /// The key may not do this.
+    /// The key does not permit the call.
     PermissionDenied,
 }
 
 impl ClientError {
-    /// What a caller can do about it, wherever it comes from.
+    /// Kind of the error, whatever its source.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Engine(error) => error.kind(),
@@ -89,7 +89,7 @@ impl ClientError {
         }
     }
 
-    /// Whether a server refused the call because of who asks.
+    /// The authentication or authorization failure, if it is one.
     pub fn denied(&self) -> Option<Denied> {
         let Self::Server(status) = self else { return None };
         match status.code() {
@@ -112,5 +112,5 @@ impl From<tonic::Status> for ClientError {
     }
 }
 
-/// What calls return.
+/// Result type of this crate.
 pub type Result<T, E = ClientError> = std::result::Result<T, E>;

@@ -1,4 +1,4 @@
-//! What a collection consists of, as JSON.
+//! Collection descriptions as JSON.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use lanner::{CollectionInfo, IndexStatus, SegmentFile, SegmentInfo};
 
-/// A description of a collection.
+/// The description of a collection, as JSON.
 pub fn info_json(info: &CollectionInfo) -> Value {
     json!({
         "name": info.name,
@@ -39,7 +39,7 @@ fn file(file: &SegmentFile) -> Value {
     json!({"name": file.name, "size_bytes": file.size_bytes, "memory": memory, "sections": sections})
 }
 
-/// The indexes of a segment, by field.
+/// The indexes of a segment, by field name.
 fn indexes(indexes: &BTreeMap<String, IndexStatus>) -> Value {
     let status = |status: &IndexStatus| match status {
         IndexStatus::Waiting => json!({"status": "waiting"}),

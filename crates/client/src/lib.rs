@@ -1,10 +1,11 @@
 //! One interface to a Lanner database, in this process or behind a server.
 //!
-//! [`Backend`] is what programs need of a database wherever it is: [`Embedded`] opens a folder,
-//! [`Remote`] talks to a server. Programs that speak gRPC themselves use the generated clients in
-//! [`proto`], and [`from_model`] and [`to_model`] between messages and the engine's types.
+//! [`Backend`] is the interface programs use, wherever the database is: [`Embedded`] opens a
+//! folder, [`Remote`] talks to a server. Programs that use gRPC directly use the generated clients
+//! in [`proto`], with [`from_model`] and [`to_model`] to convert between messages and the engine's
+//! types.
 
-// Nothing that comes from a user, a file or the network may panic.
+// Input from users, files or the network must never cause a panic.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod asynchronous;

@@ -1,4 +1,4 @@
-//! The one place where errors become gRPC codes, and codes kinds of errors.
+//! The only mapping between errors, gRPC codes and error kinds.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use lanner::{Error, ErrorKind, InvalidInput};
 
-/// When a client may try again what failed as unavailable.
+/// Delay before a client retries an unavailable call.
 pub const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The status of an error, with `google.rpc.BadRequest` or `RetryInfo` where they apply.
@@ -33,7 +33,7 @@ pub fn from_error(error: &Error) -> Status {
     }
 }
 
-/// The code of a kind of error.
+/// The gRPC code of an error kind.
 pub fn code(kind: ErrorKind) -> Code {
     match kind {
         ErrorKind::InvalidArgument => Code::InvalidArgument,
@@ -50,7 +50,7 @@ pub fn code(kind: ErrorKind) -> Code {
     }
 }
 
-/// The kind of error that a code stands for.
+/// The error kind of a gRPC code.
 pub fn kind(code: Code) -> ErrorKind {
     match code {
         Code::InvalidArgument | Code::OutOfRange => ErrorKind::InvalidArgument,

@@ -1,8 +1,8 @@
-//! What a message takes in memory once it is decoded, from its bytes and its definition.
+//! Memory of a decoded message, estimated from its bytes and its definition.
 //!
-//! Walks over tags and lengths alone, and is an upper bound: sizes of structs are those of all their
-//! fields, vectors grow to twice what they hold, and the first entry of a map allocates a node for
-//! eleven.
+//! The estimate only walks over tags and lengths, and is an upper bound: the size of a struct is
+//! that of all its fields, vectors grow to twice their content, and the first entry of a map
+//! allocates a node for eleven.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -14,21 +14,21 @@ use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorSet};
 
 use crate::proto::FILE_DESCRIPTOR_SET;
 
-/// Size of a vector, a text, a map or a slice, at most.
+/// Largest size of the handle of a vector, a string, a map or a slice.
 const HANDLE_BYTES: u64 = 32;
-/// Size of a number beside its neighbours; if it may be missing, twice as much.
+/// Size of a number with padding; doubled if it is optional.
 const SCALAR_BYTES: u64 = 8;
-/// Room of a vector for each byte that it holds, while it grows.
+/// Capacity factor of a growing vector.
 const GROWTH: u64 = 3;
-/// Entries that a node of a map has room for, and those that it holds at least.
+/// Capacity of a map node, and its smallest number of entries.
 const NODE_ENTRIES: [u64; 2] = [11, 5];
-/// Levels that the decoder follows.
+/// Nesting depth that the decoder accepts.
 const MAX_DEPTH: u32 = 100;
 
 static SCHEMA: LazyLock<Schema> = LazyLock::new(Schema::read);
 
-/// Bytes beside `bytes` themselves that decoding them as this message takes. Of malformed bytes,
-/// those that decoding takes until it fails.
+/// Bytes, besides `bytes` themselves, that decoding them as this message takes; for malformed
+/// bytes, until decoding fails.
 pub fn decoded_bytes(message: &str, bytes: &[u8]) -> u64 {
     let Some(shape) = SCHEMA.messages.get(message) else { return 0 };
     let mut cost = shape.size;
@@ -59,11 +59,11 @@ enum Kind {
     Text,
     /// A slice of the message.
     Bytes,
-    /// Bytes of a value.
+    /// Size of a value, in bytes.
     Scalar(u64),
 }
 
-/// Adds what the fields of a message take. `None` where its bytes are malformed.
+/// Adds the cost of a message's fields. `None` if its bytes are malformed.
 fn walk(shape: &Shape, mut bytes: &[u8], depth: u32, cost: &mut u64) -> Option<()> {
     let mut entries = 0;
     while !bytes.is_empty() {
@@ -100,7 +100,7 @@ fn walk(shape: &Shape, mut bytes: &[u8], depth: u32, cost: &mut u64) -> Option<(
             Kind::Text => (growth * HANDLE_BYTES).saturating_add(length),
             Kind::Bytes => growth * HANDLE_BYTES,
             Kind::Scalar(4 | 8) if wire == WireType::LengthDelimited => growth * value.len() as u64,
-            // A byte each, at least.
+            // At least one byte each.
             Kind::Scalar(_) => growth * SCALAR_BYTES * length.max(1),
         };
         *cost = cost.saturating_add(bytes);
@@ -136,8 +136,8 @@ fn collect<'d>(parent: &str, message: &'d DescriptorProto, all: &mut Descriptors
 }
 
 impl Shape {
-    /// What the `number`-th entry of a map takes: the first a whole node, later ones their share of
-    /// one that is as empty as it may be.
+    /// Cost of the `number`-th entry of a map: a whole node for the first, a share of the emptiest
+    /// possible node for later ones.
     fn entry_bytes(&self, number: u64) -> u64 {
         let [room, least] = NODE_ENTRIES;
         self.size * room / if number == 1 { 1 } else { least }
@@ -165,13 +165,13 @@ impl Shape {
     }
 }
 
-/// The name of a field's message, without the dot that says that it is a full name.
+/// Name of a field's message, without the leading dot of a full name.
 fn message_of(field: &FieldDescriptorProto) -> String {
     field.type_name().trim_start_matches('.').to_owned()
 }
 
-/// The size of a message's struct. Recursive ones hold themselves behind a pointer, so that the
-/// depth at which this stops makes no difference.
+/// Size of a message's struct. Recursive ones are boxed, so the depth at which this stops makes no
+/// difference.
 fn struct_bytes(message: &DescriptorProto, all: &Descriptors<'_>, depth: u32) -> u64 {
     let size = |field: &FieldDescriptorProto| match field.r#type() {
         _ if field.label() == Label::Repeated => HANDLE_BYTES,
@@ -183,7 +183,7 @@ fn struct_bytes(message: &DescriptorProto, all: &Descriptors<'_>, depth: u32) ->
         }
         _ => SCALAR_BYTES * if field.proto3_optional() { 2 } else { 1 },
     };
-    // Of the fields of a `oneof` there is one, and what says which.
+    // A `oneof` holds one of its fields and a discriminant.
     let mut alternatives = HashMap::new();
     let mut sum = 0;
     for field in &message.field {
@@ -234,7 +234,7 @@ mod tests {
         let ids = vec![PointId::default(); 1000];
         let get = GetPointsRequest { ids, ..Default::default() };
         assert!(cost(&get) >= (2000 * size_of::<PointId>()) as u64);
-        // A vector of a point: a node of a map.
+        // A vector of a point: a map node.
         let vectors = [(String::new(), Vector::default())];
         let points = vec![Point { vectors: vectors.into(), ..Default::default() }; 1000];
         let upsert = UpsertPointsRequest { points, ..Default::default() };

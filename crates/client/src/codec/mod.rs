@@ -1,8 +1,7 @@
-//! How messages are read: what they will take in memory is counted before they are decoded.
+//! The codec for messages, which reserves their decoded size before decoding them.
 //!
-//! A few bytes of protobuf can become a hundred times as many in memory (an empty search of a batch
-//! is two bytes, and more than 500 decoded), so that a bound on the size of messages is none on
-//! memory.
+//! A few bytes of protobuf can grow a hundredfold in memory (an empty search of a batch is two
+//! bytes, and more than 500 decoded), so a bound on message size does not bound memory.
 
 mod cost;
 
@@ -20,20 +19,20 @@ use tonic_prost::{ProstCodec, ProstEncoder};
 use crate::status;
 use lanner::MemoryBudget;
 
-/// Bytes of a message that take so long to be read or written that other requests should not wait.
+/// Size of messages that take so long to encode or decode that other requests should not wait.
 const LARGE_BYTES: usize = 128 << 10;
 
 tokio::task_local! {
-    /// What the messages of a server's request are counted in. A client has none.
+    /// Budget for the messages of the current request on a server. Not set in a client.
     static RECEIVED: Arc<MemoryBudget>;
 }
 
-/// Runs work on a request, whose messages are counted in `budget`.
+/// Runs `work` for a request whose messages are counted against `budget`.
 pub async fn counted<F: Future>(budget: Arc<MemoryBudget>, work: F) -> F::Output {
     RECEIVED.scope(budget, work).await
 }
 
-/// The codec of `lanner.v1`, on both sides.
+/// The codec of `lanner.v1`, for clients and servers.
 #[derive(Debug)]
 pub struct CountingCodec<T, U>(PhantomData<(T, U)>);
 
@@ -62,7 +61,7 @@ where
     }
 }
 
-/// Writes messages, large ones while others work on.
+/// Encodes messages, yielding the thread for large ones.
 #[derive(Debug)]
 pub struct YieldingEncoder<T>(ProstEncoder<T>);
 
@@ -76,8 +75,8 @@ impl<T: Message> Encoder for YieldingEncoder<T> {
     }
 }
 
-/// Works on a message of so many bytes; if it is large, whatever else the thread had to do is done by
-/// another meanwhile.
+/// Runs `work` on a message of `bytes` bytes; if it is large, another thread takes over the other
+/// tasks of this one.
 fn yielding<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
     let several = |runtime: &Handle| runtime.runtime_flavor() == RuntimeFlavor::MultiThread;
     match Handle::try_current() {

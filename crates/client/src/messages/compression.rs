@@ -1,4 +1,4 @@
-//! Messages ↔ the engine's types, for compression and what is reported about it.
+//! Compression and codec reports ↔ messages.
 
 use crate::proto;
 use lanner::{
@@ -8,10 +8,10 @@ use lanner::{
 
 type Result<T> = std::result::Result<T, InvalidInput>;
 
-/// The compression of a field; automatic if it is not set.
+/// The compression of a field from its message; automatic if not set.
 ///
 /// # Errors
-/// If an enum has an unknown number, or codes are asked for and not named.
+/// If an enum value is unknown, or the mode is codes and no code is set.
 pub fn to_model(message: Option<proto::Compression>) -> Result<Compression> {
     use proto::CompressionMode as Mode;
     let Some(message) = message else { return Ok(Compression::default()) };
@@ -72,7 +72,7 @@ fn reduction(number: i32) -> Result<Option<ReductionMethod>> {
     }
 }
 
-/// The compression of a field.
+/// The message of a field's compression.
 pub fn from_model(compression: &Compression) -> proto::Compression {
     use proto::CompressionMode as Mode;
     let (mode, settings) = match compression.primary {
@@ -118,7 +118,7 @@ fn reduction_number(method: Option<ReductionMethod>) -> i32 {
     .into()
 }
 
-/// What is known about a codec.
+/// The message of a codec report.
 pub fn from_report(report: &CodecReport) -> proto::FieldCodec {
     let recall = |recall: Option<[f32; 2]>| {
         recall.map(|[first_20, first_50]| proto::CandidateRecall { first_20, first_50 })
@@ -141,10 +141,10 @@ pub fn from_report(report: &CodecReport) -> proto::FieldCodec {
     }
 }
 
-/// What is known about a codec.
+/// A codec report from its message.
 ///
 /// # Errors
-/// If an enum has an unknown number.
+/// If an enum value is unknown.
 pub fn to_report(message: proto::FieldCodec) -> Result<CodecReport> {
     let recall = |recall: Option<proto::CandidateRecall>| {
         recall.map(|recall| [recall.first_20, recall.first_50])

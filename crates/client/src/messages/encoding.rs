@@ -1,13 +1,13 @@
-//! Messages ↔ the engine's types, for the encodings of multi fields.
+//! Encodings of multi fields ↔ messages.
 
 use crate::proto;
 use lanner::InvalidInput;
 use lanner::{Encoding, FdeSettings, Generator};
 
-/// The encoding of a field; automatic if it is not set.
+/// The encoding of a field from its message; automatic if not set.
 ///
 /// # Errors
-/// If the generator has an unknown number.
+/// If the generator is unknown.
 pub fn to_model(message: Option<proto::FdeSettings>) -> Result<Encoding, InvalidInput> {
     let Some(message) = message else { return Ok(Encoding::Auto) };
     let default = FdeSettings::default();
@@ -36,7 +36,7 @@ pub fn to_model(message: Option<proto::FdeSettings>) -> Result<Encoding, Invalid
     }))
 }
 
-/// The encoding of a field; not set if it is automatic.
+/// The message of a field's encoding; `None` if it is automatic.
 pub fn from_model(encoding: &Encoding) -> Option<proto::FdeSettings> {
     let Encoding::Fde(settings) = encoding else { return None };
     let number = |number: usize| Some(number as u32);

@@ -1,4 +1,4 @@
-//! Filters and declared payload paths, from messages and to them.
+//! Filters and declared payload paths ↔ messages.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +16,10 @@ fn missing(path: &str, expected: &'static str) -> InvalidInput {
     InvalidInput::new(path, Problem::Missing { expected })
 }
 
-/// A filter, from a message.
+/// A filter from its message.
 ///
 /// # Errors
-/// If a part of it is not set or its JSON malformed. Depth is bounded by the decoder.
+/// If a part is not set or its JSON is malformed. Depth is bounded by the decoder.
 pub fn to_model(message: proto::Filter) -> Result<Filter> {
     read(message, "filter")
 }
@@ -80,10 +80,10 @@ fn values(message: proto::FilterValues, path: &str) -> Result<Vec<FilterValue>> 
     message.values.into_iter().map(|wanted| value(wanted, path)).collect()
 }
 
-/// A value, from its message.
+/// A value from its message.
 ///
 /// # Errors
-/// If it is not set.
+/// If the value is not set.
 pub fn value(message: proto::FilterValue, path: &str) -> Result<FilterValue> {
     match message.value {
         Some(Value::Text(text)) => Ok(FilterValue::Text(text)),
@@ -94,7 +94,7 @@ pub fn value(message: proto::FilterValue, path: &str) -> Result<FilterValue> {
     }
 }
 
-/// A filter, as a message.
+/// The message of a filter.
 pub fn from_model(filter: &Filter) -> proto::Filter {
     let list = |filters: &[Filter]| proto::FilterList {
         filters: filters.iter().map(from_model).collect(),
@@ -138,7 +138,7 @@ pub fn value_message(value: &FilterValue) -> proto::FilterValue {
     proto::FilterValue { value: Some(value) }
 }
 
-/// The declared payload paths, from a message.
+/// The declared payload paths from their message.
 ///
 /// # Errors
 /// If a type is unknown or not set.
@@ -150,10 +150,10 @@ pub fn paths_to_model(paths: BTreeMap<String, i32>) -> Result<BTreeMap<String, P
     paths.into_iter().map(convert).collect()
 }
 
-/// The type of a declared payload path, from a message.
+/// The type of a declared payload path from its message.
 ///
 /// # Errors
-/// If it is not set, or none that this version knows.
+/// If the type is not set or unknown.
 pub fn type_to_model(path: &str, number: i32) -> Result<PayloadType> {
     match proto::PayloadType::try_from(number) {
         Ok(proto::PayloadType::Keyword) => Ok(PayloadType::Keyword),
@@ -169,7 +169,7 @@ pub fn type_to_model(path: &str, number: i32) -> Result<PayloadType> {
     }
 }
 
-/// The declared payload paths, as a message.
+/// The message of the declared payload paths.
 pub fn paths_from_model(paths: &BTreeMap<String, PayloadType>) -> BTreeMap<String, i32> {
     let convert = |(path, payload_type): (&String, &PayloadType)| {
         (path.clone(), type_from_model(*payload_type).into())
@@ -177,7 +177,7 @@ pub fn paths_from_model(paths: &BTreeMap<String, PayloadType>) -> BTreeMap<Strin
     paths.iter().map(convert).collect()
 }
 
-/// The type of a declared payload path, as a message.
+/// The message of a declared payload path's type.
 pub fn type_from_model(payload_type: PayloadType) -> proto::PayloadType {
     match payload_type {
         PayloadType::Keyword => proto::PayloadType::Keyword,

@@ -1,4 +1,4 @@
-//! The engine's types to messages, which cannot fail.
+//! The engine's types to messages; cannot fail.
 
 use super::{compression, encoding, filter, fusion, index, memory, search};
 use crate::proto;
@@ -29,7 +29,7 @@ pub fn vector(vector: &Vector) -> proto::Vector {
     proto::Vector { values, rows, reconstructed: false }
 }
 
-/// Queries to train on.
+/// Training queries.
 pub fn training_queries(queries: &TrainingQueries) -> proto::TrainingQueries {
     let lengths = queries.lengths().unwrap_or_default();
     proto::TrainingQueries {
@@ -54,7 +54,7 @@ pub fn point(point: &Point) -> proto::Point {
     }
 }
 
-/// When a write is acknowledged.
+/// Durability of a write.
 pub fn durability(durability: Durability) -> proto::Durability {
     match durability {
         Durability::Synced => proto::Durability::Synced,
@@ -106,7 +106,7 @@ fn field(field: &VectorField) -> proto::VectorField {
     }
 }
 
-/// What a collection consists of.
+/// The description of a collection.
 pub fn info(info: &CollectionInfo) -> proto::CollectionInfo {
     proto::CollectionInfo {
         name: info.name.clone(),
@@ -159,7 +159,7 @@ pub fn filter(filter: &Filter) -> proto::Filter {
     filter::from_model(filter)
 }
 
-/// Which parts of points to return.
+/// Parts of points to return.
 pub fn include(include: Include) -> proto::Include {
     proto::Include { payload: include.payload, vectors: include.vectors }
 }
@@ -169,17 +169,17 @@ pub fn search(request: &QueryRequest) -> proto::SearchRequest {
     search::from_request(request)
 }
 
-/// The answer to a query.
+/// The response to a query.
 pub fn response(response: &QueryResponse) -> proto::SearchResponse {
     search::from_response(response)
 }
 
-/// Queries to be fused, for a collection.
+/// A fusion request to a collection.
 pub fn fusion(collection: &str, request: &FusionRequest) -> proto::FuseRequest {
     fusion::from_request(collection, request)
 }
 
-/// The answer to queries that were fused.
+/// A fusion response.
 pub fn fused(response: &FusionResponse) -> proto::FuseResponse {
     fusion::from_response(response)
 }

@@ -1,4 +1,4 @@
-//! Queries that are fused, and their answers ↔ messages.
+//! Fusion requests and responses ↔ messages.
 
 use super::search::{count, from_explanation, from_hits, to_explanation, to_hits};
 use super::to_model::include;
@@ -6,7 +6,7 @@ use super::{from_model, to_model};
 use crate::proto;
 use lanner::{FusionRequest, FusionResponse, InvalidInput};
 
-/// Queries to be fused, from their message.
+/// A fusion request from its message.
 pub fn to_request(message: proto::FuseRequest) -> Result<FusionRequest, InvalidInput> {
     let convert = |(index, query)| {
         to_model::search(query).map_err(|error| error.within(format!("queries[{index}]")))
@@ -25,7 +25,7 @@ pub fn to_request(message: proto::FuseRequest) -> Result<FusionRequest, InvalidI
     })
 }
 
-/// The message of queries to be fused, for a collection.
+/// The message of a fusion request to a collection.
 pub fn from_request(collection: &str, request: &FusionRequest) -> proto::FuseRequest {
     proto::FuseRequest {
         collection: collection.to_owned(),
@@ -39,7 +39,7 @@ pub fn from_request(collection: &str, request: &FusionRequest) -> proto::FuseReq
     }
 }
 
-/// The answer to queries that were fused, from its message.
+/// A fusion response from its message.
 pub fn to_response(message: proto::FuseResponse) -> Result<FusionResponse, InvalidInput> {
     Ok(FusionResponse {
         hits: to_hits(message.hits)?,
@@ -48,7 +48,7 @@ pub fn to_response(message: proto::FuseResponse) -> Result<FusionResponse, Inval
     })
 }
 
-/// The message of an answer to queries that were fused.
+/// The message of a fusion response.
 pub fn from_response(response: &FusionResponse) -> proto::FuseResponse {
     proto::FuseResponse {
         hits: from_hits(&response.hits),

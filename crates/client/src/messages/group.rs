@@ -1,4 +1,4 @@
-//! Queries by groups, and their answers ↔ messages.
+//! Group requests and responses ↔ messages.
 
 use super::search::{count, from_explanation, from_hits, to_explanation, to_hits};
 use super::to_model::missing;
@@ -8,14 +8,14 @@ use lanner::{GroupRequest, GroupResponse, HitGroup, InvalidInput, Problem};
 
 type Result<T> = std::result::Result<T, InvalidInput>;
 
-/// A query by groups, from its message.
+/// A group request from its message.
 pub fn to_request(message: proto::QueryGroupsRequest) -> Result<GroupRequest> {
     let missing = || InvalidInput::new("search", Problem::Missing { expected: "a search" });
     let query = to_model::search(message.search.ok_or_else(missing)?)?;
     Ok(GroupRequest::new(query, message.group_by).group_size(message.group_size as usize))
 }
 
-/// The message of a query by groups, for a collection.
+/// The message of a group request to a collection.
 pub fn from_request(collection: &str, request: &GroupRequest) -> proto::QueryGroupsRequest {
     proto::QueryGroupsRequest {
         collection: collection.to_owned(),
@@ -25,7 +25,7 @@ pub fn from_request(collection: &str, request: &GroupRequest) -> proto::QueryGro
     }
 }
 
-/// The answer to a query by groups, from its message.
+/// A group response from its message.
 pub fn to_response(message: proto::QueryGroupsResponse) -> Result<GroupResponse> {
     let group = |group: proto::HitGroup| {
         let value = group.value.ok_or_else(|| missing("groups.value", "a value"))?;
@@ -39,7 +39,7 @@ pub fn to_response(message: proto::QueryGroupsResponse) -> Result<GroupResponse>
     })
 }
 
-/// The message of an answer to a query by groups.
+/// The message of a group response.
 pub fn from_response(response: &GroupResponse) -> proto::QueryGroupsResponse {
     let group = |group: &HitGroup| proto::HitGroup {
         value: Some(filter::value_message(&group.value)),

@@ -5,7 +5,7 @@ use tonic::Code;
 
 use crate::{proto, status};
 
-/// A job as a message.
+/// The message of a job.
 pub fn from_info(info: JobInfo) -> proto::Job {
     let kind = match info.kind {
         JobKind::Optimize => proto::JobKind::Optimize,
@@ -35,10 +35,10 @@ pub fn from_info(info: JobInfo) -> proto::Job {
     }
 }
 
-/// A job from a message.
+/// A job from its message.
 ///
 /// # Errors
-/// If the message has a kind or a state that this version does not know.
+/// If kind or state are unknown.
 pub fn to_info(job: proto::Job) -> lanner::Result<JobInfo> {
     let unknown = |what: &str| lanner::Error::Internal(format!("a job of an unknown {what}"));
     let kind = match job.kind() {

@@ -1,14 +1,14 @@
-//! Messages ↔ the engine's types, for what stays in memory.
+//! Memory policies and memory use ↔ messages.
 
 use crate::proto;
 use lanner::FileMemory;
 use lanner::Problem;
 use lanner::{InvalidInput, Memory};
 
-/// Which bytes of a field stay in memory.
+/// Memory policy of a field from its message.
 ///
 /// # Errors
-/// For an unknown number.
+/// If the value is unknown.
 pub fn to_model(number: i32) -> Result<Memory, InvalidInput> {
     match proto::Memory::try_from(number) {
         Ok(proto::Memory::Unspecified | proto::Memory::Cached) => Ok(Memory::Cached),
@@ -22,7 +22,7 @@ pub fn to_model(number: i32) -> Result<Memory, InvalidInput> {
     }
 }
 
-/// Which bytes of a field stay in memory.
+/// The message of a field's memory policy.
 pub fn from_model(memory: Memory) -> i32 {
     match memory {
         Memory::Pinned => proto::Memory::Pinned,
@@ -32,7 +32,7 @@ pub fn from_model(memory: Memory) -> i32 {
     .into()
 }
 
-/// How a file uses memory; a newer server's unknown ways count as cached.
+/// Memory use of a file from its message; values unknown to this version count as cached.
 pub fn to_file(number: i32) -> FileMemory {
     match proto::FileMemory::try_from(number) {
         Ok(proto::FileMemory::Locked) => FileMemory::Locked,
@@ -44,7 +44,7 @@ pub fn to_file(number: i32) -> FileMemory {
     }
 }
 
-/// How a file uses memory.
+/// The message of a file's memory use.
 pub fn from_file(memory: FileMemory) -> i32 {
     match memory {
         FileMemory::Cached => proto::FileMemory::Cached,

@@ -1,4 +1,4 @@
-//! Messages ↔ the engine's types: `to_model` and `from_model` of each file.
+//! Conversions between messages and the engine's types: `to_model` and `from_model` in each file.
 
 pub mod compression;
 pub mod encoding;

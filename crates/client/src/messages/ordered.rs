@@ -1,4 +1,4 @@
-//! Scrolls in an order and facets ↔ messages.
+//! Ordered scrolls and facets ↔ messages.
 
 use super::search::count;
 use super::to_model::{include, missing, point, point_id};
@@ -11,10 +11,10 @@ use lanner::{
 
 type Result<T> = std::result::Result<T, InvalidInput>;
 
-/// Page of a scroll that does not say how many points it wants.
+/// Default page size of a scroll.
 pub const SCROLL_LIMIT: usize = 100;
 
-/// A scroll in an order, from its message.
+/// An ordered scroll from its message.
 pub fn to_request(
     message: proto::ScrollPointsRequest,
     order_by: proto::OrderBy,
@@ -36,7 +36,7 @@ pub fn to_request(
     })
 }
 
-/// A place has both an id and a value, or there is none.
+/// A place from its id and value, which must both be set or both not.
 fn to_place(
     id: Option<proto::PointId>,
     value: Option<proto::FilterValue>,
@@ -54,7 +54,7 @@ fn to_place(
     }
 }
 
-/// The message of a scroll in an order, for a collection.
+/// The message of an ordered scroll of a collection.
 pub fn from_request(collection: &str, request: &OrderedScroll) -> proto::ScrollPointsRequest {
     let direction = match request.order_by.direction {
         Direction::Ascending => proto::Direction::Ascending,
@@ -72,13 +72,13 @@ pub fn from_request(collection: &str, request: &OrderedScroll) -> proto::ScrollP
     }
 }
 
-/// A page of a scroll in an order, from its message.
+/// A page of an ordered scroll from its message.
 pub fn to_page(message: proto::ScrollPointsResponse) -> Result<OrderedPage> {
     let points = message.points.into_iter().map(point).collect::<Result<_>>()?;
     Ok(OrderedPage { points, next: to_place(message.next, message.next_value, "next")? })
 }
 
-/// The message of a page of a scroll in an order.
+/// The message of a page of an ordered scroll.
 pub fn from_page(page: &OrderedPage) -> proto::ScrollPointsResponse {
     proto::ScrollPointsResponse {
         points: page.points.iter().map(from_model::point).collect(),
@@ -87,7 +87,7 @@ pub fn from_page(page: &OrderedPage) -> proto::ScrollPointsResponse {
     }
 }
 
-/// What to count, from its message.
+/// A facet request from its message.
 pub fn to_facet(message: proto::FacetPointsRequest) -> Result<FacetRequest> {
     Ok(FacetRequest {
         path: message.path,
@@ -96,7 +96,7 @@ pub fn to_facet(message: proto::FacetPointsRequest) -> Result<FacetRequest> {
     })
 }
 
-/// The message of what to count, for a collection.
+/// The message of a facet request to a collection.
 pub fn from_facet(collection: &str, request: &FacetRequest) -> proto::FacetPointsRequest {
     proto::FacetPointsRequest {
         collection: collection.to_owned(),
@@ -106,7 +106,7 @@ pub fn from_facet(collection: &str, request: &FacetRequest) -> proto::FacetPoint
     }
 }
 
-/// Counts, from their message.
+/// Facet counts from their message.
 pub fn to_counts(message: proto::FacetPointsResponse) -> Result<FacetResponse> {
     let count = |found: proto::ValueCount| {
         let value = found.value.ok_or_else(|| missing("counts.value", "a value"))?;
@@ -116,7 +116,7 @@ pub fn to_counts(message: proto::FacetPointsResponse) -> Result<FacetResponse> {
     Ok(FacetResponse { counts, values: message.values, sequence: message.sequence })
 }
 
-/// The message of counts.
+/// The message of facet counts.
 pub fn from_counts(response: &FacetResponse) -> proto::FacetPointsResponse {
     let count = |found: &ValueCount| proto::ValueCount {
         value: Some(filter::value_message(&found.value)),

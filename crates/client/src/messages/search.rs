@@ -1,4 +1,4 @@
-//! Searches and their answers ↔ messages.
+//! Searches and their responses ↔ messages.
 
 use super::to_model::{ids_at, include, missing, point, point_id, vector};
 use super::{filter, from_model};
@@ -9,7 +9,7 @@ use lanner::{
 
 type Result<T> = std::result::Result<T, InvalidInput>;
 
-/// A search, from its message.
+/// A search from its message.
 pub fn to_request(request: proto::SearchRequest) -> Result<QueryRequest> {
     Ok(QueryRequest {
         field: request.field,
@@ -55,7 +55,7 @@ fn to_params(params: Option<proto::SearchParams>) -> QueryParams {
     QueryParams { exact: params.exact, rerank, search_window, target_recall }
 }
 
-/// The answer to a search, from its message.
+/// The response to a search from its message.
 pub fn to_response(response: proto::SearchResponse) -> Result<QueryResponse> {
     let hits = to_hits(response.hits)?;
     let explanation = response.explanation.map(to_explanation);
@@ -63,7 +63,7 @@ pub fn to_response(response: proto::SearchResponse) -> Result<QueryResponse> {
     Ok(QueryResponse { hits, sequence, estimated_recall, explanation })
 }
 
-/// Hits, from their messages.
+/// Hits from their messages.
 pub fn to_hits(hits: Vec<proto::Hit>) -> Result<Vec<Hit>> {
     let hit = |hit: proto::Hit| {
         let found = hit.point.ok_or_else(|| missing("hits", "a point in each hit"))?;
@@ -72,7 +72,7 @@ pub fn to_hits(hits: Vec<proto::Hit>) -> Result<Vec<Hit>> {
     hits.into_iter().map(hit).collect()
 }
 
-/// An explanation, from its message.
+/// An explanation from its message.
 pub fn to_explanation(explanation: proto::Explanation) -> Explanation {
     let stage = |stage: proto::Stage| Stage {
         name: stage.name,
@@ -105,7 +105,7 @@ pub fn from_request(request: &QueryRequest) -> proto::SearchRequest {
     }
 }
 
-/// A count, as far as a message can hold it; larger ones are refused anyway.
+/// A count, saturated to the range of messages; larger ones are rejected anyway.
 pub fn count(count: usize) -> u32 {
     count.try_into().unwrap_or(u32::MAX)
 }
@@ -133,7 +133,7 @@ fn from_rescore(rescore: &Rescore) -> proto::Rescore {
     proto::Rescore { field, candidates, query: Some(query) }
 }
 
-/// The message of an answer to a search.
+/// The message of a response to a search.
 pub fn from_response(response: &QueryResponse) -> proto::SearchResponse {
     let hits = from_hits(&response.hits);
     let explanation = response.explanation.as_ref().map(from_explanation);

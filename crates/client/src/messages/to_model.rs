@@ -1,4 +1,4 @@
-//! Messages to the engine's types. What is malformed is refused, with the name of its field.
+//! Messages to the engine's types. Malformed input is rejected, with the path of its field.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ pub(crate) fn missing(path: impl Into<String>, expected: &'static str) -> Invali
 /// An id.
 ///
 /// # Errors
-/// If it is not set.
+/// If the id is not set.
 pub fn point_id(id: Option<proto::PointId>, path: &str) -> Result<PointId> {
     match id.and_then(|id| id.id) {
         Some(proto::point_id::Id::Number(number)) => Ok(number.into()),
@@ -50,8 +50,8 @@ pub(crate) fn ids_at(ids: Vec<proto::PointId>, path: &str) -> Result<Vec<PointId
 /// A vector or multi-vector.
 ///
 /// # Errors
-/// If no values are set, bytes are no whole number of values, or values no whole number of
-/// rows.
+/// If no values are set, the bytes are not a whole number of values, or the values not a whole
+/// number of rows.
 pub fn vector(vector: proto::Vector, path: &str) -> Result<Vector> {
     let values = match vector.values {
         Some(proto::vector::Values::Floats(floats)) => floats.values,
@@ -89,10 +89,10 @@ fn f16_values(bytes: &Bytes, path: &str) -> Result<Vec<f32>> {
     Ok(halves.to_f32_vec())
 }
 
-/// Adds a point to a batch; a refused point leaves the batch as it was.
+/// Adds a point to a batch; a rejected point leaves the batch unchanged.
 ///
 /// # Errors
-/// If the point does not fit the batch's collection.
+/// If the point does not match the batch's collection.
 pub fn push_point(builder: &mut PointBatchBuilder, message: proto::Point) -> Result<()> {
     builder.push(point(message)?)
 }
@@ -114,16 +114,16 @@ pub fn point(message: proto::Point) -> Result<Point> {
     Ok(point)
 }
 
-/// Which parts of points to return.
+/// Parts of points to return.
 pub fn include(include: Option<proto::Include>) -> Include {
     let include = include.unwrap_or_default();
     Include { payload: include.payload, vectors: include.vectors }
 }
 
-/// When a write is acknowledged.
+/// Durability of a write.
 ///
 /// # Errors
-/// For an unknown number.
+/// If the value is unknown.
 pub fn durability(number: i32) -> Result<Durability> {
     match proto::Durability::try_from(number) {
         Ok(proto::Durability::Unspecified | proto::Durability::Synced) => Ok(Durability::Synced),
@@ -132,7 +132,7 @@ pub fn durability(number: i32) -> Result<Durability> {
     }
 }
 
-/// Queries to train on, by field.
+/// Training queries by field name.
 ///
 /// # Errors
 /// If one is malformed.
@@ -160,7 +160,7 @@ pub fn training_queries(
 /// A filter.
 ///
 /// # Errors
-/// If a part of it is not set or malformed.
+/// If a part is not set or malformed.
 pub fn filter(message: proto::Filter) -> Result<Filter> {
     filter::to_model(message)
 }
@@ -168,8 +168,8 @@ pub fn filter(message: proto::Filter) -> Result<Filter> {
 /// The configuration of a collection.
 ///
 /// # Errors
-/// If it is not set, or a field's kind, metric or element, or the type of a payload path is
-/// unknown or not set.
+/// If the configuration is not set, or the kind, metric or element type of a field, or the type of
+/// a payload path, is unknown or not set.
 pub fn config(config: Option<proto::CollectionConfig>) -> Result<CollectionConfig> {
     let config = config.ok_or_else(|| missing("config", "a configuration"))?;
     let mut converted = CollectionConfig::new();
@@ -221,26 +221,26 @@ pub fn search(request: proto::SearchRequest) -> Result<QueryRequest> {
     search::to_request(request)
 }
 
-/// The answer to a query.
+/// The response to a query.
 ///
 /// # Errors
-/// If a point in it is malformed.
+/// If a point is malformed.
 pub fn response(response: proto::SearchResponse) -> Result<QueryResponse> {
     search::to_response(response)
 }
 
-/// Queries to be fused.
+/// A fusion request.
 ///
 /// # Errors
-/// If one is malformed, as `queries[i]`.
+/// If a query is malformed, at `queries[i]`.
 pub fn fusion(request: proto::FuseRequest) -> Result<FusionRequest> {
     fusion::to_request(request)
 }
 
-/// The answer to queries that were fused.
+/// A fusion response.
 ///
 /// # Errors
-/// If a point in it is malformed.
+/// If a point is malformed.
 pub fn fused(response: proto::FuseResponse) -> Result<FusionResponse> {
     fusion::to_response(response)
 }
@@ -248,7 +248,7 @@ pub fn fused(response: proto::FuseResponse) -> Result<FusionResponse> {
 /// A receipt.
 ///
 /// # Errors
-/// If it is not set or its durability is unknown.
+/// If the receipt is not set or its durability is unknown.
 pub fn receipt(receipt: Option<proto::WriteReceipt>) -> Result<WriteReceipt> {
     let receipt = receipt.ok_or_else(|| missing("receipt", "a receipt"))?;
     let durability = durability(receipt.durability)?;

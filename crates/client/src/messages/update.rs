@@ -1,4 +1,4 @@
-//! Partial updates, from messages and to them.
+//! Partial updates ↔ messages.
 
 use super::{from_model, to_model};
 use crate::proto;
@@ -9,7 +9,7 @@ use lanner::{
 
 type Result<T> = std::result::Result<T, InvalidInput>;
 
-/// The points that change, from a message.
+/// The selected points from their message.
 ///
 /// # Errors
 /// If an id or the filter is malformed, or both are given.
@@ -21,10 +21,10 @@ pub fn to_selection(ids: Vec<proto::PointId>, filter: Option<proto::Filter>) -> 
     }
 }
 
-/// How payloads change, from a message.
+/// A payload update from its message.
 ///
 /// # Errors
-/// If it is not set, or its JSON is no object.
+/// If the update is not set, or its JSON is not an object.
 pub fn to_update(update: Option<Update>) -> Result<PayloadUpdate> {
     match update {
         Some(Update::SetJson(text)) => Ok(PayloadUpdate::Set(Payload::parse(&text)?)),
@@ -34,7 +34,7 @@ pub fn to_update(update: Option<Update>) -> Result<PayloadUpdate> {
     }
 }
 
-/// An update of payloads, as a message.
+/// The message of a payload update.
 pub fn from_update(
     collection: &str,
     points: &Selection,
@@ -61,10 +61,10 @@ pub fn from_update(
     }
 }
 
-/// Points with new vectors, from messages.
+/// Points with new vectors from their messages.
 ///
 /// # Errors
-/// If an id is not set or a vector malformed, as `points[i]`.
+/// If an id is not set or a vector is malformed, at `points[i]`.
 pub fn to_points(points: Vec<proto::PointVectors>) -> Result<Vec<Point>> {
     let convert = |(index, point): (usize, proto::PointVectors)| {
         let point = proto::Point { id: point.id, vectors: point.vectors, payload_json: None };
@@ -73,16 +73,16 @@ pub fn to_points(points: Vec<proto::PointVectors>) -> Result<Vec<Point>> {
     points.into_iter().enumerate().map(convert).collect()
 }
 
-/// The id and the vectors of a point, as a message.
+/// The message of a point's id and vectors.
 pub fn from_point(point: &Point) -> proto::PointVectors {
     let proto::Point { id, vectors, .. } = from_model::point(point);
     proto::PointVectors { id, vectors }
 }
 
-/// The receipt of an update, from its parts.
+/// The receipt of an update from its message.
 ///
 /// # Errors
-/// If it is not set or malformed.
+/// If the receipt is not set or malformed.
 pub fn to_receipt(
     receipt: Option<proto::WriteReceipt>,
     missing: Vec<proto::PointId>,
@@ -91,7 +91,7 @@ pub fn to_receipt(
     Ok(UpdateReceipt { write: to_model::receipt(receipt)?, missing })
 }
 
-/// Ids, as messages.
+/// The messages of ids.
 pub fn from_missing(missing: &[PointId]) -> Vec<proto::PointId> {
     missing.iter().map(from_model::point_id).collect()
 }

@@ -1,7 +1,7 @@
-//! How calls are made: until a deadline or a cancellation, and again while a server is away.
+//! Calls to a server, with deadlines, cancellation and retries.
 //!
-//! Pauses between attempts double, and each is shortened by a random share, so that clients that lost a
-//! server together do not come back together.
+//! Delays between attempts double, and each is shortened by a random share, so that clients that
+//! lost a server at the same time do not reconnect at the same time.
 
 use std::collections::hash_map::RandomState;
 use std::future::Future;
@@ -16,23 +16,23 @@ use crate::backend::Limits;
 use crate::error::{ClientError, Result};
 use lanner::CancelToken;
 
-/// The first pause, and the longest.
+/// The first and the longest delay between attempts.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// How often a token is looked at.
+/// Polling interval of cancellation tokens.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// How often a call is made.
+/// Retry policy of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attempts {
-    /// Once: a second one would find what the first has done.
+    /// No retries: a second attempt would see the effect of the first.
     One,
-    /// Until it is answered, as often as the connection allows.
+    /// Retries as often as the connection allows.
     Many,
 }
 
 impl Remote {
-    /// Calls the server and waits for its answer.
+    /// Calls the server and waits for its response.
     pub(super) fn ask<M: Clone, T>(
         &self,
         attempts: Attempts,
@@ -60,7 +60,7 @@ impl Remote {
         })
     }
 
-    /// Waits for something that the server says within the limits of a call.
+    /// Waits for a response within the limits of the call.
     pub(super) fn within_limits<T>(
         &self,
         work: impl Future<Output = Result<T, Status>>,
@@ -70,26 +70,26 @@ impl Remote {
     }
 }
 
-/// When a call ends before it is answered.
+/// Limits of a call: deadline and cancellation.
 pub struct Ends {
     at: Option<Instant>,
     cancelled: Option<CancelToken>,
 }
 
 impl Ends {
-    /// Of a call that begins now.
+    /// The limits of a call that starts now.
     pub fn from_now(limits: &Limits) -> Self {
         let at = limits.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         Self { at, cancelled: limits.cancelled.clone() }
     }
 
-    /// What some work comes to, if that is in time.
+    /// Runs `work`; fails if the call reaches one of its limits first.
     pub async fn before<T>(&self, work: impl Future<Output = T>) -> Result<T> {
         let late = lanner::Error::DeadlineExceeded;
         tokio::select! {
             biased;
             done = work => match self.at {
-                // The connection has a timer of its own, and an error of its own for the same.
+                // The connection has its own timer, with its own error for the same condition.
                 Some(at) if Instant::now() >= at => Err(late.into()),
                 _ => Ok(done),
             },
@@ -113,7 +113,7 @@ async fn cancelled(token: Option<&CancelToken>) {
     }
 }
 
-/// The pauses of a call.
+/// Retry delays of a call.
 pub struct Pauses {
     left: u32,
     next: Duration,
@@ -124,12 +124,12 @@ impl Pauses {
         Self { left: retries, next: FIRST_PAUSE }
     }
 
-    /// The pause before the next attempt, unless the failure is final.
+    /// The delay before the next attempt; `None` if the failure is final.
     pub fn next(&mut self, failed: &Status) -> Option<Duration> {
         let asked = failed.get_details_retry_info().and_then(|info| info.retry_delay);
         let passes = match failed.code() {
             Code::Unavailable => true,
-            // What never fits says nothing of a second attempt.
+            // A request that can never fit must not be retried.
             Code::ResourceExhausted => asked.is_some(),
             _ => false,
         };
@@ -140,9 +140,9 @@ impl Pauses {
     }
 }
 
-/// A random number from 0 to 1.
+/// A random number between 0 and 1.
 fn random_share() -> f64 {
-    // Every state has random keys of its own.
+    // Every `RandomState` has its own random keys.
     RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64
 }
 

@@ -1,11 +1,11 @@
-//! What a collection consists of, from its message.
+//! Collection descriptions from messages.
 
 use crate::error::Result;
 use crate::messages::{compression, index, memory, to_model};
 use crate::proto;
 use lanner::{CollectionInfo, SegmentFile, SegmentInfo};
 
-/// A description of a collection.
+/// The description of a collection, from its message.
 pub fn to_info(info: proto::CollectionInfo) -> Result<CollectionInfo> {
     let file = |file: proto::SegmentFile| SegmentFile {
         name: file.name,

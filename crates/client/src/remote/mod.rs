@@ -1,4 +1,4 @@
-//! The backend that talks to a server.
+//! The backend for a server.
 
 mod calls;
 mod info;
@@ -31,21 +31,21 @@ use lanner::{
     QueryResponse, ScrollPage, Selection, TrainingQueries, UpdateReceipt, WriteReceipt, limits,
 };
 
-/// Bytes of vectors and payloads in one message; servers read up to 64 MiB by default.
+/// Bytes of vectors and payloads per message; servers read up to 64 MiB by default.
 const MESSAGE_BYTES: usize = 16 << 20;
-/// Where servers listen that were not told otherwise.
+/// Default port of servers.
 const DEFAULT_PORT: u16 = 7700;
-/// Time that connecting may take.
+/// Timeout of connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often a call is tried again unless the caller says otherwise.
+/// Default number of retries.
 const RETRIES: u32 = 4;
-/// Largest answer that is read: 10,000 points with large vectors.
+/// Largest response to accept: 10,000 points with large vectors.
 const ANSWER_BYTES: usize = 1 << 30;
 
 /// A connection that adds the key to requests.
 type Authorized = InterceptedService<Channel, Authorization>;
 
-/// A server.
+/// A connection to a server.
 pub struct Remote {
     connection: Arc<Connection>,
     limits: Limits,
@@ -58,12 +58,14 @@ struct Connection {
 }
 
 impl Remote {
-    /// Connects to `host:port` (port 7700 if there is none), encrypted if the credentials say how.
+    /// Connects to `host:port` (default port 7700), encrypted if the credentials include root
+    /// certificates.
     pub fn connect(address: &str, credentials: &Credentials) -> Result<Self> {
         Self::connect_with(address, credentials, RETRIES)
     }
 
-    /// The same, where a call is tried again so often while the server is away or short of memory.
+    /// As [`Self::connect`], with the number of retries while the server is unavailable or short of
+    /// memory.
     pub fn connect_with(address: &str, credentials: &Credentials, retries: u32) -> Result<Self> {
         let failed = |error: &dyn std::error::Error| {
             let detail = match error.source() {
@@ -125,7 +127,7 @@ impl Remote {
     }
 }
 
-/// Calls a method of a service and waits for its answer.
+/// Calls a method of a service and waits for its response.
 macro_rules! call {
     ($remote:ident, $attempts:ident, $service:ident.$method:ident, $message:expr) => {
         $remote.ask(Attempts::$attempts, $message, async |message| {
@@ -239,7 +241,7 @@ impl Backend for Remote {
 
     fn get(&self, name: &str, ids: &[PointId], include: Include) -> Result<Vec<Point>> {
         let (mut points, mut rest) = (Vec::new(), ids);
-        // An answer ends where it is full; the next one goes on from there.
+        // A response ends when it is full; the next one continues from there.
         loop {
             let request = proto::GetPointsRequest {
                 collection: name.to_owned(),
@@ -395,7 +397,7 @@ impl Backend for Remote {
     }
 }
 
-/// Cuts queries into requests, each of which is small unless one query alone is not.
+/// Splits queries into small requests, unless a single query is large.
 fn query_parts(requests: &[QueryRequest]) -> impl Iterator<Item = &[QueryRequest]> {
     let size = |request: &QueryRequest| match &request.query {
         Query::Vector(vector) => 4 * vector.as_ref().values().len(),
@@ -407,7 +409,7 @@ fn query_parts(requests: &[QueryRequest]) -> impl Iterator<Item = &[QueryRequest
     })
 }
 
-/// An address with the port that servers listen on, unless it has one.
+/// Adds the default port to an address without one.
 fn with_port(address: &str) -> String {
     let host = address.rsplit_once(']').map_or(address, |(_, after)| after);
     match address.contains("://") || host.contains(':') {

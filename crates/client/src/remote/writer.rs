@@ -1,4 +1,4 @@
-//! Writing to a server: batch by batch, or as a stream.
+//! Writing to a server, batch by batch or as a stream.
 
 use std::ops::Range;
 
@@ -16,8 +16,9 @@ use crate::messages::{from_model, to_model};
 use crate::proto;
 use lanner::{Durability, Point, PointBatchBuilder};
 
-/// Bytes of vectors and payloads in one message of a stream. The next is made while the server
-/// writes one, and a third is on its way at most: HTTP/2 holds back what the server does not read.
+/// Bytes of vectors and payloads per message of a stream. One message is prepared while the server
+/// writes another, and at most a third is in flight: HTTP/2 flow control holds back what the server
+/// does not read.
 const STREAM_BYTES: usize = 4 << 20;
 
 /// Writes points to one collection.
@@ -28,13 +29,13 @@ pub struct RemoteWriter<'r> {
     stored: u64,
 }
 
-/// How a stream came to its end.
+/// Outcome of a stream.
 enum Ended {
-    /// All was acknowledged.
+    /// Everything was acknowledged.
     Done,
     /// The connection or the server failed.
     Failed(Status),
-    /// A point was refused, or the stream ended too early.
+    /// A point was rejected, or the stream ended early.
     Refused(ClientError),
 }
 
@@ -56,8 +57,8 @@ impl<'r> RemoteWriter<'r> {
         Ok(())
     }
 
-    /// Streams parts of the points, beginning again after what was acknowledged while the server is
-    /// away.
+    /// Streams parts of the points. While the server is unavailable, retries from the first
+    /// unacknowledged part.
     async fn stream(&mut self, points: &PointColumns<'_>, parts: &[Range<usize>]) -> Result<()> {
         let mut pauses = Pauses::new(self.remote.connection.retries);
         let mut acknowledged = 0;
@@ -100,7 +101,7 @@ impl<'r> RemoteWriter<'r> {
                     points: points.messages(part.clone()),
                     durability: durability.into(),
                 };
-                // Whoever reads the answers knows why the stream has ended.
+                // The receiving side reports why the stream has ended.
                 if sender.send(request).await.is_err() {
                     return;
                 }
@@ -129,12 +130,13 @@ impl<'r> RemoteWriter<'r> {
         }
     }
 
-    /// Counts what an answer acknowledges, of points from the place `first` on.
+    /// Counts the points that a response acknowledges; `first` is the index of its first point.
     fn take(&mut self, first: usize, answer: proto::StreamUpsertPointsResponse) -> Result<()> {
         if let Some(receipt) = answer.receipt {
             self.stored += to_model::receipt(Some(receipt))?.affected;
         }
-        // All was checked before, so that this is about a collection that was made anew meanwhile.
+        // All points were validated before, so this means that the collection was recreated
+        // meanwhile.
         match answer.errors.into_iter().next() {
             Some(proto::PointError { index, id, message: reason }) => {
                 let id = to_model::point_id(id, "errors.id")?;
@@ -154,7 +156,7 @@ impl Writer for RemoteWriter<'_> {
     fn write_columns(&mut self, points: PointColumns<'_>) -> Result<()> {
         points.check()?;
         let parts = points.parts(STREAM_BYTES);
-        // The server names points by their places in the message.
+        // The server numbers points within a message.
         if let ([part], 0) = (&parts[..], points.first) {
             return self.send(points.messages(part.clone()));
         }
@@ -201,7 +203,7 @@ impl Writer for RemoteWriter<'_> {
     }
 }
 
-/// Cuts points into messages, each of which is small unless one point alone is not.
+/// Splits points into small messages, unless a single point is large.
 fn parts(points: &[Point]) -> Vec<Range<usize>> {
     cut(points.iter().map(|point| point.size_bytes() as usize), MESSAGE_BYTES)
 }
