@@ -20,7 +20,7 @@ use lanner_client::proto::{
 };
 use lanner_client::{from_model, to_model};
 
-/// The service on a database.
+/// Service implementation.
 pub struct Collections(pub Arc<Database>);
 
 #[tonic::async_trait]
@@ -147,7 +147,7 @@ impl CollectionService for Collections {
     }
 }
 
-/// Bytes that queries take while a field is trained on them: they themselves, scaled, and their
+/// Memory of queries while a field is trained on them: the queries, their prepared copy, and their
 /// encodings.
 fn training_bytes(collection: &Collection, field: &str, queries: &TrainingQueries) -> u64 {
     let encoded = collection.config().fields.get(field).map_or(0, VectorField::coded_dimension);

@@ -17,18 +17,18 @@ use lanner_client::proto::{
     ListJobsResponse, WatchJobRequest, WatchJobResponse,
 };
 
-/// How often a job that is watched is looked at.
+/// Polling interval of watched jobs.
 const WATCH_EVERY: Duration = Duration::from_millis(200);
 
-/// The service on a database.
+/// Service implementation.
 pub struct JobsOf {
     pub database: Arc<Database>,
-    /// Turns true when open streams should end.
+    /// Becomes true when open streams should end.
     pub stopping: watch::Receiver<bool>,
 }
 
 impl JobsOf {
-    /// A job whose collection the caller reaches; others do not exist for it.
+    /// A job whose collection the caller can access; other jobs do not exist for it.
     fn job(&self, caller: &Caller, id: u64) -> Result<Job, Status> {
         let job = self.database.job(id).map_err(|error| status::from_error(&error))?;
         match caller.access().reaches(job.collection()) {

@@ -1,11 +1,11 @@
-//! The gRPC service `lanner.v1`: a thin skin over the database.
+//! The gRPC service `lanner.v1`: a thin layer over the database.
 //!
-//! Every request comes by the `door`, which checks who and what it is. `lanner_client` reads messages and
-//! turns them into the engine's types and back; `collections`, `jobs`, `points` and `query` are one
-//! service each. The engine is synchronous and its work is heavy, so every call runs off tokio's
-//! worker threads.
+//! Every request passes the `door`, which checks its caller and form. `lanner_client` decodes
+//! messages and converts them to the engine's types and back; `collections`, `jobs`, `points` and
+//! `query` implement one service each. The engine is synchronous and its work is heavy, so every
+//! call runs off tokio's worker threads.
 
-// Nothing that comes from a user, a file or the network may panic.
+// Input from users, files or the network must never cause a panic.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod collections;
@@ -30,7 +30,7 @@ use tonic::Status;
 use self::door::Caller;
 use lanner::{Collection, Database, Error};
 
-/// Times that a point of an answer is in memory: as a point, a message and bytes.
+/// Copies of a response's points in memory: as points, messages and bytes.
 const ANSWER_COPIES: u64 = 3;
 
 /// Runs engine work off tokio's worker threads.
@@ -46,8 +46,8 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
-/// Runs engine work off tokio's worker threads when it is the caller's turn. The turn is over when
-/// the work is, also if the client is gone before.
+/// Runs engine work off tokio's worker threads, once the caller has a thread permit, which is held
+/// until the work is done, even if the client disconnects before.
 async fn in_turn<T: Send + 'static>(
     caller: &Caller,
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
@@ -60,7 +60,7 @@ async fn in_turn<T: Send + 'static>(
     .await
 }
 
-/// Runs engine work on a collection that the caller reaches, in a turn.
+/// Runs engine work, with a permit, on a collection that the caller can access.
 async fn on_collection<T: Send + 'static>(
     database: &Arc<Database>,
     caller: &Caller,

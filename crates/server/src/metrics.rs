@@ -1,4 +1,4 @@
-//! What the server does, in the text format of Prometheus (version 0.0.4).
+//! Metrics in the text format of Prometheus (version 0.0.4).
 
 use std::fmt::Write;
 
@@ -11,7 +11,7 @@ struct Metric {
     name: &'static str,
     kind: &'static str,
     help: &'static str,
-    /// What follows the name, and the value.
+    /// Suffix of the name, and value of each sample.
     samples: fn(&CollectionInfo, &QueryStatistics) -> Vec<(&'static str, f64)>,
 }
 
@@ -79,7 +79,7 @@ const METRICS: [Metric; 8] = [
     },
 ];
 
-/// All metrics.
+/// All metrics, as text.
 pub fn text(database: &Database, rules: &Rules) -> String {
     let mut text = String::new();
     write_collections(database, &mut text);
@@ -98,15 +98,15 @@ fn write_collections(database: &Database, text: &mut String) {
         write_head(text, name, kind, help);
         for (info, queries) in &collections {
             for (suffix, value) in samples(info, queries) {
-                // Names have no character that would have to be escaped, and writing to a string
-                // does not fail.
+                // Names contain no characters that need escaping, and writing to a string cannot
+                // fail.
                 let _ = writeln!(text, "{name}{suffix}{{collection=\"{}\"}} {value}", info.name);
             }
         }
     }
 }
 
-/// What concerns all collections, and those that did not open.
+/// Metrics of the whole database, and of collections that failed to open.
 fn write_database(database: &Database, text: &mut String) {
     let name = "lanner_read_only";
     write_head(text, name, "gauge", "1 if nothing can be written: the disk is full or read-only.");
@@ -156,7 +156,7 @@ fn write_head(text: &mut String, name: &str, kind: &str, help: &str) {
     let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
 
-/// Where the system says it.
+/// Resident memory, if the system reports it.
 fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

@@ -1,4 +1,4 @@
-//! Plain HTTP: metrics for Prometheus, and health for whoever starts and stops servers.
+//! Plain HTTP: metrics for Prometheus, and health checks for orchestrators.
 
 use std::sync::Arc;
 
@@ -13,16 +13,16 @@ use super::door::{Caller, Rules};
 use super::{blocking, metrics};
 use lanner::Database;
 
-/// What the answers are made from.
+/// Shared state of the handlers.
 #[derive(Clone)]
 pub struct State {
     pub database: Arc<Database>,
     pub rules: Arc<Rules>,
-    /// Whether the server takes no more requests.
+    /// True once the server accepts no more requests.
     pub stopping: watch::Receiver<bool>,
 }
 
-/// Adds the routes to those of the services.
+/// Adds the plain routes to those of the services.
 pub fn routes(router: axum::Router, state: State) -> axum::Router {
     let (healthy, ready) = (state.clone(), state.clone());
     router
@@ -31,7 +31,7 @@ pub fn routes(router: axum::Router, state: State) -> axum::Router {
         .route("/readyz", get(move |caller| show_readiness(ready.clone(), caller)))
 }
 
-/// Metrics are about all collections: a key that reaches some of them gets none.
+/// Metrics cover all collections, so keys that are limited to some get none.
 async fn show_metrics(state: State, caller: axum::Extension<Caller>) -> Response {
     if caller.access().collections.is_some() {
         let refused = "metrics need a key that reaches all collections\n";
@@ -55,9 +55,9 @@ async fn show_readiness(state: State, caller: axum::Extension<Caller>) -> Respon
     show_health(state, caller, "ready").await
 }
 
-/// What is well, with what is not, a line each. Whatever that is, what can be read is answered: restarting
-/// the server or sending requests elsewhere would not help. Details name collections, so that they are for
-/// keys that reach all of them.
+/// Reports health, with one line per problem. Always succeeds if the process responds, because
+/// restarting the server or routing requests elsewhere would not help. Problems name collections,
+/// so they are only shown to keys for all collections.
 async fn show_health(
     state: State,
     caller: axum::Extension<Caller>,

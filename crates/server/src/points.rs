@@ -26,15 +26,15 @@ use lanner_client::proto::{
 };
 use lanner_client::{from_model, to_model};
 
-/// Answers of a stream that may wait for the client before the server stops reading.
+/// Responses of a stream that may be queued before the server stops reading.
 const STREAM_ANSWERS: usize = 4;
 
-/// The service on a database.
+/// Service implementation.
 pub struct Points {
     pub database: Arc<Database>,
-    /// Turns true when open streams should end.
+    /// Becomes true when open streams should end.
     pub stopping: watch::Receiver<bool>,
-    /// Size at which an answer ends, in bytes of its points.
+    /// Size at which a response is full, in bytes of its points.
     pub page_bytes: u64,
 }
 
@@ -74,7 +74,7 @@ impl PointService for Points {
         tokio::spawn(codec::counted(caller.received().clone(), async move {
             let upsert = stream_upsert(&database, &caller, requests, stopping, &answers);
             if let Err(status) = upsert.await {
-                // A client that is gone needs no answer.
+                // A client that is gone needs no response.
                 let _ = answers.send(Err(status)).await;
             }
         }));
@@ -212,13 +212,13 @@ impl PointService for Points {
 }
 
 impl Points {
-    /// The room for the points of an answer: once each as points, messages and bytes.
+    /// Space for the points of a response, which are in memory as points, messages and bytes.
     fn room(&self, caller: &Caller) -> PageRoom {
         PageRoom { bytes: self.page_bytes, copies: ANSWER_COPIES, memory: caller.work().clone() }
     }
 }
 
-/// A page in the order of ids.
+/// A page in id order.
 fn scroll(
     collection: &Collection,
     request: ScrollPointsRequest,
@@ -239,8 +239,8 @@ fn scroll(
     Ok(ScrollPointsResponse { points, next, next_value: None })
 }
 
-/// Reads, writes and answers one request after the other, until the client or the server ends
-/// the stream. HTTP/2 holds the client back while a write or an answer is under way.
+/// Reads, writes and answers requests one by one, until the client or the server ends the stream.
+/// HTTP/2 flow control holds the client back during a write or response.
 async fn stream_upsert(
     database: &Arc<Database>,
     caller: &Caller,

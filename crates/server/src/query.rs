@@ -22,7 +22,7 @@ use lanner_client::proto::{
 };
 use lanner_client::{from_model, to_model};
 
-/// The service on a database.
+/// Service implementation.
 pub struct Queries {
     pub database: Arc<Database>,
     /// Queries that take longer are logged.
@@ -119,7 +119,7 @@ impl QueryService for Queries {
     }
 }
 
-/// Answers a query by groups, and logs it with its plan if it takes too long.
+/// Answers a group query, and logs it with its plan if it takes too long.
 fn groups(
     collection: &Collection,
     request: GroupRequest,
@@ -146,10 +146,10 @@ fn batch(searches: Vec<SearchRequest>) -> Result<Vec<lanner::QueryRequest>, Inva
     searches.into_iter().enumerate().map(convert).collect()
 }
 
-/// The deadline of a request: from its `grpc-timeout` header, up to eight digits and a unit, and when
-/// what comes with it is dropped, as all of a call is when its client is gone.
+/// The deadline of a request: from its `grpc-timeout` header (up to eight digits and a unit), and
+/// when the returned guard is dropped, as happens when the client disconnects.
 ///
-/// A header that does not follow the protocol is no deadline, as for tonic itself.
+/// A header that does not follow the protocol sets no deadline, as in tonic itself.
 pub fn deadline(metadata: &MetadataMap) -> (Deadline, Waiting) {
     let timeout =
         metadata.get("grpc-timeout").and_then(|value| parse_timeout(value.to_str().ok()?));
@@ -157,7 +157,7 @@ pub fn deadline(metadata: &MetadataMap) -> (Deadline, Waiting) {
     (timeout.map_or(Deadline::NEVER, Deadline::after).or_cancelled(&waiting.0), waiting)
 }
 
-/// As long as it lives, somebody waits for the answer.
+/// Guard that cancels the call when dropped: nobody waits for its response any more.
 pub struct Waiting(CancelToken);
 
 impl Drop for Waiting {
@@ -191,7 +191,7 @@ mod tests {
     use lanner_client::proto::search_request::Query;
     use lanner_client::proto::vector::Values;
 
-    // Not through a client: tonic's has a timer of its own, which may be faster.
+    // Not through a client: tonic's has its own timer, which may be faster.
     #[tokio::test]
     async fn a_passed_deadline_is_reported_as_such() {
         let folder = tempfile::tempdir().unwrap();
@@ -239,7 +239,7 @@ mod tests {
             query: Some(Query::Vector(vector)),
             ..Default::default()
         };
-        // Seconds of work.
+        // Takes seconds.
         let request = BatchQueryRequest { collection: "c".into(), searches: vec![search; 4096] };
         let mut request = Request::new(request);
         request.extensions_mut().insert(Caller::unbounded());
@@ -255,7 +255,7 @@ mod tests {
         assert_eq!(collection.statistics().answered, 0, "answered for nobody");
     }
 
-    /// Whether a future is still pending after a poll.
+    /// True if a future is still pending after a poll.
     async fn is_pending(mut future: std::pin::Pin<&mut impl Future>) -> bool {
         std::future::poll_fn(|context| {
             std::task::Poll::Ready(future.as_mut().poll(context).is_pending())

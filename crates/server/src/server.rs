@@ -1,4 +1,4 @@
-//! The server: all services on one port behind the door, and how it stops.
+//! The server: all services on one port behind the door, and shutdown.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -24,24 +24,24 @@ use lanner_client::proto::job_service_server::JobServiceServer;
 use lanner_client::proto::point_service_server::PointServiceServer;
 use lanner_client::proto::query_service_server::QueryServiceServer;
 
-/// Bytes that the headers of one request may take.
+/// Largest size of a request's headers, in bytes.
 const MAX_HEADER_BYTES: u32 = 16 << 10;
 
 /// Settings of a server.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
-    /// Largest message the server reads, in bytes.
+    /// Largest message to accept, in bytes.
     pub max_message_bytes: usize,
-    /// How long requests in flight may take once the server stops.
+    /// Grace period for requests in flight when the server stops.
     pub grace: Duration,
-    /// Keys of which every request needs one; without them, everybody may do everything.
+    /// API keys, one of which every request needs; without keys, everyone has full access.
     pub keys: Option<Arc<KeyRing>>,
-    /// Certificates; without them, connections are not encrypted.
+    /// TLS certificates; without them, connections are not encrypted.
     pub tls: Option<Arc<Tls>>,
-    /// Names that clients may know the server by, where requests need no key. Addresses and names
-    /// without a dot need not be listed.
+    /// Host names of the server for requests without a key. Addresses and names without a dot need
+    /// not be listed.
     pub allowed_hosts: Vec<String>,
-    /// How much clients may use.
+    /// Limits on the resources of clients.
     pub limits: ServerLimits,
     /// Queries that take longer are logged with their plan.
     pub slow_query: Option<Duration>,
@@ -61,14 +61,14 @@ impl Default for ServerConfig {
     }
 }
 
-/// Why a server could not start or go on.
+/// Failure to start or run a server.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServeError {
     /// The transport failed.
     #[error("the server failed: {0}")]
     Transport(#[from] tonic::transport::Error),
-    /// The service's own definition is broken.
+    /// The embedded service definition is broken.
     #[error("reflection is not available: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
 }
@@ -115,12 +115,12 @@ pub async fn serve(
     let routes: Routes = plain::routes(routes.into_axum_router(), state).into();
     let (received, limits) = (rules.received.clone(), rules.limits.clone());
     let router = Server::builder()
-        // For metrics and health alone, which the door sees to.
+        // Only for metrics and health, as the door ensures.
         .accept_http1(true)
         .max_concurrent_streams(limits.connection_requests)
         .http2_max_header_list_size(MAX_HEADER_BYTES)
         .http2_keepalive_interval(Some(Duration::from_secs(60)))
-        // A batch of vectors has megabytes: the default of 64 KiB would wait for each part.
+        // A batch of vectors is megabytes: with the default of 64 KiB it would wait for each part.
         .initial_stream_window_size(Some(4 << 20))
         .initial_connection_window_size(Some(16 << 20))
         .layer(DoorLayer(rules))
@@ -153,11 +153,11 @@ pub async fn serve(
 }
 
 async fn stopped(mut stopping: watch::Receiver<bool>) {
-    // An error means that the sender is gone, and with it whoever could stop the server otherwise.
+    // An error means that the sender is gone, so that nobody else can stop the server.
     let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 
-/// Ready when the process is asked to stop, by SIGTERM or SIGINT.
+/// Ready when the process receives SIGTERM or SIGINT.
 pub async fn shutdown_signal() {
     let interrupt = async {
         if tokio::signal::ctrl_c().await.is_err() {

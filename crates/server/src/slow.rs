@@ -1,11 +1,11 @@
-//! The log of slow queries: what was asked, and the plan that took so long.
+//! The slow query log: requests with their plans.
 
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use lanner::{Explanation, QueryRequest, QueryResponse};
 
-/// Answers queries by `answer`, and logs them with their plan if they take longer than `limit`.
+/// Answers queries with `answer`, and logs them with their plan if they take longer than `limit`.
 pub fn watch(
     limit: Option<Duration>,
     collection: &str,
@@ -14,7 +14,7 @@ pub fn watch(
 ) -> lanner::Result<Vec<QueryResponse>> {
     let Some(limit) = limit else { return answer(&requests) };
     let asked: Vec<bool> = requests.iter().map(|request| request.explain).collect();
-    // The plan is known only where it was asked for before.
+    // The plan is only available if it was requested.
     requests.iter_mut().for_each(|request| request.explain = true);
     let started = Instant::now();
     let mut answers = answer(&requests)?;
@@ -30,7 +30,7 @@ pub fn watch(
     Ok(answers)
 }
 
-/// Logs queries that took since `started`; of a batch the first is explained.
+/// Logs queries that started at `started`; for a batch, the plan of the first.
 pub fn log(
     collection: &str,
     field: &str,
@@ -47,7 +47,7 @@ fn plan(explanations: &[Explanation]) -> String {
     let mut text = String::new();
     for stage in explanations.iter().flat_map(|explanation| &explanation.stages) {
         let separator = if text.is_empty() { "" } else { "; " };
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = write!(
             text,
             "{separator}{} {}: {} rows, {} bytes, {} µs",

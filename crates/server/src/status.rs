@@ -1,17 +1,17 @@
-//! The server's own statuses, beside those of the engine's errors.
+//! The server's own statuses, in addition to those of the engine's errors.
 
 use lanner_client::status::RETRY_AFTER;
 pub use lanner_client::status::from_error;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-/// What may work when it is tried again.
+/// A failure that may succeed on a retry.
 pub fn busy(message: String) -> Status {
     let details = ErrorDetails::with_retry_info(Some(RETRY_AFTER));
     Status::with_error_details(Code::ResourceExhausted, message, details)
 }
 
-/// tonic reports an oversized message as out of range; clients know it as exhausted.
+/// Maps tonic's out-of-range status for an oversized message to resource-exhausted.
 pub fn oversized(status: Status) -> Status {
     match status.code() {
         Code::OutOfRange => Status::resource_exhausted(status.message()),
@@ -19,11 +19,11 @@ pub fn oversized(status: Status) -> Status {
     }
 }
 
-/// Messages of tonic about bytes that are no gRPC message.
+/// Tonic's messages for bytes that are not a gRPC message.
 const MALFORMED: [&str; 2] = ["Unexpected EOF", "protocol error"];
 
-/// [`oversized`] for responses that never reached a handler; and what tonic reports as a failure of
-/// the server is the client's, where its bytes are malformed.
+/// As [`oversized`], for responses that never reached a handler; also reports malformed bytes as an
+/// error of the client, where tonic reports one of the server.
 pub fn refused_response<B>(mut response: http::Response<B>) -> http::Response<B> {
     const STATUS: &str = "grpc-status";
     let code = response.headers().get(STATUS).map(|value| Code::from_bytes(value.as_bytes()));

@@ -1,4 +1,4 @@
-//! Requests, errors and latencies by method.
+//! Request counts, errors and latencies by method.
 
 use std::array;
 use std::fmt::Write;
@@ -9,21 +9,21 @@ use tonic::Code;
 
 use super::door::METHODS;
 
-/// Upper bounds of the latencies that are counted together, in seconds.
+/// Upper bounds of the latency buckets, in seconds.
 const BOUNDS: [f64; 14] =
     [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0, 30.0, 300.0];
 /// Number of gRPC codes.
 const CODES: usize = 17;
 
-/// What came of the requests for each method.
+/// Counters of each method.
 #[derive(Debug)]
 pub struct Traffic([MethodTraffic; METHODS.len()]);
 
 #[derive(Debug)]
 struct MethodTraffic {
-    /// By code; requests are their sum.
+    /// Number of requests by code.
     codes: [AtomicU64; CODES],
-    /// By bound, and those above all bounds.
+    /// Latency buckets by upper bound, and one above all bounds.
     latencies: [AtomicU64; BOUNDS.len() + 1],
     micros: AtomicU64,
 }
@@ -38,7 +38,7 @@ impl Default for Traffic {
     }
 }
 
-/// A request that is not answered yet. Dropped before it is, it was cancelled.
+/// A request in progress. Dropped without [`Self::finish`], it counts as cancelled.
 #[derive(Debug)]
 pub struct Measured<'t> {
     method: &'t MethodTraffic,
@@ -59,7 +59,7 @@ impl Drop for Measured<'_> {
         let seconds = elapsed.as_secs_f64();
         let bucket = BOUNDS.iter().position(|&bound| seconds <= bound).unwrap_or(BOUNDS.len());
         let micros = elapsed.as_micros().try_into().unwrap_or(u64::MAX);
-        // Relaxed: each number alone is right.
+        // Relaxed: each counter is independent.
         self.method.latencies[bucket].fetch_add(1, Ordering::Relaxed);
         self.method.micros.fetch_add(micros, Ordering::Relaxed);
         self.method.codes[self.code as usize].fetch_add(1, Ordering::Relaxed);
@@ -67,20 +67,20 @@ impl Drop for Measured<'_> {
 }
 
 impl Traffic {
-    /// A request for the method at this place of [`METHODS`].
+    /// Starts a request for the method at this index of [`METHODS`].
     pub fn start(&self, method: usize) -> Measured<'_> {
         let method = &self.0[method];
         Measured { method, started: Instant::now(), code: Code::Cancelled }
     }
 
-    /// The methods that were called, as Prometheus reads them.
+    /// Writes the methods that were called, in Prometheus format.
     pub fn write(&self, text: &mut String) {
         let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
         let called = || {
             let called = METHODS.iter().zip(&self.0);
             called.filter(|(_, traffic)| traffic.codes.iter().any(|code| read(code) > 0))
         };
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(
             text,
             "# HELP lanner_requests_total Requests by method and gRPC code; 0 is success.\n\

@@ -1,4 +1,4 @@
-//! What a caller may do.
+//! Access rights of callers.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,17 +9,17 @@ use tonic::{Code, Status};
 
 use super::refusal::Refusal;
 
-/// What a key allows.
+/// Role of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
-    /// To query, read and list.
+    /// May query, read and list.
     ReadOnly,
-    /// Everything.
+    /// May do everything.
     ReadWrite,
 }
 
 impl Role {
-    /// As in a file of keys.
+    /// Name in key files.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ReadOnly => "read-only",
@@ -46,20 +46,20 @@ impl FromStr for Role {
     }
 }
 
-/// A role, in all collections or in some.
+/// A role, for all collections or for some.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access {
-    /// What is allowed.
+    /// The role.
     pub role: Role,
-    /// Where; everywhere if not set.
+    /// The collections; all if `None`.
     pub collections: Option<Arc<BTreeSet<String>>>,
 }
 
 impl Access {
-    /// Everything, as on a server without keys.
+    /// Full access, as on a server without keys.
     pub const FULL: Self = Self { role: Role::ReadWrite, collections: None };
 
-    /// Checks what a method needs.
+    /// Checks the role required by a method.
     pub fn check_role(&self, needed: Role) -> Result<(), Refusal> {
         if self.role >= needed {
             return Ok(());
@@ -68,12 +68,13 @@ impl Access {
         Err(Refusal::new(Code::PermissionDenied, http::StatusCode::FORBIDDEN, message))
     }
 
-    /// Whether a collection is within reach.
+    /// True if the collection is accessible.
     pub fn reaches(&self, collection: &str) -> bool {
         self.collections.as_ref().is_none_or(|names| names.contains(collection))
     }
 
-    /// Checks a collection, before it is looked for: a key says nothing about others.
+    /// Checks access to a collection before it is looked up, so that a key reveals nothing about
+    /// others.
     pub fn check_collection(&self, collection: &str) -> Result<(), Status> {
         if self.reaches(collection) {
             return Ok(());

@@ -1,4 +1,4 @@
-//! The bodies of requests and answers, with what they hold counted and their time bounded.
+//! Request and response bodies, with their memory counted and their time limited.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,20 +15,20 @@ use super::caller::Caller;
 use super::connection::InProgress;
 use crate::status;
 
-/// Bytes of a request that always find a place, so that large requests do not keep small ones out.
+/// Bytes of a request that are always admitted, so that large requests do not starve small ones.
 const FREE_BYTES: u64 = 16 << 10;
-/// Bytes of an answer that are handed out at a time.
+/// Size of the parts in which a response is handed out.
 const PART_BYTES: usize = 256 << 10;
 
-/// The body of a request: its bytes are counted, and a message that does not end is an error.
+/// The body of a request: its bytes are counted, and an incomplete message times out.
 pub struct Received {
     inner: Body,
     caller: Caller,
     free: u64,
     patience: Duration,
-    /// Runs while a message is under way, from the time its request came.
+    /// Running while a message is incomplete, from the arrival of its request.
     timer: Option<Pin<Box<Sleep>>>,
-    /// Messages that the timer was set for.
+    /// Number of handled messages when the timer was set.
     message: u64,
 }
 
@@ -45,7 +45,7 @@ impl Received {
         counted.map_err(|error| status::from_error(&error.into()))
     }
 
-    /// The timer of the message that is under way: of those of a stream that were handled, none is.
+    /// The timer of the current message, if it is incomplete; none once it was handled.
     fn timer(&mut self) -> Option<&mut Pin<Box<Sleep>>> {
         let handled = self.caller.handled();
         if self.message != handled {
@@ -98,8 +98,8 @@ impl http_body::Body for Received {
     }
 }
 
-/// The body of an answer: it is handed out in parts, so that the connection sees whether its client
-/// reads, and keeps what the request has reserved until it is gone.
+/// The body of a response: it is handed out in parts, so that the connection notices whether its
+/// client reads, and holds the request's reservations until it has been sent.
 pub struct Answer {
     inner: Body,
     rest: Bytes,

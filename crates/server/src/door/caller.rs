@@ -1,4 +1,4 @@
-//! Who a request is from: what its key allows, and the memory it may use.
+//! The caller of a request: its access rights and memory budgets.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,21 +10,21 @@ use super::access::Access;
 use super::turns::{Class, Turns};
 use lanner::MemoryBudget;
 
-/// The caller of a request; handlers find it with [`Caller::of`]. What it has spent returns when
-/// the answer is gone.
+/// The caller of a request; handlers get it with [`Caller::of`]. Its spent memory is released when
+/// the response has been sent.
 #[derive(Debug, Clone)]
 pub struct Caller(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     access: Access,
-    /// Bytes of its messages.
+    /// Budget of its messages.
     received: Arc<MemoryBudget>,
-    /// Bytes of candidates and answers.
+    /// Budget of candidates and responses.
     work: Arc<MemoryBudget>,
     turns: Arc<Turns>,
     class: Class,
-    /// Messages of a stream that were handled.
+    /// Number of handled messages of a stream.
     handled: AtomicU64,
     _place: Option<OwnedSemaphorePermit>,
 }
@@ -41,7 +41,7 @@ impl Caller {
         Self(Arc::new(Inner { access, received, work, turns, class, handled, _place: place }))
     }
 
-    /// A caller without bounds, for tests of handlers.
+    /// A caller without limits, for tests of handlers.
     #[cfg(test)]
     pub fn unbounded() -> Self {
         let (received, work) = (MemoryBudget::unlimited(), MemoryBudget::unlimited());
@@ -53,47 +53,47 @@ impl Caller {
     /// The caller of a request.
     ///
     /// # Errors
-    /// If it did not come through the door, which is a mistake of the server.
+    /// If the request did not pass the door, which is a bug of the server.
     pub fn of<T>(request: &Request<T>) -> Result<Self, Status> {
         let caller = request.extensions().get::<Self>().cloned();
         caller.ok_or_else(|| Status::permission_denied("the request did not come by the door"))
     }
 
-    /// What its key allows.
+    /// Access rights of its key.
     pub fn access(&self) -> &Access {
         &self.0.access
     }
 
-    /// Bytes of its messages, and of what they are decoded into.
+    /// Budget of its messages, encoded and decoded.
     pub fn received(&self) -> &Arc<MemoryBudget> {
         &self.0.received
     }
 
-    /// Bytes of candidates and answers.
+    /// Budget of candidates and responses.
     pub fn work(&self) -> &Arc<MemoryBudget> {
         &self.0.work
     }
 
-    /// Waits until what was received can be written: points are in memory several times until they
-    /// are, so that few large messages are written at a time. Small ones do not wait.
+    /// Waits until the received points can be written. While being written, points are in memory
+    /// several times, so only a few large messages are written at a time. Small ones do not wait.
     pub async fn turn_to_write(&self) -> Option<OwnedSemaphorePermit> {
         self.0.turns.write(self.0.received.used()).await
     }
 
-    /// Waits for a thread among those for requests of its kind.
+    /// Waits for a thread of the request's class.
     ///
     /// # Errors
-    /// `RESOURCE_EXHAUSTED` if too many wait already.
+    /// `RESOURCE_EXHAUSTED` if too many are already waiting.
     pub async fn turn(&self) -> Result<Option<OwnedSemaphorePermit>, Status> {
         self.0.turns.take(self.0.class).await
     }
 
-    /// Messages of a stream that were handled.
+    /// Number of handled messages of a stream.
     pub(super) fn handled(&self) -> u64 {
         self.0.handled.load(Ordering::Relaxed)
     }
 
-    /// Notes that a message of a stream was handled, and returns what it has spent.
+    /// Records a handled message of a stream and releases the memory it has spent.
     pub fn message_handled(&self) {
         for budget in [&self.0.received, &self.0.work] {
             budget.release(budget.used());

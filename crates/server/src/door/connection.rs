@@ -1,9 +1,9 @@
-//! A connection: what its client holds, and when its patience is over.
+//! A connection: its memory, and its timeouts.
 //!
-//! A server that stops says so on every connection (GOAWAY and a ping), and closes it when the requests
-//! that the client sent before it knew have been answered. A client that does not answer the ping, because
-//! its process is suspended or a fork of it holds the socket, would keep the server waiting: such a
-//! connection is closed when nothing is in progress on it.
+//! A stopping server announces it on every connection (GOAWAY and a ping), and closes the
+//! connection once it has answered the requests that the client sent before it knew. A client that
+//! does not answer the ping, because its process is suspended or a fork of it holds the socket,
+//! would keep the server waiting: such a connection is closed when nothing is in progress on it.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -26,40 +26,40 @@ use tonic::transport::server::Connected;
 use super::limits::ServerLimits;
 use lanner::MemoryBudget;
 
-/// What the requests of one connection share.
+/// State shared by the requests of a connection.
 #[derive(Debug)]
 pub struct Connection {
-    /// Bytes that were received from it and not answered yet.
+    /// Bytes received and not yet answered.
     pub received: Arc<MemoryBudget>,
-    /// Whether a request of it was admitted.
+    /// Set once a request was admitted.
     admitted: AtomicBool,
-    /// Number of requests that were admitted and whose answers are not gone.
+    /// Number of admitted requests whose responses have not been sent completely.
     in_progress: AtomicUsize,
-    /// The parts of answers that were handed out, and since when the client leaves them unread.
+    /// Parts of responses that the client has not read, with the time they were handed out.
     unread: Mutex<HashMap<u64, Instant>>,
 }
 
 impl Connection {
-    /// A connection that has sent nothing yet; `received` is of all connections.
+    /// A new connection; `received` is the budget of all connections.
     pub fn new(received: &Arc<MemoryBudget>, limits: &ServerLimits) -> Arc<Self> {
         let received = received.part("one connection", limits.connection_bytes, 0);
         let (admitted, in_progress) = (AtomicBool::new(false), AtomicUsize::new(0));
         Arc::new(Self { received, admitted, in_progress, unread: Mutex::default() })
     }
 
-    /// Notes that a request was admitted: from now on the connection may idle.
+    /// Records an admitted request: from now on the connection may idle.
     pub fn admit(self: Arc<Self>) -> InProgress {
         self.admitted.store(true, Ordering::Relaxed);
         self.in_progress.fetch_add(1, Ordering::Relaxed);
         InProgress(self)
     }
 
-    /// Notes that a part of an answer was handed out now.
+    /// Records that a part of a response was handed out.
     pub fn handed_out(&self, answer: u64) {
         self.lock().insert(answer, Instant::now());
     }
 
-    /// Notes that what was handed out is gone.
+    /// Records that the part was sent.
     pub fn taken(&self, answer: u64) {
         self.lock().remove(&answer);
     }
@@ -69,12 +69,12 @@ impl Connection {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Instant>> {
-        // Inserting and removing leaves a map sound even if a thread dies in between.
+        // Inserting and removing leaves the map valid even if a thread panics in between.
         self.unread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The connection of a request that is in progress until this is dropped.
+/// The connection of a request, which is in progress until this is dropped.
 #[derive(Debug)]
 pub struct InProgress(Arc<Connection>);
 
@@ -92,27 +92,28 @@ impl Drop for InProgress {
     }
 }
 
-/// The bytes of a connection. Reading fails once the client was too slow, which closes it.
+/// The byte stream of a connection. Reading fails once the client exceeds a timeout, which closes
+/// it.
 pub struct Wire {
     io: Either<TcpStream, TlsStream<TcpStream>>,
     connection: Arc<Connection>,
     limits: Arc<ServerLimits>,
     check: Interval,
     opened: Instant,
-    /// When bytes came last.
+    /// Time of the last received bytes.
     heard: Option<Instant>,
-    /// When bytes went last.
+    /// Time of the last sent bytes.
     sent: Option<Instant>,
-    /// Ready when the server stops, until it was.
+    /// Ready when the server stops; polled until then.
     stop: Pin<Box<dyn Future<Output = ()> + Send>>,
-    /// Since when the server stops.
+    /// Time at which the server began to stop.
     stopping: Option<Instant>,
     _place: OwnedSemaphorePermit,
 }
 
 impl Wire {
-    /// Watches a connection, which has one of the places that `limits` allow, until `stopping` is true
-    /// and its client has had time to know.
+    /// Watches a connection, which holds one of the places of `limits`, until `stopping` is true
+    /// and its client has had time to react.
     pub fn new(
         io: Either<TcpStream, TlsStream<TcpStream>>,
         connection: Arc<Connection>,
@@ -122,7 +123,7 @@ impl Wire {
     ) -> Self {
         let check = checks(limits.handshake.min(limits.silence).min(limits.unread));
         let stop = Box::pin(async move {
-            // An error means that whoever could stop the server is gone.
+            // An error means that nobody can stop the server any more.
             let _ = stopping.wait_for(|stopping| *stopping).await;
         });
         Self {
@@ -139,7 +140,7 @@ impl Wire {
         }
     }
 
-    /// Why the connection should end, if it should.
+    /// Reason to close the connection, if there is one.
     fn complaint(&self) -> Option<&'static str> {
         let (limits, opened) = (&self.limits, self.opened.elapsed());
         let silent = match self.heard {
@@ -149,7 +150,7 @@ impl Wire {
         if silent {
             return Some("the client is silent");
         }
-        // Whoever has no key does not keep a place.
+        // A connection without an admitted request may not keep its place.
         if opened > limits.silence && !self.connection.admitted.load(Ordering::Relaxed) {
             return Some("no request was admitted");
         }
@@ -160,7 +161,7 @@ impl Wire {
         unread.then_some("the client does not read its answer")
     }
 
-    /// Whether the server stops, and nothing is in progress or moves here.
+    /// True if the server is stopping and nothing is in progress or moving on this connection.
     fn is_left_behind(&self) -> bool {
         let Some(stopping) = self.stopping else { return false };
         let moved = self.heard.max(self.sent).map_or(stopping, |moved| moved.max(stopping));
@@ -168,8 +169,8 @@ impl Wire {
         in_progress == 0 && moved.elapsed() > self.limits.farewell
     }
 
-    /// Fails if the client was too slow. Whatever of the connection is polled wakes up for the
-    /// next check.
+    /// Fails if the client exceeded a timeout. Whichever part of the connection is polled wakes up
+    /// for the next check.
     fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         if self.stopping.is_none() && self.stop.as_mut().poll(context).is_ready() {
             self.stopping = Some(Instant::now());
@@ -190,7 +191,7 @@ impl Wire {
     }
 }
 
-/// Ticks at which what may take so long is checked.
+/// Interval of checks for the given shortest timeout.
 fn checks(shortest: Duration) -> Interval {
     let period = (shortest / 4).clamp(Duration::from_millis(10), Duration::from_secs(5));
     let mut check = interval(period);

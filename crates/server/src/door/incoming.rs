@@ -1,4 +1,4 @@
-//! Accepts connections, as many as there are places.
+//! Accepts connections, up to a limit.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use super::limits::ServerLimits;
 use super::tls::Tls;
 use lanner::MemoryBudget;
 
-/// How long to wait when the system gives no connection: there may be no descriptors left.
+/// Delay after a failed accept: the system may have run out of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What a connection needs from the server.
+/// Shared state of all connections.
 #[derive(Clone)]
 struct Desk {
     tls: Option<Arc<Tls>>,
@@ -26,7 +26,7 @@ struct Desk {
     stopping: watch::Receiver<bool>,
 }
 
-/// Connections that are ready for requests, until the result is dropped.
+/// Connections that are ready for requests; stops when the result is dropped.
 pub fn incoming(
     listener: TcpListener,
     tls: Option<Arc<Tls>>,
@@ -68,7 +68,7 @@ impl Desk {
         place: OwnedSemaphorePermit,
         ready: mpsc::Sender<Result<Wire, Infallible>>,
     ) {
-        // Small messages go out at once; if the system refuses, they are only later.
+        // Sends small messages at once; if the system refuses, they are only delayed.
         let _ = stream.set_nodelay(true);
         let acceptor = self.tls.as_ref().and_then(|tls| tls.acceptor());
         let io = match acceptor {
@@ -83,7 +83,7 @@ impl Desk {
             }
         };
         let connection = Connection::new(&self.received, &self.limits);
-        // A server that stops takes no more.
+        // A stopping server accepts no more connections.
         let wire = Wire::new(io, connection, self.limits, self.stopping, place);
         let _ = ready.send(Ok(wire)).await;
     }

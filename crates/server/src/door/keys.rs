@@ -1,7 +1,7 @@
-//! API keys: who may call, kept as hashes.
+//! API keys, stored as hashes.
 //!
-//! A key is 256 random bits, so that one SHA-256 of it cannot be inverted or searched; the slow
-//! hashes that passwords need would make every request slow. See docs/decisions/0010.
+//! A key is 256 random bits, so its SHA-256 cannot be inverted or searched; the slow hashes that
+//! passwords need would slow down every request. See docs/decisions/0010.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -16,14 +16,14 @@ use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 use super::access::{Access, Role};
 use lanner::validate_name;
 
-/// What precedes the digest in a file of keys.
+/// Prefix of the digest in a key file.
 const HASH: &str = "sha256:";
-/// Shortest key that is accepted from the environment, in bytes.
+/// Shortest key accepted from the environment, in bytes.
 const MIN_KEY_BYTES: usize = 16;
-/// Random bytes of a new key.
+/// Random bytes of a generated key.
 const KEY_BYTES: usize = 32;
 
-/// Why keys cannot be used.
+/// Failure to load or generate keys.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
@@ -38,28 +38,28 @@ pub enum KeyError {
     /// A line of the file is malformed.
     #[error("`{}` line {line}: {detail}", path.display())]
     Line {
-        /// The file of keys.
+        /// The key file.
         path: PathBuf,
-        /// The line, from 1.
+        /// Line number, from 1.
         line: usize,
-        /// What was expected and what came.
+        /// Expected and actual content.
         detail: String,
     },
     /// The file has no key.
     #[error("`{}`: expected at least one key, got none", path.display())]
     Empty {
-        /// The file of keys.
+        /// The key file.
         path: PathBuf,
     },
     /// A key from the environment is too short.
     #[error("{name}: expected at least {MIN_KEY_BYTES} bytes, got {got}")]
     Short {
-        /// The variable.
+        /// The environment variable.
         name: String,
-        /// Its length, in bytes.
+        /// Length of the key, in bytes.
         got: usize,
     },
-    /// The operating system gives no random bytes.
+    /// The operating system provides no random bytes.
     #[error("the operating system gives no random bytes")]
     Random,
 }
@@ -75,14 +75,14 @@ struct Key {
 /// The keys of a server.
 #[derive(Debug)]
 pub struct KeyRing {
-    /// Those that were given when the server started.
+    /// Keys given when the server started.
     fixed: Vec<Key>,
     file: Option<PathBuf>,
     keys: ArcSwap<Vec<Key>>,
 }
 
 impl KeyRing {
-    /// Keys given as they are (`(name of the variable, key, role)`), and those of a file.
+    /// From keys in plain text (`(name of the variable, key, role)`) and those of a key file.
     ///
     /// # Errors
     /// [`KeyError`].
@@ -98,10 +98,10 @@ impl KeyRing {
         Ok(ring)
     }
 
-    /// Reads the file again. Requests that are under way go on.
+    /// Reloads the key file. Requests in progress continue.
     ///
     /// # Errors
-    /// [`KeyError`]; then the keys are those from before.
+    /// [`KeyError`]; the previous keys then stay in effect.
     pub fn reload(&self) -> Result<(), KeyError> {
         let mut keys = self.fixed.clone();
         if let Some(path) = &self.file {
@@ -117,12 +117,12 @@ impl KeyRing {
         Ok(())
     }
 
-    /// The file of keys.
+    /// The key file.
     pub fn file(&self) -> Option<&Path> {
         self.file.as_deref()
     }
 
-    /// What the holder of a key may do. Takes the same time whichever key it is, and if it is none.
+    /// Access of the holder of a key. Takes the same time for every key, valid or not.
     pub fn find(&self, key: &str) -> Option<Access> {
         let digest = digest_of(key);
         let keys = self.keys.load();
@@ -154,7 +154,7 @@ fn parse(path: &Path, text: &str) -> Result<Vec<Key>, KeyError> {
     Ok(keys)
 }
 
-/// `name role sha256:digest [collection,…]`; the name is for people.
+/// Parses `name role sha256:digest [collection,…]`; the name is for people.
 fn parse_line(line: &str) -> Result<Key, String> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let (role, hash, names) = match words[..] {
@@ -168,7 +168,7 @@ fn parse_line(line: &str) -> Result<Key, String> {
     let role = role.parse()?;
     let digest = hash.strip_prefix(HASH).and_then(from_hex);
     let digest = digest.ok_or_else(|| {
-        // Not what came: it may be the key itself.
+        // Does not quote the value: it may be the key itself.
         format!("expected `{HASH}` and 64 hexadecimal digits, got {} characters", hash.len())
     })?;
     let names = names.map(|names| names.split(',').map(str::to_owned).collect::<BTreeSet<_>>());
@@ -191,23 +191,23 @@ fn from_hex(text: &str) -> Option<Digest> {
 
 fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = write!(text, "{byte:02x}");
         text
     })
 }
 
-/// A key that was just made.
+/// A newly generated key.
 #[derive(Debug)]
 pub struct NewKey {
-    /// What a client sends; it is nowhere else.
+    /// The key that clients send; it is stored nowhere else.
     pub key: String,
-    /// The line for the file of keys.
+    /// The line for the key file.
     pub line: String,
 }
 
 impl NewKey {
-    /// Makes a key. Names are checked when the file is read.
+    /// Generates a key. Names are validated when the file is read.
     ///
     /// # Errors
     /// [`KeyError::Random`].
@@ -253,7 +253,7 @@ mod tests {
         std::fs::write(&path, &next.line).unwrap();
         ring.reload().unwrap();
         assert!(ring.find(&writer.key).is_none() && ring.find(&next.key).is_some());
-        // What is broken changes nothing.
+        // A damaged file changes nothing.
         std::fs::write(&path, "").unwrap();
         assert!(matches!(ring.reload(), Err(KeyError::Empty { .. })));
         assert!(ring.find(&next.key).is_some());

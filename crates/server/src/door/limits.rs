@@ -1,38 +1,38 @@
-//! How much clients may use.
+//! Limits on the resources of clients.
 
 use std::time::Duration;
 
-/// Bounds on connections, requests, memory and patience.
+/// Limits on connections, requests, memory and time.
 #[derive(Debug, Clone)]
 pub struct ServerLimits {
-    /// Connections at a time; more are closed at once.
+    /// Concurrent connections; more are closed at once.
     pub connections: usize,
-    /// Requests at a time on one connection; more wait at the client.
+    /// Concurrent requests per connection; more wait at the client.
     pub connection_requests: u32,
-    /// Requests at a time; more are refused.
+    /// Concurrent requests; more are rejected.
     pub requests: usize,
-    /// Bytes of requests that were received and are not answered yet, of all clients, and what they
-    /// are decoded into.
+    /// Bytes of requests received and not yet answered, including their decoded messages, over all
+    /// clients.
     pub received_bytes: u64,
-    /// The same of one connection.
+    /// The same, per connection.
     pub connection_bytes: u64,
-    /// Bytes of candidates and answers of all requests, beyond the first 64 KiB of each.
+    /// Bytes of candidates and responses over all requests, beyond the first 64 KiB of each.
     pub work_bytes: u64,
-    /// The same of one request.
+    /// The same, per request.
     pub request_bytes: u64,
-    /// Size at which an answer to `GetPoints` or `ScrollPoints` ends, in bytes of its points.
+    /// Size at which a response to `GetPoints` or `ScrollPoints` is full, in bytes of its points.
     pub page_bytes: u64,
-    /// How long the TLS handshake may take, and a new connection be silent.
+    /// Timeout of the TLS handshake, and of the first bytes of a new connection.
     pub handshake: Duration,
-    /// How long a connection may be silent (clients answer pings each minute), and how long it may
-    /// last before its first request was admitted.
+    /// Timeout of a silent connection (clients answer pings every minute), and of a connection
+    /// without an admitted request.
     pub silence: Duration,
-    /// How long a message may be under way.
+    /// Timeout of an incomplete message.
     pub message: Duration,
-    /// How long a client may leave a part of an answer unread before its connection is closed.
+    /// Timeout of a client that leaves a part of a response unread.
     pub unread: Duration,
-    /// How long a connection without requests may be silent once the server stops, until it is closed
-    /// although its client has not answered.
+    /// Timeout of a silent connection without requests once the server is stopping, if its client
+    /// does not respond.
     pub farewell: Duration,
 }
 

@@ -1,18 +1,18 @@
-//! What can be called, and what a key needs for it.
+//! Methods of the server, with the role each requires.
 
 use super::access::Role;
 use super::turns::Class;
 
-/// A path of the server.
+/// A method of the server.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Method {
-    /// As requests name it.
+    /// Path in requests.
     pub path: &'static str,
-    /// What a key has to allow.
+    /// Role required of the key.
     pub needs: Role,
-    /// What it waits for.
+    /// Class of requests it is queued with.
     pub class: Class,
-    /// Whether it is plain HTTP: all else is gRPC.
+    /// True for plain HTTP, false for gRPC.
     pub plain: bool,
 }
 
@@ -32,10 +32,10 @@ const fn plain(path: &'static str) -> Method {
     Method { path, needs: Role::ReadOnly, class: Class::Read, plain: true }
 }
 
-/// All that is not in [`METHODS`]: there is nothing there, and a reader need not know.
+/// Stands for all paths that are not in [`METHODS`]: they do not exist, and readers need not know.
 pub const OTHER: Method = write("other");
 
-/// Every method, and after them [`OTHER`].
+/// All methods, and [`OTHER`] at the end.
 pub static METHODS: [Method; 33] = [
     administer("/lanner.v1.CollectionService/CreateCollection"),
     administer("/lanner.v1.CollectionService/DeclarePayloadPath"),
@@ -73,7 +73,7 @@ pub static METHODS: [Method; 33] = [
     OTHER,
 ];
 
-/// The place of a path in [`METHODS`].
+/// Index of a path in [`METHODS`].
 pub fn index_of(path: &str) -> usize {
     // The older name of the same service.
     let path = match path {

@@ -1,9 +1,9 @@
-//! The door: what every request passes before anything is done for it.
+//! The door: the checks that every request passes before anything is done for it.
 //!
-//! A connection gets a place and perhaps TLS (`incoming`, `tls`) and is watched as long as it lives
-//! (`connection`). Of each request the key is checked first (`keys`, `access`), on every path, then
-//! its shape and where it comes from (`shape`), and then there has to be room for it. From there on
-//! its bytes are counted (`body`), and its handler finds out who called (`caller`).
+//! A connection takes a place, optionally with TLS (`incoming`, `tls`), and is watched as long as
+//! it lives (`connection`). For each request, the key is checked first (`keys`, `access`), on every
+//! path, then its shape and origin (`shape`), and then whether there is capacity for it. From there
+//! on its bytes are counted (`body`), and its handler can look up the caller (`caller`).
 
 mod access;
 mod body;
@@ -49,19 +49,19 @@ use super::traffic::Traffic;
 use lanner::MemoryBudget;
 use lanner_client::codec;
 
-/// Bytes of candidates and answers that a request always finds room for, so that large requests do not
-/// keep short queries out. A query for ten neighbours takes about 50 kB.
+/// Bytes of candidates and responses that are always available to a request, so that large requests
+/// do not starve short queries. A query for ten neighbours takes about 50 kB.
 const SURE_BYTES: u64 = 64 << 10;
 
-/// What the door goes by.
+/// Configuration and shared state of the door.
 #[derive(Debug)]
 pub struct Rules {
     keys: Option<Arc<KeyRing>>,
     hosts: Vec<String>,
     pub limits: Arc<ServerLimits>,
-    /// Bytes that were received and are not answered yet.
+    /// Budget of bytes received and not yet answered.
     pub received: Arc<MemoryBudget>,
-    /// Bytes of candidates and answers.
+    /// Budget of candidates and responses.
     pub work: Arc<MemoryBudget>,
     places: Arc<Semaphore>,
     turns: Arc<Turns>,
@@ -69,7 +69,7 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// Requests need one of `keys`, or else a host that no page can have; see [`shape`].
+    /// Requests need one of `keys`; without keys, a host that no web page can have; see [`shape`].
     pub fn new(keys: Option<Arc<KeyRing>>, hosts: Vec<String>, limits: ServerLimits) -> Self {
         Self {
             keys,
@@ -83,12 +83,12 @@ impl Rules {
         }
     }
 
-    /// Requests that are being worked on.
+    /// Number of requests in progress.
     pub fn requests_in_progress(&self) -> usize {
         self.limits.requests.saturating_sub(self.places.available_permits())
     }
 
-    /// Checks a request before anything of its body is read.
+    /// Checks a request before its body is read.
     fn admit(
         &self,
         request: &Request<Body>,
@@ -100,7 +100,7 @@ impl Rules {
                 let key = bearer(request.headers()).ok_or_else(Refusal::unauthenticated)?;
                 keys.find(key).ok_or_else(Refusal::unauthenticated)?
             }
-            // A page has no key; without keys, its host gives it away.
+            // Web pages have no key; without keys, they are recognized by their host.
             None => {
                 shape::check_host(request, &self.hosts)?;
                 Access::FULL
@@ -154,7 +154,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
 }
 
-/// What became of a request, as far as the head of its answer says.
+/// The status code of a response, as far as its head tells.
 fn code_of(response: &Response<Body>) -> Code {
     match response.headers().get("grpc-status") {
         Some(code) => Code::from_bytes(code.as_bytes()),
@@ -163,7 +163,7 @@ fn code_of(response: &Response<Body>) -> Code {
     }
 }
 
-/// Puts the door in front of services.
+/// Layer that puts the door in front of services.
 #[derive(Debug, Clone)]
 pub struct DoorLayer(pub Arc<Rules>);
 
@@ -197,7 +197,7 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        // The one that was polled ready is called; the next call polls the clone.
+        // The instance that was polled ready is called; the next call polls the clone.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
         let rules = self.rules.clone();

@@ -1,10 +1,10 @@
-//! Requests that do not get past the door.
+//! Requests that are rejected by the door.
 
 use http::{HeaderValue, Response, StatusCode, header};
 use tonic::body::Body;
 use tonic::{Code, Status};
 
-/// Why a request is refused, as gRPC and as HTTP say it.
+/// A rejection, in gRPC and in HTTP terms.
 #[derive(Debug)]
 pub struct Refusal {
     pub code: Code,
@@ -17,13 +17,13 @@ impl Refusal {
         Self { code, status, message: message.into() }
     }
 
-    /// The same whether there is no key or a wrong one.
+    /// The same for a missing and a wrong key.
     pub fn unauthenticated() -> Self {
         let message = "UNAUTHENTICATED: expected the header `authorization: Bearer <API key>`";
         Self::new(Code::Unauthenticated, StatusCode::UNAUTHORIZED, message)
     }
 
-    /// The answer, for a client that speaks gRPC or one that does not.
+    /// The response, for gRPC and other clients.
     pub fn into_response(self, grpc: bool) -> Response<Body> {
         if grpc {
             return Status::new(self.code, self.message).into_http();

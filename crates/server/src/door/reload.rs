@@ -1,4 +1,4 @@
-//! Keys and certificates are read again when their files change, and on SIGHUP.
+//! Reloads keys and certificates when their files change, and on SIGHUP.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,10 +7,10 @@ use std::time::{Duration, SystemTime};
 use super::keys::KeyRing;
 use super::tls::Tls;
 
-/// How often files are looked at.
+/// Polling interval of the files.
 const PERIOD: Duration = Duration::from_secs(2);
 
-/// When a file was written last and its size, if it is there.
+/// Modification time and size of a file, if it exists.
 type Stamp = Option<(SystemTime, u64)>;
 
 fn stamps<'p>(paths: impl Iterator<Item = &'p Path>) -> Vec<Stamp> {
@@ -21,7 +21,7 @@ fn stamps<'p>(paths: impl Iterator<Item = &'p Path>) -> Vec<Stamp> {
     paths.map(stamp).collect()
 }
 
-/// Reads keys and certificates again when they change, for as long as it is polled.
+/// Reloads keys and certificates when they change, for as long as it is polled.
 pub async fn reload(keys: Option<Arc<KeyRing>>, tls: Option<Arc<Tls>>) {
     let now = || {
         let keys = keys.iter().filter_map(|keys| keys.file());

@@ -1,9 +1,9 @@
-//! What a request has to look like.
+//! Checks on the form of a request, against requests from web pages.
 //!
-//! A web page can make a browser send requests to this machine. It cannot make it speak HTTP/2
-//! without TLS, nor send `application/grpc` without being asked by a preflight, nor leave out the
-//! `Origin` of a POST; and a page whose name was made to point here (DNS rebinding) comes with that
-//! name as its host. Each of these alone would do; all are checked.
+//! A web page can make a browser send requests to this machine. It cannot make it use HTTP/2
+//! without TLS, send `application/grpc` without a preflight request, or omit the `Origin` of a
+//! POST; and a page whose name was made to resolve to this machine (DNS rebinding) sends that name
+//! as its host. Each of these checks alone would suffice; all are made.
 
 use std::net::IpAddr;
 
@@ -14,7 +14,7 @@ use tonic::Code;
 use super::method::Method;
 use super::refusal::Refusal;
 
-/// Whether the client reads answers as gRPC.
+/// True if the client expects gRPC responses.
 pub fn is_grpc<B>(request: &Request<B>) -> bool {
     request.version() == Version::HTTP_2 && has_grpc_type(request.headers())
 }
@@ -23,7 +23,7 @@ fn has_grpc_type(headers: &HeaderMap) -> bool {
     let mut types = headers.get_all(header::CONTENT_TYPE).iter();
     let (Some(value), None) = (types.next(), types.next()) else { return false };
     let rest = value.as_bytes().strip_prefix(b"application/grpc");
-    // Not `application/grpc-web`, which pages speak.
+    // Not `application/grpc-web`, which web pages use.
     rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
@@ -55,7 +55,7 @@ pub fn check<B>(request: &Request<B>, method: &Method) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Refuses requests that a page has made.
+/// Rejects requests made by a web page.
 pub fn check_origin<B>(request: &Request<B>) -> Result<(), Refusal> {
     match request.headers().get(header::ORIGIN) {
         None => Ok(()),
@@ -63,7 +63,7 @@ pub fn check_origin<B>(request: &Request<B>) -> Result<(), Refusal> {
     }
 }
 
-/// Refuses hosts that a page may have been loaded from: names with a dot that are not in
+/// Rejects hosts that a web page may have been loaded from: names with a dot that are not in
 /// `allowed`. Addresses are not looked up, and nobody can register a name without a dot.
 pub fn check_host<B>(request: &Request<B>, allowed: &[String]) -> Result<(), Refusal> {
     let authority = request.uri().authority().cloned().map(Ok);

@@ -1,4 +1,4 @@
-//! TLS: certificates, and how they are renewed without a restart.
+//! TLS, with certificates that are reloaded without a restart.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,22 +14,22 @@ use tokio_rustls::rustls::{self, RootCertStore};
 /// Files in PEM format.
 #[derive(Debug, Clone)]
 pub struct TlsFiles {
-    /// The server's certificate, and those between it and its root.
+    /// Certificate chain of the server.
     pub certificate: PathBuf,
-    /// The private key of the certificate.
+    /// Private key of the certificate.
     pub private_key: PathBuf,
-    /// Roots of clients' certificates; clients need none if not set.
+    /// Root certificates for clients; clients need no certificate if `None`.
     pub client_ca: Option<PathBuf>,
 }
 
-/// Why TLS cannot be used.
+/// Failure to set up TLS.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
     /// A file cannot be read or is not PEM.
     #[error("cannot read {what} from `{}`: {source}", path.display())]
     File {
-        /// What it should hold.
+        /// Expected content.
         what: &'static str,
         /// The file.
         path: PathBuf,
@@ -42,15 +42,15 @@ pub enum TlsError {
         /// The file.
         path: PathBuf,
     },
-    /// Certificate and key do not fit, or are of a kind that is not supported.
+    /// Certificate and key do not match, or are not supported.
     #[error("certificate and key cannot be used: {0}")]
     Unusable(#[from] rustls::Error),
-    /// The roots of clients' certificates cannot be used.
+    /// The root certificates for clients are unusable.
     #[error("roots of client certificates cannot be used: {0}")]
     ClientRoots(#[from] VerifierBuilderError),
 }
 
-/// What TLS connections are accepted with.
+/// The TLS configuration for accepting connections.
 pub struct Tls {
     files: TlsFiles,
     config: ArcSwapOption<rustls::ServerConfig>,
@@ -73,10 +73,10 @@ impl Tls {
         Ok(tls)
     }
 
-    /// Reads the files again, for connections from now on.
+    /// Reloads the files, for new connections.
     ///
     /// # Errors
-    /// [`TlsError`]; then certificates are those from before.
+    /// [`TlsError`]; the previous certificates then stay in effect.
     pub fn reload(&self) -> Result<(), TlsError> {
         self.config.store(Some(Arc::new(load(&self.files)?)));
         Ok(())
@@ -88,7 +88,7 @@ impl Tls {
         [certificate, private_key].into_iter().chain(client_ca).map(PathBuf::as_path)
     }
 
-    /// Accepts a connection with the files as they were read last.
+    /// An acceptor with the configuration that was loaded last.
     pub(super) fn acceptor(&self) -> Option<TlsAcceptor> {
         self.config.load_full().map(TlsAcceptor::from)
     }

@@ -1,4 +1,4 @@
-//! Threads for each kind of request: slow ones of one kind do not keep the others waiting.
+//! Thread limits per class of requests, so that slow requests of one class do not delay the others.
 
 use std::sync::Arc;
 
@@ -7,27 +7,28 @@ use tonic::Status;
 
 use crate::status;
 
-/// Calls of each kind that have a thread at a time; together fewer than tokio's blocking threads (512).
+/// Calls of each class that hold a thread at a time; in total fewer than tokio's blocking threads
+/// (512).
 const READS: usize = 256;
 const WRITES: usize = 192;
 const ADMINISTRATION: usize = 16;
-/// Calls that administer and wait for a thread; more are refused.
+/// Administrative calls that may wait for a thread; more are rejected.
 const ADMINISTRATION_WAITING: usize = 64;
-/// Messages that are being written at a time, in KiB.
+/// Total size of messages being written at a time, in KiB.
 const WRITING_KIB: usize = 64 << 10;
 
-/// Kinds of requests that do not wait for one another.
+/// Classes of requests that do not wait for one another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// Queries, and whatever reads.
+    /// Queries and other reads.
     Read,
-    /// Writes points.
+    /// Writes of points.
     Write,
-    /// Creates and deletes collections, and begins work on them.
+    /// Creation and deletion of collections, and maintenance jobs.
     Administer,
 }
 
-/// The turns of all requests.
+/// The thread permits of all requests.
 #[derive(Debug)]
 pub struct Turns {
     reads: Arc<Semaphore>,
@@ -51,12 +52,12 @@ impl Default for Turns {
 }
 
 impl Turns {
-    /// Waits for a thread; it is free again when the result is dropped.
+    /// Waits for a thread; dropping the result releases it.
     ///
     /// # Errors
-    /// `RESOURCE_EXHAUSTED` if too many calls that administer wait already.
+    /// `RESOURCE_EXHAUSTED` if too many administrative calls are already waiting.
     pub async fn take(&self, class: Class) -> Result<Option<OwnedSemaphorePermit>, Status> {
-        // An error of `acquire` means that there are no turns any more, which is never.
+        // `acquire` only fails for a closed semaphore, which these never are.
         match class {
             Class::Read => Ok(self.reads.clone().acquire_owned().await.ok()),
             Class::Write => Ok(self.writes.clone().acquire_owned().await.ok()),
@@ -71,7 +72,7 @@ impl Turns {
         }
     }
 
-    /// Waits until so many bytes can be written.
+    /// Waits until a message of this size can be written.
     pub async fn write(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
         let kib = (bytes >> 10).min(WRITING_KIB as u64) as u32;
         if kib == 0 {
