@@ -193,7 +193,7 @@ pub enum Problem {
     Mismatch {
         /// What was expected.
         expected: &'static str,
-        /// What came instead.
+        /// The actual value.
         got: String,
     },
     /// A required part is missing.

@@ -26,8 +26,8 @@ const NEAR: usize = 64;
 pub const CANDIDATES: [usize; 2] = [20, 50];
 /// Recall over fewer queries of a source is not significant.
 const LEAST_OF_SOURCE: usize = 12;
-/// A source's recall is its mean plus this many standard errors: a lower overall recall is no
-/// accident.
+/// A source counts with its mean plus this many standard errors, so that only a significantly
+/// worse source lowers the result.
 const SOURCE_ERRORS: f32 = 1.5;
 
 /// Recall at each number of candidates.

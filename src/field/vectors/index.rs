@@ -188,7 +188,7 @@ impl FieldIndex {
         self.calibration.load()
     }
 
-    /// Statistics of recent queries.
+    /// Running average over recent queries.
     pub fn lately(&self) -> &Lately {
         &self.lately
     }

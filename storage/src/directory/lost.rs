@@ -6,7 +6,7 @@ use crate::error::Result;
 /// Name of the folder.
 pub const LOST: &str = "lost";
 
-/// Moves a folder to `lost/`, under the first free name among [`numbered`]`(name)`. Returns that
+/// Moves a folder to `lost/`, under the first free name of [`numbered`]. Returns that
 /// name.
 ///
 /// # Errors
