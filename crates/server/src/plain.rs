@@ -55,9 +55,9 @@ async fn show_readiness(state: State, caller: axum::Extension<Caller>) -> Respon
     show_health(state, caller, "ready").await
 }
 
-/// Reports health, with one line per problem. Always succeeds if the process responds, because
-/// restarting the server or routing requests elsewhere would not help. Problems name collections,
-/// so they are only shown to keys for all collections.
+/// Reports health, with one line per problem. Problems do not change the status code, because
+/// restarting the server or routing requests elsewhere would not help. They name collections, so
+/// they are only shown to keys for all collections.
 async fn show_health(
     state: State,
     caller: axum::Extension<Caller>,

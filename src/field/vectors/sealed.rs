@@ -251,7 +251,7 @@ impl FieldReader for SealedVectors {
         let (bytes, stride) = (view.elements.as_bytes(), self.vector_bytes());
         let ask = |row: u32, len| crate::kernels::prefetch(bytes, row as usize * stride, len);
         let prefetch = |row: &u32| ask(*row, stride);
-        // Touches one byte of each row first, so that their address translations overlap.
+        // Prefetches one byte of each row first, so that their address translations overlap.
         rows.iter().take(ROWS_TOUCHED).for_each(|&row| ask(row, 1));
         rows.iter().take(ROWS_AHEAD).for_each(prefetch);
         for (index, &row) in rows.iter().enumerate() {

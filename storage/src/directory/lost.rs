@@ -6,8 +6,8 @@ use crate::error::Result;
 /// Name of the folder.
 pub const LOST: &str = "lost";
 
-/// Moves a folder to `lost/`, under the first free name of [`numbered`]. Returns that
-/// name.
+/// Moves a folder to `lost/`, under the first free name of [`numbered`].
+/// Returns that name.
 ///
 /// # Errors
 /// If it cannot be moved.
