@@ -106,22 +106,22 @@ declare! {
         max_degree: usize {
             name: "graph_max_degree", short_name: "degree", range: 8..=256,
             default: 64,
-            help: "most edges of a row",
+            help: "maximum number of edges of a row",
         }
         window_size: usize {
             name: "window_size", short_name: "window", range: 1..=2_000,
             default: 100,
-            help: "rows that the search for a row's edges keeps",
+            help: "candidates kept by the search for a row's edges",
         }
         alpha: f32 {
             name: "alpha", short_name: "alpha", range: 1.0..=2.0,
             default: 1.2,
-            help: "how much nearer, in squared distance, an edge has to be to make another superfluous",
+            help: "pruning factor: an edge is superfluous if a kept neighbour is nearer to its end by this factor, in squared distance",
         }
         prune_to: usize {
             name: "prune_to", short_name: "prune", range: 1..=graph.max_degree(),
             default: graph.max_degree() * 7 / 8, words: "7/8 of the degree",
-            help: "edges that are left when a row has got too many, at most the degree",
+            help: "edges that remain when a row with too many is pruned, at most the degree",
         }
     }
 
