@@ -78,7 +78,8 @@ mod tests {
         let help = settings_help();
         let lines: Vec<&str> = help.lines().collect();
         assert_eq!(lines.len(), IndexSettings::declared().len());
-        let degree = "  degree  auto, graph  8 to 256, by default 64: maximum number of edges of a row";
+        let degree =
+            "  degree  auto, graph  8 to 256, by default 64: maximum number of edges of a row";
         assert!(lines.contains(&degree), "{help}");
         let lists = "  lists   auto, ivf    1 to 1048576, by default rows / 128: number of lists";
         assert!(lines.contains(&lists), "{help}");
