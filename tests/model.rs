@@ -151,7 +151,7 @@ mod coded {
 
     pub fn point(id: u64, version: u8) -> Point {
         let mut point = Point::new(id).with_vector("v", values(id, version, DIMENSION));
-        if version % 4 > 0 {
+        if !version.is_multiple_of(4) {
             let tokens = values(id + 1, version, DIMENSION * usize::from(version % 4));
             point = point.with_vector("tokens", MultiVector::from_flat(DIMENSION, tokens).unwrap());
         }
@@ -175,7 +175,10 @@ mod coded {
         (database, collection)
     }
 
-    /// The score of a point in a field, as a filter allows it.
+    /// A filter, and which points it allows.
+    type Allowed<'f> = (Option<Filter>, &'f dyn Fn(&Point) -> bool);
+
+    /// The score of a point in a field.
     fn score(point: &Point, field: &str, query: &[f32]) -> Option<f32> {
         let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
         let length = |values: &[f32]| dot(values, values).sqrt();
@@ -198,7 +201,7 @@ mod coded {
     pub fn check(collection: &Collection, expected: &BTreeMap<u64, Point>, seed: u64) {
         assert_eq!(collection.count(), expected.len() as u64);
         let query = values(seed, 3, DIMENSION);
-        let filters: [(Option<Filter>, &dyn Fn(&Point) -> bool); 3] = [
+        let filters: [Allowed<'_>; 3] = [
             (None, &|_| true),
             (Some(Filter::eq("n", 3)), &|point| number(point, "n") == 3),
             (Some(!Filter::eq("plain", 2)), &|point| number(point, "plain") != 2),

@@ -20,7 +20,7 @@ pub fn slice<'f, T: bytemuck::AnyBitPattern>(
 /// A section as a bitmap.
 ///
 /// # Errors
-/// As [`slice`].
+/// As [`slice()`].
 pub fn bitmap(file: &SectionFile, section: &str) -> Result<RoaringBitmap> {
     RoaringBitmap::deserialize_from(file.section(section)?)
         .map_err(|error| file.corrupted(section, error.to_string()).into())

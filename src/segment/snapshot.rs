@@ -31,7 +31,7 @@ impl View {
         condition.reads_payloads_where(&|path| self.reader.has_column(path))
     }
 
-    /// As [`RowIds::page`], for matching rows. Only as many rows are checked as it takes to fill
+    /// As [`super::RowIds::page`], for matching rows. Only as many rows are checked as it takes to fill
     /// the page.
     fn checked_page(
         &self,

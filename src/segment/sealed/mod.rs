@@ -108,7 +108,7 @@ impl SealedSegment {
         damage
     }
 
-    /// As [`SealedVectors::open_index`], for a field.
+    /// Opens an index of a field, for [`Self::attach_index`]; `None` if the field has no codes.
     ///
     /// # Errors
     /// If the index is damaged.
@@ -122,7 +122,7 @@ impl SealedSegment {
         self.fields[field].open_index(directory, folder, entry)
     }
 
-    /// As [`SealedVectors::attach_index`], for a field.
+    /// From now on, queries of the field use the index. A field has at most one: another is ignored.
     pub fn attach_index(&self, field: usize, index: FieldIndex) {
         self.fields[field].attach_index(index);
     }
