@@ -84,7 +84,9 @@ def call_us(db: lanner.Database, base: np.ndarray, queries: np.ndarray) -> float
 def by_the_program(program: Path, base: Path, queries: Path, folder: Path) -> list[dict[str, float]]:
     """The same of `lanner bench`, on one core and on all."""
     report = folder / "bench.json"
+    # No query is known in either, and all of them are measured.
     options = ["--compression", "auto", "--index", "graph", "--target-recall", TARGET, "--batch", BATCH]
+    options.append("--unlearned")
     command = [program, "bench", "--base", base, "--queries", queries, *options, "--json", report]
     subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL)
     [found] = json.loads(report.read_text())
