@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::field::vectors::{
     CodedSample, FieldEncoder, count_tokens, sample_tokens, sample_vectors,
 };
-use crate::field::{FieldSource, check_offsets, finish, slice};
+use crate::field::{check_offsets, finish, slice};
 use crate::model::{
     CollectionConfig, InvalidInput, PreparedQueries, TrainingQueries, VectorField, VectorKind,
 };
@@ -159,8 +159,8 @@ impl Inner {
             }
             tracing::info!(collection = %self.name, field = index, "no codec in use fits");
         }
-        let sample =
-            sample_vectors(&fields(sources, index), field, (sampled, LEAST_OF_SOURCE), SEED)?;
+        let fields = BuildSource::fields(sources, index);
+        let sample = sample_vectors(&fields, field, (sampled, LEAST_OF_SOURCE), SEED)?;
         if sample.rows.len() / dimension.max(1) < self.options.coded_rows as usize {
             return Ok(None);
         }
@@ -304,15 +304,10 @@ fn train_centroids(
     sources: &[BuildSource],
     cancelled: &AtomicBool,
 ) -> Option<Centroids> {
-    let sources = fields(sources, index);
+    let sources = BuildSource::fields(sources, index);
     let count = Centroids::count_for(count_tokens(&sources, field));
     let sample = sample_tokens(&sources, field, Centroids::sample_for(count), SEED);
     Centroids::train(&sample, field.dimension, count, SEED, cancelled)
-}
-
-/// One field of each source.
-fn fields(sources: &[BuildSource], index: usize) -> Vec<FieldSource<'_>> {
-    sources.iter().map(|source| source.field(index)).collect()
 }
 
 fn growth(field: &VectorField) -> usize {
@@ -334,7 +329,7 @@ fn fitting<'c>(
         VectorKind::Single => JUDGED_ROWS,
         VectorKind::Multi => JUDGED_ENCODINGS,
     };
-    let sample = sample_vectors(&fields(sources, index), field, (0, judged), SEED)?;
+    let sample = sample_vectors(&BuildSource::fields(sources, index), field, (0, judged), SEED)?;
     let fits_all = |codec: &&Arc<TrainedCodec>| {
         let starts = std::iter::once(&0).chain(&sample.ends);
         let mut sources = starts.zip(&sample.ends);

@@ -203,8 +203,7 @@ impl Inner {
             None => u64::from(segment.rows()),
         };
         let Some(settings) = settings else { return false };
-        segment.field(field).codes().is_some()
-            && segment.field(field).index().is_none()
+        segment.field(field).coded().is_some_and(|coded| coded.index.is_none())
             && segment.rows() < MAX_ROWS
             && !self.index_kinds(settings, present()).is_empty()
     }

@@ -10,6 +10,7 @@ use super::indexer::{Build, present};
 use super::reservoir::Reservoir;
 use super::writer::State;
 use crate::error::Result;
+use crate::field::CodedField;
 use crate::field::vectors::write_calibration;
 use crate::model::{IndexKind, PreparedQueries, VectorField};
 use crate::query::{CalibrationSample, KnownQueries};
@@ -84,11 +85,8 @@ impl Inner {
     pub(super) fn recalibrate(&self, build: &Build) -> Result<()> {
         let Some((name, field)) = self.fields.iter().nth(build.field) else { return Ok(()) };
         let segment = &build.segment;
-        let (Some(codes), Some(index)) =
-            (segment.field(build.field).codes(), segment.field(build.field).index())
-        else {
-            return Ok(());
-        };
+        let coded = segment.field(build.field).coded();
+        let Some(CodedField { codes, index: Some(index), .. }) = coded else { return Ok(()) };
         let rows = present(segment, build.field);
         let sample = self.calibration_sample(build, (name, field), &rows)?;
         let Some(reservoir) = self.reservoirs.get(build.field) else { return Ok(()) };

@@ -286,11 +286,9 @@ impl Ground<'_> {
     /// Whether any rows are scored without an index.
     fn scans(&self, field: usize, exact: bool) -> bool {
         let is_scanned = |view: &View| {
-            let reader = &view.reader;
-            let is_searched = !exact
-                && reader.field(field).codes().is_some()
-                && reader.field(field).index().is_some();
-            !is_searched && reader.field(field).vector_bytes() > 0
+            let field = view.reader.field(field);
+            let is_searched = !exact && field.index().is_some();
+            !is_searched && field.vector_bytes() > 0
         };
         self.snapshot.views.iter().any(is_scanned)
     }

@@ -190,8 +190,9 @@ pub fn nearest_by_tokens(
     scorer: &Scorer,
     hidden: Vec<u32>,
 ) -> Nearest {
-    let absent = |row: u32| reader.field(field).absent().is_some_and(|absent| absent.contains(row));
-    let rows = (0..reader.rows()).filter(|row| !hidden.contains(row) && !absent(*row));
+    let absent = reader.field(field).absent();
+    let is_absent = |row: u32| absent.is_some_and(|absent| absent.contains(row));
+    let rows = (0..reader.rows()).filter(|row| !hidden.contains(row) && !is_absent(*row));
     let Some(tokens) = tokens else {
         let scores = rows.filter_map(|row| exact_score(reader, field, row, scorer)).collect();
         return Nearest { scores: best_first(scores, most()), exact: None, hidden };

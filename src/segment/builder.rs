@@ -39,9 +39,12 @@ impl BuildSource {
         self.live().count()
     }
 
-    /// One of its fields.
-    pub fn field(&self, field: usize) -> FieldSource<'_> {
-        FieldSource { reader: self.reader.field(field), live: self.live() }
+    /// One field of each source.
+    pub fn fields(sources: &[Self], field: usize) -> Vec<FieldSource<'_>> {
+        sources
+            .iter()
+            .map(|source| FieldSource { reader: source.reader.field(field), live: source.live() })
+            .collect()
     }
 }
 
@@ -101,8 +104,7 @@ pub fn build_segment(plan: &BuildPlan<'_>, sources: &[BuildSource]) -> Result<Se
             files.push(write_payload_index(plan, temporary, sources)?);
         }
         for (index, field) in plan.config.fields.values().enumerate() {
-            let sources: Vec<FieldSource<'_>> =
-                sources.iter().map(|source| source.field(index)).collect();
+            let sources = BuildSource::fields(sources, index);
             files.extend(write_vectors(&plan.field(temporary, index, field), &sources)?);
         }
         let (number, settings_generation) = (plan.number, plan.settings_generation);

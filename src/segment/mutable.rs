@@ -209,7 +209,7 @@ pub struct MutableReader {
 }
 
 /// A field of the rows visible to a reader.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 struct MutableField {
     batches: Arc<Batches>,
     rows: u32,

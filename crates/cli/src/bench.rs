@@ -213,11 +213,10 @@ impl Experiment {
         let learns = !arguments.unlearned && training.is_none() && all.len() >= LEAST_TO_LEARN;
         let is_measured = |query: usize| !learns || query.is_multiple_of(2);
         let truth = truth.map(|truth| truth.of_queries(is_measured));
-        let (queries, first_queries): (Vec<_>, Vec<_>) =
-            all.enumerate().partition(|&(query, _)| is_measured(query));
-        let values =
-            |queries: Vec<(usize, Vec<f32>)>| queries.into_iter().map(|(_, values)| values);
-        let (queries, first_queries) = (values(queries).collect(), values(first_queries).collect());
+        let (mut queries, mut first_queries) = (Vec::new(), Vec::new());
+        for (number, query) in all.enumerate() {
+            if is_measured(number) { queries.push(query) } else { first_queries.push(query) }
+        }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self { arguments, dimension, rows, queries, first_queries, training, truth, cores })
     }
@@ -259,12 +258,15 @@ impl Experiment {
         let spinner = progress::spinner(format!("{compression} {index}: training, encoding"));
         collection.optimize()?;
         let built = started.elapsed();
-        for query in &self.first_queries {
-            let limit = self.arguments.k;
-            collection.query(&QueryRequest::new(FIELD, query.clone()).limit(limit))?;
+        // Without codes there is nothing to learn.
+        if compression.primary != Primary::None {
+            for query in &self.first_queries {
+                let limit = self.arguments.k;
+                collection.query(&QueryRequest::new(FIELD, query.clone()).limit(limit))?;
+            }
+            // Waits for the calibration with these queries.
+            collection.optimize()?;
         }
-        // Waits until it is known what these take.
-        collection.optimize()?;
         spinner.finish_and_clear();
         Ok((folder, built))
     }

@@ -106,7 +106,7 @@ impl Parts {
 }
 
 fn open_copies(file: &SectionFile, rows: u32) -> Result<Option<Section<u32>>> {
-    if !file.sections().iter().any(|info| info.name == sections::COPIES) {
+    if !file.has(sections::COPIES) {
         return Ok(None);
     }
     let copies = file.find_numbers::<u32>(sections::COPIES, None)?;
@@ -169,7 +169,7 @@ impl FieldIndex {
     ///
     /// # Errors
     /// [`StorageError::Io`] naming the file.
-    pub(super) fn check_pages(&self) -> Result<(), StorageError> {
+    pub fn check_pages(&self) -> Result<(), StorageError> {
         self.file.check_pages()
     }
 

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::OnceLock;
 
-use lanner_storage::{Access, IndexEntry, Section, SectionFile, StorageError};
+use lanner_storage::{Access, IndexEntry, Section, SectionFile};
 use roaring::RoaringBitmap;
 
 use super::index::FieldIndex;
@@ -41,7 +41,7 @@ impl SealedVectors {
     /// Opens and checks the files of field number `index`, except the content of vectors and codes.
     ///
     /// # Errors
-    /// [`StorageError::Corrupted`] naming file and section if anything checked differs from what
+    /// [`lanner_storage::StorageError::Corrupted`] naming file and section if anything checked differs from what
     /// was sealed.
     pub fn open(files: SegmentFiles<'_>, index: usize, settings: &VectorField) -> Result<Self> {
         let rows = files.entry.rows;
@@ -78,7 +78,7 @@ impl SealedVectors {
         if self.absent.max().is_some_and(|row| row >= self.rows) {
             return corrupted(sections::ABSENT, "rows out of bounds");
         }
-        let whole = self.file.bytes(self.vectors).len().is_multiple_of(self.vector_bytes());
+        let whole = self.file.bytes(self.vectors).len().is_multiple_of(self.stride());
         if !whole || self.elements().is_none() {
             return corrupted(sections::VECTORS, "not a whole number of vectors");
         }
@@ -105,12 +105,13 @@ impl SealedVectors {
         }
     }
 
-    fn vector_bytes(&self) -> usize {
+    /// Bytes of one vector.
+    fn stride(&self) -> usize {
         self.settings.dimension * self.settings.element.size_bytes()
     }
 
     fn stored_vectors(&self) -> u64 {
-        (self.file.bytes(self.vectors).len() / self.vector_bytes()) as u64
+        (self.file.bytes(self.vectors).len() / self.stride()) as u64
     }
 
     /// The files with their roles, in the order they were written.
@@ -157,15 +158,6 @@ impl SealedVectors {
         }
     }
 
-    /// Checks that everything read so far could be read.
-    ///
-    /// # Errors
-    /// [`StorageError::Io`] naming the file with an unreadable page.
-    pub fn check_pages(&self) -> Result<(), StorageError> {
-        self.files().try_for_each(|(file, _)| file.check_pages())?;
-        self.index().map_or(Ok(()), FieldIndex::check_pages)
-    }
-
     /// The codes, if they replace the raw vectors.
     fn stand_in(&self) -> Option<&FieldCodes> {
         self.codes.as_ref().filter(|_| !self.has_raw)
@@ -210,7 +202,7 @@ impl SealedVectors {
             Some(offsets) => offsets.get(row as usize).copied().unwrap_or(u64::MAX),
             None => u64::from(row),
         };
-        let at = |row| (first(row) as usize).saturating_mul(self.vector_bytes());
+        let at = |row| (first(row) as usize).saturating_mul(self.stride());
         at(rows.start)..at(rows.end)
     }
 
@@ -248,7 +240,7 @@ impl FieldReader for SealedVectors {
         let Some(view) = self.view().filter(|_| single) else {
             return visit_one_by_one(self, rows, visit);
         };
-        let (bytes, stride) = (view.elements.as_bytes(), self.vector_bytes());
+        let (bytes, stride) = (view.elements.as_bytes(), self.stride());
         let ask = |row: u32, len| crate::kernels::prefetch(bytes, row as usize * stride, len);
         let prefetch = |row: &u32| ask(*row, stride);
         // Prefetches one byte of each row first, so that their address translations overlap.

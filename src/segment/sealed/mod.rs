@@ -182,11 +182,9 @@ impl SegmentReader for SealedSegment {
     }
 
     fn check_pages(&self) -> Result<()> {
-        self.points.file().check_pages()?;
-        if let Some(index) = &self.payload_index {
-            index.file().check_pages()?;
-        }
-        Ok(self.fields.iter().try_for_each(SealedVectors::check_pages)?)
+        self.open_files().try_for_each(SectionFile::check_pages)?;
+        let mut indexes = self.fields.iter().filter_map(SealedVectors::index);
+        Ok(indexes.try_for_each(FieldIndex::check_pages)?)
     }
 }
 

@@ -160,12 +160,11 @@ impl Write for MemoryFile {
 impl WriteFile for MemoryFile {
     fn sync(&mut self) -> Result<()> {
         let content = Bytes::copy_from_slice(&self.content);
-        match self.directory.tree().files.get_mut(&self.path) {
-            Some(file) => *file = Some(content),
-            None => {
-                return Err(failed("sync", Path::new(&self.path))(io::ErrorKind::NotFound.into()));
-            }
-        }
+        let mut tree = self.directory.tree();
+        let Some(file) = tree.files.get_mut(&self.path) else {
+            return Err(failed("sync", Path::new(&self.path))(io::ErrorKind::NotFound.into()));
+        };
+        *file = Some(content);
         Ok(())
     }
 }

@@ -158,6 +158,11 @@ impl SectionFile {
         Ok(self.bytes(self.find(name)?))
     }
 
+    /// True if there is a section of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.sections.iter().any(|section| section.name == name)
+    }
+
     /// Finds a section and loads its bytes.
     ///
     /// # Errors

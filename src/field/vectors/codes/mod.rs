@@ -403,7 +403,7 @@ impl FieldCodes {
 }
 
 fn read_centroids(file: &SectionFile, field: &VectorField) -> Result<Option<Arc<Centroids>>> {
-    if !file.sections().iter().any(|info| info.name == sections::TOKEN_CENTROIDS) {
+    if !file.has(sections::TOKEN_CENTROIDS) {
         return Ok(None);
     }
     let values = slice::<f32>(file, sections::TOKEN_CENTROIDS, None)?.to_vec();
@@ -413,7 +413,7 @@ fn read_centroids(file: &SectionFile, field: &VectorField) -> Result<Option<Arc<
 }
 
 fn read_kept(file: &SectionFile) -> Result<Option<Kept>> {
-    if !file.sections().iter().any(|info| info.name == sections::KEPT) {
+    if !file.has(sections::KEPT) {
         return Ok(None);
     }
     let kept = serde_json::from_slice(file.section(sections::KEPT)?);

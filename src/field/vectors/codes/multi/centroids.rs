@@ -29,7 +29,7 @@ impl CentroidLists {
     /// # Errors
     /// [`lanner_storage::StorageError::Corrupted`] naming the damaged section.
     pub fn open(file: &SectionFile, rows: usize, centroids: usize) -> Result<Option<Self>> {
-        if !file.sections().iter().any(|info| info.name == sections::CENTROID_LISTS) {
+        if !file.has(sections::CENTROID_LISTS) {
             return Ok(None);
         }
         let lists = file.find_numbers::<u16>(sections::CENTROID_LISTS, None)?;
