@@ -80,13 +80,13 @@ pub use field::{FileMemory, IndexReport, SegmentFile};
 pub use index::{Calibration, CalibrationPoint, Choice, Depth, Outside, Zone};
 pub use jobs::{Job, JobInfo, JobKind, JobState};
 pub use model::{
-    Bounds, CodeSettings, CollectionConfig, Compression, Direction, ElementType, Encoding,
-    Exhausted, FdeSettings, Filter, FilterValue, Generator, GraphSettings, Include, IndexKind,
-    IndexSetting, IndexSettings, InvalidInput, ListSettings, LvqCode, Memory, MemoryBudget, Metric,
-    MultiVector, OrderBy, OrderPlace, Payload, PayloadType, PayloadUpdate, Point, PointBatch,
-    PointBatchBuilder, PointId, Primary, Problem, ReductionMethod, Secondary, Selection,
-    SettingValue, TrainingQueries, Vector, VectorField, VectorKind, VectorRef, limits,
-    validate_name,
+    Analyzer, Bounds, CodeSettings, CollectionConfig, Compression, Direction, ElementType,
+    Encoding, Exhausted, FdeSettings, Filter, FilterValue, Generator, GraphSettings, Include,
+    IndexKind, IndexSetting, IndexSettings, InvalidInput, Language, ListSettings, LvqCode, Memory,
+    MemoryBudget, Metric, MultiVector, Occur, OrderBy, OrderPlace, Payload, PayloadType,
+    PayloadUpdate, Point, PointBatch, PointBatchBuilder, PointId, Primary, Problem,
+    ReductionMethod, Secondary, Selection, SettingValue, TextClause, TextField, TextPattern,
+    TextQuery, TrainingQueries, Vector, VectorField, VectorKind, VectorRef, limits, validate_name,
 };
 pub use quantization::{CodecReport, Rung};
 pub use query::{

@@ -8,6 +8,7 @@ mod files;
 mod live;
 mod memory;
 mod sections;
+pub mod text;
 pub mod vectors;
 
 use std::ops::Range;

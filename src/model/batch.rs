@@ -8,8 +8,8 @@ use roaring::RoaringBitmap;
 use super::invalid::check_range;
 use super::{
     CollectionConfig, DeclaredPath, Elements, ElementsRef, InvalidInput, Metric, Payload,
-    PayloadColumn, PayloadType, Point, PointId, Problem, Secondary, VectorField, VectorKind,
-    VectorRef, VectorsView, limits, read_paths,
+    PayloadColumn, PayloadType, Point, PointId, Problem, Secondary, TextField, VectorField,
+    VectorKind, VectorRef, VectorsView, check_texts, limits, read_paths,
 };
 use crate::kernels;
 
@@ -191,6 +191,11 @@ impl PointBatch {
         Some(all)
     }
 
+    /// Settings of the collection's text fields, by name.
+    pub(crate) fn text_fields(&self) -> impl Iterator<Item = &TextField> {
+        self.config.text.values()
+    }
+
     /// Number of points.
     pub fn len(&self) -> usize {
         self.ids.len()
@@ -310,7 +315,8 @@ impl PointBatchBuilder {
                 return Err(InvalidInput::new(format!("vectors.{name}"), problem));
             }
         }
-        if self.scratch.iter().all(Option::is_none) {
+        // Text fields have their text in the payload.
+        if self.batch.config.text.is_empty() && self.scratch.iter().all(Option::is_none) {
             let problem = Problem::Missing { expected: "at least one vector" };
             return Err(InvalidInput::new("vectors", problem));
         }
@@ -335,6 +341,7 @@ impl PointBatchBuilder {
     /// Adds a point with the vectors in `scratch`.
     fn append(&mut self, id: PointId, payload: Option<Payload>) -> Result<(), InvalidInput> {
         let paths = read_paths(&self.batch.config, payload.as_ref())?;
+        check_texts(&self.batch.config, payload.as_ref())?;
         let row = self.batch.len() as u32;
         for (path, values) in self.batch.paths.iter_mut().zip(paths) {
             path.push(values);

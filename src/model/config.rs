@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::invalid::check_range;
 use super::payload_type::validate_path;
+use super::text::validate_all as validate_texts;
 use super::{
     CodeSettings, Compression, ElementType, Encoding, IndexSettings, InvalidInput, LvqCode, Memory,
-    PayloadType, Primary, Problem, Secondary, limits,
+    PayloadType, Primary, Problem, Secondary, TextField, limits,
 };
 
 /// How two vectors are compared. Scores are higher-is-better for each.
@@ -236,7 +237,12 @@ impl VectorField {
 #[serde(deny_unknown_fields)]
 pub struct CollectionConfig {
     /// The vector fields by name.
+    #[serde(default)]
     pub fields: BTreeMap<String, VectorField>,
+    /// The text fields by name, apart from those of vector fields. Points may lack text; a collection
+    /// with text fields takes points without vectors.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub text: BTreeMap<String, TextField>,
     /// The payload paths that filters find by an index, with the type of their values. A path is the keys
     /// of nested objects, separated by dots. Points with a value of another type there are
     /// refused. More can be declared later.
@@ -245,7 +251,7 @@ pub struct CollectionConfig {
 }
 
 impl CollectionConfig {
-    /// A collection without fields; add at least one.
+    /// A collection without fields; add at least one vector or text field.
     pub fn new() -> Self {
         Self::default()
     }
@@ -254,6 +260,13 @@ impl CollectionConfig {
     #[must_use]
     pub fn with_field(mut self, name: impl Into<String>, field: VectorField) -> Self {
         self.fields.insert(name.into(), field);
+        self
+    }
+
+    /// With a text field.
+    #[must_use]
+    pub fn with_text(mut self, name: impl Into<String>, field: TextField) -> Self {
+        self.text.insert(name.into(), field);
         self
     }
 
@@ -267,10 +280,12 @@ impl CollectionConfig {
     /// Checks the settings.
     ///
     /// # Errors
-    /// If there is no field or too many, a name is malformed, or a setting out of bounds; and if
+    /// If there is no vector or text field or too many, a name is malformed, or a setting out of bounds; and if
     /// too many payload paths are declared, or a malformed one.
     pub fn validate(&self) -> Result<(), InvalidInput> {
-        check_range("fields", 1, limits::MAX_FIELDS, self.fields.len())?;
+        let least = usize::from(self.text.is_empty());
+        check_range("fields", least, limits::MAX_FIELDS, self.fields.len())?;
+        validate_texts(self)?;
         for (name, field) in &self.fields {
             validate_name("fields", name)?;
             let path = format!("fields.{name}.dimension");
@@ -286,7 +301,7 @@ impl CollectionConfig {
         self.payload.keys().try_for_each(|path| validate_path(path))
     }
 
-    /// Position and settings of the field called `name`. Positions follow the order of names.
+    /// Position and settings of the vector field called `name`. Positions follow the order of names.
     ///
     /// # Errors
     /// [`Problem::UnknownField`], naming the fields there are.
@@ -295,6 +310,18 @@ impl CollectionConfig {
         found.map(|(index, (_, field))| (index, field)).ok_or_else(|| {
             let known = self.fields.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
             InvalidInput::new(format!("field {name:?}"), Problem::UnknownField { known })
+        })
+    }
+
+    /// Position and settings of the text field called `name`. Positions follow the order of names.
+    ///
+    /// # Errors
+    /// [`Problem::UnknownTextField`], naming the fields there are.
+    pub(crate) fn text_field(&self, name: &str) -> Result<(usize, &TextField), InvalidInput> {
+        let found = self.text.iter().enumerate().find(|(_, (key, _))| *key == name);
+        found.map(|(index, (_, field))| (index, field)).ok_or_else(|| {
+            let known = self.text.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+            InvalidInput::new(format!("field {name:?}"), Problem::UnknownTextField { known })
         })
     }
 }

@@ -145,6 +145,12 @@ pub enum Problem {
         /// The collection's fields, comma separated.
         known: String,
     },
+    /// The collection has no such text field.
+    #[error("no such text field; the collection has: {known}")]
+    UnknownTextField {
+        /// The collection's text fields, comma separated.
+        known: String,
+    },
     /// The operation needs a declared payload path.
     #[error(
         "the path is not declared; the collection declares: {known}; paths are declared when a \

@@ -25,6 +25,14 @@ pub const MAX_PAYLOAD_BYTES: usize = 1 << 20;
 pub const MAX_BATCH_POINTS: usize = 100_000;
 /// Largest `offset + limit` of a query.
 pub const MAX_QUERY_LIMIT: usize = 10_000;
+/// Most text of a query on a text field, in bytes.
+pub const MAX_TEXT_QUERY_BYTES: usize = 1 << 20;
+/// Most clauses, and most different words, of a query on a text field.
+pub const MAX_TEXT_TERMS: usize = 1_024;
+/// Most words of such a query that stand for several: prefixes, and words with changes.
+pub const MAX_EXPANDED_WORDS: usize = 16;
+/// Most words that one of these may stand for.
+pub const MAX_EXPANSIONS: usize = 1_024;
 /// Most queries per batch.
 pub const MAX_BATCH_QUERIES: usize = 4_096;
 /// Most candidates to re-rank over all queries of a batch.

@@ -132,7 +132,7 @@ pub(crate) fn read_path(
 
 /// Visits the values at the end of a path until `visit` breaks. Arrays at the end or on the way are
 /// expanded into their elements.
-pub(super) fn visit_leaves<B>(
+pub(in crate::model) fn visit_leaves<B>(
     value: &Value,
     parts: &[&str],
     visit: &mut dyn FnMut(&Value) -> ControlFlow<B>,

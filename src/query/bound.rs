@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::examples::{self, Examples};
+use super::executor::Note;
 use super::request::{Query, QueryRequest};
 use super::scorer::Scorer;
 use super::second_stage::SecondStage;
+use super::text::BoundText;
 use crate::error::Result;
 use crate::field::FieldQuery;
 use crate::model::{
@@ -14,7 +16,7 @@ use crate::model::{
 };
 use crate::segment::{Location, Snapshot, View};
 
-/// A validated query.
+/// A validated query on a vector field.
 pub struct Bound<'r> {
     pub request: &'r QueryRequest,
     pub field: usize,
@@ -42,10 +44,7 @@ impl<'r> Bound<'r> {
         config: &CollectionConfig,
         request: &'r QueryRequest,
     ) -> Result<Self> {
-        check_range("limit", 1, limits::MAX_QUERY_LIMIT, request.limit)?;
-        let most = limits::MAX_QUERY_LIMIT - request.limit;
-        check_range("offset", 0, most, request.offset)?;
-        check_params(request)?;
+        check_request(request)?;
         let least = least(request.score_threshold)?;
         let Resolved { field, scorer, examples: mut exclude } =
             resolve(snapshot, config, &request.field, &request.query)?;
@@ -71,7 +70,57 @@ impl<'r> Bound<'r> {
     }
 }
 
-/// A validated query on one field.
+/// A validated query on a field of any kind.
+pub enum AnyBound<'r> {
+    Vectors(Box<Bound<'r>>),
+    Text(BoundText<'r>),
+}
+
+impl<'r> AnyBound<'r> {
+    /// Validates a request.
+    ///
+    /// # Errors
+    /// [`crate::Error::Invalid`] or [`crate::Error::PointNotFound`].
+    pub fn new(
+        snapshot: &Snapshot,
+        config: &CollectionConfig,
+        request: &'r QueryRequest,
+    ) -> Result<Self> {
+        match config.text.contains_key(&request.field) {
+            true => BoundText::new(snapshot, config, request).map(Self::Text),
+            false => Bound::new(snapshot, config, request).map(Box::new).map(Self::Vectors),
+        }
+    }
+
+    /// The request's filter, validated.
+    pub fn condition(&self) -> Option<&Condition> {
+        match self {
+            Self::Vectors(bound) => bound.condition.as_ref(),
+            Self::Text(bound) => bound.condition.as_ref(),
+        }
+    }
+
+    /// Restricts the hits further.
+    pub fn restrict(&mut self, condition: Condition) {
+        let own = match self {
+            Self::Vectors(bound) => &mut bound.condition,
+            Self::Text(bound) => &mut bound.condition,
+        };
+        let both = own.take().into_iter().chain([condition]);
+        *own = Some(Condition::All(both.collect()));
+    }
+
+    /// Tells `note` the vectors of the query, unless it is exact.
+    pub fn noted(&self, note: Note<'_>) {
+        if let Self::Vectors(bound) = self
+            && !bound.request.params.exact
+        {
+            note(bound.field, bound.scorer.query());
+        }
+    }
+}
+
+/// A validated query on one vector field.
 pub struct Resolved {
     pub field: usize,
     pub scorer: Scorer,
@@ -100,11 +149,22 @@ pub fn resolve(
             let vector = examples.recommended(positive, negative)?;
             Scorer::new(settings, VectorRef::Single(&vector))?
         }
+        Query::Text(_) => {
+            let expected = "a vector or points, for a vector field";
+            return Err(InvalidInput::mismatch("query", expected, "words").into());
+        }
     };
     Ok(Resolved { field, scorer, examples: examples.locations })
 }
 
-fn check_params(request: &QueryRequest) -> Result<()> {
+/// Checks the numbers of a request.
+///
+/// # Errors
+/// [`crate::Error::Invalid`].
+pub fn check_request(request: &QueryRequest) -> Result<()> {
+    check_range("limit", 1, limits::MAX_QUERY_LIMIT, request.limit)?;
+    let most = limits::MAX_QUERY_LIMIT - request.limit;
+    check_range("offset", 0, most, request.offset)?;
     let params = &request.params;
     let mut least = request.offset + request.limit;
     if let Some(rescore) = &request.rescore {
@@ -162,7 +222,11 @@ fn is_scanned(view: &View, field: usize) -> bool {
     view.reader.field(field).index().is_none_or(|index| index.report().kind == IndexKind::Flat)
 }
 
-fn least(threshold: Option<f32>) -> Result<Score, InvalidInput> {
+/// The minimum score of a hit.
+///
+/// # Errors
+/// [`InvalidInput`] if it is NaN.
+pub fn least(threshold: Option<f32>) -> Result<Score, InvalidInput> {
     match threshold {
         Some(threshold) if threshold.is_nan() => {
             let problem = Problem::Mismatch { expected: "a number", got: "NaN".into() };

@@ -13,13 +13,14 @@ use rayon::prelude::*;
 use roaring::RoaringBitmap;
 
 use super::Deadline;
-use super::bound::Bound;
+use super::bound::{AnyBound, Bound};
 use super::explain;
 use super::paging;
 use super::plan::{Access, Plan, Rows, ViewPlan};
 use super::request::{Explanation, Hit, QueryRequest, QueryResponse};
 use super::rescore::{is_dropped, rescore_rows, widen};
 use super::search::{Found, search};
+use super::text::BoundText;
 use super::top_k::{Bar, Candidate, TopK};
 use super::view_filter::{self, SnapshotFilter, runs};
 use crate::error::{Error, Result};
@@ -89,13 +90,11 @@ pub(crate) fn execute(
     for (index, request) in requests.iter().enumerate() {
         // Errors carry the position of the request, and the callback runs once per request, not per
         // block.
-        let bound = Bound::new(snapshot, config, request).map_err(|error| match first {
+        let bound = AnyBound::new(snapshot, config, request).map_err(|error| match first {
             None if requests.len() == 1 => error,
             _ => error.within(format!("queries[{}]", first.unwrap_or(0) + index)),
         })?;
-        if !request.params.exact {
-            note(bound.field, bound.scorer.query());
-        }
+        bound.noted(note);
         let of_request = paging::blocks(request).unwrap_or_else(|| vec![request.clone()]);
         counts.push(of_request.len());
         blocks.extend(of_request);
@@ -120,17 +119,15 @@ fn execute_all(
     pool: &ThreadPool,
     first: Option<usize>,
 ) -> Result<Vec<QueryResponse>> {
-    let bind = |request| Bound::new(snapshot, config, request);
-    let answer = |bound: &[Bound<'_>]| {
+    let bind = |request| AnyBound::new(snapshot, config, request);
+    let answer = |bound: Vec<AnyBound<'_>>| {
         // Also when the plan falls back to scoring vectors because no calibrated depth reaches the
         // target.
-        for bound in bound.iter().filter(|bound| !bound.request.params.exact) {
-            note(bound.field, bound.scorer.query());
-        }
-        answer_bound(snapshot, config, bound, deadline, pool)
+        bound.iter().for_each(|bound| bound.noted(note));
+        answer_any(snapshot, config, bound, deadline, pool)
     };
     if let ([request], None) = (requests, first) {
-        return answer(&[bind(request)?]);
+        return answer(vec![bind(request)?]);
     }
     let first = first.unwrap_or(0);
     // Enter the pool once for everything below: on busy cores, each wake-up of its threads may cost
@@ -140,9 +137,7 @@ fn execute_all(
         let named = |(index, bound): (usize, Result<_>)| {
             bound.map_err(|error: Error| error.within(format!("queries[{}]", first + index)))
         };
-        let bound: Vec<Bound<'_>> =
-            bound.into_iter().enumerate().map(named).collect::<Result<_>>()?;
-        answer(&bound)
+        answer(bound.into_iter().enumerate().map(named).collect::<Result<_>>()?)
     })
 }
 
@@ -159,12 +154,46 @@ pub(super) fn execute_within(
 ) -> Result<Vec<QueryResponse>> {
     let mut bound = Vec::with_capacity(requests.len());
     for (request, condition) in requests {
-        let mut within = Bound::new(snapshot, config, request)?;
-        let both = within.condition.take().into_iter().chain([condition.clone()]);
-        within.condition = Some(Condition::All(both.collect()));
+        let mut within = AnyBound::new(snapshot, config, request)?;
+        within.restrict(condition.clone());
         bound.push(within);
     }
-    answer_bound(snapshot, config, &bound, deadline, pool)
+    answer_any(snapshot, config, bound, deadline, pool)
+}
+
+/// Executes bound requests of all kinds and returns their responses in order.
+fn answer_any(
+    snapshot: &Snapshot,
+    config: &CollectionConfig,
+    bound: Vec<AnyBound<'_>>,
+    deadline: &Deadline,
+    pool: &ThreadPool,
+) -> Result<Vec<QueryResponse>> {
+    let is_text = |bound: &AnyBound<'_>| matches!(bound, AnyBound::Text(_));
+    let kinds: Vec<bool> = bound.iter().map(is_text).collect();
+    let (mut vectors, mut texts) = (Vec::new(), Vec::new());
+    for bound in bound {
+        match bound {
+            AnyBound::Vectors(bound) => vectors.push(*bound),
+            AnyBound::Text(bound) => texts.push(bound),
+        }
+    }
+    let answer = |text: &BoundText<'_>| text.answer(snapshot, config, deadline);
+    let of_text: Vec<QueryResponse> = match texts.as_slice() {
+        [] => Vec::new(),
+        [text] => vec![answer(text)?],
+        texts => pool.install(|| texts.par_iter().map(answer).collect::<Result<_>>())?,
+    };
+    if of_text.is_empty() {
+        return answer_bound(snapshot, config, &vectors, deadline, pool);
+    }
+    let of_vectors = match vectors.is_empty() {
+        true => Vec::new(),
+        false => answer_bound(snapshot, config, &vectors, deadline, pool)?,
+    };
+    let (mut of_text, mut of_vectors) = (of_text.into_iter(), of_vectors.into_iter());
+    let next = |is_text: bool| if is_text { of_text.next() } else { of_vectors.next() };
+    Ok(kinds.into_iter().filter_map(next).collect())
 }
 
 /// Plans and executes bound requests.

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, HashSet};
 use roaring::RoaringBitmap;
 
 use super::Deadline;
-use super::bound::Bound;
+use super::bound::AnyBound;
 use super::pieces::Ground;
 use super::request::{Explanation, Hit, QueryRequest, QueryResponse, Stage};
 use crate::error::{Error, Result};
@@ -130,13 +130,15 @@ pub(crate) fn group(
 ) -> Result<GroupResponse> {
     request.validate()?;
     let path = ground.snapshot.indexed_path(&request.path, "group_by")?;
-    let bound = Bound::new(ground.snapshot, ground.config, &request.query)?;
-    if !request.query.params.exact {
-        (ground.note)(bound.field, bound.scorer.query());
-    }
+    let bound = AnyBound::new(ground.snapshot, ground.config, &request.query)?;
+    bound.noted(ground.note);
+    let field = match &bound {
+        AnyBound::Vectors(bound) => Some(bound.field),
+        AnyBound::Text(_) => None,
+    };
     let payload_type = path.payload_type;
-    let grouping = Grouping { ground, request, path, field: bound.field, deadline };
-    let rounds = grouping.rounds(bound.condition.as_ref())?;
+    let grouping = Grouping { ground, request, path, field, deadline };
+    let rounds = grouping.rounds(bound.condition())?;
     let mut stages = rounds.stages;
     let mut searched = grouping.search_groups(rounds.groups, &mut stages)?;
     let loss = grouping.loss(&searched);
@@ -162,7 +164,8 @@ struct Grouping<'g> {
     ground: &'g Ground<'g>,
     request: &'g GroupRequest,
     path: DeclaredPath,
-    field: usize,
+    /// Index of the vector field that is searched; `None` for a text field.
+    field: Option<usize>,
     deadline: &'g Deadline,
 }
 
@@ -313,8 +316,9 @@ impl Grouping<'_> {
 
     /// Upper bound of the points that match a condition and are found by codes.
     fn points_by_codes(&self, condition: &Condition) -> Result<u64> {
+        let Some(field) = self.field else { return Ok(0) };
         let views = self.ground.snapshot.views.iter();
-        let coded = views.filter(|view| view.reader.field(self.field).codes().is_some());
+        let coded = views.filter(|view| view.reader.field(field).codes().is_some());
         coded.map(|view| Ok(view.reader.filter(condition)?.cardinality().most)).sum()
     }
 

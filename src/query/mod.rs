@@ -23,6 +23,7 @@ mod rescore;
 mod scorer;
 mod search;
 mod second_stage;
+mod text;
 mod threads;
 mod top_k;
 mod truth;

@@ -8,13 +8,14 @@
 
 use std::collections::HashSet;
 
-use super::request::{QueryRequest, QueryResponse};
+use super::request::{Query, QueryRequest, QueryResponse};
 use crate::model::PointId;
 
 /// Whether a request is for a later page and its hits depend on the search depth.
 pub fn is_paged(request: &QueryRequest) -> bool {
     // A second stage ranks the same candidates on every page.
-    request.offset > 0 && !request.params.exact && request.rescore.is_none()
+    let is_text = matches!(request.query, Query::Text(_));
+    request.offset > 0 && !request.params.exact && request.rescore.is_none() && !is_text
 }
 
 /// The requests whose responses form the blocks of a later page; `None` if the request needs no

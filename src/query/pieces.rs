@@ -198,8 +198,11 @@ impl Ground<'_> {
         let views = &self.snapshot.views;
         let rows = views.iter().fold(0, |sum, view| sum + u64::from(view.reader.rows()));
         let Ok((field, settings)) = self.config.field(&request.field) else {
-            // Fails later, in planning.
-            return Cost::default();
+            return match self.config.text.contains_key(&request.field) {
+                true => text_cost(rows, hits as u64),
+                // Fails later, in planning.
+                false => Cost::default(),
+            };
         };
         let scans = self.scans(field, request.params.exact);
         let accumulators = match scans {
@@ -269,6 +272,8 @@ impl Ground<'_> {
             Query::Point(id) => self.vector_len(field, id),
             // A mean in double precision.
             Query::Recommend { .. } => 2 * settings.dimension as u64,
+            // Refused later.
+            Query::Text(_) => 0,
         }
     }
 
@@ -292,6 +297,13 @@ impl Ground<'_> {
         };
         self.snapshot.views.iter().any(is_scanned)
     }
+}
+
+/// Cost of a query on a text field among `rows` rows: each has one word of it, at most.
+fn text_cost(rows: u64, hits: u64) -> Cost {
+    let candidates = rows.min(hits);
+    let bytes = (2 * CANDIDATE_BYTES + HIT_BYTES) * candidates;
+    Cost { candidates, bytes, work: rows.saturating_mul(ROW_WORK) }
 }
 
 /// Bytes of a planned query of `values` values: as given, scaled, in bit planes of codes, and

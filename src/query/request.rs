@@ -1,8 +1,8 @@
 //! Requests and responses of top-k queries.
 
-use crate::model::{Filter, Include, Point, PointId, Vector};
+use crate::model::{Filter, Include, Point, PointId, TextQuery, Vector};
 
-/// A top-k query on one vector field.
+/// A top-k query on one vector or text field.
 ///
 /// ```
 /// use lanner::QueryRequest;
@@ -12,9 +12,9 @@ use crate::model::{Filter, Include, Point, PointId, Vector};
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct QueryRequest {
-    /// The vector field to search.
+    /// The vector or text field to search.
     pub field: String,
-    /// The query vector, or the points it is made from.
+    /// The query vector, the points it is made from, or the words for a text field.
     pub query: Query,
     /// Restricts the hits to matching points; no restriction if not set.
     pub filter: Option<Filter>,
@@ -42,7 +42,7 @@ pub struct QueryRequest {
 /// field has them, otherwise with the vectors; with `exact` always with the vectors.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rescore {
-    /// The vector field to score.
+    /// The vector or text field to score.
     pub field: String,
     /// The query in that field; points named here are also excluded from the hits.
     pub query: Query,
@@ -84,6 +84,14 @@ pub enum Query {
         /// May be empty.
         negative: Vec<PointId>,
     },
+    /// Words, for a text field.
+    Text(TextQuery),
+}
+
+impl From<TextQuery> for Query {
+    fn from(text: TextQuery) -> Self {
+        Self::Text(text)
+    }
 }
 
 impl From<Vector> for Query {

@@ -12,22 +12,34 @@ use super::Deadline;
 use super::bound::{Resolved, resolve};
 use super::executor::{TASK_BYTES, micros};
 use super::explain::vectors_of;
-use super::request::{QueryRequest, Stage};
+use super::request::{QueryRequest, Rescore, Stage};
 use super::rescore::{rescore_rows, widen};
 use super::scorer::Scorer;
+use super::text::Words;
 use super::top_k::{Candidate, TopK};
 use crate::error::Result;
 use crate::model::{CollectionConfig, Score};
 use crate::segment::{Location, SegmentReader, Snapshot, View};
 
 /// A validated [`super::Rescore`].
-#[derive(Clone)]
 pub struct SecondStage {
+    /// Maximum number of first-stage candidates to score.
+    pub candidates: usize,
+    by: By,
+}
+
+/// What the candidates are scored by.
+enum By {
+    Vectors(ByVectors),
+    Words(Words),
+}
+
+/// Scores by a vector field.
+struct ByVectors {
     /// Index of the field.
     field: usize,
     scorer: Scorer,
-    /// Maximum number of first-stage candidates to score.
-    pub candidates: usize,
+    candidates: usize,
     /// Score vectors even where there are secondary codes.
     exact: bool,
 }
@@ -50,22 +62,28 @@ impl SecondStage {
         request: &QueryRequest,
         exclude: &mut BTreeSet<Location>,
     ) -> Result<Option<Self>> {
-        let Some(rescore) = &request.rescore else { return Ok(None) };
-        let resolved = resolve(snapshot, config, &rescore.field, &rescore.query);
+        let Some(Rescore { field, query, candidates }) = &request.rescore else { return Ok(None) };
+        let candidates = *candidates;
+        if config.text.contains_key(field) {
+            let words = Words::new(config, field, query);
+            let by = By::Words(words.map_err(|error| error.within("rescore"))?);
+            return Ok(Some(Self { candidates, by }));
+        }
+        let resolved = resolve(snapshot, config, field, query);
         let resolved = resolved.map_err(|error| error.within("rescore"))?;
         let Resolved { field, scorer, examples } = resolved;
         exclude.extend(examples);
-        Ok(Some(Self {
-            field,
-            scorer,
-            candidates: rescore.candidates,
-            exact: request.params.exact,
-        }))
+        let exact = request.params.exact;
+        let by = By::Vectors(ByVectors { field, scorer, candidates, exact });
+        Ok(Some(Self { candidates, by }))
     }
 
     /// Whether the candidates of any one view fit into a single task.
     pub fn is_light(&self, snapshot: &Snapshot) -> bool {
-        snapshot.views.iter().all(|view| self.candidates <= self.task_rows(view))
+        match &self.by {
+            By::Vectors(by) => by.is_light(snapshot),
+            By::Words(_) => true,
+        }
     }
 
     /// Rescores the first of `found`, which are sorted best first; on the current rayon pool if
@@ -73,7 +91,7 @@ impl SecondStage {
     /// explanation.
     ///
     /// # Errors
-    /// As [`Deadline::check`].
+    /// As [`Deadline::check`], and if a sealed file is damaged.
     pub fn rescore<'s>(
         &self,
         snapshot: &'s Snapshot,
@@ -81,9 +99,35 @@ impl SecondStage {
         found: Vec<Candidate<'s>>,
         deadline: &Deadline,
     ) -> Result<(Vec<Candidate<'s>>, Vec<Stage>)> {
-        let started = Instant::now();
+        let mut top = TopK::new(request.offset + request.limit, snapshot);
         let locations = found.iter().take(self.candidates).map(|found| found.location);
-        let tasks = self.tasks(snapshot, locations.collect());
+        let stages = match &self.by {
+            By::Vectors(by) => by.rescore(snapshot, locations.collect(), &mut top, deadline)?,
+            By::Words(words) => {
+                let (scored, stage) = words.score(snapshot, &locations.collect(), deadline)?;
+                scored.into_iter().for_each(|(location, score)| top.offer(score, location));
+                vec![stage]
+            }
+        };
+        Ok((top.into_sorted(), stages))
+    }
+}
+
+impl ByVectors {
+    fn is_light(&self, snapshot: &Snapshot) -> bool {
+        snapshot.views.iter().all(|view| self.candidates <= self.task_rows(view))
+    }
+
+    /// Offers the scores of these rows to `top`, and returns the stages for the explanation.
+    fn rescore<'s>(
+        &self,
+        snapshot: &'s Snapshot,
+        locations: Vec<Location>,
+        top: &mut TopK<'s>,
+        deadline: &Deadline,
+    ) -> Result<Vec<Stage>> {
+        let started = Instant::now();
+        let tasks = self.tasks(snapshot, locations);
         let score = |task: &Task| -> Result<Vec<(u32, Score)>> {
             deadline.check()?;
             self.score(&*snapshot.views[task.view].reader, &task.rows)
@@ -92,7 +136,6 @@ impl SecondStage {
             true => tasks.iter().map(score).collect::<Result<_>>()?,
             false => tasks.par_iter().map(score).collect::<Result<_>>()?,
         };
-        let mut top = TopK::new(request.offset + request.limit, snapshot);
         let mut rows = vec![0; snapshot.views.len()];
         for (task, scored) in tasks.iter().zip(scored) {
             rows[task.view] += scored.len() as u64;
@@ -100,8 +143,7 @@ impl SecondStage {
                 top.offer(score, Location { view: task.view as u32, row });
             }
         }
-        let best = top.into_sorted();
-        Ok((best, self.stages(snapshot, &rows, micros(started))))
+        Ok(self.stages(snapshot, &rows, micros(started)))
     }
 
     fn tasks(&self, snapshot: &Snapshot, mut locations: Vec<Location>) -> Vec<Task> {
@@ -237,7 +279,8 @@ mod tests {
             let stage = SecondStage::new(&snapshot, &config, &request, &mut BTreeSet::new());
             let stage = stage.unwrap().unwrap();
             let locations = all(&snapshot).iter().map(|candidate| candidate.location).collect();
-            let cut = stage.tasks(&snapshot, locations);
+            let By::Vectors(by) = &stage.by else { panic!("a vector field") };
+            let cut = by.tasks(&snapshot, locations);
             assert_eq!(cut.len(), tasks);
             assert_eq!(stage.is_light(&snapshot), tasks == 1);
             let rows: Vec<u32> = cut.into_iter().flat_map(|task| task.rows).collect();

@@ -13,10 +13,11 @@ use roaring::RoaringBitmap;
 use super::payload_index::write_payload_index;
 use super::{SegmentReader, sections};
 use crate::error::{Error, Result};
+use crate::field::text::{TextBuild, TextSource, write_text};
 use crate::field::vectors::write_vectors;
 use crate::field::{FieldBuild, FieldSource, LiveRows, bitmap_bytes, finish};
 use crate::index::BuildProgress;
-use crate::model::{CollectionConfig, PointId, VectorField};
+use crate::model::{CollectionConfig, PointId, TextField, VectorField};
 use crate::quantization::TrainedCodec;
 
 /// A source segment with its deleted rows.
@@ -107,11 +108,33 @@ pub fn build_segment(plan: &BuildPlan<'_>, sources: &[BuildSource]) -> Result<Se
             let sources = BuildSource::fields(sources, index);
             files.extend(write_vectors(&plan.field(temporary, index, field), &sources)?);
         }
+        for (index, settings) in plan.config.text.values().enumerate() {
+            files.push(write_texts(plan, temporary, (index, settings), sources)?);
+        }
         let (number, settings_generation) = (plan.number, plan.settings_generation);
         let entry = SegmentEntry { number, rows, files, settings_generation };
         write_entry(plan.directory, temporary, &entry)?;
         Ok(entry)
     })
+}
+
+fn write_texts(
+    plan: &BuildPlan<'_>,
+    folder: &str,
+    (index, settings): (usize, &TextField),
+    sources: &[BuildSource],
+) -> Result<FileEntry> {
+    let (directory, progress) = (plan.directory, plan.progress);
+    let build = TextBuild { directory, folder, index, settings, progress };
+    let sources: Vec<TextSource<'_>> = sources
+        .iter()
+        .map(|source| TextSource {
+            live: source.live(),
+            index: source.reader.sealed_text(index).cloned(),
+            payloads: Box::new(|row| source.reader.payload(row)),
+        })
+        .collect();
+    write_text(&build, &sources)
 }
 
 /// Writes a copy of the manifest entry, for repairs without a manifest.

@@ -16,6 +16,8 @@ mod sections;
 mod snapshot;
 mod values;
 
+use std::sync::Arc;
+
 pub use builder::{BuildPlan, BuildSource, build_segment};
 pub(crate) use builder::{read_entry, write_entry};
 pub use mutable::{MutableReader, MutableSegment};
@@ -28,6 +30,7 @@ pub use values::{RowOrder, ValueCounts, ValueGroups};
 
 use crate::error::Result;
 use crate::field::FieldReader;
+use crate::field::text::{TextIndex, TextPart};
 use crate::model::{Condition, DeclaredPath, Payload, PointId, Scalar};
 
 /// A segment, in memory or sealed.
@@ -37,6 +40,18 @@ pub trait SegmentReader: RowIds + RowPayloads {
 
     /// A field, by its index in name order.
     fn field(&self, field: usize) -> &dyn FieldReader;
+
+    /// The indexes of a text field, by its index in name order: together they have every row.
+    ///
+    /// # Errors
+    /// If an index of rows in memory, built when it is first asked for, cannot be built.
+    fn texts(&self, field: usize) -> Result<Vec<TextPart>>;
+
+    /// The index of a text field if it is sealed; it has every row.
+    fn sealed_text(&self, field: usize) -> Option<&Arc<TextIndex>> {
+        let _ = field;
+        None
+    }
 
     /// Checks that everything read so far could be read. Call this after reading: unreadable data
     /// looks like zeros.

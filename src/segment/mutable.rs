@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::ops::{Bound, Range};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use arc_swap::ArcSwap;
 use roaring::RoaringBitmap;
@@ -15,6 +15,7 @@ use roaring::RoaringBitmap;
 use super::row_filter::Node;
 use super::{RowFilter, RowIds, RowPayloads, SegmentReader};
 use crate::error::{Error, Result};
+use crate::field::text::{TextIndex, TextPart, index_payloads};
 use crate::field::{CodedField, FieldQuery, FieldReader};
 use crate::model::{
     ColumnTest, Condition, DeclaredPath, FieldColumn, Payload, PayloadColumn, PointBatch, PointId,
@@ -47,6 +48,8 @@ struct Appended {
     points: PointBatch,
     /// For each row, the previous row with the same id, or [`NO_ROW`].
     previous: Vec<u32>,
+    /// For each text field its index, built when it is first searched.
+    texts: Box<[OnceLock<Arc<TextIndex>>]>,
     /// Bytes of each field's vectors up to the end of this batch, cached for readers.
     vector_bytes: Box<[u64]>,
     /// Memory held, in bytes.
@@ -63,7 +66,8 @@ impl Appended {
         let texts: usize = points.ids.iter().map(PointId::text_bytes).sum();
         let per_row = points.len() * (ENTRY_BYTES + size_of::<u32>());
         let size_bytes = points.size_bytes() + texts + per_row + size_of::<Self>();
-        Self { first_row, points, previous, vector_bytes, size_bytes }
+        let texts = points.text_fields().map(|_| OnceLock::new()).collect();
+        Self { first_row, points, previous, texts, vector_bytes, size_bytes }
     }
 
     /// Combines consecutive batches into one; `None` without batches.
@@ -73,6 +77,20 @@ impl Appended {
         let previous = batches.iter().flat_map(|batch| &batch.previous).copied().collect();
         let points = PointBatch::concat(&points)?;
         Some(Self::new(first.first_row, points, previous, last.vector_bytes.clone()))
+    }
+
+    /// The index of a text field.
+    fn text(&self, field: usize) -> Result<Arc<TextIndex>> {
+        let missing = || Error::Internal(format!("points in memory have no text field {field}"));
+        let known = self.texts.get(field).ok_or_else(missing)?;
+        if let Some(index) = known.get() {
+            return Ok(Arc::clone(index));
+        }
+        let settings = self.points.text_fields().nth(field).ok_or_else(missing)?;
+        let payloads = self.points.payloads.iter().map(|payload| Ok(payload.clone()));
+        let index = Arc::new(index_payloads(settings, payloads)?);
+        // Another thread may have been first.
+        Ok(Arc::clone(known.get_or_init(|| index)))
     }
 
     fn end_row(&self) -> u32 {
@@ -256,6 +274,14 @@ impl SegmentReader for MutableReader {
 
     fn field(&self, field: usize) -> &dyn FieldReader {
         &self.fields[field]
+    }
+
+    fn texts(&self, field: usize) -> Result<Vec<TextPart>> {
+        let part = |(batch, rows): (&Appended, usize)| {
+            let (first_row, rows) = (batch.first_row, rows as u32);
+            Ok(TextPart { first_row, rows, index: batch.text(field)? })
+        };
+        self.batches().map(part).collect()
     }
 
     fn check_pages(&self) -> Result<()> {

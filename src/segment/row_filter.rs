@@ -15,7 +15,8 @@ use super::SegmentReader;
 use super::payload_index::{NumberRows, TermRows};
 use super::payload_rows::{PayloadReads, PayloadRows, select};
 use crate::error::Result;
-use crate::model::{ColumnTest, Condition, DeclaredPath, PointId};
+use crate::field::text::{TextTerms, matching_rows};
+use crate::model::{ColumnTest, Condition, DeclaredPath, PointId, TextQuery};
 
 /// Checks whether to continue long work; an error stops it.
 pub(super) type GoOn<'g> = &'g (dyn Fn() -> Result<()> + Sync);
@@ -152,6 +153,7 @@ impl<'s> Preparation<'_, 's> {
             Condition::Not(part) => Ok(Node::Not(Box::new(self.node(part)?))),
             Condition::Column { path, test } => (self.columns)(path, test),
             Condition::Ids(ids) => self.ids(ids),
+            Condition::Text { field, path, query } => self.texts(*field, *path, query),
             Condition::Path(_) => Ok(self.of_payloads(condition.clone())),
         }
     }
@@ -176,6 +178,15 @@ impl<'s> Preparation<'_, 's> {
     fn of_payloads(&self, condition: Condition) -> Node<'s> {
         let (reader, reads, sampled) = (self.reader, self.reads.clone(), OnceLock::new());
         Node::Payloads(PayloadRows { reader, condition, reads, sampled })
+    }
+
+    fn texts(&self, field: usize, path: Option<usize>, query: &TextQuery) -> Result<Node<'s>> {
+        let mut rows = RoaringBitmap::new();
+        for part in self.reader.texts(field)? {
+            let terms = TextTerms::new(part.index.settings(), query)?;
+            rows |= matching_rows(&part, &terms, path)?;
+        }
+        Ok(Node::rows(rows))
     }
 
     fn ids(&self, ids: &[PointId]) -> Result<Node<'s>> {

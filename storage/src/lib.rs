@@ -39,7 +39,7 @@ pub use directory::{
 };
 pub use error::{Result, StorageError};
 pub use lock::DatabaseLock;
-pub use mapped_file::MappedFile;
+pub use mapped_file::{MappedFile, SharedBytes};
 pub use section_file::{
     FORMAT, FileSummary, MAX_NAME_BYTES, Section, SectionFile, SectionInfo, SectionWriter,
 };

@@ -13,8 +13,8 @@ use super::target::Target;
 use super::train::{self, ForField};
 use super::{index, jobs};
 use lanner::{
-    CodecReport, CollectionConfig, CollectionInfo, Compression, Encoding, IndexSettings, Memory,
-    PayloadType, VectorKind,
+    CodecReport, CollectionConfig, CollectionInfo, Compression, Encoding, IndexSettings,
+    InvalidInput, Memory, PayloadType, TextField, VectorKind,
 };
 use lanner_client::info_json;
 
@@ -30,9 +30,16 @@ Examples:
 
   lanner create docs --data db --field text:single:384:cosine --compression auto/lvq8/drop-raw
   lanner create docs --data db --field text:single:384:cosine --payload lang=keyword,meta.year=integer
+  lanner create docs --data db --text words:title^2,text:english
 
 Kinds: single (one vector a point), multi (many, scored by MaxSim). Metrics: dot, cosine, l2.
 Elements: f32 (default), f16.
+
+Text fields are searched by words (BM25, k1=0.9 and b=0.4 by default) in what payloads have at some
+paths; title^2 counts twice. Analyzers: standard (default), cjk, ngram:MIN-MAX, or a language, which
+reduces words to their stems and leaves out stop words: arabic, danish, dutch, english, finnish,
+french, german, greek, hungarian, italian, norwegian, portuguese, romanian, russian, spanish,
+swedish, tamil, turkish.
 
 Payload types: keyword, integer, float, boolean, datetime. Points with a value of another type at a
 declared path are refused. `lanner declare` declares more later; other paths are filtered by reading
@@ -65,8 +72,11 @@ pub struct Create {
     #[command(flatten)]
     target: Target,
     /// A vector field; repeat for more
-    #[arg(long, value_name = "NAME:KIND:DIM:METRIC[:ELEMENT]", required = true)]
+    #[arg(long, value_name = "NAME:KIND:DIM:METRIC[:ELEMENT]", required_unless_present = "text")]
     field: Vec<FieldArgument>,
+    /// A text field, searched by words: the payload paths of its text; repeat for more
+    #[arg(long, value_name = "NAME:PATH,…[:ANALYZER][:k1=N][:b=N]", value_parser = text_field)]
+    text: Vec<(String, TextField)>,
     /// Payload paths to index for filters, separated by commas, as in lang=keyword,meta.year=integer
     #[arg(long, value_name = "PATH=TYPE", value_delimiter = ',', value_parser = payload_path)]
     payload: Vec<(String, PayloadType)>,
@@ -101,6 +111,7 @@ impl Create {
         for argument in self.field {
             config = config.with_field(argument.name, argument.field);
         }
+        config.text.extend(self.text);
         config.payload.extend(self.payload);
         let (single, multi) = (Some(VectorKind::Single), Some(VectorKind::Multi));
         train::apply(&mut config, &self.encoding, multi, |field, value| field.encoding = value)?;
@@ -119,6 +130,15 @@ impl Create {
         println!("created {}", self.name);
         Ok(())
     }
+}
+
+/// Reads `words:title^2,text:english`.
+fn text_field(text: &str) -> Result<(String, TextField), String> {
+    let (name, field) = text
+        .split_once(':')
+        .ok_or_else(|| format!("expected name:paths, as in words:title,text, got {text:?}"))?;
+    let field = field.parse().map_err(|error: InvalidInput| error.to_string())?;
+    Ok((name.to_owned(), field))
 }
 
 /// Reads `path=type`.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::error::{CliError, Result};
-use super::query::{QueryArguments, field, rows};
+use super::query::{QueryArguments, field, rows, text_field};
 use lanner::{CollectionConfig, Filter, FusionRequest, PointId, QueryRequest};
 
 /// Hits of each search that count, unless more are wanted of all together.
@@ -18,8 +18,8 @@ const HITS: usize = 100;
 #[command(next_help_heading = "Fusion")]
 pub struct FuseArguments {
     /// Another search, whose ranking is fused with that of the first by reciprocal ranks; may be
-    /// repeated. Keys: field; vector, npy (with row), point, or positive (with negative); weight;
-    /// limit (its hits that count); filter (in place of --filter)
+    /// repeated. Keys: field; vector, npy (with row), point, positive (with negative), text or match;
+    /// weight; limit (its hits that count); filter (in place of --filter)
     #[arg(long, value_name = "JSON", value_parser = search,
           conflicts_with_all = ["score_threshold", "rescore_field"])]
     pub fuse: Vec<FusedSearch>,
@@ -48,6 +48,9 @@ pub struct FusedSearch {
     positive: Vec<PointId>,
     #[serde(default)]
     negative: Vec<PointId>,
+    text: Option<String>,
+    #[serde(rename = "match")]
+    matched: Option<String>,
     weight: Option<f32>,
     limit: Option<usize>,
     filter: Option<Value>,
@@ -60,10 +63,15 @@ fn search(text: &str) -> Result<FusedSearch, String> {
         search.npy.is_some(),
         search.point.is_some(),
         !search.positive.is_empty(),
+        search.text.is_some(),
+        search.matched.is_some(),
     ];
     match ways.iter().filter(|&&given| given).count() {
         1 => Ok(search),
-        got => Err(format!("expected one of vector, npy, point and positive, got {got} of them")),
+        got => {
+            let ways = "vector, npy, point, positive, text and match";
+            Err(format!("expected one of {ways}, got {got} of them"))
+        }
     }
 }
 
@@ -99,7 +107,10 @@ impl FusedSearch {
         prefix: &str,
     ) -> Result<QueryRequest> {
         let usage = |detail: String| CliError::Usage(format!("{prefix}{detail}"));
-        let field = field(config, self.field.as_deref())?;
+        let field = match self.text.is_some() || self.matched.is_some() {
+            true => text_field(config, self.field.as_deref())?,
+            false => field(config, self.field.as_deref())?,
+        };
         let row = self.row.map(|row| match row {
             Value::String(row) => rows(&row),
             row => rows(&row.to_string()),
@@ -113,6 +124,8 @@ impl FusedSearch {
             point: self.point,
             positive: self.positive,
             negative: self.negative,
+            text: self.text,
+            matched: self.matched,
         };
         Ok(QueryRequest {
             query: arguments.resolve(config, &field, prefix)?,
@@ -133,6 +146,7 @@ mod tests {
         assert!(search(r#"{"field": "v", "vector": [1, 2], "weight": 2}"#).is_ok());
         assert!(search(r#"{"positive": [1, "a"], "negative": [2]}"#).is_ok());
         let refused = |text: &str| search(text).unwrap_err();
+        assert!(search(r#"{"text": "a b"}"#).is_ok() && search(r#"{"match": "+a"}"#).is_ok());
         assert!(refused("{}").ends_with("got 0 of them"));
         assert!(refused(r#"{"vector": [1], "point": 7}"#).ends_with("got 2 of them"));
         assert!(refused(r#"{"vector": [1], "weigth": 7}"#).contains("unknown field `weigth`"));

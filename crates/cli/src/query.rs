@@ -15,11 +15,11 @@ use super::points;
 use super::target::Target;
 use lanner::{
     CollectionConfig, Explanation, Filter, GroupRequest, Hit, HitGroup, MultiVector, PointId,
-    Query as Search, QueryParams, QueryRequest, Rescore, VectorKind,
+    Query as Search, QueryParams, QueryRequest, Rescore, TextQuery, VectorKind,
 };
 use lanner_eval::VectorFile;
 
-/// Find the points most similar to a vector, a point or several points. Higher scores are better.
+/// Find the points most similar to a vector, to points, or to words. Higher scores are better.
 #[derive(Args)]
 #[command(after_help = r#"Examples:
   lanner query docs --data db --vector '[0.1, 0.2, 0.3]'
@@ -33,17 +33,21 @@ use lanner_eval::VectorFile;
       --filter '{"and": [{"field": "lang", "eq": "en"}, {"field": "meta.year", "gte": 2000}]}'
   lanner query docs --data db --field text --npy queries.npy --row 4 \
       --fuse '{"field": "tokens", "npy": "query_tokens.npy", "row": "20..31", "weight": 2}'
+  lanner query docs --data db --text 'why is the sky blue'
+  lanner query docs --data db --match '+sky "blue light"~2 -ocean scatter*'
+  lanner query docs --data db --text 'why is the sky blue' --fuse '{"field": "text", "point": 7}'
   lanner query passages --data db --vector '[0.1, 0.2, 0.3]' --group-by document --group-size 2
 
 Filters on payload paths, fast where they are declared: {"year": {"gte": 2000}, "lang": "en"}, or
-{"field": F, …} with eq, ne, in, nin, gt, gte, lt, lte, exists or null;
+{"field": F, …} with eq, ne, in, nin, gt, gte, lt, lte, exists or null, or match (words in the path
+of a text field, or in a text field);
 {"and": […]}, {"or": […]}, {"not": {…}}, {"ids": […]}."#)]
 pub struct Query {
     /// Collection to search
     collection: String,
     #[command(flatten)]
     target: Target,
-    /// Vector field; may be left out if the collection has one only
+    /// Vector or text field; may be left out if the collection has one only
     #[arg(long)]
     field: Option<String>,
     #[command(flatten)]
@@ -116,17 +120,18 @@ impl ParamArguments {
 #[derive(Args)]
 pub struct QueryArguments {
     /// A JSON array of numbers, or of arrays of numbers for a multi field
-    #[arg(long, value_name = "JSON", required_unless_present_any = ["npy", "point", "positive"],
-          conflicts_with_all = ["npy", "point", "positive"])]
+    #[arg(long, value_name = "JSON", required_unless_present_any = ["npy", "point", "positive", "text", "match"],
+          conflicts_with_all = ["npy", "point", "positive", "text", "match"])]
     pub vector: Option<String>,
     /// A .npy matrix with the vector; with all vectors for a multi field
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["point", "positive"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["point", "positive", "text", "match"])]
     pub npy: Option<PathBuf>,
     /// Row of the matrix; for a multi field the rows, as in 3..8
     #[arg(long, value_name = "N", requires = "npy", value_parser = rows)]
     pub row: Option<Range<usize>>,
     /// Id of a point whose vector to search with
-    #[arg(long, value_name = "ID", value_parser = points::id, conflicts_with = "positive")]
+    #[arg(long, value_name = "ID", value_parser = points::id,
+          conflicts_with_all = ["positive", "text", "match"])]
     pub point: Option<PointId>,
     /// Ids of points that hits should be like, in a single-vector field
     #[arg(long, value_name = "ID,ID…", value_parser = points::id, value_delimiter = ',')]
@@ -135,13 +140,28 @@ pub struct QueryArguments {
     #[arg(long, value_name = "ID,ID…", value_parser = points::id, value_delimiter = ',',
           requires = "positive")]
     pub negative: Vec<PointId>,
+    /// Words, of which hits have at least one, in a text field
+    #[arg(long, value_name = "WORDS", conflicts_with_all = ["positive", "match"])]
+    pub text: Option<String>,
+    /// The same with operators: +required -excluded "a phrase"~2 begin* changed~1
+    #[arg(
+        long,
+        id = "match",
+        value_name = "QUERY",
+        conflicts_with = "positive",
+        allow_hyphen_values = true
+    )]
+    pub matched: Option<String>,
 }
 
 impl Query {
     pub fn run(self) -> Result<()> {
         let backend = self.target.open()?;
         let config = backend.info(&self.collection)?.config;
-        let field = field(&config, self.field.as_deref())?;
+        let field = match self.query.is_of_words() {
+            true => text_field(&config, self.field.as_deref())?,
+            false => field(&config, self.field.as_deref())?,
+        };
         let request = QueryRequest {
             query: self.query.resolve(&config, &field, "--")?,
             field,
@@ -233,9 +253,34 @@ pub fn field(config: &CollectionConfig, name: Option<&str>) -> Result<String> {
     }
 }
 
+/// The text field of a search, or the only one.
+pub fn text_field(config: &CollectionConfig, name: Option<&str>) -> Result<String> {
+    match name {
+        Some(name) => Ok(name.to_owned()),
+        None if config.text.len() == 1 => Ok(config.text.keys().cloned().collect()),
+        None => {
+            let names = config.text.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+            Err(CliError::Usage(format!(
+                "give --field; the collection has the text fields: {names}"
+            )))
+        }
+    }
+}
+
 impl QueryArguments {
+    /// Whether words are searched for.
+    pub fn is_of_words(&self) -> bool {
+        self.text.is_some() || self.matched.is_some()
+    }
+
     /// What is searched for in a field; `prefix` begins the names of flags in errors.
     pub fn resolve(self, config: &CollectionConfig, field: &str, prefix: &str) -> Result<Search> {
+        if let Some(words) = self.text {
+            return Ok(TextQuery::words(words).into());
+        }
+        if let Some(text) = self.matched {
+            return Ok(TextQuery::parse(&text)?.into());
+        }
         if let Some(id) = self.point {
             return Ok(Search::Point(id));
         }
@@ -268,6 +313,9 @@ struct RescoreArguments {
     #[arg(long, value_name = "ID", value_parser = points::id, group = "rescore",
           requires = "rescore_field")]
     rescore_point: Option<PointId>,
+    /// Words that they are scored with, in a text field
+    #[arg(long, value_name = "WORDS", group = "rescore", requires = "rescore_field")]
+    rescore_text: Option<String>,
     /// Number of candidates
     #[arg(long, value_name = "N", requires = "rescore_field")]
     candidates: Option<usize>,
@@ -278,9 +326,10 @@ impl RescoreArguments {
         let (Some(field), Some(candidates)) = (self.rescore_field, self.candidates) else {
             return Ok(None);
         };
-        let query = match self.rescore_point {
-            Some(id) => Search::Point(id),
-            None => {
+        let query = match (self.rescore_point, self.rescore_text) {
+            (Some(id), _) => Search::Point(id),
+            (None, Some(words)) => TextQuery::words(words).into(),
+            (None, None) => {
                 let (vector, npy, row) = (self.rescore_vector, self.rescore_npy, self.rescore_row);
                 VectorSource { vector, npy, row, prefix: "--rescore-" }.read(config, &field)?
             }

@@ -1,5 +1,6 @@
 //! Filters as JSON: `{"and": […]}`, `{"or": […]}`, `{"not": {…}}`, `{"ids": […]}`, or an object
-//! with `field` and a test: `eq`, `ne`, `in`, `nin`, `gt`, `gte`, `lt`, `lte`, `exists` or `null`.
+//! with `field` and a test: `eq`, `ne`, `in`, `nin`, `gt`, `gte`, `lt`, `lte`, `exists`, `null` or
+//! `match`.
 //! Short form: an object that maps paths to a value or tests: `{"lang": "en", "year": {"gte":
 //! 2000}}`.
 //!
@@ -17,7 +18,7 @@ const FORMS: &str = "an object with one of `and`, `or`, `not`, `ids`, with `fiel
                      test, or with payload paths and their values";
 const COMBINATIONS: [&str; 4] = ["and", "or", "not", "ids"];
 const BOUNDS: [&str; 4] = ["gt", "gte", "lt", "lte"];
-const TESTS: [&str; 6] = ["eq", "ne", "in", "nin", "exists", "null"];
+const TESTS: [&str; 7] = ["eq", "ne", "in", "nin", "exists", "null", "match"];
 
 type Result<T> = std::result::Result<T, InvalidInput>;
 
@@ -61,6 +62,7 @@ impl Filter {
             }
             Self::Exists { field } => json!({"field": field, "exists": true}),
             Self::IsNull { field } => json!({"field": field, "null": true}),
+            Self::Match { field, text } => json!({"field": field, "match": text}),
             Self::Ids(ids) => json!({"ids": ids}),
         }
     }
@@ -216,6 +218,10 @@ fn read_tests(
         ["nin"] => Ok(!Filter::In { values: values("nin")?, field }),
         ["exists"] => Ok(asked(Filter::Exists { field }, boolean(&object["exists"], at)?)),
         ["null"] => Ok(asked(Filter::IsNull { field }, boolean(&object["null"], at)?)),
+        ["match"] => match object["match"].as_str() {
+            Some(text) => Ok(Filter::Match { field, text: text.to_owned() }),
+            None => Err(InvalidInput::mismatch(at, "words to match", shortened(&object["match"]))),
+        },
         [_, ..] if tests.iter().all(|test| BOUNDS.contains(test)) => {
             let bound = |key| object.get(key).map(|value| read_value(value, at)).transpose();
             let (gt, gte, lt, lte) = (bound("gt")?, bound("gte")?, bound("lt")?, bound("lte")?);
@@ -226,8 +232,8 @@ fn read_tests(
                 Some(unknown) => shorten(format!("`{unknown}`")),
                 None => keys(object),
             };
-            let expected = "one of `eq`, `ne`, `in`, `nin`, `exists`, `null`, or bounds (`gt`, \
-                            `gte`, `lt`, `lte`)";
+            let expected = "one of `eq`, `ne`, `in`, `nin`, `exists`, `null`, `match`, or bounds \
+                            (`gt`, `gte`, `lt`, `lte`)";
             Err(InvalidInput::mismatch(at, expected, got))
         }
     }
@@ -271,6 +277,7 @@ mod tests {
             r#"{"ids":[1,"a",18446744073709551615]}"#,
             r#"{"and":[{"field":"x","exists":true},{"field":"meta.y","null":true}]}"#,
             r#"{"or":[]}"#,
+            r#"{"field":"title","match":"+learned \"index structures\""}"#,
         ];
         for text in texts {
             let filter = Filter::parse(text).unwrap();
@@ -299,6 +306,7 @@ mod tests {
             (r#"{"field": "year", "ne": 3}"#, Filter::ne("year", 3)),
             (r#"{"tag": {"nin": ["a", "b"]}}"#, Filter::none_of("tag", ["a", "b"])),
             (r#"{"field": "in", "eq": 1}"#, Filter::eq("in", 1)),
+            (r#"{"title": {"match": "a b"}}"#, Filter::matches("title", "a b")),
         ];
         for (text, expected) in pairs {
             assert_eq!(Filter::parse(text).unwrap(), expected, "{text}");
@@ -334,7 +342,7 @@ mod tests {
             (r#"{"field":"a"}"#, "filter.a: expected one of `eq`, `ne`, `in`"),
             (
                 r#"{"and":[{"field":"a","equals":1}]}"#,
-                "filter.and[0].a: expected one of `eq`, `ne`, `in`, `nin`, `exists`, `null`, or bounds (`gt`, `gte`, `lt`, `lte`), got `equals`",
+                "filter.and[0].a: expected one of `eq`, `ne`, `in`, `nin`, `exists`, `null`, `match`, or bounds (`gt`, `gte`, `lt`, `lte`), got `equals`",
             ),
             (r#"{"field":"a","eq":1,"lt":2}"#, "`lte`), got `eq`, `field`, `lt`"),
             (r#"{"field":"a","eq":null}"#, "filter.a: expected a value, got null; ask with"),
@@ -343,6 +351,7 @@ mod tests {
                 "filter.a: expected a text, a number, true or false, got [1]",
             ),
             (r#"{"field":"a","in":[1,{}]}"#, "filter.a.in[1]: expected a text, a number"),
+            (r#"{"field":"a","match":1}"#, "filter.a: expected words to match, got 1"),
             (r#"{"field":"a","exists":1}"#, "filter.a: expected true or false, got 1"),
         ];
         for (text, expected) in cases {

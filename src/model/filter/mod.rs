@@ -77,6 +77,14 @@ pub enum Filter {
         /// Payload path; if undeclared, payloads are read.
         field: String,
     },
+    /// Points whose text has all of these words.
+    Match {
+        /// A payload path of a text field, or the name of one, for the text at any of its paths.
+        field: String,
+        /// The words, as [`TextQuery::parse`](crate::TextQuery::parse) reads them, but all required
+        /// unless they have a `-`.
+        text: String,
+    },
     /// Points with one of these ids.
     Ids(Vec<PointId>),
 }
@@ -179,6 +187,11 @@ impl Filter {
     /// Points with `null` at the path `field`.
     pub fn is_null(field: impl Into<String>) -> Self {
         Self::IsNull { field: field.into() }
+    }
+
+    /// Points whose text has all of these words; see [`Self::Match`].
+    pub fn matches(field: impl Into<String>, text: impl Into<String>) -> Self {
+        Self::Match { field: field.into(), text: text.into() }
     }
 
     /// Points with one of these ids.

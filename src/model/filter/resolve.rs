@@ -8,7 +8,7 @@ use super::{Bounds, Filter, FilterValue, PathTest};
 use crate::model::payload_column::shortened;
 use crate::model::payload_type::{Scalar, boolean, datetime_key, float_key, keyword};
 use crate::model::{
-    CollectionConfig, DeclaredPath, InvalidInput, PayloadType, PointId, Problem, limits,
+    CollectionConfig, DeclaredPath, InvalidInput, PayloadType, PointId, Problem, TextQuery, limits,
 };
 
 /// A validated filter over the columns of a collection.
@@ -29,6 +29,15 @@ pub enum Condition {
     },
     /// An undeclared path passes a test, which reads payloads.
     Path(PathTest),
+    /// The text of a text field matches.
+    Text {
+        /// Index of the text field, by name.
+        field: usize,
+        /// Index of the path, by name; all paths of the field if not set.
+        path: Option<usize>,
+        /// What it matches; its words are required or excluded.
+        query: TextQuery,
+    },
     /// The point has one of these ids; distinct and sorted.
     Ids(Vec<PointId>),
 }
@@ -83,7 +92,7 @@ impl Condition {
             Self::Not(part) => part.reads_payloads_where(has_column),
             Self::Path(_) => true,
             Self::Column { path, .. } => !has_column(path),
-            Self::Ids(_) => false,
+            Self::Text { .. } | Self::Ids(_) => false,
         }
     }
 
@@ -100,7 +109,7 @@ impl Condition {
             Self::Any(parts) => Self::Any(parts.iter().map(fitted).collect()),
             Self::Not(part) => Self::Not(Box::new(fitted(part))),
             Self::Column { path, test } => Self::Path(PathTest::declared(path, test.clone())),
-            Self::Path(_) | Self::Ids(_) => self.clone(),
+            Self::Path(_) | Self::Text { .. } | Self::Ids(_) => self.clone(),
         })
     }
 
@@ -110,7 +119,7 @@ impl Condition {
             Self::All(parts) | Self::Any(parts) => parts.iter().any(|part| part.tests_any(is)),
             Self::Not(part) => part.tests_any(is),
             Self::Column { path, .. } => is(path),
-            Self::Path(_) | Self::Ids(_) => false,
+            Self::Path(_) | Self::Text { .. } | Self::Ids(_) => false,
         }
     }
 
@@ -122,11 +131,11 @@ impl Condition {
             }
             Self::Not(part) => part.is_of_payloads(),
             Self::Path(_) => true,
-            Self::Column { .. } | Self::Ids(_) => false,
+            Self::Column { .. } | Self::Text { .. } | Self::Ids(_) => false,
         }
     }
 
-    /// Evaluates the condition on a payload, which is an object. Tests of columns and ids never
+    /// Evaluates the condition on a payload, which is an object. Tests of columns, terms and ids never
     /// hold, because a payload does not contain them.
     pub(crate) fn holds(&self, payload: &Value) -> bool {
         match self {
@@ -134,7 +143,7 @@ impl Condition {
             Self::Any(parts) => parts.iter().any(|part| part.holds(payload)),
             Self::Not(part) => !part.holds(payload),
             Self::Path(test) => test.passes(payload),
-            Self::Column { .. } | Self::Ids(_) => false,
+            Self::Column { .. } | Self::Text { .. } | Self::Ids(_) => false,
         }
     }
 }
@@ -208,6 +217,7 @@ impl Resolver<'_> {
                 Ok(Condition::Not(Box::new(inside)))
             }
             Filter::Ids(ids) => self.ids(ids, path),
+            Filter::Match { field, text } => self.text(field, text, path),
             Filter::Eq { field, value } => self.values(field, std::slice::from_ref(value), path),
             Filter::In { field, values } => {
                 let most = limits::MAX_FILTER_VALUES;
@@ -230,6 +240,30 @@ impl Resolver<'_> {
                 None => PathTest::is_null(field, &place(path, field)).map(Condition::Path),
             },
         }
+    }
+
+    fn text(&mut self, field: &str, text: &str, path: &str) -> Result<Condition> {
+        let at = place(path, field);
+        let query = TextQuery::parse_required(text)
+            .and_then(|query| query.validate().map(|()| query))
+            .map_err(|error| InvalidInput::new(&at, error.problem))?;
+        let mut fields = self.config.text.iter().enumerate();
+        let found = fields.find_map(|(index, (name, settings))| match name == field {
+            true => Some((index, None)),
+            false => settings.path(field).map(|path| (index, Some(path))),
+        });
+        let Some((field, path)) = found else {
+            let paths = self.config.text.values().flat_map(|field| field.paths.keys());
+            let known: Vec<&str> =
+                self.config.text.keys().chain(paths).map(String::as_str).collect();
+            let expected = "a text field, or a path of one";
+            let got = match known.is_empty() {
+                true => "another path; the collection has no text field".to_owned(),
+                false => format!("another path; the collection has: {}", known.join(", ")),
+            };
+            return Err(InvalidInput::mismatch(at, expected, got));
+        };
+        Ok(Condition::Text { field, path, query })
     }
 
     fn ids(&mut self, ids: &[PointId], path: &str) -> Result<Condition> {

@@ -7,6 +7,8 @@
 
 mod points;
 
+use std::sync::Arc;
+
 use lanner_storage::{Directory, FileEntry, IndexEntry, SectionFile, SegmentEntry, StorageError};
 use roaring::RoaringBitmap;
 
@@ -16,6 +18,7 @@ use super::payload_rows::visit_payloads;
 use super::values::{self, RowOrder, ValueCounts, ValueGroups};
 use super::{RowFilter, RowIds, RowPayloads, SegmentReader, sections};
 use crate::error::{Error, Result};
+use crate::field::text::{TextIndex, TextPart};
 use crate::field::vectors::{FieldIndex, SealedVectors};
 use crate::field::{FieldReader, FileMemory, FileRole, SegmentFile, SegmentFiles, place};
 use crate::model::{CollectionConfig, Condition, DeclaredPath, Memory, Payload, PointId, Scalar};
@@ -32,6 +35,7 @@ pub struct SealedSegment {
     /// `None` if the collection declared no payload paths when the segment was written.
     payload_index: Option<PayloadIndex>,
     fields: Vec<SealedVectors>,
+    texts: Vec<Arc<TextIndex>>,
     /// Memory use of each file, in order.
     memory: Vec<FileMemory>,
 }
@@ -58,7 +62,11 @@ impl SealedSegment {
         let settings = config.fields.values().enumerate();
         let fields = settings.map(|(index, field)| SealedVectors::open(files, index, field));
         let fields = fields.collect::<Result<Vec<_>>>()?;
-        let mut segment = Self { entry, points, payload_index, fields, memory: Vec::new() };
+        let texts = config.text.values().enumerate();
+        let texts = texts.map(|(index, field)| TextIndex::open(files, index, field).map(Arc::new));
+        let texts = texts.collect::<Result<Vec<_>>>()?;
+        let memory = Vec::new();
+        let mut segment = Self { entry, points, payload_index, fields, texts, memory };
         segment.memory = segment.place();
         Ok(segment)
     }
@@ -71,15 +79,21 @@ impl SealedSegment {
             .flat_map(|field| field.files().map(|(file, role)| place(file, field.memory(), role)));
         let whole = std::iter::once(self.points.file())
             .chain(self.payload_index.iter().map(PayloadIndex::file));
-        let whole = whole.map(|file| place(file, Memory::default(), FileRole::Points));
-        whole.chain(fields).collect()
+        let of_points = |file| place(file, Memory::default(), FileRole::Points);
+        let texts = self.text_files().map(of_points);
+        whole.map(of_points).chain(fields).chain(texts).collect()
     }
 
     /// All files, in the order of the builder.
     fn open_files(&self) -> impl Iterator<Item = &SectionFile> {
         let fields = self.fields.iter().flat_map(SealedVectors::files);
         let index = self.payload_index.iter().map(PayloadIndex::file);
-        std::iter::once(self.points.file()).chain(index).chain(fields.map(|(file, _)| file))
+        let fields = fields.map(|(file, _)| file);
+        std::iter::once(self.points.file()).chain(index).chain(fields).chain(self.text_files())
+    }
+
+    fn text_files(&self) -> impl Iterator<Item = &SectionFile> {
+        self.texts.iter().filter_map(|text| text.file())
     }
 
     /// Verifies the checksums of all files and returns an error for each section that differs.
@@ -179,6 +193,15 @@ impl SegmentReader for SealedSegment {
 
     fn field(&self, field: usize) -> &dyn FieldReader {
         &self.fields[field]
+    }
+
+    fn texts(&self, field: usize) -> Result<Vec<TextPart>> {
+        let index = Arc::clone(&self.texts[field]);
+        Ok(vec![TextPart { first_row: 0, rows: self.entry.rows, index }])
+    }
+
+    fn sealed_text(&self, field: usize) -> Option<&Arc<TextIndex>> {
+        self.texts.get(field)
     }
 
     fn check_pages(&self) -> Result<()> {

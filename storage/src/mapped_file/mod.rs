@@ -1,6 +1,7 @@
 //! Read-only files mapped into memory. The only unsafe code of this crate.
 
 mod lost_pages;
+mod shared;
 
 use std::fs::File;
 use std::ops::Range;
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use memmap2::Mmap;
 
 use self::lost_pages::Watch;
+pub use self::shared::SharedBytes;
 use crate::blob::{Access, Blob, BlobReader};
 use crate::error::{Result, StorageError};
 

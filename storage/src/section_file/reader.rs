@@ -17,6 +17,7 @@ use crate::blob::{Access, Blob, BlobReader};
 use crate::checksum::{RunningChecksum, checksum};
 use crate::directory::Directory;
 use crate::error::{Result, StorageError};
+use crate::mapped_file::SharedBytes;
 
 /// Bytes per read while verifying checksums: a whole number of blocks.
 const WINDOW_BYTES: usize = 16 * BLOCK_BYTES;
@@ -239,6 +240,16 @@ impl SectionFile {
             }
         }
         Ok(found)
+    }
+
+    /// As [`Self::checked`], as bytes that may be held longer than the file.
+    ///
+    /// # Errors
+    /// As [`Self::checked`].
+    pub fn shared<T>(&self, section: Section<T>, range: Range<usize>) -> Result<SharedBytes> {
+        self.checked(section, range.clone())?;
+        let bytes = self.content[section.0].get().map(|bytes| bytes.slice(range));
+        Ok(bytes.unwrap_or_default().into())
     }
 
     #[cold]

@@ -71,6 +71,7 @@ fn read_field(message: proto::FieldFilter, path: &str) -> Result<Filter> {
             Ok(Filter::Range { field, bounds })
         }
         Some(Test::Exists(holds)) => Ok(unless(Filter::Exists { field }, holds)),
+        Some(Test::Match(text)) => Ok(Filter::Match { field, text }),
         Some(Test::IsNull(holds)) => Ok(unless(Filter::IsNull { field }, holds)),
         None => Err(missing(&at, "a test")),
     }
@@ -119,6 +120,7 @@ pub fn from_model(filter: &Filter) -> proto::Filter {
         }
         Filter::Exists { field: path } => field(path, Test::Exists(true)),
         Filter::IsNull { field: path } => field(path, Test::IsNull(true)),
+        Filter::Match { field: path, text } => field(path, Test::Match(text.clone())),
         Filter::Ids(ids) => {
             let ids = ids.iter().map(models::point_id).collect();
             Condition::Ids(proto::FilterIds { ids })
@@ -200,6 +202,7 @@ mod tests {
             .and(Filter::one_of("n", [1, 2]).or(Filter::one_of("x", [0.5])))
             .and(Filter::range("at", Bounds::new().gt("2024-05-01").lte("2024-06-01")))
             .and(Filter::range("x", Bounds::new().gte(0.25).lt(7)))
+            .and(Filter::matches("d", "e f"))
             .and(!Filter::exists("a.b").and(Filter::is_null("c")).and(Filter::eq("open", true)))
             .and(Filter::Ids(vec![7.into(), "7".into()]));
         let message = from_model(&filter);

@@ -1,6 +1,6 @@
 //! The engine's types to messages; cannot fail.
 
-use super::{compression, encoding, filter, fusion, index, memory, search};
+use super::{compression, encoding, filter, fusion, index, memory, search, text};
 use crate::proto;
 use lanner::{
     CollectionConfig, CollectionInfo, Durability, ElementType, Filter, FusionRequest,
@@ -75,7 +75,9 @@ pub fn receipt(receipt: &WriteReceipt) -> proto::WriteReceipt {
 pub fn config(config: &CollectionConfig) -> proto::CollectionConfig {
     let fields = config.fields.iter().map(|(name, value)| (name.clone(), field(value)));
     let payload = filter::paths_from_model(&config.payload);
-    proto::CollectionConfig { fields: fields.collect(), payload }
+    let texts = config.text.iter();
+    let text = texts.map(|(name, field)| (name.clone(), text::field_from_model(field))).collect();
+    proto::CollectionConfig { fields: fields.collect(), payload, text }
 }
 
 fn field(field: &VectorField) -> proto::VectorField {

@@ -11,6 +11,7 @@ pub mod jobs;
 pub mod memory;
 pub mod ordered;
 pub mod search;
+pub mod text;
 pub mod to_model;
 pub mod update;
 

@@ -1,7 +1,7 @@
 //! Searches and their responses ↔ messages.
 
 use super::to_model::{ids_at, include, missing, point, point_id, vector};
-use super::{filter, from_model};
+use super::{filter, from_model, text};
 use crate::proto::{self, rescore, search_request};
 use lanner::{
     Explanation, Hit, InvalidInput, Query, QueryParams, QueryRequest, QueryResponse, Rescore, Stage,
@@ -27,13 +27,14 @@ pub fn to_request(request: proto::SearchRequest) -> Result<QueryRequest> {
 
 fn to_query(query: Option<search_request::Query>) -> Result<Query> {
     use search_request::Query as Message;
-    Ok(match query.ok_or_else(|| missing("query", "`vector`, `point` or `recommend`"))? {
+    Ok(match query.ok_or_else(|| missing("query", "`vector`, `point`, `recommend` or `text`"))? {
         Message::Vector(value) => Query::Vector(vector(value, "vector")?),
         Message::Point(id) => Query::Point(point_id(Some(id), "point")?),
         Message::Recommend(examples) => Query::Recommend {
             positive: ids_at(examples.positive, "positive")?,
             negative: ids_at(examples.negative, "negative")?,
         },
+        Message::Text(text) => Query::Text(text::to_model(text)?),
     })
 }
 
@@ -42,6 +43,7 @@ fn to_rescore(message: proto::Rescore) -> Result<Rescore> {
         rescore::Query::Vector(value) => search_request::Query::Vector(value),
         rescore::Query::Point(id) => search_request::Query::Point(id),
         rescore::Query::Recommend(examples) => search_request::Query::Recommend(examples),
+        rescore::Query::Text(text) => search_request::Query::Text(text),
     });
     let query = to_query(query).map_err(|error| error.within("rescore"))?;
     Ok(Rescore { field: message.field, query, candidates: message.candidates as usize })
@@ -120,6 +122,7 @@ fn from_query(query: &Query) -> search_request::Query {
                 negative: negative.iter().map(from_model::point_id).collect(),
             })
         }
+        Query::Text(text) => search_request::Query::Text(text::from_model(text)),
     }
 }
 
@@ -128,6 +131,7 @@ fn from_rescore(rescore: &Rescore) -> proto::Rescore {
         search_request::Query::Vector(value) => rescore::Query::Vector(value),
         search_request::Query::Point(id) => rescore::Query::Point(id),
         search_request::Query::Recommend(examples) => rescore::Query::Recommend(examples),
+        search_request::Query::Text(text) => rescore::Query::Text(text),
     };
     let (field, candidates) = (rescore.field.clone(), count(rescore.candidates));
     proto::Rescore { field, candidates, query: Some(query) }

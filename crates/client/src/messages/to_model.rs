@@ -6,7 +6,7 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 use prost::bytes::Bytes;
 
-use super::{compression, encoding, filter, fusion, index, memory, search};
+use super::{compression, encoding, filter, fusion, index, memory, search, text};
 use crate::proto;
 use lanner::{
     CollectionConfig, Durability, ElementType, Filter, FusionRequest, FusionResponse, Include,
@@ -176,6 +176,11 @@ pub fn config(config: Option<proto::CollectionConfig>) -> Result<CollectionConfi
     for (name, value) in config.fields {
         let value = field(&value).map_err(|error| error.within(format!("fields.{name}")))?;
         converted = converted.with_field(name, value);
+    }
+    for (name, value) in config.text {
+        let value =
+            text::field_to_model(value).map_err(|error| error.within(format!("text.{name}")))?;
+        converted = converted.with_text(name, value);
     }
     converted.payload = filter::paths_to_model(config.payload)?;
     Ok(converted)

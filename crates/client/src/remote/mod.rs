@@ -18,7 +18,7 @@ use crate::backend::{Backend, Limits, Writer};
 use crate::credentials::{Authorization, Credentials};
 use crate::cut::cut;
 use crate::error::{ClientError, Result};
-use crate::messages::{filter, from_model, group, jobs, ordered, to_model, update};
+use crate::messages::{filter, from_model, group, jobs, ordered, text, to_model, update};
 use crate::proto;
 use crate::proto::collection_service_client::CollectionServiceClient;
 use crate::proto::job_service_client::JobServiceClient;
@@ -401,6 +401,7 @@ impl Backend for Remote {
 fn query_parts(requests: &[QueryRequest]) -> impl Iterator<Item = &[QueryRequest]> {
     let size = |request: &QueryRequest| match &request.query {
         Query::Vector(vector) => 4 * vector.as_ref().values().len(),
+        Query::Text(text) => text::size_bytes(text),
         Query::Point(_) | Query::Recommend { .. } => 0,
     };
     let of_count = requests.chunks(limits::MAX_BATCH_QUERIES);
