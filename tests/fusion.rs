@@ -73,6 +73,7 @@ fn shares(method: FusionMethod, infimum: f64, list: &[f64]) -> (Vec<f64>, f64) {
             Normalization::MinMax if min == max => (vec![1.0; list.len()], 0.0),
             Normalization::MinMax => (over(min), 0.0),
             Normalization::TheoreticalMinMax => (over(infimum), 0.0),
+            Normalization::ZScore if min == max => (vec![0.0; list.len()], 0.0),
             Normalization::ZScore => {
                 let mean = list.iter().sum::<f64>() / count;
                 let square = list.iter().map(|score| score * score).sum::<f64>() / count;
@@ -215,14 +216,10 @@ fn scores_are_normalised_over_the_hits_of_each_query() {
         let tokens = QueryRequest::new("c", fixture.random.multi(3, 4)).limit(50);
         let point = QueryRequest::new("c", PointId::from(390 + round as u64)).limit(50);
         let second = v.clone().rescore("c", fixture.random.multi(3, 2), 80);
-        let count =
-            match &collection.get(&[PointId::from(390 + round as u64)], Include::ALL).unwrap()[0] {
-                Some(point) => match &point.vectors["c"] {
-                    Vector::Multi(multi) => multi.values().len() as f64 / 3.0,
-                    Vector::Single(_) => unreachable!(),
-                },
-                None => unreachable!(),
-            };
+        let id = PointId::from(390 + round as u64);
+        let stored = collection.get(&[id], Include::ALL).unwrap().swap_remove(0).unwrap();
+        let Vector::Multi(multi) = &stored.vectors["c"] else { panic!("a multi field") };
+        let count = multi.values().len() as f64 / 3.0;
         let request = FusionRequest::new([w, tokens, point, second]).limit(200);
         let request = request.scores(Normalization::TheoreticalMinMax);
         check_scores(collection, &request, &[-1.0, -4.0, -count, -2.0]);

@@ -409,7 +409,7 @@ mod tests {
         #[test]
         fn no_score_makes_a_sum_that_is_not_finite(
             rule in rules(),
-            list in proptest::collection::vec((0_u64..9, any::<f32>()), 0..8),
+            list in proptest::collection::vec((0_u64..9, proptest::num::f32::ANY), 0..8),
         ) {
             let fused = fused(&[1.0, 0.5], rule, &[answer(&list), answer(&[(0, 1.0), (1, 0.5)])]);
             prop_assert!(fused.values().all(|score| score.is_finite()), "{:?}", fused);
