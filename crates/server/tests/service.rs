@@ -256,6 +256,7 @@ async fn fused_answers_equal_the_embedded_ones() {
         FusionRequest::new([by_m.clone().rescore("v", vec![1.0, 0.0, 0.0], 20)]),
         two().weights([0.5, 2.0]).scores(Normalization::MinMax),
         two().scores(Normalization::ZScore).limit(3),
+        FusionRequest::new([by_v.clone()]).scores(Normalization::TheoreticalMinMax),
     ];
     for request in &requests {
         let message = from_model::fusion("c", request);
@@ -285,7 +286,7 @@ async fn fused_answers_equal_the_embedded_ones() {
         ),
         (
             proto::FuseRequest { normalization: 3, k: None, ..message.clone() },
-            "queries[0].field \"v\": expected a metric whose scores have an infimum (cosine)",
+            "queries[1].field \"m\": expected a metric whose scores have an infimum (cosine)",
         ),
         (proto::FuseRequest { weights: vec![1.0], ..message.clone() }, "weights: expected one"),
         (broken, "queries[1].query: expected `vector`"),
