@@ -1,14 +1,14 @@
-//! Reciprocal rank fusion gives what the formula says, of the rankings that the queries give alone.
+//! Fusion gives what its formulas say, of the rankings that the queries give alone.
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use common::Random;
 use lanner::{
     Collection, CollectionConfig, Database, Deadline, Durability, Error, ErrorKind, Filter,
-    FusionRequest, FusionResponse, Include, Metric, Payload, PayloadType, Point, PointId,
-    QueryRequest, VectorField,
+    FusionMethod, FusionRequest, FusionResponse, Include, Metric, Normalization, Payload,
+    PayloadType, Point, PointId, QueryRequest, Vector, VectorField,
 };
 
 struct Fixture {
@@ -24,6 +24,7 @@ fn fixture(seed: u64) -> Fixture {
     let folder = tempfile::tempdir().unwrap();
     let database = Database::open(folder.path()).unwrap();
     let config = CollectionConfig::new()
+        .with_field("c", VectorField::multi(3, Metric::Cosine))
         .with_field("m", VectorField::multi(3, Metric::Dot))
         .with_field("v", VectorField::single(6, Metric::L2))
         .with_field("w", VectorField::single(4, Metric::Cosine))
@@ -40,7 +41,8 @@ fn fixture(seed: u64) -> Fixture {
                 let rows = 1 + random.below(3);
                 point = point.with_vector("m", random.multi(3, rows));
             }
-            point.with_vector("w", random.vector(4))
+            let rows = 1 + random.below(4);
+            point.with_vector("w", random.vector(4)).with_vector("c", random.multi(3, rows))
         });
         collection.upsert(points.collect::<Vec<_>>()).unwrap();
         collection
@@ -57,19 +59,60 @@ fn fixture(seed: u64) -> Fixture {
     Fixture { random, _folder: folder, _database: database, collection }
 }
 
+/// What a list gives its hits and a point that it lacks; `infimum` is that of the scores.
+fn shares(method: FusionMethod, infimum: f64, list: &[f64]) -> (Vec<f64>, f64) {
+    let Some((&max, &min)) = list.first().zip(list.last()) else { return (Vec::new(), 0.0) };
+    let count = list.len() as f64;
+    let over = |zero: f64| list.iter().map(move |score| (score - zero) / (max - zero)).collect();
+    match method {
+        FusionMethod::Rrf { k } => {
+            let share = |rank| 1.0 / (f64::from(k) + rank as f64);
+            ((1..=list.len()).map(share).collect(), 0.0)
+        }
+        FusionMethod::Scores { normalization } => match normalization {
+            Normalization::MinMax if min == max => (vec![1.0; list.len()], 0.0),
+            Normalization::MinMax => (over(min), 0.0),
+            Normalization::TheoreticalMinMax => (over(infimum), 0.0),
+            Normalization::ZScore if min == max => (vec![0.0; list.len()], 0.0),
+            Normalization::ZScore => {
+                let mean = list.iter().sum::<f64>() / count;
+                let square = list.iter().map(|score| score * score).sum::<f64>() / count;
+                let deviation = (square - mean * mean).sqrt();
+                let z: Vec<f64> = list.iter().map(|score| (score - mean) / deviation).collect();
+                let missing = z[z.len() - 1];
+                (z, missing)
+            }
+        },
+    }
+}
+
 /// The formula, over the answers to the queries one by one.
-fn expected(collection: &Collection, request: &FusionRequest) -> Vec<(PointId, f64)> {
-    let mut sums = BTreeMap::<PointId, f64>::new();
+fn expected(
+    collection: &Collection,
+    request: &FusionRequest,
+    infima: &[f64],
+) -> Vec<(PointId, f64)> {
+    let mut lists = Vec::new();
     for (index, query) in request.queries.iter().enumerate() {
         let weight = request.weights.as_ref().map_or(1.0, |weights| f64::from(weights[index]));
-        for (position, hit) in collection.query(query).unwrap().hits.into_iter().enumerate() {
-            let share = weight / (f64::from(request.k) + 1.0 + position as f64);
-            if share > 0.0 {
-                *sums.entry(hit.point.id).or_default() += share;
-            }
+        let hits = collection.query(query).unwrap().hits;
+        let scores: Vec<f64> = hits.iter().map(|hit| hit.score.into()).collect();
+        let infimum = infima.get(index).copied().unwrap_or(0.0);
+        let (shares, missing) = shares(request.method, infimum, &scores);
+        let found: BTreeMap<PointId, f64> =
+            hits.into_iter().map(|hit| hit.point.id).zip(shares).collect();
+        if weight > 0.0 {
+            lists.push((weight, found, missing));
         }
     }
-    let mut fused: Vec<(PointId, f64)> = sums.into_iter().collect();
+    let ids: BTreeSet<&PointId> = lists.iter().flat_map(|(_, found, _)| found.keys()).collect();
+    let sum = |id: &PointId| {
+        let share = |(weight, found, missing): &(f64, BTreeMap<PointId, f64>, f64)| {
+            weight * found.get(id).unwrap_or(missing)
+        };
+        (id.clone(), lists.iter().map(share).sum())
+    };
+    let mut fused: Vec<(PointId, f64)> = ids.into_iter().map(sum).collect();
     fused.sort_by(|a, b| (b.1 as f32).total_cmp(&(a.1 as f32)).then_with(|| a.0.cmp(&b.0)));
     fused.into_iter().skip(request.offset).take(request.limit).collect()
 }
@@ -78,7 +121,8 @@ fn check(collection: &Collection, request: &FusionRequest) -> FusionResponse {
     let answer = collection.fuse(request).unwrap();
     let got: Vec<(PointId, f32)> =
         answer.hits.iter().map(|hit| (hit.point.id.clone(), hit.score)).collect();
-    let expected = expected(collection, request).into_iter().map(|(id, score)| (id, score as f32));
+    let expected =
+        expected(collection, request, &[]).into_iter().map(|(id, score)| (id, score as f32));
     assert_eq!(got, expected.collect::<Vec<_>>(), "{request:?}");
     answer
 }
@@ -136,6 +180,52 @@ fn queries_keep_their_filters_thresholds_and_second_stages() {
     assert!(answer.hits.len() > 60 && answer.explanations.is_empty());
 }
 
+/// As [`check`], where rounding may decide: scores nearly as expected, sorted, of the same points.
+fn check_scores(collection: &Collection, request: &FusionRequest, infima: &[f64]) {
+    let answer = collection.fuse(request).unwrap();
+    let all = FusionRequest { limit: 1000, offset: 0, ..request.clone() };
+    let scores: BTreeMap<PointId, f64> = expected(collection, &all, infima).into_iter().collect();
+    let expected = expected(collection, request, infima);
+    assert_eq!(answer.hits.len(), expected.len());
+    for (hit, (_, expected)) in answer.hits.iter().zip(&expected) {
+        let got = f64::from(hit.score);
+        assert!((got - expected).abs() < 1e-5, "{got} {expected} {request:?}");
+        assert!((got - scores[&hit.point.id]).abs() < 1e-5, "{:?} {request:?}", hit.point.id);
+    }
+    let ordered = |pair: &[lanner::Hit]| {
+        let [a, b] = pair else { unreachable!() };
+        a.score > b.score || (a.score == b.score && a.point.id < b.point.id)
+    };
+    assert!(answer.hits.windows(2).all(ordered), "{request:?}");
+}
+
+#[test]
+fn scores_are_normalised_over_the_hits_of_each_query() {
+    let mut fixture = fixture(5);
+    for round in 0..5 {
+        let [v, m, w] = queries(&mut fixture.random);
+        let collection = &fixture.collection;
+        for normalization in [Normalization::MinMax, Normalization::ZScore] {
+            let three = FusionRequest::new([v.clone(), m.clone(), w.clone()]).scores(normalization);
+            check_scores(collection, &three.clone().limit(200), &[]);
+            check_scores(collection, &three.clone().limit(9).offset(13), &[]);
+            check_scores(collection, &three.clone().weights([0.25, 3.0, 0.0]).limit(200), &[]);
+            let one = FusionRequest::new([v.clone().limit(1), w.clone().limit(1 + round)]);
+            check_scores(collection, &one.scores(normalization), &[]);
+        }
+        let tokens = QueryRequest::new("c", fixture.random.multi(3, 4)).limit(50);
+        let point = QueryRequest::new("c", PointId::from(390 + round as u64)).limit(50);
+        let second = v.clone().rescore("c", fixture.random.multi(3, 2), 80);
+        let id = PointId::from(390 + round as u64);
+        let stored = collection.get(&[id], Include::ALL).unwrap().swap_remove(0).unwrap();
+        let Vector::Multi(multi) = &stored.vectors["c"] else { panic!("a multi field") };
+        let count = multi.values().len() as f64 / 3.0;
+        let request = FusionRequest::new([w, tokens, point, second]).limit(200);
+        let request = request.scores(Normalization::TheoreticalMinMax);
+        check_scores(collection, &request, &[-1.0, -4.0, -count, -2.0]);
+    }
+}
+
 #[test]
 fn equal_scores_are_ordered_by_id() {
     let folder = tempfile::tempdir().unwrap();
@@ -188,7 +278,7 @@ fn hits_have_what_is_asked_for_and_explanations_are_the_queries() {
 #[test]
 fn bad_fusions_are_refused_by_name() {
     let mut fixture = fixture(4);
-    let [v, m, _] = queries(&mut fixture.random);
+    let [v, m, w] = queries(&mut fixture.random);
     let two = || FusionRequest::new([v.clone(), m.clone()]);
     let wrong = QueryRequest::new("v", vec![1.0]);
     let later = m.clone().offset(2);
@@ -209,6 +299,21 @@ fn bad_fusions_are_refused_by_name() {
         (two().weights([1.0, -0.5]), "weights[1]: expected 0 to 1000000, got -0.5"),
         (two().weights([f32::NAN, 1.0]), "weights[0]: expected 0 to 1000000, got NaN"),
         (two().weights([1.0, f32::INFINITY]), "weights[1]: expected 0 to 1000000, got inf"),
+        (
+            FusionRequest::new([w.clone(), m.clone()]).scores(Normalization::TheoreticalMinMax),
+            "queries[1].field \"m\": expected a metric whose scores have an infimum (cosine) for \
+             theoretical-min-max, got dot",
+        ),
+        (
+            FusionRequest::new([w.rescore("v", vec![0.5; 6], 60)])
+                .scores(Normalization::TheoreticalMinMax),
+            "queries[0].field \"v\": expected a metric whose scores have an infimum (cosine) for \
+             theoretical-min-max, got l2",
+        ),
+        (
+            two().scores(Normalization::MinMax).weights([1.0, -0.5]),
+            "weights[1]: expected 0 to 1000000, got -0.5",
+        ),
         (
             FusionRequest::new([v.clone(), later]),
             "queries[1].offset: expected 0 in a query to be fused, got 2",

@@ -366,12 +366,14 @@ impl Collection {
         self.0.queries.read()
     }
 
-    /// Executes several queries on one snapshot and merges their rankings by reciprocal rank
-    /// fusion. Scores are sums of weight / (k + rank); higher is better, ties by ascending id.
+    /// Executes several queries on one snapshot and merges their rankings, by reciprocal ranks or
+    /// by normalised scores; see [`FusionMethod`](crate::FusionMethod). Higher is better, ties by
+    /// ascending id.
     ///
     /// # Errors
     /// [`Error::Invalid`] for no query or too many, a `k` that is not above 0, weights that do not
-    /// match the queries, or a limit out of range; as [`Self::query`] for each query, with the path
+    /// match the queries, a limit out of range, or a field whose scores have no infimum under
+    /// [`Normalization::TheoreticalMinMax`](crate::Normalization::TheoreticalMinMax); as [`Self::query`] for each query, with the path
     /// `queries[i]`.
     pub fn fuse(&self, request: &FusionRequest) -> Result<FusionResponse> {
         self.fuse_before(request, Deadline::NEVER)

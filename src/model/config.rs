@@ -24,6 +24,17 @@ pub enum Metric {
     L2,
 }
 
+impl Metric {
+    /// `dot`, `cosine` or `l2`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Dot => "dot",
+            Self::Cosine => "cosine",
+            Self::L2 => "l2",
+        }
+    }
+}
+
 /// One vector or many vectors a point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -15,6 +15,7 @@ mod explain;
 mod facet;
 mod fusion;
 mod grouping;
+mod normalization;
 mod paging;
 mod pieces;
 mod plan;
@@ -37,9 +38,10 @@ pub(crate) use executor::Note;
 pub(crate) use facet::facet;
 pub use facet::{FacetRequest, FacetResponse, ValueCount};
 pub(crate) use fusion::fuse;
-pub use fusion::{FusionRequest, FusionResponse};
+pub use fusion::{FusionMethod, FusionRequest, FusionResponse};
 pub(crate) use grouping::group;
 pub use grouping::{GroupRequest, GroupResponse, HitGroup};
+pub use normalization::Normalization;
 pub(crate) use pieces::Ground;
 pub use request::{
     Explanation, Hit, Query, QueryParams, QueryRequest, QueryResponse, Rescore, Stage,

@@ -266,7 +266,8 @@ impl Ground<'_> {
         (bytes / rows.max(1)).saturating_mul(1 + tokens / TOKENS).max(ROW_WORK)
     }
 
-    fn query_values(&self, field: usize, settings: &VectorField, query: &Query) -> u64 {
+    /// Number of values of the vectors of a query; 0 if it names a point that does not exist.
+    pub(super) fn query_values(&self, field: usize, settings: &VectorField, query: &Query) -> u64 {
         match query {
             Query::Vector(vector) => vector.as_ref().values().len() as u64,
             Query::Point(id) => self.vector_len(field, id),

@@ -32,9 +32,10 @@ if TYPE_CHECKING:
     from . import _native
     from ._fields import Field
 
-__all__ = ["Collection", "Durability", "Rescore", "Search", "training_queries"]
+__all__ = ["Collection", "Durability", "Normalization", "Rescore", "Search", "training_queries"]
 
 Durability = Literal["synced", "buffered"]
+Normalization = Literal["min-max", "z-score", "theoretical-min-max"]
 
 _QUERIES = 1_000
 _PAGE = 1_000
@@ -366,27 +367,36 @@ class Collection:
         searches: Sequence[Search],
         *,
         weights: Sequence[float] | None = None,
-        k: float = 60.0,
+        k: float | None = None,
+        scores: Normalization | None = None,
         limit: int = 10,
         offset: int = 0,
         with_payload: bool = True,
         with_vectors: bool = False,
         explain: bool = False,
     ) -> Hits:
-        """Answers several searches and makes one ranking of theirs, by reciprocal rank fusion.
+        """Answers several searches and merges their rankings into one, by ranks or by scores.
 
-        The score of a point is Σ weight / (k + rank) over the searches that find it, with ranks from 1;
-        higher is better. The `limit` of each search says how many of its hits count.
+        Reciprocal rank fusion, the default: the score of a point is Σ weight / (k + rank) over the searches
+        that find it, with ranks from 1. With `scores`, weighted score fusion: Σ weight · normalized score
+        over all searches. Higher is better. The `limit` of each search is the number of its hits that count.
 
         Args:
             searches: 1 to 64, as in `lanner.Search("text", vector, limit=100)`.
             weights: One a search, 0 to 1,000,000; all 1 if not given.
-            k: Above 0; the larger, the less the first few ranks stand out.
+            k: Constant of reciprocal rank fusion, above 0 (default 60); the larger, the smaller the
+                advantage of the first ranks. Not together with `scores`.
+            scores: How scores are normalized before they are added, over the hits of each search.
+                `"min-max"`: (s − min) / (max − min), 1 if all scores are equal, 0 for a point that the
+                search did not find. `"z-score"`: (s − mean) / standard deviation, 0 if all scores are equal;
+                a point that was not found gets the value of the worst hit. `"theoretical-min-max"`:
+                (s − inf) / (max − inf), where inf is the lowest possible score: −1 under cosine, −n for n
+                query vectors; for fields under cosine.
         """
         return Hits(
             self._backend.fuse(
-                self._name, list(searches), None if weights is None else list(weights), k, limit, offset,
-                with_payload, with_vectors, explain,
+                self._name, list(searches), None if weights is None else list(weights), k, scores, limit,
+                offset, with_payload, with_vectors, explain,
             )
         )  # fmt: skip
 

@@ -226,14 +226,16 @@ impl Backend {
         queries::batch(&self.0, py, name, &request.0, queries, offsets)
     }
 
-    #[pyo3(signature = (name, searches, weights, k, limit, offset, with_payload, with_vectors, explain))]
+    #[pyo3(signature = (name, searches, weights, k, scores, limit, offset, with_payload, with_vectors,
+        explain))]
     fn fuse(
         &self,
         py: Python<'_>,
         name: &str,
         searches: Vec<Bound<'_, PyAny>>,
         weights: Option<Vec<f32>>,
-        k: f32,
+        k: Option<f32>,
+        scores: Option<&str>,
         limit: usize,
         offset: usize,
         with_payload: bool,
@@ -241,8 +243,9 @@ impl Backend {
         explain: bool,
     ) -> PyResult<Answer> {
         let queries = queries::searches(&searches)?;
+        let method = queries::fusion_method(py, k, scores)?;
         let include = include(with_payload, with_vectors);
-        let request = FusionRequest { queries, weights, limit, offset, k, include, explain };
+        let request = FusionRequest { queries, weights, limit, offset, method, include, explain };
         queries::fuse(&self.0, py, name, &request)
     }
 

@@ -1,8 +1,8 @@
 //! Queries of all kinds.
 
 use lanner::{
-    Direction, FacetRequest, FilterValue, FusionRequest, GroupRequest, MultiVector, OrderBy,
-    OrderPlace, OrderedScroll, Query, QueryRequest,
+    Direction, FacetRequest, FilterValue, FusionMethod, FusionRequest, GroupRequest, MultiVector,
+    Normalization, OrderBy, OrderPlace, OrderedScroll, Query, QueryRequest,
 };
 use lanner_client::MatrixValues;
 use pyo3::prelude::*;
@@ -69,6 +69,25 @@ pub fn fuse(
 ) -> PyResult<Answer> {
     let answer = calls.long(py, |backend| backend.fuse(name, request))?;
     Ok(Answer::of_hits(answer.hits, answer.sequence, answer.explanations))
+}
+
+/// The method of a fusion: by scores if a normalization is given, otherwise by reciprocal ranks.
+pub fn fusion_method(
+    py: Python<'_>,
+    k: Option<f32>,
+    scores: Option<&str>,
+) -> PyResult<FusionMethod> {
+    match (k, scores) {
+        (None, None) => Ok(FusionMethod::default()),
+        (Some(k), None) => Ok(FusionMethod::Rrf { k }),
+        (None, Some(scores)) => {
+            let parsed = scores.parse::<Normalization>();
+            let expected = "min-max, z-score or theoretical-min-max";
+            let normalization = parsed.map_err(|_| mismatch(py, "scores", expected, scores))?;
+            Ok(FusionMethod::Scores { normalization })
+        }
+        (Some(k), Some(_)) => Err(mismatch(py, "k", "either `k` or `scores`", k)),
+    }
 }
 
 /// The requests of a fusion.

@@ -221,6 +221,16 @@ def test_fusion(corpus: Corpus, random: np.random.Generator) -> None:
         np.testing.assert_allclose(hits.scores, sorted(fused.values(), reverse=True)[:15], rtol=1e-6)
         np.testing.assert_allclose([fused[at] for at in hits.ids], hits.scores, rtol=1e-6)
         assert len(hits.explanations) == 2 and hits[0].payload is not None
+    similarity = cosine(query[None], corpus.text)[0]
+    only = corpus.docs.fuse([lanner.Search("text", query, limit=30)], scores="min-max", limit=30)
+    best = similarity[rankings[0]]
+    np.testing.assert_allclose(only.scores, (best - best.min()) / (best.max() - best.min()), atol=1e-5)
+    infimum = corpus.docs.fuse(searches[:1], scores="theoretical-min-max", limit=30)
+    np.testing.assert_allclose(infimum.scores, (best + 1) / (best.max() + 1), rtol=1e-5)
+    with pytest.raises(lanner.InvalidInput, match=r"^k: expected either `k` or `scores`, got 10"):
+        corpus.docs.fuse(searches, k=10, scores="z-score")
+    with pytest.raises(lanner.InvalidInput, match=r"^scores: expected min-max, z-score or theoretical"):
+        corpus.docs.fuse(searches, scores="max")  # type: ignore[arg-type]
     with pytest.raises(lanner.InvalidInput, match=r"searches\[0\]: expected a lanner.Search"):
         corpus.docs.fuse(["text"])  # type: ignore[list-item]
 

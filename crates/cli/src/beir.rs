@@ -23,8 +23,8 @@ use lanner_client::Backend;
 use lanner_client::Embedded;
 use lanner_client::Remote;
 use lanner_eval::{
-    BeirDataset, IdList, LatencyRecorder, Report, Run, TableStyle, comparison_table, evaluate,
-    prepare_run,
+    BeirDataset, IdList, Judge, LatencyRecorder, Report, Run, System, TableStyle, best, compare,
+    comparison_table, prepare_run, save_per_query,
 };
 
 /// Measure retrieval quality and speed on a BEIR data set with given embeddings.
@@ -41,7 +41,9 @@ searched, so that few are measured as many would be. Prints nDCG@10, MAP@100, MR
 @100 as trec_eval defines them, as far as --limit goes, indexing rate, latencies, queries per second,
 and the bytes of a document that searches read from. With vectors and tokens
 both are measured, tokens by their encodings (multi) and by exact MaxSim (multi-exact), and the run
-files are FILE.single, FILE.multi and FILE.multi-exact. Without --data and --server it works in a
+files are FILE.single, FILE.multi and FILE.multi-exact. Each is then compared with --reference: p is the
+two-sided p-value of a paired randomization test over the queries, exact for up to 16 queries that
+differ, otherwise of 100,000 samples, and not corrected for several comparisons. Without --data and --server it works in a
 temporary folder.")]
 pub struct Beir {
     /// BEIR folder
@@ -110,6 +112,13 @@ pub struct Beir {
     /// Write a TREC run file
     #[arg(long, value_name = "FILE")]
     run: Option<PathBuf>,
+    /// Write every measure of every query: tab-separated system, measure, query-id and value
+    #[arg(long, value_name = "FILE")]
+    per_query: Option<PathBuf>,
+    /// What the others are compared with: single, multi or multi-exact, or best, the one with the
+    /// highest nDCG@10 [default: the first]
+    #[arg(long, value_name = "SYSTEM")]
+    reference: Option<String>,
     /// Write the report as JSON (an array if vectors and tokens are measured)
     #[arg(long, value_name = "FILE")]
     json_report: Option<PathBuf>,
@@ -136,8 +145,19 @@ impl Beir {
             let judged = experiment.dataset.queries().iter().map(|query| query.id.as_str());
             prepare_run(&path, judged, experiment.corpus_ids.1.iter().map(String::as_str))?;
         }
-        let outcomes = experiment.measure(&*backend)?;
-        let reports: Vec<Report> = outcomes.iter().map(|outcome| outcome.report.clone()).collect();
+        if let Some(path) = &self.per_query {
+            prepare_run(path, [], [])?;
+        }
+        let reference = Reference::new(self.reference.as_deref(), &modes)?;
+        let mut systems = experiment.measure(&*backend)?;
+        let at = reference.position(&systems);
+        compare(&mut systems, at);
+        self.report(&modes, &systems)
+    }
+
+    /// Prints the table of the systems and writes the files that were asked for.
+    fn report(&self, modes: &[&str], systems: &[System]) -> Result<()> {
+        let reports: Vec<Report> = systems.iter().map(|system| system.report.clone()).collect();
         println!("{}", comparison_table(&reports, TableStyle::Plain));
         if let Some(path) = &self.json_report {
             match reports.as_slice() {
@@ -145,8 +165,11 @@ impl Beir {
                 reports => write_json(path, reports)?,
             }
         }
-        for (path, outcome) in self.run_paths(&modes).iter().zip(&outcomes) {
-            outcome.run.save(path, "lanner")?;
+        for (path, system) in self.run_paths(modes).iter().zip(systems) {
+            system.run.save(path, "lanner")?;
+        }
+        if let Some(path) = &self.per_query {
+            save_per_query(path, systems)?;
         }
         Ok(())
     }
@@ -255,16 +278,37 @@ impl Mode {
     }
 }
 
-/// What was measured for one kind of embeddings.
-pub struct Outcome {
-    pub mode: &'static str,
-    pub report: Report,
-    pub run: Run,
+/// The system that the others are compared with.
+enum Reference {
+    At(usize),
+    /// The one with the highest nDCG@10.
+    Best,
+}
+
+impl Reference {
+    fn new(name: Option<&str>, modes: &[&str]) -> Result<Self> {
+        let Some(name) = name else { return Ok(Self::At(0)) };
+        match modes.iter().position(|mode| *mode == name) {
+            Some(at) => Ok(Self::At(at)),
+            None if name == "best" => Ok(Self::Best),
+            None => Err(CliError::Usage(format!(
+                "--reference: expected best or one of {}, got {name:?}",
+                modes.join(", ")
+            ))),
+        }
+    }
+
+    fn position(&self, systems: &[System]) -> usize {
+        match self {
+            Self::At(at) => *at,
+            Self::Best => best(systems),
+        }
+    }
 }
 
 impl Experiment {
     /// Ingests the documents, asks all judged queries one by one, and judges the answers.
-    pub fn measure(mut self, backend: &dyn Backend) -> Result<Vec<Outcome>> {
+    pub fn measure(mut self, backend: &dyn Backend) -> Result<Vec<System>> {
         let started = Instant::now();
         if !self.reuse {
             self.ingest(backend)?;
@@ -273,16 +317,21 @@ impl Experiment {
         let documents = self.corpus_ids.1.len();
         let info = backend.info(&self.collection)?;
         let modes = std::mem::take(&mut self.modes);
-        let mut outcomes = Vec::new();
+        let judge = Judge {
+            dataset: &self.folder,
+            split: self.dataset.split(),
+            qrels: self.dataset.qrels(),
+            documents,
+            depth: self.limit,
+        };
+        let mut systems = Vec::new();
         for mut mode in modes {
             let started = Instant::now();
             let mut latencies = LatencyRecorder::new();
             let run = self.ask(backend, &mut mode, &mut latencies)?;
             let elapsed = started.elapsed();
-            let metrics = evaluate(&run, self.dataset.qrels());
-            let split = self.dataset.split();
-            let mut report = Report::new(&self.folder, split, mode.name, documents, &metrics)
-                .with_latencies(&latencies, elapsed);
+            let mut system = judge.judge(mode.name, run);
+            let mut report = system.report.with_latencies(&latencies, elapsed);
             if let Some(indexing) = indexing {
                 report = report.with_indexing(indexing);
             }
@@ -290,10 +339,10 @@ impl Experiment {
             if let Some(bytes) = searched_bytes(&info, mode.field, exact) {
                 report = report.with_bytes(bytes);
             }
-            let report = report.to_depth(self.limit);
-            outcomes.push(Outcome { mode: mode.name, report, run });
+            system.report = report;
+            systems.push(system);
         }
-        Ok(outcomes)
+        Ok(systems)
     }
 
     fn ingest(&mut self, backend: &dyn Backend) -> Result<()> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clap::Args;
 use tokio::sync::oneshot;
 
-use super::beir::{Experiment, Mode, Outcome, ids};
+use super::beir::{Experiment, Mode, ids};
 use super::error::{CliError, Result};
 use super::input::Column;
 use super::output::scratch;
@@ -15,7 +15,7 @@ use lanner::{Compression, Database, ElementType, Metric, QueryParams};
 use lanner_client::Credentials;
 use lanner_client::Embedded;
 use lanner_client::Remote;
-use lanner_eval::{BeirDataset, Report, Run, TableStyle, comparison_table};
+use lanner_eval::{BeirDataset, Report, Run, System, TableStyle, comparison_table};
 use lanner_server::{ServerConfig, serve};
 
 /// Questions that are printed with their answers.
@@ -57,7 +57,7 @@ impl Demo {
         let mut reports = Vec::new();
         for (place, outcomes) in [("embedded", &embedded), ("gRPC", &served)] {
             for outcome in outcomes {
-                let mode = format!("{}, {place}", outcome.mode);
+                let mode = format!("{}, {place}", outcome.report.mode);
                 reports.push(Report { mode, ..outcome.report.clone() });
             }
         }
@@ -120,7 +120,7 @@ impl Demo {
     }
 
     /// Starts a server on a free port of this machine, and measures through it.
-    fn over_grpc(&self, folder: &std::path::Path) -> Result<Vec<Outcome>> {
+    fn over_grpc(&self, folder: &std::path::Path) -> Result<Vec<System>> {
         let failed = |error: &dyn std::fmt::Display| {
             CliError::Usage(format!("cannot start a server: {error}"))
         };
@@ -144,7 +144,7 @@ impl Demo {
         outcomes
     }
 
-    fn print_answers(&self, outcomes: &[Outcome]) -> Result<()> {
+    fn print_answers(&self, outcomes: &[System]) -> Result<()> {
         let dataset = BeirDataset::open(&self.dataset, "test")?;
         let mut titles = HashMap::new();
         for document in dataset.documents()? {

@@ -8,7 +8,9 @@ use serde_json::Value;
 
 use super::error::{CliError, Result};
 use super::query::{QueryArguments, field, rows, text_field};
-use lanner::{CollectionConfig, Filter, FusionRequest, PointId, QueryRequest};
+use lanner::{
+    CollectionConfig, Filter, FusionMethod, FusionRequest, Normalization, PointId, QueryRequest,
+};
 
 /// Hits of each search that count, unless more are wanted of all together.
 const HITS: usize = 100;
@@ -17,9 +19,9 @@ const HITS: usize = 100;
 #[derive(Args)]
 #[command(next_help_heading = "Fusion")]
 pub struct FuseArguments {
-    /// Another search, whose ranking is fused with that of the first by reciprocal ranks; may be
-    /// repeated. Keys: field; vector, npy (with row), point, positive (with negative), text or match;
-    /// weight; limit (its hits that count); filter (in place of --filter)
+    /// Another search, whose ranking is fused with that of the first, by reciprocal ranks if
+    /// --fuse-scores is not given; may be repeated. Keys: field; vector, npy (with row), point, positive
+    /// (with negative), text or match; weight; limit (its hits that count); filter (in place of --filter)
     #[arg(long, value_name = "JSON", value_parser = search,
           conflicts_with_all = ["score_threshold", "rescore_field"])]
     pub fuse: Vec<FusedSearch>,
@@ -30,8 +32,12 @@ pub struct FuseArguments {
     #[arg(long, value_name = "N", requires = "fuse")]
     fuse_hits: Option<usize>,
     /// The larger, the less the first few ranks stand out [default: 60]
-    #[arg(long, value_name = "K", requires = "fuse")]
+    #[arg(long, value_name = "K", requires = "fuse", conflicts_with = "fuse_scores")]
     fuse_k: Option<f32>,
+    /// Add weighted scores instead of reciprocal ranks, normalized by min-max, z-score or
+    /// theoretical-min-max (fields under cosine)
+    #[arg(long, value_name = "NORMALIZATION", requires = "fuse")]
+    fuse_scores: Option<Normalization>,
 }
 
 /// A search beside the first.
@@ -92,9 +98,13 @@ impl FuseArguments {
             )?);
         }
         let explain = queries[0].explain;
+        let method = match (self.fuse_scores, self.fuse_k) {
+            (Some(normalization), _) => FusionMethod::Scores { normalization },
+            (None, Some(k)) => FusionMethod::Rrf { k },
+            (None, None) => FusionMethod::default(),
+        };
         let plain = FusionRequest::new(queries).weights(weights).limit(limit).offset(offset);
-        let k = self.fuse_k.unwrap_or(plain.k);
-        Ok(FusionRequest { include, explain, k, ..plain })
+        Ok(FusionRequest { include, explain, method, ..plain })
     }
 }
 

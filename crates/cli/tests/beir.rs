@@ -22,6 +22,7 @@ fn nfcorpus(data: &Path, out: &Path, target: &[&str]) -> (serde_json::Value, [St
         )
     };
     let (run, report) = (out.join("run"), out.join("report.json"));
+    let by_query = out.join("queries.tsv");
     let arguments = [
         "beir",
         "--dataset",
@@ -38,6 +39,10 @@ fn nfcorpus(data: &Path, out: &Path, target: &[&str]) -> (serde_json::Value, [St
         run.to_str().unwrap(),
         "--json-report",
         report.to_str().unwrap(),
+        "--per-query",
+        by_query.to_str().unwrap(),
+        "--reference",
+        "best",
         // Which segments are compressed by when the queries come depends on time.
         "--exact",
     ];
@@ -46,6 +51,28 @@ fn nfcorpus(data: &Path, out: &Path, target: &[&str]) -> (serde_json::Value, [St
     let runs = ["single", "multi"]
         .map(|mode| fs::read_to_string(out.join(format!("run.{mode}"))).unwrap());
     (report, runs)
+}
+
+/// Checks that the means of the values by query are those of the report, and that the systems are
+/// compared.
+fn by_query(out: &Path, report: &serde_json::Value) {
+    let text = fs::read_to_string(out.join("queries.tsv")).unwrap();
+    let measures = [("nDCG@10", "ndcg_10"), ("AP@100", "map_100"), ("R@100", "recall_100")];
+    for (mode, system) in ["single", "multi"].into_iter().enumerate() {
+        for (measure, key) in measures {
+            let start = format!("{system}\t{measure}\t");
+            let of_system = text.lines().filter(|line| line.starts_with(&start));
+            let values: Vec<f64> =
+                of_system.map(|line| line.rsplit('\t').next().unwrap().parse().unwrap()).collect();
+            assert_eq!(values.len(), 323);
+            let mean = values.iter().sum::<f64>() / 323.0;
+            assert!((mean - report[mode][key].as_f64().unwrap()).abs() < 1e-12, "{system} {key}");
+        }
+        assert_eq!(report[mode]["reference"], "multi");
+    }
+    assert!(report[1]["p_ndcg_10"].is_null());
+    let p = |key: &str| report[0][key].as_f64().unwrap();
+    assert!(p("p_ndcg_10") > 0.0 && p("p_recall_100") < 1.0, "{report}");
 }
 
 /// Document and score at each rank, by query.
@@ -81,6 +108,7 @@ fn nfcorpus_is_judged_as_published_embedded_and_served() {
         }
     }
     exact_maxsim(&data, &rankings(&runs[1]));
+    by_query(&embedded, &report);
 
     let server = ServerProcess::start(&folder.path().join("db"), &[]);
     let (_, over_grpc) = nfcorpus(&data, &served, &["--server", server.address()]);
@@ -138,6 +166,18 @@ fn beir_measures_what_was_asked() {
     let table = String::from_utf8(output.stdout).unwrap();
     let ndcg = table.lines().find(|line| line.starts_with("nDCG@10")).unwrap();
     assert!(ndcg.ends_with("1.0000") && !table.contains("@100"), "{table}");
+    // Both judged queries, of one system, which is compared with nothing.
+    let by_query = folder.path().join("queries.tsv").to_str().unwrap().to_owned();
+    let output = beir(&all, &["--limit", "20", "--per-query", &by_query]);
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && !table.contains("p (nDCG@10)"), "{table}");
+    let lines = fs::read_to_string(&by_query).unwrap();
+    let expected = ["nDCG@10", "RR@10", "R@10"]
+        .map(|measure| format!("single\t{measure}\tq1\t1\nsingle\t{measure}\tq3\t1\n"));
+    assert_eq!(lines, format!("system\tmeasure\tquery-id\tvalue\n{}", expected.concat()));
+    let output = beir(&all, &["--reference", "multi"]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("expected best or one of single, got \"multi\""), "{error}");
     // Ids with spaces cannot be in a run file, which is known before anything is created.
     let data = folder.path().join("db").to_str().unwrap().to_owned();
     let run = folder.path().join("run.trec").to_str().unwrap().to_owned();

@@ -54,6 +54,14 @@ fn fusion(folder: &std::path::Path, target: [&str; 2]) {
     let one =
         "{\"field\": \"t\", \"vector\": [[1, 0]], \"limit\": 1, \"filter\": {\"ids\": [2, 3]}}";
     assert_eq!(ids(&run(&["--fuse", one, "--fuse-hits", "2", "--fuse-k", "1"])), [0, 3, 1]);
+    // By scores: v from 1 to 0, and three times t from 0 to 1, so that ids come in falling order.
+    let added = run(&["--fuse", heavy, "--fuse-scores", "min-max"]);
+    assert_eq!(ids(&added), [5, 4, 3, 2, 1, 0]);
+    let first: serde_json::Value = serde_json::from_str(added.lines().next().unwrap()).unwrap();
+    assert!((first["score"].as_f64().unwrap() - 3.0).abs() < 1e-6, "{first}");
+    let unbounded = fail(&["--fuse", by_t, "--fuse-scores", "theoretical-min-max"]);
+    assert!(unbounded.contains("queries[0].field \"v\"") && unbounded.contains("got dot"));
+    assert!(fail(&["--fuse", by_t, "--fuse-scores", "max"]).contains("expected min-max, z-score"));
     npy(&folder.join("q.npy"), "<f4", "(2, 2)", &f32_bytes(&[0.0, 1.0, 1.0, 0.0]));
     let file = folder.join("q.npy").display().to_string();
     let by_file =

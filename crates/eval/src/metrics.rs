@@ -35,30 +35,111 @@ pub struct Metrics {
     pub queries: usize,
 }
 
+/// A measure of one ranking, within 0..=1; higher is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Measure {
+    /// See [`Metrics::ndcg_10`].
+    Ndcg10,
+    /// Average precision; see [`Metrics::map_100`].
+    Map100,
+    /// Reciprocal rank; see [`Metrics::mrr_10`].
+    Mrr10,
+    /// See [`Metrics::recall_10`].
+    Recall10,
+    /// See [`Metrics::recall_100`].
+    Recall100,
+}
+
+impl Measure {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Ndcg10, Self::Map100, Self::Mrr10, Self::Recall10, Self::Recall100];
+
+    /// Its name for a single query, in the notation of ir_measures: `nDCG@10`, `AP@100`, `RR@10`,
+    /// `R@10` or `R@100`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ndcg10 => "nDCG@10",
+            Self::Map100 => "AP@100",
+            Self::Mrr10 => "RR@10",
+            Self::Recall10 => "R@10",
+            Self::Recall100 => "R@100",
+        }
+    }
+
+    /// Number of results that it looks at.
+    pub fn depth(self) -> usize {
+        match self {
+            Self::Ndcg10 | Self::Mrr10 | Self::Recall10 => 10,
+            Self::Map100 | Self::Recall100 => 100,
+        }
+    }
+
+    /// Its value for one ranking.
+    pub fn of(self, ranking: &JudgedRanking) -> f64 {
+        let depth = self.depth();
+        match self {
+            Self::Ndcg10 => ranking.ndcg(depth),
+            Self::Map100 => ranking.average_precision(depth),
+            Self::Mrr10 => ranking.reciprocal_rank(depth),
+            Self::Recall10 | Self::Recall100 => ranking.recall(depth),
+        }
+    }
+}
+
+/// The value of every measure for every judged query of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QueryMetrics {
+    /// In the order of the judgements.
+    queries: Vec<String>,
+    /// Shape [measures, queries], in the order of [`Measure::ALL`].
+    values: [Vec<f64>; Measure::ALL.len()],
+}
+
+impl QueryMetrics {
+    /// Judges `run` for each query of `qrels`; a query that is missing from the run gets 0.
+    pub fn new(run: &Run, qrels: &Qrels) -> Self {
+        let judge = |(query, judgements)| {
+            JudgedRanking::new(query, run.get(query).unwrap_or_default(), judgements)
+        };
+        let rankings: Vec<JudgedRanking> = qrels.iter().map(judge).collect();
+        let of_all = |measure: Measure| rankings.iter().map(|r| measure.of(r)).collect();
+        let queries = qrels.iter().map(|(query, _)| query.to_owned()).collect();
+        Self { queries, values: Measure::ALL.map(of_all) }
+    }
+
+    /// Ids of the judged queries, ascending (bytewise).
+    pub fn queries(&self) -> &[String] {
+        &self.queries
+    }
+
+    /// Value of a measure for each query: shape [queries], in the order of [`Self::queries`].
+    pub fn values(&self, measure: Measure) -> &[f64] {
+        &self.values[measure as usize]
+    }
+
+    /// The mean of each measure over all queries.
+    pub fn mean(&self) -> Metrics {
+        let queries = self.queries.len();
+        let mean = |measure| match queries {
+            0 => 0.0,
+            // From +0.0, unlike `Sum`: an average of zeros has no sign.
+            _ => self.values(measure).iter().fold(0.0, |sum, value| sum + value) / queries as f64,
+        };
+        Metrics {
+            ndcg_10: mean(Measure::Ndcg10),
+            map_100: mean(Measure::Map100),
+            mrr_10: mean(Measure::Mrr10),
+            recall_10: mean(Measure::Recall10),
+            recall_100: mean(Measure::Recall100),
+            queries,
+        }
+    }
+}
+
 /// Judges `run`: the mean of each metric over all queries of `qrels`.
 pub fn evaluate(run: &Run, qrels: &Qrels) -> Metrics {
-    let mut total = Metrics::default();
-    for (query, judgements) in qrels.iter() {
-        let ranking = JudgedRanking::new(query, run.get(query).unwrap_or_default(), judgements);
-        total.ndcg_10 += ranking.ndcg(10);
-        total.map_100 += ranking.average_precision(100);
-        total.mrr_10 += ranking.reciprocal_rank(10);
-        total.recall_10 += ranking.recall(10);
-        total.recall_100 += ranking.recall(100);
-        total.queries += 1;
-    }
-    if total.queries == 0 {
-        return total;
-    }
-    let queries = total.queries as f64;
-    Metrics {
-        ndcg_10: total.ndcg_10 / queries,
-        map_100: total.map_100 / queries,
-        mrr_10: total.mrr_10 / queries,
-        recall_10: total.recall_10 / queries,
-        recall_100: total.recall_100 / queries,
-        queries: total.queries,
-    }
+    QueryMetrics::new(run, qrels).mean()
 }
 
 /// The results of one query reduced to what the metrics see: gains in rank order.
@@ -247,14 +328,11 @@ mod tests {
         ] {
             let hits = run.get(query).unwrap_or_default();
             let judged = JudgedRanking::new(query, hits, qrels.get(query).expect("judged"));
-            let got = [
-                judged.ndcg(10),
-                judged.average_precision(100),
-                judged.reciprocal_rank(10),
-                judged.recall(10),
-                judged.recall(100),
-            ];
-            assert_close(got, expected, query);
+            assert_close(Measure::ALL.map(|measure| measure.of(&judged)), expected, query);
+            let all = QueryMetrics::new(&run, &qrels);
+            let at = all.queries().iter().position(|id| id == query).expect("judged");
+            let listed = Measure::ALL.map(|measure| all.values(measure)[at]);
+            assert_close(listed, expected, query);
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::latency::{LatencyPercentiles, LatencyRecorder};
-use super::metrics::Metrics;
+use super::metrics::{Measure, Metrics};
 
 /// Result of one benchmark run on one data set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,6 +44,17 @@ pub struct Report {
     /// Bytes of a document that searches read from, on disk: codes and what re-ranks, or vectors
     /// where these are scanned; `None` when not measured.
     pub bytes_per_document: Option<f64>,
+    /// The system that this one is compared with, by its `mode`; that of the reference itself is
+    /// its own, and `None` if nothing was compared.
+    #[serde(default)]
+    pub reference: Option<String>,
+    /// Two-sided p-value of the difference from the reference in nDCG@10, over the queries; see
+    /// [`randomization_test`](super::randomization_test). `None` for the reference itself.
+    #[serde(default)]
+    pub p_ndcg_10: Option<f64>,
+    /// The same for Recall@100.
+    #[serde(default)]
+    pub p_recall_100: Option<f64>,
 }
 
 impl Report {
@@ -71,7 +82,27 @@ impl Report {
             latency_ms: None,
             qps: None,
             bytes_per_document: None,
+            reference: None,
+            p_ndcg_10: None,
+            p_recall_100: None,
         }
+    }
+
+    /// Whether a measure was taken, that is not deeper than the retrieved documents.
+    pub fn has(&self, measure: Measure) -> bool {
+        let value = match measure {
+            Measure::Ndcg10 => self.ndcg_10,
+            Measure::Map100 => self.map_100,
+            Measure::Mrr10 => self.mrr_10,
+            Measure::Recall10 => self.recall_10,
+            Measure::Recall100 => self.recall_100,
+        };
+        value.is_some()
+    }
+
+    /// Whether it is the report of the system that others are compared with.
+    pub fn is_reference(&self) -> bool {
+        self.reference.as_ref() == Some(&self.mode)
     }
 
     /// Leaves out what is measured deeper than so many documents were retrieved.
@@ -174,7 +205,10 @@ mod tests {
     "p99": 4.0
   },
   "qps": 500.0,
-  "bytes_per_document": 320.0
+  "bytes_per_document": 320.0,
+  "reference": null,
+  "p_ndcg_10": null,
+  "p_recall_100": null
 }
 "#;
         let json = report.to_json().expect("json");

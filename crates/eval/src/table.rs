@@ -14,6 +14,9 @@ pub enum TableStyle {
     Markdown,
 }
 
+/// In place of a p-value: the system that the others are compared with.
+const REFERENCE: &str = "ref";
+
 /// Draws `reports` as columns of one table; every line ends in a newline.
 ///
 /// The first column names the measures and is aligned left, the values are aligned right. Measures
@@ -22,7 +25,7 @@ pub fn comparison_table(reports: &[Report], style: TableStyle) -> String {
     let mut rows = vec![heading(reports, style)];
     for (name, value) in MEASURES {
         let cells: Vec<Option<String>> = reports.iter().map(value).collect();
-        if cells.iter().all(Option::is_none) {
+        if cells.iter().flatten().all(|cell| cell == REFERENCE) {
             continue;
         }
         let cells = cells.into_iter().map(|cell| cell.unwrap_or("-".to_owned()));
@@ -39,6 +42,8 @@ const MEASURES: &[Measure] = &[
     ("MRR@10", |r| r.mrr_10.map(quality)),
     ("Recall@10", |r| r.recall_10.map(quality)),
     ("Recall@100", |r| r.recall_100.map(quality)),
+    ("p (nDCG@10)", |r| significance(r, r.p_ndcg_10)),
+    ("p (Recall@100)", |r| significance(r, r.p_recall_100)),
     ("queries", |r| Some(grouped(r.queries as f64))),
     ("documents", |r| Some(grouped(r.documents as f64))),
     ("index time (s)", |r| r.index_seconds.map(measured)),
@@ -72,6 +77,16 @@ fn heading(reports: &[Report], style: TableStyle) -> Vec<String> {
 /// Four decimals, the precision retrieval results are published in.
 fn quality(value: f64) -> String {
     format!("{value:.4}")
+}
+
+/// A p-value, of which no more than four decimals mean anything; `ref` for the reference.
+fn significance(report: &Report, p: Option<f64>) -> Option<String> {
+    match p {
+        Some(p) if p < 1e-4 => Some("<0.0001".to_owned()),
+        Some(p) => Some(format!("{p:.4}")),
+        None => None,
+    }
+    .or_else(|| report.is_reference().then(|| REFERENCE.to_owned()))
 }
 
 /// About three significant digits.
@@ -201,6 +216,26 @@ mod tests {
         assert_eq!(lines[2], "| nDCG@10    | 0.3159 |");
         assert_eq!(lines.len(), 9);
         assert!(lines.iter().all(|line| line.len() == lines[0].len()));
+    }
+
+    #[test]
+    fn p_values_are_shown_beside_their_reference() {
+        let compared = |report: Report, p_ndcg_10, p_recall_100| Report {
+            reference: Some("single".to_owned()),
+            p_ndcg_10,
+            p_recall_100,
+            ..report
+        };
+        let [single, multi] = reports();
+        let other = Report { mode: "other".to_owned(), ..single.clone() };
+        let reports = [
+            compared(single, None, None),
+            compared(multi, Some(0.03125), None),
+            compared(other, Some(0.00009), None),
+        ];
+        let table = comparison_table(&reports, TableStyle::Plain);
+        assert!(table.contains("p (nDCG@10)          ref  0.0312  <0.0001\n"), "{table}");
+        assert!(!table.contains("p (Recall@100)"), "{table}");
     }
 
     #[test]

@@ -205,7 +205,7 @@ fn parse_line<'a>(path: &Path, line: Line<'a>) -> Result<(&'a str, Hit), TrecErr
     }
 }
 
-fn check_column(path: &Path, column: &'static str, name: &str) -> Result<(), TrecError> {
+pub(super) fn check_column(path: &Path, column: &'static str, name: &str) -> Result<(), TrecError> {
     if !name.is_empty() && !name.contains(char::is_whitespace) {
         return Ok(());
     }

@@ -4,7 +4,10 @@
 mod common;
 mod support;
 
-use lanner::{FusionRequest, Include, Metric, Point, PointId, QueryRequest, Vector, VectorField};
+use lanner::{
+    FusionRequest, Include, Metric, Normalization, Point, PointId, QueryRequest, Vector,
+    VectorField,
+};
 use lanner_client::proto::{self, search_request, vector::Values};
 use lanner_client::{from_model, to_model};
 use support::grpc::{MESSAGE_BYTES, Server, message, point, search};
@@ -251,6 +254,9 @@ async fn fused_answers_equal_the_embedded_ones() {
         two(),
         two().weights([0.5, 2.0]).k(3.5).limit(7).offset(2).with_vectors(),
         FusionRequest::new([by_m.clone().rescore("v", vec![1.0, 0.0, 0.0], 20)]),
+        two().weights([0.5, 2.0]).scores(Normalization::MinMax),
+        two().scores(Normalization::ZScore).limit(3),
+        FusionRequest::new([by_v.clone()]).scores(Normalization::TheoreticalMinMax),
     ];
     for request in &requests {
         let message = from_model::fusion("c", request);
@@ -270,6 +276,18 @@ async fn fused_answers_equal_the_embedded_ones() {
         (proto::FuseRequest { queries: vec![], ..message.clone() }, "queries: expected 1 to 64"),
         (proto::FuseRequest { limit: 0, ..message.clone() }, "limit: expected 1 to 10000, got 0"),
         (proto::FuseRequest { k: Some(0.0), ..message.clone() }, "k: expected a finite number"),
+        (
+            proto::FuseRequest { normalization: 1, ..message.clone() },
+            "k: expected no `k` with a `normalization`, got 60",
+        ),
+        (
+            proto::FuseRequest { normalization: 4, k: None, ..message.clone() },
+            "normalization: expected a known normalization, got 4",
+        ),
+        (
+            proto::FuseRequest { normalization: 3, k: None, ..message.clone() },
+            "queries[1].field \"m\": expected a metric whose scores have an infimum (cosine)",
+        ),
         (proto::FuseRequest { weights: vec![1.0], ..message.clone() }, "weights: expected one"),
         (broken, "queries[1].query: expected `vector`"),
     ] {
