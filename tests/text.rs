@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 
 use common::Random;
 use lanner::{
-    Collection, CollectionConfig, Database, DatabaseOptions, Durability, ErrorKind, Filter,
-    FusionRequest, Metric, Payload, Point, PointId, QueryRequest, QueryResponse, TextField,
+    Collection, CollectionConfig, Database, DatabaseOptions, Deadline, Durability, ErrorKind,
+    Filter, FusionRequest, Metric, Payload, Point, PointId, QueryRequest, QueryResponse, TextField,
     TextQuery, VectorField,
 };
 use oracle::{Texts, ranking};
@@ -264,8 +264,9 @@ fn words_and_vectors_are_stages_of_each_other_and_fuse() {
     let query = || TextQuery::words("baba bebe");
     let by_words = QueryRequest::new("words", query()).limit(50);
     let by_vector = QueryRequest::new("v", vec![1.0, 0.0]).limit(50);
-    let [words, vector] =
-        &collection.query_batch(&[by_words.clone(), by_vector.clone()]).unwrap()[..]
+    let [words, vector] = &collection
+        .query_batch(&[by_words.clone(), by_vector.clone()], Deadline::NEVER)
+        .unwrap()[..]
     else {
         panic!("two answers")
     };
