@@ -444,12 +444,9 @@ fn a_damaged_index_is_named() {
         let section = text.split("section `").nth(1).and_then(|rest| rest.split('`').next());
         refused.extend(section.map(str::to_owned));
     }
-    let all: Vec<&str> = refused.iter().map(String::as_str).collect();
-    assert_eq!(
-        all,
-        ["idx", "lengths", "meta", "pos", "term"],
-        "each is verified before it is read"
-    );
+    for section in ["idx", "lengths", "meta", "pos", "term"] {
+        assert!(refused.contains(section), "{section} is verified before it is read: {refused:?}");
+    }
     std::fs::write(&file, &sound).unwrap();
     fixture.database = Some(Database::open(fixture.folder.path()).unwrap());
     fixture.check(std::slice::from_ref(&query));

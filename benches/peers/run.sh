@@ -14,4 +14,9 @@ if [ "${1:-}" = multivector ]; then
     exec env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
         "$venv/bin/python" "$here/multivector.py" "$@"
 fi
+if [ "${1:-}" = text ]; then
+    shift
+    # With the Python package of this checkout: .ci/python wheel makes it.
+    exec "$venv/bin/python" "$here/text.py" "$@"
+fi
 exec "$venv/bin/python" "$here/peers.py" "$@"
