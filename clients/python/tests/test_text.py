@@ -192,25 +192,24 @@ def test_batches_are_their_queries(corpus: Corpus) -> None:
         corpus.docs.batch_query("words", texts)
 
 
-@pytest.mark.parametrize(
-    ("condition", "oracle"),
-    [
-        (lanner.field("meta.title").matches("bake"), lambda c, at: "bake" in c.titles[at]),
-        (
-            lanner.field("text").matches("balo BABA"),
-            lambda c, at: {"balo", "baba"} <= set(c.texts[at]),
-        ),
-        (
-            lanner.field("words").matches("bake -baba"),
-            lambda c, at: c.has(at, "bake") and not c.has(at, "baba"),
-        ),
-        (
-            ~lanner.field("words").matches("bake") & (lanner.field("shelf") < 4),
-            lambda c, at: not c.has(at, "bake") and at % 7 < 4,
-        ),
-    ],
-    ids=repr,
-)
+FILTERS: list[tuple[lanner.Condition, Callable[[Corpus, int], bool]]] = [
+    (lanner.field("meta.title").matches("bake"), lambda c, at: "bake" in c.titles[at]),
+    (
+        lanner.field("text").matches("balo BABA"),
+        lambda c, at: {"balo", "baba"} <= set(c.texts[at]),
+    ),
+    (
+        lanner.field("words").matches("bake -baba"),
+        lambda c, at: c.has(at, "bake") and not c.has(at, "baba"),
+    ),
+    (
+        ~lanner.field("words").matches("bake") & (lanner.field("shelf") < 4),
+        lambda c, at: not c.has(at, "bake") and at % 7 < 4,
+    ),
+]
+
+
+@pytest.mark.parametrize(("condition", "oracle"), FILTERS, ids=[repr(condition) for condition, _ in FILTERS])
 def test_filters(corpus: Corpus, condition: lanner.Condition, oracle: Callable[[Corpus, int], bool]) -> None:
     allowed = [at for at in range(POINTS) if oracle(corpus, at)]
     assert 0 < len(allowed) < POINTS
@@ -379,7 +378,7 @@ BAD_SETTINGS: list[tuple[lanner.TextField, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("field", "message"), BAD_SETTINGS, ids=repr)
+@pytest.mark.parametrize(("field", "message"), BAD_SETTINGS)
 def test_bad_settings_are_named(db: lanner.Database, field: lanner.TextField, message: str) -> None:
     with pytest.raises(lanner.InvalidInput) as refused:
         db.create_collection("docs", {"v": lanner.vector(2), "words": field})
