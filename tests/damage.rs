@@ -11,7 +11,7 @@ use common::Random;
 use common::images::{copy_folder, crash_image, files, flip, points, truncate};
 use lanner::{
     Collection, CollectionConfig, Database, DatabaseOptions, ErrorKind, Filter, Metric, Payload,
-    PayloadType, Point, VectorField,
+    PayloadType, Point, PointId, QueryRequest, TextField, TextQuery, VectorField,
 };
 
 const POINTS: u64 = 1100;
@@ -26,6 +26,11 @@ fn config() -> CollectionConfig {
         .with_field("tokens", VectorField::multi(4, Metric::Dot).encoded(encoding))
         .with_field("v", small.indexed("graph:degree=8:window=20".parse().unwrap()))
         .with_payload("n", PayloadType::Integer)
+        .with_text("words", TextField::new(["t"]))
+}
+
+fn payload(n: usize, word: usize) -> Payload {
+    Payload::parse(&format!("{{\"n\":{n},\"t\":\"w{word} and w{n}\"}}")).unwrap()
 }
 
 /// A database with files of every kind, as a kill leaves it: two collections, sealed and indexed
@@ -43,7 +48,7 @@ fn image() -> tempfile::TempDir {
             id.with_vector("v", random.vector(8))
                 .with_vector("codes", random.vector(4))
                 .with_vector("tokens", random.multi(4, 2))
-                .with_payload(Payload::parse(&format!("{{\"n\":{}}}", random.below(9))).unwrap())
+                .with_payload(payload(random.below(9), random.below(5)))
         };
         collection.upsert((0..POINTS).map(&mut point)).unwrap();
         collection.optimize().unwrap();
@@ -59,12 +64,20 @@ fn image() -> tempfile::TempDir {
 struct Content {
     points: Vec<Point>,
     counts: Vec<u64>,
+    /// The points with each of some words, with their scores.
+    words: Vec<Vec<(PointId, f32)>>,
 }
 
 fn content(collection: &Collection) -> lanner::Result<Content> {
     let filter = |n: i64| Filter::eq("n", n);
     let counts = (0..9).map(|n| collection.count_where(&filter(n))).collect::<Result<_, _>>()?;
-    Ok(Content { points: points(collection)?, counts })
+    let words = |word: usize| {
+        let query = QueryRequest::new("words", TextQuery::words(format!("w{word} and"))).limit(500);
+        let hits = collection.query(&query)?.hits;
+        Ok(hits.into_iter().map(|hit| (hit.point.id, hit.score)).collect())
+    };
+    let words = (0..5).map(words).collect::<lanner::Result<_>>()?;
+    Ok(Content { points: points(collection)?, counts, words })
 }
 
 fn open(root: &Path) -> lanner::Result<Database> {

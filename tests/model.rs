@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use lanner::{
     Collection, CollectionConfig, Database, DatabaseOptions, Durability, Include, Metric,
-    MultiVector, Payload, Point, PointId, QueryRequest, VectorField,
+    MultiVector, Payload, Point, PointId, QueryRequest, TextField, TextQuery, VectorField,
 };
 use proptest::prelude::*;
 
@@ -44,10 +44,16 @@ fn point(number: u8, version: u8) -> Point {
         point = point.with_vector("tokens", tokens);
     }
     if !version.is_multiple_of(5) {
-        let payload = Payload::parse(&format!("{{\"version\": {version}}}")).unwrap();
+        let payload = format!("{{\"version\": {version}, \"words\": \"{} all\"}}", word(version));
+        let payload = Payload::parse(&payload).unwrap();
         point = point.with_payload(payload);
     }
     point
+}
+
+/// A word of the text of a version.
+fn word(version: u8) -> &'static str {
+    ["one", "two", "three"][usize::from(version % 3)]
 }
 
 fn open(folder: &std::path::Path) -> (Database, Collection) {
@@ -55,7 +61,8 @@ fn open(folder: &std::path::Path) -> (Database, Collection) {
     let database = DatabaseOptions::new().threads(1).seal_bytes(700).open(folder).unwrap();
     let config = CollectionConfig::new()
         .with_field("v", VectorField::single(2, Metric::Dot))
-        .with_field("tokens", VectorField::multi(1, Metric::Dot));
+        .with_field("tokens", VectorField::multi(1, Metric::Dot))
+        .with_text("words", TextField::new(["words"]));
     let collection = match database.collection("c") {
         Ok(collection) => collection,
         Err(_) => database.create_collection("c", config).unwrap(),
@@ -80,6 +87,21 @@ fn check(collection: &Collection, expected: &BTreeMap<PointId, Point>) {
     best.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
     let got: Vec<_> = answer.hits.into_iter().map(|hit| (hit.score, hit.point.id)).collect();
     assert_eq!(got, best);
+    // Texts of one length with a word once: all score alike, and ids decide.
+    for version in 0..3 {
+        let query = QueryRequest::new("words", TextQuery::words(word(version))).limit(100);
+        let answer = collection.query(&query).unwrap();
+        let has = |point: &&Point| {
+            let payload = point.payload.as_ref();
+            payload.is_some_and(|payload| payload.as_str().contains(word(version)))
+        };
+        let with: Vec<PointId> =
+            expected.values().filter(has).map(|point| point.id.clone()).collect();
+        let score = answer.hits.first().map(|hit| hit.score);
+        assert!(answer.hits.iter().all(|hit| Some(hit.score) == score));
+        let got: Vec<PointId> = answer.hits.into_iter().map(|hit| hit.point.id).collect();
+        assert_eq!(got, with, "{}", word(version));
+    }
 }
 
 proptest! {

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use lanner::{
-    CollectionConfig, Database, DatabaseOptions, Metric, Point, PointId, QueryRequest, VectorField,
+    CollectionConfig, Database, DatabaseOptions, Metric, Payload, Point, PointId, QueryRequest,
+    TextField, TextQuery, VectorField,
 };
 use lanner_storage::{Directory, LocalDirectory, MemoryDirectory};
 
@@ -27,14 +28,25 @@ fn answers(database: &Database, queries: &[Vec<f32>]) -> Vec<Vec<(PointId, f32)>
             answers.push(hits.iter().map(|hit| (hit.point.id.clone(), hit.score)).collect());
         }
     }
+    for word in ["w1", "w2 w3"] {
+        let request = QueryRequest::new("words", TextQuery::words(word)).limit(20);
+        let hits = collection.query(&request).unwrap().hits;
+        assert_eq!(hits.len(), 20);
+        answers.push(hits.iter().map(|hit| (hit.point.id.clone(), hit.score)).collect());
+    }
     answers
 }
 
 #[test]
 fn a_database_over_ranges_answers_as_one_on_a_disk() {
     let mut random = common::Random::new(11);
-    let points: Vec<Point> =
-        (0..3_000).map(|id| Point::new(id).with_vector("v", random.vector(DIMENSION))).collect();
+    let points: Vec<Point> = (0..3_000)
+        .map(|id| {
+            let payload = format!("{{\"t\": \"w{} w{}\"}}", id % 7, id % 11);
+            let payload = Payload::parse(&payload).unwrap();
+            Point::new(id).with_vector("v", random.vector(DIMENSION)).with_payload(payload)
+        })
+        .collect();
     let queries: Vec<Vec<f32>> = (0..5).map(|_| random.vector(DIMENSION)).collect();
     let (on_disk, beside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let memory = Arc::new(MemoryDirectory::new());
@@ -47,7 +59,8 @@ fn a_database_over_ranges_answers_as_one_on_a_disk() {
         let database = open(root, Arc::clone(&directory));
         let field = VectorField::single(DIMENSION, Metric::Dot);
         let field = field.compressed("lvq8/f16".parse().unwrap());
-        let config = CollectionConfig::new().with_field("v", field);
+        let words = TextField::new(["t"]);
+        let config = CollectionConfig::new().with_field("v", field).with_text("words", words);
         let collection = database.create_collection("c", config).unwrap();
         for part in points.chunks(1_000) {
             collection.upsert(part.to_vec()).unwrap();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use lanner::{
     Collection, CollectionConfig, Database, DatabaseOptions, Durability, Include, Metric,
-    MultiVector, Point, PointId, QueryRequest, VectorField,
+    MultiVector, Payload, Point, PointId, QueryRequest, TextField, TextQuery, VectorField,
 };
 use lanner_storage::{FaultyDirectory, LocalDirectory};
 
@@ -19,7 +19,8 @@ fn open(root: &Path, directory: &FaultyDirectory) -> lanner::Result<Database> {
 }
 
 fn point(id: u64, value: f32) -> Point {
-    Point::new(id).with_vector("v", vec![value])
+    let payload = format!("{{\"t\": \"w{}\"}}", value as u64);
+    Point::new(id).with_vector("v", vec![value]).with_payload(Payload::parse(&payload).unwrap())
 }
 
 /// What is written besides a few points.
@@ -34,7 +35,8 @@ enum Scenario {
 fn work(database: &Database, scenario: Scenario, expected: &mut Expected) -> lanner::Result<()> {
     let compression = "lvq8/f16".parse()?;
     let field = VectorField::single(1, Metric::Dot).compressed(compression);
-    let config = CollectionConfig::new().with_field("v", field);
+    let config =
+        CollectionConfig::new().with_field("v", field).with_text("t", TextField::new(["t"]));
     let collection = database.create_collection("c", config)?;
     if scenario == Scenario::Codes {
         let many: Vec<Point> = (1000..2100).map(|id| point(id, (id - 1000) as f32)).collect();
@@ -75,6 +77,14 @@ fn check(root: &Path, expected: &Expected) {
     let query = QueryRequest::new("v", vec![1.0]).limit(5);
     let hits = |query| collection.query(query).unwrap().hits;
     assert_eq!(hits(&query), hits(&query.clone().exact()));
+    for value in 1..4_u8 {
+        let words = TextQuery::words(format!("w{value}"));
+        let found = collection.query(&QueryRequest::new("t", words).limit(100)).unwrap().hits;
+        let found: Vec<&PointId> = found.iter().map(|hit| &hit.point.id).collect();
+        let same = |point: &&Point| point.vectors["v"] == vec![f32::from(value)].into();
+        let same: Vec<&PointId> = expected.values().filter(same).map(|point| &point.id).collect();
+        assert_eq!(found, same, "points with the word w{value}");
+    }
     // What the fault left half-done can be done now.
     collection.upsert([point(100, 5.0)]).unwrap();
     collection.optimize().unwrap();

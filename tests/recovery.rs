@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use common::Random;
 use lanner::{
     Collection, CollectionConfig, Database, DatabaseOptions, Durability, Error, ErrorKind, Include,
-    Metric, MultiVector, PayloadType, Point, QueryRequest, VectorField,
+    Metric, MultiVector, PayloadType, Point, QueryRequest, TextField, TextQuery, VectorField,
 };
 use lanner_storage::{LocalDirectory, SectionFile, SectionInfo};
 
@@ -18,6 +18,7 @@ fn config() -> CollectionConfig {
         .with_field("v", VectorField::single(8, Metric::Cosine).compressed(compression()))
         .with_payload("a", PayloadType::Integer)
         .with_payload("k", PayloadType::Keyword)
+        .with_text("words", TextField::new(["k"]))
 }
 
 fn tokens() -> VectorField {
@@ -144,6 +145,8 @@ fn read_all(collection: &Collection) {
         QueryRequest::new("v", vec![0.5; 8]).limit(1100).rerank(1100),
         QueryRequest::new("tokens", MultiVector::from_flat(4, vec![1.0; 8]).unwrap()).limit(500),
         QueryRequest::new("v", lanner::PointId::from(5)),
+        QueryRequest::new("words", TextQuery::words("x")).limit(500),
+        QueryRequest::new("words", TextQuery::parse("\"x x\" +x*").unwrap()).limit(500),
     ] {
         if let Ok(answer) = collection.query(&query) {
             assert!(answer.hits.iter().all(|hit| !hit.score.is_nan()));

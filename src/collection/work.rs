@@ -306,14 +306,15 @@ impl Inner {
         Ok(())
     }
 
-    /// Number of rows that a merge of these segments writes, counted once per field and once per
-    /// coded field.
+    /// Number of rows that a merge of these segments writes, counted once per field, of vectors or
+    /// text, and once per coded field.
     fn rows_to_write(&self, numbers: &[u64]) -> u64 {
         let coded = self.fields.values().filter(|field| field.is_compressed()).count();
         let state = self.lock();
         let members = state.segments.sealed.iter().filter(|slot| numbers.contains(&number(slot)));
         let live = members.map(|slot| u64::from(slot.segment.rows()) - slot.deleted.len());
-        live.sum::<u64>() * (self.fields.len() + coded) as u64
+        let texts = self.intake.load().text.len();
+        live.sum::<u64>() * (self.fields.len() + coded + texts) as u64
     }
 
     /// Segments worth merging in the background.

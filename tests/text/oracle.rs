@@ -32,13 +32,24 @@ pub fn ranking(field: &TextField, texts: &Texts, query: &TextQuery) -> Vec<(Poin
         let n = (0..weights.len()).map(with).max().unwrap_or(0) as f64;
         ((rows - n + 0.5) / (n + 0.5)).ln_1p()
     };
-    let parts = parts(texts, query);
+    let parts: Vec<(Occur, Part, f64)> = parts(texts, query)
+        .into_iter()
+        .map(|(occur, part)| {
+            let idf = match &part {
+                Part::Group(group) => {
+                    group.iter().map(|(word, _)| idf(word)).fold(f64::MAX, f64::min)
+                }
+                Part::Phrase(words, _) => words.iter().map(|word| idf(word)).sum(),
+            };
+            (occur, part, idf)
+        })
+        .collect();
     let (k1, b) = (f64::from(field.k1), f64::from(field.b));
     let mut found = Vec::new();
     'points: for (id, paths) in texts {
         let norm = k1 * (1.0 - b + b * length(paths) / average);
         let (mut score, mut matches) = (0.0, false);
-        for (occur, part) in &parts {
+        for (occur, part, idf) in &parts {
             let here =
                 paths.iter().zip(&weights).map(|(words, weight)| occurrences(words, part) * weight);
             let here: f64 = here.sum();
@@ -49,12 +60,6 @@ pub fn ranking(field: &TextField, texts: &Texts, query: &TextQuery) -> Vec<(Poin
                 _ => {}
             }
             matches |= here > 0.0;
-            let idf = match part {
-                Part::Group(group) => {
-                    group.iter().map(|(word, _)| idf(word)).fold(f64::MAX, f64::min)
-                }
-                Part::Phrase(words, _) => words.iter().map(|word| idf(word)).sum(),
-            };
             if here > 0.0 {
                 score += idf * here / (here + norm);
             }

@@ -11,11 +11,14 @@ use super::beir::{Experiment, Mode, ids};
 use super::error::{CliError, Result};
 use super::input::Column;
 use super::output::scratch;
-use lanner::{Compression, Database, ElementType, Metric, QueryParams};
+use lanner::{
+    Analyzer, Compression, Database, ElementType, FusionMethod, Language, Metric, Normalization,
+    QueryParams, TextField,
+};
 use lanner_client::Credentials;
 use lanner_client::Embedded;
 use lanner_client::Remote;
-use lanner_eval::{BeirDataset, Report, Run, System, TableStyle, comparison_table};
+use lanner_eval::{BeirDataset, Report, Run, System, TableStyle, best, compare, comparison_table};
 use lanner_server::{ServerConfig, serve};
 
 /// Questions that are printed with their answers.
@@ -23,13 +26,16 @@ const QUESTIONS: usize = 5;
 /// Passages printed for each.
 const PASSAGES: usize = 3;
 /// Width of one column of titles.
-const WIDTH: usize = 44;
+const WIDTH: usize = 36;
+/// Ways to search, before those that put two together.
+const PARTS: usize = 3;
 
 /// See Lanner at work on a small collection that ships with it.
 #[derive(Args)]
 #[command(after_help = "\
-Stores passages with one vector each and with one vector a token, in an embedded database and
-through a real server over gRPC; asks questions; and judges the answers the way BEIR does.
+Stores passages with their words, with one vector each and with one vector a token, in an embedded
+database and through a real server over gRPC; asks questions by each, and by words and vectors together;
+and judges the answers the way BEIR does. p compares with the best of the three by itself.
 
 Example:
   lanner demo --dataset examples/demo")]
@@ -53,22 +59,18 @@ impl Demo {
         };
         let served = self.over_grpc(&folder.path().join("served"))?;
         let same = embedded.iter().zip(&served).all(|(a, b)| a.run == b.run);
+        let rankings: usize = embedded.iter().map(|system| system.run.len()).sum();
         self.print_answers(&embedded)?;
-        let mut reports = Vec::new();
-        for (place, outcomes) in [("embedded", &embedded), ("gRPC", &served)] {
-            for outcome in outcomes {
-                let mode = format!("{}, {place}", outcome.report.mode);
-                reports.push(Report { mode, ..outcome.report.clone() });
-            }
+        for (place, mut systems) in [("Embedded", embedded), ("Over gRPC", served)] {
+            let reference = best(&systems[..PARTS]);
+            compare(&mut systems, reference);
+            let reports: Vec<Report> = systems.into_iter().map(|system| system.report).collect();
+            println!("{place}\n{}", comparison_table(&reports, TableStyle::Plain));
         }
-        println!("{}", comparison_table(&reports, TableStyle::Plain));
         if !same {
             return Err(CliError::Usage("the server answered otherwise than the library".into()));
         }
-        println!(
-            "Both gave the same {} rankings.",
-            embedded.iter().map(|o| o.run.len()).sum::<usize>()
-        );
+        println!("Both gave the same {rankings} rankings.");
         println!("Next: `lanner serve --data db`, and the tour in README.md.");
         Ok(())
     }
@@ -76,30 +78,29 @@ impl Demo {
     fn experiment(&self) -> Result<Experiment> {
         let file = |name: &str| self.dataset.join(name);
         let dataset = BeirDataset::open(&self.dataset, "test")?;
-        let modes = vec![
-            Mode {
-                name: "single",
-                field: "text",
-                corpus: Column::single("text", &file("corpus.f16.npy"))?,
-                queries: Column::single("text", &file("queries.f16.npy"))?,
-                exact: false,
-            },
-            Mode {
-                name: "multi",
-                field: "tokens",
-                corpus: Column::multi(
-                    "tokens",
-                    &file("corpus_tokens.i8.npy"),
-                    &file("corpus_tokens_offsets.i64.npy"),
-                )?,
-                queries: Column::multi(
-                    "tokens",
-                    &file("queries_tokens.f16.npy"),
-                    &file("queries_tokens_offsets.i64.npy"),
-                )?,
-                exact: false,
-            },
-        ];
+        let english = Analyzer::Language(Language::English);
+        let words = Mode::words(TextField::new(["title", "text"]).analyzed(english));
+        let single = Mode::vectors(
+            "single",
+            Column::single("text", &file("corpus.f16.npy"))?,
+            Column::single("text", &file("queries.f16.npy"))?,
+        );
+        let multi = Mode::vectors(
+            "multi",
+            Column::multi(
+                "tokens",
+                &file("corpus_tokens.i8.npy"),
+                &file("corpus_tokens_offsets.i64.npy"),
+            )?,
+            Column::multi(
+                "tokens",
+                &file("queries_tokens.f16.npy"),
+                &file("queries_tokens_offsets.i64.npy"),
+            )?,
+        );
+        let fused = FusionMethod::Scores { normalization: Normalization::MinMax };
+        let both = [single.fused("text+single", fused)?, multi.fused("text+multi", fused)?];
+        let modes: Vec<Mode> = [words, single, multi].into_iter().chain(both).collect();
         let (corpus_ids, query_ids) = ids(&dataset, &modes, &None, &None)?;
         Ok(Experiment {
             folder: "demo".into(),
@@ -144,7 +145,7 @@ impl Demo {
         outcomes
     }
 
-    fn print_answers(&self, outcomes: &[System]) -> Result<()> {
+    fn print_answers(&self, systems: &[System]) -> Result<()> {
         let dataset = BeirDataset::open(&self.dataset, "test")?;
         let mut titles = HashMap::new();
         for document in dataset.documents()? {
@@ -159,7 +160,8 @@ impl Demo {
         let step = (dataset.queries().len() / QUESTIONS).max(1);
         for query in dataset.queries().iter().step_by(step).take(QUESTIONS) {
             println!("{}", query.text);
-            println!("   {:<WIDTH$}   many vectors a passage (MaxSim)", "one vector a passage");
+            let (words, single) = ("words (BM25)", "one vector a passage");
+            println!("   {words:<WIDTH$}   {single:<WIDTH$}   many vectors a passage (MaxSim)");
             let judged = dataset.qrels().get(&query.id);
             let row = |run: &Run, rank: usize| {
                 let Some((id, _)) = run.get(&query.id).and_then(|hits| hits.get(rank)) else {
@@ -170,10 +172,12 @@ impl Demo {
                 format!("{} {}", if relevant { "*" } else { " " }, cut(title, WIDTH - 2))
             };
             for rank in 0..PASSAGES {
-                let cells: Vec<String> =
-                    outcomes.iter().map(|outcome| row(&outcome.run, rank)).collect();
-                let cell = |index: usize| cells.get(index).map_or("", String::as_str);
-                println!("{}. {:<WIDTH$}   {}", rank + 1, cell(0), cell(1));
+                let cells: Vec<String> = systems
+                    .iter()
+                    .take(PARTS)
+                    .map(|system| format!("{:<WIDTH$}", row(&system.run, rank)))
+                    .collect();
+                println!("{}. {}", rank + 1, cells.join("   ").trim_end());
             }
             println!();
         }

@@ -136,6 +136,11 @@ impl Column {
         self.offsets.as_ref().map_or(self.matrix.rows(), |offsets| offsets.len() - 1)
     }
 
+    /// Name of the field.
+    pub fn field(&self) -> &str {
+        &self.field
+    }
+
     /// The file, for messages.
     pub fn path(&self) -> &Path {
         &self.path

@@ -95,6 +95,7 @@ impl Part {
             (source.payloads)(row)
         });
         let (index, memory) = index_in_memory(build.settings, payloads)?;
+        advance(build.progress, source.live.count() % STEP_ROWS)?;
         Ok(Self { index: Arc::new(index), live: None, memory: Some(memory) })
     }
 
