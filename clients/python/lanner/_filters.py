@@ -101,7 +101,7 @@ class FieldPath:
         """The words of a text, all of them, in any order; the path is one of a text field, or its name.
 
         `-word` is excluded, and the other operators are those of `lanner.TextQuery`. The name of the field
-        stands for all of its paths. Words are found as the field's analyzer makes them.
+        stands for all of its paths (docs/text.md).
         """
         return self._test(match=text)
 

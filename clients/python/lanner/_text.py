@@ -18,8 +18,9 @@ class TextQuery(_native.TextQuery):
 
     `+word` is required and `-word` excluded; other words are optional and add to the score. `"some words"`
     is a phrase, and `"some words"~2` one with up to two other words in between. `word*` stands for the
-    words that begin so, `word~1` and `word~2` for those with up to one or two letters changed. A backslash
-    takes the next character as it is. A plain `str` as a query has no operators.
+    words that begin so, `word~1` and `word~2` for those with up to one or two changes (a letter inserted,
+    removed or replaced, or two neighbours exchanged). A backslash takes the next character as it is. A
+    plain `str` as a query has no operators.
 
     Raises:
         InvalidInput: A quote has no partner, or there is no number where one belongs.
