@@ -8,8 +8,8 @@
     for hit in books.query("text", vector, limit=10, filter=lanner.field("year") >= 1820):
         print(hit.score, hit.id, hit.payload)
 
-Vectors are numpy arrays, lists, tensors, or columns of tables. Scores are higher-is-better for every
-metric. docs/python.md is a tutorial and a reference.
+Vectors are numpy arrays, lists, tensors, or columns of tables. `lanner.text` makes a field that is searched
+by words. Scores are higher-is-better for every metric. docs/python.md is a tutorial and a reference.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from ._errors import (
     Unavailable,
     Unsupported,
 )
-from ._fields import Field, multivector, vector
+from ._fields import Field, TextField, multivector, text, vector
 from ._filters import Condition, field, has_id
 from ._info import CollectionInfo, CollectionSummary, SegmentInfo
 from ._jobs import Job
@@ -55,6 +55,7 @@ from ._results import (
     Stage,
     UpdateReceipt,
 )
+from ._text import TextQuery
 
 if TYPE_CHECKING:
     from ._async import AsyncCollection, AsyncDatabase
@@ -96,6 +97,8 @@ __all__ = [
     "Search",
     "SegmentInfo",
     "Stage",
+    "TextField",
+    "TextQuery",
     "Unauthenticated",
     "Unavailable",
     "Unsupported",
@@ -107,6 +110,7 @@ __all__ = [
     "has_id",
     "multivector",
     "open",
+    "text",
     "vector",
 ]
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Concatenate, ParamSpec
 
-    from ._fields import Field
+    from ._fields import AnyField
     from ._filters import Filter
 
     P = ParamSpec("P")
@@ -138,7 +138,11 @@ class AsyncDatabase(_Async[Database]):
         return Database(self._database._backend.within(None, token), self._database._place)
 
     async def create_collection(
-        self, name: str, fields: Mapping[str, Field], payload: Mapping[str, Any] | None = None, **options: Any
+        self,
+        name: str,
+        fields: Mapping[str, AnyField],
+        payload: Mapping[str, Any] | None = None,
+        **options: Any,
     ) -> AsyncCollection:
         """As `Database.create_collection`."""
         create = partial(self._database.create_collection, name, fields, payload, **options)

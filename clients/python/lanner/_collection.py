@@ -29,8 +29,8 @@ from ._results import (
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from . import _native
-    from ._fields import Field
+    from . import _arrays, _native
+    from ._fields import AnyField
 
 __all__ = ["Collection", "Durability", "Normalization", "Rescore", "Search", "training_queries"]
 
@@ -46,13 +46,13 @@ _PATIENCE = 10
 class Rescore(NamedTuple):
     """The second stage of a query: the best points are scored again, in another field.
 
-    Hits are the best by that score; points without a vector there are left out.
+    Hits are the best by that score; points without a vector, or without the words, there are left out.
     """
 
     field: str
-    """The field that is scored, single or multi."""
+    """The field that is scored: single, multi or text."""
     query: Any
-    """What it is scored with: [dimension], or [n, dimension] for a multi field."""
+    """What it is scored with: [dimension], [n, dimension] for a multi field, or words for a text field."""
     candidates: int = 100
     """Number of points of the first stage that are scored: from `limit + offset` to 100,000."""
 
@@ -89,7 +89,7 @@ class Collection:
     def __init__(self, backend: _native.Backend, name: str) -> None:
         self._backend = backend
         self._name = name
-        self._known_fields: dict[str, Field] | None = None
+        self._known_fields: dict[str, AnyField] | None = None
 
     @property
     def name(self) -> str:
@@ -97,8 +97,8 @@ class Collection:
         return self._name
 
     @property
-    def fields(self) -> Mapping[str, Field]:
-        """Its vector fields by name, which never change."""
+    def fields(self) -> Mapping[str, AnyField]:
+        """Its vector and text fields by name, which never change."""
         if self._known_fields is None:
             self._known_fields = self.info().fields
         return self._known_fields
@@ -135,10 +135,11 @@ class Collection:
     ) -> int:
         """Writes points, replacing those of the same ids. Queries see them when this returns.
 
-        Give columns: `ids`, `vectors` and, if wanted, `payloads`. Or give `points`: a DataFrame of pandas
-        or polars or an Arrow table, with a column of ids, columns named as vector fields, and other
-        columns, which become payloads (missing values are left out); or an iterable of `lanner.Point` or
-        of dicts with `id`, `vectors` and `payload`, which is read as it is written.
+        Give columns: `ids`, `vectors` (which points may lack if there is a text field) and, if wanted,
+        `payloads`. Or give `points`: a DataFrame of pandas or polars or an Arrow table, with a column of
+        ids, columns named as vector fields, and other columns, which become payloads (missing values are
+        left out); or an iterable of `lanner.Point` or of dicts with `id`, `vectors` and `payload`, which is
+        read as it is written.
 
         All is checked before anything is written, as far as types, shapes and ids go. Points are written
         in batches, each of which is stored whole or not at all; if one is refused or fails, those before
@@ -149,7 +150,7 @@ class Collection:
                 last wins). A number and a text never mean the same point.
             vectors: A dict of fields: for a single field [points, dimension], for a multi field a list of
                 [n, dimension], one array [points, n, dimension], or `lanner.Ragged(values, offsets)`; if
-                the collection has one field, its vectors alone will do. Contiguous arrays of float32 and
+                the collection has one vector field, its vectors alone will do. Contiguous arrays of float32 and
                 float16 are borrowed, other floats and integers are rounded to float32. `None` in a list
                 is a point without a vector there.
             payloads: A dict or `None` for each point, or a table.
@@ -169,6 +170,8 @@ class Collection:
 
         total: int | None = None
         if points is None:
+            if vectors is None and _writing.has_text(self.fields):
+                vectors = {}
             total, batches = _writing.columns(ids, vectors, payloads, self.fields, batch_bytes)
         elif ids is not None or vectors is not None or payloads is not None:
             raise InvalidInput("points: expected points alone, or ids, vectors and payloads, got both")
@@ -282,11 +285,12 @@ class Collection:
         rescore: Rescore | None = None,
         explain: bool = False,
     ) -> Hits:
-        """Finds the points most similar to a vector, or to the point `id`, which is left out.
+        """Finds the points most similar to a vector, or to the point `id`, which is left out, or with words.
 
         Args:
-            field: The vector field.
-            query: [dimension], or [n, dimension] for a multi field.
+            field: The vector or text field.
+            query: [dimension], or [n, dimension] for a multi field. For a text field a text, any of whose
+                words hits have, or a `lanner.TextQuery`, which has operators.
             limit: Number of hits; together with `offset` at most 10,000.
             filter: Which points may be hits: `lanner.field("year") >= 2000`, or a dict (docs/filters.md).
             offset: Number of best hits to leave out.
@@ -300,7 +304,7 @@ class Collection:
 
         Returns:
             Hits, best first. Scores are higher-is-better for every metric: the cosine, the dot product,
-            the negative squared distance, or MaxSim. Equal scores are ordered by id.
+            the negative squared distance, MaxSim, or BM25. Equal scores are ordered by id.
         """
         return Hits(
             self._backend.query(
@@ -331,31 +335,23 @@ class Collection:
 
         Args:
             queries: [queries, dimension]; for a multi field as in `upsert`: a list of [n, dimension], one
-                array [queries, n, dimension], or `lanner.Ragged(values, offsets)`.
+                array [queries, n, dimension], or `lanner.Ragged(values, offsets)`; for a text field a list
+                of texts or `lanner.TextQuery`.
 
         The others are as of `query`, for all queries.
 
         Returns:
             Arrays of ids and scores, [queries, limit], best first; `batch[i]` are the hits of query i.
         """
-        from . import _arrays
-
         kind = self.fields[field].kind if field in self.fields else "single"
-        column = (_arrays.multi if kind == "multi" else _arrays.matrix)(queries, "queries")
-        if column.present is not None:
-            raise InvalidInput("queries: expected a vector for each query, got None")
         answers = []
-        for start in range(0, column.points, _QUERIES):
-            end = min(start + _QUERIES, column.points)
-            offsets = None if column.offsets is None else column.offsets[start : end + 1]
+        for start, values, offsets in _query_parts(queries, kind):
             request = Request(
                 field, None, limit, 0, filter, with_payload, with_vectors, None, None, None, score_threshold, exact,
                 rerank, search_window, target_recall, None, False,
             )  # fmt: skip
-            rows = slice(start, end) if offsets is None else slice(offsets[0], offsets[-1])
-            from_zero = None if offsets is None else offsets - offsets[0]
             try:
-                answers.append(self._backend.batch(self._name, request, column.values[rows], from_zero))
+                answers.append(self._backend.batch(self._name, request, values, offsets))
             except InvalidInput as error:
                 raise _later(error, start) from None
         if not answers:
@@ -391,7 +387,7 @@ class Collection:
                 search did not find. `"z-score"`: (s − mean) / standard deviation, 0 if all scores are equal;
                 a point that was not found gets the value of the worst hit. `"theoretical-min-max"`:
                 (s − inf) / (max − inf), where inf is the lowest possible score: −1 under cosine, −n for n
-                query vectors; for fields under cosine.
+                query vectors, 0 of words; for text fields and fields under cosine.
         """
         return Hits(
             self._backend.fuse(
@@ -634,6 +630,35 @@ class Collection:
         return self.info()._repr_html_()
 
 
+def _query_parts(queries: Any, kind: str) -> Iterator[tuple[int, Any, Any]]:
+    """Queries in parts: the place of the first, texts or vectors, and offsets of a multi field."""
+    from . import _text
+
+    if kind == "text" or _text.are_texts(queries):
+        texts = _text.queries(queries, "queries")
+        yield from (
+            (start, texts[start : start + _QUERIES], None) for start in range(0, len(texts), _QUERIES)
+        )
+        return
+    column = _query_vectors(queries, kind)
+    for start in range(0, column.points, _QUERIES):
+        end = min(start + _QUERIES, column.points)
+        if column.offsets is None:
+            yield start, column.values[start:end], None
+        else:
+            offsets = column.offsets[start : end + 1]
+            yield start, column.values[offsets[0] : offsets[-1]], offsets - offsets[0]
+
+
+def _query_vectors(queries: Any, kind: str) -> _arrays.Column:
+    from . import _arrays
+
+    column = (_arrays.multi if kind == "multi" else _arrays.matrix)(queries, "queries")
+    if column.present is not None:
+        raise InvalidInput("queries: expected a vector for each query, got None")
+    return column
+
+
 def _later(error: InvalidInput, start: int) -> InvalidInput:
     """What is wrong with a query of a part, by its place in the whole."""
     found = re.match(r"queries\[(\d+)\]", str(error))
@@ -644,11 +669,7 @@ def _later(error: InvalidInput, start: int) -> InvalidInput:
 
 def training_queries(queries: Any, kind: str) -> tuple[Any, Any]:
     """Queries as the native module takes them: a matrix, and offsets of a multi field."""
-    from . import _arrays
-
-    column = (_arrays.multi if kind == "multi" else _arrays.matrix)(queries, "queries")
-    if column.present is not None:
-        raise InvalidInput("queries: expected a vector for each query, got None")
+    column = _query_vectors(queries, kind)
     return column.values, column.offsets
 
 

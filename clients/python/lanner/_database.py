@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, List, Union
 
 from ._collection import Collection, training_queries
 from ._errors import AlreadyExists, Error, InvalidInput
-from ._fields import Field, config
+from ._fields import AnyField, config
 from ._info import CollectionSummary
 from ._jobs import Job
 from ._lazy import json
@@ -41,7 +41,7 @@ class Database:
     def create_collection(
         self,
         name: str,
-        fields: Mapping[str, Field],
+        fields: Mapping[str, AnyField],
         payload: Mapping[str, Any] | None = None,
         *,
         training: Mapping[str, Any] | None = None,
@@ -51,7 +51,8 @@ class Database:
 
         Args:
             name: 1 to 64 of `a-z`, `0-9`, `_` and `-`.
-            fields: Vector fields by name, as in `{"text": lanner.vector(384, metric="cosine")}`.
+            fields: Vector and text fields by name, as in
+                `{"v": lanner.vector(384, metric="cosine"), "words": lanner.text("title", "text")}`.
             payload: Payload paths that filters use often, and their types: `"keyword"`, `"integer"`,
                 `"float"`, `"boolean"`, `"datetime"`, or `str`, `int`, `float`, `bool`, `datetime`.
             training: By field, queries of the kind that will come, as of `Collection.batch_query`; they

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from ._collection import Collection
 from ._database import Database, open
 from ._errors import InvalidInput, NotFound
-from ._fields import vector
+from ._fields import vector, vector_fields
 from ._filters import Condition, Filter
 from ._native import CancelToken
 
@@ -166,7 +166,7 @@ class Documents:
                 found = self.database.collection(self.name)
             except NotFound:
                 return None
-            if VECTOR not in found.fields:
+            if VECTOR not in vector_fields(found.fields):
                 fields = ", ".join(found.fields)
                 raise InvalidInput(f"collection {self.name}: expected a field {VECTOR!r}, got {fields}")
             self._found = found
@@ -176,7 +176,7 @@ class Documents:
     def metric(self) -> str:
         """How vectors are compared: as the collection says, if there is one."""
         found = self.collection()
-        return self._metric if found is None else found.fields[VECTOR].metric
+        return self._metric if found is None else vector_fields(found.fields)[VECTOR].metric
 
     def write(self, points: Mapping[str, tuple[Any, dict[str, Any]]]) -> None:
         """Writes documents by id, each a vector and a payload."""

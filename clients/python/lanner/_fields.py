@@ -1,10 +1,14 @@
-"""Settings of vector fields and payload paths."""
+"""Settings of fields and payload paths."""
 
 from __future__ import annotations
 
+import math
+import numbers
+import struct
 from collections.abc import Mapping
 from datetime import date, datetime
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Literal, Union
 
 from ._errors import InvalidInput
 
@@ -23,7 +27,34 @@ _TYPES: dict[Any, str] = {
 }
 
 
-class Field:
+class _Settings:
+    """Settings that do not change, by the names of the slots."""
+
+    __slots__: tuple[str, ...] = ()
+    kind: str
+
+    def __init__(self, **settings: Any) -> None:
+        for name in self.__slots__:
+            object.__setattr__(self, name, settings[name])
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError("the settings of a field do not change")
+
+    def _settings(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, _Settings)
+            and type(other) is type(self)
+            and self._settings() == other._settings()
+        )
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._settings().values()))
+
+
+class Field(_Settings):
     """Settings of one vector field; made by `lanner.vector` and `lanner.multivector`."""
 
     __slots__ = (
@@ -50,22 +81,6 @@ class Field:
     token_pooling: int
     recent_queries: int
 
-    def __init__(self, **settings: Any) -> None:
-        for name in self.__slots__:
-            object.__setattr__(self, name, settings[name])
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        raise AttributeError("the settings of a field do not change")
-
-    def _settings(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__slots__}
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Field) and self._settings() == other._settings()
-
-    def __hash__(self) -> int:
-        return hash(tuple(self._settings().values()))
-
     def __repr__(self) -> str:
         multi = self.kind == "multi"
         plain = (multivector if multi else vector)(self.dimension, self.metric)  # type: ignore[arg-type]
@@ -76,6 +91,55 @@ class Field:
         ]
         name = "multivector" if multi else "vector"
         return f"lanner.{name}({self.dimension}, {self.metric!r}{''.join(changed)})"
+
+
+class TextField(_Settings):
+    """Settings of one text field; made by `lanner.text`."""
+
+    __slots__ = ("analyzer", "b", "k1", "kind", "paths")
+
+    kind: str
+    paths: Mapping[str, float]
+    """Payload paths with their weights."""
+    analyzer: str
+    k1: float
+    b: float
+
+    def __init__(self, **settings: Any) -> None:
+        rounded = {name: _single(settings[name]) for name in ("k1", "b")}
+        paths = {path: _single(weight) for path, weight in sorted(settings["paths"].items())}
+        super().__init__(**{**settings, **rounded, "paths": MappingProxyType(paths)})
+
+    def _settings(self) -> dict[str, Any]:
+        return {**super()._settings(), "paths": dict(self.paths)}
+
+    def __hash__(self) -> int:
+        return hash((tuple(self.paths.items()), self.analyzer, self.k1, self.b))
+
+    def __repr__(self) -> str:
+        is_plain = all(weight == 1 for weight in self.paths.values())
+        paths = ", ".join(map(repr, self.paths)) if is_plain else repr(dict(self.paths))
+        plain = text("text")
+        changed = [
+            f", {name}={getattr(self, name)!r}"
+            for name in ("analyzer", "k1", "b")
+            if getattr(self, name) != getattr(plain, name)
+        ]
+        return f"lanner.text({paths}{''.join(changed)})"
+
+
+AnyField = Union[Field, TextField]
+
+
+def _single(value: float) -> float:
+    """A number in single precision, as the engine keeps it, by the fewest digits that say which it is."""
+    try:
+        stored = struct.pack("=f", value)
+    except OverflowError:
+        return float(value)
+    (rounded,) = struct.unpack("=f", stored)
+    digits = (float(f"{rounded:.{digits}g}") for digits in range(1, 10))
+    return next(short for short in digits if struct.pack("=f", short) == stored)
 
 
 def vector(
@@ -157,15 +221,71 @@ def multivector(
     )
 
 
-def config(fields: Mapping[str, Field], payload: Mapping[str, Any] | None) -> dict[str, Any]:
+def text(
+    *paths: str | Mapping[str, float], analyzer: str = "standard", k1: float = 0.9, b: float = 0.4
+) -> TextField:
+    """A field of text, searched by words and scored by BM25.
+
+    Its text is what payloads have at some paths, texts or lists of texts, so that points carry nothing
+    beside their payload. A collection with a text field takes points without vectors.
+
+    Args:
+        paths: 1 to 16 payload paths, as in `lanner.text("title", "meta.abstract")`, or one dict of paths
+            and weights, above 0 to 1,000, as in `lanner.text({"title": 2, "text": 1})`: how many
+            occurrences one at that path stands for (BM25F).
+        analyzer: How texts and queries become words: `"standard"`; a language, whose stop words are left
+            out and whose words are reduced to their stems, as in `"english"`; `"cjk"`, for Chinese,
+            Japanese and Korean; or `"ngram:3"` or `"ngram:2-4"`, for search inside of words.
+        k1: How soon further occurrences of a word stop to count, 0 to 10.
+        b: How much the length of a text counts, 0 (not at all) to 1.
+    """
+    if not isinstance(analyzer, str):
+        raise InvalidInput(f"analyzer: expected a text, got {type(analyzer).__name__}")
+    return TextField(
+        kind="text", paths=_weights(paths), analyzer=analyzer, k1=_number(k1, "k1"), b=_number(b, "b")
+    )
+
+
+def _weights(paths: tuple[Any, ...]) -> dict[str, float]:
+    """Weights by payload path."""
+    if len(paths) == 1 and isinstance(paths[0], Mapping):
+        paths, weights = tuple(paths[0]), list(paths[0].values())
+    else:
+        weights = [1.0] * len(paths)
+    if not paths:
+        raise InvalidInput("paths: expected at least one payload path, got none")
+    found: dict[str, float] = {}
+    for at, (path, weight) in enumerate(zip(paths, weights)):
+        if not isinstance(path, str):
+            expected = "payload paths, or one dict of paths and weights"
+            raise InvalidInput(f"paths[{at}]: expected {expected}, got {type(path).__name__}")
+        if path in found:
+            raise InvalidInput(f"paths[{at}]: expected each path once, got {path!r} again")
+        found[path] = _number(weight, f"paths.{path}")
+    return found
+
+
+def _number(value: Any, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
+        raise InvalidInput(f"{name}: expected a finite number, got {value!r}")
+    return float(value)
+
+
+def vector_fields(fields: Mapping[str, AnyField]) -> dict[str, Field]:
+    """The vector fields among the fields of a collection."""
+    return {name: field for name, field in fields.items() if isinstance(field, Field)}
+
+
+def config(fields: Mapping[str, AnyField], payload: Mapping[str, Any] | None) -> dict[str, Any]:
     """The settings of a collection as the native module reads them."""
     if not isinstance(fields, Mapping):
         raise InvalidInput(f"fields: expected a dict of names and fields, got {type(fields).__name__}")
     settings = {}
     for name, value in fields.items():
-        if not isinstance(value, Field):
+        if not isinstance(value, (Field, TextField)):
             got = f"{type(value).__name__} for {name!r}"
-            raise InvalidInput(f"fields: expected lanner.vector(…) or lanner.multivector(…), got {got}")
+            expected = "lanner.vector(…), lanner.multivector(…) or lanner.text(…)"
+            raise InvalidInput(f"fields: expected {expected}, got {got}")
         settings[name] = value._settings()
     return {
         "fields": settings,

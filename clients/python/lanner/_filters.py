@@ -97,6 +97,14 @@ class FieldPath:
         """None of these values; also points without a value."""
         return self._test(nin=list(values))
 
+    def matches(self, text: str) -> Condition:
+        """The words of a text, all of them, in any order; the path is one of a text field, or its name.
+
+        `-word` is excluded, and the other operators are those of `lanner.TextQuery`. The name of the field
+        stands for all of its paths (docs/text.md).
+        """
+        return self._test(match=text)
+
     def exists(self) -> Condition:
         """Any value, which `null` is not."""
         return self._test(exists=True)

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from ._fields import TextField, vector_fields
+
 if TYPE_CHECKING:
     from ._info import CollectionInfo
     from ._results import Hits
@@ -44,9 +46,14 @@ def hits(found: Hits) -> str:
 
 def info(described: CollectionInfo) -> str:
     """Fields and segments of a collection."""
-    fields = [
+    vectors = [
         [name, field.kind, field.dimension, field.metric, field.element, field.compression, field.index]
+        for name, field in vector_fields(described.fields).items()
+    ]
+    texts = [
+        [name, ", ".join(field.paths), field.analyzer, field.k1, field.b]
         for name, field in described.fields.items()
+        if isinstance(field, TextField)
     ]
     heads = ["field", "kind", "dimension", "metric", "element", "compression", "index"]
     caption = f"{described.name}: {described.points:,} points"
@@ -61,7 +68,10 @@ def info(described: CollectionInfo) -> str:
         ]
         for segment in described.segments
     ]
-    parts = [table(heads, fields, caption)]
+    parts: list[str] = []
+    for names, fields in ((heads, vectors), (["text field", "paths", "analyzer", "k1", "b"], texts)):
+        if fields:
+            parts.append(table(names, fields, "" if parts else caption))
     if described.payload:
         parts.append(table(["payload path", "type"], described.payload.items()))
     parts.append(table(["segment", "rows", "deleted", "bytes", "codes", "indexes"], segments))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ._fields import Field
+from ._fields import AnyField, Field, TextField
 from ._lazy import json
 
 __all__ = ["CollectionInfo", "CollectionSummary", "SegmentInfo"]
@@ -42,7 +42,7 @@ class CollectionInfo(NamedTuple):
 
     name: str
     points: int
-    fields: dict[str, Field]
+    fields: dict[str, AnyField]
     payload: dict[str, str]
     """The declared payload paths and their types."""
     sequence: int
@@ -69,7 +69,10 @@ class CollectionInfo(NamedTuple):
 def read(text: str) -> CollectionInfo:
     """From the JSON of the native module."""
     tree = json.loads(text)
-    fields = {name: Field(**settings) for name, settings in tree["fields"].items()}
+    fields: dict[str, AnyField] = {
+        name: (TextField if settings["kind"] == "text" else Field)(**settings)
+        for name, settings in tree["fields"].items()
+    }
     segments = [
         SegmentInfo(**{name: segment[name] for name in SegmentInfo._fields}) for segment in tree["segments"]
     ]

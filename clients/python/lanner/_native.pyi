@@ -18,6 +18,11 @@ class CancelToken:
     def __new__(cls) -> CancelToken: ...
     def cancel(self) -> None: ...
 
+class TextQuery:
+    def __new__(cls, text: str) -> Self: ...
+    @property
+    def text(self) -> str: ...
+
 class Request:
     def __new__(
         cls,
@@ -108,7 +113,11 @@ class Backend:
     def delete_where(self, name: str, filter: str, buffered: bool) -> int: ...
     def query(self, name: str, request: Request) -> Answer: ...
     def batch(
-        self, name: str, request: Request, queries: numpy.ndarray, offsets: numpy.ndarray | None
+        self,
+        name: str,
+        request: Request,
+        queries: numpy.ndarray | list[str | TextQuery],
+        offsets: numpy.ndarray | None,
     ) -> BatchAnswer: ...
     def fuse(
         self,

@@ -116,9 +116,9 @@ class Stage(NamedTuple):
     """A part of the work for an answer."""
 
     name: str
-    """`filter`, `scan`, `search` (of an index), `rerank` or `rescore` (in another field)."""
+    """`filter`, `scan`, `search` (of an index or of words), `rerank` or `rescore` (in another field)."""
     source: str
-    """What was read, as in `codes lvq4:256:pca` or `graph lvq4:256:pca, window 16`."""
+    """What was read: `codes lvq4:256:pca`, `graph lvq4:256:pca, window 16`, `text english, 3 words`."""
     rows: int
     """Rows that were scored; of a filter, rows that are expected to match."""
     bytes: int
@@ -171,9 +171,9 @@ class Hits(Sequence[Hit]):
     def estimated_recall(self) -> float | None:
         """The share of the exact nearest points that the hits are expected to hold.
 
-        A lower confidence bound, measured on sample queries; 1 for an exact answer over vectors, `None`
-        if nothing was measured for such a query yet, or for fused hits. With `rescore` it is about the
-        candidates.
+        A lower confidence bound, measured on sample queries; 1 for an exact answer over vectors or words,
+        `None` if nothing was measured for such a query yet, or for fused hits. With `rescore` it is about
+        the candidates.
         """
         return self._answer.estimated_recall
 

@@ -33,7 +33,9 @@ def _column(table: Any, name: str) -> Any:
     return table[name]
 
 
-def take(table: Any, fields: Iterable[str], id_column: str) -> tuple[Any, dict[str, Any], Any]:
+def take(
+    table: Any, fields: Iterable[str], id_column: str, *, need_vectors: bool = True
+) -> tuple[Any, dict[str, Any], Any]:
     """Ids, vectors by field and payloads of a table: of its other columns."""
     names = _names(table)
     if id_column not in names:
@@ -42,7 +44,7 @@ def take(table: Any, fields: Iterable[str], id_column: str) -> tuple[Any, dict[s
         )
     fields = list(fields)
     vectors = {name: _vectors(_column(table, name)) for name in names if name in fields}
-    if not vectors:
+    if need_vectors and not vectors:
         got = ", ".join(names)
         raise InvalidInput(
             f"points: expected columns named as vector fields ({', '.join(fields)}), got {got}"

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._arrays import Column, Ids, as_ids, id_list, matrix, multi, refuse_duplicates
 from ._errors import InvalidInput
+from ._fields import vector_fields
 from ._lazy import np
 from ._payloads import encode, encode_all
 from ._results import Point
 from ._tables import is_table, payload_rows, take
 
 if TYPE_CHECKING:
-    from ._fields import Field
+    from ._fields import AnyField, Field
 
-__all__ = ["Batch", "columns", "from_points", "from_table", "is_stream", "vector_columns"]
+__all__ = ["Batch", "columns", "from_points", "from_table", "has_text", "is_stream", "vector_columns"]
 
 BATCH_POINTS = 20_000
 STREAM_POINTS = 2_000
@@ -39,22 +40,28 @@ def is_stream(points: Any) -> bool:
     return not is_table(points)
 
 
-def from_table(table: Any, fields: Mapping[str, Field], id_column: str) -> tuple[Any, dict[str, Any], Any]:
+def from_table(table: Any, fields: Mapping[str, AnyField], id_column: str) -> tuple[Any, dict[str, Any], Any]:
     """Ids, vectors and payloads of a table."""
-    return take(table, fields, id_column)
+    return take(table, vector_fields(fields), id_column, need_vectors=not has_text(fields))
+
+
+def has_text(fields: Mapping[str, AnyField]) -> bool:
+    """Whether points need no vectors, because there is a text field."""
+    return any(field.kind == "text" for field in fields.values())
 
 
 def vector_columns(vectors: Any, fields: Mapping[str, Field]) -> list[Column]:
-    """The vectors of each field, checked as far as shapes and types go."""
+    """The vectors of each vector field, checked as far as shapes and types go."""
     if not isinstance(vectors, Mapping):
         if len(fields) != 1:
-            expected = f"a dict of fields ({', '.join(fields)}) and arrays"
+            known = ", ".join(fields) or "no vector fields"
+            expected = f"a dict of fields ({known}) and arrays"
             raise InvalidInput(f"vectors: expected {expected}, got {type(vectors).__name__}")
         vectors = {name: vectors for name in fields}
     found = []
     for name, value in vectors.items():
         if name not in fields:
-            known = ", ".join(fields)
+            known = ", ".join(fields) or "no vector fields"
             raise InvalidInput(f"vectors: expected the collection's fields ({known}), got {name!r}")
         read = multi if fields[name].kind == "multi" else matrix
         column = read(value, f"vectors.{name}")
@@ -66,14 +73,14 @@ def vector_columns(vectors: Any, fields: Mapping[str, Field]) -> list[Column]:
 
 
 def columns(
-    ids: Any, vectors: Any, payloads: Any, fields: Mapping[str, Field], batch_bytes: int
+    ids: Any, vectors: Any, payloads: Any, fields: Mapping[str, AnyField], batch_bytes: int
 ) -> tuple[int, Iterator[Batch]]:
     """Batches of what is given in columns, and how many points they are. All is checked before the first."""
     if ids is None or vectors is None:
         missing = "ids" if ids is None else "vectors"
         raise InvalidInput(f"{missing}: expected {missing} beside the others, got nothing")
     checked = as_ids(ids)
-    parts = vector_columns(vectors, fields)
+    parts = vector_columns(vectors, vector_fields(fields))
     texts = None
     if payloads is not None:
         texts = encode_all(payload_rows(payloads) if is_table(payloads) else payloads)
@@ -120,19 +127,20 @@ def _slice(part: Column, start: int, end: int) -> Column:
     return Column(part.name, part.values[start:end], None, None)
 
 
-def from_points(points: Iterable[Any], fields: Mapping[str, Field], batch_bytes: int) -> Iterator[Batch]:
+def from_points(points: Iterable[Any], fields: Mapping[str, AnyField], batch_bytes: int) -> Iterator[Batch]:
     """Batches of points as they come. Of an id that comes twice the last wins."""
     if isinstance(points, (str, bytes, Mapping, Point)) or not isinstance(points, Iterable):
         raise InvalidInput(f"points: expected an iterable of points or a table, got {type(points).__name__}")
-    first, size, waiting = 0, 0, []
+    first, size, waiting, named = 0, 0, [], vector_fields(fields)
     for at, point in enumerate(points):
         waiting.append(_parts(point, f"points[{at}]"))
-        size += sum(_bytes(vector) for vector in waiting[-1][1].values())
+        _, vectors, payload = waiting[-1]
+        size += sum(map(_bytes, vectors.values())) + len(payload or "")
         if size >= batch_bytes or len(waiting) >= STREAM_POINTS:
-            yield _batch(first, waiting, fields)
+            yield _batch(first, waiting, named)
             first, size, waiting = at + 1, 0, []
     if waiting:
-        yield _batch(first, waiting, fields)
+        yield _batch(first, waiting, named)
     elif first == 0:
         raise InvalidInput("points: expected at least one point, got none")
 

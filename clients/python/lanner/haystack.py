@@ -30,7 +30,7 @@ from ._collection import Collection
 from ._database import connect
 from ._documents import EVERYTHING, VECTOR, cancellable, document_id, in_thread, point_id, relevance, shared
 from ._errors import InvalidInput, NotFound
-from ._fields import vector
+from ._fields import vector, vector_fields
 from ._results import Point
 
 __all__ = ["LannerDocumentStore", "LannerEmbeddingRetriever"]
@@ -156,7 +156,7 @@ class LannerDocumentStore:
         return collection
 
     def _check(self, collection: Collection) -> None:
-        fields = collection.fields
+        fields = vector_fields(collection.fields)
         if VECTOR not in fields or _NO_EMBEDDING not in fields:
             expected = f"a collection of this class, with the fields {VECTOR!r} and {_NO_EMBEDDING!r}"
             raise InvalidInput(f"collection_name: expected {expected}, got {', '.join(fields)}")

@@ -10,6 +10,7 @@ use numpy::{
 use pyo3::prelude::*;
 
 use crate::errors::{invalid, mismatch};
+use crate::text;
 
 const CONTIGUOUS: &str = "a contiguous array of float32 or float16";
 
@@ -73,9 +74,12 @@ pub fn present(array: &Bound<'_, PyAny>, name: &str) -> PyResult<Vec<bool>> {
     Ok(array.as_slice().map_err(|_| refused())?.to_vec())
 }
 
-/// What is searched for: a vector, or many for a multi field.
+/// What is searched for: a vector, many for a multi field, or words for a text field.
 pub fn query(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Query> {
     if let Some(query) = plain_query(value, name)? {
+        return Ok(query);
+    }
+    if let Some(query) = text::query(value, name)? {
         return Ok(query);
     }
     // Lists, tensors and other types of numbers are converted in Python, which says what is wrong.

@@ -18,6 +18,7 @@ mod points;
 mod queries;
 mod request;
 mod settings;
+mod text;
 mod writes;
 
 use pyo3::prelude::*;
@@ -31,5 +32,6 @@ fn native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<answers::BatchAnswer>()?;
     module.add_class::<calls::PyCancelToken>()?;
     module.add_class::<database::Backend>()?;
-    module.add_class::<request::Request>()
+    module.add_class::<request::Request>()?;
+    module.add_class::<text::PyTextQuery>()
 }

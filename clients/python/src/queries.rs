@@ -6,6 +6,7 @@ use lanner::{
 };
 use lanner_client::MatrixValues;
 use pyo3::prelude::*;
+use pyo3::types::PyList;
 
 use crate::answers::{Answer, BatchAnswer, StageParts, stages};
 use crate::arrays::{Matrix, offsets, to_f32};
@@ -13,6 +14,7 @@ use crate::calls::Calls;
 use crate::errors::{invalid, mismatch};
 use crate::points::{PointParts, filter, id, include, to_all_parts, to_id, value_json};
 use crate::request::Request;
+use crate::text;
 
 /// Groups by value as JSON, their estimate, and how they came about.
 pub type GroupParts = (Vec<(String, Answer)>, Option<f32>, Option<Vec<StageParts>>);
@@ -20,25 +22,41 @@ pub type GroupParts = (Vec<(String, Answer)>, Option<f32>, Option<Vec<StageParts
 /// A page in an order, and the place where the next begins: a value as JSON and an id.
 pub type OrderedParts<'py> = (Vec<PointParts<'py>>, Option<(String, Bound<'py, PyAny>)>);
 
-/// Answers a request for each row of a matrix, or for each point of one with offsets.
+/// Answers a request for each text of a list, for each row of a matrix, or for each point of one with
+/// offsets.
 pub fn batch(
     calls: &Calls,
     py: Python<'_>,
     name: &str,
     request: &QueryRequest,
-    array: &Bound<'_, PyAny>,
+    queries: &Bound<'_, PyAny>,
     starts: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<BatchAnswer> {
+    let requests = match queries.cast::<PyList>() {
+        Ok(texts) => {
+            let queries = text::queries(&texts.iter().collect::<Vec<_>>())?.into_iter();
+            queries.map(|query| QueryRequest { query, ..request.clone() }).collect()
+        }
+        Err(_) => vector_requests(py, request, queries, starts)?,
+    };
+    let queries = requests.len();
+    let answers = calls.batch(py, queries, |backend| backend.query_batch(name, &requests))?;
+    Ok(BatchAnswer::new(answers))
+}
+
+fn vector_requests(
+    py: Python<'_>,
+    request: &QueryRequest,
+    array: &Bound<'_, PyAny>,
+    starts: Option<&Bound<'_, PyAny>>,
+) -> PyResult<Vec<QueryRequest>> {
     let matrix = Matrix::borrow(array, "queries")?;
     let starts = starts.map(|starts| offsets(starts, "queries.offsets")).transpose()?;
     let requests = match matrix.values(py, "queries")? {
         MatrixValues::F32(values) => requests(request, values, matrix.shape(), starts),
         halves @ MatrixValues::F16(_) => requests(request, &to_f32(halves), matrix.shape(), starts),
     };
-    let requests = requests.map_err(|error| invalid(py, error))?;
-    let queries = requests.len();
-    let answers = calls.batch(py, queries, |backend| backend.query_batch(name, &requests))?;
-    Ok(BatchAnswer::new(answers))
+    requests.map_err(|error| invalid(py, error))
 }
 
 fn requests(

@@ -285,7 +285,10 @@ def test_arguments_are_named(corpus: Corpus) -> None:
         (lambda: docs.query("text", query * np.nan), "expected finite values, got NaN at position 0"),
         (lambda: docs.query("text", np.zeros(4)), "expected a vector of non-zero length"),
         (lambda: docs.query("text", query.astype(complex)), "query: expected numbers"),
-        (lambda: docs.query("text", "query"), "query: expected numbers"),
+        (
+            lambda: docs.query("text", "query"),
+            "query: expected a vector or points, for a vector field, got words",
+        ),
         (lambda: docs.query("text", query[None, None]), "query: expected the shape [dimension]"),
         (lambda: docs.query("text", query, limit=0), "limit"),
         (lambda: docs.query("text", query, limit=-1), "limit: expected an integer from 0, got -1"),
