@@ -73,7 +73,7 @@ impl<'r> Bound<'r> {
 /// A validated query on a field of any kind.
 pub enum AnyBound<'r> {
     Vectors(Box<Bound<'r>>),
-    Text(BoundText<'r>),
+    Text(Box<BoundText<'r>>),
 }
 
 impl<'r> AnyBound<'r> {
@@ -87,7 +87,7 @@ impl<'r> AnyBound<'r> {
         request: &'r QueryRequest,
     ) -> Result<Self> {
         match config.text.contains_key(&request.field) {
-            true => BoundText::new(snapshot, config, request).map(Self::Text),
+            true => BoundText::new(snapshot, config, request).map(Box::new).map(Self::Text),
             false => Bound::new(snapshot, config, request).map(Box::new).map(Self::Vectors),
         }
     }

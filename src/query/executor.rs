@@ -175,7 +175,7 @@ fn answer_any(
     for bound in bound {
         match bound {
             AnyBound::Vectors(bound) => vectors.push(*bound),
-            AnyBound::Text(bound) => texts.push(bound),
+            AnyBound::Text(bound) => texts.push(*bound),
         }
     }
     let answer = |text: &BoundText<'_>| text.answer(snapshot, config, deadline);

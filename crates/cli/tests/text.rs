@@ -18,7 +18,8 @@ fn ids(lines: &str) -> Vec<u64> {
 }
 
 fn words(folder: &Path, target: [&str; 2]) {
-    let create = ["create", "c", "--text", "words:title^2,text:english", "--field", "v:single:2:dot"];
+    let create =
+        ["create", "c", "--text", "words:title^2,text:english", "--field", "v:single:2:dot"];
     ok(&[&create[..], &target].concat());
     let texts = [
         ("Blue sky", "light is scattered", Some([1.0, 0.0])),
@@ -39,7 +40,8 @@ fn words(folder: &Path, target: [&str; 2]) {
     fs::write(&points, texts.iter().enumerate().map(line).collect::<String>()).unwrap();
     ok(&[&["ingest", "c", "--jsonl", points.to_str().unwrap()][..], &target].concat());
 
-    let run = |arguments: &[&str]| ok(&[&["query", "c", "--json"][..], arguments, &target].concat());
+    let run =
+        |arguments: &[&str]| ok(&[&["query", "c", "--json"][..], arguments, &target].concat());
     let fail = |arguments: &[&str]| refused(&[&["query", "c"][..], arguments, &target].concat());
     assert_eq!(ids(&run(&["--text", "the plants?"])), [2]);
     assert_eq!(ids(&run(&["--text", "blue sky", "--limit", "2"])), [0, 3]);
@@ -65,7 +67,10 @@ fn words(folder: &Path, target: [&str; 2]) {
     let error = fail(&["--match", "\"blue"]);
     assert!(error.contains("text: expected a closing quote, got the end after \"blue"), "{error}");
     let error = fail(&["--field", "v", "--text", "blue"]);
-    assert!(error.contains("expected a vector or points, for a vector field, got words"), "{error}");
+    assert!(
+        error.contains("expected a vector or points, for a vector field, got words"),
+        "{error}"
+    );
     let error = fail(&["--text", "light", "--filter", r#"{"nothing": {"match": "blue"}}"#]);
     assert!(error.contains("filter.nothing: expected a text field, or a path of one"), "{error}");
     let error = refused(&[&["create", "d", "--text", "words:title:klingon"][..], &target].concat());

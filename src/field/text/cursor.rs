@@ -15,7 +15,7 @@ pub const END: u32 = TERMINATED;
 /// The rows of a pattern of a query, in order.
 pub enum Cursor {
     /// Postings of one term at one path, and what an occurrence counts.
-    One(SegmentPostings, f32),
+    One(Box<SegmentPostings>, f32),
     /// Postings of one term at several paths.
     Several(Vec<(SegmentPostings, f32)>),
     /// Rows found in advance, with their occurrences.
@@ -45,7 +45,7 @@ impl Cursor {
                 if lists.len() == 1 {
                     return Ok(lists
                         .pop()
-                        .map_or(Self::none(), |(list, weight)| Self::One(list, weight)));
+                        .map_or(Self::none(), |(list, weight)| Self::One(Box::new(list), weight)));
                 }
                 return Ok(Self::Several(lists));
             }
