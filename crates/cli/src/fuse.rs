@@ -35,7 +35,7 @@ pub struct FuseArguments {
     #[arg(long, value_name = "K", requires = "fuse", conflicts_with = "fuse_scores")]
     fuse_k: Option<f32>,
     /// Add weighted scores instead of reciprocal ranks, normalized by min-max, z-score or
-    /// theoretical-min-max (fields under cosine)
+    /// theoretical-min-max (fields under cosine, and words)
     #[arg(long, value_name = "NORMALIZATION", requires = "fuse")]
     fuse_scores: Option<Normalization>,
 }
