@@ -316,6 +316,9 @@ fn print(info: &CollectionInfo) {
             println!("    encoding {}, token pooling {}", field.encoding, field.token_pooling);
         }
     }
+    for (name, field) in &info.config.text {
+        println!("  text {name}: {field}");
+    }
     for (path, payload_type) in &info.config.payload {
         let pending = match info.pending_paths.get(path) {
             Some(segments) => {

@@ -271,7 +271,8 @@ pub fn read_ids(path: &Path, numeric: bool) -> Result<Vec<PointId>> {
     ids.into_iter().enumerate().map(number).collect()
 }
 
-/// Points from JSON lines: `{"id": 1, "vectors": {"text": [0.1, …]}, "payload": {…}}`.
+/// Points from JSON lines: `{"id": 1, "vectors": {"text": [0.1, …]}, "payload": {…}}`, without
+/// `vectors` or `payload` if there are none.
 pub struct JsonLines(Records);
 
 impl JsonLines {
@@ -285,6 +286,8 @@ impl JsonLines {
         #[serde(deny_unknown_fields)]
         struct Line<'l> {
             id: Value,
+            // Points of collections with text fields may have none.
+            #[serde(default)]
             vectors: std::collections::BTreeMap<String, Value>,
             #[serde(borrow)]
             payload: Option<&'l RawValue>,

@@ -126,7 +126,7 @@ fn bytes_and_foreign_files(case: &Case) {
         ("truth.ivecs", &[], "the neighbours of queries (`lanner bench --ground-truth`)"),
         ("glove.hdf5", &[], "this is HDF5, which is not read"),
         ("plain", &[], "expected a name ending in"),
-        ("plain", &["--format", "jsonl"], "plain` line 1: missing field `vectors`"),
+        ("plain", &["--format", "jsonl"], "vectors: expected at least one vector"),
         ("plain", &["--format", "jsonl", "--id", "x"], "--id is about columns"),
         ("missing.fvecs", &[], "missing.fvecs"),
         ("wide.npy", &["--vectors", "a=b"], "--vectors: expected the field"),

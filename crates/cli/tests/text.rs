@@ -40,6 +40,9 @@ fn words(folder: &Path, target: [&str; 2]) {
     fs::write(&points, texts.iter().enumerate().map(line).collect::<String>()).unwrap();
     ok(&[&["ingest", "c", "--jsonl", points.to_str().unwrap()][..], &target].concat());
 
+    let described = ok(&[&["inspect", "c"][..], &target].concat());
+    let field = "  text words: text,title^2:english:k1=0.9:b=0.4\n";
+    assert!(described.contains(field), "{described}");
     let run =
         |arguments: &[&str]| ok(&[&["query", "c", "--json"][..], arguments, &target].concat());
     let fail = |arguments: &[&str]| refused(&[&["query", "c"][..], arguments, &target].concat());
