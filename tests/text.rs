@@ -324,11 +324,11 @@ fn what_is_no_query_and_no_text_is_refused_by_name() {
         error.to_string()
     };
     let words = |text: &str| QueryRequest::new("words", TextQuery::words(text));
-    assert_eq!(error(words("")), "text: bytes: expected 1 to 1048576, got 0");
+    assert_eq!(error(words("")), "text: bytes: expected 1 to 65536, got 0");
     let many: Vec<String> = (0..10_000).map(|number| format!("w{number}")).collect();
     assert_eq!(
         error(words(&many.join(" "))),
-        "text: different words: expected 0 to 1024, got 10000"
+        "text: expected at most 1024 different words, got more"
     );
     assert_eq!(
         error(QueryRequest::new("v", TextQuery::words("a"))),

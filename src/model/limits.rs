@@ -26,7 +26,7 @@ pub const MAX_BATCH_POINTS: usize = 100_000;
 /// Largest `offset + limit` of a query.
 pub const MAX_QUERY_LIMIT: usize = 10_000;
 /// Most text of a query on a text field, in bytes.
-pub const MAX_TEXT_QUERY_BYTES: usize = 1 << 20;
+pub const MAX_TEXT_QUERY_BYTES: usize = 64 << 10;
 /// Most clauses, and most different words, of a query on a text field.
 pub const MAX_TEXT_TERMS: usize = 1_024;
 /// Most words of such a query that stand for several: prefixes, and words with changes.

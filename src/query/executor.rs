@@ -181,7 +181,7 @@ fn answer_any(
     let answer = |text: &BoundText<'_>| text.answer(snapshot, config, deadline);
     let of_text: Vec<QueryResponse> = match texts.as_slice() {
         [] => Vec::new(),
-        [text] => vec![answer(text)?],
+        [text] if text.is_light(snapshot) => vec![answer(text)?],
         texts => pool.install(|| texts.par_iter().map(answer).collect::<Result<_>>())?,
     };
     if of_text.is_empty() {

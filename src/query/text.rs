@@ -14,12 +14,9 @@ use super::request::{Explanation, Hit, Query, QueryRequest, QueryResponse, Stage
 use super::second_stage::SecondStage;
 use super::top_k::{Candidate, TopK};
 use crate::error::Result;
-use crate::field::text::{Bm25, Scored, Statistics, TextPart, TextSearch, TextTerms};
-use crate::model::{CollectionConfig, Condition, InvalidInput, Score, TextField};
+use crate::field::text::{Bm25, Scored, Statistics, Steps, TextPart, TextSearch, TextTerms};
+use crate::model::{CollectionConfig, Condition, InvalidInput, Score, TextField, limits};
 use crate::segment::{Location, RowFilter, Snapshot};
-
-/// Offers between two looks at the deadline.
-const STEP_OFFERS: u32 = 1024;
 
 /// A validated query on a text field.
 pub struct BoundText<'r> {
@@ -58,19 +55,25 @@ impl Words {
     }
 
     /// Opens the field in all segments, and finds what scores need to know of them.
-    fn ground(&self, snapshot: &Snapshot) -> Result<Ground> {
+    fn prepare(&self, snapshot: &Snapshot, steps: &Steps<'_>) -> Result<Prepared> {
         let mut parts = Vec::with_capacity(snapshot.views.len());
         for (index, view) in (0..).zip(&snapshot.views) {
+            steps.check()?;
             for part in view.reader.texts(self.field)? {
                 let hidden = part.hidden(&view.deleted);
                 parts.push((index, part, hidden));
             }
         }
-        let terms = self.terms.clone().expanded(parts.iter().map(|(_, part, _)| part), None)?;
+        let terms = self.terms.clone().expanded(
+            parts.iter().map(|(_, part, _)| part),
+            None,
+            limits::MAX_EXPANSIONS,
+            steps,
+        )?;
         let statistics =
-            Statistics::new(&terms, parts.iter().map(|(_, part, hidden)| (part, hidden)))?;
+            Statistics::new(&terms, parts.iter().map(|(_, part, hidden)| (part, hidden)), steps)?;
         let bm25 = Bm25::new(&self.settings, statistics);
-        Ok(Ground { parts, terms, bm25 })
+        Ok(Prepared { parts, terms, bm25 })
     }
 
     /// Scores those of the given rows that match.
@@ -84,10 +87,12 @@ impl Words {
         deadline: &Deadline,
     ) -> Result<(Vec<(Location, Score)>, Stage)> {
         let started = Instant::now();
-        let ground = self.ground(snapshot)?;
+        let go_on = &|| deadline.check();
+        let steps = &Steps::new(go_on);
+        let prepared = self.prepare(snapshot, steps)?;
         let mut found = Vec::with_capacity(rows.len());
         let mut bytes = 0;
-        for (view, part, _) in &ground.parts {
+        for (view, part, _) in &prepared.parts {
             deadline.check()?;
             let at = |row| Location { view: *view, row };
             let own = rows.range(at(part.first_row)..at(part.first_row.saturating_add(part.rows)));
@@ -95,7 +100,7 @@ impl Words {
             if own.is_empty() {
                 continue;
             }
-            let search = TextSearch::new(&part.index, &ground.terms, &ground.bm25)?;
+            let search = TextSearch::new(&part.index, &prepared.terms, &prepared.bm25, steps)?;
             bytes += search.bytes();
             search.score(&own, &mut |row, score| {
                 found.push((at(part.first_row + row), Score(score)));
@@ -115,7 +120,7 @@ impl Words {
 }
 
 /// The indexes of all segments, and a query prepared for them.
-struct Ground {
+struct Prepared {
     /// Index of the view, part of it, and the part's hidden rows.
     parts: Vec<(u32, TextPart, RoaringBitmap)>,
     terms: TextTerms,
@@ -139,6 +144,11 @@ impl<'r> BoundText<'r> {
         let second = SecondStage::new(snapshot, config, request, &mut exclude)?;
         let condition = request.filter.as_ref().map(|filter| filter.resolve(config)).transpose()?;
         Ok(Self { request, words, least, second, exclude, condition })
+    }
+
+    /// Whether all of its work can be done on the caller's thread.
+    pub fn is_light(&self, snapshot: &Snapshot) -> bool {
+        self.second.as_ref().is_none_or(|second| second.is_light(snapshot))
     }
 
     fn hits(&self) -> usize {
@@ -202,21 +212,19 @@ impl<'r> BoundText<'r> {
         filters: &[RowFilter<'_>],
         deadline: &Deadline,
     ) -> Result<(Vec<Candidate<'s>>, Scored)> {
-        let ground = self.words.ground(snapshot)?;
+        let go_on = &|| deadline.check();
+        let steps = &Steps::new(go_on);
+        let prepared = self.words.prepare(snapshot, steps)?;
         let mut top = TopK::new(self.hits(), snapshot);
         // The threshold of the request is for the scores of the second stage, if there is one.
         let least = if self.second.is_some() { f32::NEG_INFINITY } else { self.least.0 };
-        let (mut sum, mut offers) = (Scored::default(), 0_u32);
-        for (view, part, hidden) in &ground.parts {
+        let mut sum = Scored::default();
+        for (view, part, hidden) in &prepared.parts {
             deadline.check()?;
             let filter = filters.get(*view as usize);
-            let search = TextSearch::new(&part.index, &ground.terms, &ground.bm25)?;
+            let search = TextSearch::new(&part.index, &prepared.terms, &prepared.bm25, steps)?;
             let threshold = least.max(top.threshold().0);
             let scored = search.search(threshold, &mut |row, score| {
-                offers = offers.wrapping_add(1);
-                if offers.is_multiple_of(STEP_OFFERS) {
-                    deadline.check()?;
-                }
                 let here = part.first_row + row;
                 if !hidden.contains(row) && filter.is_none_or(|filter| filter.matches(here)) {
                     top.offer(Score(score), Location { view: *view, row: here });

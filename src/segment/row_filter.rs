@@ -46,7 +46,7 @@ impl Cardinality {
 }
 
 /// A condition, prepared for the rows of one segment. Its memory does not depend on the number of
-/// rows, except in a mutable segment, where it is a bitmap.
+/// rows, except in a mutable segment and of words, where it is a bitmap.
 #[derive(Debug, Clone)]
 pub struct RowFilter<'s> {
     rows: u32,

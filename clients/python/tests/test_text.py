@@ -188,7 +188,7 @@ def test_batches_are_their_queries(corpus: Corpus) -> None:
         assert np.array_equal(corpus.docs.batch_query("words", same, limit=6).ids, ids[:3])
     assert corpus.docs.batch_query("words", ["nothing"], limit=2).ids.tolist() == [[-1, -1]]
     texts[1_050] = ""
-    with pytest.raises(lanner.InvalidInput, match=r"^queries\[1050\]\S*: \S*.*expected 1 to 1048576, got 0"):
+    with pytest.raises(lanner.InvalidInput, match=r"^queries\[1050\]\S*: \S*.*expected 1 to 65536, got 0"):
         corpus.docs.batch_query("words", texts)
 
 
@@ -400,7 +400,7 @@ def test_arguments_are_named(corpus: Corpus) -> None:
             f"query: expected a vector or points, for {vectors}",
         ),
         (lambda: docs.query("words", ["a", "b"]), "query[0]: expected numbers"),
-        (lambda: docs.query("words", ""), "text: bytes: expected 1 to 1048576, got 0"),
+        (lambda: docs.query("words", ""), "text: bytes: expected 1 to 65536, got 0"),
         (lambda: docs.query("words", lanner.TextQuery("-a")), "text: expected a word that hits may have"),
         (lambda: docs.query("words", "\ud800"), "query: expected Unicode text"),
         (lambda: docs.rescore("v", vector, "words", vector), f"rescore.query: {words}"),

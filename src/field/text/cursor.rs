@@ -6,6 +6,7 @@ use tantivy::{DocSet, TERMINATED, Term};
 
 use super::TextIndex;
 use super::index::Dictionary;
+use super::steps::Steps;
 use super::terms::Pattern;
 use crate::error::Result;
 
@@ -31,7 +32,7 @@ impl Cursor {
         index: &TextIndex,
         pattern: &Pattern,
         path: Option<usize>,
-        bytes: &mut u64,
+        (bytes, steps): (&mut u64, &Steps<'_>),
     ) -> Result<Self> {
         let paths = index.dictionaries().enumerate();
         let paths = paths.filter(|(at, _)| path.is_none_or(|path| path == *at));
@@ -61,7 +62,8 @@ impl Cursor {
             Pattern::Phrase { terms, slop } => {
                 let mut found = Vec::new();
                 for (_, dictionary) in paths {
-                    phrase(dictionary, (terms, *slop), &mut found, bytes)?;
+                    let wanted = Phrase { terms, slop: *slop };
+                    wanted.find(dictionary, &mut found, (&mut *bytes, steps))?;
                 }
                 return Ok(Self::found(found));
             }
@@ -70,6 +72,7 @@ impl Cursor {
         let mut found = Vec::new();
         for (mut list, weight) in lists {
             while list.doc() != TERMINATED {
+                steps.step()?;
                 found.push((list.doc(), list.term_freq() as f32 * weight));
                 list.advance();
             }
@@ -186,46 +189,56 @@ pub fn postings(
     read.map(Some).map_err(failed)
 }
 
-/// Adds the rows with a phrase at one path, with the weighted number of its occurrences: one with
-/// `gap` words between its own counts 1 / (1 + gap), as in Lucene's `SloppyPhraseScorer`.
-fn phrase(
-    dictionary: Dictionary<'_>,
-    (terms, slop): (&[(u32, String)], u32),
-    found: &mut Vec<(u32, f32)>,
-    bytes: &mut u64,
-) -> Result<()> {
-    let mut lists = Vec::with_capacity(terms.len());
-    for (_, term) in terms {
-        let list = postings(dictionary, term, IndexRecordOption::WithFreqsAndPositions, bytes)?;
-        let Some(list) = list else { return Ok(()) };
-        lists.push(list);
-    }
-    let Some(rarest) = (0..lists.len()).min_by_key(|&at| lists[at].size_hint()) else {
-        return Ok(());
-    };
-    let mut positions = vec![Vec::new(); lists.len()];
-    'rows: while lists[rarest].doc() != TERMINATED {
-        let row = lists[rarest].doc();
-        for list in &mut lists {
-            let there = seek(list, row);
-            if there != row {
-                if there == TERMINATED {
-                    return Ok(());
+/// Terms in a certain order.
+struct Phrase<'q> {
+    terms: &'q [(u32, String)],
+    slop: u32,
+}
+
+impl Phrase<'_> {
+    /// Adds the rows with the phrase at one path, with the weighted number of its occurrences: one with
+    /// `gap` words between its own counts 1 / (1 + gap), as in Lucene's `SloppyPhraseScorer`.
+    fn find(
+        &self,
+        dictionary: Dictionary<'_>,
+        found: &mut Vec<(u32, f32)>,
+        (bytes, steps): (&mut u64, &Steps<'_>),
+    ) -> Result<()> {
+        let Self { terms, slop } = *self;
+        let mut lists = Vec::with_capacity(terms.len());
+        for (_, term) in terms {
+            let list = postings(dictionary, term, IndexRecordOption::WithFreqsAndPositions, bytes)?;
+            let Some(list) = list else { return Ok(()) };
+            lists.push(list);
+        }
+        let Some(rarest) = (0..lists.len()).min_by_key(|&at| lists[at].size_hint()) else {
+            return Ok(());
+        };
+        let mut positions = vec![Vec::new(); lists.len()];
+        'rows: while lists[rarest].doc() != TERMINATED {
+            steps.step()?;
+            let row = lists[rarest].doc();
+            for list in &mut lists {
+                let there = seek(list, row);
+                if there != row {
+                    if there == TERMINATED {
+                        return Ok(());
+                    }
+                    seek(&mut lists[rarest], there);
+                    continue 'rows;
                 }
-                seek(&mut lists[rarest], there);
-                continue 'rows;
             }
+            for (list, positions) in lists.iter_mut().zip(&mut positions) {
+                list.positions(positions);
+            }
+            let occurrences = occurrences(terms, &positions, slop);
+            if occurrences > 0.0 {
+                found.push((row, occurrences * dictionary.weight()));
+            }
+            lists[rarest].advance();
         }
-        for (list, positions) in lists.iter_mut().zip(&mut positions) {
-            list.positions(positions);
-        }
-        let occurrences = occurrences(terms, &positions, slop);
-        if occurrences > 0.0 {
-            found.push((row, occurrences * dictionary.weight()));
-        }
-        lists[rarest].advance();
+        Ok(())
     }
-    Ok(())
 }
 
 fn occurrences(terms: &[(u32, String)], positions: &[Vec<u32>], slop: u32) -> f32 {

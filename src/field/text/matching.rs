@@ -3,7 +3,8 @@
 use roaring::RoaringBitmap;
 
 use super::cursor::{Cursor, END};
-use super::{TextPart, TextTerms};
+use super::terms::Pattern;
+use super::{Steps, TextPart, TextTerms};
 use crate::error::Result;
 use crate::model::Occur;
 
@@ -11,20 +12,25 @@ use crate::model::Occur;
 /// nothing that is excluded. A query without words, such as one of stop words only, matches none.
 ///
 /// # Errors
-/// If a sealed file is damaged, and for prefixes that stand for too many words.
+/// If a sealed file is damaged.
 pub fn matching_rows(
     part: &TextPart,
     terms: &TextTerms,
     path: Option<usize>,
 ) -> Result<RoaringBitmap> {
-    let terms = terms.clone().expanded(std::iter::once(part), path)?;
+    let steps = Steps::new(&|| Ok(()));
+    // Without scores, a prefix may stand for any number of words.
+    let terms = terms.clone().expanded(std::iter::once(part), path, usize::MAX, &steps)?;
     let (mut wanted, mut unwanted) = (None::<RoaringBitmap>, RoaringBitmap::new());
     for leaf in &terms.leaves {
-        let mut cursor = Cursor::open(&part.index, &leaf.pattern, path, &mut 0)?;
         let mut rows = RoaringBitmap::new();
-        while cursor.row() < END.min(part.rows) {
-            rows.insert(part.first_row + cursor.row());
-            cursor.advance();
+        match &leaf.pattern {
+            Pattern::Any(words) => {
+                for (word, _) in words {
+                    add_rows(part, &Pattern::Term(word.clone()), path, &mut rows)?;
+                }
+            }
+            pattern => add_rows(part, pattern, path, &mut rows)?,
         }
         if leaf.occur == Occur::Excluded {
             unwanted |= rows;
@@ -36,4 +42,20 @@ pub fn matching_rows(
         });
     }
     Ok(wanted.unwrap_or_default() - unwanted)
+}
+
+/// Adds the rows of a pattern.
+fn add_rows(
+    part: &TextPart,
+    pattern: &Pattern,
+    path: Option<usize>,
+    rows: &mut RoaringBitmap,
+) -> Result<()> {
+    let steps = Steps::new(&|| Ok(()));
+    let mut cursor = Cursor::open(&part.index, pattern, path, (&mut 0, &steps))?;
+    while cursor.row() < END.min(part.rows) {
+        rows.insert(part.first_row + cursor.row());
+        cursor.advance();
+    }
+    Ok(())
 }

@@ -13,6 +13,7 @@ mod index;
 mod matching;
 mod search;
 mod statistics;
+mod steps;
 mod terms;
 mod writer;
 
@@ -25,6 +26,7 @@ pub use index::TextIndex;
 pub use matching::matching_rows;
 pub use search::{Bm25, Scored, TextSearch};
 pub use statistics::Statistics;
+pub use steps::Steps;
 pub use terms::TextTerms;
 pub use writer::{TextBuild, TextSource, index_payloads, write_text};
 

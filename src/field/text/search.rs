@@ -5,7 +5,7 @@
 //! rows of their own, and are only looked up for rows that other words found.
 
 use super::cursor::{Cursor, END};
-use super::{Statistics, TextIndex, TextTerms};
+use super::{Statistics, Steps, TextIndex, TextTerms};
 use crate::error::Result;
 use crate::model::{Occur, TextField};
 
@@ -40,6 +40,14 @@ pub struct TextSearch<'q> {
     index: &'q TextIndex,
     leaves: Vec<Open>,
     bytes: u64,
+    steps: &'q Steps<'q>,
+}
+
+/// A row, and what its length adds to the denominator of each word.
+#[derive(Clone, Copy)]
+struct Here {
+    row: u32,
+    norm: f32,
 }
 
 struct Open {
@@ -67,15 +75,20 @@ impl<'q> TextSearch<'q> {
     /// Opens the postings of a query, whose words are expanded.
     ///
     /// # Errors
-    /// If a sealed file is damaged.
-    pub fn new(index: &'q TextIndex, terms: &TextTerms, bm25: &'q Bm25) -> Result<Self> {
+    /// If a sealed file is damaged, and as [`Steps::check`].
+    pub fn new(
+        index: &'q TextIndex,
+        terms: &TextTerms,
+        bm25: &'q Bm25,
+        steps: &'q Steps<'q>,
+    ) -> Result<Self> {
         let mut bytes = 0;
         let leaves = terms.leaves.iter().zip(&bm25.weights).map(|(leaf, &weight)| {
-            let cursor = Cursor::open(index, &leaf.pattern, None, &mut bytes)?;
+            let cursor = Cursor::open(index, &leaf.pattern, None, (&mut bytes, steps))?;
             Ok(Open { occur: leaf.occur, cursor, weight, part: 0.0 })
         });
         let leaves = leaves.collect::<Result<_>>()?;
-        Ok(Self { bm25, index, leaves, bytes })
+        Ok(Self { bm25, index, leaves, bytes, steps })
     }
 
     /// Bytes of the postings of the words.
@@ -86,7 +99,7 @@ impl<'q> TextSearch<'q> {
     /// Offers the rows that match, in order, except those whose scores are below the threshold.
     ///
     /// # Errors
-    /// Those of `offer`.
+    /// Those of `offer`, and as [`Steps::check`].
     pub fn search(mut self, threshold: f32, offer: Offer<'_>) -> Result<Scored> {
         let rows = match self.leaves.iter().any(|leaf| leaf.occur == Occur::Required) {
             true => self.conjunction(offer)?,
@@ -95,7 +108,7 @@ impl<'q> TextSearch<'q> {
         Ok(Scored { rows, bytes: self.bytes })
     }
 
-    /// Scores those of the given rows, which are sorted, that match.
+    /// Scores those of the given rows, in ascending order, that match.
     pub fn score(mut self, rows: &[u32], found: &mut dyn FnMut(u32, f32)) {
         for &row in rows {
             if let Some(score) = self.at(row) {
@@ -111,6 +124,7 @@ impl<'q> TextSearch<'q> {
         required.sort_by_key(|&leaf| self.leaves[leaf].cursor.size());
         let (mut scored, mut row) = (0, 0);
         'rows: loop {
+            self.steps.step()?;
             for &leaf in &required {
                 let there = self.leaves[leaf].cursor.seek(row);
                 if there == END {
@@ -167,6 +181,7 @@ impl<'q> TextSearch<'q> {
         let mut scored = 0;
         bounds.raise(threshold);
         loop {
+            self.steps.step()?;
             let essential = bounds.essential();
             let rows = essential.iter().map(|&leaf| self.leaves[leaf].cursor.row());
             let row = rows.min().unwrap_or(END);
@@ -186,7 +201,8 @@ impl<'q> TextSearch<'q> {
                     leaf.cursor.advance();
                 }
             }
-            if self.looked_up(&bounds, (row, norm), score, threshold) && !self.is_excluded(row) {
+            let here = Here { row, norm };
+            if self.looked_up(&bounds, here, score, threshold) && !self.is_excluded(row) {
                 let score = self.sum();
                 if score >= threshold {
                     threshold = offer(row, score)?;
@@ -201,7 +217,7 @@ impl<'q> TextSearch<'q> {
     fn looked_up(
         &mut self,
         bounds: &Bounds,
-        (row, norm): (u32, f32),
+        Here { row, norm }: Here,
         mut score: f64,
         threshold: f32,
     ) -> bool {
@@ -231,7 +247,7 @@ struct Bounds {
     order: Vec<usize>,
     /// Sums of the bounds up to each.
     sums: Vec<f64>,
-    /// So many of them cannot reach the threshold together.
+    /// The first `first` of them cannot reach the threshold together.
     first: usize,
 }
 

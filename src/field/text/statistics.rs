@@ -1,11 +1,14 @@
 //! What BM25 needs to know of all texts of a collection.
 
+use std::collections::HashMap;
+
 use roaring::RoaringBitmap;
 use tantivy::schema::IndexRecordOption;
 use tantivy::{DocSet, TERMINATED};
 
 use super::cursor::postings;
 use super::index::{Dictionary, Totals};
+use super::steps::Steps;
 use super::terms::{Leaf, Pattern};
 use super::{TextPart, TextTerms};
 use crate::error::Result;
@@ -35,32 +38,39 @@ impl Statistics {
     pub fn new<'p>(
         terms: &TextTerms,
         parts: impl Iterator<Item = (&'p TextPart, &'p RoaringBitmap)> + Clone,
+        steps: &Steps<'_>,
     ) -> Result<Self> {
         let totals = parts.clone().fold(Totals::default(), |sum, (part, hidden)| {
             let Totals { rows, length } = part.index.totals(hidden);
             Totals { rows: sum.rows + rows, length: sum.length + length }
         });
-        let weight = |leaf: &Leaf| match leaf.occur {
-            Occur::Excluded => Ok(0.0),
-            _ => Ok((idf(leaf, parts.clone(), totals.rows)? * f64::from(leaf.count)) as f32),
+        let mut known = HashMap::new();
+        let mut idf = |term: &str| -> Result<f64> {
+            if let Some(&idf) = known.get(term) {
+                return Ok(idf);
+            }
+            let n = frequency(term, parts.clone(), steps)?.min(totals.rows) as f64;
+            // As in Lucene.
+            let idf = ((totals.rows as f64 - n + 0.5) / (n + 0.5)).ln_1p();
+            known.insert(term.to_owned(), idf);
+            Ok(idf)
         };
-        let weights = terms.leaves.iter().map(weight).collect::<Result<_>>()?;
+        let mut weights = Vec::with_capacity(terms.leaves.len());
+        for leaf in &terms.leaves {
+            let weight = match leaf.occur {
+                Occur::Excluded => 0.0,
+                _ => of_leaf(leaf, &mut idf)? * f64::from(leaf.count),
+            };
+            weights.push(weight as f32);
+        }
         let average = totals.length.max(0.0) / totals.rows.max(1) as f64;
         Ok(Self { rows: totals.rows, average, weights })
     }
 }
 
-/// The inverse document frequency of a leaf, ln(1 + (N − n + ½) / (n + ½)) as in Lucene: of a phrase
-/// the sum over its terms, of words that count as one that of the most frequent.
-fn idf<'p>(
-    leaf: &Leaf,
-    parts: impl Iterator<Item = (&'p TextPart, &'p RoaringBitmap)> + Clone,
-    rows: u64,
-) -> Result<f64> {
-    let idf = |term: &str| -> Result<f64> {
-        let n = frequency(term, parts.clone())?.min(rows) as f64;
-        Ok(((rows as f64 - n + 0.5) / (n + 0.5)).ln_1p())
-    };
+/// The inverse document frequency of a leaf: of a phrase the sum over its terms, of words that count as
+/// one that of the most frequent.
+fn of_leaf(leaf: &Leaf, idf: &mut dyn FnMut(&str) -> Result<f64>) -> Result<f64> {
     match &leaf.pattern {
         Pattern::Term(term) => idf(term),
         Pattern::Phrase { terms, .. } => {
@@ -82,6 +92,7 @@ fn idf<'p>(
 fn frequency<'p>(
     term: &str,
     parts: impl Iterator<Item = (&'p TextPart, &'p RoaringBitmap)> + Clone,
+    steps: &Steps<'_>,
 ) -> Result<u64> {
     let paths = parts.clone().next().map_or(0, |(part, _)| part.index.dictionaries().len());
     let mut most = 0;
@@ -89,7 +100,7 @@ fn frequency<'p>(
         let mut rows = 0;
         for (part, hidden) in parts.clone() {
             if let Some(dictionary) = part.index.dictionaries().nth(path) {
-                rows += live_frequency(dictionary, term, hidden)?;
+                rows += live_frequency(dictionary, term, hidden, steps)?;
             }
         }
         most = most.max(rows);
@@ -97,7 +108,12 @@ fn frequency<'p>(
     Ok(most)
 }
 
-fn live_frequency(dictionary: Dictionary<'_>, term: &str, hidden: &RoaringBitmap) -> Result<u64> {
+fn live_frequency(
+    dictionary: Dictionary<'_>,
+    term: &str,
+    hidden: &RoaringBitmap,
+    steps: &Steps<'_>,
+) -> Result<u64> {
     let Some(mut list) = postings(dictionary, term, IndexRecordOption::Basic, &mut 0)? else {
         return Ok(0);
     };
@@ -108,6 +124,7 @@ fn live_frequency(dictionary: Dictionary<'_>, term: &str, hidden: &RoaringBitmap
     let mut gone = 0;
     if hidden.len() * LOOKUP_SHARE < all {
         for row in hidden {
+            steps.step()?;
             if list.doc() < row {
                 list.seek(row);
             }
@@ -115,6 +132,7 @@ fn live_frequency(dictionary: Dictionary<'_>, term: &str, hidden: &RoaringBitmap
         }
     } else {
         while list.doc() != TERMINATED {
+            steps.step()?;
             gone += u64::from(hidden.contains(list.doc()));
             list.advance();
         }

@@ -49,6 +49,8 @@ pub struct TextSource<'s> {
 
 /// Memory that tantivy sizes its first tables by; they grow.
 const TABLE_BYTES: usize = 1 << 20;
+/// Terms and postings that one index in memory may hold while it is written.
+const WRITER_BYTES: usize = 512 << 20;
 /// Rows between two checks for cancellation.
 const STEP_ROWS: u64 = 256;
 
@@ -94,7 +96,7 @@ impl Part {
             }
             (source.payloads)(row)
         });
-        let (index, memory) = index_in_memory(build.settings, payloads)?;
+        let (index, memory) = index_in_memory(build.settings, payloads, WRITER_BYTES)?;
         advance(build.progress, source.live.count() % STEP_ROWS)?;
         Ok(Self { index: Arc::new(index), live: None, memory: Some(memory) })
     }
@@ -146,12 +148,41 @@ pub fn index_payloads(
     settings: &TextField,
     payloads: impl IntoIterator<Item = Result<Option<Payload>>>,
 ) -> Result<TextIndex> {
-    index_in_memory(settings, payloads).map(|(index, _)| index)
+    index_in_memory(settings, payloads, WRITER_BYTES).map(|(index, _)| index)
 }
 
+/// As [`index_payloads`], with the files of the index. Whenever tantivy holds `most` bytes of terms and
+/// postings, of which it can hold 4 GiB, it begins another index; they are joined at the end.
 fn index_in_memory(
     settings: &TextField,
     payloads: impl IntoIterator<Item = Result<Option<Payload>>>,
+    most: usize,
+) -> Result<(TextIndex, RamDirectory)> {
+    let mut payloads = payloads.into_iter().peekable();
+    let mut parts = vec![index_some(settings, &mut payloads, most)?];
+    while payloads.peek().is_some() {
+        parts.push(index_some(settings, &mut payloads, most)?);
+    }
+    if let [(..)] = parts.as_slice()
+        && let Some(only) = parts.pop()
+    {
+        return Ok(only);
+    }
+    let parts = parts.into_iter().map(|(index, memory)| Part {
+        index: Arc::new(index),
+        live: None,
+        memory: Some(memory),
+    });
+    let (memory, lengths) = join(&parts.collect::<Vec<_>>())?;
+    let index = Index::open(memory.clone()).map_err(|error| failed(None, error))?;
+    Ok((TextIndex::in_memory(settings, &index, lengths)?, memory))
+}
+
+/// Indexes payloads until there are no more or tantivy holds `most` bytes, at least one.
+fn index_some(
+    settings: &TextField,
+    payloads: &mut impl Iterator<Item = Result<Option<Payload>>>,
+    most: usize,
 ) -> Result<(TextIndex, RamDirectory)> {
     let failed = |error| failed(None, error);
     let memory = RamDirectory::create();
@@ -172,6 +203,9 @@ fn index_in_memory(
         writer.add_document(document).map_err(failed)?;
         let weighted = counters.iter().zip(settings.paths.values());
         lengths.push(weighted.map(|(counter, weight)| counter.take() as f32 * weight).sum());
+        if writer.mem_usage() > most {
+            break;
+        }
     }
     let index = writer.finalize().map_err(failed)?;
     Ok((TextIndex::in_memory(settings, &index, lengths)?, memory))
@@ -186,4 +220,41 @@ fn counting(settings: &TextField) -> (TokenizerManager, Vec<Counter>) {
         counters.push(counter);
     }
     (tokenizers, counters)
+}
+
+#[cfg(test)]
+mod tests {
+    use tantivy::schema::IndexRecordOption;
+    use tantivy::{DocSet, TERMINATED};
+
+    use super::*;
+    use crate::field::text::cursor::postings;
+
+    #[test]
+    fn an_index_that_grows_too_large_is_written_in_pieces() {
+        let settings = TextField::weighted([("a", 1.0), ("b", 2.5)]);
+        let payload = |row: u32| {
+            let text = format!("{{\"a\": \"w{} all\", \"b\": \"v{row}\"}}", row % 3);
+            if row == 4 { None } else { Some(Payload::parse(&text).unwrap()) }
+        };
+        let payloads = || (0..50).map(|row| Ok(payload(row)));
+        let (whole, _) = index_in_memory(&settings, payloads(), usize::MAX).unwrap();
+        let (joined, _) = index_in_memory(&settings, payloads(), 0).unwrap();
+        assert_eq!((joined.rows(), joined.lengths()), (50, whole.lengths()));
+        let rows = |index: &TextIndex, path: usize, term: &str| {
+            let dictionary = index.dictionaries().nth(path).unwrap();
+            let mut list =
+                postings(dictionary, term, IndexRecordOption::Basic, &mut 0).unwrap().unwrap();
+            let mut rows = Vec::new();
+            while list.doc() != TERMINATED {
+                rows.push(list.doc());
+                list.advance();
+            }
+            rows
+        };
+        for (path, term) in [(0, "all"), (0, "w1"), (1, "v7"), (1, "v49")] {
+            assert_eq!(rows(&joined, path, term), rows(&whole, path, term), "{term}");
+        }
+        assert_eq!(rows(&joined, 0, "w1")[..3], [1, 7, 10], "row 4 has no payload");
+    }
 }

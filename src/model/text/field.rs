@@ -28,7 +28,7 @@ use crate::model::{CollectionConfig, InvalidInput, Payload, Problem, check_range
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TextField {
-    /// The payload paths with their weights, above 0 to 1,000: how many occurrences one at that path
+    /// The payload paths with their weights, 0.001 to 1,000: how many occurrences one at that path
     /// stands for. With several paths the score is BM25F (Robertson, Zaragoza and Taylor, CIKM 2004):
     /// occurrences and lengths are summed with these weights before they are saturated.
     pub paths: BTreeMap<String, f32>,
@@ -103,7 +103,8 @@ impl FromStr for TextField {
 
 /// Most paths of a text field.
 const MAX_TEXT_PATHS: usize = 16;
-/// Largest weight of a path.
+/// Smallest and largest weight of a path.
+const MIN_WEIGHT: f32 = 0.001;
 const MAX_WEIGHT: f32 = 1_000.0;
 /// Largest k1.
 const MAX_K1: f32 = 10.0;
@@ -136,9 +137,9 @@ impl TextField {
         check_range("paths", 1, MAX_TEXT_PATHS, self.paths.len())?;
         for (path, &weight) in &self.paths {
             validate_path(path)?;
-            if !(weight > 0.0 && weight <= MAX_WEIGHT) {
+            if !(MIN_WEIGHT..=MAX_WEIGHT).contains(&weight) {
                 let at = format!("paths.{path}");
-                return Err(InvalidInput::mismatch(at, "a weight above 0, at most 1000", weight));
+                return Err(InvalidInput::mismatch(at, "a weight of 0.001 to 1000", weight));
             }
         }
         let within = |path: &str, most: f32, got: f32| match (0.0..=most).contains(&got) {
@@ -230,10 +231,7 @@ mod tests {
         assert_eq!(check(TextField::new(none)).unwrap_err(), "paths: expected 1 to 16, got 0");
         for weight in [0.0, -1.0, f32::NAN, 1001.0] {
             let error = check(TextField::weighted([("a", weight)])).unwrap_err();
-            assert_eq!(
-                error,
-                format!("paths.a: expected a weight above 0, at most 1000, got {weight}")
-            );
+            assert_eq!(error, format!("paths.a: expected a weight of 0.001 to 1000, got {weight}"));
         }
         for (k1, b, at) in [(-0.1, 0.4, "k1"), (f32::NAN, 0.4, "k1"), (0.9, 1.1, "b")] {
             let error = check(TextField::new(["a"]).bm25(k1, b)).unwrap_err();

@@ -1,6 +1,6 @@
 //! Documents of a BEIR folder as points.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::super::error::{CliError, Result};
 use super::super::input::{Arrays, Entry, Place, Source};
@@ -16,29 +16,34 @@ fn payload(document: &Document) -> Result<Payload> {
 /// The documents of a folder, by their texts alone.
 pub struct Texts {
     documents: Documents,
-    total: u64,
+    /// Those to read.
+    ids: HashSet<String>,
     read: u64,
 }
 
 impl Texts {
-    /// The texts of `total` documents.
-    pub fn new(dataset: &BeirDataset, total: usize) -> Result<Self> {
-        Ok(Self { documents: dataset.documents()?, total: total as u64, read: 0 })
+    /// The texts of these documents.
+    pub fn new(dataset: &BeirDataset, ids: &[String]) -> Result<Self> {
+        Ok(Self { documents: dataset.documents()?, ids: ids.iter().cloned().collect(), read: 0 })
     }
 }
 
 impl Source for Texts {
     fn total(&self) -> Option<u64> {
-        Some(self.total)
+        Some(self.ids.len() as u64)
     }
 
     fn next(&mut self, count: usize) -> Result<Vec<Entry>> {
         let mut entries = Vec::with_capacity(count);
-        for document in self.documents.by_ref().take(count) {
+        while entries.len() < count
+            && let Some(document) = self.documents.next()
+        {
             let document = document?;
-            let point = Point::new(document.id.as_str()).with_payload(payload(&document)?);
             self.read += 1;
-            entries.push(Entry { place: Place::Line(self.read), point: Ok(point) });
+            if self.ids.contains(&document.id) {
+                let point = Point::new(document.id.as_str()).with_payload(payload(&document)?);
+                entries.push(Entry { place: Place::Line(self.read), point: Ok(point) });
+            }
         }
         Ok(entries)
     }

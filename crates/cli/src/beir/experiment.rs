@@ -183,7 +183,7 @@ impl Experiment {
         let (config, columns) = self.config()?;
         let (path, ids) = &self.corpus_ids;
         let mut source: Box<dyn Source> = if columns.is_empty() {
-            Box::new(Texts::new(&self.dataset, ids.len())?)
+            Box::new(Texts::new(&self.dataset, ids)?)
         } else {
             let ids = ids.iter().map(|id| PointId::from(id.as_str())).collect();
             let arrays = Arrays::new(columns, Some((path.clone(), ids)), None)?;

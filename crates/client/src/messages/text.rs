@@ -46,10 +46,14 @@ pub fn to_model(message: proto::TextQuery) -> Result<TextQuery, InvalidInput> {
 
 fn clause_to_model(message: proto::TextClause) -> Result<TextClause, InvalidInput> {
     use text_clause::Pattern;
-    let occur = match message.occur() {
-        proto::TextOccur::Unspecified | proto::TextOccur::Optional => Occur::Optional,
-        proto::TextOccur::Required => Occur::Required,
-        proto::TextOccur::Excluded => Occur::Excluded,
+    let occur = match proto::TextOccur::try_from(message.occur) {
+        Ok(proto::TextOccur::Unspecified | proto::TextOccur::Optional) => Occur::Optional,
+        Ok(proto::TextOccur::Required) => Occur::Required,
+        Ok(proto::TextOccur::Excluded) => Occur::Excluded,
+        Err(_) => {
+            let expected = "optional, required or excluded";
+            return Err(InvalidInput::mismatch("text.occur", expected, message.occur));
+        }
     };
     let pattern = message.pattern.ok_or_else(|| missing("text", "a pattern in each clause"))?;
     let pattern = match pattern {
