@@ -440,7 +440,9 @@ fn queries_are_right_while_indexes_come_and_segments_go() {
     // Tombstones of rows that are in the index: fewer than a rewrite takes.
     let gone: Vec<_> = live.keys().step_by(7).cloned().collect();
     collection.delete(gone.clone(), Durability::Synced).unwrap();
-    for answer in answers(&collection, &requests(&queries)) {
+    // By hand, since a calibration may prefer to scan beside deletions.
+    let requests = requests(&queries).into_iter().map(|request| request.search_window(100));
+    for answer in answers(&collection, &requests.collect::<Vec<_>>()) {
         assert_eq!((sources(&answer, "search").len(), answer.hits.len()), (1, 10));
         assert!(answer.hits.iter().all(|hit| !gone.contains(&hit.point.id)), "a deleted point");
     }

@@ -145,7 +145,7 @@ pub struct QueryArguments {
     pub text: Option<String>,
     /// The same with operators: +required -excluded "a phrase"~2 begin* changed~1
     #[arg(
-        long,
+        long = "match",
         id = "match",
         value_name = "QUERY",
         conflicts_with = "positive",
