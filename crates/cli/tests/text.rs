@@ -50,8 +50,8 @@ fn words(folder: &Path, target: [&str; 2]) {
     assert_eq!(ids(&run(&["--text", "blue sky", "--limit", "2"])), [0, 3]);
     assert_eq!(ids(&run(&["--match", "+sky -ocean"])), [0, 3]);
     assert_eq!(ids(&run(&["--match", "\"blue light\""])), [3]);
-    assert_eq!(ids(&run(&["--match", "plnts~1"])), [2]);
-    assert_eq!(ids(&run(&["--match", "-blue light"])), [2, 0]);
+    assert_eq!(ids(&run(&["--match", "plunts~1"])), [2]);
+    assert_eq!(ids(&run(&["--match", "-blue light"])), [2]);
     let filter = ["--filter", r#"{"title": {"match": "blue"}}"#];
     assert_eq!(ids(&run(&[&["--text", "light"][..], &filter].concat())), [3, 0]);
     let vector = ["--field", "v", "--vector", "[1, 0]"];
