@@ -246,6 +246,10 @@ pub fn field(config: &CollectionConfig, name: Option<&str>) -> Result<String> {
     match name {
         Some(name) => Ok(name.to_owned()),
         None if config.fields.len() == 1 => Ok(config.fields.keys().cloned().collect()),
+        None if config.fields.is_empty() => {
+            let hint = "give --text or --match: the collection has text fields alone";
+            Err(CliError::Usage(hint.to_owned()))
+        }
         None => {
             let names = config.fields.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
             Err(CliError::Usage(format!("give --field; the collection has: {names}")))
@@ -258,6 +262,10 @@ pub fn text_field(config: &CollectionConfig, name: Option<&str>) -> Result<Strin
     match name {
         Some(name) => Ok(name.to_owned()),
         None if config.text.len() == 1 => Ok(config.text.keys().cloned().collect()),
+        None if config.text.is_empty() => {
+            let hint = "the collection has no text field: `lanner create --text` makes one";
+            Err(CliError::Usage(hint.to_owned()))
+        }
         None => {
             let names = config.text.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
             Err(CliError::Usage(format!(
