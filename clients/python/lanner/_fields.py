@@ -231,7 +231,7 @@ def text(
 
     Args:
         paths: 1 to 16 payload paths, as in `lanner.text("title", "meta.abstract")`, or one dict of paths
-            and weights, above 0 to 1,000, as in `lanner.text({"title": 2, "text": 1})`: how many
+            and weights, 0.001 to 1,000, as in `lanner.text({"title": 2, "text": 1})`: how many
             occurrences one at that path stands for (BM25F).
         analyzer: How texts and queries become words: `"standard"`; a language, whose stop words are left
             out and whose words are reduced to their stems, as in `"english"`; `"cjk"`, for Chinese,

@@ -368,8 +368,8 @@ def test_bad_fields_and_queries(make: Callable[[], object], message: str) -> Non
 
 
 BAD_SETTINGS: list[tuple[lanner.TextField, str]] = [
-    (lanner.text({"a": 0}), "fields.words.paths.a: expected a weight above 0, at most 1000, got 0"),
-    (lanner.text({"a": 1e300}), "fields.words.paths.a: expected a weight above 0, at most 1000, got inf"),
+    (lanner.text({"a": 0}), "fields.words.paths.a: expected a weight of 0.001 to 1000, got 0"),
+    (lanner.text({"a": 1e300}), "fields.words.paths.a: expected a weight of 0.001 to 1000, got inf"),
     (lanner.text("a", k1=-1), "fields.words.k1: expected 0 to 10, got -1"),
     (lanner.text("a", b=1.5), "fields.words.b: expected 0 to 1, got 1.5"),
     (lanner.text("a", analyzer="klingon"), "fields.words.analyzer: expected standard, cjk, ngram:MIN-MAX"),
