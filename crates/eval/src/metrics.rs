@@ -113,7 +113,7 @@ impl QueryMetrics {
         &self.queries
     }
 
-    /// Value of a measure for each query: shape [queries], in the order of [`Self::queries`].
+    /// Value of a measure for each query: shape `[queries]`, in the order of [`Self::queries`].
     pub fn values(&self, measure: Measure) -> &[f64] {
         &self.values[measure as usize]
     }

@@ -18,7 +18,7 @@ const SAMPLES: u32 = 100_000;
 const SEED: u64 = 2007;
 
 /// Two-sided p-value of the hypothesis that two systems are the same, from the difference of their
-/// scores for each query: shape [queries], all finite.
+/// scores for each query: shape `[queries]`, all finite.
 ///
 /// Within 0..=1, the smaller, the less plausible is the hypothesis; 1 if no query differs. Takes
 /// 2^n additions for n ≤ 16 queries that differ, otherwise n · 100,000.
