@@ -33,8 +33,10 @@ fn lengths(root: &Path) -> Vec<(PathBuf, Option<u64>)> {
 }
 
 pub fn copy_folder(from: &Path, to: &Path) {
+    // A folder that a merge has renamed or removed by now: `crash_image` sees that files changed.
+    let Ok(entries) = fs::read_dir(from) else { return };
     fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
+    for entry in entries {
         let path = entry.unwrap().path();
         let target = to.join(path.file_name().unwrap());
         if path.is_dir() { copy_folder(&path, &target) } else { drop(fs::copy(&path, target)) }
@@ -44,7 +46,8 @@ pub fn copy_folder(from: &Path, to: &Path) {
 /// All files below a folder, in their order.
 pub fn files(root: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(root).unwrap() {
+    // As in `copy_folder`.
+    for entry in fs::read_dir(root).into_iter().flatten() {
         let path = entry.unwrap().path();
         if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
     }
