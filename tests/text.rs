@@ -10,8 +10,8 @@ use std::collections::BTreeSet;
 use common::Random;
 use lanner::{
     Collection, CollectionConfig, Database, DatabaseOptions, Deadline, Durability, ErrorKind,
-    Filter, FusionRequest, Metric, Payload, Point, PointId, QueryRequest, QueryResponse, TextField,
-    TextQuery, VectorField,
+    Filter, FusionRequest, Metric, Payload, PayloadUpdate, Point, PointId, QueryRequest,
+    QueryResponse, Selection, TextField, TextQuery, VectorField,
 };
 use oracle::{Texts, ranking};
 
@@ -362,6 +362,11 @@ fn what_is_no_query_and_no_text_is_refused_by_name() {
     let wrong = Payload::parse(r#"{"text": 5}"#).unwrap();
     let refused = collection.upsert(vec![Point::new(1).with_payload(wrong)]).unwrap_err();
     assert!(refused.to_string().ends_with("payload.text: expected text or a list of texts, got 5"));
+    // An update is refused before it is applied to any point, and whether or not it finds one.
+    let wrong = PayloadUpdate::Merge(Payload::parse(r#"{"text": 5}"#).unwrap());
+    let nobody = Selection::Ids(vec![9_999.into()]);
+    let refused = collection.update_payloads(&nobody, &wrong, Durability::Synced).unwrap_err();
+    assert_eq!(refused.to_string(), "payload.text: expected text or a list of texts, got 5");
 }
 
 #[test]

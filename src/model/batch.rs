@@ -9,7 +9,7 @@ use super::invalid::check_range;
 use super::{
     CollectionConfig, DeclaredPath, Elements, ElementsRef, InvalidInput, Metric, Payload,
     PayloadColumn, PayloadType, Point, PointId, Problem, Secondary, TextField, VectorField,
-    VectorKind, VectorRef, VectorsView, check_texts, limits, read_paths,
+    VectorKind, VectorRef, VectorsView, limits, read_new, read_paths,
 };
 use crate::kernels;
 
@@ -340,8 +340,7 @@ impl PointBatchBuilder {
 
     /// Adds a point with the vectors in `scratch`.
     fn append(&mut self, id: PointId, payload: Option<Payload>) -> Result<(), InvalidInput> {
-        let paths = read_paths(&self.batch.config, payload.as_ref())?;
-        check_texts(&self.batch.config, payload.as_ref())?;
+        let paths = read_new(&self.batch.config, payload.as_ref())?;
         let row = self.batch.len() as u32;
         for (path, values) in self.batch.paths.iter_mut().zip(paths) {
             path.push(values);

@@ -46,7 +46,7 @@ pub use memory::Memory;
 pub use order_by::{Direction, OrderBy, OrderPlace};
 pub use payload::Payload;
 pub use payload_column::PayloadColumn;
-pub(crate) use payload_column::{object, read_path, read_paths};
+pub(crate) use payload_column::{object, read_new, read_path, read_paths};
 pub(crate) use payload_type::validate_path;
 pub use payload_type::{PayloadType, Scalar};
 pub use payload_value::{DeclaredPath, Key};

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::filter::{ColumnTest, in_intervals};
 use super::payload_type::Scalar;
-use super::{CollectionConfig, InvalidInput, Payload, PayloadType, Problem, limits};
+use super::{CollectionConfig, InvalidInput, Payload, PayloadType, Problem, check_texts, limits};
 
 /// The values of one payload at one path: distinct, sorted, with a flag for `null`.
 #[derive(Debug, Clone, PartialEq)]
@@ -88,12 +88,32 @@ pub(crate) fn read_paths(
     config: &CollectionConfig,
     payload: Option<&Payload>,
 ) -> Result<Vec<PathValues>, InvalidInput> {
-    if config.payload.is_empty() {
+    match config.payload.is_empty() {
+        true => Ok(Vec::new()),
+        false => read_object(config, &object(payload)),
+    }
+}
+
+/// As [`read_paths`], of a payload that is not stored yet: its texts are checked, too.
+///
+/// # Errors
+/// As [`read_paths`] and [`check_texts`].
+pub(crate) fn read_new(
+    config: &CollectionConfig,
+    payload: Option<&Payload>,
+) -> Result<Vec<PathValues>, InvalidInput> {
+    if config.payload.is_empty() && config.text.is_empty() {
         return Ok(Vec::new());
     }
     let object = object(payload);
+    let values = read_object(config, &object)?;
+    check_texts(config, &object)?;
+    Ok(values)
+}
+
+fn read_object(config: &CollectionConfig, object: &Value) -> Result<Vec<PathValues>, InvalidInput> {
     let read = |(path, &payload_type): (&String, &PayloadType)| {
-        read_path(path, payload_type, &object).map_err(|error| error.within("payload"))
+        read_path(path, payload_type, object).map_err(|error| error.within("payload"))
     };
     config.payload.iter().map(read).collect()
 }

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use super::payload_type::validate_path;
 use super::{
-    CollectionConfig, Filter, InvalidInput, Payload, PointId, check_range, limits, read_paths,
+    CollectionConfig, Filter, InvalidInput, Payload, PointId, check_range, limits, read_new,
 };
 
 /// Selects the points that a write changes.
@@ -53,14 +53,13 @@ impl PayloadUpdate {
     /// Checks the update against a collection.
     ///
     /// # Errors
-    /// [`InvalidInput`] at `payload.PATH` if a value does not have the declared type, at `paths` if
+    /// [`InvalidInput`] at `payload.PATH` if a value does not have the declared type or is no text for a
+    /// text field, at `paths` if
     /// there are none or more than 64, and at `paths[i]` if a path is malformed.
     pub(crate) fn validate(&self, config: &CollectionConfig) -> Result<(), InvalidInput> {
         match self {
             // A merged value at a declared path comes from one of the two payloads.
-            Self::Set(payload) | Self::Merge(payload) => {
-                read_paths(config, Some(payload)).map(drop)
-            }
+            Self::Set(payload) | Self::Merge(payload) => read_new(config, Some(payload)).map(drop),
             Self::Delete(paths) => {
                 check_range("paths", 1, limits::MAX_PATHS, paths.len())?;
                 paths.iter().enumerate().try_for_each(|(index, path)| {

@@ -57,11 +57,7 @@ impl<'r> Bound<'r> {
     /// Number of hits to find so that enough are left after offset and exclusion, or for the second
     /// stage.
     pub fn hits(&self) -> usize {
-        let wanted = match &self.second {
-            Some(second) => second.candidates,
-            None => self.request.offset + self.request.limit,
-        };
-        wanted + self.exclude.len()
+        hits(self.request, self.exclude.len())
     }
 
     /// Whether the request sets the search depth by hand, instead of a target recall.
@@ -155,6 +151,12 @@ pub fn resolve(
         }
     };
     Ok(Resolved { field, scorer, examples: examples.locations })
+}
+
+/// As [`Bound::hits`], for a request that excludes so many points.
+pub fn hits(request: &QueryRequest, excluded: usize) -> usize {
+    let first = request.rescore.as_ref().map(|rescore| rescore.candidates);
+    first.unwrap_or(request.offset + request.limit) + excluded
 }
 
 /// Checks the numbers of a request.

@@ -8,7 +8,7 @@ use std::time::Instant;
 use roaring::RoaringBitmap;
 
 use super::Deadline;
-use super::bound::{check_request, least};
+use super::bound::{check_request, hits, least};
 use super::executor::micros;
 use super::request::{Explanation, Hit, Query, QueryRequest, QueryResponse, Stage};
 use super::second_stage::SecondStage;
@@ -151,14 +151,6 @@ impl<'r> BoundText<'r> {
         self.second.as_ref().is_none_or(|second| second.is_light(snapshot))
     }
 
-    fn hits(&self) -> usize {
-        let wanted = match &self.second {
-            Some(second) => second.candidates,
-            None => self.request.offset + self.request.limit,
-        };
-        wanted + self.exclude.len()
-    }
-
     /// Executes the query.
     ///
     /// # Errors
@@ -215,7 +207,7 @@ impl<'r> BoundText<'r> {
         let go_on = &|| deadline.check();
         let steps = &Steps::new(go_on);
         let prepared = self.words.prepare(snapshot, steps)?;
-        let mut top = TopK::new(self.hits(), snapshot);
+        let mut top = TopK::new(hits(self.request, self.exclude.len()), snapshot);
         // The threshold of the request is for the scores of the second stage, if there is one.
         let least = if self.second.is_some() { f32::NEG_INFINITY } else { self.least.0 };
         let mut sum = Scored::default();

@@ -15,7 +15,7 @@ use super::SegmentReader;
 use super::payload_index::{NumberRows, TermRows};
 use super::payload_rows::{PayloadReads, PayloadRows, select};
 use crate::error::Result;
-use crate::field::text::{TextTerms, matching_rows};
+use crate::field::text::matching_rows;
 use crate::model::{ColumnTest, Condition, DeclaredPath, PointId, TextQuery};
 
 /// Checks whether to continue long work; an error stops it.
@@ -181,12 +181,7 @@ impl<'s> Preparation<'_, 's> {
     }
 
     fn texts(&self, field: usize, path: Option<usize>, query: &TextQuery) -> Result<Node<'s>> {
-        let mut rows = RoaringBitmap::new();
-        for part in self.reader.texts(field)? {
-            let terms = TextTerms::new(part.index.settings(), query)?;
-            rows |= matching_rows(&part, &terms, path)?;
-        }
-        Ok(Node::rows(rows))
+        Ok(Node::rows(matching_rows(&self.reader.texts(field)?, query, path)?))
     }
 
     fn ids(&self, ids: &[PointId]) -> Result<Node<'s>> {

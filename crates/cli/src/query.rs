@@ -241,36 +241,35 @@ fn print_stages(explanation: &Explanation) {
     }
 }
 
-/// The field of a search, or the only one.
+/// The vector field of a search, or the only one.
 pub fn field(config: &CollectionConfig, name: Option<&str>) -> Result<String> {
-    match name {
-        Some(name) => Ok(name.to_owned()),
-        None if config.fields.len() == 1 => Ok(config.fields.keys().cloned().collect()),
-        None if config.fields.is_empty() => {
-            let hint = "give --text or --match: the collection has text fields alone";
-            Err(CliError::Usage(hint.to_owned()))
-        }
-        None => {
-            let names = config.fields.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-            Err(CliError::Usage(format!("give --field; the collection has: {names}")))
-        }
-    }
+    let none = "give --text or --match: the collection has text fields alone";
+    only(config.fields.keys(), name, none, "the collection has")
 }
 
 /// The text field of a search, or the only one.
 pub fn text_field(config: &CollectionConfig, name: Option<&str>) -> Result<String> {
-    match name {
-        Some(name) => Ok(name.to_owned()),
-        None if config.text.len() == 1 => Ok(config.text.keys().cloned().collect()),
-        None if config.text.is_empty() => {
-            let hint = "the collection has no text field: `lanner create --text` makes one";
-            Err(CliError::Usage(hint.to_owned()))
-        }
-        None => {
-            let names = config.text.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-            Err(CliError::Usage(format!(
-                "give --field; the collection has the text fields: {names}"
-            )))
+    let none = "the collection has no text field: `lanner create --text` makes one";
+    only(config.text.keys(), name, none, "the collection has the text fields")
+}
+
+/// The named field, or the only one of `fields`; `none` and `several` say what is wrong otherwise.
+fn only<'c>(
+    fields: impl Iterator<Item = &'c String>,
+    name: Option<&str>,
+    none: &str,
+    several: &str,
+) -> Result<String> {
+    if let Some(name) = name {
+        return Ok(name.to_owned());
+    }
+    let names: Vec<&str> = fields.map(String::as_str).collect();
+    match names.as_slice() {
+        [name] => Ok((*name).to_owned()),
+        [] => Err(CliError::Usage(none.to_owned())),
+        names => {
+            let names = names.join(", ");
+            Err(CliError::Usage(format!("give --field; {several}: {names}")))
         }
     }
 }

@@ -43,12 +43,13 @@ impl Cursor {
                     let list = postings(dictionary, term, IndexRecordOption::WithFreqs, bytes)?;
                     lists.extend(list.map(|list| (list, dictionary.weight())));
                 }
-                if lists.len() == 1 {
-                    return Ok(lists
-                        .pop()
-                        .map_or(Self::none(), |(list, weight)| Self::One(Box::new(list), weight)));
-                }
-                return Ok(Self::Several(lists));
+                return Ok(match lists.pop() {
+                    Some((list, weight)) if lists.is_empty() => Self::One(Box::new(list), weight),
+                    last => {
+                        lists.extend(last);
+                        Self::Several(lists)
+                    }
+                });
             }
             Pattern::Any(terms) => {
                 for (_, dictionary) in paths {
@@ -78,10 +79,6 @@ impl Cursor {
             }
         }
         Ok(Self::found(found))
-    }
-
-    fn none() -> Self {
-        Self::Found { rows: Vec::new(), at: 0 }
     }
 
     /// Rows in any order, whose occurrences are summed.
@@ -131,12 +128,12 @@ impl Cursor {
     /// Goes to the next row.
     #[inline]
     pub fn advance(&mut self) {
+        let row = self.row();
         match self {
             Self::One(list, _) => {
                 list.advance();
             }
             Self::Several(lists) => {
-                let row = lists.iter().map(|(list, _)| list.doc()).min().unwrap_or(END);
                 for (list, _) in lists.iter_mut().filter(|(list, _)| list.doc() == row) {
                     list.advance();
                 }

@@ -65,8 +65,8 @@ impl Bm25 {
     /// The scores of a query in a field.
     pub fn new(field: &TextField, statistics: Statistics) -> Self {
         let TextField { k1, b, .. } = *field;
-        let average = statistics.average.max(f64::MIN_POSITIVE) as f32;
-        let by_length = if statistics.average > 0.0 { k1 * b / average } else { 0.0 };
+        let average = statistics.average as f32;
+        let by_length = if average > 0.0 { k1 * b / average } else { 0.0 };
         Self { weights: statistics.weights, constant: k1 * (1.0 - b), by_length }
     }
 }

@@ -21,9 +21,7 @@ const LOOKUP_SHARE: u64 = 16;
 /// over segments, nor on rows that were deleted and not yet merged away.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Statistics {
-    /// Live rows with text.
-    pub rows: u64,
-    /// Mean length of their texts.
+    /// Mean length of the texts of live rows that have one.
     pub average: f64,
     /// The inverse document frequency of each term or phrase of the query, times the number of times
     /// that the query has it.
@@ -64,7 +62,7 @@ impl Statistics {
             weights.push(weight as f32);
         }
         let average = totals.length.max(0.0) / totals.rows.max(1) as f64;
-        Ok(Self { rows: totals.rows, average, weights })
+        Ok(Self { average, weights })
     }
 }
 

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Analyzer;
-use crate::model::payload_column::{object, visit_leaves};
+use crate::model::payload_column::visit_leaves;
 use crate::model::payload_type::validate_path;
-use crate::model::{CollectionConfig, InvalidInput, Payload, Problem, check_range, limits};
+use crate::model::{CollectionConfig, InvalidInput, Problem, check_range, limits};
 
 /// A field of text, searched by words and scored by BM25 (Robertson and Zaragoza, "The Probabilistic
 /// Relevance Framework: BM25 and Beyond", 2009).
@@ -176,21 +176,14 @@ impl TextField {
 ///
 /// # Errors
 /// [`Problem::Mismatch`] at `payload.PATH`.
-pub(crate) fn check_texts(
-    config: &CollectionConfig,
-    payload: Option<&Payload>,
-) -> Result<(), InvalidInput> {
-    if config.text.is_empty() || payload.is_none() {
-        return Ok(());
-    }
-    let object = object(payload);
+pub(crate) fn check_texts(config: &CollectionConfig, object: &Value) -> Result<(), InvalidInput> {
     for path in config.text.values().flat_map(|field| field.paths.keys()) {
         let parts: Vec<&str> = path.split('.').collect();
         let check = &mut |value: &Value| match value {
             Value::String(_) | Value::Null => ControlFlow::Continue(()),
             other => ControlFlow::Break(other.to_string()),
         };
-        if let ControlFlow::Break(got) = visit_leaves(&object, &parts, check) {
+        if let ControlFlow::Break(got) = visit_leaves(object, &parts, check) {
             let got: String = got.chars().take(80).collect();
             let at = format!("payload.{path}");
             return Err(InvalidInput::mismatch(at, "text or a list of texts", got));
@@ -219,6 +212,7 @@ pub(crate) fn validate_all(config: &CollectionConfig) -> Result<(), InvalidInput
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Payload, object};
 
     fn check(field: TextField) -> Result<(), String> {
         field.validate().map_err(|error| error.to_string())
@@ -259,14 +253,15 @@ mod tests {
         let config = CollectionConfig::new().with_text("words", TextField::new(["a.b", "c"]));
         let payload =
             Payload::parse(r#"{"a": [{"b": "x"}, {"b": ["y", null]}], "c": "z"}"#).unwrap();
-        assert_eq!(check_texts(&config, Some(&payload)), Ok(()));
+        let read = |payload: &Payload| object(Some(payload));
+        let texts = read(&payload);
+        assert_eq!(check_texts(&config, &texts), Ok(()));
         let mut found = Vec::new();
-        let object = object(Some(&payload));
         let mut note = |path, text: &str| found.push((path, text.to_owned()));
-        config.text["words"].visit_texts(&object, &mut note);
+        config.text["words"].visit_texts(&texts, &mut note);
         assert_eq!(found, [(0, "x".into()), (0, "y".into()), (1, "z".into())]);
         let wrong = Payload::parse(r#"{"a": {"b": 5}}"#).unwrap();
-        let error = check_texts(&config, Some(&wrong)).unwrap_err();
+        let error = check_texts(&config, &read(&wrong)).unwrap_err();
         assert_eq!(error.to_string(), "payload.a.b: expected text or a list of texts, got 5");
     }
 }
