@@ -81,12 +81,13 @@ pub use index::{Calibration, CalibrationPoint, Choice, Depth, Outside, Zone};
 pub use jobs::{Job, JobInfo, JobKind, JobState};
 pub use model::{
     Analyzer, Bounds, CodeSettings, CollectionConfig, Compression, Direction, ElementType,
-    Encoding, Exhausted, FdeSettings, Filter, FilterValue, Generator, GraphSettings, Include,
-    IndexKind, IndexSetting, IndexSettings, InvalidInput, Language, ListSettings, LvqCode, Memory,
-    MemoryBudget, Metric, MultiVector, Occur, OrderBy, OrderPlace, Payload, PayloadType,
+    Encoding, Entry, Exhausted, FdeSettings, Filter, FilterValue, Generator, GraphSettings,
+    Include, IndexKind, IndexSetting, IndexSettings, InvalidInput, Language, ListSettings, LvqCode,
+    Memory, MemoryBudget, Metric, MultiVector, Occur, OrderBy, OrderPlace, Payload, PayloadType,
     PayloadUpdate, Point, PointBatch, PointBatchBuilder, PointId, Primary, Problem,
-    ReductionMethod, Secondary, Selection, SettingValue, TextClause, TextField, TextPattern,
-    TextQuery, TrainingQueries, Vector, VectorField, VectorKind, VectorRef, limits, validate_name,
+    ReductionMethod, Secondary, Selection, SettingValue, SparseVector, TextClause, TextField,
+    TextPattern, TextQuery, TrainingQueries, Vector, VectorField, VectorKind, VectorRef, limits,
+    validate_name,
 };
 pub use quantization::{CodecReport, Rung};
 pub use query::{

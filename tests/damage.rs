@@ -11,7 +11,8 @@ use common::Random;
 use common::images::{copy_folder, crash_image, files, flip, points, truncate};
 use lanner::{
     Collection, CollectionConfig, Database, DatabaseOptions, ErrorKind, Filter, Metric, Payload,
-    PayloadType, Point, PointId, QueryRequest, TextField, TextQuery, VectorField,
+    PayloadType, Point, PointId, Query, QueryRequest, SparseVector, TextField, TextQuery,
+    VectorField,
 };
 
 const POINTS: u64 = 1100;
@@ -23,10 +24,15 @@ fn config() -> CollectionConfig {
     let encoding = "fde:repetitions=2:planes=2:block=2".parse().unwrap();
     CollectionConfig::new()
         .with_field("codes", lost)
+        .with_field("sparse", VectorField::sparse())
         .with_field("tokens", VectorField::multi(4, Metric::Dot).encoded(encoding))
         .with_field("v", small.indexed("graph:degree=8:window=20".parse().unwrap()))
         .with_payload("n", PayloadType::Integer)
         .with_text("words", TextField::new(["t"]))
+}
+
+fn sparse(at: usize) -> SparseVector {
+    SparseVector::new([at as u32, 60 + at as u32 % 7, 99], [1.0, 0.5 + at as f32, 0.25]).unwrap()
 }
 
 fn payload(n: usize, word: usize) -> Payload {
@@ -48,6 +54,7 @@ fn image() -> tempfile::TempDir {
             id.with_vector("v", random.vector(8))
                 .with_vector("codes", random.vector(4))
                 .with_vector("tokens", random.multi(4, 2))
+                .with_vector("sparse", sparse(random.below(50)))
                 .with_payload(payload(random.below(9), random.below(5)))
         };
         collection.upsert((0..POINTS).map(&mut point)).unwrap();
@@ -66,6 +73,8 @@ struct Content {
     counts: Vec<u64>,
     /// The points with each of some words, with their scores.
     words: Vec<Vec<(PointId, f32)>>,
+    /// The best points for some sparse vectors, with their scores.
+    sparse: Vec<Vec<(PointId, f32)>>,
 }
 
 fn content(collection: &Collection) -> lanner::Result<Content> {
@@ -77,7 +86,13 @@ fn content(collection: &Collection) -> lanner::Result<Content> {
         Ok(hits.into_iter().map(|hit| (hit.point.id, hit.score)).collect())
     };
     let words = (0..5).map(words).collect::<lanner::Result<_>>()?;
-    Ok(Content { points: points(collection)?, counts, words })
+    let best = |at: usize| {
+        let query = QueryRequest::new("sparse", Query::Vector(sparse(at).into())).limit(50);
+        let hits = collection.query(&query)?.hits;
+        Ok(hits.into_iter().map(|hit| (hit.point.id, hit.score)).collect())
+    };
+    let sparse = (0..50).step_by(9).map(best).collect::<lanner::Result<_>>()?;
+    Ok(Content { points: points(collection)?, counts, words, sparse })
 }
 
 fn open(root: &Path) -> lanner::Result<Database> {

@@ -166,8 +166,10 @@ fn builds_that_fail_leave_nothing_behind() {
     let disk = Disk::new(folder.path());
     let database = DatabaseOptions::new().open_with(folder.path(), Arc::new(disk.clone())).unwrap();
     let field = VectorField::single(2, Metric::Dot).compressed("lvq8".parse().unwrap());
-    let config =
-        CollectionConfig::new().with_field("v", field).with_text("t", TextField::new(["t"]));
+    let config = CollectionConfig::new()
+        .with_field("v", field)
+        .with_field("w", VectorField::sparse())
+        .with_text("t", TextField::new(["t"]));
     let collection = database.create_collection("c", config).unwrap();
     for first in [0, 2000] {
         write(&collection, first..first + 2000).unwrap();
@@ -175,9 +177,15 @@ fn builds_that_fail_leave_nothing_behind() {
     }
     let before = folders(folder.path());
     let queries = || lanner::MultiVector::from_flat(2, vec![1.0; 8]).unwrap();
-    for part in
-        ["points.sec", "field-0.sec", "codes-0.sec", "text-0.sec", "entry.sec", "queries.sec"]
-    {
+    for part in [
+        "points.sec",
+        "field-0.sec",
+        "codes-0.sec",
+        "inverted-1.sec",
+        "text-0.sec",
+        "entry.sec",
+        "queries.sec",
+    ] {
         disk.refuse(Some(part));
         for _ in 0..3 {
             let failed = match part {

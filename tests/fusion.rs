@@ -301,13 +301,13 @@ fn bad_fusions_are_refused_by_name() {
         (two().weights([1.0, f32::INFINITY]), "weights[1]: expected 0 to 1000000, got inf"),
         (
             FusionRequest::new([w.clone(), m.clone()]).scores(Normalization::TheoreticalMinMax),
-            "queries[1].field \"m\": expected a field whose scores have an infimum (under cosine, or of text) for \
+            "queries[1].field \"m\": expected a field whose scores have an infimum (under cosine, of text, or sparse) for \
              theoretical-min-max, got dot",
         ),
         (
             FusionRequest::new([w.rescore("v", vec![0.5; 6], 60)])
                 .scores(Normalization::TheoreticalMinMax),
-            "queries[0].field \"v\": expected a field whose scores have an infimum (under cosine, or of text) for \
+            "queries[0].field \"v\": expected a field whose scores have an infimum (under cosine, of text, or sparse) for \
              theoretical-min-max, got l2",
         ),
         (

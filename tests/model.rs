@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use lanner::{
     Collection, CollectionConfig, Database, DatabaseOptions, Durability, Include, Metric,
-    MultiVector, Payload, Point, PointId, QueryRequest, TextField, TextQuery, VectorField,
+    MultiVector, Payload, Point, PointId, Query, QueryRequest, SparseVector, TextField, TextQuery,
+    Vector, VectorField,
 };
 use proptest::prelude::*;
 
@@ -43,12 +44,21 @@ fn point(number: u8, version: u8) -> Point {
         let tokens = MultiVector::from_flat(1, vec![value; rows]).unwrap();
         point = point.with_vector("tokens", tokens);
     }
+    if !version.is_multiple_of(3) {
+        point = point.with_vector("w", sparse(version));
+    }
     if !version.is_multiple_of(5) {
         let payload = format!("{{\"version\": {version}, \"words\": \"{} all\"}}", word(version));
         let payload = Payload::parse(&payload).unwrap();
         point = point.with_payload(payload);
     }
     point
+}
+
+/// All have one dimension in common, and higher versions the higher values.
+fn sparse(version: u8) -> SparseVector {
+    let values = [1.0, f32::from(version) + 0.5];
+    SparseVector::new([u32::from(version), 1000], values).unwrap()
 }
 
 /// A word of the text of a version.
@@ -62,6 +72,7 @@ fn open(folder: &std::path::Path) -> (Database, Collection) {
     let config = CollectionConfig::new()
         .with_field("v", VectorField::single(2, Metric::Dot))
         .with_field("tokens", VectorField::multi(1, Metric::Dot))
+        .with_field("w", VectorField::sparse())
         .with_text("words", TextField::new(["words"]));
     let collection = match database.collection("c") {
         Ok(collection) => collection,
@@ -83,6 +94,20 @@ fn check(collection: &Collection, expected: &BTreeMap<PointId, Point>) {
     let mut best: Vec<(f32, PointId)> = expected
         .values()
         .map(|point| (point.vectors["v"].as_ref().values()[0], point.id.clone()))
+        .collect();
+    best.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+    let got: Vec<_> = answer.hits.into_iter().map(|hit| (hit.score, hit.point.id)).collect();
+    assert_eq!(got, best);
+    let query = SparseVector::new([1000], [2.0]).unwrap();
+    let query = QueryRequest::new("w", Query::Vector(query.into())).limit(100);
+    let answer = collection.query(&query).unwrap();
+    let value = |point: &Point| match point.vectors.get("w")? {
+        Vector::Sparse(vector) => vector.values().last(),
+        _ => None,
+    };
+    let mut best: Vec<(f32, PointId)> = expected
+        .values()
+        .filter_map(|point| Some((2.0 * value(point)?, point.id.clone())))
         .collect();
     best.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
     let got: Vec<_> = answer.hits.into_iter().map(|hit| (hit.score, hit.point.id)).collect();

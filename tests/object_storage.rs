@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use lanner::{
-    CollectionConfig, Database, DatabaseOptions, Metric, Payload, Point, PointId, QueryRequest,
-    TextField, TextQuery, VectorField,
+    CollectionConfig, Database, DatabaseOptions, Metric, Payload, Point, PointId, Query,
+    QueryRequest, SparseVector, TextField, TextQuery, VectorField,
 };
 use lanner_storage::{Directory, LocalDirectory, MemoryDirectory};
 
@@ -28,6 +28,13 @@ fn answers(database: &Database, queries: &[Vec<f32>]) -> Vec<Vec<(PointId, f32)>
             answers.push(hits.iter().map(|hit| (hit.point.id.clone(), hit.score)).collect());
         }
     }
+    let sparse = SparseVector::new([1, 1000], [1.0, 0.5]).unwrap();
+    let request = QueryRequest::new("w", Query::Vector(sparse.into())).limit(20);
+    for request in [request.clone(), request.exact()] {
+        let hits = collection.query(&request).unwrap().hits;
+        assert_eq!(hits.len(), 20);
+        answers.push(hits.iter().map(|hit| (hit.point.id.clone(), hit.score)).collect());
+    }
     for word in ["w1", "w2 w3"] {
         let request = QueryRequest::new("words", TextQuery::words(word)).limit(20);
         let hits = collection.query(&request).unwrap().hits;
@@ -44,7 +51,9 @@ fn a_database_over_ranges_answers_as_one_on_a_disk() {
         .map(|id| {
             let payload = format!("{{\"t\": \"w{} w{}\"}}", id % 7, id % 11);
             let payload = Payload::parse(&payload).unwrap();
-            Point::new(id).with_vector("v", random.vector(DIMENSION)).with_payload(payload)
+            let sparse = SparseVector::new([id as u32 % 5, 1000], [1.0, id as f32]).unwrap();
+            let point = Point::new(id).with_vector("v", random.vector(DIMENSION));
+            point.with_vector("w", sparse).with_payload(payload)
         })
         .collect();
     let queries: Vec<Vec<f32>> = (0..5).map(|_| random.vector(DIMENSION)).collect();
@@ -60,7 +69,10 @@ fn a_database_over_ranges_answers_as_one_on_a_disk() {
         let field = VectorField::single(DIMENSION, Metric::Dot);
         let field = field.compressed("lvq8/f16".parse().unwrap());
         let words = TextField::new(["t"]);
-        let config = CollectionConfig::new().with_field("v", field).with_text("words", words);
+        let config = CollectionConfig::new()
+            .with_field("v", field)
+            .with_field("w", VectorField::sparse())
+            .with_text("words", words);
         let collection = database.create_collection("c", config).unwrap();
         for part in points.chunks(1_000) {
             collection.upsert(part.to_vec()).unwrap();

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use lanner::{
     Collection, CollectionConfig, Database, DatabaseOptions, Durability, Include, Metric,
-    MultiVector, Payload, Point, PointId, QueryRequest, TextField, TextQuery, VectorField,
+    MultiVector, Payload, Point, PointId, QueryRequest, SparseVector, TextField, TextQuery,
+    VectorField,
 };
 use lanner_storage::{FaultyDirectory, LocalDirectory};
 
@@ -20,7 +21,9 @@ fn open(root: &Path, directory: &FaultyDirectory) -> lanner::Result<Database> {
 
 fn point(id: u64, value: f32) -> Point {
     let payload = format!("{{\"t\": \"w{}\"}}", value as u64);
-    Point::new(id).with_vector("v", vec![value]).with_payload(Payload::parse(&payload).unwrap())
+    let sparse = SparseVector::new([id as u32 % 7, 9], [1.0, value + 1.0]).unwrap();
+    let point = Point::new(id).with_vector("v", vec![value]).with_vector("w", sparse);
+    point.with_payload(Payload::parse(&payload).unwrap())
 }
 
 /// What is written besides a few points.
@@ -35,8 +38,10 @@ enum Scenario {
 fn work(database: &Database, scenario: Scenario, expected: &mut Expected) -> lanner::Result<()> {
     let compression = "lvq8/f16".parse()?;
     let field = VectorField::single(1, Metric::Dot).compressed(compression);
-    let config =
-        CollectionConfig::new().with_field("v", field).with_text("t", TextField::new(["t"]));
+    let config = CollectionConfig::new()
+        .with_field("v", field)
+        .with_field("w", VectorField::sparse())
+        .with_text("t", TextField::new(["t"]));
     let collection = database.create_collection("c", config)?;
     if scenario == Scenario::Codes {
         let many: Vec<Point> = (1000..2100).map(|id| point(id, (id - 1000) as f32)).collect();

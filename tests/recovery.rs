@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use common::Random;
 use lanner::{
     Collection, CollectionConfig, Database, DatabaseOptions, Durability, Error, ErrorKind, Include,
-    Metric, MultiVector, PayloadType, Point, QueryRequest, TextField, TextQuery, VectorField,
+    Metric, MultiVector, PayloadType, Point, Query, QueryRequest, SparseVector, TextField,
+    TextQuery, VectorField,
 };
 use lanner_storage::{LocalDirectory, SectionFile, SectionInfo};
 
@@ -16,9 +17,14 @@ fn config() -> CollectionConfig {
     CollectionConfig::new()
         .with_field("tokens", tokens().half_precision())
         .with_field("v", VectorField::single(8, Metric::Cosine).compressed(compression()))
+        .with_field("w", VectorField::sparse())
         .with_payload("a", PayloadType::Integer)
         .with_payload("k", PayloadType::Keyword)
         .with_text("words", TextField::new(["k"]))
+}
+
+fn sparse(at: u32) -> SparseVector {
+    SparseVector::new([at, 60 + at % 7, 99], [1.0, 0.5 + at as f32, 0.25]).unwrap()
 }
 
 fn tokens() -> VectorField {
@@ -47,6 +53,7 @@ fn create(root: &Path) {
             point
                 .with_vector("v", random.vector(8))
                 .with_vector("tokens", random.multi(4, 2))
+                .with_vector("w", sparse(id as u32 % 50))
                 .with_payload(lanner::Payload::parse(PAYLOAD).unwrap())
         });
         collection.upsert(points).unwrap();
@@ -61,8 +68,9 @@ fn section_files(root: &Path) -> Vec<PathBuf> {
     // The copy of the manifest's entry is for repairs alone.
     let mut files: Vec<PathBuf> = paths.filter(|path| !path.ends_with("entry.sec")).collect();
     files.sort();
-    let what = "points, payload index, text, and of two fields vectors and two codes";
-    assert_eq!(files.len(), 9, "{what}");
+    let what = "points, payload index, text, of two fields vectors and two codes, and of one vectors \
+                and an inverted index";
+    assert_eq!(files.len(), 11, "{what}");
     files
 }
 
@@ -85,7 +93,9 @@ fn refusal(root: &Path) -> Error {
 
 /// Large sections are not read when a collection is opened.
 fn is_read_on_demand(section: &SectionInfo) -> bool {
-    ["vectors", "primary", "secondary", "payloads"].contains(&section.name.as_str())
+    let large = ["vectors", "primary", "secondary", "payloads"];
+    let lists = ["blocks.0", "maxima.0", "ends.0", "postings.0"];
+    [large, lists].as_flattened().contains(&section.name.as_str())
 }
 
 /// All sections of the first segment of `damaged` that hold something, with their file.
@@ -116,7 +126,7 @@ fn a_flipped_byte_in_a_section_that_numbers_are_taken_from_is_found_at_open() {
         sections.into_iter().partition(|(_, section)| is_read_on_demand(section));
     // Postings and positions are read on demand, too, but here they fit into a block with their ends,
     // which opening reads.
-    assert_eq!((large.len(), small.len()), (7, 44), "{small:?}");
+    assert_eq!((large.len(), small.len()), (12, 52), "{small:?}");
     for (path, section) in small {
         let at = (section.offset + section.len / 2) as usize;
         flip(&path, at);
@@ -148,6 +158,7 @@ fn read_all(collection: &Collection) {
         QueryRequest::new("v", vec![0.5; 8]).limit(1100).rerank(1100),
         QueryRequest::new("tokens", MultiVector::from_flat(4, vec![1.0; 8]).unwrap()).limit(500),
         QueryRequest::new("v", lanner::PointId::from(5)),
+        QueryRequest::new("w", Query::Vector(sparse(3).into())).limit(500),
         QueryRequest::new("words", TextQuery::words("x")).limit(500),
         QueryRequest::new("words", TextQuery::parse("\"x x\" +x*").unwrap()).limit(500),
     ] {

@@ -258,7 +258,7 @@ impl Inner {
         }
         let vectors = (values.len() / field.dimension) as u64;
         let offsets = match field.kind {
-            VectorKind::Single => (0..=vectors).collect(),
+            VectorKind::Single | VectorKind::Sparse => (0..=vectors).collect(),
             VectorKind::Multi => {
                 let offsets = slice::<u64>(&file, QUERY_OFFSETS, None)?;
                 check_offsets(&file, QUERY_OFFSETS, offsets.len().saturating_sub(1), vectors)?;
@@ -312,7 +312,7 @@ fn train_centroids(
 
 fn growth(field: &VectorField) -> usize {
     match field.kind {
-        VectorKind::Single => GROWTH,
+        VectorKind::Single | VectorKind::Sparse => GROWTH,
         VectorKind::Multi => ENCODED_GROWTH,
     }
 }
@@ -326,7 +326,7 @@ fn fitting<'c>(
     let Subject { index, field, .. } = subject;
     let dimension = field.coded_dimension();
     let judged = match field.kind {
-        VectorKind::Single => JUDGED_ROWS,
+        VectorKind::Single | VectorKind::Sparse => JUDGED_ROWS,
         VectorKind::Multi => JUDGED_ENCODINGS,
     };
     let sample = sample_vectors(&BuildSource::fields(sources, index), field, (0, judged), SEED)?;

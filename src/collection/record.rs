@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::model::{
-    CollectionConfig, ElementType, Elements, FieldColumn, Payload, PointBatch, PointId, PointIdRef,
-    VectorField,
+    CollectionConfig, ElementType, Elements, Entry, FieldColumn, Payload, PointBatch, PointId,
+    PointIdRef, StoredElement, VectorField,
 };
 
 /// One write.
@@ -131,9 +131,10 @@ fn column(column: &FieldColumn) -> std::io::Result<Column<'_>> {
 }
 
 fn decode_column(field: &VectorField, column: &Column<'_>, rows: usize) -> Option<FieldColumn> {
-    let elements = match field.element {
-        ElementType::F32 => Elements::F32(copy::<f32>(column.elements)?),
-        ElementType::F16 => Elements::F16(copy::<f16>(column.elements)?),
+    let elements = match field.stored_element() {
+        StoredElement::Value(ElementType::F32) => Elements::F32(copy::<f32>(column.elements)?),
+        StoredElement::Value(ElementType::F16) => Elements::F16(copy::<f16>(column.elements)?),
+        StoredElement::Entry => Elements::Entries(copy::<Entry>(column.elements)?),
     };
     let offsets = match column.offsets {
         Some(bytes) => Some(copy::<u64>(bytes)?),

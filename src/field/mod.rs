@@ -19,7 +19,9 @@ pub(crate) use memory::place;
 pub use memory::{FileMemory, FileRole};
 use roaring::RoaringBitmap;
 pub(crate) use sections::{bitmap, bitmap_bytes, check_offsets, slice};
-pub use vectors::{CodedField, FieldCodes, FieldIndex, FieldQuery, IndexReport, TokenStore};
+pub use vectors::{
+    CodedField, FieldCodes, FieldIndex, FieldQuery, IndexReport, InvertedIndex, TokenStore,
+};
 
 use crate::error::Result;
 use crate::model::{ElementsRef, Vector, VectorsView};
@@ -51,6 +53,11 @@ pub trait FieldReader: Send + Sync {
 
     /// Codes and index, if it has codes.
     fn coded(&self) -> Option<CodedField<'_>>;
+
+    /// The inverted index, if it is a sparse field that is sealed.
+    fn inverted(&self) -> Option<&InvertedIndex> {
+        None
+    }
 
     /// Advises that [`Self::visit`] will read these rows soon, for files without automatic
     /// read-ahead.

@@ -47,6 +47,7 @@ pub fn far_query(field: &VectorField, row: &[f32], other: &[f32], number: u64) -
     let vector = match field.kind {
         VectorKind::Single => VectorRef::Single(&far),
         VectorKind::Multi => VectorRef::Multi { dimension, values: &far },
+        VectorKind::Sparse => return None,
     };
     prepare_vector(field, vector).ok()
 }

@@ -2,7 +2,8 @@
 //!
 //! A [graph] is walked from row to row towards the query; [IVF](ivf) divides the rows into lists by
 //! centroid and scans the nearest lists. Both find candidates by primary codes alone and collect
-//! them in the `Beam` of a [`Scratch`]; re-ranking and storage are left to the caller.
+//! them in the `Beam` of a [`Scratch`]; re-ranking and storage are left to the caller. Sparse vectors
+//! have an [inverted] index, which finds the exact best.
 
 mod alike;
 mod beam;
@@ -12,6 +13,7 @@ mod far;
 #[cfg(test)]
 mod fixture;
 pub mod graph;
+pub mod inverted;
 pub mod ivf;
 mod lately;
 mod scratch;

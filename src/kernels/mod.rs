@@ -12,6 +12,7 @@ pub mod max_sim;
 mod prefetch;
 pub mod products;
 pub mod scalar;
+pub mod sparse;
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;

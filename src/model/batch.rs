@@ -8,8 +8,8 @@ use roaring::RoaringBitmap;
 use super::invalid::check_range;
 use super::{
     CollectionConfig, DeclaredPath, Elements, ElementsRef, InvalidInput, Metric, Payload,
-    PayloadColumn, PayloadType, Point, PointId, Problem, Secondary, TextField, VectorField,
-    VectorKind, VectorRef, VectorsView, limits, read_new, read_paths,
+    PayloadColumn, PayloadType, Point, PointId, Problem, Secondary, SparseVector, TextField,
+    VectorField, VectorKind, VectorRef, VectorsView, limits, read_new, read_paths,
 };
 use crate::kernels;
 
@@ -19,7 +19,8 @@ const LARGEST_HALF: f32 = 65504.0;
 /// The column of one vector field over the rows of a batch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FieldColumn {
-    dimension: usize,
+    /// As [`VectorField::stride`].
+    stride: usize,
     elements: Elements,
     offsets: Option<Vec<u64>>,
     absent: RoaringBitmap,
@@ -29,9 +30,9 @@ impl FieldColumn {
     /// An empty column for `field`.
     pub(crate) fn new(field: &VectorField) -> Self {
         Self {
-            dimension: field.dimension,
-            elements: Elements::new(field.element),
-            offsets: (field.kind == VectorKind::Multi).then(|| vec![0]),
+            stride: field.stride(),
+            elements: Elements::new(field.stored_element()),
+            offsets: field.has_offsets().then(|| vec![0]),
             absent: RoaringBitmap::new(),
         }
     }
@@ -44,24 +45,24 @@ impl FieldColumn {
         absent: RoaringBitmap,
         rows: usize,
     ) -> Option<Self> {
-        let vectors = match (&offsets, field.kind) {
-            (Some(offsets), VectorKind::Multi) => {
+        let vectors = match (&offsets, field.has_offsets()) {
+            (Some(offsets), true) => {
                 let ordered = offsets.first() == Some(&0) && offsets.is_sorted();
                 (ordered && offsets.len() == rows + 1).then(|| offsets[rows])?
             }
-            (None, VectorKind::Single) => rows as u64,
+            (None, false) => rows as u64,
             _ => return None,
         };
-        let dimension = field.dimension;
-        let expected = usize::try_from(vectors).ok()?.checked_mul(dimension)?;
+        let stride = field.stride();
+        let expected = usize::try_from(vectors).ok()?.checked_mul(stride)?;
         let fits = elements.as_ref().len() == expected;
-        fits.then_some(Self { dimension, elements, offsets, absent })
+        fits.then_some(Self { stride, elements, offsets, absent })
     }
 
     /// The vectors.
     pub fn view(&self) -> VectorsView<'_> {
         VectorsView {
-            dimension: self.dimension,
+            dimension: self.stride,
             elements: self.elements.as_ref(),
             offsets: self.offsets.as_deref(),
             absent: &self.absent,
@@ -82,7 +83,7 @@ impl FieldColumn {
         match (values, &mut self.offsets) {
             (Some(values), Some(offsets)) => {
                 let last = offsets[offsets.len() - 1];
-                offsets.push(last + (values.len() / self.dimension) as u64);
+                offsets.push(last + (values.len() / self.stride) as u64);
                 self.elements.extend(values);
             }
             (Some(values), None) => self.elements.extend(values),
@@ -90,7 +91,7 @@ impl FieldColumn {
                 self.absent.insert(row);
                 match offsets {
                     Some(offsets) => offsets.push(offsets[offsets.len() - 1]),
-                    None => self.elements.extend_from_f32(&vec![0.0; self.dimension]),
+                    None => self.elements.extend_from_f32(&vec![0.0; self.stride]),
                 }
             }
         }
@@ -305,14 +306,23 @@ impl PointBatchBuilder {
         self.scratch.fill(None);
         for (name, vector) in vectors {
             let (index, field) = self.batch.config.field(name)?;
-            let values = prepare_vector(field, vector)
-                .and_then(|values| check_coded(field, &values).map(|()| values))
-                .map_err(|error| InvalidInput::new(format!("vectors.{name}"), error))?;
-            let values = if field.token_pooling > 1 { (self.pool)(field, values) } else { values };
-            if self.scratch[index].replace(Elements::F32(values)).is_some() {
+            let at = || format!("vectors.{name}");
+            let elements = if let VectorRef::Sparse(entries) = vector
+                && field.kind == VectorKind::Sparse
+            {
+                let sparse = SparseVector::from_entries(entries.to_vec());
+                Elements::Entries(sparse.map_err(|error| error.within(at()))?.into_entries())
+            } else {
+                let values = prepare_vector(field, vector)
+                    .and_then(|values| check_coded(field, &values).map(|()| values))
+                    .map_err(|error| InvalidInput::new(at(), error))?;
+                let pools = field.token_pooling > 1;
+                Elements::F32(if pools { (self.pool)(field, values) } else { values })
+            };
+            if self.scratch[index].replace(elements).is_some() {
                 let problem =
                     Problem::Mismatch { expected: "each field once", got: "two vectors".into() };
-                return Err(InvalidInput::new(format!("vectors.{name}"), problem));
+                return Err(InvalidInput::new(at(), problem));
             }
         }
         // Text fields have their text in the payload.
@@ -369,8 +379,8 @@ impl PointBatchBuilder {
     }
 }
 
-/// Validates a vector against its field and returns its values in stored form: normalized to length
-/// 1 under cosine.
+/// Validates a vector against its single or multi field and returns its values in stored form:
+/// normalized to length 1 under cosine.
 ///
 /// # Errors
 /// The problem, if kind, dimension or values are wrong.
@@ -378,7 +388,7 @@ pub(crate) fn prepare_vector(
     field: &VectorField,
     vector: VectorRef<'_>,
 ) -> Result<Vec<f32>, Problem> {
-    if vector.kind() != field.kind {
+    if vector.kind() != field.kind || field.kind == VectorKind::Sparse {
         let (expected, got) = (field.kind.as_str(), vector.kind().as_str());
         return Err(Problem::WrongKind { expected, got });
     }
@@ -444,7 +454,7 @@ fn check_lengths(field: &VectorField, values: &[f32]) -> Result<(), Problem> {
         return Ok(());
     }
     let most = match field.kind {
-        VectorKind::Single => limits::MAX_LENGTH,
+        VectorKind::Single | VectorKind::Sparse => limits::MAX_LENGTH,
         VectorKind::Multi => limits::MAX_MULTI_LENGTH,
     };
     for (row, vector) in values.chunks_exact(field.dimension).enumerate() {

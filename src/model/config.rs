@@ -35,7 +35,7 @@ impl Metric {
     }
 }
 
-/// One vector or many vectors a point.
+/// What a field holds of a point: one vector, many, or a sparse one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum VectorKind {
@@ -44,14 +44,17 @@ pub enum VectorKind {
     /// Many vectors (tokens) a point, scored by MaxSim: Σ over query vectors of the maximal
     /// similarity with one of the point's vectors.
     Multi,
+    /// One sparse vector a point: few non-zero values among 2³² dimensions.
+    Sparse,
 }
 
 impl VectorKind {
-    /// `single` or `multi`.
+    /// `single`, `multi` or `sparse`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Single => "single",
             Self::Multi => "multi",
+            Self::Sparse => "sparse",
         }
     }
 }
@@ -60,9 +63,10 @@ impl VectorKind {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VectorField {
-    /// Dimension of each vector.
+    /// Dimension of each vector; 0 for a sparse field, whose indices may be any of 32 bits.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub dimension: usize,
-    /// One or many vectors a point.
+    /// One vector a point, many, or a sparse one.
     pub kind: VectorKind,
     /// How vectors are compared.
     pub metric: Metric,
@@ -102,6 +106,10 @@ fn is_recent_queries(number: &usize) -> bool {
     *number == RECENT_QUERIES
 }
 
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
 fn one() -> usize {
     1
 }
@@ -134,7 +142,18 @@ impl VectorField {
 
     /// A field of many f32 vectors a point, compared by MaxSim.
     pub fn multi(dimension: usize, metric: Metric) -> Self {
-        Self { kind: VectorKind::Multi, ..Self::single(dimension, metric) }
+        Self::of_kind(VectorKind::Multi, dimension, metric)
+    }
+
+    /// A field of this kind; see [`Self::single`], [`Self::multi`] and [`Self::sparse`].
+    pub fn of_kind(kind: VectorKind, dimension: usize, metric: Metric) -> Self {
+        Self { kind, ..Self::single(dimension, metric) }
+    }
+
+    /// A field of one sparse vector a point, compared by their dot product. Its segments have
+    /// inverted indexes, which find the exact best.
+    pub fn sparse() -> Self {
+        Self::of_kind(VectorKind::Sparse, 0, Metric::Dot)
     }
 
     /// The same field, stored in half precision.
@@ -146,8 +165,12 @@ impl VectorField {
     /// Whether its segments have codes once they are large enough.
     pub fn is_compressed(&self) -> bool {
         // Encodings stand for products, so that there are none under l2.
-        let encoded = self.kind == VectorKind::Single || self.metric != Metric::L2;
-        encoded && self.compression.primary != Primary::None
+        let has_codes = match self.kind {
+            VectorKind::Single => true,
+            VectorKind::Multi => self.metric != Metric::L2,
+            VectorKind::Sparse => false,
+        };
+        has_codes && self.compression.primary != Primary::None
     }
 
     /// Dimension of the vectors that primary codes are made of: of a multi field that of its
@@ -156,6 +179,7 @@ impl VectorField {
         match self.kind {
             VectorKind::Single => self.dimension,
             VectorKind::Multi => self.encoding.dimension(self.dimension).unwrap_or(0),
+            VectorKind::Sparse => 0,
         }
     }
 
@@ -194,6 +218,33 @@ impl VectorField {
         Self { token_pooling, ..self }
     }
 
+    /// Sparse vectors are stored as they are, and have an index of their own.
+    fn validate_sparse(&self) -> Result<(), InvalidInput> {
+        let Self { dimension, kind: _, metric, element, compression, index, memory, .. } = self;
+        let refuse =
+            |path: &str, expected, got: String| Err(InvalidInput::mismatch(path, expected, got));
+        let plain = Self::sparse().in_memory(*memory).keeping_queries(self.recent_queries);
+        if *dimension != 0 {
+            let expected = "none for a sparse field, whose indices may be any of 32 bits";
+            return refuse("dimension", expected, dimension.to_string());
+        }
+        if *metric != Metric::Dot {
+            return refuse("metric", "dot for a sparse field", metric.as_str().into());
+        }
+        if *element != plain.element {
+            return refuse("element", "f32 for a sparse field", "f16".into());
+        }
+        if *compression != plain.compression && *compression != Compression::none() {
+            let expected = "`auto` or `none` for a sparse field, which has an inverted index";
+            return refuse("compression", expected, compression.to_string());
+        }
+        if *index != plain.index {
+            let expected = "`auto` for a sparse field, which has an inverted index";
+            return refuse("index", expected, index.to_string());
+        }
+        self.validate_multi()
+    }
+
     fn validate_multi(&self) -> Result<(), InvalidInput> {
         let most = if self.kind == VectorKind::Multi { limits::MAX_TOKEN_POOLING } else { 1 };
         check_range("token_pooling", 1, most, self.token_pooling)?;
@@ -202,7 +253,7 @@ impl VectorField {
         }
         let expected = "auto, but for multi fields under dot or cosine";
         let got = match (self.kind, self.metric) {
-            (VectorKind::Single, _) => "an encoding of a single field",
+            (VectorKind::Single | VectorKind::Sparse, _) => "an encoding of such a field",
             (VectorKind::Multi, Metric::L2) => "an encoding under l2",
             _ => {
                 // What has more is never trained.
@@ -299,9 +350,13 @@ impl CollectionConfig {
         validate_texts(self)?;
         for (name, field) in &self.fields {
             validate_name("fields", name)?;
+            let within = |error: InvalidInput| error.within(format!("fields.{name}"));
+            if field.kind == VectorKind::Sparse {
+                field.validate_sparse().map_err(within)?;
+                continue;
+            }
             let path = format!("fields.{name}.dimension");
             check_range(&path, 1, limits::MAX_DIMENSION, field.dimension)?;
-            let within = |error: InvalidInput| error.within(format!("fields.{name}"));
             field.validate_multi().map_err(within)?;
             field.compression.validate(field).map_err(within)?;
             field.index.validate().map_err(within)?;

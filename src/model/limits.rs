@@ -9,6 +9,8 @@ pub const MAX_DIMENSION: usize = 65_536;
 pub const MAX_FIELDS: usize = 16;
 /// Most vectors (tokens) per multi-vector.
 pub const MAX_MULTI_VECTORS: usize = 16_384;
+/// Most entries of a sparse vector, so that those of 65,536 rows can be counted with 32 bits.
+pub const MAX_SPARSE_ENTRIES: usize = 65_535;
 /// Greatest norm of a vector of a single field under dot or l2, so that products and squared
 /// distances of two vectors stay far below the largest f32.
 pub const MAX_LENGTH: f32 = 1e18;

@@ -23,6 +23,7 @@ mod payload_value;
 mod point;
 mod point_id;
 mod score;
+mod sparse_vector;
 mod text;
 mod training_queries;
 mod update;
@@ -53,8 +54,13 @@ pub use payload_value::{DeclaredPath, Key};
 pub use point::{Include, Point};
 pub use point_id::{PointId, PointIdRef};
 pub use score::Score;
+pub use sparse_vector::SparseVector;
 pub(crate) use text::check_texts;
 pub use text::{Analyzer, Language, Occur, TextClause, TextField, TextPattern, TextQuery};
 pub use training_queries::{PreparedQueries, TrainingQueries};
 pub use update::{PayloadUpdate, Selection};
-pub use vector::{ElementType, Elements, ElementsRef, MultiVector, Vector, VectorRef, VectorsView};
+pub use vector::{
+    ElementType, Elements, ElementsRef, MultiVector, StoredElement, Vector, VectorRef, VectorsView,
+};
+
+pub use crate::kernels::sparse::Entry;

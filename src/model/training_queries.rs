@@ -105,11 +105,11 @@ impl TrainingQueries {
         let rows = self.vectors.rows().len();
         let lengths = match (&self.lengths, field.kind) {
             (Some(lengths), VectorKind::Multi) => lengths.clone(),
-            (None, VectorKind::Single) => vec![1; rows],
+            (None, VectorKind::Single | VectorKind::Sparse) => vec![1; rows],
             (None, VectorKind::Multi) => {
                 return refuse("lengths", "the number of vectors of each query", "none");
             }
-            (Some(_), VectorKind::Single) => {
+            (Some(_), VectorKind::Single | VectorKind::Sparse) => {
                 return refuse("lengths", "none for a single-vector field", "some");
             }
         };
@@ -119,7 +119,7 @@ impl TrainingQueries {
         for (index, length) in lengths.into_iter().enumerate() {
             let values = &self.vectors.values()[first * dimension..(first + length) * dimension];
             let vector = match field.kind {
-                VectorKind::Single => VectorRef::Single(values),
+                VectorKind::Single | VectorKind::Sparse => VectorRef::Single(values),
                 VectorKind::Multi => VectorRef::Multi { dimension, values },
             };
             let values = prepare_vector(field, vector)

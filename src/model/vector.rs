@@ -5,7 +5,8 @@ use half::slice::HalfFloatSliceExt;
 use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 
-use super::{InvalidInput, Problem, VectorKind};
+use super::{InvalidInput, Problem, SparseVector, VectorField, VectorKind};
+use crate::kernels::sparse::Entry;
 
 /// Storage type of vector elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -28,13 +29,55 @@ impl ElementType {
     }
 }
 
-/// A vector or a multi-vector, owned.
+/// Storage of one element of a field's vectors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoredElement {
+    /// A value of this type.
+    Value(ElementType),
+    /// An entry of a sparse vector: index and weight.
+    Entry,
+}
+
+impl StoredElement {
+    /// Bytes of one element.
+    pub fn size_bytes(self) -> usize {
+        match self {
+            Self::Value(element) => element.size_bytes(),
+            Self::Entry => size_of::<Entry>(),
+        }
+    }
+}
+
+impl VectorField {
+    /// The elements of its vectors as stored.
+    pub fn stored_element(&self) -> StoredElement {
+        match self.kind {
+            VectorKind::Sparse => StoredElement::Entry,
+            VectorKind::Single | VectorKind::Multi => StoredElement::Value(self.element),
+        }
+    }
+
+    /// Number of stored elements of one vector: its dimension, or 1 where a row is a list of
+    /// entries.
+    pub fn stride(&self) -> usize {
+        if self.kind == VectorKind::Sparse { 1 } else { self.dimension }
+    }
+
+    /// Whether rows differ in length, so that their offsets are stored.
+    pub fn has_offsets(&self) -> bool {
+        self.kind != VectorKind::Single
+    }
+}
+
+/// A vector, a multi-vector or a sparse vector, owned.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Vector {
     /// One vector, shape `[dim]`.
     Single(Vec<f32>),
     /// Many vectors, shape `[n, dim]`.
     Multi(MultiVector),
+    /// A sparse vector.
+    Sparse(SparseVector),
 }
 
 impl Vector {
@@ -43,7 +86,14 @@ impl Vector {
         match self {
             Self::Single(values) => VectorRef::Single(values),
             Self::Multi(multi) => multi.as_ref(),
+            Self::Sparse(sparse) => VectorRef::Sparse(sparse.entries()),
         }
+    }
+}
+
+impl From<SparseVector> for Vector {
+    fn from(sparse: SparseVector) -> Self {
+        Self::Sparse(sparse)
     }
 }
 
@@ -120,7 +170,7 @@ impl MultiVector {
     }
 }
 
-/// A vector or a multi-vector, borrowed.
+/// A vector, a multi-vector or a sparse vector, borrowed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum VectorRef<'a> {
     /// One vector, shape `[dim]`.
@@ -132,52 +182,61 @@ pub enum VectorRef<'a> {
         /// All values.
         values: &'a [f32],
     },
+    /// The entries of a sparse vector, as [`SparseVector::entries`] has them.
+    Sparse(&'a [Entry]),
 }
 
 impl<'a> VectorRef<'a> {
-    /// One or many.
+    /// Single, multi or sparse.
     pub fn kind(self) -> VectorKind {
         match self {
             Self::Single(_) => VectorKind::Single,
             Self::Multi { .. } => VectorKind::Multi,
+            Self::Sparse(_) => VectorKind::Sparse,
         }
     }
 
-    /// Length of each row.
+    /// Length of each row; 0 for a sparse vector.
     pub fn dimension(self) -> usize {
         match self {
             Self::Single(values) => values.len(),
             Self::Multi { dimension, .. } => dimension,
+            Self::Sparse(_) => 0,
         }
     }
 
-    /// All values, row-major.
+    /// All values, row-major; none of a sparse vector, which has entries.
     pub fn values(self) -> &'a [f32] {
         match self {
             Self::Single(values) | Self::Multi { values, .. } => values,
+            Self::Sparse(_) => &[],
         }
     }
 }
 
-/// Vector elements of either type, owned and contiguous.
+/// Vector elements of one type, owned and contiguous.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Elements {
     /// Single precision.
     F32(Vec<f32>),
     /// Half precision.
     F16(Vec<f16>),
+    /// Entries of sparse vectors.
+    Entries(Vec<Entry>),
 }
 
 impl Elements {
     /// No elements yet.
-    pub fn new(element: ElementType) -> Self {
+    pub fn new(element: StoredElement) -> Self {
         match element {
-            ElementType::F32 => Self::F32(Vec::new()),
-            ElementType::F16 => Self::F16(Vec::new()),
+            StoredElement::Value(ElementType::F32) => Self::F32(Vec::new()),
+            StoredElement::Value(ElementType::F16) => Self::F16(Vec::new()),
+            StoredElement::Entry => Self::Entries(Vec::new()),
         }
     }
 
-    /// Appends values, rounded to half precision if that is the element type.
+    /// Appends values, rounded to half precision if that is the element type. Entries have no
+    /// values to append.
     pub fn extend_from_f32(&mut self, values: &[f32]) {
         match self {
             Self::F32(elements) => elements.extend_from_slice(values),
@@ -186,6 +245,7 @@ impl Elements {
                 elements.resize(start + values.len(), f16::ZERO);
                 elements[start..].convert_from_f32_slice(values);
             }
+            Self::Entries(_) => debug_assert!(values.is_empty(), "values among entries"),
         }
     }
 
@@ -193,6 +253,9 @@ impl Elements {
     pub(super) fn extend(&mut self, other: ElementsRef<'_>) {
         match (self, other) {
             (Self::F16(elements), ElementsRef::F16(other)) => elements.extend_from_slice(other),
+            (Self::Entries(elements), ElementsRef::Entries(other)) => {
+                elements.extend_from_slice(other);
+            }
             (elements, ElementsRef::F32(other)) => elements.extend_from_f32(other),
             (elements, other) => elements.extend_from_f32(&other.to_f32()),
         }
@@ -203,6 +266,7 @@ impl Elements {
         match self {
             Self::F32(elements) => elements.shrink_to_fit(),
             Self::F16(elements) => elements.shrink_to_fit(),
+            Self::Entries(entries) => entries.shrink_to_fit(),
         }
     }
 
@@ -211,26 +275,34 @@ impl Elements {
         match self {
             Self::F32(elements) => ElementsRef::F32(elements),
             Self::F16(elements) => ElementsRef::F16(elements),
+            Self::Entries(entries) => ElementsRef::Entries(entries),
         }
     }
 }
 
-/// Vector elements of either type, borrowed and contiguous.
+/// Vector elements of one type, borrowed and contiguous.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum ElementsRef<'a> {
     /// Single precision.
     F32(&'a [f32]),
     /// Half precision.
     F16(&'a [f16]),
+    /// Entries of sparse vectors.
+    Entries(&'a [Entry]),
 }
 
 impl<'a> ElementsRef<'a> {
     /// Reinterprets little-endian bytes as `element`s; `None` if misaligned or not a multiple of
     /// the size.
-    pub fn from_bytes(element: ElementType, bytes: &'a [u8]) -> Option<Self> {
+    pub fn from_bytes(element: StoredElement, bytes: &'a [u8]) -> Option<Self> {
         match element {
-            ElementType::F32 => bytemuck::try_cast_slice(bytes).ok().map(Self::F32),
-            ElementType::F16 => bytemuck::try_cast_slice(bytes).ok().map(Self::F16),
+            StoredElement::Value(ElementType::F32) => {
+                bytemuck::try_cast_slice(bytes).ok().map(Self::F32)
+            }
+            StoredElement::Value(ElementType::F16) => {
+                bytemuck::try_cast_slice(bytes).ok().map(Self::F16)
+            }
+            StoredElement::Entry => bytemuck::try_cast_slice(bytes).ok().map(Self::Entries),
         }
     }
 
@@ -239,6 +311,7 @@ impl<'a> ElementsRef<'a> {
         match self {
             Self::F32(elements) => bytemuck::cast_slice(elements),
             Self::F16(elements) => bytemuck::cast_slice(elements),
+            Self::Entries(entries) => bytemuck::cast_slice(entries),
         }
     }
 
@@ -247,6 +320,7 @@ impl<'a> ElementsRef<'a> {
         match self {
             Self::F32(elements) => elements.len(),
             Self::F16(elements) => elements.len(),
+            Self::Entries(entries) => entries.len(),
         }
     }
 
@@ -260,6 +334,7 @@ impl<'a> ElementsRef<'a> {
         match self {
             Self::F32(elements) => Self::F32(&elements[range]),
             Self::F16(elements) => Self::F16(&elements[range]),
+            Self::Entries(entries) => Self::Entries(&entries[range]),
         }
     }
 
@@ -268,30 +343,33 @@ impl<'a> ElementsRef<'a> {
         match self {
             Self::F32(elements) => Elements::F32(elements.to_vec()),
             Self::F16(elements) => Elements::F16(elements.to_vec()),
+            Self::Entries(entries) => Elements::Entries(entries.to_vec()),
         }
     }
 
-    /// The elements widened to f32.
+    /// The elements widened to f32; none of entries.
     pub fn to_f32(self) -> Vec<f32> {
         match self {
             Self::F32(elements) => elements.to_vec(),
             Self::F16(elements) => elements.to_f32_vec(),
+            Self::Entries(_) => Vec::new(),
         }
     }
 }
 
 /// The vectors of one field over a contiguous range of rows, as kernels and scans read them.
 ///
-/// In a multi field, row `r` has the vectors `offsets[r]..offsets[r + 1]`; in a single field it has
-/// vector `r`. Rows in `absent` have no vector; in a single field they are filled with zeros.
+/// In a multi field, row `r` has the vectors `offsets[r]..offsets[r + 1]`, in a sparse field these
+/// entries (its `dimension` is 1); in a single field it has vector `r`. Rows in `absent` have no
+/// vector; in a single field they are filled with zeros.
 #[derive(Debug, Clone, Copy)]
 pub struct VectorsView<'a> {
     /// Length of each vector.
     pub dimension: usize,
     /// All vectors, shape `[vectors, dimension]`, row-major.
     pub elements: ElementsRef<'a>,
-    /// Multi fields only: index of each row's first vector, then the total (rows + 1 values, from
-    /// 0).
+    /// Multi and sparse fields only: index of each row's first vector or entry, then the total
+    /// (rows + 1 values, from 0).
     pub offsets: Option<&'a [u64]>,
     /// Rows without a vector.
     pub absent: &'a RoaringBitmap,
@@ -319,6 +397,9 @@ impl<'a> VectorsView<'a> {
     pub fn vector(&self, row: usize) -> Option<Vector> {
         if self.absent.contains(row as u32) {
             return None;
+        }
+        if let ElementsRef::Entries(entries) = self.row(row) {
+            return Some(Vector::Sparse(SparseVector::from_stored(entries)));
         }
         let values = self.row(row).to_f32();
         Some(match self.offsets {

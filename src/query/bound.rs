@@ -25,6 +25,8 @@ pub struct Bound<'r> {
     pub exclude: BTreeSet<Location>,
     /// Minimum score of a hit.
     pub least: Score,
+    /// Minimum score in the first stage: sparse vectors without an index in common are no match.
+    pub floor: Score,
     /// For each view, the query prepared for its codes; `None` if the view has no codes, or the
     /// request is exact.
     pub code_queries: Vec<Option<FieldQuery>>,
@@ -51,13 +53,23 @@ impl<'r> Bound<'r> {
         let second = SecondStage::new(snapshot, config, request, &mut exclude)?;
         let code_queries = prepare(snapshot, field, &scorer, request.params.exact)?;
         let condition = request.filter.as_ref().map(|filter| filter.resolve(config)).transpose()?;
-        Ok(Self { request, field, scorer, exclude, least, code_queries, second, condition })
+        let floor = match scorer.entries() {
+            Some(_) => Score(f32::from_bits(1)),
+            None => Score(f32::NEG_INFINITY),
+        };
+        let least = if second.is_none() { least.max(floor) } else { least };
+        Ok(Self { request, field, scorer, exclude, least, floor, code_queries, second, condition })
     }
 
     /// Number of hits to find so that enough are left after offset and exclusion, or for the second
     /// stage.
     pub fn hits(&self) -> usize {
         hits(self.request, self.exclude.len())
+    }
+
+    /// Minimum score of a hit of the first stage.
+    pub fn first_least(&self) -> Score {
+        if self.second.is_none() { self.least } else { self.floor }
     }
 
     /// Whether the request sets the search depth by hand, instead of a target recall.
@@ -110,6 +122,7 @@ impl<'r> AnyBound<'r> {
     pub fn noted(&self, note: Note<'_>) {
         if let Self::Vectors(bound) = self
             && !bound.request.params.exact
+            && bound.scorer.entries().is_none()
         {
             note(bound.field, bound.scorer.query());
         }

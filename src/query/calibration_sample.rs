@@ -76,7 +76,7 @@ impl CalibrationSample {
     ) -> Result<Self> {
         let most = match field.kind {
             VectorKind::Single if rows.len() < SMALL => QUERIES / 2,
-            VectorKind::Single => QUERIES,
+            VectorKind::Single | VectorKind::Sparse => QUERIES,
             VectorKind::Multi => MULTI_QUERIES,
         };
         let mut vectors: Vec<Vector> = Vec::new();
@@ -91,7 +91,7 @@ impl CalibrationSample {
             {
                 let values = queries.get(usable[chosen as usize], field.dimension).to_vec();
                 vectors.push(match field.kind {
-                    VectorKind::Single => values.into(),
+                    VectorKind::Single | VectorKind::Sparse => values.into(),
                     VectorKind::Multi => MultiVector::from_flat(field.dimension, values)?.into(),
                 });
             }
@@ -215,6 +215,7 @@ fn made_up(
             let far = far.map(|far| MultiVector::from_flat(field.dimension, far));
             Ok(far.transpose()?.map(Vector::from))
         }
+        Vector::Sparse(_) => Ok(None),
     }
 }
 
@@ -235,7 +236,7 @@ fn group(vectors: &[Vector], queries: usize, groups: usize) -> Vec<usize> {
         let groups = if vectors.len() < LEAST_QUERIES { 1 } else { groups };
         let single = |vector: &Vector| match vector {
             Vector::Single(values) => Some(directed(values)),
-            Vector::Multi(_) => None,
+            Vector::Multi(_) | Vector::Sparse(_) => None,
         };
         let points: Option<Vec<Vec<f32>>> = vectors.iter().map(single).collect();
         points.map_or_else(|| vectors.iter().map(length_group).collect(), |p| alike(&p, groups))
@@ -247,7 +248,7 @@ fn group(vectors: &[Vector], queries: usize, groups: usize) -> Vec<usize> {
 /// Groups lengths within a factor of two.
 fn length_group(vector: &Vector) -> usize {
     match vector {
-        Vector::Single(_) => 0,
+        Vector::Single(_) | Vector::Sparse(_) => 0,
         Vector::Multi(vectors) => vectors.rows().len().max(1).ilog2() as usize,
     }
 }

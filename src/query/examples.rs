@@ -80,15 +80,15 @@ impl<'s> Examples<'s> {
 /// Validates examples for a field.
 ///
 /// # Errors
-/// If there is no positive example, there are too many examples, or the field is multi-vector.
+/// If there is no positive example, there are too many examples, or the field is not single-vector.
 pub fn validate(
     settings: &VectorField,
     positive: &[PointId],
     negative: &[PointId],
 ) -> Result<(), InvalidInput> {
-    if settings.kind == VectorKind::Multi {
+    if settings.kind != VectorKind::Single {
         let expected = "a single-vector field to recommend from";
-        let got = "a multi field".to_owned();
+        let got = format!("a {} field", settings.kind.as_str());
         return Err(InvalidInput::new("field", Problem::Mismatch { expected, got }));
     }
     let check = crate::model::check_range;

@@ -300,8 +300,8 @@ type Pools<'s> = Vec<TopK<'s>>;
 /// Initial thresholds of a scan. The request's score threshold applies only to final scores, not to
 /// scores by codes or of a first stage.
 fn bars(plan: &Plan<'_>, pools: usize) -> Vec<Bar> {
-    let bar = |pool| match pool == 0 && plan.bound.second.is_none() {
-        true => Bar::at(plan.bound.least),
+    let bar = |pool| match pool == 0 {
+        true => Bar::at(plan.bound.first_least()),
         false => Bar::default(),
     };
     (0..pools).map(bar).collect()
@@ -346,7 +346,7 @@ fn scan<'s>(
                     score_codes(&task, plan, (codes, query), &mut pools[plan.pool(view)])?;
                 }
                 // Already searched.
-                Access::Index { .. } => {}
+                Access::Index { .. } | Access::Inverted(_) => {}
             }
         }
         score_vectors(&task, field, &mut exact)?;

@@ -28,7 +28,18 @@ pub fn stages(
 
 /// One stage for each index searched.
 fn search_stages(plan: &Plan<'_>, searched: &[Found], micros: u64) -> Vec<Stage> {
-    let stage = |&Found { view, effort, .. }: &Found| {
+    let stage = |&Found { view, effort, bytes, .. }: &Found| {
+        if let Access::Inverted(_) = plan.views[view].access {
+            let dimensions = plan.bound.scorer.entries().map_or(0, <[_]>::len);
+            let source = format!("inverted index, {dimensions} dimensions");
+            return Some(Stage {
+                name: "search".into(),
+                source,
+                rows: effort.scored,
+                bytes,
+                micros,
+            });
+        }
         let Access::Index { codes, index, depth, .. } = plan.views[view].access else {
             return None;
         };
@@ -103,7 +114,7 @@ fn scan_stages(snapshot: &Snapshot, plan: &Plan<'_>, micros: u64) -> Vec<Stage> 
         let all = view.reader.rows();
         let rows = rows.scored(all);
         let (source, bytes) = match access {
-            Access::Index { .. } => continue,
+            Access::Index { .. } | Access::Inverted(_) => continue,
             Access::Codes { codes, query, .. } => {
                 (source_of(codes, query), rows * codes.scanned_row_bytes(query) as u64)
             }

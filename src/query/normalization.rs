@@ -28,7 +28,7 @@ pub enum Normalization {
     /// (s − inf) / (max − inf), within 0..=1, where inf is the infimum of the score function
     /// instead of the minimum of the hits: −1 under cosine, and −n for a multi-vector query of n
     /// vectors under cosine. A point that the query did not find gets 0, as does a hit with the
-    /// infimum as its score. The infimum of words (BM25) is 0. Fields under dot and l2 are refused:
+    /// infimum as its score. The infimum of words (BM25) and of sparse vectors is 0. Others under dot and l2 are refused:
     /// their scores have no infimum.
     ///
     /// This is the normalisation of TM2C2 of Bruch et al.: unlike the minimum of a list, the infimum
@@ -152,7 +152,7 @@ pub fn infimum(ground: &Ground<'_>, request: &QueryRequest) -> Result<f64, Inval
     let (field, settings) = ground.config.field(name)?;
     let vectors = || ground.query_values(field, settings, query) / settings.dimension.max(1) as u64;
     infimum_of(settings, vectors).ok_or_else(|| {
-        let expected = "a field whose scores have an infimum (under cosine, or of text) for theoretical-min-max";
+        let expected = "a field whose scores have an infimum (under cosine, of text, or sparse) for theoretical-min-max";
         InvalidInput::mismatch(format!("field {name:?}"), expected, settings.metric.as_str())
     })
 }
@@ -161,6 +161,7 @@ pub fn infimum(ground: &Ground<'_>, request: &QueryRequest) -> Result<f64, Inval
 /// not bounded below.
 fn infimum_of(settings: &VectorField, vectors: impl FnOnce() -> u64) -> Option<f64> {
     match (settings.metric, settings.kind) {
+        (_, VectorKind::Sparse) => Some(0.0),
         (Metric::Cosine, VectorKind::Single) => Some(-1.0),
         (Metric::Cosine, VectorKind::Multi) => Some(-(vectors() as f64)),
         (Metric::Dot | Metric::L2, _) => None,

@@ -6,7 +6,7 @@ use roaring::RoaringBitmap;
 use super::bound::Bound;
 use super::view_filter::{SnapshotFilter, ViewFilter};
 use super::view_plan::{self, Site};
-use crate::field::{FieldCodes, FieldIndex, FieldQuery};
+use crate::field::{FieldCodes, FieldIndex, FieldQuery, InvertedIndex};
 use crate::index::Depth;
 use crate::model::Score;
 use crate::quantization::PrimaryQuery;
@@ -59,6 +59,8 @@ pub enum Access<'p> {
         depth: Depth,
         far: Far,
     },
+    /// Searches an inverted index for the exact best.
+    Inverted(&'p InvertedIndex),
 }
 
 /// Fallback of a filtered index search if the matching rows turn out to lie far from the query: the
@@ -110,20 +112,20 @@ impl<'p> Access<'p> {
     /// The codes to score, if any.
     pub fn codes(&self) -> Option<&'p FieldCodes> {
         match *self {
-            Self::Exact => None,
+            Self::Exact | Self::Inverted(_) => None,
             Self::Codes { codes, .. } | Self::Index { codes, .. } => Some(codes),
         }
     }
 
-    /// Whether the index is searched, rather than all rows scanned.
+    /// Whether an index is searched, rather than all rows scanned.
     pub fn is_index(&self) -> bool {
-        matches!(self, Self::Index { .. })
+        matches!(self, Self::Index { .. } | Self::Inverted(_))
     }
 
     /// Number of distinct scores by codes to re-rank.
     pub fn budget(&self) -> usize {
         match *self {
-            Self::Exact => 0,
+            Self::Exact | Self::Inverted(_) => 0,
             Self::Codes { budget, .. } => budget,
             Self::Index { depth, .. } => depth.rerank,
         }
@@ -132,7 +134,7 @@ impl<'p> Access<'p> {
     /// Search window and re-ranking budget.
     pub fn reach(&self) -> Depth {
         match *self {
-            Self::Exact => Depth { window: Depth::SCAN, rerank: usize::MAX },
+            Self::Exact | Self::Inverted(_) => Depth { window: Depth::SCAN, rerank: usize::MAX },
             Self::Codes { budget, .. } => Depth { window: Depth::SCAN, rerank: budget },
             Self::Index { depth, .. } => depth,
         }

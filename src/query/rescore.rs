@@ -1,20 +1,21 @@
 //! Re-scores candidates found by codes, with the best data of the row.
 
-use super::scorer::Scorer;
+use super::scorer::{Row, Scorer};
 use crate::field::FieldCodes;
 use crate::kernels;
 use crate::model::{ElementsRef, Score};
 use crate::multivector::TokenScorer;
 use crate::segment::SegmentReader;
 
-/// The elements of a row as f32.
-pub fn widen<'a>(elements: ElementsRef<'a>, buffer: &'a mut Vec<f32>) -> &'a [f32] {
+/// The elements of a row, values as f32.
+pub fn widen<'a>(elements: ElementsRef<'a>, buffer: &'a mut Vec<f32>) -> Row<'a> {
     match elements {
-        ElementsRef::F32(elements) => elements,
+        ElementsRef::F32(elements) => Row::Values(elements),
         ElementsRef::F16(elements) => {
             kernels::widen(elements, buffer);
-            buffer
+            Row::Values(buffer)
         }
+        ElementsRef::Entries(entries) => Row::Entries(entries),
     }
 }
 
@@ -45,7 +46,7 @@ pub fn rescore_rows(
                 codes.prefetch_secondary(after);
             }
             codes.reconstruct(row, &mut buffer);
-            visit(row, scorer.score(&buffer));
+            visit(row, scorer.score(Row::Values(&buffer)));
         }
         return;
     }

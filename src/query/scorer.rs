@@ -7,16 +7,28 @@ use crate::index::nearness;
 use crate::kernels;
 use crate::kernels::products::{Panels, ProductKernel};
 use crate::model::{
-    InvalidInput, Metric, Score, VectorField, VectorKind, VectorRef, prepare_vector,
+    Entry, InvalidInput, Metric, Problem, Score, SparseVector, VectorField, VectorKind, VectorRef,
+    prepare_vector,
 };
 use crate::multivector::{TokenCodec, TokenQuery, max_sim};
 use crate::quantization::{Codec, SecondaryQuery};
+
+/// The vectors of a row, ready to be compared.
+#[derive(Clone, Copy)]
+pub enum Row<'r> {
+    /// Shape [n, dimension], n ≥ 1 (n = 1 in a single-vector field).
+    Values(&'r [f32]),
+    /// A sparse vector.
+    Entries(&'r [Entry]),
+}
 
 /// A validated query vector with its metric.
 #[derive(Debug, Clone)]
 pub struct Scorer {
     metric: Metric,
     dimension: usize,
+    /// The query of a sparse field; `query` has its weights.
+    sparse: Option<SparseVector>,
     /// Shape [m, dimension]; m = 1 for a single vector. Scaled to length 1 under cosine.
     query: Vec<f32>,
     /// The vectors of a multi-vector query as columns, for metrics based on products.
@@ -34,13 +46,43 @@ impl Scorer {
     /// # Errors
     /// [`crate::Error::Invalid`] at `vector` if kind, dimension or values are wrong.
     pub fn new(field: &VectorField, vector: VectorRef<'_>) -> Result<Self> {
+        if let VectorRef::Sparse(entries) = vector
+            && field.kind == VectorKind::Sparse
+        {
+            return Self::sparse(entries);
+        }
         let query = prepare_vector(field, vector)
             .map_err(|problem| InvalidInput::new("vector", problem))?;
         let (metric, dimension) = (field.metric, field.dimension);
         let columns = (field.kind == VectorKind::Multi && metric != Metric::L2)
             .then(|| (ProductKernel::detect(), Panels::from_rows(&query, dimension)));
         let (tokens, secondary) = (OnceLock::new(), OnceLock::new());
-        Ok(Self { metric, dimension, query, columns, tokens, secondary })
+        Ok(Self { metric, dimension, sparse: None, query, columns, tokens, secondary })
+    }
+
+    /// # Errors
+    /// [`crate::Error::Invalid`] at `vector` if it is not a sparse vector, or has no entries.
+    fn sparse(entries: &[Entry]) -> Result<Self> {
+        let sparse = SparseVector::from_entries(entries.to_vec());
+        let sparse = sparse.map_err(|error| error.within("vector"))?;
+        if sparse.is_empty() {
+            let problem = Problem::Missing { expected: "at least one entry above 0" };
+            return Err(InvalidInput::new("vector", problem).into());
+        }
+        Ok(Self {
+            metric: Metric::Dot,
+            dimension: 1,
+            query: sparse.values().collect(),
+            sparse: Some(sparse),
+            columns: None,
+            tokens: OnceLock::new(),
+            secondary: OnceLock::new(),
+        })
+    }
+
+    /// The entries of a sparse query.
+    pub fn entries(&self) -> Option<&[Entry]> {
+        self.sparse.as_ref().map(SparseVector::entries)
     }
 
     /// The query as compared: shape [m, dimension], scaled to length 1 under cosine.
@@ -70,9 +112,19 @@ impl Scorer {
         self.secondary.get_or_init(|| codec.secondary_query(&self.query)).as_ref()
     }
 
+    /// Similarity with a row.
+    #[inline]
+    pub fn score(&self, row: Row<'_>) -> Score {
+        match (row, &self.sparse) {
+            (Row::Values(row), _) => self.score_values(row),
+            (Row::Entries(row), Some(query)) => Score(kernels::sparse::dot(query.entries(), row)),
+            (Row::Entries(_), None) => Score(f32::NEG_INFINITY),
+        }
+    }
+
     /// Similarity with a row of shape [n, dimension], n ≥ 1 (n = 1 in a single-vector field).
     #[inline]
-    pub fn score(&self, row: &[f32]) -> Score {
+    fn score_values(&self, row: &[f32]) -> Score {
         let score = match (&self.columns, self.metric) {
             (Some((kernel, columns)), _) => kernel.max_sim(columns, row),
             (None, Metric::Dot | Metric::Cosine) => {

@@ -3,15 +3,22 @@
 //! A search takes microseconds, less than the handover to another thread, so a single search stays
 //! on its thread.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use rayon::prelude::*;
 use roaring::RoaringBitmap;
 
 use super::Deadline;
 use super::plan::{Access, Plan};
-use super::top_k::MOST_TIED;
+use super::rescore::widen;
+use super::top_k::{MOST_TIED, TopK};
 use crate::error::Result;
+use crate::field::InvertedIndex;
+use crate::index::inverted::least_of;
 use crate::index::{Ask, Effort, Scores, Selection, with_scratch};
-use crate::segment::{Snapshot, View};
+use crate::model::Score;
+use crate::segment::{Location, Snapshot, View};
 
 /// Result of searching one index.
 pub struct Found {
@@ -19,7 +26,7 @@ pub struct Found {
     pub plan: usize,
     /// Index of the view.
     pub view: usize,
-    /// Scores by primary codes and rows, best first.
+    /// Scores by primary codes, or of an inverted index by vectors, and rows, best first.
     pub rows: Vec<(f32, u32)>,
     /// Work done.
     pub effort: Effort,
@@ -27,6 +34,8 @@ pub struct Found {
     pub budget: usize,
     /// Recall estimate; `None` if unknown.
     pub expected: Option<f32>,
+    /// Bytes read of an inverted index.
+    pub bytes: u64,
 }
 
 /// Searches all indexes for all queries.
@@ -45,7 +54,12 @@ pub fn search(
         .collect();
     let run = |&(plan, view): &(usize, usize)| -> Result<Found> {
         deadline.check()?;
-        let found = search_view(&snapshot.views[view], view, field, plans[plan], deadline)?;
+        let found = match plans[plan].views[view].access {
+            Access::Inverted(index) => {
+                search_inverted(snapshot, (view, index), plans[plan], deadline)?
+            }
+            _ => search_view(&snapshot.views[view], view, field, plans[plan], deadline)?,
+        };
         Ok(Found { plan, view, ..found })
     };
     if jobs.len() <= 1 {
@@ -71,6 +85,7 @@ fn search_view(
         effort: Effort::default(),
         budget: own.access.budget(),
         expected: own.expected,
+        bytes: 0,
     };
     let Access::Index { codes, query, index, depth, far } = own.access else { return Ok(found) };
     let filter = own.rows.filter();
@@ -116,6 +131,60 @@ fn search_view(
     }
     Ok(found)
 }
+
+/// Scores the rows whose bounds reach the k-th best score, by their vectors.
+fn search_inverted(
+    snapshot: &Snapshot,
+    (number, index): (usize, &InvertedIndex),
+    plan: &Plan<'_>,
+    deadline: &Deadline,
+) -> Result<Found> {
+    let (bound, view, own) = (plan.bound, &snapshot.views[number], &plan.views[number]);
+    let field = view.reader.field(bound.field);
+    let query = bound.scorer.entries().unwrap_or_default();
+    let mut top = TopK::new(bound.hits(), snapshot);
+    // The k best scores: unlike that of `top`, their least is known after each row.
+    let mut best = BinaryHeap::with_capacity(bound.hits().min(FIRST_ROOM));
+    let mut least = bound.first_least();
+    let mut scored = 0;
+    let mut buffer = Vec::new();
+    let threshold = least_of(least.0, query.len());
+    let work = index.search(query, threshold, &|| deadline.check(), &mut |row, _| {
+        if view.deleted.contains(row) || !own.rows.allows(row) {
+            return Ok(least_of(least.0, query.len()));
+        }
+        field.check_rescored(&[row])?;
+        let mut score = Score(f32::NEG_INFINITY);
+        field.visit_rows(&[row], &mut |_, elements| {
+            score = bound.scorer.score(widen(elements, &mut buffer));
+        });
+        scored += 1;
+        if score >= least {
+            top.offer(score, Location { view: number as u32, row });
+            best.push(Reverse(score));
+            if best.len() > bound.hits() {
+                best.pop();
+            }
+            if best.len() == bound.hits() {
+                least = best.peek().map_or(least, |worst| worst.0);
+            }
+        }
+        Ok(least_of(least.0, query.len()))
+    })?;
+    let rows = top.into_sorted().into_iter();
+    Ok(Found {
+        plan: 0,
+        view: number,
+        rows: rows.map(|found| (found.score.0, found.location.row)).collect(),
+        effort: Effort { scored, ..Effort::default() },
+        budget: 0,
+        expected: own.expected,
+        bytes: work.bytes,
+    })
+}
+
+/// Candidates that there is room for at first.
+const FIRST_ROOM: usize = 128;
 
 /// The listed rows with the `count` best distinct scores by codes, best first.
 pub(super) fn best_distinct(

@@ -30,7 +30,7 @@ pub struct SecondStage {
 
 /// What the candidates are scored by.
 enum By {
-    Vectors(ByVectors),
+    Vectors(Box<ByVectors>),
     Words(Words),
 }
 
@@ -74,7 +74,7 @@ impl SecondStage {
         let Resolved { field, scorer, examples } = resolved;
         exclude.extend(examples);
         let exact = request.params.exact;
-        let by = By::Vectors(ByVectors { field, scorer, candidates, exact });
+        let by = By::Vectors(Box::new(ByVectors { field, scorer, candidates, exact }));
         Ok(Some(Self { candidates, by }))
     }
 

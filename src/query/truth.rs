@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::calibrate::KS;
 use super::rescore::{exact_score, widen};
-use super::scorer::Scorer;
+use super::scorer::{Row, Scorer};
 use crate::field::{FieldCodes, TokenStore};
 use crate::kernels;
 use crate::model::{ElementsRef, Metric, Score, Vector};
@@ -131,7 +131,9 @@ fn near_copies(reader: &dyn SegmentReader, field: usize, own: u32, rows: &[u32])
     let Some(Vector::Single(own)) = reader.field(field).vector(own) else { return Vec::new() };
     let (mut distances, mut buffer) = (Vec::with_capacity(rows.len()), Vec::new());
     reader.field(field).visit_rows(rows, &mut |row, elements| {
-        distances.push((kernels::l2_squared(&own, widen(elements, &mut buffer)), row));
+        if let Row::Values(values) = widen(elements, &mut buffer) {
+            distances.push((kernels::l2_squared(&own, values), row));
+        }
     });
     let counted = most().min(distances.len());
     let Some(last) = counted.checked_sub(1) else { return Vec::new() };

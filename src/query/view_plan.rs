@@ -52,6 +52,17 @@ pub struct Site<'p> {
 }
 
 impl<'p> Site<'p> {
+    /// Scores all vectors, or those that an inverted index finds. Of gathered rows there are few.
+    fn by_vectors(&self) -> ViewPlan<'p> {
+        let bound = self.bound;
+        let inverted = self.view.reader.field(bound.field).inverted();
+        let gathered = matches!(self.rows, Rows::Gathered(..));
+        match inverted.filter(|_| !gathered && !bound.request.params.exact) {
+            Some(index) => ViewPlan { access: Access::Inverted(index), ..self.exact() },
+            None => self.exact(),
+        }
+    }
+
     /// Scores all vectors.
     fn exact(&self) -> ViewPlan<'p> {
         ViewPlan {
@@ -65,7 +76,7 @@ impl<'p> Site<'p> {
 
 /// Plans a view.
 pub fn choose<'p>(site: &Site<'p>) -> ViewPlan<'p> {
-    let Some(case) = Case::of(site) else { return site.exact() };
+    let Some(case) = Case::of(site) else { return site.by_vectors() };
     let params = &site.bound.request.params;
     let plan = match site.bound.is_by_hand() {
         true => Some(case.by_hand(params.search_window, params.rerank)),

@@ -62,6 +62,7 @@ fn rows(vector: &Vector) -> Vec<Vec<f64>> {
     match vector {
         Vector::Single(values) => vec![wide(values)],
         Vector::Multi(multi) => multi.rows().map(wide).collect(),
+        Vector::Sparse(_) => Vec::new(),
     }
 }
 
@@ -73,6 +74,13 @@ pub fn similarity(metric: Metric, query: &Vector, document: &Vector) -> f64 {
         Metric::Cosine => dot(q, x) / (dot(q, q) * dot(x, x)).sqrt(),
         Metric::L2 => -q.iter().zip(x).map(|(a, b)| (a - b).powi(2)).sum::<f64>(),
     };
+    if let (Vector::Sparse(query), Vector::Sparse(document)) = (query, document) {
+        let value = |entry: &lanner::Entry| {
+            let found = document.entries().binary_search_by_key(&entry.index, |e| e.index).ok()?;
+            Some(f64::from(entry.value) * f64::from(document.entries()[found].value))
+        };
+        return query.entries().iter().filter_map(value).sum();
+    }
     let document = rows(document);
     rows(query)
         .iter()

@@ -10,7 +10,7 @@ use numpy::{
 use pyo3::prelude::*;
 
 use crate::errors::{invalid, mismatch};
-use crate::text;
+use crate::{sparse, text};
 
 const CONTIGUOUS: &str = "a contiguous array of float32 or float16";
 
@@ -74,12 +74,15 @@ pub fn present(array: &Bound<'_, PyAny>, name: &str) -> PyResult<Vec<bool>> {
     Ok(array.as_slice().map_err(|_| refused())?.to_vec())
 }
 
-/// What is searched for: a vector, many for a multi field, or words for a text field.
+/// What is searched for: a vector, many for a multi field, a sparse one, or words for a text field.
 pub fn query(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Query> {
     if let Some(query) = plain_query(value, name)? {
         return Ok(query);
     }
     if let Some(query) = text::query(value, name)? {
+        return Ok(query);
+    }
+    if let Some(query) = sparse::query(value, name)? {
         return Ok(query);
     }
     // Lists, tensors and other types of numbers are converted in Python, which says what is wrong.
@@ -128,6 +131,7 @@ pub fn to_f32(values: MatrixValues<'_>) -> Vec<f32> {
     match values {
         MatrixValues::F32(values) => values.to_vec(),
         MatrixValues::F16(values) => values.to_f32_vec(),
+        MatrixValues::Entries(_) => Vec::new(),
     }
 }
 
@@ -155,5 +159,6 @@ pub fn to_array<'py>(py: Python<'py>, vector: &Vector) -> PyResult<Bound<'py, Py
             let flat = PyArray1::from_slice(py, multi.values());
             Ok(flat.reshape([multi.rows().len(), multi.dimension()])?.into_any())
         }
+        Vector::Sparse(vector) => sparse::to_python(py, vector),
     }
 }

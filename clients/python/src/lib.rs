@@ -18,6 +18,7 @@ mod points;
 mod queries;
 mod request;
 mod settings;
+mod sparse;
 mod text;
 mod writes;
 

@@ -54,7 +54,9 @@ fn vector_requests(
     let starts = starts.map(|starts| offsets(starts, "queries.offsets")).transpose()?;
     let requests = match matrix.values(py, "queries")? {
         MatrixValues::F32(values) => requests(request, values, matrix.shape(), starts),
-        halves @ MatrixValues::F16(_) => requests(request, &to_f32(halves), matrix.shape(), starts),
+        halves @ (MatrixValues::F16(_) | MatrixValues::Entries(_)) => {
+            requests(request, &to_f32(halves), matrix.shape(), starts)
+        }
     };
     requests.map_err(|error| invalid(py, error))
 }

@@ -47,10 +47,8 @@ fn object(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
 fn vector_field(settings: &Value) -> Result<VectorField> {
     let metric = named(settings, "metric", "cosine, dot or l2")?;
     let dimension = number(settings, "dimension")?;
-    let plain: VectorField = match named(settings, "kind", "single or multi")? {
-        VectorKind::Single => VectorField::single(dimension, metric),
-        VectorKind::Multi => VectorField::multi(dimension, metric),
-    };
+    let kind: VectorKind = named(settings, "kind", "single, multi or sparse")?;
+    let plain = VectorField::of_kind(kind, dimension, metric);
     let element: ElementType = named(settings, "element", "f32 or f16")?;
     let field = plain
         .compressed(parsed(settings, "compression")?)

@@ -21,23 +21,24 @@ impl FromStr for FieldArgument {
     fn from_str(text: &str) -> Result<Self, String> {
         let parts: Vec<&str> = text.split(':').collect();
         let (name, kind, dimension, metric, element) = match *parts.as_slice() {
+            [name, "sparse"] => {
+                return Ok(Self { name: name.to_owned(), field: VectorField::sparse() });
+            }
             [name, kind, dimension, metric] => (name, kind, dimension, metric, "f32"),
             [name, kind, dimension, metric, element] => (name, kind, dimension, metric, element),
             _ => {
-                return Err(format!("expected name:kind:dimension:metric[:element], got {text:?}"));
+                return Err(format!(
+                    "expected name:kind:dimension:metric[:element] or name:sparse, got {text:?}"
+                ));
             }
         };
         let dimension = dimension
             .parse()
             .map_err(|_| format!("expected a number of dimensions, got {dimension:?}"))?;
-        let kind: VectorKind = word("kind", "single or multi", kind)?;
+        let kind: VectorKind = word("kind", "single, multi or sparse", kind)?;
         let metric: Metric = word("metric", "dot, cosine or l2", metric)?;
         let element: ElementType = word("element", "f32 or f16", element)?;
-        let plain = match kind {
-            VectorKind::Single => VectorField::single(dimension, metric),
-            VectorKind::Multi => VectorField::multi(dimension, metric),
-        };
-        let field = VectorField { element, ..plain };
+        let field = VectorField { element, ..VectorField::of_kind(kind, dimension, metric) };
         Ok(Self { name: name.to_owned(), field })
     }
 }
@@ -64,6 +65,8 @@ mod tests {
         assert_eq!(field.field, VectorField::single(384, Metric::Cosine));
         let field: FieldArgument = "t:multi:128:dot:f16".parse().unwrap();
         assert_eq!(field.field, VectorField::multi(128, Metric::Dot).half_precision());
+        let field: FieldArgument = "splade:sparse".parse().unwrap();
+        assert_eq!((field.name.as_str(), field.field), ("splade", VectorField::sparse()));
     }
 
     #[test]
@@ -71,7 +74,10 @@ mod tests {
         let refused = |text: &str| text.parse::<FieldArgument>().unwrap_err();
         assert!(refused("text").contains("name:kind:dimension:metric"));
         assert!(refused("a:single:3:dot:f32:x").contains("name:kind:dimension:metric"));
-        assert_eq!(refused("a:one:3:dot"), "expected single or multi as the kind, got \"one\"");
+        assert_eq!(
+            refused("a:one:3:dot"),
+            "expected single, multi or sparse as the kind, got \"one\""
+        );
         assert_eq!(refused("a:single:x:dot"), "expected a number of dimensions, got \"x\"");
         assert!(refused("a:single:3:manhattan").contains("dot, cosine or l2"));
         assert!(refused("a:single:3:dot:f8").contains("f32 or f16"));

@@ -13,7 +13,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::error::{CliError, Result};
-use lanner::{MultiVector, Payload, Point, PointId, Vector, VectorKind};
+use lanner::{MultiVector, Payload, Point, PointId, SparseVector, Vector, VectorKind};
 use lanner_eval::{IdList, LineError, Lines, VectorFile, read_offsets};
 
 /// Points that come in order.
@@ -354,9 +354,15 @@ pub fn id(value: &Value) -> Result<PointId, String> {
     }
 }
 
-/// An array of numbers, or of arrays of numbers, as JSON.
+/// An array of numbers, or of arrays of numbers, as JSON; or a sparse vector as an object of two
+/// arrays, `indices` and `values`.
 pub fn vector(value: &Value) -> Result<Vector, String> {
-    let array = value.as_array().ok_or("expected an array of numbers or of arrays of numbers")?;
+    if let Some(object) = value.as_object() {
+        return sparse(object).map(Vector::from);
+    }
+    let expected = "expected an array of numbers or of arrays of numbers, or an object with `indices` \
+                    and `values`";
+    let array = value.as_array().ok_or(expected)?;
     if array.first().is_some_and(Value::is_array) {
         let rows = array.iter().map(numbers).collect::<Result<Vec<_>, _>>()?;
         return MultiVector::from_rows(&rows)
@@ -364,6 +370,21 @@ pub fn vector(value: &Value) -> Result<Vector, String> {
             .map_err(|error| error.problem.to_string());
     }
     numbers(value).map(Vector::from)
+}
+
+fn sparse(object: &serde_json::Map<String, Value>) -> Result<SparseVector, String> {
+    let part = |name: &str| object.get(name).ok_or_else(|| format!("expected `{name}`, got none"));
+    if let Some(other) = object.keys().find(|key| !matches!(key.as_str(), "indices" | "values")) {
+        return Err(format!("expected `indices` and `values`, got `{other}`"));
+    }
+    let index = |value: &Value| {
+        let index = value.as_u64().and_then(|index| u32::try_from(index).ok());
+        index.ok_or_else(|| format!("indices: expected a whole number below 2^32, got {value}"))
+    };
+    let indices = part("indices")?.as_array().ok_or("indices: expected an array")?;
+    let indices = indices.iter().map(index).collect::<Result<Vec<u32>, _>>()?;
+    let values = numbers(part("values")?)?;
+    SparseVector::new(indices, values).map_err(|error| error.to_string())
 }
 
 fn numbers(value: &Value) -> Result<Vec<f32>, String> {

@@ -110,6 +110,10 @@ pub fn as_json(point: &Point) -> Value {
     let vector = |vector: &Vector| match vector {
         Vector::Single(values) => json!(values),
         Vector::Multi(multi) => json!(multi.rows().collect::<Vec<_>>()),
+        Vector::Sparse(sparse) => json!({
+            "indices": sparse.indices().collect::<Vec<_>>(),
+            "values": sparse.values().collect::<Vec<_>>(),
+        }),
     };
     let mut object = Map::new();
     object.insert("id".to_owned(), json!(point.id));

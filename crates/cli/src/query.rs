@@ -369,7 +369,7 @@ impl VectorSource<'_> {
         let mut matrix = VectorFile::open(&path)?;
         let kind = config.field(field)?.1.kind;
         let range = self.row.unwrap_or(match kind {
-            VectorKind::Single => 0..1,
+            VectorKind::Single | VectorKind::Sparse => 0..1,
             VectorKind::Multi => 0..matrix.rows(),
         });
         if range.end > matrix.rows() || range.is_empty() {
@@ -381,7 +381,7 @@ impl VectorSource<'_> {
         let mut values = Vec::new();
         matrix.read_rows(range, &mut values)?;
         Ok(match kind {
-            VectorKind::Single => values.into(),
+            VectorKind::Single | VectorKind::Sparse => values.into(),
             VectorKind::Multi => MultiVector::from_flat(matrix.cols(), values)?.into(),
         })
     }

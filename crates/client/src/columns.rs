@@ -10,7 +10,7 @@ use prost::bytes::Bytes;
 use crate::cut::cut;
 use crate::messages::from_model;
 use crate::proto::{self, vector::Values};
-use lanner::{InvalidInput, Payload, PointBatchBuilder, PointId, VectorKind, VectorRef};
+use lanner::{Entry, InvalidInput, Payload, PointBatchBuilder, PointId, VectorKind, VectorRef};
 
 type Result<T> = std::result::Result<T, InvalidInput>;
 
@@ -46,6 +46,8 @@ pub enum MatrixValues<'a> {
     F32(&'a [f32]),
     /// Half precision.
     F16(&'a [f16]),
+    /// Entries of sparse vectors.
+    Entries(&'a [Entry]),
 }
 
 /// Rows of a point.
@@ -62,6 +64,7 @@ impl<'a> MatrixValues<'a> {
         match self {
             Self::F32(values) => values.len(),
             Self::F16(values) => values.len(),
+            Self::Entries(entries) => entries.len(),
         }
     }
 
@@ -69,6 +72,7 @@ impl<'a> MatrixValues<'a> {
         match self {
             Self::F32(values) => Self::F32(&values[range]),
             Self::F16(values) => Self::F16(&values[range]),
+            Self::Entries(entries) => Self::Entries(&entries[range]),
         }
     }
 
@@ -76,6 +80,7 @@ impl<'a> MatrixValues<'a> {
         match self {
             Self::F32(values) => bytemuck::cast_slice(values),
             Self::F16(values) => bytemuck::cast_slice(values),
+            Self::Entries(entries) => bytemuck::cast_slice(entries),
         }
     }
 
@@ -83,6 +88,7 @@ impl<'a> MatrixValues<'a> {
         match self {
             Self::F32(_) => 4,
             Self::F16(_) => 2,
+            Self::Entries(_) => size_of::<Entry>(),
         }
     }
 }
@@ -128,6 +134,21 @@ impl<'a> VectorColumn<'a> {
     ) -> Result<Self> {
         let rows = Rows::Between(offsets);
         Self { field, kind: VectorKind::Multi, dimension, values, rows, present }.checked()
+    }
+
+    /// A sparse vector per point; point i has the entries `offsets[i]..offsets[i + 1]`, in any order.
+    ///
+    /// # Errors
+    /// If the offsets do not ascend from 0 to the number of entries.
+    pub fn sparse(
+        field: &'a str,
+        entries: &'a [Entry],
+        offsets: Vec<usize>,
+        present: Option<Vec<bool>>,
+    ) -> Result<Self> {
+        let (values, rows) = (MatrixValues::Entries(entries), Rows::Between(offsets));
+        let kind = VectorKind::Sparse;
+        Self { field, kind, dimension: 1, values, rows, present }.checked()
     }
 
     fn checked(self) -> Result<Self> {
@@ -189,9 +210,12 @@ impl<'a> VectorColumn<'a> {
         let values = match self.elements(point..point + 1) {
             MatrixValues::F32(values) => values,
             MatrixValues::F16(_) => scratch,
+            MatrixValues::Entries(entries) => {
+                return Some((self.field, VectorRef::Sparse(entries)));
+            }
         };
         let vector = match self.kind {
-            VectorKind::Single => VectorRef::Single(values),
+            VectorKind::Single | VectorKind::Sparse => VectorRef::Single(values),
             VectorKind::Multi => VectorRef::Multi { dimension: self.dimension, values },
         };
         Some((self.field, vector))
@@ -294,13 +318,16 @@ fn vector_message(
     first: usize,
     at: usize,
 ) -> proto::Vector {
+    if let MatrixValues::Entries(entries) = column.elements(at..at + 1) {
+        return from_model::sparse(entries);
+    }
     let row_bytes = column.dimension * column.values.element_bytes();
     let rows = column.rows(at..at + 1);
     let before = column.rows(first..at).len();
     let bytes = block.slice(before * row_bytes..(before + rows.len()) * row_bytes);
     let values = match column.values {
         MatrixValues::F32(_) => Values::F32(bytes),
-        MatrixValues::F16(_) => Values::F16(bytes),
+        MatrixValues::F16(_) | MatrixValues::Entries(_) => Values::F16(bytes),
     };
     let multi = column.kind == VectorKind::Multi;
     let rows = multi.then(|| u32::try_from(rows.len()).unwrap_or(u32::MAX));

@@ -286,7 +286,7 @@ async fn fused_answers_equal_the_embedded_ones() {
         ),
         (
             proto::FuseRequest { normalization: 3, k: None, ..message.clone() },
-            "queries[1].field \"m\": expected a field whose scores have an infimum (under cosine, or of text)",
+            "queries[1].field \"m\": expected a field whose scores have an infimum (under cosine, of text, or sparse)",
         ),
         (proto::FuseRequest { weights: vec![1.0], ..message.clone() }, "weights: expected one"),
         (broken, "queries[1].query: expected `vector`"),

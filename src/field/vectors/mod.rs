@@ -1,11 +1,12 @@
-//! Vector fields, single or multi: the raw vectors, the codes that replace them in searches, and
-//! the index over the codes.
+//! Vector fields, single, multi or sparse: the raw vectors, the codes that replace them in searches,
+//! and the index over the codes, or the inverted index of sparse vectors.
 //!
 //! A single vector is the one-row case of a multi-vector: both are stored, coded and searched here.
 //! What is specific to multi-vectors is in `codes/multi`.
 
 mod codes;
 mod index;
+mod inverted;
 mod sealed;
 mod sections;
 mod writer;
@@ -15,6 +16,7 @@ pub use codes::{
     sample_vectors,
 };
 pub use index::{FieldIndex, IndexReport, write_calibration, write_index};
+pub use inverted::InvertedIndex;
 use roaring::RoaringBitmap;
 pub use sealed::SealedVectors;
 pub use writer::write_vectors;

@@ -7,6 +7,7 @@ use lanner_storage::{Access, IndexEntry, Section, SectionFile};
 use roaring::RoaringBitmap;
 
 use super::index::FieldIndex;
+use super::inverted::InvertedIndex;
 use super::sections;
 use super::{CodedField, FieldCodes, FieldQuery};
 use crate::error::Result;
@@ -33,6 +34,8 @@ pub struct SealedVectors {
     settings: VectorField,
     absent: RoaringBitmap,
     codes: Option<FieldCodes>,
+    /// Sparse fields only.
+    inverted: Option<InvertedIndex>,
     /// Set once, when the index is attached.
     index: OnceLock<FieldIndex>,
 }
@@ -55,13 +58,25 @@ impl SealedVectors {
             }
             None => None,
         };
+        let sparse = settings.kind == VectorKind::Sparse;
+        let inverted = sparse.then(|| InvertedIndex::open(files, index)).transpose()?;
         let vectors = file.find(sections::VECTORS)?;
         let empty = file.bytes(vectors).is_empty();
         let has_raw = !(empty && codes.is_some() && !settings.compression.keep_raw);
         let settings = settings.clone();
-        let index = OnceLock::new();
-        let mut field =
-            Self { file, vectors, offsets: None, rows, has_raw, settings, absent, codes, index };
+        let (offsets, index) = (None, OnceLock::new());
+        let mut field = Self {
+            file,
+            vectors,
+            offsets,
+            rows,
+            has_raw,
+            settings,
+            absent,
+            codes,
+            inverted,
+            index,
+        };
         field.check()?;
         field.offsets = field.find_offsets()?;
         Ok(field)
@@ -93,21 +108,19 @@ impl SealedVectors {
 
     fn find_offsets(&self) -> Result<Option<Section<u64>>> {
         let rows = self.rows as usize;
-        match (self.settings.kind, self.has_raw) {
-            (VectorKind::Single, _) => Ok(None),
-            (VectorKind::Multi, true) => {
+        match (self.settings.has_offsets(), self.has_raw) {
+            (false, _) => Ok(None),
+            (true, true) => {
                 let vectors = self.stored_vectors();
                 check_offsets(&self.file, sections::VECTOR_OFFSETS, rows, vectors).map(Some)
             }
-            (VectorKind::Multi, false) => {
-                Ok(Some(self.file.find_numbers(sections::VECTOR_OFFSETS, None)?))
-            }
+            (true, false) => Ok(Some(self.file.find_numbers(sections::VECTOR_OFFSETS, None)?)),
         }
     }
 
     /// Bytes of one vector.
     fn stride(&self) -> usize {
-        self.settings.dimension * self.settings.element.size_bytes()
+        self.settings.stride() * self.settings.stored_element().size_bytes()
     }
 
     fn stored_vectors(&self) -> u64 {
@@ -116,9 +129,11 @@ impl SealedVectors {
 
     /// The files with their roles, in the order they were written.
     pub fn files(&self) -> impl Iterator<Item = (&SectionFile, FileRole)> {
-        let role = if self.codes.is_some() { FileRole::Rerank } else { FileRole::Candidates };
+        let searched = self.codes.is_some() || self.inverted.is_some();
+        let role = if searched { FileRole::Rerank } else { FileRole::Candidates };
         let codes = self.codes.iter().flat_map(FieldCodes::files);
-        std::iter::once((&self.file, role)).chain(codes)
+        let inverted = self.inverted.iter().map(|index| (index.file(), FileRole::Candidates));
+        std::iter::once((&self.file, role)).chain(codes).chain(inverted)
     }
 
     /// Memory policy of the field.
@@ -165,7 +180,7 @@ impl SealedVectors {
 
     /// True if access to vectors is random unless advised otherwise.
     fn is_read_at_random(&self) -> bool {
-        self.codes.is_some() || self.settings.memory == Memory::Cold
+        self.codes.is_some() || self.inverted.is_some() || self.settings.memory == Memory::Cold
     }
 
     /// Visits reconstructed vectors, rounded to the element type of the field.
@@ -179,7 +194,7 @@ impl SealedVectors {
         let mut values = Vec::new();
         for first in rows.clone().step_by(RECONSTRUCTED_ROWS as usize) {
             let end = rows.end.min(first.saturating_add(RECONSTRUCTED_ROWS));
-            let mut elements = Elements::new(self.settings.element);
+            let mut elements = Elements::new(self.settings.stored_element());
             let mut offsets = vec![0];
             for row in first..end {
                 codes.reconstruct(row, &mut values);
@@ -213,12 +228,12 @@ impl SealedVectors {
     }
 
     fn elements(&self) -> Option<ElementsRef<'_>> {
-        ElementsRef::from_bytes(self.settings.element, self.file.bytes(self.vectors))
+        ElementsRef::from_bytes(self.settings.stored_element(), self.file.bytes(self.vectors))
     }
 
     fn view(&self) -> Option<VectorsView<'_>> {
         let offsets = self.offsets.map(|offsets| self.file.numbers(offsets));
-        let (dimension, absent) = (self.settings.dimension, &self.absent);
+        let (dimension, absent) = (self.settings.stride(), &self.absent);
         Some(VectorsView { dimension, elements: self.elements()?, offsets, absent })
     }
 }
@@ -268,6 +283,10 @@ impl FieldReader for SealedVectors {
         let codes = self.codes.as_ref()?;
         let absent = Some(&self.absent).filter(|absent| !absent.is_empty());
         Some(CodedField { codes, index: self.index(), absent, has_raw: self.has_raw })
+    }
+
+    fn inverted(&self) -> Option<&InvertedIndex> {
+        self.inverted.as_ref()
     }
 
     fn read_ahead(&self, rows: Range<u32>) {

@@ -2,9 +2,10 @@
 
 /// The settings of the field, as JSON.
 pub const FIELD: &str = "field";
-/// The vectors, f32 or f16, row-major; empty if the secondary codes replace them.
+/// The vectors, f32 or f16, row-major, or the entries of sparse vectors, a u32 and an f32 each; empty
+/// if the secondary codes replace them.
 pub const VECTORS: &str = "vectors";
-/// Multi fields: u64, rows + 1: index of each row's first vector.
+/// Multi and sparse fields: u64, rows + 1: index of each row's first vector or entry.
 pub const VECTOR_OFFSETS: &str = "vector_offsets";
 /// Roaring bitmap of the rows without a vector.
 pub const ABSENT: &str = "absent";
@@ -53,6 +54,37 @@ pub const LIST_CODES: &str = "list_codes";
 /// Sorted pairs of u32: a row of the index, and a row with the same code that is left out of it.
 /// Only if there are duplicates.
 pub const COPIES: &str = "copies";
+
+/// Sparse fields, for each chunk of 65,536 rows: u16, the row at each position.
+pub const ORDER: &str = "order";
+/// Sparse fields, for each chunk: u32, the dimension of each list.
+pub const INDICES: &str = "indices";
+/// Sparse fields, for each chunk: f32, the step of the weights of each list.
+pub const SCALES: &str = "scales";
+/// Sparse fields, for each chunk: u32, lists + 1: start of each list in [`BLOCKS`].
+pub const BLOCK_STARTS: &str = "block_starts";
+/// Sparse fields, for each chunk: u32, lists + 1: start of each list in [`POSTINGS`].
+pub const POSTING_STARTS: &str = "posting_starts";
+/// Sparse fields, for each chunk: u16, the blocks of each list.
+pub const BLOCKS: &str = "blocks";
+/// Sparse fields, for each chunk: u8, the largest weight in each of [`BLOCKS`].
+pub const MAXIMA: &str = "maxima";
+/// Sparse fields, for each chunk: u32, the end of the postings of each of [`BLOCKS`].
+pub const ENDS: &str = "ends";
+/// Sparse fields, for each chunk: two u8 each, row within the block and weight.
+pub const POSTINGS: &str = "postings";
+/// The sections of a chunk that are verified as they are read.
+pub const INVERTED_ON_DEMAND: [&str; 4] = [BLOCKS, MAXIMA, ENDS, POSTINGS];
+
+/// Name of a section of a chunk.
+pub fn of_chunk(chunk: usize, part: &str) -> String {
+    format!("{part}.{chunk}")
+}
+
+/// The file with the inverted index of a sparse field.
+pub fn inverted_file(index: usize) -> String {
+    format!("inverted-{index}.sec")
+}
 
 /// The file with codec and primary codes of a field.
 pub fn codes_file(index: usize) -> String {

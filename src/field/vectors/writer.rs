@@ -4,12 +4,13 @@ use lanner_storage::FileEntry;
 use roaring::RoaringBitmap;
 
 use super::codes::write_codes;
+use super::inverted::write_inverted;
 use super::sections;
 use crate::error::{Error, Result};
 use crate::field::{FieldBuild, FieldSource, bitmap_bytes, finish};
 use crate::model::VectorKind;
 
-/// Writes the live rows of the sources, in order: vectors and codes.
+/// Writes the live rows of the sources, in order: vectors, and codes or an inverted index.
 ///
 /// # Errors
 /// If a file cannot be written, or [`Error::Closing`] if the build was cancelled.
@@ -20,6 +21,9 @@ pub fn write_vectors(
     let mut files = vec![write_raw(build, sources)?];
     if let Some(trained) = build.trained {
         files.extend(write_codes(build, trained, sources)?);
+    }
+    if build.settings.kind == VectorKind::Sparse {
+        files.push(write_inverted(build, sources)?);
     }
     Ok(files)
 }
@@ -60,7 +64,7 @@ fn write_raw(build: &FieldBuild<'_>, sources: &[FieldSource<'_>]) -> Result<File
         }
     }
     writer.end_section()?;
-    if field.kind == VectorKind::Multi {
+    if field.has_offsets() {
         writer.write_section(sections::VECTOR_OFFSETS, bytemuck::cast_slice(&offsets))?;
     }
     writer.write_section(sections::ABSENT, &bitmap_bytes(&absent)?)?;

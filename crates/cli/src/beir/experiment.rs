@@ -166,7 +166,7 @@ impl Experiment {
                         element: self.element,
                         compression: match own.corpus.kind() {
                             VectorKind::Multi => self.token_compression,
-                            VectorKind::Single => self.compression,
+                            VectorKind::Single | VectorKind::Sparse => self.compression,
                         },
                         ..VectorField::single(own.corpus.dimension(), self.metric)
                     };

@@ -17,6 +17,10 @@ impl Suggestion {
         let mut command = format!("lanner create {collection}{target}");
         for Self { name, kind, dimension, half_precision } in fields {
             let element = if *half_precision { ":f16" } else { "" };
+            if *kind == VectorKind::Sparse {
+                command += &format!(" --field {name}:sparse");
+                continue;
+            }
             let kind = kind.as_str();
             command += &format!(" --field {name}:{kind}:{dimension}:cosine{element}");
         }

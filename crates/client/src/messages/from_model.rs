@@ -3,7 +3,7 @@
 use super::{compression, encoding, filter, fusion, index, memory, search, text};
 use crate::proto;
 use lanner::{
-    CollectionConfig, CollectionInfo, Durability, ElementType, Filter, FusionRequest,
+    CollectionConfig, CollectionInfo, Durability, ElementType, Entry, Filter, FusionRequest,
     FusionResponse, Include, Metric, Point, PointId, QueryRequest, QueryResponse, SegmentInfo,
     TrainingQueries, Vector, VectorField, VectorKind, WriteReceipt,
 };
@@ -17,16 +17,27 @@ pub fn point_id(id: &PointId) -> proto::PointId {
     proto::PointId { id: Some(id) }
 }
 
-/// A vector, as little-endian `f32` bytes.
+/// A vector, as little-endian `f32` bytes; a sparse vector as its entries.
 pub fn vector(vector: &Vector) -> proto::Vector {
+    if let Vector::Sparse(vector) = vector {
+        return sparse(vector.entries());
+    }
     let view = vector.as_ref();
     let bytes = bytemuck::cast_slice::<f32, u8>(view.values()).to_vec();
     let rows = match vector {
-        Vector::Single(_) => None,
+        Vector::Single(_) | Vector::Sparse(_) => None,
         Vector::Multi(multi) => Some(multi.rows().len() as u32),
     };
     let values = Some(proto::vector::Values::F32(bytes.into()));
     proto::Vector { values, rows, reconstructed: false }
+}
+
+/// The entries of a sparse vector.
+pub fn sparse(entries: &[Entry]) -> proto::Vector {
+    let indices = entries.iter().map(|entry| entry.index).collect();
+    let values = entries.iter().map(|entry| entry.value).collect();
+    let values = proto::vector::Values::Sparse(proto::SparseValues { indices, values });
+    proto::Vector { values: Some(values), rows: None, reconstructed: false }
 }
 
 /// Training queries.
@@ -84,6 +95,7 @@ fn field(field: &VectorField) -> proto::VectorField {
     let kind = match field.kind {
         VectorKind::Single => proto::VectorKind::Single,
         VectorKind::Multi => proto::VectorKind::Multi,
+        VectorKind::Sparse => proto::VectorKind::Sparse,
     };
     let metric = match field.metric {
         Metric::Dot => proto::Metric::Dot,

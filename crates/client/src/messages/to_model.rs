@@ -11,7 +11,7 @@ use crate::proto;
 use lanner::{
     CollectionConfig, Durability, ElementType, Filter, FusionRequest, FusionResponse, Include,
     InvalidInput, Metric, MultiVector, Payload, Point, PointId, QueryRequest, QueryResponse,
-    TrainingQueries, Vector, VectorField, VectorKind, WriteReceipt,
+    SparseVector, TrainingQueries, Vector, VectorField, VectorKind, WriteReceipt,
 };
 use lanner::{PointBatchBuilder, Problem};
 
@@ -47,17 +47,25 @@ pub(crate) fn ids_at(ids: Vec<proto::PointId>, path: &str) -> Result<Vec<PointId
     ids.into_iter().enumerate().map(convert).collect()
 }
 
-/// A vector or multi-vector.
+/// A vector, multi-vector or sparse vector.
 ///
 /// # Errors
-/// If no values are set, the bytes are not a whole number of values, or the values not a whole
+/// As [`SparseVector::new`]; and if no values are set, the bytes are not a whole number of values, or the values not a whole
 /// number of rows.
 pub fn vector(vector: proto::Vector, path: &str) -> Result<Vector> {
     let values = match vector.values {
         Some(proto::vector::Values::Floats(floats)) => floats.values,
         Some(proto::vector::Values::F32(bytes)) => f32_values(&bytes, path)?,
         Some(proto::vector::Values::F16(bytes)) => f16_values(&bytes, path)?,
-        None => return Err(missing(path, "`floats`, `f32` or `f16`")),
+        Some(proto::vector::Values::Sparse(sparse)) => {
+            if vector.rows.is_some() {
+                let got = "a sparse vector with `rows`";
+                return Err(InvalidInput::mismatch(path, "`rows` with a multi-vector only", got));
+            }
+            let sparse = SparseVector::new(sparse.indices, sparse.values);
+            return sparse.map(Vector::from).map_err(|error| error.within(path));
+        }
+        None => return Err(missing(path, "`floats`, `f32`, `f16` or `sparse`")),
     };
     let Some(rows) = vector.rows else { return Ok(values.into()) };
     let rows = rows as usize;
@@ -146,6 +154,10 @@ pub fn training_queries(
             Vector::Multi(vectors) => vectors,
             // Without `rows`: one query.
             Vector::Single(vector) => MultiVector::from_rows(&[vector])?,
+            Vector::Sparse(_) => {
+                let got = "a sparse one";
+                return Err(InvalidInput::mismatch(path, "vectors of a compressed field", got));
+            }
         };
         if value.lengths.is_empty() {
             return Ok((name, vectors.into()));
@@ -190,12 +202,14 @@ fn field(field: &proto::VectorField) -> Result<VectorField> {
     let kind = match proto::VectorKind::try_from(field.kind) {
         Ok(proto::VectorKind::Single) => VectorKind::Single,
         Ok(proto::VectorKind::Multi) => VectorKind::Multi,
-        _ => return Err(InvalidInput::mismatch("kind", "single or multi", field.kind)),
+        Ok(proto::VectorKind::Sparse) => VectorKind::Sparse,
+        _ => return Err(InvalidInput::mismatch("kind", "single, multi or sparse", field.kind)),
     };
     let metric = match proto::Metric::try_from(field.metric) {
         Ok(proto::Metric::Dot) => Metric::Dot,
         Ok(proto::Metric::Cosine) => Metric::Cosine,
         Ok(proto::Metric::L2) => Metric::L2,
+        Ok(proto::Metric::Unspecified) if kind == VectorKind::Sparse => Metric::Dot,
         _ => return Err(InvalidInput::mismatch("metric", "dot, cosine or l2", field.metric)),
     };
     let element = match proto::ElementType::try_from(field.element) {
@@ -206,10 +220,7 @@ fn field(field: &proto::VectorField) -> Result<VectorField> {
     let compression = compression::to_model(field.compression)?;
     let (index, memory) = (index::to_model(field.index)?, memory::to_model(field.memory)?);
     let dimension = field.dimension as usize;
-    let plain = match kind {
-        VectorKind::Single => VectorField::single(dimension, metric),
-        VectorKind::Multi => VectorField::multi(dimension, metric),
-    };
+    let plain = VectorField::of_kind(kind, dimension, metric);
     let plain = plain.compressed(compression).indexed(index).in_memory(memory);
     let encoding = encoding::to_model(field.encoding)?;
     let token_pooling = field.token_pooling.unwrap_or(1) as usize;

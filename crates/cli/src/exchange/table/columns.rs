@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 
 use super::kinds::{Kind, NumberType};
 use super::layout::{Column, Content, IdForm, data_type, element, vector_type};
+use super::sparse;
 use crate::error::Result;
 use lanner::{Point, PointId, Vector, VectorKind, VectorRef};
 
@@ -87,6 +88,9 @@ fn vectors_of<'p>(
     dimension: usize,
     half_precision: bool,
 ) -> Result<ArrayRef, String> {
+    if kind == VectorKind::Sparse {
+        return sparse::column(vectors);
+    }
     let (mut values, mut present, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
     for vector in vectors {
         present.push(vector.is_some());

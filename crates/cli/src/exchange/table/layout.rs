@@ -8,6 +8,7 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use clap::ValueEnum;
 
 use super::kinds::{Kind, NumberType};
+use super::sparse;
 use super::{EXTENSION, ID, JSON, PAYLOAD, key_of};
 use crate::error::{CliError, Result};
 use lanner::{ElementType, Point, PointId, VectorField, VectorKind};
@@ -182,6 +183,7 @@ fn field(column: &Column) -> Field {
             let data_type = match kind {
                 VectorKind::Single => vector,
                 VectorKind::Multi => DataType::List(element(vector)),
+                VectorKind::Sparse => sparse::data_type(),
             };
             Field::new(name, data_type, true)
         }

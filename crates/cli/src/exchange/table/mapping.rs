@@ -173,6 +173,7 @@ impl Choice<'_> {
             let lists = match field.kind {
                 VectorKind::Single => "lists of numbers",
                 VectorKind::Multi => "lists of lists of numbers",
+                VectorKind::Sparse => "structs of the lists `indices` and `values`",
             };
             return Err(format!(
                 "column `{column}`: expected {lists} for the {kind} field `{name}`, got {data_type}; \

@@ -21,6 +21,7 @@ mod mapping;
 mod parquet_file;
 mod sink;
 mod source;
+mod sparse;
 mod values;
 mod vectors;
 mod zstd_pages;

@@ -10,6 +10,7 @@ use arrow_array::types::{
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
 
+use super::sparse;
 use crate::error::Result;
 use lanner::{MultiVector, Vector, VectorKind};
 
@@ -22,8 +23,13 @@ pub struct Shape {
     pub half_precision: bool,
 }
 
-/// The shape of a column of lists of numbers, or of lists of these; `None` of others.
+/// The shape of a column of lists of numbers, of lists of these, or of sparse vectors; `None` of
+/// others.
 pub fn shape(data_type: &DataType) -> Option<Shape> {
+    if sparse::is_sparse(data_type) {
+        let dimension = Some(0);
+        return Some(Shape { kind: VectorKind::Sparse, dimension, half_precision: false });
+    }
     let outer = list(data_type)?;
     if is_number(outer.child) {
         let half_precision = *outer.child == DataType::Float16;
@@ -73,10 +79,13 @@ pub fn first_dimension(column: &ArrayRef) -> usize {
 /// # Errors
 /// If there is a null among its values, or vectors differ in length.
 pub fn vector(column: &dyn Array, row: usize, kind: VectorKind) -> Result<Option<Vector>, String> {
+    if kind == VectorKind::Sparse {
+        return Ok(sparse::vector(column, row)?.map(Vector::from));
+    }
     let lists = Lists::of(column).ok_or("expected lists of numbers")?;
     let Some(range) = lists.range(row) else { return Ok(None) };
     match kind {
-        VectorKind::Single => Ok(Some(numbers(lists.child, range)?.into())),
+        VectorKind::Single | VectorKind::Sparse => Ok(Some(numbers(lists.child, range)?.into())),
         VectorKind::Multi => multi(lists.child, range).map(|multi| Some(multi.into())),
     }
 }
@@ -94,7 +103,7 @@ fn multi(vectors: &dyn Array, range: Range<usize>) -> Result<MultiVector, String
 }
 
 /// Some of the numbers of an array, as f32.
-fn numbers(array: &dyn Array, range: Range<usize>) -> Result<Vec<f32>, String> {
+pub fn numbers(array: &dyn Array, range: Range<usize>) -> Result<Vec<f32>, String> {
     if array.null_count() > 0
         && let Some(position) = range.clone().position(|place| array.is_null(place))
     {
