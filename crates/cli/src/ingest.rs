@@ -39,6 +39,9 @@ pub struct Ingest {
     /// Many vectors a point, from a matrix and .npy offsets
     #[arg(long, value_name = "FIELD=FILE,OFFSETS", conflicts_with = "jsonl")]
     tokens: Vec<String>,
+    /// One sparse vector a point: a matrix as SciPy's `save_npz` writes it (CSR, one row a point)
+    #[arg(long, value_name = "FIELD=FILE.npz", conflicts_with = "jsonl")]
+    sparse: Vec<String>,
     /// Ids, one a line; without it points are numbered from 0
     #[arg(long, value_name = "FILE", conflicts_with = "jsonl")]
     ids: Option<PathBuf>,
@@ -66,7 +69,7 @@ impl Ingest {
     /// The files that are read.
     fn inputs(&self) -> impl Iterator<Item = &Path> {
         let (vectors, tokens) = (self.vectors.iter(), self.tokens.iter());
-        let vectors = vectors.filter_map(|argument| argument.split_once('='));
+        let vectors = vectors.chain(&self.sparse).filter_map(|argument| argument.split_once('='));
         let tokens = tokens.filter_map(|argument| argument.split_once('='));
         let tokens = tokens.flat_map(|(_, files)| files.split(','));
         let texts = [&self.ids, &self.payloads, &self.jsonl];
@@ -87,6 +90,10 @@ impl Ingest {
             let (field, files) = split(argument, '=', "FIELD=FILE,OFFSETS")?;
             let (file, offsets) = split(files, ',', "FIELD=FILE,OFFSETS")?;
             columns.push(Column::multi(field, file.as_ref(), offsets.as_ref())?);
+        }
+        for argument in &self.sparse {
+            let (field, file) = split(argument, '=', "FIELD=FILE.npz")?;
+            columns.push(Column::sparse(field, file.as_ref())?);
         }
         let ids = match &self.ids {
             Some(path) => Some((path.clone(), read_ids(path, self.numeric_ids)?)),

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,7 @@ use serde_json::value::RawValue;
 
 use super::error::{CliError, Result};
 use lanner::{MultiVector, Payload, Point, PointId, SparseVector, Vector, VectorKind};
-use lanner_eval::{IdList, LineError, Lines, VectorFile, read_offsets};
+use lanner_eval::{IdList, LineError, Lines, SparseMatrix, VectorFile, read_offsets};
 
 /// Points that come in order.
 pub trait Source {
@@ -82,19 +83,33 @@ impl Entry {
     }
 }
 
-/// The vectors of one field: one row a point, or rows `offsets[i]..offsets[i + 1]` a point.
+/// The vectors of one field.
 pub struct Column {
     field: String,
     path: PathBuf,
-    matrix: VectorFile,
-    offsets: Option<Vec<u64>>,
+    values: Values,
+}
+
+enum Values {
+    /// One row a point.
+    Rows(VectorFile),
+    /// Rows `offsets[i]..offsets[i + 1]` a point.
+    Tokens(VectorFile, Vec<u64>),
+    /// One row a point, in memory.
+    Sparse(Arc<SparseMatrix>),
 }
 
 impl Column {
     /// One vector a point.
     pub fn single(field: &str, path: &Path) -> Result<Self> {
-        let matrix = VectorFile::open(path)?;
-        Ok(Self { field: field.to_owned(), path: path.to_owned(), matrix, offsets: None })
+        let values = Values::Rows(VectorFile::open(path)?);
+        Ok(Self { field: field.to_owned(), path: path.to_owned(), values })
+    }
+
+    /// One sparse vector a point.
+    pub fn sparse(field: &str, path: &Path) -> Result<Self> {
+        let values = Values::Sparse(Arc::new(SparseMatrix::open(path)?));
+        Ok(Self { field: field.to_owned(), path: path.to_owned(), values })
     }
 
     /// Many vectors a point.
@@ -110,30 +125,46 @@ impl Column {
                 matrix.rows()
             )));
         }
-        let offsets = Some(offsets);
-        Ok(Self { field: field.to_owned(), path: path.to_owned(), matrix, offsets })
+        let values = Values::Tokens(matrix, offsets);
+        Ok(Self { field: field.to_owned(), path: path.to_owned(), values })
     }
 
     /// The same files, opened once more.
     pub fn reopen(&self) -> Result<Self> {
-        let matrix = VectorFile::open(&self.path)?;
-        let (field, path, offsets) = (self.field.clone(), self.path.clone(), self.offsets.clone());
-        Ok(Self { field, path, matrix, offsets })
+        let values = match &self.values {
+            Values::Rows(_) => Values::Rows(VectorFile::open(&self.path)?),
+            Values::Tokens(_, offsets) => {
+                Values::Tokens(VectorFile::open(&self.path)?, offsets.clone())
+            }
+            Values::Sparse(matrix) => Values::Sparse(Arc::clone(matrix)),
+        };
+        Ok(Self { field: self.field.clone(), path: self.path.clone(), values })
     }
 
-    /// One or many vectors a point.
+    /// One vector a point, many, or a sparse one.
     pub fn kind(&self) -> VectorKind {
-        if self.offsets.is_some() { VectorKind::Multi } else { VectorKind::Single }
+        match self.values {
+            Values::Rows(_) => VectorKind::Single,
+            Values::Tokens(..) => VectorKind::Multi,
+            Values::Sparse(_) => VectorKind::Sparse,
+        }
     }
 
-    /// Length of each vector.
+    /// Length of each vector; 0 of sparse ones.
     pub fn dimension(&self) -> usize {
-        self.matrix.cols()
+        match &self.values {
+            Values::Rows(matrix) | Values::Tokens(matrix, _) => matrix.cols(),
+            Values::Sparse(_) => 0,
+        }
     }
 
     /// Number of points.
     pub fn rows(&self) -> usize {
-        self.offsets.as_ref().map_or(self.matrix.rows(), |offsets| offsets.len() - 1)
+        match &self.values {
+            Values::Rows(matrix) => matrix.rows(),
+            Values::Tokens(_, offsets) => offsets.len() - 1,
+            Values::Sparse(matrix) => matrix.rows(),
+        }
     }
 
     /// Name of the field.
@@ -150,12 +181,18 @@ impl Column {
     pub fn read(&mut self, rows: Range<usize>) -> Result<Vec<Vector>> {
         let dimension = self.dimension();
         let mut values = Vec::new();
-        let Some(offsets) = &self.offsets else {
-            self.matrix.read_rows(rows, &mut values)?;
-            return Ok(values.chunks_exact(dimension).map(|row| row.to_vec().into()).collect());
+        let (matrix, offsets) = match &mut self.values {
+            Values::Rows(matrix) => {
+                matrix.read_rows(rows, &mut values)?;
+                return Ok(values.chunks_exact(dimension).map(|row| row.to_vec().into()).collect());
+            }
+            Values::Tokens(matrix, offsets) => (matrix, offsets),
+            Values::Sparse(matrix) => {
+                return rows.map(|row| sparse_row(&self.path, matrix, row)).collect();
+            }
         };
         let first = offsets[rows.start] as usize;
-        self.matrix.read_rows(first..offsets[rows.end] as usize, &mut values)?;
+        matrix.read_rows(first..offsets[rows.end] as usize, &mut values)?;
         let cut = |row: usize| -> Result<Vector> {
             let range = offsets[row] as usize - first..offsets[row + 1] as usize - first;
             let tokens = &values[range.start * dimension..range.end * dimension];
@@ -163,6 +200,17 @@ impl Column {
         };
         rows.map(cut).collect()
     }
+}
+
+/// A row of a sparse matrix.
+///
+/// # Errors
+/// If its entries are no sparse vector.
+pub fn sparse_row(path: &Path, matrix: &SparseMatrix, row: usize) -> Result<Vector> {
+    let (indices, values) = matrix.row(row);
+    let vector = SparseVector::new(indices.iter().copied(), values.iter().copied());
+    let vector = vector.map_err(|error| error.within(format!("{}: row {row}", path.display())))?;
+    Ok(vector.into())
 }
 
 /// Points from arrays.

@@ -10,14 +10,14 @@ use serde_json::json;
 use super::error::{CliError, Result};
 use super::facet::value_json;
 use super::fuse::FuseArguments;
-use super::input;
+use super::input::{self, sparse_row};
 use super::points;
 use super::target::Target;
 use lanner::{
     CollectionConfig, Explanation, Filter, GroupRequest, Hit, HitGroup, MultiVector, PointId,
     Query as Search, QueryParams, QueryRequest, Rescore, TextQuery, VectorKind,
 };
-use lanner_eval::VectorFile;
+use lanner_eval::{SparseMatrix, VectorFile};
 
 /// Find the points most similar to a vector, to points, or to words. Higher scores are better.
 #[derive(Args)]
@@ -366,8 +366,18 @@ impl VectorSource<'_> {
                 .map_err(|detail| CliError::Usage(format!("{prefix}vector: {detail}")));
         }
         let path = self.npy.unwrap_or_default();
-        let mut matrix = VectorFile::open(&path)?;
         let kind = config.field(field)?.1.kind;
+        if kind == VectorKind::Sparse {
+            let matrix = SparseMatrix::open(&path)?;
+            let row = self.row.unwrap_or(0..1).start;
+            if row >= matrix.rows() {
+                let (path, rows) = (path.display(), matrix.rows());
+                let problem = format!("{prefix}row: `{path}` has {rows} rows, got {row}");
+                return Err(CliError::Usage(problem));
+            }
+            return Ok(sparse_row(&path, &matrix, row)?.into());
+        }
+        let mut matrix = VectorFile::open(&path)?;
         let range = self.row.unwrap_or(match kind {
             VectorKind::Single | VectorKind::Sparse => 0..1,
             VectorKind::Multi => 0..matrix.rows(),

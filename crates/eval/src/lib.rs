@@ -46,7 +46,8 @@ pub use latency::{LatencyPercentiles, LatencyRecorder};
 pub use lines::{Line, LineError, Lines};
 pub use metrics::{JudgedRanking, Measure, Metrics, QueryMetrics, evaluate};
 pub use npy::{
-    Neighbours, NpyError, NpyMatrix, NpyType, NpyWriter, read_npy_neighbours, read_offsets,
+    Neighbours, NpyError, NpyMatrix, NpyType, NpyWriter, SparseMatrix, read_npy_neighbours,
+    read_offsets,
 };
 pub use plot::{PlotError, recall_qps_svg};
 pub use qrels::{Judgements, Qrels, QrelsError};

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::order::order;
 use super::{BLOCK_ROWS, CHUNK_ROWS, Posting};
 use crate::kernels::sparse::Entry;
 
@@ -103,28 +104,9 @@ impl ChunkBuilder {
         parts
     }
 
-    /// Rows by their two heaviest dimensions, where frequent ones count less: rows that are alike come
-    /// to lie in the same blocks, whose maxima are then lower elsewhere.
     fn order(&self, drafts: &HashMap<u32, Draft>) -> Vec<u16> {
-        let rows = self.ends.len();
-        let heaviest = |row: usize| {
-            let mut best = [(0.0, u32::MAX); 2];
-            for entry in self.row(row) {
-                let draft = &drafts[&entry.index];
-                let rarity = (1.0 + rows as f32 / draft.rows as f32).ln();
-                let value = rarity * entry.value / draft.largest;
-                if value > best[0].0 {
-                    best = [(value, entry.index), best[0]];
-                } else if value > best[1].0 {
-                    best[1] = (value, entry.index);
-                }
-            }
-            [best[0].1, best[1].1]
-        };
-        let mut keyed: Vec<([u32; 2], u16)> =
-            (0..rows).map(|row| (heaviest(row), row as u16)).collect();
-        keyed.sort_unstable();
-        keyed.into_iter().map(|(_, row)| row).collect()
+        let rows_with = |index| drafts.get(&index).map_or(1, |draft| draft.rows);
+        order(self.ends.len(), |row| self.row(row), rows_with)
     }
 }
 

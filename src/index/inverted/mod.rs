@@ -1,7 +1,7 @@
 //! Inverted index of sparse vectors: for each dimension the rows that have it, in blocks with their
 //! largest weight.
 //!
-//! A query sums, for each block of 64 rows, what the largest weights of its dimensions could add up
+//! A query sums, for each block of 16 rows, what the largest weights of its dimensions could add up
 //! to, and goes through the blocks from the highest of these bounds down, until none can reach the
 //! k-th best score: Block-Max Pruning (Mallia, Suel and Tonellotto, "Faster Learned Sparse Retrieval
 //! with Block-Max Pruning", SIGIR 2024, arXiv 2405.01117), after block-max WAND (Ding and Suel, SIGIR
@@ -12,10 +12,11 @@
 //! the answer is exact.
 //!
 //! Rows are indexed in chunks of 65,536, each with lists of its own, so that building takes bounded
-//! memory, and positions are numbers of 16 bits. Within a chunk, rows are ordered by their heaviest
-//! dimensions, so that those of a block are alike.
+//! memory, and positions are numbers of 16 bits. Within a chunk, rows that are alike are neighbours, so
+//! that the bounds of most blocks are low.
 
 mod build;
+mod order;
 mod search;
 
 pub use build::{ChunkBuilder, ChunkParts};
@@ -24,7 +25,7 @@ pub use search::{List, Scratch, Work, least_of, search};
 /// Rows of a chunk.
 pub const CHUNK_ROWS: u32 = 1 << 16;
 /// Rows of a block.
-const BLOCK_ROWS: usize = 64;
+const BLOCK_ROWS: usize = 16;
 /// Blocks of a chunk.
 const CHUNK_BLOCKS: usize = CHUNK_ROWS as usize / BLOCK_ROWS;
 

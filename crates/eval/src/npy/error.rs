@@ -16,6 +16,16 @@ pub enum NpyError {
         /// Cause.
         source: io::Error,
     },
+    /// The archive is no sparse matrix as SciPy writes it.
+    #[error("{path}: expected {expected}, got {got}")]
+    Sparse {
+        /// The archive, or the member of it.
+        path: PathBuf,
+        /// What was expected.
+        expected: &'static str,
+        /// What is there.
+        got: String,
+    },
     /// The file does not start with the magic bytes of the format.
     #[error("{path}: expected a file starting with \"\\x93NUMPY\", got other bytes")]
     Magic {

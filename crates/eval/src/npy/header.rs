@@ -20,9 +20,9 @@ const NESTING_LIMIT: usize = 4;
 
 /// An opened array file whose length matches its header.
 #[derive(Debug)]
-pub(super) struct ArrayFile<T> {
+pub(super) struct ArrayFile<T, R = File> {
     /// The file, positioned at the first element.
-    pub(super) file: File,
+    pub(super) file: R,
     /// Position of the first element in bytes.
     pub(super) data_start: u64,
     /// What the caller calls the type of the elements.
@@ -36,7 +36,7 @@ pub(super) struct ArrayFile<T> {
     big_endian: bool,
 }
 
-impl<T> ArrayFile<T> {
+impl<T, R: Read> ArrayFile<T, R> {
     /// Reads whole elements, as little-endian bytes.
     pub(super) fn read_exact(&mut self, bytes: &mut [u8]) -> io::Result<()> {
         self.file.read_exact(bytes)?;
@@ -70,8 +70,18 @@ pub(super) struct Accepted<T: 'static> {
 /// Opens `path` and checks type, order, number of dimensions and length of the file.
 pub(super) fn open<T: Copy>(path: &Path, accepted: &Accepted<T>) -> Result<ArrayFile<T>, NpyError> {
     let io_error = |source| NpyError::Io { path: path.to_path_buf(), source };
-    let mut file = File::open(path).map_err(io_error)?;
+    let file = File::open(path).map_err(io_error)?;
     let file_bytes = file.metadata().map_err(io_error)?.len();
+    of(path, file, file_bytes, accepted)
+}
+
+/// As [`open`], for `file_bytes` bytes of an array file; `path` is for errors.
+pub(super) fn of<T: Copy, R: Read>(
+    path: &Path,
+    mut file: R,
+    file_bytes: u64,
+    accepted: &Accepted<T>,
+) -> Result<ArrayFile<T, R>, NpyError> {
     let bytes = read_header_bytes(path, &mut file, file_bytes)?;
     let data_start = bytes.len() as u64;
     let header = parse(path, &bytes)?;
@@ -95,7 +105,11 @@ pub(super) fn open<T: Copy>(path: &Path, accepted: &Accepted<T>) -> Result<Array
 }
 
 /// Reads magic, version, length and dictionary: everything before the data.
-fn read_header_bytes(path: &Path, file: &mut File, file_bytes: u64) -> Result<Vec<u8>, NpyError> {
+fn read_header_bytes(
+    path: &Path,
+    file: &mut impl Read,
+    file_bytes: u64,
+) -> Result<Vec<u8>, NpyError> {
     let mut bytes = Vec::new();
     read_until(path, file, &mut bytes, 8, file_bytes)?;
     if !bytes.starts_with(MAGIC) {
@@ -126,7 +140,7 @@ fn read_header_bytes(path: &Path, file: &mut File, file_bytes: u64) -> Result<Ve
 /// Extends `bytes`, the start of the file, to `end` bytes.
 fn read_until(
     path: &Path,
-    file: &mut File,
+    file: &mut impl Read,
     bytes: &mut Vec<u8>,
     end: usize,
     file_bytes: u64,
