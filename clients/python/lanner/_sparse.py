@@ -256,10 +256,16 @@ def _torch_parts(value: Any, name: str) -> tuple[Any, Any, Any]:
     if len(places) != len(value.shape):
         got = f"a tensor with {len(value.shape) - len(places)} dense dimensions"
         raise InvalidInput(f"{name}: expected a tensor whose dimensions all are sparse, got {got}")
+    values = _array(tensor.values(), _at(name, "values"))
     if len(places) == 1:
-        return places[0], tensor.values(), np.array([0, places.shape[1]], np.int64)
-    offsets = np.searchsorted(places[0], np.arange(value.shape[0] + 1))
-    return places[1], tensor.values(), offsets.astype(np.int64)
+        return places[0], values, np.array([0, len(values)], np.int64)
+    rows, indices = places
+    if np.any(np.diff(rows) < 0):
+        # What was CSC is in the order of columns, and counts as coalesced.
+        order = np.argsort(rows, kind="stable")
+        rows, indices, values = rows[order], indices[order], values[order]
+    offsets = np.searchsorted(rows, np.arange(value.shape[0] + 1))
+    return indices, values, offsets.astype(np.int64)
 
 
 def column(value: Any, name: str) -> Column:

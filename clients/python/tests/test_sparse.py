@@ -366,14 +366,29 @@ class CompressedTensor(Tensor):
         return Tensor(self._indices, self._values, self.shape)
 
 
-@pytest.mark.parametrize("make", [Tensor, CompressedTensor, "coo", "csr"])
+class ColumnTensor(CompressedTensor):
+    """The same in the order of columns, which torch keeps."""
+
+    layout = "torch.sparse_csc"
+
+    def to_sparse_coo(self) -> Tensor:
+        made = Tensor(self._indices, self._values, self.shape).coalesce()
+        order = np.argsort(made._indices[-1], kind="stable")
+        made._indices, made._values = made._indices[:, order], made._values[order]
+        made.coalesce = lambda: made  # type: ignore[method-assign]
+        return made
+
+
+@pytest.mark.parametrize("make", [Tensor, CompressedTensor, ColumnTensor, "coo", "csr", "csc"])
 def test_tensors(db: lanner.Database, make: Any) -> None:
     def tensor(indices: Any, values: Any, shape: tuple[int, ...]) -> Any:
         if not isinstance(make, str):
             return make(indices, values, shape)
         torch = pytest.importorskip("torch")
         made = torch.sparse_coo_tensor(indices, values, shape).requires_grad_()
-        return made.coalesce().to_sparse_csr() if make == "csr" and len(shape) == 2 else made
+        if make == "coo" or len(shape) == 1:
+            return made
+        return made.to_dense().to_sparse_csr() if make == "csr" else made.to_dense().to_sparse_csc()
 
     docs = db.create_collection("docs", {"s": lanner.sparse()})
     # Row 1 is empty, and an entry of row 2 comes twice.
