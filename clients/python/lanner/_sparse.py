@@ -271,7 +271,7 @@ def _torch_parts(value: Any, name: str) -> tuple[Any, Any, Any]:
 def column(value: Any, name: str) -> Column:
     """The vectors of a sparse field; `None` in a list where a point has none."""
     package = type(value).__module__.split(".")[0]
-    if package in ("pandas", "polars"):
+    if package in ("pandas", "polars") and hasattr(value, "to_list"):
         from ._tables import column_vectors
 
         value = column_vectors(value)
