@@ -1,4 +1,4 @@
-"""Lanner: a vector search engine for single- and multi-vector embeddings.
+"""Lanner: a vector search engine for single-, multi- and sparse-vector embeddings.
 
     import lanner
 
@@ -8,8 +8,8 @@
     for hit in books.query("text", vector, limit=10, filter=lanner.field("year") >= 1820):
         print(hit.score, hit.id, hit.payload)
 
-Vectors are numpy arrays, lists, tensors, or columns of tables. `lanner.text` makes a field that is searched
-by words. Scores are higher-is-better for every metric. docs/python.md is a tutorial and a reference.
+Vectors are numpy arrays, lists, tensors, or columns of tables, and in a field of `lanner.sparse` also sparse
+matrices. `lanner.text` makes a field that is searched by words. Scores are higher-is-better for every metric. docs/python.md is a tutorial and a reference.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from ._errors import (
     Unavailable,
     Unsupported,
 )
-from ._fields import Field, TextField, multivector, text, vector
+from ._fields import Field, TextField, multivector, sparse, text, vector
 from ._filters import Condition, field, has_id
 from ._info import CollectionInfo, CollectionSummary, SegmentInfo
 from ._jobs import Job
@@ -55,6 +55,7 @@ from ._results import (
     Stage,
     UpdateReceipt,
 )
+from ._sparse import SparseVector
 from ._text import TextQuery
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ __all__ = [
     "ResourceExhausted",
     "Search",
     "SegmentInfo",
+    "SparseVector",
     "Stage",
     "TextField",
     "TextQuery",
@@ -110,6 +112,7 @@ __all__ = [
     "has_id",
     "multivector",
     "open",
+    "sparse",
     "text",
     "vector",
 ]

@@ -16,6 +16,8 @@ from ._lazy import np
 if TYPE_CHECKING:
     import numpy
 
+    from ._sparse import SparseVector
+
 __all__ = ["Column", "Ids", "Ragged", "as_ids", "as_offsets", "id_list", "matrix", "multi", "query"]
 
 Ids = Union["numpy.ndarray", "list[str]"]
@@ -37,13 +39,16 @@ class Ragged(NamedTuple):
 class Column(NamedTuple):
     """The vectors of one field: `[points, dimension]`, or with offsets `[vectors, dimension]`.
 
-    Points that have none are false in `present`; a single field has no row for them.
+    Points that have none are false in `present`; a single field has no row for them. With `indices`, they
+    are sparse: indices and values of all entries, `[entries]`, and point i has those from `offsets[i]` to
+    `offsets[i + 1]`.
     """
 
     name: str
     values: numpy.ndarray
     offsets: numpy.ndarray | None
     present: numpy.ndarray | None
+    indices: numpy.ndarray | None = None
 
     @property
     def points(self) -> int:
@@ -75,7 +80,7 @@ def _array(value: Any, name: str) -> numpy.ndarray:
 
 def _foreign(value: Any, name: str) -> numpy.ndarray:
     """An array of what is none: tensors, series, Arrow arrays, lists."""
-    if value is None or isinstance(value, (str, bytes, dict, set)):
+    if value is None or isinstance(value, (str, bytes, dict, set)) or is_sparse_array(value):
         raise InvalidInput(f"{name}: expected {_EXPECTED}, got {_kind(value)}")
     # Tensors of torch that are part of a graph or on another device refuse to be arrays.
     for step in ("detach", "cpu"):
@@ -100,6 +105,12 @@ def _foreign(value: Any, name: str) -> numpy.ndarray:
             return _stacked(rows, name)
         value = rows
     return _from_list(value, name)
+
+
+def is_sparse_array(value: Any) -> bool:
+    """Whether it is a sparse array of scipy or a sparse tensor of torch."""
+    layout = str(getattr(value, "layout", ""))
+    return hasattr(value, "tocsr") or (layout.startswith("torch.") and layout != "torch.strided")
 
 
 def _is_arrow(value: Any) -> bool:
@@ -193,7 +204,7 @@ def multi(value: Any, name: str) -> Column:
     if isinstance(value, np.ndarray) and value.dtype.kind != "O":
         expected = "a list of [n, dimension] arrays, one [points, n, dimension], or lanner.Ragged(…)"
         raise InvalidInput(f"{name}: expected {expected}, got the shape {_shape(value.shape)}")
-    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable) or is_sparse_array(value):
         raise InvalidInput(f"{name}: expected a list of [n, dimension] arrays, got {_kind(value)}")
     rows = list(value)
     arrays = [None if row is None else _tokens(row, f"{name}[{at}]") for at, row in enumerate(rows)]
@@ -220,8 +231,12 @@ def _tokens(value: Any, name: str) -> numpy.ndarray:
     return array
 
 
-def query(value: Any, name: str) -> numpy.ndarray:
-    """What is searched for: [dimension], or [n, dimension] for a multi field."""
+def query(value: Any, name: str) -> numpy.ndarray | SparseVector:
+    """What is searched for: [dimension], [n, dimension] for a multi field, or a sparse vector."""
+    from . import _sparse
+
+    if _sparse.is_sparse(value):
+        return _sparse.vector(value, name)
     array = _array(value, name)
     if array.ndim not in (1, 2):
         expected = "the shape [dimension], or [n, dimension] for a multi field"

@@ -50,9 +50,10 @@ class Rescore(NamedTuple):
     """
 
     field: str
-    """The field that is scored: single, multi or text."""
+    """The field that is scored: single, multi, sparse or text."""
     query: Any
-    """What it is scored with: [dimension], [n, dimension] for a multi field, or words for a text field."""
+    """What it is scored with: [dimension], [n, dimension] for a multi field, a sparse vector, or words for a
+    text field."""
     candidates: int = 100
     """Number of points of the first stage that are scored: from `limit + offset` to 100,000."""
 
@@ -149,8 +150,10 @@ class Collection:
             ids: Integers from 0 to 2**64 - 1, or texts of 1 to 512 bytes; each once (of an iterable the
                 last wins). A number and a text never mean the same point.
             vectors: A dict of fields: for a single field [points, dimension], for a multi field a list of
-                [n, dimension], one array [points, n, dimension], or `lanner.Ragged(values, offsets)`; if
-                the collection has one vector field, its vectors alone will do. Contiguous arrays of float32 and
+                [n, dimension], one array [points, n, dimension], or `lanner.Ragged(values, offsets)`; for a
+                sparse field a matrix of scipy.sparse or a sparse tensor of torch [points, dimensions], or a
+                list of `lanner.SparseVector`, dicts {index: value} or pairs (indices, values). If the
+                collection has one vector field, its vectors alone will do. Contiguous arrays of float32 and
                 float16 are borrowed, other floats and integers are rounded to float32. `None` in a list
                 is a point without a vector there.
             payloads: A dict or `None` for each point, or a table.
@@ -256,10 +259,12 @@ class Collection:
         _, batches = _writing.columns(ids, vectors, None, self.fields, 64 << 20)
         updated = 0
         missing: list[PointId] = []
+        buffered = _is_buffered(durability)
         for batch in batches:
-            receipt = self._backend.update_vectors(
-                self._name, batch.ids, batch.vectors, _is_buffered(durability)
-            )
+            try:
+                receipt = self._backend.update_vectors(self._name, batch.ids, batch.vectors, buffered)
+            except InvalidInput as error:
+                raise _later(error, "points", batch.first) from None
             updated += receipt[0]
             missing += receipt[1]
         return UpdateReceipt(updated, missing)
@@ -289,8 +294,9 @@ class Collection:
 
         Args:
             field: The vector or text field.
-            query: [dimension], or [n, dimension] for a multi field. For a text field a text, any of whose
-                words hits have, or a `lanner.TextQuery`, which has operators.
+            query: [dimension], or [n, dimension] for a multi field. For a sparse field a
+                `lanner.SparseVector`, a dict {index: value}, or a sparse row of scipy or torch. For a text
+                field a text, any of whose words hits have, or a `lanner.TextQuery`, which has operators.
             limit: Number of hits; together with `offset` at most 10,000.
             filter: Which points may be hits: `lanner.field("year") >= 2000`, or a dict (docs/filters.md).
             offset: Number of best hits to leave out.
@@ -335,8 +341,8 @@ class Collection:
 
         Args:
             queries: [queries, dimension]; for a multi field as in `upsert`: a list of [n, dimension], one
-                array [queries, n, dimension], or `lanner.Ragged(values, offsets)`; for a text field a list
-                of texts or `lanner.TextQuery`.
+                array [queries, n, dimension], or `lanner.Ragged(values, offsets)`; for a sparse field as
+                in `upsert`, too; for a text field a list of texts or `lanner.TextQuery`.
 
         The others are as of `query`, for all queries.
 
@@ -345,15 +351,15 @@ class Collection:
         """
         kind = self.fields[field].kind if field in self.fields else "single"
         answers = []
-        for start, values, offsets in _query_parts(queries, kind):
+        for start, values, offsets, indices in _query_parts(queries, kind):
             request = Request(
                 field, None, limit, 0, filter, with_payload, with_vectors, None, None, None, score_threshold, exact,
                 rerank, search_window, target_recall, None, False,
             )  # fmt: skip
             try:
-                answers.append(self._backend.batch(self._name, request, values, offsets))
+                answers.append(self._backend.batch(self._name, request, values, offsets, indices))
             except InvalidInput as error:
-                raise _later(error, start) from None
+                raise _later(error, "queries", start) from None
         if not answers:
             raise InvalidInput("queries: expected at least one query, got none")
         return BatchHits(answers, limit)
@@ -630,45 +636,51 @@ class Collection:
         return self.info()._repr_html_()
 
 
-def _query_parts(queries: Any, kind: str) -> Iterator[tuple[int, Any, Any]]:
-    """Queries in parts: the place of the first, texts or vectors, and offsets of a multi field."""
+def _query_parts(queries: Any, kind: str) -> Iterator[tuple[int, Any, Any, Any]]:
+    """Queries in parts: the place of the first, texts or vectors, offsets of a multi or sparse field, and
+    indices of a sparse field."""
     from . import _text
 
     if kind == "text" or _text.are_texts(queries):
         texts = _text.queries(queries, "queries")
         yield from (
-            (start, texts[start : start + _QUERIES], None) for start in range(0, len(texts), _QUERIES)
+            (start, texts[start : start + _QUERIES], None, None) for start in range(0, len(texts), _QUERIES)
         )
         return
     column = _query_vectors(queries, kind)
     for start in range(0, column.points, _QUERIES):
         end = min(start + _QUERIES, column.points)
         if column.offsets is None:
-            yield start, column.values[start:end], None
+            yield start, column.values[start:end], None, None
         else:
             offsets = column.offsets[start : end + 1]
-            yield start, column.values[offsets[0] : offsets[-1]], offsets - offsets[0]
+            rows = slice(offsets[0], offsets[-1])
+            indices = None if column.indices is None else column.indices[rows]
+            yield start, column.values[rows], offsets - offsets[0], indices
 
 
 def _query_vectors(queries: Any, kind: str) -> _arrays.Column:
-    from . import _arrays
+    from . import _arrays, _sparse
 
-    column = (_arrays.multi if kind == "multi" else _arrays.matrix)(queries, "queries")
+    read = {"multi": _arrays.multi, "sparse": _sparse.column}.get(kind, _arrays.matrix)
+    column = read(queries, "queries")
     if column.present is not None:
         raise InvalidInput("queries: expected a vector for each query, got None")
     return column
 
 
-def _later(error: InvalidInput, start: int) -> InvalidInput:
-    """What is wrong with a query of a part, by its place in the whole."""
-    found = re.match(r"queries\[(\d+)\]", str(error))
+def _later(error: InvalidInput, name: str, start: int) -> InvalidInput:
+    """What is wrong with a query or point of a part, by its place in the whole."""
+    found = re.match(rf"{name}\[(\d+)\]", str(error))
     if found is None:
         return error
-    return InvalidInput(f"queries[{start + int(found[1])}]{str(error)[found.end() :]}")
+    return InvalidInput(f"{name}[{start + int(found[1])}]{str(error)[found.end() :]}")
 
 
 def training_queries(queries: Any, kind: str) -> tuple[Any, Any]:
     """Queries as the native module takes them: a matrix, and offsets of a multi field."""
+    if kind == "sparse":
+        raise InvalidInput("queries: expected none for a sparse field, which has nothing to train, got some")
     column = _query_vectors(queries, kind)
     return column.values, column.offsets
 

@@ -55,7 +55,7 @@ class _Settings:
 
 
 class Field(_Settings):
-    """Settings of one vector field; made by `lanner.vector` and `lanner.multivector`."""
+    """Settings of one vector field; made by `lanner.vector`, `lanner.multivector` and `lanner.sparse`."""
 
     __slots__ = (
         "compression",
@@ -71,7 +71,9 @@ class Field(_Settings):
     )
 
     kind: str
+    """`single`, `multi` or `sparse`."""
     dimension: int
+    """Length of each vector; 0 for a sparse field, whose indices may be any below 2**32."""
     metric: str
     element: str
     compression: str
@@ -82,15 +84,18 @@ class Field(_Settings):
     recent_queries: int
 
     def __repr__(self) -> str:
-        multi = self.kind == "multi"
-        plain = (multivector if multi else vector)(self.dimension, self.metric)  # type: ignore[arg-type]
-        changed = [
-            f", {name}={getattr(self, name)!r}"
+        if self.kind == "sparse":
+            plain, name, arguments = sparse(), "sparse", []
+        else:
+            make = multivector if self.kind == "multi" else vector
+            plain, name = make(self.dimension, self.metric), make.__name__  # type: ignore[arg-type]
+            arguments = [str(self.dimension), repr(self.metric)]
+        arguments += [
+            f"{name}={getattr(self, name)!r}"
             for name in self.__slots__
             if getattr(self, name) != getattr(plain, name)
         ]
-        name = "multivector" if multi else "vector"
-        return f"lanner.{name}({self.dimension}, {self.metric!r}{''.join(changed)})"
+        return f"lanner.{name}({', '.join(arguments)})"
 
 
 class TextField(_Settings):
@@ -221,6 +226,31 @@ def multivector(
     )
 
 
+def sparse(*, memory: Memory = "cached") -> Field:
+    """A field of one sparse vector a point, compared by their dot product: learned sparse retrieval (SPLADE,
+    BGE-M3), or words with weights of your own.
+
+    A sparse vector has values at few of 2**32 dimensions, so that there is no dimension to give; they are 0 or
+    more. Vectors are stored as they are, and sealed segments get an inverted index, which finds the exact
+    best. A hit has an index in common with the query.
+
+    Args:
+        memory: Which sealed bytes stay in memory: `"pinned"`, `"cached"` or `"cold"`.
+    """
+    return Field(
+        kind="sparse",
+        dimension=0,
+        metric="dot",
+        element="f32",
+        compression="auto",
+        index="auto",
+        memory=memory,
+        encoding="auto",
+        token_pooling=1,
+        recent_queries=1024,
+    )
+
+
 def text(
     *paths: str | Mapping[str, float], analyzer: str = "standard", k1: float = 0.9, b: float = 0.4
 ) -> TextField:
@@ -284,7 +314,7 @@ def config(fields: Mapping[str, AnyField], payload: Mapping[str, Any] | None) ->
     for name, value in fields.items():
         if not isinstance(value, (Field, TextField)):
             got = f"{type(value).__name__} for {name!r}"
-            expected = "lanner.vector(…), lanner.multivector(…) or lanner.text(…)"
+            expected = "lanner.vector(…), lanner.multivector(…), lanner.sparse(…) or lanner.text(…)"
             raise InvalidInput(f"fields: expected {expected}, got {got}")
         settings[name] = value._settings()
     return {

@@ -47,7 +47,7 @@ def hits(found: Hits) -> str:
 def info(described: CollectionInfo) -> str:
     """Fields and segments of a collection."""
     vectors = [
-        [name, field.kind, field.dimension, field.metric, field.element, field.compression, field.index]
+        [name, field.kind, field.dimension or "", field.metric, field.element, field.compression, field.index]
         for name, field in vector_fields(described.fields).items()
     ]
     texts = [

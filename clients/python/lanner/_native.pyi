@@ -6,13 +6,20 @@ from typing import Any
 import numpy
 from typing_extensions import Self
 
+from ._arrays import Column
+from ._sparse import SparseVector
+
 __version__: str
 
-PointParts = tuple[int | str, str | None, dict[str, numpy.ndarray] | None, list[str]]
+PointParts = tuple[int | str, str | None, dict[str, numpy.ndarray | SparseVector] | None, list[str]]
 """Id, payload as JSON, vectors, and the fields whose vectors are reconstructed."""
 StageParts = tuple[str, str, int, int, int]
 JobParts = tuple[int, str, str, str, str | None, str, int, int, float]
 """Id, kind, collection, state, reason, phase, done, total, seconds."""
+
+def sparse_entries(
+    indices: numpy.ndarray, values: numpy.ndarray, name: str
+) -> tuple[numpy.ndarray, numpy.ndarray]: ...
 
 class CancelToken:
     def __new__(cls) -> CancelToken: ...
@@ -95,7 +102,7 @@ class Backend:
         name: str,
         first: int,
         ids: Any,
-        vectors: Sequence[tuple[str, numpy.ndarray, numpy.ndarray | None, numpy.ndarray | None]],
+        vectors: Sequence[Column],
         payloads: list[str | None] | None,
         buffered: bool,
     ) -> int: ...
@@ -103,7 +110,7 @@ class Backend:
         self,
         name: str,
         ids: Any,
-        vectors: Sequence[tuple[str, numpy.ndarray, numpy.ndarray | None, numpy.ndarray | None]],
+        vectors: Sequence[Column],
         buffered: bool,
     ) -> tuple[int, list[int | str]]: ...
     def update_payloads(
@@ -118,6 +125,7 @@ class Backend:
         request: Request,
         queries: numpy.ndarray | list[str | TextQuery],
         offsets: numpy.ndarray | None,
+        indices: numpy.ndarray | None,
     ) -> BatchAnswer: ...
     def fuse(
         self,

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Union, overload
 
 from ._lazy import json, np
+from ._sparse import SparseVector
 
 if TYPE_CHECKING:
     import numpy
@@ -43,7 +44,7 @@ class Point:
     """A point: an id, vectors by field name, and a payload.
 
     Of a point that was read, `vectors` are arrays of float32 ([dimension], or [n, dimension] in a multi
-    field), and `reconstructed` names the fields whose vectors come from codes, because the collection
+    field) or `lanner.SparseVector`, and `reconstructed` names the fields whose vectors come from codes, because the collection
     does not keep the vectors themselves.
     """
 
@@ -84,7 +85,7 @@ class Point:
         return encode(self._payload, "payload")
 
     def __repr__(self) -> str:
-        shapes = {name: list(getattr(vector, "shape", ())) for name, vector in self.vectors.items()}
+        shapes = {name: _shape(vector) for name, vector in self.vectors.items()}
         vectors = f", vectors={shapes}" if shapes else ""
         payload = "" if self.payload is None else f", payload={self.payload!r}"
         return f"Point({self.id!r}{vectors}{payload})"
@@ -96,10 +97,22 @@ class Point:
         return (
             same
             and self.vectors.keys() == other.vectors.keys()
-            and all(np.array_equal(vector, other.vectors[name]) for name, vector in self.vectors.items())
+            and all(_is_equal(vector, other.vectors[name]) for name, vector in self.vectors.items())
         )
 
     __hash__ = None  # type: ignore[assignment]
+
+
+def _shape(vector: Any) -> Any:
+    return (
+        f"{len(vector)} entries" if isinstance(vector, SparseVector) else list(getattr(vector, "shape", ()))
+    )
+
+
+def _is_equal(a: Any, b: Any) -> bool:
+    if isinstance(a, SparseVector) or isinstance(b, SparseVector):
+        return bool(a == b)
+    return bool(np.array_equal(a, b))
 
 
 class Hit(Point):

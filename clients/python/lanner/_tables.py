@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ._arrays import Ragged
+from ._arrays import Column, Ragged
 from ._errors import InvalidInput
 from ._lazy import np
 
-__all__ = ["arrow_multi", "arrow_vectors", "is_table", "payload_rows", "take"]
+__all__ = [
+    "arrow_multi", "arrow_sparse", "arrow_vectors", "column_vectors", "is_table", "payload_rows", "take",
+]  # fmt: skip
 
 
 def is_table(value: Any) -> bool:
@@ -43,7 +45,7 @@ def take(
             f"points: expected a column {id_column!r} of ids, got the columns {', '.join(names)}"
         )
     fields = list(fields)
-    vectors = {name: _vectors(_column(table, name)) for name in names if name in fields}
+    vectors = {name: column_vectors(_column(table, name)) for name in names if name in fields}
     if need_vectors and not vectors:
         got = ", ".join(names)
         raise InvalidInput(
@@ -73,7 +75,7 @@ def _is_missing(value: Any) -> bool:
     return not isinstance(value, (list, dict)) and not hasattr(value, "__len__") and value != value
 
 
-def _vectors(column: Any) -> Any:
+def column_vectors(column: Any) -> Any:
     """A column of vectors as what `_arrays` reads, without a copy where that is possible."""
     package = type(column).__module__.split(".")[0]
     if package == "polars":
@@ -126,3 +128,39 @@ def arrow_multi(array: Any, name: str) -> Any:
         return array.to_pylist()
     offsets = np.asarray(array.offsets).astype(np.int64)
     return Ragged(arrow_vectors(array.flatten(), name), offsets - offsets[0])
+
+
+def arrow_sparse(array: Any, name: str) -> Any:
+    """Sparse vectors in an Arrow array of structs with the lists `indices` and `values`, whose numbers stay
+    Arrow arrays; of other arrays a list."""
+    array = _one_chunk(array)
+    if type(array).__name__ != "StructArray":
+        return array.to_pylist()
+    names = [array.type.field(at).name for at in range(array.type.num_fields)]
+    if sorted(names) != ["indices", "values"]:
+        expected, got = "structs of the lists indices and values", ", ".join(names) or "no members"
+        raise InvalidInput(f"{name}: expected {expected}, got {got}")
+    present = np.asarray(array.is_valid())
+    parts = dict(zip(names, array.flatten()))
+    indices, lengths = _arrow_lists(parts["indices"], present, name, "indices")
+    values, others = _arrow_lists(parts["values"], present, name, "values")
+    unequal = np.flatnonzero(lengths != others)
+    if len(unequal):
+        at = unequal[0]
+        got = f"{others[at]} values for {lengths[at]} indices"
+        raise InvalidInput(f"{name}[{at}].values: expected as many values as indices, got {got}")
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return Column(name, values, offsets, None if present.all() else present, indices)
+
+
+def _arrow_lists(lists: Any, present: Any, name: str, part: str) -> tuple[Any, Any]:
+    """The numbers of lists, and their length in each row; only rows that are not present may be null."""
+    if not _nested(lists):
+        raise InvalidInput(f"{name}.{part}: expected lists of numbers, got {lists.type}")
+    without = np.flatnonzero(present & ~np.asarray(lists.is_valid()))
+    if len(without):
+        raise InvalidInput(f"{name}[{without[0]}].{part}: expected a list of numbers, got nothing")
+    numbers = lists.flatten()
+    if numbers.null_count:
+        raise InvalidInput(f"{name}.{part}: expected numbers, got {numbers.null_count} nulls")
+    return numbers, np.asarray(lists.value_lengths().fill_null(0)).astype(np.int64)

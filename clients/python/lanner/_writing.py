@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from . import _sparse
 from ._arrays import Column, Ids, as_ids, id_list, matrix, multi, refuse_duplicates
 from ._errors import InvalidInput
 from ._fields import vector_fields
@@ -63,9 +64,10 @@ def vector_columns(vectors: Any, fields: Mapping[str, Field]) -> list[Column]:
         if name not in fields:
             known = ", ".join(fields) or "no vector fields"
             raise InvalidInput(f"vectors: expected the collection's fields ({known}), got {name!r}")
-        read = multi if fields[name].kind == "multi" else matrix
+        kind = fields[name].kind
+        read = {"multi": multi, "sparse": _sparse.column}.get(kind, matrix)
         column = read(value, f"vectors.{name}")
-        if len(column.values) and column.values.shape[1] != fields[name].dimension:
+        if kind != "sparse" and len(column.values) and column.values.shape[1] != fields[name].dimension:
             dimensions, got = fields[name].dimension, column.values.shape[1]
             raise InvalidInput(f"vectors.{name}: expected {dimensions} dimensions, got {got}")
         found.append(column._replace(name=name))
@@ -99,7 +101,7 @@ def columns(
 def _cut(ids: Ids, parts: list[Column], texts: list[str | None] | None, batch_bytes: int) -> Iterator[Batch]:
     sizes = np.full(len(ids), 16, np.int64)
     for part in parts:
-        row = part.values.itemsize * (part.values.shape[1] if part.values.ndim == 2 else 0)
+        row = part.values.itemsize * (part.values.shape[1] if part.values.ndim == 2 else 2)
         sizes += row if part.offsets is None else row * np.diff(part.offsets)
     if texts is not None:
         sizes += np.fromiter((len(text) if text else 0 for text in texts), np.int64, len(texts))
@@ -119,7 +121,8 @@ def _slice(part: Column, start: int, end: int) -> Column:
     if part.offsets is not None:
         offsets = part.offsets[start : end + 1]
         values = part.values[offsets[0] : offsets[-1]]
-        return Column(part.name, values, offsets - offsets[0], present)
+        indices = None if part.indices is None else part.indices[offsets[0] : offsets[-1]]
+        return Column(part.name, values, offsets - offsets[0], present, indices)
     if part.present is not None:
         first = int(np.count_nonzero(part.present[:start]))
         last = int(np.count_nonzero(part.present[:end]))
@@ -147,7 +150,9 @@ def from_points(points: Iterable[Any], fields: Mapping[str, AnyField], batch_byt
 
 def _bytes(vector: Any) -> int:
     size = getattr(vector, "nbytes", None)
-    return int(size) if size is not None else 4 * len(vector) if hasattr(vector, "__len__") else 0
+    if size is not None:
+        return int(size)
+    return 4 * len(vector) if isinstance(vector, list) else _sparse.size_bytes(vector)
 
 
 def _parts(point: Any, name: str) -> tuple[Any, Mapping[str, Any], str | None]:

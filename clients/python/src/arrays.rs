@@ -85,11 +85,15 @@ pub fn query(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Query> {
     if let Some(query) = sparse::query(value, name)? {
         return Ok(query);
     }
-    // Lists, tensors and other types of numbers are converted in Python, which says what is wrong.
+    // Lists, dicts, tensors and other types of numbers are converted in Python, which says what is
+    // wrong.
     let helper = value.py().import("lanner._arrays")?;
-    let array = helper.call_method1("query", (value, name))?;
-    plain_query(&array, name)?
-        .ok_or_else(|| mismatch(value.py(), name, CONTIGUOUS, array.get_type()))
+    let found = helper.call_method1("query", (value, name))?;
+    if let Some(query) = sparse::query(&found, name)? {
+        return Ok(query);
+    }
+    plain_query(&found, name)?
+        .ok_or_else(|| mismatch(value.py(), name, CONTIGUOUS, found.get_type()))
 }
 
 /// The query that an array stands for, if it is one that can be borrowed.

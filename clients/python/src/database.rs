@@ -214,7 +214,7 @@ impl Backend {
         Ok(Answer::new(self.0.query(py, |backend| backend.query(name, &request.0))?))
     }
 
-    #[pyo3(signature = (name, request, queries, offsets))]
+    #[pyo3(signature = (name, request, queries, offsets, indices))]
     fn batch(
         &self,
         py: Python<'_>,
@@ -222,8 +222,10 @@ impl Backend {
         request: &Request,
         queries: &Bound<'_, PyAny>,
         offsets: Option<&Bound<'_, PyAny>>,
+        indices: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<BatchAnswer> {
-        queries::batch(&self.0, py, name, &request.0, queries, offsets)
+        let queries = queries::all(py, queries, offsets, indices)?;
+        queries::batch(&self.0, py, name, &request.0, queries)
     }
 
     #[pyo3(signature = (name, searches, weights, k, scores, limit, offset, with_payload, with_vectors,

@@ -34,5 +34,6 @@ fn native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<calls::PyCancelToken>()?;
     module.add_class::<database::Backend>()?;
     module.add_class::<request::Request>()?;
-    module.add_class::<text::PyTextQuery>()
+    module.add_class::<text::PyTextQuery>()?;
+    module.add_function(wrap_pyfunction!(sparse::sparse_entries, module)?)
 }

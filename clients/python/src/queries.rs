@@ -2,7 +2,7 @@
 
 use lanner::{
     Direction, FacetRequest, FilterValue, FusionMethod, FusionRequest, GroupRequest, MultiVector,
-    Normalization, OrderBy, OrderPlace, OrderedScroll, Query, QueryRequest,
+    Normalization, OrderBy, OrderPlace, OrderedScroll, Query, QueryRequest, Vector,
 };
 use lanner_client::MatrixValues;
 use pyo3::prelude::*;
@@ -14,7 +14,7 @@ use crate::calls::Calls;
 use crate::errors::{invalid, mismatch};
 use crate::points::{PointParts, filter, id, include, to_all_parts, to_id, value_json};
 use crate::request::Request;
-use crate::text;
+use crate::{sparse, text};
 
 /// Groups by value as JSON, their estimate, and how they came about.
 pub type GroupParts = (Vec<(String, Answer)>, Option<f32>, Option<Vec<StageParts>>);
@@ -22,62 +22,64 @@ pub type GroupParts = (Vec<(String, Answer)>, Option<f32>, Option<Vec<StageParts
 /// A page in an order, and the place where the next begins: a value as JSON and an id.
 pub type OrderedParts<'py> = (Vec<PointParts<'py>>, Option<(String, Bound<'py, PyAny>)>);
 
-/// Answers a request for each text of a list, for each row of a matrix, or for each point of one with
-/// offsets.
+/// The queries of a batch: each text of a list, each row of a matrix, or each point of one with offsets;
+/// with `indices`, each sparse vector of a column.
+pub fn all(
+    py: Python<'_>,
+    queries: &Bound<'_, PyAny>,
+    starts: Option<&Bound<'_, PyAny>>,
+    indices: Option<&Bound<'_, PyAny>>,
+) -> PyResult<Vec<Query>> {
+    if let Ok(texts) = queries.cast::<PyList>() {
+        return text::queries(&texts.iter().collect::<Vec<_>>());
+    }
+    let starts = starts.map(|starts| offsets(starts, "queries.offsets")).transpose()?;
+    if let Some(indices) = indices {
+        let entries = sparse::entries(indices, queries, "queries")?;
+        let vectors = sparse::vectors(&entries, &starts.unwrap_or_default(), "queries");
+        let vectors = vectors.map_err(|error| invalid(py, error))?;
+        return Ok(vectors.into_iter().map(|vector| Vector::from(vector).into()).collect());
+    }
+    let matrix = Matrix::borrow(queries, "queries")?;
+    let found = match matrix.values(py, "queries")? {
+        MatrixValues::F32(values) => dense(values, matrix.shape(), starts),
+        halves @ (MatrixValues::F16(_) | MatrixValues::Entries(_)) => {
+            dense(&to_f32(halves), matrix.shape(), starts)
+        }
+    };
+    found.map_err(|error| invalid(py, error))
+}
+
+fn dense(
+    values: &[f32],
+    [rows, dimension]: [usize; 2],
+    starts: Option<Vec<usize>>,
+) -> std::result::Result<Vec<Query>, lanner::InvalidInput> {
+    let Some(starts) = starts else {
+        let row = |row: usize| values[row * dimension..(row + 1) * dimension].to_vec();
+        return Ok((0..rows).map(|at| row(at).into()).collect());
+    };
+    let multi = |pair: &[usize]| {
+        let range = pair[0] * dimension..pair[1] * dimension;
+        let found = values.get(range).unwrap_or_default().to_vec();
+        Ok(MultiVector::from_flat(dimension, found)?.into())
+    };
+    starts.windows(2).map(multi).collect()
+}
+
+/// Answers a request for each of several queries.
 pub fn batch(
     calls: &Calls,
     py: Python<'_>,
     name: &str,
     request: &QueryRequest,
-    queries: &Bound<'_, PyAny>,
-    starts: Option<&Bound<'_, PyAny>>,
+    queries: Vec<Query>,
 ) -> PyResult<BatchAnswer> {
-    let requests = match queries.cast::<PyList>() {
-        Ok(texts) => {
-            let queries = text::queries(&texts.iter().collect::<Vec<_>>())?.into_iter();
-            queries.map(|query| QueryRequest { query, ..request.clone() }).collect()
-        }
-        Err(_) => vector_requests(py, request, queries, starts)?,
-    };
+    let with = |query: Query| QueryRequest { query, ..request.clone() };
+    let requests: Vec<QueryRequest> = queries.into_iter().map(with).collect();
     let queries = requests.len();
     let answers = calls.batch(py, queries, |backend| backend.query_batch(name, &requests))?;
     Ok(BatchAnswer::new(answers))
-}
-
-fn vector_requests(
-    py: Python<'_>,
-    request: &QueryRequest,
-    array: &Bound<'_, PyAny>,
-    starts: Option<&Bound<'_, PyAny>>,
-) -> PyResult<Vec<QueryRequest>> {
-    let matrix = Matrix::borrow(array, "queries")?;
-    let starts = starts.map(|starts| offsets(starts, "queries.offsets")).transpose()?;
-    let requests = match matrix.values(py, "queries")? {
-        MatrixValues::F32(values) => requests(request, values, matrix.shape(), starts),
-        halves @ (MatrixValues::F16(_) | MatrixValues::Entries(_)) => {
-            requests(request, &to_f32(halves), matrix.shape(), starts)
-        }
-    };
-    requests.map_err(|error| invalid(py, error))
-}
-
-fn requests(
-    request: &QueryRequest,
-    values: &[f32],
-    [rows, dimension]: [usize; 2],
-    starts: Option<Vec<usize>>,
-) -> std::result::Result<Vec<QueryRequest>, lanner::InvalidInput> {
-    let with = |query: Query| QueryRequest { query, ..request.clone() };
-    let Some(starts) = starts else {
-        let row = |row: usize| values[row * dimension..(row + 1) * dimension].to_vec();
-        return Ok((0..rows).map(|at| with(row(at).into())).collect());
-    };
-    let multi = |pair: &[usize]| {
-        let range = pair[0] * dimension..pair[1] * dimension;
-        let found = values.get(range).unwrap_or_default().to_vec();
-        Ok(with(MultiVector::from_flat(dimension, found)?.into()))
-    };
-    starts.windows(2).map(multi).collect()
 }
 
 /// Answers several searches and makes one ranking of theirs.

@@ -1,6 +1,8 @@
 //! Writes: columns of Python to those of a client.
 
-use lanner::{Durability, MultiVector, Point, PointId, Selection, UpdateReceipt, Vector};
+use std::ops::Range;
+
+use lanner::{Durability, Entry, MultiVector, Point, PointId, Selection, UpdateReceipt, Vector};
 use lanner::{InvalidInput, Payload, PayloadUpdate};
 use lanner_client::{MatrixValues, PointColumns, VectorColumn};
 use pyo3::prelude::*;
@@ -10,10 +12,17 @@ use crate::arrays::{Matrix, offsets, present, to_f32};
 use crate::calls::Calls;
 use crate::errors::invalid;
 use crate::points::{id, ids, payloads, to_ids};
+use crate::sparse;
 
-/// The vectors of a field as Python gives them: name, values, offsets, and which points have any.
-pub type ColumnParts<'py> =
-    (String, Bound<'py, PyAny>, Option<Bound<'py, PyAny>>, Option<Bound<'py, PyAny>>);
+/// The vectors of a field as Python gives them: name, values, offsets, which points have any, and of
+/// sparse vectors the indices.
+pub type ColumnParts<'py> = (
+    String,
+    Bound<'py, PyAny>,
+    Option<Bound<'py, PyAny>>,
+    Option<Bound<'py, PyAny>>,
+    Option<Bound<'py, PyAny>>,
+);
 
 /// Number of updated points, and the ids without a point.
 pub type UpdateParts<'py> = (u64, Vec<Bound<'py, PyAny>>);
@@ -21,17 +30,25 @@ pub type UpdateParts<'py> = (u64, Vec<Bound<'py, PyAny>>);
 /// The vectors of a field, borrowed from Python.
 struct Column<'py> {
     field: String,
-    matrix: Matrix<'py>,
+    values: ColumnValues<'py>,
     offsets: Option<Vec<usize>>,
     present: Option<Vec<bool>>,
 }
 
+enum ColumnValues<'py> {
+    Dense(Matrix<'py>),
+    Sparse(Vec<Entry>),
+}
+
 impl<'py> Column<'py> {
     fn borrow(parts: ColumnParts<'py>) -> PyResult<Self> {
-        let (field, values, starts, marks) = parts;
+        let (field, values, starts, marks, indices) = parts;
         let name = format!("vectors.{field}");
         Ok(Self {
-            matrix: Matrix::borrow(&values, &name)?,
+            values: match indices {
+                Some(indices) => ColumnValues::Sparse(sparse::entries(&indices, &values, &name)?),
+                None => ColumnValues::Dense(Matrix::borrow(&values, &name)?),
+            },
             offsets: starts
                 .map(|starts| offsets(&starts, &format!("{name}.offsets")))
                 .transpose()?,
@@ -41,16 +58,39 @@ impl<'py> Column<'py> {
     }
 
     fn view(&self, py: Python<'_>) -> PyResult<VectorColumn<'_>> {
-        let values = self.matrix.values(py, &self.field)?;
-        let [_, dimension] = self.matrix.shape();
         let present = self.present.clone();
-        let column = match &self.offsets {
-            Some(offsets) => {
-                VectorColumn::multi(&self.field, dimension, values, offsets.clone(), present)
+        let column = match (&self.values, &self.offsets) {
+            (ColumnValues::Sparse(entries), offsets) => {
+                let offsets = offsets.clone().unwrap_or_default();
+                VectorColumn::sparse(&self.field, entries, offsets, present)
             }
-            None => VectorColumn::single(&self.field, dimension, values, present),
+            (ColumnValues::Dense(matrix), offsets) => {
+                let values = matrix.values(py, &self.field)?;
+                let [_, dimension] = matrix.shape();
+                match offsets.clone() {
+                    Some(offsets) => {
+                        VectorColumn::multi(&self.field, dimension, values, offsets, present)
+                    }
+                    None => VectorColumn::single(&self.field, dimension, values, present),
+                }
+            }
         };
         column.map_err(|error| invalid(py, error))
+    }
+
+    /// The rows or entries of a point; `next` is the first row of a single field that is not taken.
+    fn range(&self, at: usize, next: usize) -> Range<usize> {
+        match &self.offsets {
+            Some(offsets) => match offsets.get(at..at + 2) {
+                Some(pair) => pair[0]..pair[1],
+                None => 0..0,
+            },
+            None => next..next + 1,
+        }
+    }
+
+    fn is_present(&self, at: usize) -> bool {
+        self.present.as_ref().is_none_or(|present| present.get(at) == Some(&true))
     }
 }
 
@@ -104,35 +144,43 @@ pub fn update_vectors<'py>(
     let mut points: Vec<Point> = ids(points)?.into_iter().map(Point::new).collect();
     for parts in vectors {
         let column = Column::borrow(parts)?;
-        add_vectors(&mut points, &column, column.matrix.values(py, &column.field)?)
-            .map_err(|error| invalid(py, error))?;
+        let added = match &column.values {
+            ColumnValues::Sparse(entries) => add_sparse(&mut points, &column, entries),
+            ColumnValues::Dense(matrix) => {
+                let (values, [_, dimension]) = (matrix.values(py, &column.field)?, matrix.shape());
+                add_dense(&mut points, &column, values, dimension)
+            }
+        };
+        added.map_err(|error| invalid(py, error))?;
     }
     let updated =
         calls.long(py, |backend| backend.update_vectors(name, points, durability(buffered)))?;
     to_update_parts(py, &updated)
 }
 
-fn add_vectors(
+fn add_sparse(
+    points: &mut [Point],
+    column: &Column<'_>,
+    entries: &[Entry],
+) -> std::result::Result<(), InvalidInput> {
+    for (at, point) in points.iter_mut().enumerate().filter(|(at, _)| column.is_present(*at)) {
+        let found = entries.get(column.range(at, 0)).unwrap_or_default().to_vec();
+        let vector = sparse::vector(found, &format!("points[{at}].vectors.{}", column.field))?;
+        point.vectors.insert(column.field.clone(), vector.into());
+    }
+    Ok(())
+}
+
+fn add_dense(
     points: &mut [Point],
     column: &Column<'_>,
     values: MatrixValues<'_>,
+    dimension: usize,
 ) -> std::result::Result<(), InvalidInput> {
-    let [_, dimension] = column.matrix.shape();
     let values = to_f32(values);
     let mut next = 0;
-    for (at, point) in points.iter_mut().enumerate() {
-        let is_present =
-            column.present.as_ref().is_none_or(|present| present.get(at) == Some(&true));
-        if !is_present {
-            continue;
-        }
-        let rows = match &column.offsets {
-            Some(offsets) => match offsets.get(at..at + 2) {
-                Some(pair) => pair[0]..pair[1],
-                None => 0..0,
-            },
-            None => next..next + 1,
-        };
+    for (at, point) in points.iter_mut().enumerate().filter(|(at, _)| column.is_present(*at)) {
+        let rows = column.range(at, next);
         next = rows.end;
         let found = values.get(rows.start * dimension..rows.end * dimension).unwrap_or_default();
         let vector = match column.offsets {
