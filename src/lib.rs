@@ -91,9 +91,9 @@ pub use model::{
 };
 pub use quantization::{CodecReport, Rung};
 pub use query::{
-    CancelToken, Deadline, Explanation, FacetRequest, FacetResponse, FusionMethod, FusionRequest,
-    FusionResponse, GroupRequest, GroupResponse, Hit, HitGroup, Normalization, Query, QueryParams,
-    QueryRequest, QueryResponse, Rescore, Stage, ValueCount,
+    CancelToken, Deadline, Explanation, FacetRequest, FacetResponse, Fragment, FusionMethod,
+    FusionRequest, FusionResponse, GroupRequest, GroupResponse, Highlight, Hit, HitGroup,
+    Normalization, Query, QueryParams, QueryRequest, QueryResponse, Rescore, Stage, ValueCount,
 };
 
 /// Internals for this repository's own tests and benchmarks. They change without notice.

@@ -10,8 +10,9 @@ use std::collections::BTreeSet;
 use common::Random;
 use lanner::{
     Collection, CollectionConfig, Database, DatabaseOptions, Deadline, Durability, ErrorKind,
-    Filter, FusionRequest, Metric, Payload, PayloadUpdate, Point, PointId, QueryRequest,
-    QueryResponse, Selection, TextField, TextQuery, VectorField,
+    Filter, Fragment, FusionRequest, GroupRequest, Highlight, Metric, Payload, PayloadType,
+    PayloadUpdate, Point, PointId, QueryRequest, QueryResponse, Selection, TextField, TextQuery,
+    VectorField,
 };
 use oracle::{Texts, ranking};
 
@@ -455,4 +456,90 @@ fn a_damaged_index_is_named() {
     std::fs::write(&file, &sound).unwrap();
     fixture.database = Some(Database::open(fixture.folder.path()).unwrap());
     fixture.check(std::slice::from_ref(&query));
+}
+
+/// Fragments with asterisks around what matched.
+fn marked(fragments: &[Fragment]) -> Vec<String> {
+    let show = |fragment: &Fragment| {
+        let mut text = fragment.text.clone();
+        for range in fragment.matches.iter().rev() {
+            text.insert(range.end, '*');
+            text.insert(range.start, '*');
+        }
+        format!("{}: {text}", fragment.path)
+    };
+    fragments.iter().map(show).collect()
+}
+
+#[test]
+fn fragments_are_cut_from_the_texts_of_hits() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::open(folder.path()).unwrap();
+    let words = TextField::new(["title", "body"]).analyzed("english".parse().unwrap());
+    let config = CollectionConfig::new()
+        .with_text("words", words)
+        .with_field("v", VectorField::single(1, Metric::Dot))
+        .with_payload("n", PayloadType::Integer);
+    let collection = database.create_collection("c", config).unwrap();
+    let filler = "and so on ".repeat(60);
+    let point = |id: u64, payload: serde_json::Value| {
+        let payload = Payload::parse(&payload.to_string()).unwrap();
+        Point::new(id).with_vector("v", vec![id as f32]).with_payload(payload)
+    };
+    let points = [
+        point(
+            1,
+            serde_json::json!({"title": "Blue skies", "body": format!("{filler}the sky is blue {filler}"), "n": 1}),
+        ),
+        point(
+            2,
+            serde_json::json!({"title": "Green", "body": ["no words", "a sky of grey", "sky blue sky"], "n": 2}),
+        ),
+        point(3, serde_json::json!({"n": 3})),
+    ];
+    collection.upsert(points).unwrap();
+    let ask = || QueryRequest::new("words", TextQuery::words("blue sky"));
+    let request = ask().highlight(Highlight { fragments: 1, length: 30 });
+    for _ in 0..2 {
+        let hits = collection.query(&request).unwrap().hits;
+        let found: Vec<(PointId, Vec<String>)> =
+            hits.iter().map(|hit| (hit.point.id.clone(), marked(&hit.fragments))).collect();
+        // The analyzer has "skies" and "sky" as one word.
+        let first =
+            vec!["body: so on the *sky* is *blue* and".to_owned(), "title: *Blue* *skies*".into()];
+        let second = vec!["body: *sky* *blue* *sky*".to_owned()];
+        assert_eq!(found.len(), 2);
+        assert!(found.contains(&(1.into(), first)), "{found:?}");
+        assert!(found.contains(&(2.into(), second)), "{found:?}");
+        collection.flush().unwrap();
+    }
+    assert!(collection.query(&ask()).unwrap().hits.iter().all(|hit| hit.fragments.is_empty()));
+    // In batches, groups and fusion, and of a second stage.
+    let wide = Highlight { fragments: 3, length: 20 };
+    let of_two = |hits: &[lanner::Hit]| {
+        let hit = hits.iter().find(|hit| hit.point.id == 2.into()).unwrap();
+        marked(&hit.fragments)
+    };
+    let expected = ["body: *sky* *blue* *sky*", "body: a *sky* of grey"];
+    let dense = || QueryRequest::new("v", vec![1.0]);
+    let answers =
+        collection.query_batch(&[dense(), ask().highlight(wide)], Deadline::NEVER).unwrap();
+    assert!(answers[0].hits.iter().all(|hit| hit.fragments.is_empty()));
+    assert_eq!(of_two(&answers[1].hits), expected);
+    let fusion = FusionRequest::new([dense(), ask().highlight(wide)]);
+    assert_eq!(of_two(&collection.fuse(&fusion).unwrap().hits), expected);
+    let groups = collection.query_groups(&GroupRequest::new(ask().highlight(wide), "n")).unwrap();
+    assert!(groups.groups.iter().any(|group| marked(&group.hits[0].fragments) == expected));
+    let second = dense().rescore("words", TextQuery::words("blue sky"), 10).highlight(wide);
+    assert_eq!(of_two(&collection.query(&second).unwrap().hits), expected);
+
+    let refused = |request: QueryRequest| collection.query(&request).unwrap_err().to_string();
+    assert_eq!(
+        refused(dense().highlight(wide)),
+        "highlight: expected a query with words, whose fragments are cut, got one without"
+    );
+    let none = Highlight { fragments: 0, length: 100 };
+    assert_eq!(refused(ask().highlight(none)), "highlight.fragments: expected 1 to 16, got 0");
+    let short = Highlight { fragments: 1, length: 19 };
+    assert_eq!(refused(ask().highlight(short)), "highlight.length: expected 20 to 10000, got 19");
 }

@@ -526,10 +526,14 @@ impl Collection {
     pub fn start_train_on_recent(&self, field: &str) -> Result<Job> {
         let config = self.config();
         let (index, settings) = config.field(field)?;
+        if !settings.is_compressed() {
+            let expected = "one that is compressed";
+            return Err(InvalidInput::mismatch("field", expected, "one that is not").into());
+        }
         let queries = self.0.recent_queries(index, settings.dimension);
         let expected = "queries, or 128 that came to the field lately";
         let missing = || InvalidInput::new("queries", Problem::Missing { expected });
-        let queries = queries.filter(|_| settings.is_compressed()).ok_or_else(missing)?;
+        let queries = queries.ok_or_else(missing)?;
         self.0.store_queries(field, &queries)?;
         self.0.begin(JobKind::Train)
     }

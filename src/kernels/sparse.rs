@@ -35,6 +35,16 @@ pub fn dot(a: &[Entry], b: &[Entry]) -> f32 {
     sum as f32
 }
 
+/// As [`dot`], with the values of one vector by dimension; dimensions behind its end are 0.
+pub fn dot_by_table(table: &[f32], row: &[Entry]) -> f32 {
+    let mut sum = 0.0;
+    for entry in row {
+        let value = table.get(entry.index as usize).copied().unwrap_or(0.0);
+        sum += f64::from(value) * f64::from(entry.value);
+    }
+    sum as f32
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -56,6 +66,10 @@ mod tests {
             let shared = a.iter().filter_map(|(index, x)| Some((x, b.get(index)?)));
             let expected: f64 = shared.map(|(x, y)| f64::from(*x) * f64::from(*y)).sum();
             prop_assert_eq!(dot(&entries(&a), &entries(&b)), expected as f32);
+            let table: Vec<f32> = (0..50).map(|index| a.get(&index).copied().unwrap_or(0.0)).collect();
+            let within: Vec<Entry> = entries(&a).into_iter().filter(|entry| entry.index < 50).collect();
+            let (by_table, merged) = (dot_by_table(&table, &entries(&b)), dot(&within, &entries(&b)));
+            prop_assert_eq!(by_table.to_bits(), merged.to_bits());
         }
     }
 

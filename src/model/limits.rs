@@ -35,6 +35,10 @@ pub const MAX_TEXT_TERMS: usize = 1_024;
 pub const MAX_EXPANDED_WORDS: usize = 16;
 /// Most words that one of these may stand for.
 pub const MAX_EXPANSIONS: usize = 1_024;
+/// Most fragments of each path of a text field, for each hit.
+pub const MAX_FRAGMENTS: usize = 16;
+/// Least and most characters of a fragment.
+pub const FRAGMENT_LENGTHS: (usize, usize) = (20, 10_000);
 /// Most queries per batch.
 pub const MAX_BATCH_QUERIES: usize = 4_096;
 /// Most candidates to re-rank over all queries of a batch.

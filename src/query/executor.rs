@@ -449,6 +449,7 @@ fn score_rows(
     plans: &mut [(&&Plan<'_>, &mut TopK<'_>)],
 ) -> Result<()> {
     task.view.reader.field(field).read_ahead(rows.clone());
+    plans.iter().for_each(|(plan, _)| plan.bound.scorer.prepare_scan());
     if is_dropped(&*task.view.reader, field) {
         return score_dropped(task, field, &rows, plans);
     }
@@ -563,7 +564,7 @@ fn answer(
     let good = best.into_iter().filter(|candidate| candidate.score >= bound.least);
     for Candidate { score, location, .. } in good.skip(offset).take(limit) {
         let point = snapshot.point(location, config.fields.keys(), include)?;
-        hits.push(Hit { score: score.0, point });
+        hits.push(Hit::new(point, score.0));
     }
     let mut estimated_recall = estimate(snapshot, plan, searched, worst);
     if let Some(wider) = &wider {

@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 
+use super::highlight::Highlighter;
 use super::normalization::{Normalization, Scale, infimum};
 use super::pieces::Ground;
 use super::request::{Explanation, Hit, QueryRequest, QueryResponse};
@@ -225,6 +226,12 @@ pub(crate) fn fuse(
 ) -> Result<FusionResponse> {
     request.validate()?;
     let rules = request.rules(ground)?;
+    let mut highlighters = Vec::new();
+    for (index, query) in request.queries.iter().enumerate() {
+        let highlighter = Highlighter::new(ground, query);
+        let named = |error: crate::Error| error.within(format!("queries[{index}]"));
+        highlighters.extend(highlighter.map_err(named)?);
+    }
     let (include, explain) = (Include::NOTHING, request.explain);
     let plain = |query: &QueryRequest| QueryRequest { include, explain, ..query.clone() };
     let queries: Vec<QueryRequest> = request.queries.iter().map(plain).collect();
@@ -238,7 +245,11 @@ pub(crate) fn fuse(
     let wanted = fused.into_iter().skip(request.offset).take(request.limit);
     let hit = |(id, score): (&PointId, Score)| {
         let point = ground.fetch(Point::new(id.clone()), request.include)?;
-        Ok(Hit { score: score.0, point })
+        let mut fragments = Vec::new();
+        for highlighter in &mut highlighters {
+            fragments.extend(ground.fragments(highlighter, id)?);
+        }
+        Ok(Hit { fragments, ..Hit::new(point, score.0) })
     };
     let hits = wanted.map(hit).collect::<Result<_>>()?;
     let explanations = answers.iter().filter_map(|answer| answer.explanation.clone()).collect();
@@ -314,7 +325,7 @@ mod tests {
     /// A ranking by any scores, over few points, so that lists overlap.
     fn answer(scores: &[(u64, f32)]) -> QueryResponse {
         let scores: BTreeMap<u64, f32> = scores.iter().copied().collect();
-        let hit = |(id, score)| Hit { point: Point::new(id), score };
+        let hit = |(id, score)| Hit::new(Point::new(id), score);
         let mut hits: Vec<Hit> = scores.into_iter().map(hit).collect();
         hits.sort_by(|a, b| b.score.total_cmp(&a.score));
         QueryResponse { hits, sequence: 1, explanation: None, estimated_recall: None }

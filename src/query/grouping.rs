@@ -17,6 +17,7 @@ use roaring::RoaringBitmap;
 
 use super::Deadline;
 use super::bound::AnyBound;
+use super::highlight::Highlighter;
 use super::pieces::Ground;
 use super::request::{Explanation, Hit, QueryRequest, QueryResponse, Stage};
 use crate::error::{Error, Result};
@@ -145,11 +146,16 @@ pub(crate) fn group(
     let loss = rounds.loss.zip(loss).map(|(of_rounds, of_groups)| of_rounds + of_groups);
     searched.sort_unstable_by(|a, b| a.rank().cmp(&b.rank()));
     searched.truncate(request.query.limit);
-    let fetch = |hit: Hit| -> Result<Hit> {
-        Ok(Hit { point: ground.fetch(hit.point, request.query.include)?, ..hit })
+    let mut highlighter = Highlighter::new(ground, &request.query)?;
+    let mut fetch = |hit: Hit| -> Result<Hit> {
+        let mut fragments = Vec::new();
+        if let Some(highlighter) = &mut highlighter {
+            fragments = ground.fragments(highlighter, &hit.point.id)?;
+        }
+        Ok(Hit { point: ground.fetch(hit.point, request.query.include)?, fragments, ..hit })
     };
     let shown = |group: Searched| -> Result<HitGroup> {
-        let hits = group.hits.into_iter().map(fetch).collect::<Result<_>>()?;
+        let hits = group.hits.into_iter().map(&mut fetch).collect::<Result<_>>()?;
         Ok(HitGroup { value: group.key.value(payload_type), hits })
     };
     Ok(GroupResponse {

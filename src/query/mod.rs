@@ -15,6 +15,7 @@ mod explain;
 mod facet;
 mod fusion;
 mod grouping;
+mod highlight;
 mod normalization;
 mod paging;
 mod pieces;
@@ -41,6 +42,7 @@ pub(crate) use fusion::fuse;
 pub use fusion::{FusionMethod, FusionRequest, FusionResponse};
 pub(crate) use grouping::group;
 pub use grouping::{GroupRequest, GroupResponse, HitGroup};
+pub use highlight::{Fragment, Highlight};
 pub use normalization::Normalization;
 pub(crate) use pieces::Ground;
 pub use request::{

@@ -71,7 +71,7 @@ mod tests {
     }
 
     fn answer(ids: &[u64]) -> QueryResponse {
-        let hit = |&id: &u64| Hit { score: 0.0, point: Point::new(id) };
+        let hit = |&id: &u64| Hit::new(Point::new(id), 0.0);
         let hits = ids.iter().map(hit).collect();
         QueryResponse { hits, sequence: 1, estimated_recall: Some(0.9), explanation: None }
     }

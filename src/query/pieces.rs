@@ -10,6 +10,7 @@ use rayon::ThreadPool;
 
 use super::Deadline;
 use super::executor::{Note, execute, execute_within};
+use super::highlight::{Fragment, Highlighter};
 use super::request::{Query, QueryRequest, QueryResponse};
 use super::threads::QueryThreads;
 use crate::error::{Error, Result};
@@ -153,6 +154,14 @@ impl Ground<'_> {
         // Points are fetched one by one below, so that their bytes are counted as they are read.
         let plain =
             |request: &QueryRequest| QueryRequest { include: Include::NOTHING, ..request.clone() };
+        let mut highlighters = Vec::with_capacity(requests.len());
+        for (index, request) in requests.iter().enumerate() {
+            let highlighter = Highlighter::new(self, request).map_err(|error| match several {
+                true => error.within(format!("queries[{}]", first + index)),
+                false => error,
+            });
+            highlighters.push(highlighter?);
+        }
         let fetches = requests.iter().any(|request| request.include != Include::NOTHING);
         let stripped: Vec<QueryRequest> =
             if fetches { requests.iter().map(plain).collect() } else { Vec::new() };
@@ -160,8 +169,13 @@ impl Ground<'_> {
         let base = several.then_some(first);
         let noted = (bare, self.note);
         let mut found = execute(self.snapshot, self.config, noted, deadline, pool, base)?;
-        for (request, answer) in requests.iter().zip(&mut found) {
+        for ((request, answer), highlighter) in
+            requests.iter().zip(&mut found).zip(&mut highlighters)
+        {
             for hit in &mut answer.hits {
+                if let Some(highlighter) = highlighter {
+                    hit.fragments = self.fragments(highlighter, &hit.point.id)?;
+                }
                 let point = std::mem::replace(&mut hit.point, Point::new(0));
                 hit.point = self.fetch(point, request.include)?;
             }
@@ -185,6 +199,21 @@ impl Ground<'_> {
         };
         self.memory.spend("answers to queries", HIT_BYTES + ANSWER_COPIES * point.size_bytes())?;
         Ok(point)
+    }
+
+    /// Cuts the fragments of a point that was found, and counts their memory.
+    ///
+    /// # Errors
+    /// As [`Self::fetch`].
+    pub fn fragments(
+        &self,
+        highlighter: &mut Highlighter<'_>,
+        id: &PointId,
+    ) -> Result<Vec<Fragment>> {
+        let fragments = highlighter.fragments(id)?;
+        let bytes: usize = fragments.iter().map(|f| f.text.len() + 16 * f.matches.len()).sum();
+        self.memory.spend("answers to queries", ANSWER_COPIES * bytes as u64)?;
+        Ok(fragments)
     }
 
     fn cost(&self, request: &QueryRequest) -> Cost {
@@ -244,6 +273,9 @@ impl Ground<'_> {
     fn work(&self, field: usize, of_vector: u64, exact: bool, kept: u64) -> u64 {
         let of_view = |view: &View| {
             let (reader, rows) = (&view.reader, u64::from(view.reader.rows()));
+            if reader.field(field).inverted().is_some() && !exact {
+                return rows.saturating_mul(ROW_WORK);
+            }
             let Some(codes) = reader.field(field).codes().filter(|_| !exact) else {
                 return rows.saturating_mul(of_vector);
             };
@@ -293,7 +325,7 @@ impl Ground<'_> {
     fn scans(&self, field: usize, exact: bool) -> bool {
         let is_scanned = |view: &View| {
             let field = view.reader.field(field);
-            let is_searched = !exact && field.index().is_some();
+            let is_searched = !exact && (field.index().is_some() || field.inverted().is_some());
             !is_searched && field.vector_bytes() > 0
         };
         self.snapshot.views.iter().any(is_scanned)

@@ -1,5 +1,6 @@
 //! Requests and responses of top-k queries.
 
+use super::highlight::{Fragment, Highlight};
 use crate::model::{Filter, Include, Point, PointId, TextQuery, Vector};
 
 /// A top-k query on one vector or text field.
@@ -31,6 +32,9 @@ pub struct QueryRequest {
     pub params: QueryParams,
     /// Second stage that rescores the candidates in another field.
     pub rescore: Option<Rescore>,
+    /// Also return fragments of the texts of hits around what the words of the query found, those
+    /// of the first stage, or else of the second.
+    pub highlight: Option<Highlight>,
     /// Also return an [`Explanation`].
     pub explain: bool,
 }
@@ -133,6 +137,7 @@ impl QueryRequest {
             include: Include::NOTHING,
             params,
             rescore: None,
+            highlight: None,
             explain: false,
         }
     }
@@ -213,6 +218,12 @@ impl QueryRequest {
         Self { rescore: Some(rescore), ..self }
     }
 
+    /// Also returns fragments of the texts of hits; see [`Self::highlight`].
+    #[must_use]
+    pub fn highlight(self, highlight: Highlight) -> Self {
+        Self { highlight: Some(highlight), ..self }
+    }
+
     /// Also returns an [`Explanation`].
     #[must_use]
     pub fn explain(self) -> Self {
@@ -241,6 +252,15 @@ pub struct Hit {
     pub score: f32,
     /// The point, with the parts that the request includes.
     pub point: Point,
+    /// Fragments of its texts, if the request has a `highlight`: path by path, the best first.
+    pub fragments: Vec<Fragment>,
+}
+
+impl Hit {
+    /// A hit without fragments.
+    pub fn new(point: Point, score: f32) -> Self {
+        Self { score, point, fragments: Vec::new() }
+    }
 }
 
 /// The response to a query.

@@ -22,13 +22,18 @@ pub enum Row<'r> {
     Entries(&'r [Entry]),
 }
 
+/// Most dimensions of a table of a sparse query: 1 MiB.
+const MOST_TABLE: usize = 1 << 18;
+
 /// A validated query vector with its metric.
 #[derive(Debug, Clone)]
 pub struct Scorer {
     metric: Metric,
     dimension: usize,
-    /// The query of a sparse field; `query` has its weights.
+    /// The query of a sparse field; `query` has its values.
     sparse: Option<SparseVector>,
+    /// Its values by dimension, once many rows are scored; empty if dimensions are too large.
+    table: OnceLock<Vec<f32>>,
     /// Shape [m, dimension]; m = 1 for a single vector. Scaled to length 1 under cosine.
     query: Vec<f32>,
     /// The vectors of a multi-vector query as columns, for metrics based on products.
@@ -57,7 +62,8 @@ impl Scorer {
         let columns = (field.kind == VectorKind::Multi && metric != Metric::L2)
             .then(|| (ProductKernel::detect(), Panels::from_rows(&query, dimension)));
         let (tokens, secondary) = (OnceLock::new(), OnceLock::new());
-        Ok(Self { metric, dimension, sparse: None, query, columns, tokens, secondary })
+        let (sparse, table) = (None, OnceLock::new());
+        Ok(Self { metric, dimension, sparse, table, query, columns, tokens, secondary })
     }
 
     /// # Errors
@@ -74,6 +80,7 @@ impl Scorer {
             dimension: 1,
             query: sparse.values().collect(),
             sparse: Some(sparse),
+            table: OnceLock::new(),
             columns: None,
             tokens: OnceLock::new(),
             secondary: OnceLock::new(),
@@ -112,12 +119,30 @@ impl Scorer {
         self.secondary.get_or_init(|| codec.secondary_query(&self.query)).as_ref()
     }
 
+    /// Prepares for scoring many rows.
+    pub fn prepare_scan(&self) {
+        let Some(sparse) = &self.sparse else { return };
+        self.table.get_or_init(|| {
+            let dimensions = sparse.indices().last().map_or(0, |last| last as usize + 1);
+            let mut table = vec![0.0; if dimensions <= MOST_TABLE { dimensions } else { 0 }];
+            for entry in sparse.entries() {
+                if let Some(value) = table.get_mut(entry.index as usize) {
+                    *value = entry.value;
+                }
+            }
+            table
+        });
+    }
+
     /// Similarity with a row.
     #[inline]
     pub fn score(&self, row: Row<'_>) -> Score {
         match (row, &self.sparse) {
             (Row::Values(row), _) => self.score_values(row),
-            (Row::Entries(row), Some(query)) => Score(kernels::sparse::dot(query.entries(), row)),
+            (Row::Entries(row), Some(query)) => Score(match self.table.get() {
+                Some(table) if !table.is_empty() => kernels::sparse::dot_by_table(table, row),
+                _ => kernels::sparse::dot(query.entries(), row),
+            }),
             (Row::Entries(_), None) => Score(f32::NEG_INFINITY),
         }
     }

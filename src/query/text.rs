@@ -181,7 +181,7 @@ impl<'r> BoundText<'r> {
         let good = best.into_iter().filter(|candidate| candidate.score >= self.least);
         let hit = |Candidate { score, location, .. }: Candidate<'_>| {
             let point = snapshot.point(location, config.fields.keys(), include)?;
-            Ok(Hit { score: score.0, point })
+            Ok(Hit::new(point, score.0))
         };
         let hits = good.skip(offset).take(limit).map(hit).collect::<Result<_>>()?;
         Ok(QueryResponse {

@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ._arrays import Ragged
-from ._collection import Collection, Rescore, Search
+from ._collection import Collection, Highlight, Rescore, Search
 from ._database import Database, connect, connect_async, open
 from ._errors import (
     AlreadyExists,
@@ -47,6 +47,7 @@ from ._results import (
     BatchHits,
     Explanation,
     Facets,
+    Fragment,
     Group,
     Groups,
     Hit,
@@ -81,8 +82,10 @@ __all__ = [
     "FailedPrecondition",
     "Field",
     "Forked",
+    "Fragment",
     "Group",
     "Groups",
+    "Highlight",
     "Hit",
     "Hits",
     "Internal",

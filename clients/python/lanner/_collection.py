@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from . import _arrays, _native
     from ._fields import AnyField
 
-__all__ = ["Collection", "Durability", "Normalization", "Rescore", "Search", "training_queries"]
+__all__ = ["Collection", "Durability", "Highlight", "Normalization", "Rescore", "Search", "training_queries"]
 
 Durability = Literal["synced", "buffered"]
 Normalization = Literal["min-max", "z-score", "theoretical-min-max"]
@@ -58,6 +58,15 @@ class Rescore(NamedTuple):
     """Number of points of the first stage that are scored: from `limit + offset` to 100,000."""
 
 
+class Highlight(NamedTuple):
+    """What a query returns of the texts of hits, around the words that it found."""
+
+    fragments: int = 1
+    """Most parts of each path of the text field, 1 to 16."""
+    length: int = 200
+    """Characters of a part, 20 to 10,000: about so many at most."""
+
+
 class Search(Request):
     """A query as a value, for `Collection.fuse`. The arguments are those of `Collection.query`."""
 
@@ -77,10 +86,11 @@ class Search(Request):
         search_window: int | None = None,
         target_recall: float | None = None,
         rescore: Rescore | None = None,
+        highlight: Highlight | bool | None = None,
     ) -> Self:
         return super().__new__(
             cls, field, query, limit, 0, filter, False, False, id, positive, negative, score_threshold, exact,
-            rerank, search_window, target_recall, rescore, False,
+            rerank, search_window, target_recall, rescore, highlight, False,
         )  # fmt: skip
 
 
@@ -288,6 +298,7 @@ class Collection:
         search_window: int | None = None,
         target_recall: float | None = None,
         rescore: Rescore | None = None,
+        highlight: Highlight | bool | None = None,
         explain: bool = False,
     ) -> Hits:
         """Finds the points most similar to a vector, or to the point `id`, which is left out, or with words.
@@ -306,6 +317,8 @@ class Collection:
             search_window: How far an index is searched: rows of a graph, or lists.
             target_recall: The share of the exact nearest points to find, 0.5 to 0.999 [0.98].
             rescore: Orders the best points by another field: `lanner.Rescore("tokens", tokens)`.
+            highlight: Also cuts parts of the texts of hits around the words found (`Hit.fragments`): `True`,
+                or `lanner.Highlight(fragments, length)`.
             explain: Also says how the answer came about (`Hits.explanation`).
 
         Returns:
@@ -317,7 +330,7 @@ class Collection:
                 self._name,
                 Request(
                     field, query, limit, offset, filter, with_payload, with_vectors, id, None, None, score_threshold,
-                    exact, rerank, search_window, target_recall, rescore, explain,
+                    exact, rerank, search_window, target_recall, rescore, highlight, explain,
                 ),
             )
         )  # fmt: skip
@@ -336,6 +349,7 @@ class Collection:
         rerank: int | None = None,
         search_window: int | None = None,
         target_recall: float | None = None,
+        highlight: Highlight | bool | None = None,
     ) -> BatchHits:
         """Answers many queries together, which is faster than one by one: `ids, scores = …batch_query(…)`.
 
@@ -354,7 +368,7 @@ class Collection:
         for start, values, offsets, indices in _query_parts(queries, kind):
             request = Request(
                 field, None, limit, 0, filter, with_payload, with_vectors, None, None, None, score_threshold, exact,
-                rerank, search_window, target_recall, None, False,
+                rerank, search_window, target_recall, None, highlight, False,
             )  # fmt: skip
             try:
                 answers.append(self._backend.batch(self._name, request, values, offsets, indices))
@@ -433,7 +447,7 @@ class Collection:
         """
         request = Request(
             field, None, limit, offset, filter, with_payload, with_vectors, None, _ids(positive, "positive"),
-            _ids(negative, "negative"), score_threshold, exact, None, None, target_recall, None, explain,
+            _ids(negative, "negative"), score_threshold, exact, None, None, target_recall, None, None, explain,
         )  # fmt: skip
         return Hits(self._backend.query(self._name, request))
 
@@ -452,6 +466,7 @@ class Collection:
         score_threshold: float | None = None,
         exact: bool = False,
         target_recall: float | None = None,
+        highlight: Highlight | bool | None = None,
         explain: bool = False,
     ) -> Groups:
         """Finds the best groups of points that share a value, as passages of one document do.
@@ -465,7 +480,7 @@ class Collection:
         """
         request = Request(
             field, query, limit, 0, filter, with_payload, with_vectors, id, None, None, score_threshold, exact, None,
-            None, target_recall, None, explain,
+            None, target_recall, None, highlight, explain,
         )  # fmt: skip
         found, estimated_recall, stages = self._backend.groups(self._name, request, by, group_size)
         groups = Groups(Group(json.loads(value), Hits(answer)) for value, answer in found)

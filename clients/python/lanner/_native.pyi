@@ -14,6 +14,8 @@ __version__: str
 PointParts = tuple[int | str, str | None, dict[str, numpy.ndarray | SparseVector] | None, list[str]]
 """Id, payload as JSON, vectors, and the fields whose vectors are reconstructed."""
 StageParts = tuple[str, str, int, int, int]
+FragmentParts = tuple[str, str, list[tuple[int, int]]]
+"""Path, text, and what matched, as characters from and to."""
 JobParts = tuple[int, str, str, str, str | None, str, int, int, float]
 """Id, kind, collection, state, reason, phase, done, total, seconds."""
 
@@ -49,6 +51,7 @@ class Request:
         search_window: int | None,
         target_recall: float | None,
         rescore: Any,
+        highlight: Any,
         explain: bool,
     ) -> Self: ...
 
@@ -58,7 +61,7 @@ class Answer:
     def __len__(self) -> int: ...
     def ids(self) -> list[int | str]: ...
     def scores(self) -> numpy.ndarray: ...
-    def hit(self, at: int) -> tuple[float, PointParts]: ...
+    def hit(self, at: int) -> tuple[float, PointParts, list[FragmentParts]]: ...
     def explanations(self) -> list[list[StageParts]]: ...
 
 class BatchAnswer:

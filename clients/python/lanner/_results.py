@@ -115,11 +115,32 @@ def _is_equal(a: Any, b: Any) -> bool:
     return bool(np.array_equal(a, b))
 
 
+class Fragment(NamedTuple):
+    """A part of a text of a hit, around words of the query."""
+
+    path: str
+    """The payload path of the text."""
+    text: str
+    """The part."""
+    matches: tuple[tuple[int, int], ...]
+    """What matched in it, as characters from and to: `text[start:end]`."""
+
+    def marked(self, before: str = "**", after: str = "**") -> str:
+        """The part with something before and after each match, as in `marked("<em>", "</em>")`."""
+        parts, end = [], 0
+        for start, stop in self.matches:
+            parts += [self.text[end:start], before, self.text[start:stop], after]
+            end = stop
+        return "".join([*parts, self.text[end:]])
+
+
 class Hit(Point):
     """A point that was found, and its score: higher is better for every metric."""
 
-    __slots__ = ("score",)
+    __slots__ = ("fragments", "score")
     score: float
+    fragments: tuple[Fragment, ...]
+    """Parts of its texts around words of the query, if it was asked with `highlight`: path by path."""
 
     def __repr__(self) -> str:
         return f"Hit({self.id!r}, score={self.score:.5g}" + super().__repr__().split(repr(self.id), 1)[1]
@@ -222,9 +243,10 @@ class Hits(Sequence[Hit]):
         return self._hit(at)
 
     def _hit(self, at: int) -> Hit:
-        score, parts = self._answer.hit(at)
+        score, parts, fragments = self._answer.hit(at)
         hit = Hit._read(parts)
         hit.score = score
+        hit.fragments = tuple(Fragment(path, text, tuple(spans)) for path, text, spans in fragments)
         return hit
 
     def __iter__(self) -> Iterator[Hit]:

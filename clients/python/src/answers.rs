@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lanner::{Explanation, Hit, PointId, QueryResponse};
+use lanner::{Explanation, Fragment, Hit, PointId, QueryResponse};
 use numpy::{PyArray1, PyArray2, PyArrayMethods};
 use pyo3::prelude::*;
 
@@ -10,6 +10,19 @@ use crate::points::{PointParts, to_id, to_parts};
 
 /// Name, source, rows, bytes and microseconds of a stage.
 pub type StageParts = (String, String, u64, u64, u64);
+
+/// Path and text of a fragment, and what matched in it, as characters from and to.
+pub type FragmentParts = (String, String, Vec<(usize, usize)>);
+
+fn fragment(fragment: &Fragment) -> FragmentParts {
+    let Fragment { path, text, matches } = fragment;
+    let place = |at: usize| text.get(..at).map_or(0, |before| before.chars().count());
+    let matches = matches.iter().map(|range| (place(range.start), place(range.end)));
+    (path.clone(), text.clone(), matches.collect())
+}
+
+/// Score, point and fragments of a hit.
+type HitParts<'py> = (f32, PointParts<'py>, Vec<FragmentParts>);
 
 /// The answer to one query.
 #[pyclass(frozen, module = "lanner._native")]
@@ -50,10 +63,11 @@ impl Answer {
         PyArray1::from_vec(py, self.answer().hits.iter().map(|hit| hit.score).collect())
     }
 
-    fn hit<'py>(&self, py: Python<'py>, at: usize) -> PyResult<(f32, PointParts<'py>)> {
+    fn hit<'py>(&self, py: Python<'py>, at: usize) -> PyResult<HitParts<'py>> {
         let missing = || pyo3::exceptions::PyIndexError::new_err(at);
         let hit = self.answer().hits.get(at).ok_or_else(missing)?;
-        Ok((hit.score, to_parts(py, &hit.point)?))
+        let fragments = hit.fragments.iter().map(fragment).collect();
+        Ok((hit.score, to_parts(py, &hit.point)?, fragments))
     }
 
     #[getter]

@@ -1,6 +1,6 @@
 //! A query as a value.
 
-use lanner::{Filter, Query, QueryParams, QueryRequest, Rescore};
+use lanner::{Filter, Highlight, Query, QueryParams, QueryRequest, Rescore};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
@@ -17,7 +17,7 @@ impl Request {
     #[new]
     #[allow(clippy::too_many_arguments, reason = "the options of a query in Python")]
     #[pyo3(signature = (field, query, limit, offset, filter, with_payload, with_vectors, id, positive,
-        negative, score_threshold, exact, rerank, search_window, target_recall, rescore, explain))]
+        negative, score_threshold, exact, rerank, search_window, target_recall, rescore, highlight, explain))]
     fn new(
         field: String,
         query: Option<&Bound<'_, PyAny>>,
@@ -35,6 +35,7 @@ impl Request {
         search_window: Option<&Bound<'_, PyAny>>,
         target_recall: Option<f32>,
         rescore: Option<&Bound<'_, PyAny>>,
+        highlight: Option<&Bound<'_, PyAny>>,
         explain: bool,
     ) -> PyResult<Self> {
         let py = limit.py();
@@ -55,6 +56,7 @@ impl Request {
             include: include(with_payload, with_vectors),
             params,
             rescore: rescore.map(to_rescore).transpose()?,
+            highlight: highlight.map(to_highlight).transpose()?.flatten(),
             explain,
         }))
     }
@@ -99,6 +101,19 @@ fn examples(ids: &Bound<'_, PyAny>, name: &str) -> PyResult<Vec<lanner::PointId>
 fn to_filter(py: Python<'_>, filter: &Bound<'_, PyAny>) -> PyResult<Filter> {
     let text = py.import("lanner._filters")?.call_method1("to_json", (filter,))?;
     Filter::parse(text.extract()?).map_err(|error| invalid(py, error))
+}
+
+/// `lanner.Highlight(fragments, length)`, or whether there is one as by default.
+fn to_highlight(value: &Bound<'_, PyAny>) -> PyResult<Option<Highlight>> {
+    if let Ok(wanted) = value.extract::<bool>() {
+        return Ok(wanted.then(Highlight::default));
+    }
+    let parts: PyResult<(Bound<'_, PyAny>, Bound<'_, PyAny>)> = value.extract();
+    let (fragments, length) = parts.map_err(|_| {
+        mismatch(value.py(), "highlight", "lanner.Highlight(fragments, length) or a bool", value)
+    })?;
+    let fragments = count(&fragments, "highlight.fragments")?;
+    Ok(Some(Highlight { fragments, length: count(&length, "highlight.length")? }))
 }
 
 fn to_rescore(value: &Bound<'_, PyAny>) -> PyResult<Rescore> {

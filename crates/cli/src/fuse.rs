@@ -9,7 +9,8 @@ use serde_json::Value;
 use super::error::{CliError, Result};
 use super::query::{QueryArguments, field, rows, text_field};
 use lanner::{
-    CollectionConfig, Filter, FusionMethod, FusionRequest, Normalization, PointId, QueryRequest,
+    CollectionConfig, Filter, FusionMethod, FusionRequest, Normalization, PointId, Query,
+    QueryRequest,
 };
 
 /// Hits of each search that count, unless more are wanted of all together.
@@ -86,7 +87,8 @@ impl FuseArguments {
     pub fn request(self, config: &CollectionConfig, first: QueryRequest) -> Result<FusionRequest> {
         let (limit, offset, include) = (first.limit, first.offset, first.include);
         let hits = self.fuse_hits.unwrap_or(HITS.max(limit.saturating_add(offset)));
-        let first = QueryRequest { limit: hits, offset: 0, ..first };
+        let highlight = first.highlight;
+        let first = QueryRequest { limit: hits, offset: 0, highlight: None, ..first };
         let mut weights = vec![self.fuse_weight.unwrap_or(1.0)];
         let mut queries = vec![first];
         for (index, search) in self.fuse.into_iter().enumerate() {
@@ -96,6 +98,13 @@ impl FuseArguments {
                 &queries[0],
                 &format!("--fuse {}: ", index + 1),
             )?);
+        }
+        // Of the searches with words; without any, the first says that there are none.
+        let has_words = |request: &QueryRequest| matches!(request.query, Query::Text(_));
+        let none = !queries.iter().any(has_words);
+        for (index, query) in queries.iter_mut().enumerate() {
+            let shows = has_words(query) || (none && index == 0);
+            query.highlight = highlight.filter(|_| shows);
         }
         let explain = queries[0].explain;
         let method = match (self.fuse_scores, self.fuse_k) {

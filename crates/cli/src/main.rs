@@ -79,7 +79,7 @@ enum Command {
     /// Write points from a Parquet, Arrow, JSONL, .npy, .fvecs or .bvecs file
     Import(import::Import),
     /// Find the points most similar to a vector or to a point
-    Query(query::Query),
+    Query(Box<query::Query>),
     /// Print points by id
     Get(points::Get),
     /// Print all points as JSON lines, or write them to a file, as `import` reads them

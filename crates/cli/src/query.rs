@@ -14,8 +14,9 @@ use super::input::{self, sparse_row};
 use super::points;
 use super::target::Target;
 use lanner::{
-    CollectionConfig, Explanation, Filter, GroupRequest, Hit, HitGroup, MultiVector, PointId,
-    Query as Search, QueryParams, QueryRequest, Rescore, TextQuery, VectorKind,
+    CollectionConfig, Explanation, Filter, Fragment, GroupRequest, Highlight, Hit, HitGroup,
+    MultiVector, PointId, Query as Search, QueryParams, QueryRequest, Rescore, TextQuery,
+    VectorKind,
 };
 use lanner_eval::{SparseMatrix, VectorFile};
 
@@ -26,6 +27,8 @@ use lanner_eval::{SparseMatrix, VectorFile};
   lanner query docs --data db --field tokens --vector '[[1, 0], [0, 1]]' --limit 3
   lanner query docs --server 127.0.0.1:7700 --field text --npy queries.npy --row 4
   lanner query docs --data db --field text --point MED-10
+  lanner query docs --data db --field splade --vector '{"indices": [17, 2054], "values": [0.7, 1.3]}'
+  lanner query docs --data db --text 'why is the sky blue' --highlight
   lanner query docs --data db --field text --positive MED-10,MED-14 --negative MED-301
   lanner query docs --data db --field text --npy queries.npy --row 4 \
       --rescore-field tokens --rescore-npy query_tokens.npy --rescore-row 20..31 --candidates 200
@@ -72,6 +75,12 @@ pub struct Query {
     /// Hits of each group
     #[arg(long, value_name = "N", default_value_t = 3, requires = "group_by")]
     group_size: usize,
+    /// Show parts of the texts of hits around the words found, at most N of each path (1 if not given)
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "1")]
+    highlight: Option<usize>,
+    /// Characters of such a part
+    #[arg(long, value_name = "N", default_value_t = 200, requires = "highlight")]
+    highlight_length: usize,
     /// Say on stderr what was read and how long it took
     #[arg(long)]
     explain: bool,
@@ -119,11 +128,12 @@ impl ParamArguments {
 /// What to search for.
 #[derive(Args)]
 pub struct QueryArguments {
-    /// A JSON array of numbers, or of arrays of numbers for a multi field
+    /// A JSON array of numbers, of arrays of numbers for a multi field, or for a sparse field an
+    /// object of the arrays `indices` and `values`
     #[arg(long, value_name = "JSON", required_unless_present_any = ["npy", "point", "positive", "text", "match"],
           conflicts_with_all = ["npy", "point", "positive", "text", "match"])]
     pub vector: Option<String>,
-    /// A .npy matrix with the vector; with all vectors for a multi field
+    /// A .npy matrix with the vector; with all vectors for a multi field; .npz for a sparse field
     #[arg(long, value_name = "FILE", conflicts_with_all = ["point", "positive", "text", "match"])]
     pub npy: Option<PathBuf>,
     /// Row of the matrix; for a multi field the rows, as in 3..8
@@ -172,6 +182,9 @@ impl Query {
             include: lanner::Include { payload: !self.no_payload, vectors: self.with_vectors },
             params: self.params.params(),
             rescore: self.rescore.resolve(&config)?,
+            highlight: self
+                .highlight
+                .map(|fragments| Highlight { fragments, length: self.highlight_length }),
             explain: self.explain,
         };
         let json = self.json || self.with_vectors;
@@ -218,6 +231,7 @@ fn print_hits(hits: &[Hit], json: bool) {
         } else {
             let payload = hit.point.payload.as_ref().map_or("", |payload| payload.as_str());
             println!("{:>3}  {:>10.5}  {}  {payload}", rank + 1, hit.score, hit.point.id);
+            hit.fragments.iter().for_each(|fragment| println!("{:>17}{}", "", marked(fragment)));
         }
     }
 }
@@ -225,7 +239,27 @@ fn print_hits(hits: &[Hit], json: bool) {
 fn hit_json(hit: &Hit) -> serde_json::Value {
     let mut line = points::as_json(&hit.point);
     line["score"] = json!(hit.score);
+    if !hit.fragments.is_empty() {
+        let json = |fragment: &Fragment| {
+            let matches: Vec<[usize; 2]> =
+                fragment.matches.iter().map(|range| [range.start, range.end]).collect();
+            json!({"path": fragment.path, "text": fragment.text, "matches": matches})
+        };
+        line["fragments"] = hit.fragments.iter().map(json).collect();
+    }
     line
+}
+
+/// A fragment in one line, with asterisks around what matched.
+fn marked(fragment: &Fragment) -> String {
+    let (mut line, mut end) = (format!("{}: ", fragment.path), 0);
+    let part = |range: Range<usize>| fragment.text.get(range).unwrap_or_default();
+    for range in &fragment.matches {
+        line += &format!("{}*{}*", part(end..range.start), part(range.clone()));
+        end = range.end;
+    }
+    line += part(end..fragment.text.len());
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn print_stages(explanation: &Explanation) {

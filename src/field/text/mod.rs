@@ -9,6 +9,7 @@
 mod analysis;
 mod cursor;
 mod directory;
+mod excerpts;
 mod index;
 mod matching;
 mod search;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use lanner_storage::{SectionFile, StorageError};
 use roaring::RoaringBitmap;
 
+pub use excerpts::{Excerpt, Marker};
 pub use index::TextIndex;
 pub use matching::matching_rows;
 pub use search::{Bm25, Scored, TextSearch};

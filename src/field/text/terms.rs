@@ -191,6 +191,11 @@ static AUTOMATA: [LazyLock<LevenshteinAutomatonBuilder>; 2] = [
 ];
 
 /// Accepts the words with at most so many changes.
+pub fn automaton(term: &str, changes: u8) -> DFA {
+    AUTOMATA[usize::from(changes > 1)].build_dfa(term)
+}
+
+/// As [`automaton`], for dictionaries.
 struct Near<'d>(&'d DFA);
 
 impl Automaton for Near<'_> {
@@ -225,8 +230,7 @@ impl<'p> Expansion<'p> {
         match pattern {
             Pattern::Prefix(prefix) => Some(Self::Prefix(prefix)),
             Pattern::Fuzzy { term, changes } => {
-                let builder = &AUTOMATA[usize::from(*changes > 1)];
-                let automaton = builder.build_dfa(term);
+                let automaton = automaton(term, *changes);
                 Some(Self::Fuzzy { term, changes: *changes, automaton })
             }
             _ => None,

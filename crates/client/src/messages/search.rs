@@ -1,10 +1,13 @@
 //! Searches and their responses ↔ messages.
 
+use std::ops::Range;
+
 use super::to_model::{ids_at, include, missing, point, point_id, vector};
 use super::{filter, from_model, text};
 use crate::proto::{self, rescore, search_request};
 use lanner::{
-    Explanation, Hit, InvalidInput, Query, QueryParams, QueryRequest, QueryResponse, Rescore, Stage,
+    Explanation, Fragment, Highlight, Hit, InvalidInput, Query, QueryParams, QueryRequest,
+    QueryResponse, Rescore, Stage,
 };
 
 type Result<T> = std::result::Result<T, InvalidInput>;
@@ -21,8 +24,18 @@ pub fn to_request(request: proto::SearchRequest) -> Result<QueryRequest> {
         include: include(request.include),
         params: to_params(request.params),
         rescore: request.rescore.map(to_rescore).transpose()?,
+        highlight: request.highlight.map(to_highlight),
         explain: request.explain,
     })
+}
+
+fn to_highlight(message: proto::Highlight) -> Highlight {
+    let default = Highlight::default();
+    let or = |value: Option<u32>, default| value.map_or(default, |value| value as usize);
+    Highlight {
+        fragments: or(message.fragments, default.fragments),
+        length: or(message.length, default.length),
+    }
 }
 
 fn to_query(query: Option<search_request::Query>) -> Result<Query> {
@@ -69,9 +82,16 @@ pub fn to_response(response: proto::SearchResponse) -> Result<QueryResponse> {
 pub fn to_hits(hits: Vec<proto::Hit>) -> Result<Vec<Hit>> {
     let hit = |hit: proto::Hit| {
         let found = hit.point.ok_or_else(|| missing("hits", "a point in each hit"))?;
-        Ok(Hit { score: hit.score, point: point(found)? })
+        let fragments = hit.fragments.into_iter().map(to_fragment).collect();
+        Ok(Hit { fragments, ..Hit::new(point(found)?, hit.score) })
     };
     hits.into_iter().map(hit).collect()
+}
+
+fn to_fragment(message: proto::Fragment) -> Fragment {
+    let span = |span: proto::Span| span.start as usize..span.end as usize;
+    let matches = message.matches.into_iter().map(span).collect();
+    Fragment { path: message.path, text: message.text, matches }
 }
 
 /// An explanation from its message.
@@ -104,7 +124,13 @@ pub fn from_request(request: &QueryRequest) -> proto::SearchRequest {
         filter: request.filter.as_ref().map(filter::from_model),
         score_threshold: request.score_threshold,
         rescore: request.rescore.as_ref().map(from_rescore),
+        highlight: request.highlight.map(from_highlight),
     }
+}
+
+fn from_highlight(highlight: Highlight) -> proto::Highlight {
+    let Highlight { fragments, length } = highlight;
+    proto::Highlight { fragments: Some(count(fragments)), length: Some(count(length)) }
 }
 
 /// A count, saturated to the range of messages; larger ones are rejected anyway.
@@ -147,8 +173,18 @@ pub fn from_response(response: &QueryResponse) -> proto::SearchResponse {
 
 /// The messages of hits.
 pub fn from_hits(hits: &[Hit]) -> Vec<proto::Hit> {
-    let hit =
-        |hit: &Hit| proto::Hit { score: hit.score, point: Some(from_model::point(&hit.point)) };
+    let span =
+        |range: &Range<usize>| proto::Span { start: count(range.start), end: count(range.end) };
+    let fragment = |fragment: &Fragment| proto::Fragment {
+        path: fragment.path.clone(),
+        text: fragment.text.clone(),
+        matches: fragment.matches.iter().map(span).collect(),
+    };
+    let hit = |hit: &Hit| proto::Hit {
+        score: hit.score,
+        point: Some(from_model::point(&hit.point)),
+        fragments: hit.fragments.iter().map(fragment).collect(),
+    };
     hits.iter().map(hit).collect()
 }
 
