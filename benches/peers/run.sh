@@ -19,4 +19,9 @@ if [ "${1:-}" = text ]; then
     # With the Python package of this checkout: .ci/python wheel makes it.
     exec "$venv/bin/python" "$here/text.py" "$@"
 fi
+if [ "${1:-}" = sparse ]; then
+    shift
+    # With the Python package of this checkout: .ci/python wheel makes it.
+    exec "$venv/bin/python" "$here/sparse.py" "$@"
+fi
 exec "$venv/bin/python" "$here/peers.py" "$@"

@@ -471,3 +471,25 @@ def test_coroutines(server: Server) -> None:
             assert (await docs.explain("words", "sea"))[0].source == "text standard, 1 word"
 
     asyncio.run(main())
+
+
+def test_hits_have_parts_of_their_texts(db: lanner.Database) -> None:
+    docs = db.create_collection("docs", {"words": lanner.text("title", "body", analyzer="english")})
+    texts = [{"title": "Höhe of skies", "body": "x " * 200 + "the sky is blue " + "y " * 200}, {"body": "no"}]
+    docs.upsert(ids=[1, 2], payloads=texts)
+    (hit,) = docs.query("words", "blue sky", highlight=lanner.Highlight(length=20))
+    assert [part.path for part in hit.fragments] == ["body", "title"]
+    body, title = hit.fragments
+    assert body.marked("<", ">") == "x the <sky> is <blue> y"
+    # By characters, not by bytes.
+    assert title == lanner.Fragment("title", "Höhe of skies", ((8, 13),))
+    assert title.text[8:13] == "skies"
+    (hit,) = docs.query("words", "blue", highlight=True)
+    assert len(hit.fragments[0].text) <= 200
+    assert docs.query("words", "blue", highlight=False)[0].fragments == ()
+    assert docs.fuse([lanner.Search("words", "blue", highlight=True)])[0].fragments
+    assert docs.batch_query("words", ["blue"], highlight=True)[0][0].fragments
+    with pytest.raises(lanner.InvalidInput, match=r"highlight.fragments: expected 1 to 16, got 0"):
+        docs.query("words", "blue", highlight=lanner.Highlight(0))
+    with pytest.raises(lanner.InvalidInput, match=r"highlight: expected lanner.Highlight"):
+        docs.query("words", "blue", highlight="yes")  # type: ignore[arg-type]

@@ -300,6 +300,10 @@ impl Inspect {
 fn print(info: &CollectionInfo) {
     println!("{}: {} points, {} writes", info.name, HumanCount(info.points), info.sequence);
     for (name, field) in &info.config.fields {
+        if field.kind == VectorKind::Sparse {
+            println!("  field {name}: sparse vectors, {}", field.memory);
+            continue;
+        }
         let settings = json!(field);
         let word = |key: &str| settings[key].as_str().unwrap_or("?").to_owned();
         println!(

@@ -30,7 +30,8 @@ fn objects(lines: &str) -> Vec<Value> {
 
 fn create(case: &Case, name: &str) {
     let fields = ["--field", "v:single:3:dot", "--field", "h:single:4:dot:f16"];
-    case.run(&[&["create", name], &fields[..], &["--field", "t:multi:2:dot"]].concat());
+    let others = ["--field", "t:multi:2:dot", "--field", "s:sparse"];
+    case.run(&[&["create", name], &fields[..], &others].concat());
 }
 
 /// Points of both kinds of ids that lack vectors and payloads, with values of every kind.
@@ -52,11 +53,13 @@ fn points() -> String {
     };
     let v = [0.1_f32, -0.0, 1e-42];
     point(json!(7), json!({"v": v, "h": [0.5, -0.0, 65504, 6e-8]}), payloads.first());
-    point(json!(u64::MAX), json!({"t": [[1, 0], [0.1, 1], [2, 3]]}), None);
+    let sparse = json!({"indices": [0, 9, u32::MAX], "values": [0.1, 1e-42, 3e17]});
+    point(json!(u64::MAX), json!({"t": [[1, 0], [0.1, 1], [2, 3]], "s": sparse}), None);
     point(json!("7"), json!({"v": [1, 2, 3], "t": [[4, 5]]}), payloads.get(1));
     point(json!("ä"), json!({"h": [1, 2, 3, 4]}), payloads.get(2));
     point(json!("b"), json!({"v": [3e17, -1e-30, 0]}), payloads.get(3));
-    point(json!("c"), json!({"v": [0, 0, 0], "h": [0, 0, 0, 0]}), payloads.get(4));
+    let none = json!({"indices": [], "values": []});
+    point(json!("c"), json!({"v": [0, 0, 0], "h": [0, 0, 0, 0], "s": none}), payloads.get(4));
     lines
 }
 

@@ -67,6 +67,19 @@ fn words(folder: &Path, target: [&str; 2]) {
     let staged = ["--rescore-field", "v", "--rescore-vector", "[-1, 0]", "--candidates", "10"];
     assert_eq!(ids(&run(&[&["--text", "blue"][..], &staged].concat())), [1, 0]);
 
+    // Parts of texts, as JSON and in lines of their own.
+    let shown = run(&["--text", "blue sky", "--limit", "1", "--highlight"]);
+    let shown: serde_json::Value = serde_json::from_str(shown.trim()).unwrap();
+    let title = serde_json::json!({"path": "title", "text": "Blue sky", "matches": [[0, 4], [5, 8]]});
+    assert_eq!(shown["fragments"], serde_json::json!([title]));
+    let plain = ["query", "c", "--text", "sky", "--highlight", "2", "--highlight-length", "30"];
+    let shown = ok(&[&plain[..], &["--no-payload"], &target].concat());
+    assert!(shown.contains("\n                 text: the ocean, and the *sky* above\n"), "{shown}");
+    let fused = run(&[&vector[..], &["--fuse", r#"{"text": "plants"}"#, "--highlight"]].concat());
+    assert!(fused.lines().next().unwrap().contains("\"matches\":[[0,6]]"), "{fused}");
+    let error = fail(&[&vector[..], &["--highlight"]].concat());
+    assert!(error.contains("highlight: expected a query with words"), "{error}");
+
     let error = fail(&["--match", "\"blue"]);
     assert!(error.contains("text: expected a closing quote, got the end after \"blue"), "{error}");
     let error = fail(&["--field", "v", "--text", "blue"]);
