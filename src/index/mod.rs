@@ -14,6 +14,7 @@ mod fixture;
 pub mod graph;
 pub mod ivf;
 mod lately;
+mod query_lists;
 mod scratch;
 mod view;
 mod zones;
@@ -29,6 +30,7 @@ pub use calibration::{
 pub use copies::{Copies, distinct};
 pub use far::{far_query, nearness};
 pub use lately::{FARTHEST, Farness, Lately};
+pub use query_lists::{QueryListSettings, QueryLists, Route};
 pub use scratch::{Scratch, with_scratch};
 pub use view::{Ask, BuiltIndex, IndexView, Outcome, Selection};
 pub use zones::{Far, LEAST_OF_ZONE, Members};
