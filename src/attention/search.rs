@@ -1,5 +1,6 @@
 //! Searching an index: which keys are scored, and which of them are returned.
 
+use std::borrow::Borrow;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -318,8 +319,8 @@ impl KeyIndex {
 ///
 /// # Errors
 /// As [`KeyIndex::search`], and if the numbers of indexes, keys, queries and searchers do not match.
-pub fn search_heads(
-    indexes: &[KeyIndex],
+pub fn search_heads<I: Borrow<KeyIndex> + Sync>(
+    indexes: &[I],
     queries: Rows<'_>,
     keys: Option<&[Rows<'_>]>,
     request: &Request<'_>,
@@ -344,7 +345,7 @@ pub fn search_heads(
     let searches = searchers.par_iter_mut().zip(indexes).enumerate();
     searches.try_for_each(|(at, (searcher, index))| {
         let keys = keys.map(|keys| keys[at]);
-        index.search(queries.slice(at * group, group), keys, request, searcher)
+        index.borrow().search(queries.slice(at * group, group), keys, request, searcher)
     })
 }
 
