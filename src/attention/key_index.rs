@@ -112,7 +112,8 @@ impl KeyIndex {
             // Odd, so that no alignment of the text is sampled alone.
             sample_stride: (keys.len() / MASS_SAMPLE) as u32 | 1,
         };
-        let part = frame.encode(&keys)?;
+        let mut part = frame.encode(&keys)?;
+        part.lists.iter_mut().for_each(Vec::shrink_to_fit);
         Ok(Self { frame: Arc::new(frame), parts: RwLock::new(vec![Arc::new(part)]) })
     }
 

@@ -3,6 +3,7 @@
 //! A [graph] is walked from row to row towards the query; [IVF](ivf) divides the rows into lists by
 //! centroid and scans the nearest lists. Both find candidates by primary codes alone and collect
 //! them in the `Beam` of a [`Scratch`]; re-ranking and storage are left to the caller.
+//! [`QueryLists`] name the rows that similar queries need, in memory, for attention.
 
 mod alike;
 mod beam;
