@@ -83,7 +83,7 @@ impl Attention {
         &self.output
     }
 
-    /// Output of a query, [v].
+    /// Output of a query, shape \[v\].
     ///
     /// # Panics
     /// If there is no such query.
