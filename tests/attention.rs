@@ -141,7 +141,8 @@ fn half_precision_gives_what_the_same_values_give() {
         hits.ids.iter().copied().zip(hits.products.iter().copied()).collect::<Vec<_>>()
     });
     assert_eq!(of_single, of_brain);
-    assert_eq!(of_single.len(), of_half.len());
+    let same = of_half.iter().filter(|hit| of_single.contains(hit)).count();
+    assert!(same >= 98, "{same} of 100");
 }
 
 #[test]
