@@ -48,6 +48,7 @@
 //! - **Browse**: [`Collection::scroll`], [`Collection::scroll_ordered`], [`Collection::facet`].
 //! - **Tune**: [`Compression`], [`IndexSettings`], [`Collection::start_train`],
 //!   [`Collection::start_optimize`]; [`Collection::info`] reports the result.
+//! - **Attend**: [`attention`], an index of the keys of a KV cache.
 //! - **Repair**: [`Collection::verify`], [`Database::repair`].
 
 // No input from users, files or the network may cause a panic.
@@ -56,6 +57,7 @@
 #[cfg(target_endian = "big")]
 compile_error!("Lanner's files are little-endian and mapped as they are");
 
+pub mod attention;
 mod collection;
 mod database;
 mod error;

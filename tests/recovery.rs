@@ -336,7 +336,8 @@ fn damaged_vectors_are_never_returned() {
         }
         let error = collection.scroll(None, 10_000, Include::ALL).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupted);
-        let field = if path.ends_with("field-0.sec") { "tokens" } else { "v" };
+        let fields = [("field-0.sec", "tokens"), ("field-1.sec", "v"), ("field-2.sec", "w")];
+        let field = fields.iter().find(|(file, _)| path.ends_with(file)).unwrap().1;
         let error = collection.query(&QueryRequest::new(field, last())).unwrap_err();
         assert!(names(&error.to_string(), &path, &section), "{error}");
         drop((collection, database));

@@ -506,7 +506,7 @@ fn fragments_are_cut_from_the_texts_of_hits() {
             hits.iter().map(|hit| (hit.point.id.clone(), marked(&hit.fragments))).collect();
         // The analyzer has "skies" and "sky" as one word.
         let first =
-            vec!["body: so on the *sky* is *blue* and".to_owned(), "title: *Blue* *skies*".into()];
+            vec!["body: on the *sky* is *blue* and so on".to_owned(), "title: *Blue* *skies*".into()];
         let second = vec!["body: *sky* *blue* *sky*".to_owned()];
         assert_eq!(found.len(), 2);
         assert!(found.contains(&(1.into(), first)), "{found:?}");

@@ -4,6 +4,7 @@
 //! centroid and scans the nearest lists. Both find candidates by primary codes alone and collect
 //! them in the `Beam` of a [`Scratch`]; re-ranking and storage are left to the caller. Sparse vectors
 //! have an [inverted] index, which finds the exact best.
+//! [`QueryLists`] name the rows that similar queries need, in memory, for attention.
 
 mod alike;
 mod beam;
@@ -16,6 +17,7 @@ pub mod graph;
 pub mod inverted;
 pub mod ivf;
 mod lately;
+mod query_lists;
 mod scratch;
 mod view;
 mod zones;
@@ -31,6 +33,7 @@ pub use calibration::{
 pub use copies::{Copies, distinct};
 pub use far::{far_query, nearness};
 pub use lately::{FARTHEST, Farness, Lately};
+pub use query_lists::{QueryListSettings, QueryLists, Route};
 pub use scratch::{Scratch, with_scratch};
 pub use view::{Ask, BuiltIndex, IndexView, Outcome, Selection};
 pub use zones::{Far, LEAST_OF_ZONE, Members};

@@ -10,6 +10,7 @@
 
 mod answers;
 mod arrays;
+mod attention;
 mod calls;
 mod database;
 mod errors;
@@ -31,9 +32,11 @@ fn native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<answers::Answer>()?;
     module.add_class::<answers::BatchAnswer>()?;
+    module.add_class::<attention::PyKeyIndex>()?;
     module.add_class::<calls::PyCancelToken>()?;
     module.add_class::<database::Backend>()?;
     module.add_class::<request::Request>()?;
     module.add_class::<text::PyTextQuery>()?;
-    module.add_function(wrap_pyfunction!(sparse::sparse_entries, module)?)
+    module.add_function(wrap_pyfunction!(sparse::sparse_entries, module)?)?;
+    module.add_function(wrap_pyfunction!(attention::search_heads, module)?)
 }

@@ -30,6 +30,7 @@ def run(name: str, *arguments: str) -> str:
         ("late_interaction.py", "MaxSim"),
         ("filtered_search.py", "passages by topic: {"),
         ("fusion.py", "?"),
+        ("attention.py", "share of attention covered: median"),
         ("judge.py", "of 40 queries over 163 documents"),
     ],
 )

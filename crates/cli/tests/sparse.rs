@@ -20,7 +20,11 @@ fn sparse(folder: &Path, target: [&str; 2]) {
     let run = |arguments: &[&str]| ok(&[arguments, &target].concat());
     let fail = |arguments: &[&str]| refused(&[arguments, &target].concat());
     run(&["create", "c", "--field", "s:sparse", "--field", "v:single:2:dot"]);
-    assert!(run(&["inspect", "c"]).contains("field s: sparse vectors, cached"), "{}", run(&["inspect", "c"]));
+    assert!(
+        run(&["inspect", "c"]).contains("field s: sparse vectors, cached"),
+        "{}",
+        run(&["inspect", "c"])
+    );
     // Rows {7: 1.5, 2: 0.5}, {} and {4294967295: 2, 2: 1}, as SciPy and NumPy write them.
     let matrix = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/sparse.npz");
     run(&["ingest", "c", "--sparse", &format!("s={matrix}")]);
@@ -48,7 +52,10 @@ fn sparse(folder: &Path, target: [&str; 2]) {
 
     let wrong = |vector: &str| fail(&["query", "c", "--field", "s", "--vector", vector]);
     let cases = [
-        (r#"{"indices": [1, 1], "values": [1, 2]}"#, "indices: expected each index once, got 1 twice"),
+        (
+            r#"{"indices": [1, 1], "values": [1, 2]}"#,
+            "indices: expected each index once, got 1 twice",
+        ),
         (r#"{"indices": [1], "values": [-1]}"#, "values: expected values of 0 or more"),
         (r#"{"indices": [4294967296], "values": [1]}"#, "expected a whole number below 2^32"),
         (r#"{"indices": [1]}"#, "expected `values`, got none"),

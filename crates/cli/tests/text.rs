@@ -70,7 +70,8 @@ fn words(folder: &Path, target: [&str; 2]) {
     // Parts of texts, as JSON and in lines of their own.
     let shown = run(&["--text", "blue sky", "--limit", "1", "--highlight"]);
     let shown: serde_json::Value = serde_json::from_str(shown.trim()).unwrap();
-    let title = serde_json::json!({"path": "title", "text": "Blue sky", "matches": [[0, 4], [5, 8]]});
+    let title =
+        serde_json::json!({"path": "title", "text": "Blue sky", "matches": [[0, 4], [5, 8]]});
     assert_eq!(shown["fragments"], serde_json::json!([title]));
     let plain = ["query", "c", "--text", "sky", "--highlight", "2", "--highlight-length", "30"];
     let shown = ok(&[&plain[..], &["--no-payload"], &target].concat());

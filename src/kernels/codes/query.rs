@@ -29,6 +29,17 @@ impl CodeQuery {
     /// # Panics
     /// If `values` and the layout differ in dimension.
     pub fn new(layout: &CodeLayout, values: &[f32]) -> Self {
+        let mut query = Self::unfilled(layout);
+        query.set(layout, values);
+        query
+    }
+
+    /// Rounds another query into the same memory; see [`Self::new`].
+    ///
+    /// # Panics
+    /// If `values` and the layout differ in dimension, or the query was made for another layout.
+    pub fn set(&mut self, layout: &CodeLayout, values: &[f32]) {
+        assert_eq!(values.len(), layout.dimension(), "one element a dimension");
         // Positive floats compare like their bits, and integer comparisons vectorize.
         let bits = values.iter().map(|value| value.abs().to_bits() as i32);
         let largest = f32::from_bits(bits.fold(0, i32::max) as u32);
@@ -36,13 +47,12 @@ impl CodeQuery {
         // Zeros, and values so small that the factor overflows, are rounded to zero.
         let (scale, factor) =
             if factor.is_finite() { (largest / Self::LEVELS, factor) } else { (0.0, 0.0) };
-        let fill = |first: usize, block: &mut [i8]| {
+        self.scale = scale;
+        self.fill(layout, |first, block| {
             for (integer, value) in block.iter_mut().zip(&values[first..]) {
                 *integer = rounded(value * factor);
             }
-        };
-        assert_eq!(values.len(), layout.dimension(), "one element a dimension");
-        Self { scale, ..Self::filled(layout, fill) }
+        });
     }
 
     /// From integers, with scale 1.
@@ -51,28 +61,34 @@ impl CodeQuery {
     /// As [`Self::new`].
     pub fn from_integers(layout: &CodeLayout, integers: &[i8]) -> Self {
         assert_eq!(integers.len(), layout.dimension(), "one element a dimension");
-        Self::filled(layout, |first, block| {
-            block.copy_from_slice(&integers[first..][..block.len()])
-        })
+        let mut query = Self::unfilled(layout);
+        query.fill(layout, |first, block| {
+            block.copy_from_slice(&integers[first..][..block.len()]);
+        });
+        query
+    }
+
+    /// All zeros, with scale 1.
+    fn unfilled(layout: &CodeLayout) -> Self {
+        let blocks = vec![Block([0; CHUNK_BYTES]); layout.chunks() * layout.bits().per_byte()];
+        Self { blocks, total: 0, scale: 1.0, bits: layout.bits(), dimension: layout.dimension() }
     }
 
     /// Calls `fill` for each run within a block, with the index of its first element and the block.
-    fn filled(layout: &CodeLayout, mut fill: impl FnMut(usize, &mut [i8])) -> Self {
+    fn fill(&mut self, layout: &CodeLayout, mut fill: impl FnMut(usize, &mut [i8])) {
+        assert!(self.fits(layout), "the query was made for another layout");
         let halves = layout.bits().per_byte();
-        let mut blocks = vec![Block([0; CHUNK_BYTES]); layout.chunks() * halves];
-        let mut total = 0;
+        self.total = 0;
         for (chunk, half, first, len) in layout.places().filter(|place| place.3 > 0) {
-            let block = &mut blocks[chunk * halves + half].0[..len];
+            let block = &mut self.blocks[chunk * halves + half].0[..len];
             fill(first, block);
-            total += block.iter().map(|&value| i32::from(value)).sum::<i32>();
+            self.total += block.iter().map(|&value| i32::from(value)).sum::<i32>();
         }
-        let (bits, dimension) = (layout.bits(), layout.dimension());
-        Self { blocks, total, scale: 1.0, bits, dimension }
     }
 
-    /// An empty query, to be filled by [`Self::set_record`].
+    /// An empty query, to be filled by [`Self::set`] or [`Self::set_record`].
     pub fn empty(layout: &CodeLayout) -> Self {
-        Self::from_integers(layout, &vec![0; layout.dimension()])
+        Self::unfilled(layout)
     }
 
     /// Uses the codes of a record as integers: element i becomes code i minus [`CodeBits::middle`].
@@ -123,7 +139,8 @@ impl CodeQuery {
         &self.blocks
     }
 
-    pub(super) fn fits(&self, layout: &CodeLayout) -> bool {
+    /// Whether the query was made for this layout's codes.
+    pub fn fits(&self, layout: &CodeLayout) -> bool {
         self.bits == layout.bits() && self.dimension == layout.dimension()
     }
 }
