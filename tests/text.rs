@@ -505,8 +505,10 @@ fn fragments_are_cut_from_the_texts_of_hits() {
         let found: Vec<(PointId, Vec<String>)> =
             hits.iter().map(|hit| (hit.point.id.clone(), marked(&hit.fragments))).collect();
         // The analyzer has "skies" and "sky" as one word.
-        let first =
-            vec!["body: on the *sky* is *blue* and so on".to_owned(), "title: *Blue* *skies*".into()];
+        let first = vec![
+            "body: on the *sky* is *blue* and so on".to_owned(),
+            "title: *Blue* *skies*".into(),
+        ];
         let second = vec!["body: *sky* *blue* *sky*".to_owned()];
         assert_eq!(found.len(), 2);
         assert!(found.contains(&(1.into(), first)), "{found:?}");

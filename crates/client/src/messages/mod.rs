@@ -56,7 +56,7 @@ mod tests {
     fn malformed_vectors_are_refused_by_name() {
         let floats = |n: usize| Some(Values::Floats(proto::FloatValues { values: vec![1.0; n] }));
         let cases = [
-            (refused(None, None), "expected `floats`, `f32` or `f16`, got nothing"),
+            (refused(None, None), "expected `floats`, `f32`, `f16` or `sparse`, got nothing"),
             (
                 refused(Some(Values::F32(vec![0; 7].into())), None),
                 "expected a multiple of 4 bytes in `f32`, got 7",
