@@ -20,10 +20,13 @@ fn open(root: &Path, directory: &FaultyDirectory) -> lanner::Result<Database> {
 }
 
 fn point(id: u64, value: f32) -> Point {
-    let payload = format!("{{\"t\": \"w{}\"}}", value as u64);
     let sparse = SparseVector::new([id as u32 % 7, 9], [1.0, value + 1.0]).unwrap();
-    let point = Point::new(id).with_vector("v", vec![value]).with_vector("w", sparse);
-    point.with_payload(Payload::parse(&payload).unwrap())
+    of_one_field(id, value).with_vector("w", sparse)
+}
+
+fn of_one_field(id: u64, value: f32) -> Point {
+    let payload = Payload::parse(&format!("{{\"t\": \"w{}\"}}", value as u64)).unwrap();
+    Point::new(id).with_vector("v", vec![value]).with_payload(payload)
 }
 
 /// What is written besides a few points.
@@ -158,7 +161,7 @@ fn publish(database: &Database, index: &str, first: impl FnOnce()) -> lanner::Re
     let queries = MultiVector::from_flat(1, (0..8).map(|i| 150.3 * i as f32).collect())?;
     let collection =
         database.create_collection_with("c", config, &[("v".into(), queries.into())].into())?;
-    collection.upsert((0..INDEXED).map(|id| point(id, id as f32)))?;
+    collection.upsert((0..INDEXED).map(|id| of_one_field(id, id as f32)))?;
     collection.optimize()?;
     first();
     collection.delete(vec![0.into()], Durability::Synced)?;

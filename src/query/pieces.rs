@@ -14,9 +14,10 @@ use super::highlight::{Fragment, Highlighter};
 use super::request::{Query, QueryRequest, QueryResponse};
 use super::threads::QueryThreads;
 use crate::error::{Error, Result};
+use crate::index::inverted::BYTES_OF_LIST;
 use crate::model::{
-    CollectionConfig, Condition, Include, MemoryBudget, Point, PointId, VectorField, check_range,
-    limits,
+    CollectionConfig, Condition, Include, MemoryBudget, Point, PointId, Vector, VectorField,
+    VectorKind, check_range, limits,
 };
 use crate::segment::{Location, Snapshot, View};
 
@@ -246,6 +247,9 @@ impl Ground<'_> {
         bytes += HIT_BYTES * rows.min(wanted as u64);
         let values = self.query_values(field, settings, &request.query);
         bytes += query_bytes(settings, values);
+        if settings.kind == VectorKind::Sparse {
+            bytes += BYTES_OF_LIST as u64 * values;
+        }
         if !request.params.exact {
             bytes += self.code_query_bytes(field, values / settings.dimension.max(1) as u64);
         }
@@ -301,6 +305,7 @@ impl Ground<'_> {
     /// Number of values of the vectors of a query; 0 if it names a point that does not exist.
     pub(super) fn query_values(&self, field: usize, settings: &VectorField, query: &Query) -> u64 {
         match query {
+            Query::Vector(Vector::Sparse(sparse)) => sparse.len() as u64,
             Query::Vector(vector) => vector.as_ref().values().len() as u64,
             Query::Point(id) => self.vector_len(field, id),
             // A mean in double precision.

@@ -31,9 +31,11 @@ Examples:
   lanner create docs --data db --field text:single:384:cosine --compression auto/lvq8/drop-raw
   lanner create docs --data db --field text:single:384:cosine --payload lang=keyword,meta.year=integer
   lanner create docs --data db --text words:title^2,text:english
+  lanner create docs --data db --field splade:sparse
 
-Kinds: single (one vector a point), multi (many, scored by MaxSim). Metrics: dot, cosine, l2.
-Elements: f32 (default), f16.
+Kinds: single (one vector a point), multi (many, scored by MaxSim), sparse (few values among many
+dimensions, compared by the dot product; NAME:sparse is all of its settings but memory). Metrics: dot,
+cosine, l2. Elements: f32 (default), f16.
 
 Text fields are searched by words (BM25, k1=0.9 and b=0.4 by default) in what payloads have at some
 paths; title^2 counts twice. Analyzers: standard (default), cjk, ngram:MIN-MAX, or a language, which
@@ -72,7 +74,11 @@ pub struct Create {
     #[command(flatten)]
     target: Target,
     /// A vector field; repeat for more
-    #[arg(long, value_name = "NAME:KIND:DIM:METRIC[:ELEMENT]", required_unless_present = "text")]
+    #[arg(
+        long,
+        value_name = "NAME:KIND:DIM:METRIC[:ELEMENT]|NAME:sparse",
+        required_unless_present = "text"
+    )]
     field: Vec<FieldArgument>,
     /// A text field, searched by words: the payload paths of its text; repeat for more
     #[arg(long, value_name = "NAME:PATH,…[:ANALYZER][:k1=N][:b=N]", value_parser = text_field)]
@@ -113,15 +119,17 @@ impl Create {
         }
         config.text.extend(self.text);
         config.payload.extend(self.payload);
-        let (single, multi) = (Some(VectorKind::Single), Some(VectorKind::Multi));
+        let (single, multi) = (&[VectorKind::Single], &[VectorKind::Multi]);
+        let dense = &[VectorKind::Single, VectorKind::Multi];
+        let all = &[VectorKind::Single, VectorKind::Multi, VectorKind::Sparse];
         train::apply(&mut config, &self.encoding, multi, |field, value| field.encoding = value)?;
         train::apply(&mut config, &self.token_pooling, multi, |f, n| f.token_pooling = n)?;
-        train::apply(&mut config, &self.recent_queries, None, |f, n| f.recent_queries = n)?;
+        train::apply(&mut config, &self.recent_queries, dense, |f, n| f.recent_queries = n)?;
         train::apply(&mut config, &self.compression, single, |field, value| {
             field.compression = value
         })?;
-        train::apply(&mut config, &self.index, None, |field, value| field.index = value)?;
-        train::apply(&mut config, &self.memory, None, |field, value| field.memory = value)?;
+        train::apply(&mut config, &self.index, dense, |field, value| field.index = value)?;
+        train::apply(&mut config, &self.memory, all, |field, value| field.memory = value)?;
         let queries = train::training_queries(&config, &self.training_queries)?;
         // Before a folder is made a database for nothing.
         lanner::validate_name("name", &self.name)?;

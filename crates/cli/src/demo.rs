@@ -99,7 +99,11 @@ impl Demo {
             )?,
         );
         let fused = FusionMethod::Scores { normalization: Normalization::MinMax };
-        let both = [single.fused("text+single", fused)?, multi.fused("text+multi", fused)?];
+        let both = [
+            Mode::fused("text+single", &[&single], fused)?,
+            Mode::fused("text+multi", &[&multi], fused)?,
+            Mode::fused("text+single+multi", &[&single, &multi], fused)?,
+        ];
         let modes: Vec<Mode> = [words, single, multi].into_iter().chain(both).collect();
         let (corpus_ids, query_ids) = ids(&dataset, &modes, &None, &None)?;
         Ok(Experiment {

@@ -80,11 +80,11 @@ impl<T: FromStr<Err: std::fmt::Display>> FromStr for ForField<T> {
     }
 }
 
-/// Sets something of the named fields, or of all of a kind, or of all.
+/// Sets something of the named fields, or of all of these kinds.
 pub fn apply<T: Clone>(
     config: &mut CollectionConfig,
     settings: &[ForField<T>],
-    kind: Option<VectorKind>,
+    kinds: &[VectorKind],
     set: impl Fn(&mut VectorField, T),
 ) -> Result<()> {
     for ForField { field, value } in settings {
@@ -94,7 +94,7 @@ pub fn apply<T: Clone>(
         for (name, settings) in &mut config.fields {
             let meant = match field {
                 Some(field) => field == name,
-                None => kind.is_none_or(|kind| kind == settings.kind),
+                None => kinds.contains(&settings.kind),
             };
             if meant {
                 set(settings, value.clone());

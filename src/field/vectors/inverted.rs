@@ -9,7 +9,7 @@ use super::sections;
 use crate::error::Result;
 use crate::field::{FieldBuild, FieldSource, SegmentFiles, finish};
 use crate::index::inverted::{
-    CHUNK_ROWS, ChunkBuilder, ChunkParts, List, Posting, Scratch, Work, search,
+    CHUNK_ROWS, ChunkBuilder, ChunkParts, List, Posting, Scratch, Work, factor_of, search,
 };
 use crate::model::{ElementsRef, Entry};
 
@@ -81,7 +81,6 @@ impl InvertedIndex {
     ) -> Result<Work> {
         let mut sum = Work::default();
         for (number, chunk) in (0..).zip(&self.chunks) {
-            go_on()?;
             let lists = chunk.lists(&self.file, query)?;
             let order = self.file.numbers(chunk.order);
             let least = threshold;
@@ -91,7 +90,8 @@ impl InvertedIndex {
                 threshold = offer(number * CHUNK_ROWS + u32::from(row), bound)?;
                 Ok(threshold)
             };
-            let work = SCRATCH.with_borrow_mut(|scratch| search(&lists, scratch, least, offer))?;
+            let work =
+                SCRATCH.with_borrow_mut(|scratch| search(&lists, scratch, least, go_on, offer))?;
             sum = Work { blocks: sum.blocks + work.blocks, bytes: sum.bytes + work.bytes };
         }
         Ok(sum)
@@ -153,7 +153,7 @@ impl Chunk {
             };
             let blocks = range(self.block_starts);
             lists.push(List {
-                factor: entry.value * scales[first],
+                factor: factor_of(entry.value, scales[first]),
                 blocks: numbers(file, self.blocks, blocks.clone())?,
                 maxima: numbers(file, self.maxima, blocks.clone())?,
                 ends: numbers(file, self.ends, blocks)?,

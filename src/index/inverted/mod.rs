@@ -20,7 +20,7 @@ mod order;
 mod search;
 
 pub use build::{ChunkBuilder, ChunkParts};
-pub use search::{List, Scratch, Work, least_of, search};
+pub use search::{BYTES_OF_LIST, List, Scratch, Work, factor_of, least_of, search};
 
 /// Rows of a chunk.
 pub const CHUNK_ROWS: u32 = 1 << 16;

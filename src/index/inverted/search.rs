@@ -5,10 +5,17 @@ use std::collections::BinaryHeap;
 use super::{BLOCK_ROWS, CHUNK_BLOCKS, Posting};
 use crate::kernels;
 
+/// Blocks between two calls of `go_on`.
+const CHECKED_BLOCKS: u64 = 64;
+/// Lists of a query for which memory is kept.
+const KEPT_PLACES: usize = 1024;
+/// Bytes of working memory for each dimension of a query.
+pub const BYTES_OF_LIST: usize = size_of::<Places>() + size_of::<List<'_>>();
+
 /// A list of a chunk, for a query.
 #[derive(Debug, Clone, Copy)]
 pub struct List<'a> {
-    /// The query's weight times the list's scale.
+    /// As [`factor_of`].
     pub factor: f32,
     /// As in [`super::ChunkParts`].
     pub blocks: &'a [u16],
@@ -81,15 +88,21 @@ pub fn least_of(score: f32, dimensions: usize) -> f32 {
     score * (1.0 - (dimensions as f32 + 16.0) * f32::EPSILON)
 }
 
+/// The query's value times a list's scale; not so small that products with it lose their precision.
+pub fn factor_of(value: f32, scale: f32) -> f32 {
+    (value * scale).max(f32::MIN_POSITIVE)
+}
+
 /// Offers the positions whose bounds reach the threshold. `offer` gets a position and its bound, and
-/// returns the threshold from then on.
+/// returns the threshold from then on. Calls `go_on` now and then.
 ///
 /// # Errors
-/// Those of `offer`.
+/// Those of `go_on` and `offer`.
 pub fn search<E>(
     lists: &[List<'_>],
     scratch: &mut Scratch,
     mut threshold: f32,
+    go_on: &dyn Fn() -> Result<(), E>,
     offer: &mut dyn FnMut(u16, f32) -> Result<f32, E>,
 ) -> Result<Work, E> {
     let mut work = Work::default();
@@ -114,6 +127,9 @@ pub fn search<E>(
         if f32::from_bits((key >> 16) as u32) < threshold {
             break;
         }
+        if work.blocks.is_multiple_of(CHECKED_BLOCKS) {
+            go_on()?;
+        }
         let block = (key & 0xffff) as usize;
         let sums = sums_of(block, lists, places, runs);
         work.blocks += 1;
@@ -125,6 +141,7 @@ pub fn search<E>(
         }
     }
     *heap = queue.into_vec();
+    places.shrink_to(KEPT_PLACES);
     Ok(work)
 }
 
@@ -170,7 +187,7 @@ mod tests {
             let range = |starts: &[u32]| starts[at] as usize..starts[at + 1] as usize;
             let blocks = range(&parts.block_starts);
             Some(List {
-                factor: entry.value * parts.scales[at],
+                factor: factor_of(entry.value, parts.scales[at]),
                 blocks: &parts.blocks[blocks.clone()],
                 maxima: &parts.maxima[blocks.clone()],
                 ends: &parts.ends[blocks],
@@ -202,7 +219,8 @@ mod tests {
             expected.sort_by(|a, b| b.total_cmp(a));
             expected.truncate(count);
             let mut found: Vec<f32> = Vec::new();
-            let work = search(&lists(&parts, &query), &mut Scratch::default(), 0.0, &mut |position, bound| {
+            let (lists, go_on) = (lists(&parts, &query), &|| Ok(()));
+            let work = search(&lists, &mut Scratch::default(), 0.0, go_on, &mut |position, bound| {
                 let score = dot(&query, &rows[usize::from(parts.order[usize::from(position)])]);
                 assert!(least_of(score, query.len()) <= bound, "{score} is bounded by {bound}");
                 found.push(score);
@@ -227,10 +245,33 @@ mod tests {
         let parts = builder.finish();
         let query: Vec<Entry> = (0..10).map(|index| entry(index, 1.0)).collect();
         let mut offered = 0;
-        let work = search(&lists(&parts, &query), &mut Scratch::default(), 0.0, &mut |_, bound| {
+        let (lists, go_on) = (lists(&parts, &query), &|| Ok(()));
+        let work = search(&lists, &mut Scratch::default(), 0.0, go_on, &mut |_, bound| {
             offered += 1;
             Ok::<f32, Infallible>(if offered < 10 { 0.0 } else { bound.min(8.0) })
         });
         assert_eq!((work.unwrap().blocks, offered), (4, 64));
+    }
+
+    #[test]
+    fn the_smallest_products_have_bounds_too() {
+        let entry = |index, value| Entry { index, value };
+        let mut builder = ChunkBuilder::default();
+        let rows: Vec<Entry> = (1..100).map(|row| entry(3, row as f32 * 1e-24)).collect();
+        rows.iter().for_each(|row| builder.push(&[*row]));
+        let parts = builder.finish();
+        let query = [entry(3, 2e-23)];
+        let mut found = 0;
+        let (lists, go_on) = (lists(&parts, &query), &|| Ok(()));
+        let work = search(&lists, &mut Scratch::default(), 0.0, go_on, &mut |position, bound| {
+            let row = rows[usize::from(parts.order[usize::from(position)])];
+            let score = dot(&query, &[row]);
+            assert!(bound >= score);
+            found += u32::from(score > 0.0);
+            Ok::<f32, Infallible>(0.0)
+        });
+        let positive = rows.iter().filter(|row| dot(&query, &[**row]) > 0.0).count() as u32;
+        assert!(work.is_ok() && positive > 50);
+        assert_eq!(found, positive);
     }
 }

@@ -49,9 +49,9 @@ pub enum By {
     /// The words of the questions.
     Words(TextField),
     /// Embeddings.
-    Vectors(Embeddings),
-    /// The words and embeddings, fused.
-    Both(Embeddings, FusionMethod),
+    Vectors(Box<Embeddings>),
+    /// The words and some embeddings, fused.
+    Fused(Vec<Embeddings>, FusionMethod),
 }
 
 /// Embeddings of documents and queries.
@@ -76,7 +76,7 @@ impl Mode {
 
     /// A search by embeddings; `corpus` has the name of their field.
     pub fn vectors(name: &'static str, corpus: Column, queries: Column) -> Self {
-        Self { name, by: By::Vectors(Embeddings { corpus, queries, exact: false }) }
+        Self { name, by: By::Vectors(Box::new(Embeddings { corpus, queries, exact: false })) }
     }
 
     /// The same embeddings, searched exactly.
@@ -84,31 +84,34 @@ impl Mode {
     /// # Errors
     /// If their files cannot be opened once more.
     pub fn exactly(&self, name: &'static str) -> Result<Self> {
-        let by = self.embeddings().map(|own| own.reopen(true)).transpose()?;
-        Ok(Self { name, by: By::Vectors(by.ok_or_else(no_embeddings)?) })
+        let [own] = self.embeddings() else { return Err(no_embeddings()) };
+        Ok(Self { name, by: By::Vectors(Box::new(own.reopen(true)?)) })
     }
 
-    /// The same embeddings, fused with the words.
+    /// The embeddings of some modes, fused with the words.
     ///
     /// # Errors
-    /// As [`Self::exactly`].
-    pub fn fused(&self, name: &'static str, method: FusionMethod) -> Result<Self> {
-        let by = self.embeddings().map(|own| own.reopen(own.exact)).transpose()?;
-        Ok(Self { name, by: By::Both(by.ok_or_else(no_embeddings)?, method) })
+    /// If their files cannot be opened once more.
+    pub fn fused(name: &'static str, modes: &[&Self], method: FusionMethod) -> Result<Self> {
+        let own = modes.iter().flat_map(|mode| mode.embeddings());
+        let own = own.map(|own| own.reopen(own.exact)).collect::<Result<_>>()?;
+        Ok(Self { name, by: By::Fused(own, method) })
     }
 
-    /// Its embeddings, if it has any.
-    pub fn embeddings(&self) -> Option<&Embeddings> {
+    /// Its embeddings.
+    pub fn embeddings(&self) -> &[Embeddings] {
         match &self.by {
-            By::Words(_) => None,
-            By::Vectors(own) | By::Both(own, _) => Some(own),
+            By::Words(_) => &[],
+            By::Vectors(own) => std::slice::from_ref(&**own),
+            By::Fused(own, _) => own,
         }
     }
 
-    fn embeddings_mut(&mut self) -> Option<&mut Embeddings> {
+    fn embeddings_mut(&mut self) -> &mut [Embeddings] {
         match &mut self.by {
-            By::Words(_) => None,
-            By::Vectors(own) | By::Both(own, _) => Some(own),
+            By::Words(_) => &mut [],
+            By::Vectors(own) => std::slice::from_mut(&mut **own),
+            By::Fused(own, _) => own,
         }
     }
 }
@@ -173,7 +176,7 @@ impl Experiment {
                     config = config.with_field(own.corpus.field(), field);
                     columns.push(own.corpus.reopen()?);
                 }
-                By::Vectors(_) | By::Both(..) => {}
+                By::Vectors(_) | By::Fused(..) => {}
             }
         }
         Ok((config, columns))
@@ -206,10 +209,8 @@ impl Experiment {
         mode: &mut Mode,
         latencies: &mut LatencyRecorder,
     ) -> Result<Run> {
-        let rows = match mode.embeddings() {
-            Some(own) => self.rows(&own.queries)?,
-            None => HashMap::new(),
-        };
+        let rows = mode.embeddings().iter().map(|own| self.rows(&own.queries));
+        let rows = rows.collect::<Result<Vec<_>>>()?;
         let queries = self.dataset.queries().iter();
         let judged: Vec<_> =
             queries.filter(|query| self.dataset.qrels().get(&query.id).is_some()).collect();
@@ -217,26 +218,24 @@ impl Experiment {
         let mut run = Run::new();
         for query in judged {
             let id = query.id.as_str();
-            let by_vector = match mode.embeddings_mut() {
-                None => None,
-                Some(own) => {
-                    let path = self.query_ids.0.display();
-                    let unknown =
-                        || CliError::Usage(format!("`{path}` has no id {id:?}, which is judged"));
-                    let row = *rows.get(id).ok_or_else(unknown)?;
-                    let vector = own.queries.read(row..row + 1)?.swap_remove(0);
-                    let params =
-                        QueryParams { exact: own.exact || self.params.exact, ..self.params };
-                    let request = QueryRequest::new(own.corpus.field(), vector);
-                    Some(QueryRequest { params, ..request.limit(self.limit + 1) })
-                }
+            let by_vector = |(own, rows): (&mut Embeddings, &HashMap<&str, usize>)| {
+                let path = self.query_ids.0.display();
+                let unknown =
+                    || CliError::Usage(format!("`{path}` has no id {id:?}, which is judged"));
+                let row = *rows.get(id).ok_or_else(unknown)?;
+                let vector = own.queries.read(row..row + 1)?.swap_remove(0);
+                let params = QueryParams { exact: own.exact || self.params.exact, ..self.params };
+                let request = QueryRequest::new(own.corpus.field(), vector);
+                Ok(QueryRequest { params, ..request.limit(self.limit + 1) })
             };
+            let by_vectors = mode.embeddings_mut().iter_mut().zip(&rows).map(by_vector);
+            let by_vectors = by_vectors.collect::<Result<Vec<_>>>()?;
             // A question without words finds nothing by them.
             let words = (!query.text.is_empty()).then(|| {
                 QueryRequest::new(WORDS, TextQuery::words(&query.text)).limit(self.limit + 1)
             });
             let started = Instant::now();
-            let found = self.answer(backend, &mode.by, words, by_vector)?;
+            let found = self.answer(backend, &mode.by, words, by_vectors)?;
             latencies.record(started.elapsed());
             let hits = found.iter().map(|hit| (text(&hit.point.id), hit.score));
             run.push(id, hits.filter(|(found, _)| found != id).take(self.limit).collect())?;
@@ -253,13 +252,13 @@ impl Experiment {
         backend: &dyn Backend,
         by: &By,
         words: Option<QueryRequest>,
-        vector: Option<QueryRequest>,
+        vectors: Vec<QueryRequest>,
     ) -> Result<Vec<Hit>> {
         let wanted = match by {
             By::Words(_) => words,
-            By::Vectors(_) => vector,
-            By::Both(_, method) => {
-                let queries = words.into_iter().chain(vector);
+            By::Vectors(_) => vectors.into_iter().next(),
+            By::Fused(_, method) => {
+                let queries = words.into_iter().chain(vectors);
                 let plain = FusionRequest::new(queries).limit(self.limit + 1);
                 let request = FusionRequest { method: *method, ..plain };
                 return Ok(backend.fuse(&self.collection, &request)?.hits);
@@ -289,13 +288,13 @@ impl Experiment {
 
     /// Bytes of all documents that a mode reads from; none if some are in memory.
     fn searched_bytes(&self, info: &CollectionInfo, mode: &Mode) -> Option<u64> {
-        let vectors = match mode.embeddings() {
-            Some(own) => vector_bytes(info, own.corpus.field(), own.exact || self.params.exact)?,
-            None => 0,
+        let of = |own: &Embeddings| {
+            vector_bytes(info, own.corpus.field(), own.exact || self.params.exact)
         };
+        let vectors = mode.embeddings().iter().map(of).sum::<Option<u64>>()?;
         match mode.by {
             By::Vectors(_) => Some(vectors),
-            By::Words(_) | By::Both(..) => Some(vectors + text_bytes(info)?),
+            By::Words(_) | By::Fused(..) => Some(vectors + text_bytes(info)?),
         }
     }
 }
@@ -353,7 +352,7 @@ pub fn ids(
     corpus: &Option<PathBuf>,
     queries: &Option<PathBuf>,
 ) -> Result<(NamedIds, NamedIds)> {
-    let embeddings = modes.iter().find_map(Mode::embeddings);
+    let embeddings = modes.iter().flat_map(Mode::embeddings).next();
     let beside = |column: Option<&Column>, name: &str| {
         let path = column?.path().with_file_name(name);
         path.exists().then_some(path)

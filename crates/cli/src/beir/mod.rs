@@ -40,7 +40,7 @@ searched, so that few are measured as many would be. Prints nDCG@10, MAP@100, MR
 and the bytes of a document that searches read from. With vectors and tokens
 both are measured, tokens by their encodings (multi) and by exact MaxSim (multi-exact), and the run
 files are FILE.single, FILE.multi and FILE.multi-exact. With --text words are measured (text), and
-fused with vectors and with tokens (text+single, text+multi). Each is then compared with --reference:
+fused with vectors, with tokens and with both (text+single, text+multi, text+single+multi). Each is then compared with --reference:
 p is the two-sided p-value of a paired randomization test over the queries, exact for up to 16 queries
 that differ, otherwise of 100,000 samples, and not corrected for several comparisons. Without --data
 and --server it works in a temporary folder.")]
@@ -227,9 +227,16 @@ impl Beir {
             modes.extend(exact);
         }
         if self.text {
-            for (name, of) in [("text+single", "single"), ("text+multi", "multi")] {
-                if let Some(mode) = modes.iter().find(|mode| mode.name == of) {
-                    let fused = mode.fused(name, self.fusion)?;
+            let hybrids: [(_, &[_]); 3] = [
+                ("text+single", &["single"]),
+                ("text+multi", &["multi"]),
+                ("text+single+multi", &["single", "multi"]),
+            ];
+            for (name, of) in hybrids {
+                let parts = of.iter().filter_map(|of| modes.iter().find(|mode| mode.name == *of));
+                let parts: Vec<&Mode> = parts.collect();
+                if parts.len() == of.len() {
+                    let fused = Mode::fused(name, &parts, self.fusion)?;
                     modes.push(fused);
                 }
             }
