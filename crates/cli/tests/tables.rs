@@ -108,14 +108,14 @@ fn only_numbers(case: &Case) {
     case.run(&[&export[..], &["2", "--no-payload"]].concat());
     let table = read(Path::new(&file));
     let names: Vec<&str> = table.schema_ref().fields().iter().map(|f| f.name().as_str()).collect();
-    assert_eq!(names, ["id", "h", "t", "v"]);
+    assert_eq!(names, ["id", "h", "s", "t", "v"]);
     assert_eq!(table.num_rows(), 2);
     assert_eq!(*table.column(0).data_type(), DataType::UInt64);
     let list = |number, length| {
         DataType::FixedSizeList(Arc::new(Field::new("element", number, false)), length)
     };
     assert_eq!(*table.column(1).data_type(), list(DataType::Float16, 4));
-    assert_eq!(*table.column(3).data_type(), list(DataType::Float32, 3));
+    assert_eq!(*table.column(4).data_type(), list(DataType::Float32, 3));
     let Value::Array(ids) = json!(["b", "c"]) else { unreachable!() };
     let filter = json!({"ids": ids}).to_string();
     case.run(&["export", "a", "--output", &file, "--force", "--filter", &filter]);
