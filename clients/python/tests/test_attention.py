@@ -79,6 +79,8 @@ def test_forks_pages_and_many_heads() -> None:
 
 def test_halves_of_torch_are_borrowed() -> None:
     torch = pytest.importorskip("torch")
+    if getattr(torch, "__file__", None) is None:
+        pytest.skip("torch is a stand-in: its CPU wheel is not installed")
     keys, queries, values = (torch.from_numpy(part) for part in head(3))
     for kind in (torch.float32, torch.float16, torch.bfloat16):
         rounded = keys.to(kind)

@@ -60,6 +60,7 @@ def test_the_notebook_shows_what_it_does() -> None:
 def test_there_is_a_test_for_each_example() -> None:
     names = {path.name for path in EXAMPLES.iterdir() if path.suffix in (".py", ".ipynb")}
     assert names == {
+        "attention.py",
         "demo.py",
         "filtered_search.py",
         "fusion.py",
