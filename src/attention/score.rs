@@ -30,6 +30,14 @@ pub(super) struct Scored {
 }
 
 impl Scored {
+    /// Forgets the keys scored.
+    fn clear(&mut self) {
+        self.ids.clear();
+        self.products.clear();
+        self.sampled.clear();
+        self.unlisted = 0;
+    }
+
     /// Number of keys scored.
     pub fn count(&self) -> usize {
         self.products.len() + self.sampled.len()
@@ -90,10 +98,7 @@ impl<'a> Scorer<'a> {
             Some(code) if code.fits(layout) => code.set(layout, query),
             code => *code = Some(CodeQuery::new(layout, query)),
         }
-        scored.ids.clear();
-        scored.products.clear();
-        scored.sampled.clear();
-        scored.unlisted = 0;
+        scored.clear();
         Self { frame, offset: kernels::dot(query, &frame.center), scored }
     }
 
@@ -117,10 +122,7 @@ impl<'a> Scorer<'a> {
 
     /// Scores all searched keys, and forgets those scored before.
     pub fn score_all(&mut self, view: View<'_>) {
-        self.scored.ids.clear();
-        self.scored.products.clear();
-        self.scored.sampled.clear();
-        self.scored.unlisted = 0;
+        self.scored.clear();
         let layout = self.frame.lvq.layout();
         let stride = layout.stride();
         for (part, range) in view.searched() {

@@ -6,10 +6,10 @@ use lanner_storage::{
     Directory, FileEntry, SectionFile, SectionWriter, SegmentEntry, StorageError,
 };
 
-use super::FileMemory;
+use super::{FieldSource, FileMemory};
 use crate::error::{Error, Result};
 use crate::index::BuildProgress;
-use crate::model::{Memory, VectorField};
+use crate::model::{Memory, VectorField, VectorsView};
 use crate::quantization::TrainedCodec;
 
 /// The files of a sealed segment being opened.
@@ -90,6 +90,33 @@ impl FieldBuild<'_> {
     /// [`Error::Closing`] if the build was cancelled.
     pub fn advance(&self, rows: u64) -> Result<()> {
         advance(self.progress, rows)
+    }
+
+    /// Visits the live rows of the sources, in order: each in the view that holds it.
+    ///
+    /// # Errors
+    /// [`Error::Closing`] if the build was cancelled, or the first error of `visitor`.
+    pub fn visit_live(
+        &self,
+        sources: &[FieldSource<'_>],
+        mut visitor: impl FnMut(VectorsView<'_>, usize) -> Result<()>,
+    ) -> Result<()> {
+        for source in sources {
+            for range in source.live.ranges() {
+                self.advance(u64::from(range.end - range.start))?;
+                let mut result = Ok(());
+                source.reader.read_ahead(range.clone());
+                source.reader.visit(range, &mut |_, view, rows| {
+                    for row in rows {
+                        if result.is_ok() {
+                            result = visitor(view, row);
+                        }
+                    }
+                });
+                result?;
+            }
+        }
+        Ok(())
     }
 }
 

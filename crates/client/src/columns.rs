@@ -285,11 +285,15 @@ impl PointColumns<'_> {
 
     /// A range of points as messages.
     pub(crate) fn messages(&self, range: Range<usize>) -> Vec<proto::Point> {
-        // One copy per column; the vectors of the messages are slices of it.
+        // One copy per column; the vectors of the messages are slices of it. Entries are not:
+        // a message holds their dimensions and weights apart.
         let blocks: Vec<Bytes> = self
             .vectors
             .iter()
-            .map(|column| Bytes::copy_from_slice(column.elements(range.clone()).bytes()))
+            .map(|column| match column.elements(range.clone()) {
+                MatrixValues::Entries(_) => Bytes::new(),
+                values => Bytes::copy_from_slice(values.bytes()),
+            })
             .collect();
         let message = |at: usize| {
             let columns = self.vectors.iter().zip(&blocks);
@@ -318,16 +322,14 @@ fn vector_message(
     first: usize,
     at: usize,
 ) -> proto::Vector {
-    if let MatrixValues::Entries(entries) = column.elements(at..at + 1) {
-        return from_model::sparse(entries);
-    }
     let row_bytes = column.dimension * column.values.element_bytes();
     let rows = column.rows(at..at + 1);
     let before = column.rows(first..at).len();
-    let bytes = block.slice(before * row_bytes..(before + rows.len()) * row_bytes);
-    let values = match column.values {
-        MatrixValues::F32(_) => Values::F32(bytes),
-        MatrixValues::F16(_) | MatrixValues::Entries(_) => Values::F16(bytes),
+    let bytes = || block.slice(before * row_bytes..(before + rows.len()) * row_bytes);
+    let values = match column.elements(at..at + 1) {
+        MatrixValues::F32(_) => Values::F32(bytes()),
+        MatrixValues::F16(_) => Values::F16(bytes()),
+        MatrixValues::Entries(entries) => return from_model::sparse(entries),
     };
     let multi = column.kind == VectorKind::Multi;
     let rows = multi.then(|| u32::try_from(rows.len()).unwrap_or(u32::MAX));

@@ -188,25 +188,13 @@ pub fn write_inverted(build: &FieldBuild<'_>, sources: &[FieldSource<'_>]) -> Re
         chunks += 1;
         write_chunk(writer, chunks - 1, &parts)
     };
-    for source in sources {
-        for range in source.live.ranges() {
-            build.advance(u64::from(range.end - range.start))?;
-            let mut result = Ok(());
-            source.reader.read_ahead(range.clone());
-            source.reader.visit(range, &mut |_, view, rows| {
-                for row in rows {
-                    // Rows without a vector have no entries.
-                    if let ElementsRef::Entries(entries) = view.row(row) {
-                        builder.push(entries);
-                    }
-                    if builder.is_full() && result.is_ok() {
-                        result = flush(&mut builder, &mut writer);
-                    }
-                }
-            });
-            result?;
+    build.visit_live(sources, |view, row| {
+        // Rows without a vector have no entries.
+        if let ElementsRef::Entries(entries) = view.row(row) {
+            builder.push(entries);
         }
-    }
+        if builder.is_full() { flush(&mut builder, &mut writer) } else { Ok(()) }
+    })?;
     if !builder.is_empty() {
         flush(&mut builder, &mut writer)?;
     }

@@ -41,28 +41,19 @@ fn write_raw(build: &FieldBuild<'_>, sources: &[FieldSource<'_>]) -> Result<File
     let mut offsets = vec![0_u64];
     let mut next_row = 0;
     writer.begin_section(sections::VECTORS)?;
-    for source in sources {
-        for range in source.live.ranges() {
-            build.advance(u64::from(range.end - range.start))?;
-            let mut result = Ok(());
-            source.reader.read_ahead(range.clone());
-            source.reader.visit(range, &mut |_, view, rows| {
-                for row in rows {
-                    let elements = view.row(row);
-                    if view.absent.contains(row as u32) {
-                        absent.insert(next_row);
-                    }
-                    let vectors = (elements.len() / view.dimension) as u64;
-                    offsets.push(offsets[offsets.len() - 1] + vectors);
-                    next_row += 1;
-                    if keep_raw && result.is_ok() {
-                        result = writer.write(elements.as_bytes());
-                    }
-                }
-            });
-            result?;
+    build.visit_live(sources, |view, row| {
+        let elements = view.row(row);
+        if view.absent.contains(row as u32) {
+            absent.insert(next_row);
         }
-    }
+        let vectors = (elements.len() / view.dimension) as u64;
+        offsets.push(offsets[offsets.len() - 1] + vectors);
+        next_row += 1;
+        if keep_raw {
+            writer.write(elements.as_bytes())?;
+        }
+        Ok(())
+    })?;
     writer.end_section()?;
     if field.has_offsets() {
         writer.write_section(sections::VECTOR_OFFSETS, bytemuck::cast_slice(&offsets))?;
