@@ -238,7 +238,8 @@ fn points_can_be_deleted_when_none_can_be_sealed() {
         }
     };
     assert!(matches!(error, Error::SealFailed { .. }) && written > 0, "{error}");
-    for id in 0..written / 2 {
+    // Some of each segment: one without points is sealed without the file.
+    for id in (0..written).step_by(2) {
         collection.delete(vec![id.into()], Durability::Synced).unwrap();
     }
     assert_eq!(collection.count(), written - written / 2);
