@@ -18,6 +18,7 @@ use super::explain;
 use super::paging;
 use super::plan::{Access, Plan, Rows, ViewPlan};
 use super::request::{Explanation, Hit, QueryRequest, QueryResponse};
+use super::rerank::rerank;
 use super::rescore::{is_dropped, rescore_rows, widen};
 use super::search::{Found, search};
 use super::text::BoundText;
@@ -495,37 +496,6 @@ fn score_dropped(
     Ok(())
 }
 
-/// Re-ranks the candidates found by codes with secondary codes or vectors. Also returns the number
-/// of candidates.
-fn rerank<'s>(
-    snapshot: &'s Snapshot,
-    plan: &Plan<'_>,
-    pools: Pools<'s>,
-) -> Result<(Vec<Candidate<'s>>, u64)> {
-    let mut pools = pools.into_iter();
-    let exact = pools.next().map(TopK::into_sorted).unwrap_or_default();
-    if plan.is_exact() {
-        let candidates = exact.len() as u64;
-        return Ok((exact, candidates));
-    }
-    let found: Vec<Candidate<'_>> = pools.flat_map(TopK::into_sorted).collect();
-    let mut top = TopK::new(plan.bound.hits(), snapshot);
-    exact.iter().for_each(|candidate| top.offer(candidate.score, candidate.location));
-    let mut rows = Vec::with_capacity(found.len());
-    let coded = (0..).zip(&plan.views).filter(|(_, plan)| plan.access.codes().is_some());
-    for (view, _) in coded {
-        let of_view = found.iter().filter(|candidate| candidate.location.view == view);
-        rows.clear();
-        rows.extend(of_view.map(|candidate| candidate.location.row));
-        let reader = &*snapshot.views[view as usize].reader;
-        reader.field(plan.bound.field).check_rescored(&rows)?;
-        rescore_rows(reader, plan.bound.field, &rows, &plan.bound.scorer, &mut |row, score| {
-            top.offer(score, Location { view, row });
-        });
-    }
-    Ok((top.into_sorted(), (exact.len() + found.len()) as u64))
-}
-
 fn answer(
     snapshot: &Snapshot,
     config: &CollectionConfig,
@@ -538,7 +508,8 @@ fn answer(
     deadline.check()?;
     let started = Instant::now();
     let bound = plan.bound;
-    let (mut best, candidates) = rerank(snapshot, plan, pools)?;
+    let ranking = rerank(snapshot, plan, pools)?;
+    let mut best = ranking.best;
     // The hits found are at most as near as the true nearest neighbours.
     let worst = best.get(bound.hits().saturating_sub(1)).map(|worst| worst.score);
     let wider = worst.and_then(|worst| plan.wider(snapshot, worst));
@@ -555,7 +526,8 @@ fn answer(
     }
     let explanation = bound.request.explain.then(|| {
         let times = Times { rerank: rerank_micros, ..times };
-        let mut stages = explain::stages(snapshot, plan, searched, candidates, times);
+        let ranked = (ranking.candidates, ranking.by_vectors);
+        let mut stages = explain::stages(snapshot, plan, searched, ranked, times);
         stages.extend(rescored);
         Explanation { stages }
     });
@@ -572,6 +544,8 @@ fn answer(
         let wider = estimate(snapshot, wider, &[], worst);
         estimated_recall = estimated_recall.zip(wider).map(|(a, b)| a.min(b));
     }
+    let missed = ranking.missed / bound.hits() as f64;
+    let estimated_recall = estimated_recall.map(|recall| (recall - missed as f32).max(0.0));
     let sequence = snapshot.sequence;
     Ok(QueryResponse { hits, sequence, estimated_recall, explanation })
 }

@@ -14,7 +14,7 @@ pub fn stages(
     snapshot: &Snapshot,
     plan: &Plan<'_>,
     searched: &[Found],
-    candidates: u64,
+    (candidates, by_vectors): (u64, u64),
     times: Times,
 ) -> Vec<Stage> {
     let mut stages = filter_stages(plan);
@@ -22,6 +22,7 @@ pub fn stages(
     stages.extend(scan_stages(snapshot, plan, times.scan));
     if !plan.is_exact() {
         stages.push(rerank_stage(plan, candidates, times.rerank));
+        stages.extend(vector_stage(plan, by_vectors));
     }
     stages
 }
@@ -58,7 +59,7 @@ fn search_stages(plan: &Plan<'_>, searched: &[Found], micros: u64) -> Vec<Stage>
 
 /// Name of the data that a scan of codes reads.
 fn source_of(codes: &FieldCodes, query: &FieldQuery) -> String {
-    if query.primary().is_none() {
+    if query.centroids().is_some() {
         return "centroids".to_owned();
     }
     let what = if codes.is_encoded() { "encodings" } else { "codes" };
@@ -143,4 +144,12 @@ fn rerank_stage(plan: &Plan<'_>, rows: u64, micros: u64) -> Stage {
     let row_bytes = if secondary { of_codes() } else { 4 * plan.bound.scorer.dimension() };
     let source = if secondary { "secondary codes" } else { "vectors" }.to_owned();
     Stage { name: "rerank".into(), source, rows, bytes: rows * row_bytes as u64, micros }
+}
+
+/// The stage that scores the best candidates once more, by their vectors; its time is part of the
+/// stage before.
+fn vector_stage(plan: &Plan<'_>, rows: u64) -> Option<Stage> {
+    let bytes = rows * (4 * plan.bound.scorer.dimension()) as u64;
+    let (name, source) = ("rerank".into(), "vectors".to_owned());
+    (rows > 0).then_some(Stage { name, source, rows, bytes, micros: 0 })
 }

@@ -29,6 +29,9 @@ pub struct ViewPlan<'p> {
     /// Expected recall against the best ranking available in the view (its secondary codes or
     /// vectors); `None` if not known.
     pub expected: Option<f32>,
+    /// Share of the hits that may be missed by re-ranking only some of the candidates; `None` to
+    /// re-rank all of them. Of the recall estimate, what is expected to be missed is subtracted.
+    pub tolerated: Option<f32>,
     /// If the worst hit is less near than this, the recall estimate does not hold; see
     /// [`view_plan::widen`].
     pub outside_below: Option<f32>,
@@ -55,6 +58,8 @@ pub enum Access<'p> {
     Index {
         codes: &'p FieldCodes,
         query: &'p PrimaryQuery,
+        /// As scans of all rows score them.
+        scan: &'p FieldQuery,
         index: &'p FieldIndex,
         depth: Depth,
         far: Far,

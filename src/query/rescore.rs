@@ -50,6 +50,18 @@ pub fn rescore_rows(
         }
         return;
     }
+    score_vectors(reader, field, rows, scorer, visit);
+}
+
+/// Scores rows by their vectors, which must be kept.
+pub fn score_vectors(
+    reader: &dyn SegmentReader,
+    field: usize,
+    rows: &[u32],
+    scorer: &Scorer,
+    visit: &mut dyn FnMut(u32, Score),
+) {
+    let mut buffer = Vec::new();
     reader.field(field).visit_rows(rows, &mut |row, elements| {
         visit(row, scorer.score(widen(elements, &mut buffer)));
     });
@@ -67,10 +79,7 @@ pub fn exact_score(
         rescore_rows(reader, field, &[row], scorer, &mut |_, shown| score = Some(shown));
         return score;
     }
-    let mut buffer = Vec::new();
-    reader.field(field).visit_rows(&[row], &mut |_, elements| {
-        score = Some(scorer.score(widen(elements, &mut buffer)));
-    });
+    score_vectors(reader, field, &[row], scorer, &mut |_, exact| score = Some(exact));
     score
 }
 

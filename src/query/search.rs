@@ -14,9 +14,9 @@ use super::plan::{Access, Plan};
 use super::rescore::widen;
 use super::top_k::{MOST_TIED, TopK};
 use crate::error::Result;
-use crate::field::InvertedIndex;
+use crate::field::{FieldQuery, InvertedIndex};
 use crate::index::inverted::least_of;
-use crate::index::{Ask, Effort, Scores, Selection, with_scratch};
+use crate::index::{Ask, Effort, Selection, with_scratch};
 use crate::model::Score;
 use crate::segment::{Location, Snapshot, View};
 
@@ -87,7 +87,9 @@ fn search_view(
         expected: own.expected,
         bytes: 0,
     };
-    let Access::Index { codes, query, index, depth, far } = own.access else { return Ok(found) };
+    let Access::Index { codes, query, scan, index, depth, far } = own.access else {
+        return Ok(found);
+    };
     let filter = own.rows.filter();
     let (rows, live) = (u64::from(reader.rows()).max(1), view.live_rows());
     let matching = filter.map_or(rows, |filter| filter.cardinality.expected);
@@ -126,10 +128,26 @@ fn search_view(
         found.effort.scored += matching.len() as u64;
         found.budget = far.budget.min(matching.len().max(1));
         found.expected = far.expected;
-        let score = |rows: &[u32], scores: &mut [f32]| codes.scores(query).score(rows, scores);
+        check_listed(view, field, scan, &matching)?;
+        let score = |rows: &[u32], scores: &mut [f32]| codes.score_listed(scan, rows, scores);
         found.rows = best_distinct(score, &matching, found.budget);
+    } else if scan.centroids().is_some() {
+        let rows: Vec<u32> = found.rows.iter().map(|&(_, row)| row).collect();
+        check_listed(view, field, scan, &rows)?;
+        let mut scores = vec![0.0; rows.len()];
+        codes.score_listed(scan, &rows, &mut scores);
+        found.rows = scores.into_iter().zip(rows).collect();
     }
     Ok(found)
+}
+
+/// Verifies the centroid lists of these rows, which scans verify range by range.
+fn check_listed(view: &View, field: usize, scan: &FieldQuery, rows: &[u32]) -> Result<()> {
+    if scan.centroids().is_none() {
+        return Ok(());
+    }
+    let field = view.reader.field(field);
+    rows.iter().try_for_each(|&row| field.check_scanned(row..row + 1, Some(scan)))
 }
 
 /// Scores the rows whose bounds reach the k-th best score, by their vectors.

@@ -201,6 +201,12 @@ impl<'s> TopK<'s> {
         self
     }
 
+    /// Scores and rows of the candidates, which must be of one view, in any order.
+    pub fn into_scored_rows(mut self) -> Vec<(f32, u32)> {
+        self.select();
+        self.candidates.into_iter().map(|found| (found.score.0, found.location.row)).collect()
+    }
+
     /// The candidates, best first.
     pub fn into_sorted(mut self) -> Vec<Candidate<'s>> {
         self.select();

@@ -23,6 +23,8 @@ const MOST_UNMEASURED: (usize, usize) = (1_000, 10_000);
 /// Extra candidates that a scan re-ranks: one for this many hits, and at least this many. They cost
 /// little, and queries may be unlike the rows they were calibrated with.
 const SPARE: (usize, usize) = (4, 16);
+/// Most rows that a scan of centroids keeps as candidates.
+const MOST_CANDIDATES: usize = 65_536;
 /// Minimum re-ranking budget of an index search.
 const LEAST_RERANK: usize = 10;
 /// Factor of the re-ranking budget when the matching rows lie far from the query and no scan was
@@ -69,6 +71,7 @@ impl<'p> Site<'p> {
             rows: self.rows,
             access: Access::Exact,
             expected: Some(1.0),
+            tolerated: None,
             outside_below: None,
         }
     }
@@ -82,8 +85,15 @@ pub fn choose<'p>(site: &Site<'p>) -> ViewPlan<'p> {
         true => Some(case.by_hand(params.search_window, params.rerank)),
         false => case.calibrated(),
     };
-    let plan = plan.map(|plan| ViewPlan { outside_below: case.outside_below(), ..plan });
-    plan.unwrap_or_else(|| site.exact())
+    let outside_below = case.outside_below();
+    plan.map_or_else(
+        || case.all(),
+        |plan| match plan.access {
+            // Each query knows how much it misses.
+            Access::Codes { .. } if plan.tolerated.is_some() => plan,
+            _ => ViewPlan { outside_below, ..plan },
+        },
+    )
 }
 
 /// Records the farness of a query in the index's recent history, unless it is a later page or sets
@@ -108,7 +118,8 @@ pub fn widen<'p>(site: &Site<'p>, plan: &ViewPlan<'p>, nearness: f32) -> ViewPla
         let expected = plan.expected.and(case.and_then(like));
         return ViewPlan { expected, outside_below: None, ..*plan };
     }
-    case.and_then(|case| case.outside(nearness, plan)).unwrap_or_else(|| site.exact())
+    let Some(case) = case else { return site.exact() };
+    case.outside(nearness, plan).unwrap_or_else(|| case.all())
 }
 
 /// Chooses with half the tolerated miss rate, or else with the target itself: for cases with more
@@ -163,7 +174,24 @@ impl<'p> Case<'p> {
     }
 
     fn plan(&self, access: Access<'p>, expected: Option<f32>) -> ViewPlan<'p> {
-        ViewPlan { rows: self.site.rows, access, expected, outside_below: None }
+        let tolerated = self.tolerated().filter(|_| access.is_index());
+        ViewPlan { rows: self.site.rows, access, expected, tolerated, outside_below: None }
+    }
+
+    /// Share of the hits that re-ranking may miss, after an index search that may miss as many;
+    /// `None` if the number of candidates to re-rank is given or calibrated.
+    fn tolerated(&self) -> Option<f32> {
+        let stops = self.query.centroids().is_some() && !self.site.bound.is_by_hand();
+        stops.then(|| (1.0 - self.target.unwrap_or(DEFAULT_TARGET_RECALL)) / 2.0)
+    }
+
+    /// Scores all rows: by centroids where there are any, and then as many by codes and by vectors
+    /// as the target requires; otherwise all by vectors.
+    fn all(&self) -> ViewPlan<'p> {
+        let Some(tolerated) = self.tolerated() else { return self.site.exact() };
+        let budget = (self.rows as usize).min(MOST_CANDIDATES).max(self.hits);
+        let tolerated = Some(2.0 * tolerated);
+        ViewPlan { tolerated, ..self.plan(self.scan(budget), Some(1.0)) }
     }
 
     /// Scores all codes.
@@ -175,7 +203,9 @@ impl<'p> Case<'p> {
     fn access(&self, depth: Depth, far: Far) -> Access<'p> {
         let codes = self.codes;
         match self.index.zip(self.query.primary()).filter(|_| !depth.is_scan()) {
-            Some((index, query)) => Access::Index { codes, query, index, depth, far },
+            Some((index, query)) => {
+                Access::Index { codes, query, scan: self.query, index, depth, far }
+            }
             None => self.scan(depth.rerank),
         }
     }
@@ -301,13 +331,16 @@ impl<'p> Case<'p> {
 
     /// The calibrated plan; `None` if all vectors have to be scored.
     fn calibrated(&self) -> Option<ViewPlan<'p>> {
+        let is_flat = |index: &FieldIndex| index.report().kind == IndexKind::Flat;
+        if self.tolerated().is_some() && (self.is_gathered() || self.index.is_none_or(is_flat)) {
+            return Some(self.all());
+        }
         let Some(index) = self.index else { return self.unmeasured() };
         let calibration = index.calibration();
         let target = self.target.unwrap_or(DEFAULT_TARGET_RECALL);
         let scan = || {
             let scan = |target| calibration.scan(self.hits, target, self.selects);
-            let scan = if self.is_dear() { scan(target) } else { safely(target, scan) };
-            scan.or_else(|| calibration.scan(self.hits, target, false))
+            safely(target, scan).or_else(|| calibration.scan(self.hits, target, false))
         };
         if self.is_gathered() || index.report().kind == IndexKind::Flat {
             let Some(scan) = scan() else { return self.unmeasured() };
@@ -323,6 +356,9 @@ impl<'p> Case<'p> {
         let Some(choice) = choice else { return self.unmeasured() };
         if !self.will_do(choice) {
             return None;
+        }
+        if choice.depth.is_scan() && self.tolerated().is_some() {
+            return Some(self.all());
         }
         let budget = self.budget(choice);
         let depth = Depth { rerank: budget, ..choice.depth };
@@ -346,12 +382,6 @@ impl<'p> Case<'p> {
             return Some(self.plan(self.scan(far.budget.max(budget)), expected));
         }
         Some(self.plan(self.access(depth, far), self.promised(choice)))
-    }
-
-    /// Whether re-ranking costs more than the scan before it, and real queries were calibrated.
-    fn is_dear(&self) -> bool {
-        let knows = self.index.is_some_and(|index| index.calibration().from_user);
-        self.codes.has_lists() && knows && !self.selects
     }
 
     /// Whether a choice is acceptable: it reaches the target, or comes near the default one.

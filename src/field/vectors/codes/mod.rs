@@ -172,20 +172,20 @@ impl FieldCodes {
         &self.trained.report
     }
 
-    /// Prepares a query of shape [m, field dimension] for scoring: for a `scan`, against the codes
-    /// that are best for scans; otherwise against primary codes, which indexes score.
+    /// Prepares a query of shape [m, field dimension] for scoring. With `scan`, no index is searched:
+    /// primary codes are not scored where there are token centroids.
     ///
     /// # Errors
     /// If a multi-vector query has no vector.
     pub fn query(&self, query: &[f32], scan: bool) -> Result<FieldQuery> {
-        let centroids = self.trained.centroids.as_ref();
-        if let Some(centroids) = centroids.filter(|_| scan && self.has_lists()) {
-            return Ok(FieldQuery::Centroids(Arc::new(CentroidQuery::new(centroids, query))));
-        }
-        Ok(FieldQuery::Primary(match &self.encoder {
-            Some(encoder) => encoder.query(self.codec(), query)?,
-            None => self.codec().query(query),
-        }))
+        let centroids = self.trained.centroids.as_ref().filter(|_| self.has_lists());
+        let centroids = centroids.map(|centroids| Arc::new(CentroidQuery::new(centroids, query)));
+        let primary = match &self.encoder {
+            Some(_) if scan && centroids.is_some() => None,
+            Some(encoder) => Some(encoder.query(self.codec(), query)?),
+            None => Some(self.codec().query(query)),
+        };
+        Ok(FieldQuery { primary, centroids })
     }
 
     /// Extra bytes taken by a query of `vectors` vectors.
@@ -259,12 +259,14 @@ impl FieldCodes {
     #[inline]
     pub fn score(&self, query: &FieldQuery, rows: Range<u32>, scores: &mut [f32]) {
         assert_eq!(rows.len(), scores.len(), "a score a row");
-        match query {
-            FieldQuery::Primary(query) => {
+        match (&self.lists, query.centroids(), query.primary()) {
+            (Some(lists), Some(query), _) => lists.score(&self.file, query, rows, scores),
+            (_, _, Some(query)) => {
                 let records = &self.primary()[rows.start as usize * self.row_bytes()..];
                 self.codec().score_rows(self.kernel, query, records, scores);
             }
-            FieldQuery::Centroids(query) => self.score_lists(query, rows, scores),
+            // No such query is made.
+            _ => scores.fill(f32::NEG_INFINITY),
         }
     }
 
@@ -273,29 +275,19 @@ impl FieldCodes {
     /// # Panics
     /// As [`Self::score`].
     pub fn score_listed(&self, query: &FieldQuery, rows: &[u32], scores: &mut [f32]) {
-        match query {
-            FieldQuery::Primary(query) => self.scores(query).score(rows, scores),
-            FieldQuery::Centroids(query) => self.score_lists(query, rows.iter().copied(), scores),
-        }
-    }
-
-    fn score_lists(
-        &self,
-        query: &CentroidQuery,
-        rows: impl ExactSizeIterator<Item = u32>,
-        scores: &mut [f32],
-    ) {
-        match &self.lists {
-            Some(lists) => lists.score(&self.file, query, rows, scores),
-            // Only codes with lists create such a query.
-            None => scores.fill(f32::NEG_INFINITY),
+        match (&self.lists, query.centroids(), query.primary()) {
+            (Some(lists), Some(query), _) => {
+                lists.score(&self.file, query, rows.iter().copied(), scores);
+            }
+            (_, _, Some(query)) => self.scores(query).score(rows, scores),
+            _ => scores.fill(f32::NEG_INFINITY),
         }
     }
 
     /// Mean bytes per row that a scan reads.
     pub fn scanned_row_bytes(&self, query: &FieldQuery) -> usize {
-        match (query, &self.lists) {
-            (FieldQuery::Centroids(_), Some(lists)) => lists.row_bytes(&self.file, self.rows()),
+        match (query.centroids(), &self.lists) {
+            (Some(_), Some(lists)) => lists.row_bytes(&self.file, self.rows()),
             _ => self.row_bytes(),
         }
     }
@@ -335,8 +327,8 @@ impl FieldCodes {
     /// # Errors
     /// As [`Self::check`].
     pub(super) fn check_scanned(&self, query: &FieldQuery, rows: Range<u32>) -> Result<()> {
-        match (query, &self.lists) {
-            (FieldQuery::Centroids(_), Some(lists)) => lists.check(&self.file, rows),
+        match (query.centroids(), &self.lists) {
+            (Some(_), Some(lists)) => lists.check(&self.file, rows),
             _ => self.check_primary(rows),
         }
     }

@@ -7,19 +7,20 @@ use crate::quantization::PrimaryQuery;
 
 /// A query, prepared for the codes of a segment.
 #[derive(Debug, Clone)]
-pub enum FieldQuery {
-    /// For primary codes of vectors or encodings.
-    Primary(PrimaryQuery),
-    /// For token centroids.
-    Centroids(Arc<CentroidQuery>),
+pub struct FieldQuery {
+    pub(super) primary: Option<PrimaryQuery>,
+    pub(super) centroids: Option<Arc<CentroidQuery>>,
 }
 
 impl FieldQuery {
-    /// The query for primary codes, which indexes score, if it is one.
+    /// The query for primary codes of vectors or encodings, which indexes score, if the segment has
+    /// an index.
     pub fn primary(&self) -> Option<&PrimaryQuery> {
-        match self {
-            Self::Primary(query) => Some(query),
-            Self::Centroids(_) => None,
-        }
+        self.primary.as_ref()
+    }
+
+    /// The query for token centroids, which are scored instead of primary codes where there are any.
+    pub fn centroids(&self) -> Option<&CentroidQuery> {
+        self.centroids.as_deref()
     }
 }

@@ -7,7 +7,7 @@ use lanner_storage::{FileEntry, SectionWriter};
 use rayon::prelude::*;
 
 use super::kept::KeptMeter;
-use super::multi::{FieldEncoder, MOST_ROWS, NewLists, token_code};
+use super::multi::{FieldEncoder, NewLists, token_code};
 use crate::error::{Error, Result};
 use crate::field::vectors::sections;
 use crate::field::{FieldBuild, FieldSource, finish};
@@ -194,9 +194,7 @@ pub fn write_codes(
     let (mut primary, mut secondary) = (Vec::new(), Vec::new());
     let drops = !field.compression.keep_raw && second_writer.is_some();
     let mut kept = drops.then(|| KeptMeter::new(field, sources));
-    let rows = FieldSource::total(sources);
-    let centroids = trained.centroids.as_deref().filter(|_| rows <= MOST_ROWS);
-    let mut lists = centroids.map(NewLists::new);
+    let mut lists = trained.centroids.as_deref().map(NewLists::new);
     for source in sources {
         for range in source.live.ranges().flat_map(|range| blocks(range, encoder.is_some())) {
             build.advance(u64::from(range.end - range.start))?;

@@ -12,10 +12,6 @@ use crate::field::vectors::sections;
 use crate::multivector::CentroidQuery;
 use crate::quantization::Centroids;
 
-/// Largest number of rows with lists: beyond, scanning them would take longer than searching
-/// encodings.
-pub const MOST_ROWS: u64 = 65_536;
-
 /// Centroid lists of a sealed segment, in the file of its primary codes.
 #[derive(Debug)]
 pub struct CentroidLists {

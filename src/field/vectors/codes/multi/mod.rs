@@ -5,7 +5,7 @@ mod centroids;
 mod encoder;
 mod tokens;
 
-pub(super) use centroids::{CentroidLists, MOST_ROWS, NewLists};
+pub(super) use centroids::{CentroidLists, NewLists};
 pub use encoder::FieldEncoder;
 pub use tokens::TokenStore;
 pub(super) use tokens::token_code;

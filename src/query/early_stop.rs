@@ -1,0 +1,205 @@
+//! When re-ranking may end: a stage of a query knows by how much the scores of its candidates differ
+//! from those of the stage before, and so how many of the rest may still belong to the hits.
+//!
+//! Candidates are re-ranked in batches, best first. With μ and σ the mean and the standard deviation
+//! of the differences so far, a candidate with the score s is expected to reach the k-th best score
+//! θ with probability at most ½·exp(−z²/2), z = (θ − s − μ) / σ: Chernoff's bound on the tail of a
+//! normal distribution, about three times its value where it matters. Re-ranking ends when the sum
+//! over the rest is small enough. Nothing is assumed about queries or calibrated with others, so that
+//! this holds alike for long and short, usual and unusual queries, and under filters.
+//!
+//! Differences of queries with few vectors have longer tails, and the differences of the best
+//! candidates say little about one hit; σ is widened accordingly ([`EarlyStop::new`]). The widening
+//! was chosen on NFCorpus, so that no group of queries by length finds less than it is told.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use crate::model::Score;
+
+/// Size of the first batch: at least this, and this multiple of the hits.
+const FIRST: (usize, usize) = (64, 2);
+/// Size of a small first batch beyond the hits: one for this many of them, and at least this.
+const FEW: (usize, usize) = (4, 6);
+/// Each batch extends the candidates re-ranked so far by one in this many.
+const GROWTH: usize = 2;
+/// Widening of σ: for all queries, and for one vector (less for more).
+const WIDENING: f64 = 1.1;
+const OF_ONE_VECTOR: f64 = 0.3;
+/// Widening for one hit (less for more).
+const OF_ONE_HIT: f64 = 0.25;
+/// Candidates farther from the threshold, in σ, do not count.
+const FARTHEST: f64 = 6.0;
+
+/// Decides how many candidates of one query to re-rank.
+#[derive(Debug, Clone)]
+pub struct EarlyStop {
+    hits: usize,
+    first: usize,
+    widening: f64,
+    /// The best scores so far.
+    best: BinaryHeap<Reverse<Score>>,
+    /// Number of differences, their mean, and the sum of their squared deviations (Welford).
+    count: u32,
+    mean: f64,
+    squares: f64,
+}
+
+impl EarlyStop {
+    /// For the `hits` best of a query of `vectors` vectors.
+    pub fn new(hits: usize, vectors: usize) -> Self {
+        let of_vectors = OF_ONE_VECTOR / vectors.max(1) as f64;
+        let of_hits = OF_ONE_HIT / hits.max(1) as f64;
+        let best = BinaryHeap::with_capacity(hits + 1);
+        let widening = WIDENING + of_vectors + of_hits;
+        let first = FIRST.0.max(FIRST.1 * hits);
+        Self { hits, first, widening, best, count: 0, mean: 0.0, squares: 0.0 }
+    }
+
+    /// Starts with smaller batches, for differences that are small and costly to learn.
+    #[must_use]
+    pub fn with_small_batches(self) -> Self {
+        Self { first: self.hits + (self.hits / FEW.0).max(FEW.1), ..self }
+    }
+
+    /// Takes notice of the score of a row that needs no re-ranking.
+    pub fn offer(&mut self, score: Score) {
+        self.best.push(Reverse(score));
+        if self.best.len() > self.hits {
+            self.best.pop();
+        }
+    }
+
+    /// Takes notice of a re-ranked candidate: its score in the stage before, and its own.
+    pub fn learn(&mut self, before: f32, score: Score) {
+        self.offer(score);
+        let difference = f64::from(score.0) - f64::from(before);
+        if difference.is_finite() {
+            self.count += 1;
+            let from_mean = difference - self.mean;
+            self.mean += from_mean / f64::from(self.count);
+            self.squares += from_mean * (difference - self.mean);
+        }
+    }
+
+    /// Size of the next batch, after `done` candidates.
+    pub fn batch(&self, done: usize) -> usize {
+        match done {
+            0 => self.first,
+            done => done / GROWTH + 1,
+        }
+    }
+
+    /// Expected number of hits among candidates that were not re-ranked, by their scores in the
+    /// stage before.
+    pub fn missed(&self, rest: impl ExactSizeIterator<Item = f32>) -> f64 {
+        let (0, Some(Reverse(worst))) = (self.hits - self.best.len(), self.best.peek()) else {
+            return rest.len() as f64;
+        };
+        if self.count < 2 {
+            return rest.len() as f64;
+        }
+        let deviation = (self.squares / f64::from(self.count - 1)).sqrt() * self.widening;
+        let reach = f64::from(worst.0) - self.mean;
+        let of = |score: f32| {
+            let gap = reach - f64::from(score);
+            if gap <= 0.0 {
+                // Half, if differences are as likely above their mean as below.
+                return 0.5;
+            }
+            let far = gap / deviation;
+            if far < FARTHEST { 0.5 * (-0.5 * far * far).exp() } else { 0.0 }
+        };
+        rest.map(of).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quantization::hash;
+
+    /// About normal, with mean 0 and deviation 1.
+    fn noise(seed: u64, at: u64) -> f32 {
+        let uniform = |part| (hash(seed + part, at) >> 40) as f32 / (1 << 24) as f32;
+        ((0..12).map(uniform).sum::<f32>()) - 6.0
+    }
+
+    /// Candidates as (score before, score), best before first; `tail`: noise of the difference.
+    fn candidates(count: u64, seed: u64, tail: impl Fn(f32) -> f32) -> Vec<(f32, f32)> {
+        let one = |at| {
+            let before = noise(seed, at);
+            (before, before + 0.7 + tail(noise(seed + 100, at)))
+        };
+        let mut all: Vec<(f32, f32)> = (0..count).map(one).collect();
+        all.sort_by(|a, b| b.0.total_cmp(&a.0));
+        all
+    }
+
+    /// Number of candidates re-ranked, estimated and true number of hits missed.
+    fn run(all: &[(f32, f32)], hits: usize, vectors: usize, tolerated: f64) -> (usize, f64, usize) {
+        let mut stop = EarlyStop::new(hits, vectors);
+        let mut done = 0;
+        loop {
+            let end = all.len().min(done + stop.batch(done));
+            all[done..end].iter().for_each(|&(before, score)| stop.learn(before, Score(score)));
+            done = end;
+            let missed = stop.missed(all[done..].iter().map(|candidate| candidate.0));
+            if missed <= tolerated || done == all.len() {
+                let mut scores: Vec<f32> = all.iter().map(|candidate| candidate.1).collect();
+                scores.sort_by(|a, b| b.total_cmp(a));
+                let found = all[..done].iter().filter(|one| one.1 >= scores[hits - 1]).count();
+                return (done, missed, hits - found);
+            }
+        }
+    }
+
+    #[test]
+    fn no_more_is_missed_than_expected() {
+        for (name, tail) in [
+            ("normal", (|noise| 0.3 * noise) as fn(f32) -> f32),
+            ("wide", |noise| 0.8 * noise),
+            ("long upper tail", |noise| 0.25 * noise + 0.05 * noise.max(0.0).powi(2)),
+            ("none", |_| 0.0),
+        ] {
+            for (hits, vectors, share) in [(10, 8, 0.05), (100, 3, 0.02), (1, 1, 0.05)] {
+                let (mut expected, mut missed, mut done) = (0.0, 0, 0);
+                let rounds = 200;
+                for seed in 0..rounds {
+                    let all = candidates(3000, seed * 1000, tail);
+                    let of = run(&all, hits, vectors, share * hits as f64);
+                    (done, expected, missed) = (done + of.0, expected + of.1, missed + of.2);
+                }
+                let most = expected + 3.0 * (expected + 1.0).sqrt();
+                let case =
+                    format!("{name}, {hits} of {done}: {missed} missed, {expected} expected");
+                assert!(missed as f64 <= most, "{case}");
+                assert!((done as u64) < rounds * 3000 / 2 || name == "wide", "{case}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_known_before_there_are_hits_and_differences() {
+        let mut stop = EarlyStop::new(2, 4);
+        assert_eq!(stop.missed([1.0, 2.0].into_iter()), 2.0);
+        stop.offer(Score(3.0));
+        stop.offer(Score(4.0));
+        assert_eq!(stop.missed([1.0, 2.0].into_iter()), 2.0, "no differences");
+        stop.learn(2.5, Score(3.5));
+        stop.learn(2.0, Score(3.0));
+        assert_eq!(stop.missed([1.0, 2.0].into_iter()), 0.0, "all differ by 1: 2 and 3 of 3.5");
+        assert_eq!(stop.missed([2.6].into_iter()), 0.5);
+        // A row without vectors scores −∞ in both stages.
+        stop.learn(f32::NEG_INFINITY, Score(f32::NEG_INFINITY));
+        assert_eq!(stop.missed([2.0, f32::NEG_INFINITY].into_iter()), 0.0);
+    }
+
+    #[test]
+    fn batches_grow() {
+        let stop = EarlyStop::new(10, 4);
+        assert_eq!([stop.batch(0), stop.batch(64), stop.batch(97)], [64, 33, 49]);
+        assert_eq!(EarlyStop::new(100, 4).batch(0), 200);
+        assert_eq!(EarlyStop::new(10, 4).with_small_batches().batch(0), 16);
+    }
+}

@@ -1,0 +1,183 @@
+//! Re-ranks the candidates that codes found, in up to two stages: by secondary codes, and for
+//! multi-vectors whose vectors are kept, the best of these by vectors.
+
+use super::early_stop::EarlyStop;
+use super::plan::{Plan, ViewPlan};
+use super::rescore::{rescore_rows, score_vectors};
+use super::top_k::{Candidate, TopK};
+use crate::error::Result;
+use crate::model::Score;
+use crate::segment::{Location, Snapshot, View};
+
+/// Share of the hits that may be missed because of the scores by token codes, relative to that
+/// because of the scores by centroids.
+const BY_CODES: f32 = 0.1;
+
+/// The best hits of a query.
+pub struct Ranking<'s> {
+    /// Best first.
+    pub best: Vec<Candidate<'s>>,
+    /// Number of rows with final scores, or with scores by secondary codes.
+    pub candidates: u64,
+    /// Number of these that were scored by vectors once more.
+    pub by_vectors: u64,
+    /// Expected number of hits among the candidates that were not re-ranked.
+    pub missed: f64,
+}
+
+/// Re-ranks the candidates of all pools; see [`Plan::pool`].
+///
+/// # Errors
+/// If a row is damaged.
+pub fn rerank<'s>(
+    snapshot: &'s Snapshot,
+    plan: &Plan<'_>,
+    pools: Vec<TopK<'s>>,
+) -> Result<Ranking<'s>> {
+    let mut pools = pools.into_iter();
+    let exact = pools.next().map(TopK::into_sorted).unwrap_or_default();
+    let candidates = exact.len() as u64;
+    let mut ranking = Ranking { best: exact, candidates, by_vectors: 0, missed: 0.0 };
+    if plan.is_exact() {
+        return Ok(ranking);
+    }
+    let exact = std::mem::take(&mut ranking.best);
+    let mut top = TopK::new(plan.bound.hits(), snapshot);
+    let scorer = &plan.bound.scorer;
+    let vectors = scorer.query().len() / scorer.dimension().max(1);
+    let mut stop = EarlyStop::new(plan.bound.hits(), vectors);
+    for candidate in exact {
+        top.offer(candidate.score, candidate.location);
+        stop.offer(candidate.score);
+    }
+    for (number, (view, pool)) in (0..).zip(snapshot.views.iter().zip(pools)) {
+        let own = &plan.views[number as usize];
+        if own.access.codes().is_none() {
+            continue;
+        }
+        let site = Site { view, plan, own };
+        let mut offer = |row, score| top.offer(score, Location { view: number, row });
+        match own.tolerated {
+            None => {
+                let found = pool.into_sorted();
+                let rows: Vec<u32> = found.iter().map(|found| found.location.row).collect();
+                ranking.candidates += rows.len() as u64;
+                view.reader.field(plan.bound.field).check_rescored(&rows)?;
+                rescore_rows(&*view.reader, plan.bound.field, &rows, scorer, &mut offer);
+            }
+            Some(tolerated) => {
+                let mut found = pool.into_scored_rows();
+                site.by_stages(&mut found, tolerated, &mut stop, &mut ranking, &mut offer)?;
+            }
+        }
+    }
+    ranking.best = top.into_sorted();
+    Ok(ranking)
+}
+
+/// A view whose candidates are re-ranked as far as necessary.
+struct Site<'p> {
+    view: &'p View,
+    plan: &'p Plan<'p>,
+    own: &'p ViewPlan<'p>,
+}
+
+impl Site<'_> {
+    /// `known` has noticed the final scores so far.
+    fn by_stages(
+        &self,
+        found: &mut [(f32, u32)],
+        tolerated: f32,
+        known: &mut EarlyStop,
+        ranking: &mut Ranking<'_>,
+        offer: &mut dyn FnMut(u32, Score),
+    ) -> Result<()> {
+        let (field, scorer) = (self.plan.bound.field, &self.plan.bound.scorer);
+        let (reader, hits) = (&*self.view.reader, self.plan.bound.hits());
+        let mut by_codes = Vec::new();
+        let left_out = self.left_out(found.len());
+        let share = f64::from(tolerated) * hits as f64;
+        let mut stop = known.clone();
+        ranking.missed += descend(found, left_out, &mut stop, share, &mut |rows, each| {
+            reader.field(field).check_rescored(rows)?;
+            rescore_rows(reader, field, rows, scorer, &mut |row, score| {
+                each(score);
+                by_codes.push((score.0, row));
+            });
+            Ok(())
+        })?;
+        ranking.candidates += by_codes.len() as u64;
+        if !reader.field(field).has_raw() {
+            for (score, row) in by_codes {
+                known.offer(Score(score));
+                offer(row, Score(score));
+            }
+            return Ok(());
+        }
+        let share = share * f64::from(BY_CODES);
+        let mut scored = Vec::new();
+        let mut stop = known.clone().with_small_batches();
+        ranking.missed += descend(&mut by_codes, 0, &mut stop, share, &mut |rows, each| {
+            rows.iter().try_for_each(|&row| reader.field(field).check_vector(row))?;
+            score_vectors(reader, field, rows, scorer, &mut |row, score| {
+                each(score);
+                scored.push((row, score));
+            });
+            Ok(())
+        })?;
+        ranking.by_vectors += scored.len() as u64;
+        for (row, score) in scored {
+            known.offer(score);
+            offer(row, score);
+        }
+        Ok(())
+    }
+
+    /// Number of rows that a scan scored, but did not keep as candidates.
+    fn left_out(&self, kept: usize) -> usize {
+        if self.own.access.is_index() || kept < self.own.access.budget() {
+            return 0;
+        }
+        let scored = self.own.rows.scored(self.view.reader.rows());
+        usize::try_from(scored).unwrap_or(usize::MAX).saturating_sub(kept)
+    }
+}
+
+/// Re-ranks candidates, best first, until no more than `tolerated` hits are expected to be missed;
+/// returns that number. `left_out` further candidates score no better than the worst. `score` calls
+/// its argument with the score of each row, in order.
+fn descend(
+    candidates: &mut [(f32, u32)],
+    left_out: usize,
+    stop: &mut EarlyStop,
+    tolerated: f64,
+    score: &mut dyn FnMut(&[u32], &mut dyn FnMut(Score)) -> Result<()>,
+) -> Result<f64> {
+    let better = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
+    let worst = candidates.iter().map(|candidate| candidate.0).fold(f32::INFINITY, f32::min);
+    let (mut done, mut rows) = (0, Vec::new());
+    loop {
+        let rest = &mut candidates[done..];
+        let batch = stop.batch(done).min(rest.len());
+        if batch < rest.len() {
+            rest.select_nth_unstable_by(batch, better);
+        }
+        // The order of memory: neighbours share pages.
+        let (batch, rest) = rest.split_at_mut(batch);
+        batch.sort_unstable_by_key(|&(_, row)| row);
+        rows.clear();
+        rows.extend(batch.iter().map(|&(_, row)| row));
+        let mut before = batch.iter();
+        score(&rows, &mut |score| {
+            if let Some(&(before, _)) = before.next() {
+                stop.learn(before, score);
+            }
+        })?;
+        done += batch.len();
+        let of_left_out = stop.missed(std::iter::once(worst)) * left_out as f64;
+        let missed = stop.missed(rest.iter().map(|rest| rest.0)) + of_left_out;
+        if rest.is_empty() || missed <= tolerated {
+            return Ok(missed);
+        }
+    }
+}
