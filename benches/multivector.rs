@@ -1,6 +1,7 @@
 //! Multi-vectors: encoding, and MaxSim over tokens in every form, on one core.
 
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -8,9 +9,11 @@ use lanner::internals::fde::{FdeEncoder, FdeSettings};
 use lanner::internals::kernels;
 use lanner::internals::kernels::centroids::{CentroidKernel, RUN};
 use lanner::internals::kernels::codes::CodeBits;
-use lanner::internals::kernels::max_sim::{MaxSimKernel, MaxSimQuery, TokenLayout};
+use lanner::internals::kernels::max_sim::{
+    CentroidProducts, MaxSimKernel, MaxSimQuery, TokenLayout,
+};
 use lanner::internals::kernels::products::{Panels, ProductKernel};
-use lanner::internals::{TokenCode, TokenCodec, TokenScorer, max_sim, pool_tokens};
+use lanner::internals::{Centroids, TokenCode, TokenCodec, TokenScorer, max_sim, pool_tokens};
 
 const DIMENSION: usize = 128;
 const DOCUMENT_TOKENS: usize = 96;
@@ -24,6 +27,24 @@ fn tokens(count: usize, step: f32) -> Vec<f32> {
         kernels::normalize(token);
     }
     values
+}
+
+const CODES: [TokenCode; 5] =
+    [TokenCode::F16, TokenCode::Lvq8, TokenCode::Residual8, TokenCode::Lvq4, TokenCode::Residual4];
+const CENTROIDS: usize = 4096;
+
+/// A codec with centroids of some tokens.
+fn codec(code: TokenCode) -> TokenCodec {
+    let centroids = Centroids::from_values(tokens(CENTROIDS, 0.37), DIMENSION).unwrap();
+    TokenCodec::residual(code, Arc::new(centroids))
+}
+
+/// Products of a query's tokens with all centroids.
+fn products(tokens: usize) -> CentroidProducts {
+    let runs = usize::div_ceil(tokens, RUN);
+    let row = |at: usize| std::array::from_fn(|lane| ((at * RUN + lane) * 7919 % 32_749) as i16);
+    let table: Vec<[i16; RUN]> = (0..CENTROIDS * runs).map(row).collect();
+    CentroidProducts { table: table.into(), runs, step: 1e-4, lowest: vec![0.0; tokens] }
 }
 
 fn encodings(criterion: &mut Criterion) {
@@ -56,11 +77,11 @@ fn storing(criterion: &mut Criterion) {
     let document = tokens(DOCUMENT_TOKENS, 0.37);
     let mut group = criterion.benchmark_group("tokens of a document");
     group.throughput(Throughput::Elements(1));
-    for code in [TokenCode::Lvq8, TokenCode::Lvq4, TokenCode::F16] {
-        let codec = TokenCodec::new(code, DIMENSION);
+    for code in CODES {
+        let codec = codec(code);
         let mut bytes = vec![0; codec.document_bytes(DOCUMENT_TOKENS)];
         group.bench_function(format!("encode {code:?}"), |bencher| {
-            bencher.iter(|| codec.encode(black_box(&document), &mut bytes));
+            bencher.iter(|| codec.encode(black_box(&document), None, &mut bytes));
         });
     }
     group.bench_function("pool by 2", |bencher| {
@@ -109,10 +130,10 @@ fn documents(_: &mut Criterion) {
             let run = || -> f32 { rows().map(|rows| kernel.max_sim(&panels, rows)).sum() };
             report(&format!("f32, {}", kernel.name()), fastest(|| _ = black_box(run())));
         }
-        for code in [TokenCode::F16, TokenCode::Lvq8, TokenCode::Lvq4] {
-            let codec = TokenCodec::new(code, DIMENSION);
+        for code in CODES {
+            let codec = codec(code);
             let bytes = store(&codec, &documents);
-            let (prepared, mut scorer) = (codec.query(&query), TokenScorer::default());
+            let (prepared, mut scorer) = (codec.query(&query, None), TokenScorer::default());
             let stride = codec.document_bytes(DOCUMENT_TOKENS);
             let run = || -> f32 {
                 let starts = (0..DOCUMENTS).map(|document| document * stride);
@@ -127,7 +148,6 @@ fn documents(_: &mut Criterion) {
 
 /// Distinct centroids of 1,000 documents in a table of 4,096, by every kernel.
 fn centroids(_: &mut Criterion) {
-    const CENTROIDS: usize = 4096;
     for (tokens, distinct) in [(5, 55), (16, 55), (32, 117)] {
         let runs = usize::div_ceil(tokens, RUN);
         let value = |at: usize| (at * 7919 % 32_749) as i16;
@@ -155,10 +175,18 @@ fn centroids(_: &mut Criterion) {
 
 /// Codes by every kernel, out of the cache and in it.
 fn each_kernel(query: &[f32], documents: &[f32], report: impl Fn(&str, Duration)) {
-    for (code, bits) in [(TokenCode::Lvq8, CodeBits::Eight), (TokenCode::Lvq4, CodeBits::Four)] {
-        let codec = TokenCodec::new(code, DIMENSION);
+    for (code, bits) in [
+        (TokenCode::Lvq8, CodeBits::Eight),
+        (TokenCode::Lvq4, CodeBits::Four),
+        (TokenCode::Residual8, CodeBits::Eight),
+        (TokenCode::Residual4, CodeBits::Four),
+    ] {
+        let codec = codec(code);
         let bytes = store(&codec, documents);
-        let query = MaxSimQuery::new(&TokenLayout::new(bits, DIMENSION), query);
+        let mut query = MaxSimQuery::new(&TokenLayout::new(bits, DIMENSION), query);
+        if code.is_residual() {
+            query = query.clone().with_centroids(products(query.len()));
+        }
         let stride = codec.document_bytes(DOCUMENT_TOKENS);
         for kernel in MaxSimKernel::available() {
             for (place, distance) in [("", stride), (" in cache", 0)] {
@@ -179,7 +207,7 @@ fn store(codec: &TokenCodec, documents: &[f32]) -> Vec<u8> {
     let mut bytes = vec![0; DOCUMENTS * stride + TokenCodec::SLACK_BYTES];
     let rows = documents.chunks_exact(DOCUMENT_TOKENS * DIMENSION);
     for (rows, bytes) in rows.zip(bytes.chunks_exact_mut(stride)) {
-        codec.encode(rows, bytes);
+        codec.encode(rows, None, bytes);
     }
     bytes
 }

@@ -111,7 +111,7 @@ pub mod internals {
     pub use crate::multivector::max_sim;
     pub use crate::multivector::{TokenCode, TokenCodec, TokenScorer, pool_tokens};
     pub use crate::quantization::leanvec;
-    pub use crate::quantization::{Codec, Training, TrainingSample, train};
+    pub use crate::quantization::{Centroids, Codec, Training, TrainingSample, train};
     pub use crate::segment::{
         BuildPlan, BuildSource, MutableReader, MutableSegment, SealedSegment, SegmentReader,
         build_segment,

@@ -4,6 +4,8 @@
 mod common;
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use common::shared_data;
@@ -14,10 +16,12 @@ use lanner::internals::kernels::products::{Panels, ProductKernel};
 use lanner::internals::{TokenCode, TokenCodec, TokenScorer, pool_tokens};
 use lanner_eval::{BeirDataset, IdList, Neighbours, Qrels, Run, evaluate, read_neighbours};
 
-use lanner::internals::{Codec, Training, TrainingSample, train};
+use lanner::internals::{Centroids, Codec, Training, TrainingSample, train};
 use lanner::{Metric, VectorField};
 use rayon::prelude::*;
 
+/// Token centroids of a collection of this size.
+const CENTROIDS: usize = 4096;
 /// Candidates at which the share of the exact ten best is reported.
 const CANDIDATES: [usize; 7] = [10, 20, 50, 100, 200, 500, 1000];
 
@@ -153,13 +157,13 @@ impl Judge {
         for document in 0..self.documents.len() {
             let tokens = self.documents.get(document);
             bytes.resize(starts[document] + codec.document_bytes(tokens.len() / DIMENSION), 0);
-            codec.encode(tokens, &mut bytes[starts[document]..]);
+            codec.encode(tokens, None, &mut bytes[starts[document]..]);
             starts.push(bytes.len());
         }
         bytes.resize(bytes.len() + TokenCodec::SLACK_BYTES, 0);
         self.ndcg(|query| {
             let (query, mut scorer) =
-                (codec.query(self.queries.get(query)), TokenScorer::default());
+                (codec.query(self.queries.get(query), None), TokenScorer::default());
             let score = |document: usize| {
                 let tokens =
                     self.documents.offsets[document + 1] - self.documents.offsets[document];
@@ -185,10 +189,18 @@ fn token_codes_keep_the_ranking() {
     let exact = judge.ndcg_of_floats(&judge.documents);
     println!("f32: nDCG@10 {exact:.5}");
     assert!((exact - 0.3292).abs() < 0.001, "{exact}");
-    for (code, most) in
-        [(TokenCode::F16, 0.0005), (TokenCode::Lvq8, 0.001), (TokenCode::Lvq4, 0.005)]
-    {
-        let codec = TokenCodec::new(code, DIMENSION);
+    let cancelled = AtomicBool::new(false);
+    let tokens = &judge.documents.tokens;
+    let centroids = Centroids::train(tokens, DIMENSION, CENTROIDS, 1, &cancelled).unwrap();
+    let centroids = Arc::new(centroids);
+    for (code, most) in [
+        (TokenCode::F16, 0.0005),
+        (TokenCode::Lvq8, 0.001),
+        (TokenCode::Residual8, 0.001),
+        (TokenCode::Residual4, 0.002),
+        (TokenCode::Lvq4, 0.005),
+    ] {
+        let codec = TokenCodec::residual(code, centroids.clone());
         let got = judge.ndcg_of_codes(&codec);
         println!("{code:?}: nDCG@10 {got:.5}, {} bytes a token", codec.token_bytes());
         assert!((got - exact).abs() < most, "{code:?}: {got} {exact}");

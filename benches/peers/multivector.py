@@ -1,7 +1,24 @@
-"""Multi-vectors by public packages, on one core: what docs/multivector.md compares Lanner with.
+"""Multi-vectors by public packages: what docs/multivector.md compares Lanner with.
 
-    run.sh multivector DIR      DIR: corpus_tokens.i8.npy, queries_tokens.f32.npy, their offsets, and
-                                groundtruth_maxsim_top100.i32.npy
+    run.sh multivector DIR [ENGINE…]    DIR: corpus_tokens.i8.npy, queries_tokens.f32.npy, their offsets, and
+                                        groundtruth_maxsim_top100.i32.npy; corpus.ids, queries.ids and
+                                        qrels/test.tsv for nDCG
+    run.sh multivector DIR encodings    parts of the way, on one core
+
+Engines index the same tokens and answer the queries one by one, ten hits each:
+
+- `lanner`: through its Python package, embedded, with default settings and targets. Once as first queries find
+  it, when it is ready but knows no queries, and once recalibrated by these queries.
+- `next-plaid`: the Rust crate, with residuals of 4 bits (its default), 2 and 8.
+- `fast-plaid`, `xtr-warp`: on torch, whose wheels take 5 GB: only if they are named.
+
+Each builds on all cores. First every setting of a peer is looked at once on one core; its defaults are measured,
+and the fastest that reach a share of the exact ten. Then engines take turns, five rounds each, each in a process
+of its own that has loaded what was written: pinned to one core, then with all. Times are of the best round, with
+the mean of the worst; `share` is that of the exact MaxSim ten; resident memory is that after all searches on one
+core, less what it was before loading.
+
+`encodings`:
 
 - `muvfde`: encodings of documents and queries (20 × 2⁵ × 16), time of each.
 - FAISS: product quantization of these encodings (8 bits for 8 dimensions, as in the MUVERA paper),
@@ -9,27 +26,250 @@
 - numpy: exact MaxSim of all documents, time of a query.
 """
 
+import itertools
+import json
+import os
+import re
+import subprocess
 import sys
+import tempfile
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import faiss
-import muvfde
 import numpy as np
 
+from multivector_worker import HITS, documents_of, queries_of
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lanner" / "peers"
+WORKER = Path(__file__).with_name("multivector_worker.py")
 CANDIDATES = (10, 20, 50, 100, 200, 500, 1000)
 RUNS = 3
+#: Rounds of the engines; settings that take so many seconds for all queries are in the first round only.
+ROUNDS, SLOW = 5, 20
+#: Shares of the exact ten, of each the fastest setting that reaches it is measured.
+SHARES = (0.9, 0.95, 0.98)
+#: Files of an index that searches do not need: Lanner's catalog with the journal of what was written last, and
+#: the chunks that other engines have put together.
+SPARE = re.compile(r"catalog/|\d+\.(codes|residuals|inv_norms)\.npy")
+#: The fastest setting within this of the best share is measured, too.
+NEAR = 0.002
 
 
-def main(folder):
+@dataclass
+class Variant:
+    """An index of an engine, and the settings to look at, or to measure all of."""
+
+    engine: str
+    label: str
+    build: object
+    settings: list
+    sweep: bool = True
+    chosen: list = field(default_factory=list)
+    seconds: float = 0.0
+    #: Bytes that searches need, and of the whole folder.
+    bytes: tuple = ()
+
+    def command(self, action, *arguments):
+        if self.engine == "next-plaid":
+            program = [CACHE / "target" / "release" / "next-plaid-peer"]
+        else:
+            venv = "venv" if self.engine == "lanner" else "venv-torch"
+            program = [CACHE / venv / "bin" / "python", WORKER, self.engine]
+        return [str(part) for part in (*program, action, *arguments)]
+
+
+def grid(**values):
+    return [dict(zip(values, setting)) for setting in itertools.product(*values.values())]
+
+
+def variants(names):
+    targets = [{}, {"target_recall": 0.9}, {"target_recall": 0.95}]
+    plaid = grid(
+        n_ivf_probe=(2, 4, 8, 32), n_full_scores=(128, 256, 512, 1024, 4096), centroid_score_threshold=(0.4, None)
+    )
+    # Without kernels of their own: slow.
+    eight = grid(n_ivf_probe=(8, 32), n_full_scores=(128, 512, 4096), centroid_score_threshold=(None,))
+    warp = grid(
+        nprobe=(2, 8, 32, 128), bound=(512, 4096), t_prime=(5_000, 50_000), centroid_score_threshold=(0.4, 0.0),
+        max_candidates=(100_000,),
+    )
+    every = [
+        Variant("lanner", "no queries known", {"learns": False}, targets, sweep=False),
+        Variant("lanner", "recalibrated", {"learns": True}, targets, sweep=False),
+        Variant("lanner", "lvq4, recalibrated", {"learns": True, "compression": "auto/lvq4/drop-raw"}, targets, sweep=False),
+        Variant("next-plaid", "4 bits", 4, [{}, *plaid]),
+        Variant("next-plaid", "2 bits", 2, [{}, *plaid]),
+        Variant("next-plaid", "8 bits", 8, [{}, *eight]),
+        Variant("fast-plaid", "4 bits", {}, [{}, *grid(n_ivf_probe=(4, 16), n_full_scores=(256, 1024))]),
+        Variant("xtr-warp", "4 bits", {}, [{}, *warp]),
+    ]
+    unknown = set(names) - {variant.engine for variant in every}
+    if unknown:
+        raise SystemExit(f"no engine of the name {', '.join(sorted(unknown))}")
+    return [variant for variant in every if variant.engine in names]
+
+
+def environment(cores):
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
+    return os.environ | {name: str(cores) for name in names}
+
+
+class Worker:
+    """A process that has loaded an index, and answers all queries by a setting."""
+
+    def __init__(self, variant, folder, index, cores):
+        self.variant = variant
+        command = variant.command("search", folder, index, *([] if variant.engine == "next-plaid" else [cores]))
+        own = set(sorted(os.sched_getaffinity(0))[:cores])
+        self.process = subprocess.Popen(
+            command,
+            env=environment(cores),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: os.sched_setaffinity(0, own),
+        )
+
+    def ask(self, setting):
+        self.process.stdin.write(json.dumps(setting) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def compare(folder, chosen, scratch):
+    cores = len(os.sched_getaffinity(0))
+    truth = np.load(folder / "groundtruth_maxsim_top100.i32.npy")[:, :HITS]
+    documents = len(np.load(folder / "corpus_tokens_offsets.i64.npy")) - 1
+    judge = Judge(folder)
+    places = {variant.engine + variant.label: scratch / str(at) for at, variant in enumerate(chosen)}
+    place = lambda variant: places[variant.engine + variant.label]
+    for variant in chosen:
+        build(variant, folder, place(variant), cores)
+        variant.chosen = look(variant, folder, place(variant), truth) if variant.sweep else variant.settings
+    measured, before = {}, work()
+    for used in sorted({1, cores}):
+        workers = [Worker(variant, folder, place(variant), used) for variant in chosen]
+        for _ in range(ROUNDS):
+            for worker in workers:
+                for at, setting in enumerate(worker.variant.chosen):
+                    key = (worker.variant.engine, worker.variant.label, at)
+                    runs = measured.setdefault(key, {}).setdefault(used, [])
+                    if not runs or sum(runs[0]["seconds"]) < SLOW:
+                        runs.append(worker.ask(setting))
+        for worker in workers:
+            worker.close()
+    passed, mine = work() - before
+    print(f"\n{documents:,} documents, {len(truth)} queries, {cores} cores, of which other programs had "
+          f"{1 - mine / passed:.0%} of what was used; ms are mean, median (mean of the worst round)\n")
+    print("| engine | index | setting | nDCG@10 | share | ms, one core | ms, all cores | build, s | bytes a document | resident, MB |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    for variant in chosen:
+        for at, setting in enumerate(variant.chosen):
+            runs = measured[variant.engine, variant.label, at]
+            last = runs[1][-1]
+            cells = (
+                variant.engine,
+                variant.label,
+                named(setting),
+                judge.ndcg(last["ids"]),
+                f"{share(last['ids'], truth):.3f}",
+                times(runs[1]),
+                times(runs[cores]),
+                f"{variant.seconds:.1f}",
+                " of ".join(f"{size / documents:,.0f}" for size in variant.bytes),
+                f"{last['resident'] / 2**20:.0f}",
+            )
+            print("|", " | ".join(cells), "|")
+
+
+def work():
+    """Ticks that all programs have worked, and those of this one and of its children that have ended."""
+    busy = [int(ticks) for ticks in Path("/proc/stat").read_text().split("\n")[0].split()[1:9]]
+    return np.array([sum(busy) - busy[3] - busy[4], sum(os.times()[:4]) * os.sysconf("SC_CLK_TCK")])
+
+
+def build(variant, folder, index, cores):
+    command = variant.command("build", folder, index, json.dumps(variant.build))
+    done = subprocess.run(command, env=environment(cores), stdout=subprocess.PIPE, text=True, check=True)
+    variant.seconds = json.loads(done.stdout.splitlines()[-1])["seconds"]
+    files = {str(file.relative_to(index)): file.stat().st_size for file in index.rglob("*") if file.is_file()}
+    needed = sum(size for name, size in files.items() if not SPARE.match(name))
+    variant.bytes = (needed, sum(files.values()))
+    print(f"{variant.engine}, {variant.label}: built in {variant.seconds:.1f} s", flush=True)
+
+
+def look(variant, folder, index, truth):
+    """The defaults, and of all settings the fastest that reach a share of the exact ten."""
+    worker = Worker(variant, folder, index, 1)
+    worker.ask(variant.settings[0])
+    seen = []
+    for setting in variant.settings:
+        answer = worker.ask(setting)
+        seen.append((sum(answer["seconds"]), share(answer["ids"], truth), setting))
+        print(f"  {named(setting)}: {seen[-1][1]:.3f}, {seen[-1][0] / len(truth) * 1e3:.2f} ms", flush=True)
+    worker.close()
+    best = max(found for _, found, _ in seen)
+    chosen = [variant.settings[0]]
+    for least in (*(least for least in SHARES if least < best - NEAR), best - NEAR):
+        setting = min((each for each in seen if each[1] >= least), key=lambda each: each[0])[2]
+        if setting not in chosen:
+            chosen.append(setting)
+    return chosen
+
+
+def named(setting):
+    return ", ".join(f"{name} {value}" for name, value in setting.items()) or "defaults"
+
+
+def times(runs):
+    means = [np.mean(run["seconds"]) * 1e3 for run in runs]
+    best = runs[int(np.argmin(means))]["seconds"]
+    return f"{min(means):.2f}, {np.median(best) * 1e3:.2f} ({max(means):.2f})"
+
+
+def share(ids, truth):
+    return np.mean([len(set(found) & set(own)) / HITS for found, own in zip(ids, truth.tolist())])
+
+
+class Judge:
+    """nDCG@10 by the judgements, if there are any."""
+
+    def __init__(self, folder):
+        self.gains, path = {}, folder / "qrels" / "test.tsv"
+        if not path.exists():
+            return
+        self.documents, self.queries = ((folder / f"{name}.ids").read_text().splitlines() for name in ("corpus", "queries"))
+        for line in path.read_text().splitlines()[1:]:
+            query, document, gain = line.split("\t")
+            self.gains.setdefault(query, {})[document] = int(gain)
+
+    def ndcg(self, ids):
+        if not self.gains:
+            return ""
+        discounts = 1 / np.log2(np.arange(HITS) + 2)
+        values = []
+        for query, found in zip(self.queries, ids):
+            gains = self.gains.get(query, {})
+            ideal = sorted(gains.values(), reverse=True)[:HITS]
+            if any(ideal):
+                got = [gains.get(self.documents[row], 0) for row in found]
+                values.append(got @ discounts[: len(got)] / (ideal @ discounts[: len(ideal)]))
+        return f"{np.mean(values):.4f}"
+
+
+def encodings(folder):
+    import faiss
+
     faiss.omp_set_num_threads(1)
     tokens = np.load(folder / "corpus_tokens.i8.npy").astype(np.float32) / np.float32(127)
     starts = np.load(folder / "corpus_tokens_offsets.i64.npy")
-    queries = np.load(folder / "queries_tokens.f32.npy")
-    query_starts = np.load(folder / "queries_tokens_offsets.i64.npy")
-    truth = np.load(folder / "groundtruth_maxsim_top100.i32.npy")[:, :10]
-    documents = [tokens[a:b] for a, b in zip(starts, starts[1:])]
-    queries = [queries[a:b] for a, b in zip(query_starts, query_starts[1:])]
+    truth = np.load(folder / "groundtruth_maxsim_top100.i32.npy")[:, :HITS]
+    documents, queries = documents_of(folder), queries_of(folder)
     encoded, document_seconds = encode(documents, document=True)
     asked, query_seconds = encode(queries, document=False)
     print(f"muvfde: {len(documents) / document_seconds:,.0f} documents/s, "
@@ -37,11 +277,13 @@ def main(folder):
     print("candidates", *CANDIDATES)
     exact = asked @ encoded.T
     print("muvfde, f32:", *shares(np.argsort(-exact, axis=1, kind="stable"), truth))
-    quantized(encoded, asked, truth)
+    quantized(faiss, encoded, asked, truth)
     numpy_max_sim(tokens, starts, queries)
 
 
 def encode(texts, document):
+    import muvfde
+
     # Chained setters lose the object in this wheel.
     config = muvfde.fixed_dimensional_encoding_config()
     config.set_num_repetitions(20)
@@ -64,7 +306,7 @@ def shares(order, truth):
     return [f"{(of_truth < candidates).mean():.3f}" for candidates in CANDIDATES]
 
 
-def quantized(encoded, asked, truth):
+def quantized(faiss, encoded, asked, truth):
     dimension = encoded.shape[1]
     index = faiss.IndexPQ(dimension, dimension // 8, 8, faiss.METRIC_INNER_PRODUCT)
     started = time.perf_counter()
@@ -94,4 +336,9 @@ def fastest(run):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    data, names = Path(sys.argv[1]), sys.argv[2:]
+    if names == ["encodings"]:
+        encodings(data)
+    else:
+        with tempfile.TemporaryDirectory() as scratch:
+            compare(data, variants(names or ["lanner", "next-plaid"]), Path(scratch))

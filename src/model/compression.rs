@@ -101,7 +101,7 @@ pub enum ReductionMethod {
 #[serde(rename_all = "lowercase")]
 pub enum Secondary {
     /// The second level of a two-level code; otherwise the raw vectors if they are kept, or LVQ8.
-    /// LVQ8 for the tokens of a multi field.
+    /// The residual code with 4 bits for the tokens of a multi field.
     #[default]
     Auto,
     /// The vectors as stored.
@@ -112,6 +112,10 @@ pub enum Secondary {
     Lvq4,
     /// Half precision.
     F16,
+    /// Multi fields: the nearest of many centroids, and 8 bits per dimension for the rest.
+    Residual8,
+    /// Multi fields: the nearest of many centroids, and 4 bits per dimension for the rest.
+    Residual4,
 }
 
 impl Default for Compression {
@@ -179,6 +183,11 @@ impl Compression {
             let expected = "`auto` or `none` for a multi field under l2, whose vectors are scanned";
             return refuse("compression", expected, self.to_string());
         }
+        let of_tokens = matches!(self.secondary, Secondary::Residual8 | Secondary::Residual4);
+        if of_tokens && !multi {
+            let expected = "auto, raw, lvq8, lvq4 or f16 for a single-vector field";
+            return refuse("compression.secondary", expected, self.secondary.to_string());
+        }
         if let Primary::Codes(settings) = self.primary {
             let two_levels = matches!(settings.code, LvqCode::Lvq4x4 | LvqCode::Lvq4x8);
             if let Some(dimension) = settings.dimension {
@@ -240,7 +249,8 @@ names!(ReductionMethod, "compression.reduction", Self::Pca => "pca",
     Self::EigenSearch => "eigen_search", Self::FrankWolfe => "frank_wolfe",
     Self::Sphering => "sphering");
 names!(Secondary, "compression.secondary", Self::Auto => "auto", Self::Raw => "raw",
-    Self::Lvq8 => "lvq8", Self::Lvq4 => "lvq4", Self::F16 => "f16");
+    Self::Lvq8 => "lvq8", Self::Lvq4 => "lvq4", Self::F16 => "f16",
+    Self::Residual8 => "residual8", Self::Residual4 => "residual4");
 
 impl fmt::Display for Primary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,8 +1,10 @@
 //! A query, prepared for comparison with token centroids.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use crate::kernels::centroids::{CentroidKernel, RUN};
+use crate::kernels::max_sim::CentroidProducts;
 use crate::quantization::Centroids;
 
 /// Largest number of query tokens to compare; longer queries are subsampled evenly. This only
@@ -14,11 +16,13 @@ const MOST_TOKENS: usize = 1024;
 #[derive(Debug, Clone)]
 pub struct CentroidQuery {
     /// Shape [centroids, runs].
-    table: Vec<[i16; RUN]>,
+    table: Arc<[[i16; RUN]]>,
     runs: usize,
     kernel: CentroidKernel,
     step: f32,
-    /// Σ over the tokens of the product that value 0 stands for.
+    /// For each token, the product that value 0 stands for.
+    lowest: Vec<f32>,
+    /// Their sum.
     low: f32,
 }
 
@@ -26,9 +30,13 @@ impl CentroidQuery {
     /// Prepares a query of shape [m, dimension].
     pub fn new(centroids: &Centroids, query: &[f32]) -> Self {
         let (count, dimension) = (centroids.count(), centroids.dimension());
-        let query = some_tokens(query, dimension);
-        let tokens = query.len() / dimension;
-        let products = centroids.products(&query);
+        Self::of_all(centroids, &some_tokens(query, dimension), count)
+    }
+
+    /// As [`Self::new`], for all tokens, of however long a query.
+    fn of_all(centroids: &Centroids, query: &[f32], count: usize) -> Self {
+        let tokens = query.len() / centroids.dimension();
+        let products = centroids.products(query);
         // The range of each token's products.
         let range = |of_token: &[f32]| {
             let join =
@@ -41,11 +49,11 @@ impl CentroidQuery {
         let factor = if step > 0.0 { step.recip() } else { 0.0 };
         let runs = tokens.div_ceil(RUN).max(1);
         let mut table = vec![[0; RUN]; count * runs];
-        let (mut values, mut low) = (vec![0; count], 0.0);
+        let (mut values, mut lowest) = (vec![0; count], Vec::with_capacity(tokens));
         for (token, (products, (_, high))) in products.chunks_exact(count).zip(&ranges).enumerate()
         {
             let least = high - step * f32::from(i16::MAX);
-            low += least;
+            lowest.push(least);
             // Rounds and saturates.
             let value = |product: &f32| (((product - least) * factor + 0.5) as i16).max(0);
             values.iter_mut().zip(products).for_each(|(out, product)| *out = value(product));
@@ -53,14 +61,32 @@ impl CentroidQuery {
             let column = table.iter_mut().skip(run).step_by(runs);
             column.zip(&values).for_each(|(out, &value)| out[at] = value);
         }
-        Self { table, runs, kernel: CentroidKernel::detect(), step, low }
+        let (table, low) = (table.into(), lowest.iter().sum());
+        Self { table, runs, kernel: CentroidKernel::detect(), step, lowest, low }
     }
 
-    /// Peak memory of preparing a query of `tokens` tokens, in bytes.
-    pub fn bytes(centroids: &Centroids, tokens: usize) -> usize {
-        let tokens = tokens.min(MOST_TOKENS);
-        let runs = tokens.div_ceil(RUN) * size_of::<[i16; RUN]>();
-        centroids.count() * (runs + tokens * size_of::<f32>())
+    /// The products of all tokens of the query.
+    pub(super) fn products(&self, centroids: &Centroids, query: &[f32]) -> CentroidProducts {
+        if self.lowest.len() < query.len() / centroids.dimension() {
+            return Self::of_all(centroids, query, centroids.count()).into_products();
+        }
+        self.clone().into_products()
+    }
+
+    fn into_products(self) -> CentroidProducts {
+        let Self { table, runs, step, lowest, .. } = self;
+        CentroidProducts { table, runs, step, lowest }
+    }
+
+    /// Peak memory of preparing a query of `tokens` tokens, in bytes; with `all`, of preparing all of
+    /// them, as residual codes require.
+    pub fn bytes(centroids: &Centroids, tokens: usize, all: bool) -> usize {
+        let of = |tokens: usize| {
+            let runs = tokens.div_ceil(RUN) * size_of::<[i16; RUN]>();
+            centroids.count() * (runs + tokens * size_of::<f32>())
+        };
+        let of_all = if all && tokens > MOST_TOKENS { of(tokens) } else { 0 };
+        of(tokens.min(MOST_TOKENS)) + of_all
     }
 
     /// Approximate MaxSim with a document whose tokens are nearest to these centroids; −∞ for none.
@@ -121,7 +147,7 @@ mod tests {
             }
             assert_eq!(asked.score(&[]), f32::NEG_INFINITY);
             let table = asked.table.len() * size_of::<[i16; RUN]>();
-            assert!(CentroidQuery::bytes(&centroids, tokens) >= table);
+            assert!(CentroidQuery::bytes(&centroids, tokens, true) >= table);
         }
     }
 
@@ -132,8 +158,11 @@ mod tests {
         let asked = CentroidQuery::new(&centroids, &query);
         assert_eq!(asked.runs, MOST_TOKENS / RUN);
         assert_eq!(asked.table.len(), 2 * asked.runs);
-        let most = CentroidQuery::bytes(&centroids, MOST_TOKENS);
-        assert_eq!(CentroidQuery::bytes(&centroids, 5000), most);
+        let products = asked.products(&centroids, &query);
+        assert_eq!((products.lowest.len(), products.table.len()), (5000, 2 * products.runs));
+        let bytes = |tokens, all| CentroidQuery::bytes(&centroids, tokens, all);
+        assert_eq!(bytes(5000, false), bytes(MOST_TOKENS, true));
+        assert!(bytes(5000, true) > 5 * bytes(5000, false));
         assert!(asked.score(&[0]) > asked.score(&[1]));
     }
 }

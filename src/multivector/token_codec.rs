@@ -1,4 +1,5 @@
-//! Token codes: LVQ with 8 or 4 bits per element, or half precision.
+//! Token codes: LVQ with 8 or 4 bits per element, half precision, or the nearest centroid with the
+//! rest in 8 or 4 bits (ColBERTv2, arXiv 2112.01488, section 3.3).
 //!
 //! The tokens of a document are encoded together, in the layout that the kernels stream
 //! ([`TokenLayout`]; half-precision tokens are rows). Tokens are rotated before they are coded, as
@@ -10,14 +11,17 @@
 //! Scores are dot products, and so cosines for unit tokens.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use serde::{Deserialize, Serialize};
 
+use super::CentroidQuery;
 use crate::kernels::codes::CodeBits;
-use crate::kernels::max_sim::{MaxSimKernel, MaxSimQuery, TokenConstants, TokenLayout};
+use crate::kernels::max_sim::{MaxSimKernel, MaxSimQuery, TokenConstants, TokenLayout, middle};
 use crate::kernels::products::{Panels, ProductKernel};
+use crate::quantization::Centroids;
 use crate::quantization::leanvec::rotation_map;
 use crate::quantization::lvq::quantize;
 
@@ -25,6 +29,9 @@ use crate::quantization::lvq::quantize;
 const ROTATION_SEED: u64 = 42;
 /// Largest dimension that is rotated: the rotation is a dense matrix.
 const MAX_ROTATED_DIMENSION: usize = 1024;
+
+/// Ranges that are tried for a rest, relative to its largest element.
+const RANGES: [f32; 4] = [1.0, 0.9, 0.8, 0.7];
 
 /// Storage of a token's elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -38,6 +45,17 @@ pub enum TokenCode {
     Lvq4,
     /// Half precision.
     F16,
+    /// The nearest centroid, and the rest with 8 bits per element.
+    Residual8,
+    /// The nearest centroid, and the rest with 4 bits per element.
+    Residual4,
+}
+
+impl TokenCode {
+    /// Whether it needs centroids.
+    pub fn is_residual(self) -> bool {
+        matches!(self, Self::Residual8 | Self::Residual4)
+    }
 }
 
 /// Encodes, decodes and scores the tokens of documents.
@@ -48,6 +66,8 @@ pub struct TokenCodec {
     /// `None` for half precision.
     layout: Option<TokenLayout>,
     rotation: Option<Rotation>,
+    /// Of residual codes.
+    centroids: Option<Arc<Centroids>>,
 }
 
 /// An orthonormal map and its inverse.
@@ -100,18 +120,33 @@ impl TokenCodec {
     /// A codec for tokens of `dimension`.
     ///
     /// # Panics
-    /// If the dimension is 0 or above the limit for fields.
+    /// If the dimension is 0 or above the limit for fields, or the code needs centroids.
     pub fn new(code: TokenCode, dimension: usize) -> Self {
+        assert!(!code.is_residual(), "a residual code needs centroids");
+        Self::with(code, dimension, None)
+    }
+
+    /// A codec for tokens whose differences from these centroids are coded, if the code is one of
+    /// those.
+    ///
+    /// # Panics
+    /// As [`Self::new`].
+    pub fn residual(code: TokenCode, centroids: Arc<Centroids>) -> Self {
+        let dimension = centroids.dimension();
+        Self::with(code, dimension, Some(centroids).filter(|_| code.is_residual()))
+    }
+
+    fn with(code: TokenCode, dimension: usize, centroids: Option<Arc<Centroids>>) -> Self {
         assert!(dimension > 0, "tokens have dimensions");
         let bits = match code {
-            TokenCode::Lvq8 => Some(CodeBits::Eight),
-            TokenCode::Lvq4 => Some(CodeBits::Four),
+            TokenCode::Lvq8 | TokenCode::Residual8 => Some(CodeBits::Eight),
+            TokenCode::Lvq4 | TokenCode::Residual4 => Some(CodeBits::Four),
             TokenCode::F16 => None,
         };
         let layout = bits.map(|bits| TokenLayout::new(bits, dimension));
         let rotated = layout.is_some() && dimension <= MAX_ROTATED_DIMENSION;
         let rotation = rotated.then(|| Rotation::new(dimension));
-        Self { code, dimension, layout, rotation }
+        Self { code, dimension, layout, rotation, centroids }
     }
 
     /// Storage of elements.
@@ -134,12 +169,17 @@ impl TokenCodec {
         tokens * self.token_bytes()
     }
 
+    /// Centroids of residual codes.
+    pub fn centroids(&self) -> Option<&Arc<Centroids>> {
+        self.centroids.as_ref()
+    }
+
     /// Encodes a document's tokens, shape [n, dimension]. Elements are clamped to the range of the
-    /// code.
+    /// code. `nearest`: the centroid nearest to each token, if known.
     ///
     /// # Panics
-    /// If the lengths do not match.
-    pub fn encode(&self, tokens: &[f32], document: &mut [u8]) {
+    /// If the lengths do not match, or there is no such centroid.
+    pub fn encode(&self, tokens: &[f32], nearest: Option<&[u16]>, document: &mut [u8]) {
         let dimension = self.dimension();
         let count = tokens.len() / dimension;
         assert_eq!(document.len(), self.document_bytes(count), "bytes of {count} tokens");
@@ -151,8 +191,22 @@ impl TokenCodec {
             }
             return;
         };
-        let rotated = self.rotated(tokens);
         let (mut codes, mut constants) = (Vec::with_capacity(tokens.len()), Vec::new());
+        if let Some(centroids) = &self.centroids {
+            let nearest = match nearest {
+                Some(nearest) => Cow::Borrowed(nearest),
+                None => Cow::Owned(centroids.nearest(tokens)),
+            };
+            let nearest = &*nearest;
+            let rests = self.rotated(&rests(tokens, nearest, centroids)).into_owned();
+            for (rest, &centroid) in rests.chunks_exact(dimension).zip(nearest) {
+                let step = quantize_rest(layout.bits(), rest, &mut codes);
+                constants.push(TokenConstants::of_residual(step, centroid.into()));
+            }
+            layout.pack(&codes, &constants, document);
+            return;
+        }
+        let rotated = self.rotated(tokens);
         let mut scratch = Vec::new();
         for row in rotated.chunks_exact(dimension) {
             let range = quantize(layout.bits(), row, &mut scratch);
@@ -173,25 +227,46 @@ impl TokenCodec {
             Some(layout) => {
                 let (codes, constants) = layout.unpack(document, tokens);
                 for (codes, constants) in codes.chunks_exact(self.dimension()).zip(&constants) {
-                    let value = |&code: &u8| constants.low + constants.step * f32::from(code);
+                    let low = match self.centroids {
+                        Some(_) => -middle(layout.bits()) * constants.step,
+                        None => constants.low,
+                    };
+                    let value = |&code: &u8| low + constants.step * f32::from(code);
                     out.extend(codes.iter().map(value));
+                }
+                if let Some(rotation) = &self.rotation {
+                    *out = multiplied(out, &rotation.back);
+                }
+                let Some(centroids) = &self.centroids else { return };
+                for (token, constants) in out.chunks_exact_mut(self.dimension).zip(&constants) {
+                    // Of a damaged document, the rest only.
+                    let centroid = centroids.get(constants.centroid() as usize).unwrap_or_default();
+                    token.iter_mut().zip(centroid).for_each(|(value, centroid)| *value += centroid);
                 }
             }
         }
-        if let Some(rotation) = &self.rotation {
-            *out = multiplied(out, &rotation.back);
-        }
     }
 
-    /// Prepares a query's tokens, shape [m, dimension].
+    /// Prepares a query's tokens, shape [m, dimension]; `known`: the query, prepared for the same
+    /// centroids, which saves time.
     ///
     /// # Panics
     /// If the last token is incomplete.
-    pub fn query(&self, tokens: &[f32]) -> TokenQuery {
-        TokenQuery(match &self.layout {
-            Some(layout) => Prepared::Coded(MaxSimQuery::new(layout, &self.rotated(tokens))),
-            None => Prepared::Floats(Panels::from_rows(tokens, self.dimension)),
-        })
+    pub fn query(&self, tokens: &[f32], known: Option<&CentroidQuery>) -> TokenQuery {
+        let Some(layout) = &self.layout else {
+            return TokenQuery(Prepared::Floats(Panels::from_rows(tokens, self.dimension)));
+        };
+        let query = MaxSimQuery::new(layout, &self.rotated(tokens));
+        TokenQuery(Prepared::Coded(match (&self.centroids, known) {
+            (None, _) => query,
+            (Some(centroids), Some(known)) => {
+                query.with_centroids(known.products(centroids, tokens))
+            }
+            (Some(centroids), None) => {
+                let known = CentroidQuery::new(centroids, tokens);
+                query.with_centroids(known.products(centroids, tokens))
+            }
+        }))
     }
 
     /// The tokens, rotated as for encoding.
@@ -230,6 +305,37 @@ impl TokenScorer {
     }
 }
 
+/// Tokens less the centroids nearest to them.
+fn rests(tokens: &[f32], nearest: &[u16], centroids: &Centroids) -> Vec<f32> {
+    let dimension = centroids.dimension();
+    assert_eq!(nearest.len() * dimension, tokens.len(), "a centroid a token");
+    let mut rests = tokens.to_vec();
+    for (rest, &centroid) in rests.chunks_exact_mut(dimension).zip(nearest) {
+        let centroid = &centroids.values()[usize::from(centroid) * dimension..][..dimension];
+        rest.iter_mut().zip(centroid).for_each(|(value, centroid)| *value -= centroid);
+    }
+    rests
+}
+
+/// Appends the codes of a rest, symmetric around zero; returns their step. Of several ranges, takes
+/// the one with the least error: the largest elements are rare.
+fn quantize_rest(bits: CodeBits, rest: &[f32], codes: &mut Vec<u8>) -> f32 {
+    let largest = rest.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    let (middle, most) = (middle(bits), f32::from(bits.max()));
+    let code = |value: f32, step: f32| (value / step + middle).round().clamp(0.0, most);
+    let error = |step: f32| -> f32 {
+        let error = |&value: &f32| (value - step * (code(value, step) - middle)).powi(2);
+        rest.iter().map(error).sum()
+    };
+    let steps = RANGES.map(|share| share * largest / middle);
+    let Some(&step) = steps.iter().min_by(|a, b| error(**a).total_cmp(&error(**b))) else {
+        return 0.0;
+    };
+    // NaN becomes 0: all elements are zero, or huge.
+    codes.extend(rest.iter().map(|&value| code(value, step) as u8));
+    if step.is_finite() { step } else { 0.0 }
+}
+
 /// Widens half-precision numbers of any alignment.
 fn widen(bytes: &[u8], out: &mut Vec<f32>) {
     match bytemuck::try_cast_slice::<u8, f16>(bytes) {
@@ -252,13 +358,29 @@ mod tests {
     use crate::kernels;
     use crate::multivector::max_sim;
 
-    const CODES: [TokenCode; 3] = [TokenCode::Lvq8, TokenCode::Lvq4, TokenCode::F16];
+    const CODES: [TokenCode; 5] = [
+        TokenCode::Lvq8,
+        TokenCode::Lvq4,
+        TokenCode::F16,
+        TokenCode::Residual8,
+        TokenCode::Residual4,
+    ];
+
+    /// A codec; with five centroids if it needs some.
+    fn codec(code: TokenCode, dimension: usize) -> TokenCodec {
+        if !code.is_residual() {
+            return TokenCodec::new(code, dimension);
+        }
+        let value = |at: usize| ((at * 37 % 101) as f32 / 50.0 - 1.0) * 0.5;
+        let values = (0..5 * dimension).map(value).collect();
+        TokenCodec::residual(code, Arc::new(Centroids::from_values(values, dimension).unwrap()))
+    }
 
     /// A document at an odd address, with slack.
     fn encoded(codec: &TokenCodec, tokens: &[f32]) -> Vec<u8> {
         let len = codec.document_bytes(tokens.len() / codec.dimension());
         let mut bytes = vec![0xee; 1 + len + TokenCodec::SLACK_BYTES];
-        codec.encode(tokens, &mut bytes[1..=len]);
+        codec.encode(tokens, None, &mut bytes[1..=len]);
         bytes
     }
 
@@ -273,7 +395,7 @@ mod tests {
         ) {
             let tokens = &tokens[..count * dimension];
             for code in CODES {
-                let codec = TokenCodec::new(code, dimension);
+                let codec = codec(code, dimension);
                 let bytes = encoded(&codec, tokens);
                 let mut decoded = vec![7.0; 3];
                 codec.decode(&bytes[1..], count, &mut decoded);
@@ -284,6 +406,9 @@ mod tests {
                     TokenCode::Lvq8 => root / 255.0,
                     TokenCode::Lvq4 => root / 15.0,
                     TokenCode::F16 => 1.0 / 2048.0,
+                    // The rest is within ±1.5, before it is rotated.
+                    TokenCode::Residual8 => 1.5 * root / 255.0,
+                    TokenCode::Residual4 => 1.5 * root / 15.0,
                 };
                 let rows = tokens.chunks_exact(dimension).zip(decoded.chunks_exact(dimension));
                 for (token, got) in rows {
@@ -304,12 +429,12 @@ mod tests {
         ) {
             let (tokens, query) = (&tokens[..count * dimension], &query[..queries * dimension]);
             for code in CODES {
-                let codec = TokenCodec::new(code, dimension);
+                let codec = codec(code, dimension);
                 let bytes = encoded(&codec, tokens);
                 let mut decoded = Vec::new();
                 codec.decode(&bytes[1..], count, &mut decoded);
                 let expected = max_sim(query, &decoded, dimension, kernels::scalar::dot);
-                let prepared = codec.query(query);
+                let prepared = codec.query(query, None);
                 let got = TokenScorer::default().score(&prepared, &bytes[1..], count);
                 // Half a step of the query per element, against a token of up to √dimension: the
                 // rotation preserves lengths, and the step is at most length / 127.
@@ -322,20 +447,20 @@ mod tests {
 
     #[test]
     fn sizes_are_those_of_the_tokens() {
-        let bytes = CODES.map(|code| TokenCodec::new(code, 128).document_bytes(96));
-        assert_eq!(bytes, [96 * 136, 96 * 72, 96 * 256]);
+        let bytes = CODES.map(|code| codec(code, 128).document_bytes(96));
+        assert_eq!(bytes, [96 * 136, 96 * 72, 96 * 256, 96 * 136, 96 * 72]);
     }
 
     #[test]
     fn values_that_a_code_cannot_hold_stay_finite() {
         let tokens = [f32::MAX, -f32::MAX, 1e6, 0.0];
         for code in CODES {
-            let codec = TokenCodec::new(code, 4);
+            let codec = codec(code, 4);
             let bytes = encoded(&codec, &tokens);
             let mut decoded = Vec::new();
             codec.decode(&bytes[1..], 1, &mut decoded);
             assert!(decoded.iter().all(|value| value.is_finite()), "{code:?} {decoded:?}");
-            let score = TokenScorer::default().score(&codec.query(&tokens), &bytes[1..], 1);
+            let score = TokenScorer::default().score(&codec.query(&tokens, None), &bytes[1..], 1);
             assert!(!score.is_nan());
         }
     }
@@ -343,9 +468,10 @@ mod tests {
     #[test]
     fn empty_documents_lose() {
         for code in CODES {
-            let codec = TokenCodec::new(code, 4);
+            let codec = codec(code, 4);
             let bytes = vec![0; TokenCodec::SLACK_BYTES];
-            let score = TokenScorer::default().score(&codec.query(&[1.0; 4]), &bytes, 0);
+            let query = codec.query(&[1.0; 4], None);
+            let score = TokenScorer::default().score(&query, &bytes, 0);
             assert_eq!(score, f32::NEG_INFINITY, "{code:?}");
         }
     }

@@ -116,6 +116,11 @@ impl Centroids {
         &self.values
     }
 
+    /// A centroid, if it exists.
+    pub fn get(&self, centroid: usize) -> Option<&[f32]> {
+        self.values.chunks_exact(self.dimension).nth(centroid)
+    }
+
     /// Products of vectors of shape [m, dimension] with all centroids, shape [m, count].
     pub fn products(&self, vectors: &[f32]) -> Vec<f32> {
         let mut products = vec![0.0; vectors.len() / self.dimension * self.count()];

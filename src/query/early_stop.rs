@@ -22,10 +22,10 @@ const FIRST: (usize, usize) = (64, 2);
 /// Size of a small first batch beyond the hits: one for this many of them, and at least this.
 const FEW: (usize, usize) = (4, 6);
 /// Each batch extends the candidates re-ranked so far by one in this many.
-const GROWTH: usize = 2;
+const GROWTH: usize = 4;
 /// Widening of σ: for all queries, and for one vector (less for more).
-const WIDENING: f64 = 1.1;
-const OF_ONE_VECTOR: f64 = 0.3;
+const WIDENING: f64 = 1.0;
+const OF_ONE_VECTOR: f64 = 0.5;
 /// Widening for one hit (less for more).
 const OF_ONE_HIT: f64 = 0.25;
 /// Candidates farther from the threshold, in σ, do not count.
@@ -91,8 +91,8 @@ impl EarlyStop {
     }
 
     /// Expected number of hits among candidates that were not re-ranked, by their scores in the
-    /// stage before.
-    pub fn missed(&self, rest: impl ExactSizeIterator<Item = f32>) -> f64 {
+    /// stage before. Counts no further once there are more than `tolerated`.
+    pub fn missed(&self, rest: impl ExactSizeIterator<Item = f32>, tolerated: f64) -> f64 {
         let (0, Some(Reverse(worst))) = (self.hits - self.best.len(), self.best.peek()) else {
             return rest.len() as f64;
         };
@@ -110,7 +110,14 @@ impl EarlyStop {
             let far = gap / deviation;
             if far < FARTHEST { 0.5 * (-0.5 * far * far).exp() } else { 0.0 }
         };
-        rest.map(of).sum()
+        let mut missed = 0.0;
+        for score in rest {
+            missed += of(score);
+            if missed > tolerated {
+                break;
+            }
+        }
+        missed
     }
 }
 
@@ -144,7 +151,7 @@ mod tests {
             let end = all.len().min(done + stop.batch(done));
             all[done..end].iter().for_each(|&(before, score)| stop.learn(before, Score(score)));
             done = end;
-            let missed = stop.missed(all[done..].iter().map(|candidate| candidate.0));
+            let missed = stop.missed(all[done..].iter().map(|candidate| candidate.0), tolerated);
             if missed <= tolerated || done == all.len() {
                 let mut scores: Vec<f32> = all.iter().map(|candidate| candidate.1).collect();
                 scores.sort_by(|a, b| b.total_cmp(a));
@@ -179,26 +186,30 @@ mod tests {
         }
     }
 
+    fn missed(stop: &EarlyStop, rest: impl ExactSizeIterator<Item = f32>) -> f64 {
+        stop.missed(rest, f64::INFINITY)
+    }
+
     #[test]
     fn nothing_is_known_before_there_are_hits_and_differences() {
         let mut stop = EarlyStop::new(2, 4);
-        assert_eq!(stop.missed([1.0, 2.0].into_iter()), 2.0);
+        assert_eq!(missed(&stop, [1.0, 2.0].into_iter()), 2.0);
         stop.offer(Score(3.0));
         stop.offer(Score(4.0));
-        assert_eq!(stop.missed([1.0, 2.0].into_iter()), 2.0, "no differences");
+        assert_eq!(missed(&stop, [1.0, 2.0].into_iter()), 2.0, "no differences");
         stop.learn(2.5, Score(3.5));
         stop.learn(2.0, Score(3.0));
-        assert_eq!(stop.missed([1.0, 2.0].into_iter()), 0.0, "all differ by 1: 2 and 3 of 3.5");
-        assert_eq!(stop.missed([2.6].into_iter()), 0.5);
+        assert_eq!(missed(&stop, [1.0, 2.0].into_iter()), 0.0, "all differ by 1: 2 and 3 of 3.5");
+        assert_eq!(missed(&stop, [2.6].into_iter()), 0.5);
         // A row without vectors scores −∞ in both stages.
         stop.learn(f32::NEG_INFINITY, Score(f32::NEG_INFINITY));
-        assert_eq!(stop.missed([2.0, f32::NEG_INFINITY].into_iter()), 0.0);
+        assert_eq!(missed(&stop, [2.0, f32::NEG_INFINITY].into_iter()), 0.0);
     }
 
     #[test]
     fn batches_grow() {
         let stop = EarlyStop::new(10, 4);
-        assert_eq!([stop.batch(0), stop.batch(64), stop.batch(97)], [64, 33, 49]);
+        assert_eq!([stop.batch(0), stop.batch(64), stop.batch(97)], [64, 17, 25]);
         assert_eq!(EarlyStop::new(100, 4).batch(0), 200);
         assert_eq!(EarlyStop::new(10, 4).with_small_batches().batch(0), 16);
     }

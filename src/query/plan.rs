@@ -122,6 +122,15 @@ impl<'p> Access<'p> {
         }
     }
 
+    /// The query as scans score it, if codes are scored.
+    pub fn scan(&self) -> Option<&'p FieldQuery> {
+        match *self {
+            Self::Exact | Self::Inverted(_) => None,
+            Self::Codes { query, .. } => Some(query),
+            Self::Index { scan, .. } => Some(scan),
+        }
+    }
+
     /// Whether an index is searched, rather than all rows scanned.
     pub fn is_index(&self) -> bool {
         matches!(self, Self::Index { .. } | Self::Inverted(_))

@@ -3,15 +3,19 @@
 
 use super::early_stop::EarlyStop;
 use super::plan::{Plan, ViewPlan};
-use super::rescore::{rescore_rows, score_vectors};
+use super::rescore::{rescore_rows, score_tokens, score_vectors};
 use super::top_k::{Candidate, TopK};
 use crate::error::Result;
+use crate::field::{FieldCodes, FieldQuery};
 use crate::model::Score;
 use crate::segment::{Location, Snapshot, View};
 
 /// Share of the hits that may be missed because of the scores by token codes, relative to that
 /// because of the scores by centroids.
 const BY_CODES: f32 = 0.1;
+
+/// Candidates are sorted this many batches at a time.
+const SORTED: usize = 4;
 
 /// The best hits of a query.
 pub struct Ranking<'s> {
@@ -98,16 +102,22 @@ impl Site<'_> {
         let left_out = self.left_out(found.len());
         let share = f64::from(tolerated) * hits as f64;
         let mut stop = known.clone();
+        let tokens = reader.field(field).codes().and_then(FieldCodes::tokens);
+        let centroids = self.own.access.scan().and_then(FieldQuery::centroids);
         ranking.missed += descend(found, left_out, &mut stop, share, &mut |rows, each| {
             reader.field(field).check_rescored(rows)?;
-            rescore_rows(reader, field, rows, scorer, &mut |row, score| {
+            let mut visit = |row, score: Score| {
                 each(score);
                 by_codes.push((score.0, row));
-            });
+            };
+            match tokens {
+                Some(tokens) => score_tokens(tokens, rows, (scorer, centroids), &mut visit),
+                None => rescore_rows(reader, field, rows, scorer, &mut visit),
+            }
             Ok(())
         })?;
         ranking.candidates += by_codes.len() as u64;
-        if !reader.field(field).has_raw() {
+        if tokens.is_none() || !reader.field(field).has_raw() {
             for (score, row) in by_codes {
                 known.offer(Score(score));
                 offer(row, Score(score));
@@ -155,15 +165,20 @@ fn descend(
 ) -> Result<f64> {
     let better = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
     let worst = candidates.iter().map(|candidate| candidate.0).fold(f32::INFINITY, f32::min);
-    let (mut done, mut rows) = (0, Vec::new());
+    let (mut done, mut sorted, mut rows) = (0, 0, Vec::new());
     loop {
-        let rest = &mut candidates[done..];
-        let batch = stop.batch(done).min(rest.len());
-        if batch < rest.len() {
-            rest.select_nth_unstable_by(batch, better);
+        let batch = stop.batch(done).min(candidates.len() - done);
+        while sorted < done + batch {
+            let rest = &mut candidates[sorted..];
+            let more = (SORTED * batch).min(rest.len());
+            if more < rest.len() {
+                rest.select_nth_unstable_by(more, better);
+            }
+            rest[..more].sort_unstable_by(better);
+            sorted += more;
         }
+        let (batch, rest) = candidates[done..].split_at_mut(batch);
         // The order of memory: neighbours share pages.
-        let (batch, rest) = rest.split_at_mut(batch);
         batch.sort_unstable_by_key(|&(_, row)| row);
         rows.clear();
         rows.extend(batch.iter().map(|&(_, row)| row));
@@ -174,8 +189,9 @@ fn descend(
             }
         })?;
         done += batch.len();
-        let of_left_out = stop.missed(std::iter::once(worst)) * left_out as f64;
-        let missed = stop.missed(rest.iter().map(|rest| rest.0)) + of_left_out;
+        let left_out = stop.missed(std::iter::once(worst), 1.0) * left_out as f64;
+        let rest_missed = stop.missed(rest.iter().map(|rest| rest.0), tolerated);
+        let missed = rest_missed + left_out;
         if rest.is_empty() || missed <= tolerated {
             return Ok(missed);
         }

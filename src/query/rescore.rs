@@ -1,10 +1,10 @@
 //! Re-scores candidates found by codes, with the best data of the row.
 
 use super::scorer::{Row, Scorer};
-use crate::field::FieldCodes;
+use crate::field::{FieldCodes, TokenStore};
 use crate::kernels;
 use crate::model::{ElementsRef, Score};
-use crate::multivector::TokenScorer;
+use crate::multivector::{CentroidQuery, TokenScorer};
 use crate::segment::SegmentReader;
 
 /// The elements of a row, values as f32.
@@ -27,14 +27,10 @@ pub fn rescore_rows(
     scorer: &Scorer,
     visit: &mut dyn FnMut(u32, Score),
 ) {
-    let mut buffer = Vec::new();
     if let Some(tokens) = reader.field(field).codes().and_then(FieldCodes::tokens) {
-        let (query, mut kernel) = (scorer.tokens(tokens.codec()), TokenScorer::default());
-        for &row in rows {
-            visit(row, Score(tokens.score(&mut kernel, query, row)));
-        }
-        return;
+        return score_tokens(tokens, rows, (scorer, None), visit);
     }
+    let mut buffer = Vec::new();
     if let Some(codes) = reader.field(field).codes().filter(|codes| codes.has_secondary()) {
         let query = scorer.secondary(codes.codec());
         if let Some(scores) = query.and_then(|query| codes.rescore(query, rows)) {
@@ -51,6 +47,22 @@ pub fn rescore_rows(
         return;
     }
     score_vectors(reader, field, rows, scorer, visit);
+}
+
+/// Scores rows by their token codes; `known`: the query prepared for their centroids, if it is.
+pub fn score_tokens(
+    tokens: &TokenStore,
+    rows: &[u32],
+    (scorer, known): (&Scorer, Option<&CentroidQuery>),
+    visit: &mut dyn FnMut(u32, Score),
+) {
+    let (query, mut kernel) = (scorer.tokens(tokens.codec(), known), TokenScorer::default());
+    for (index, &row) in rows.iter().enumerate() {
+        if let Some(&next) = rows.get(index + 1) {
+            tokens.prefetch(next);
+        }
+        visit(row, Score(tokens.score(&mut kernel, &query, row)));
+    }
 }
 
 /// Scores rows by their vectors, which must be kept.

@@ -1,6 +1,6 @@
 //! The similarity of one query with a row of its field.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::error::Result;
 use crate::index::nearness;
@@ -10,7 +10,7 @@ use crate::model::{
     Entry, InvalidInput, Metric, Problem, Score, SparseVector, VectorField, VectorKind, VectorRef,
     prepare_vector,
 };
-use crate::multivector::{TokenCodec, TokenQuery, max_sim};
+use crate::multivector::{CentroidQuery, TokenCodec, TokenQuery, max_sim};
 use crate::quantization::{Codec, SecondaryQuery};
 
 /// The vectors of a row, ready to be compared.
@@ -25,6 +25,30 @@ pub enum Row<'r> {
 /// Most dimensions of a table of a sparse query: 1 MiB.
 const MOST_TABLE: usize = 1 << 18;
 
+/// A query, prepared for token codecs: segments with the same centroids share one.
+#[derive(Debug, Default)]
+struct TokenQueries(Mutex<Vec<(Arc<TokenCodec>, Arc<TokenQuery>)>>);
+
+impl TokenQueries {
+    fn of(&self, codec: &Arc<TokenCodec>, prepare: impl Fn() -> TokenQuery) -> Arc<TokenQuery> {
+        // What is locked is complete at any time.
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, query)) = known.iter().find(|(own, _)| Arc::ptr_eq(own, codec)) {
+            return query.clone();
+        }
+        let query = Arc::new(prepare());
+        known.push((codec.clone(), query.clone()));
+        query
+    }
+}
+
+impl Clone for TokenQueries {
+    fn clone(&self) -> Self {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Self(Mutex::new(known.clone()))
+    }
+}
+
 /// A validated query vector with its metric.
 #[derive(Debug, Clone)]
 pub struct Scorer {
@@ -38,8 +62,8 @@ pub struct Scorer {
     query: Vec<f32>,
     /// The vectors of a multi-vector query as columns, for metrics based on products.
     columns: Option<(ProductKernel, Panels)>,
-    /// The query prepared for token codes, lazily.
-    tokens: OnceLock<TokenQuery>,
+    /// The query prepared for the token codecs seen so far.
+    tokens: TokenQueries,
     /// The query prepared for secondary codes of single vectors, lazily; `None` if the codes have
     /// to be decoded.
     secondary: OnceLock<Option<SecondaryQuery>>,
@@ -61,7 +85,7 @@ impl Scorer {
         let (metric, dimension) = (field.metric, field.dimension);
         let columns = (field.kind == VectorKind::Multi && metric != Metric::L2)
             .then(|| (ProductKernel::detect(), Panels::from_rows(&query, dimension)));
-        let (tokens, secondary) = (OnceLock::new(), OnceLock::new());
+        let (tokens, secondary) = (TokenQueries::default(), OnceLock::new());
         let (sparse, table) = (None, OnceLock::new());
         Ok(Self { metric, dimension, sparse, table, query, columns, tokens, secondary })
     }
@@ -82,7 +106,7 @@ impl Scorer {
             sparse: Some(sparse),
             table: OnceLock::new(),
             columns: None,
-            tokens: OnceLock::new(),
+            tokens: TokenQueries::default(),
             secondary: OnceLock::new(),
         })
     }
@@ -108,9 +132,14 @@ impl Scorer {
         nearness(self.metric, &self.query, self.dimension, score.0)
     }
 
-    /// The query prepared for token codes. The codec must be the same on every call.
-    pub fn tokens(&self, codec: &TokenCodec) -> &TokenQuery {
-        self.tokens.get_or_init(|| codec.query(&self.query))
+    /// The query prepared for token codes; `known`: the query prepared for the codec's centroids, if
+    /// it is.
+    pub fn tokens(
+        &self,
+        codec: &Arc<TokenCodec>,
+        known: Option<&CentroidQuery>,
+    ) -> Arc<TokenQuery> {
+        self.tokens.of(codec, || codec.query(&self.query, known))
     }
 
     /// The query prepared for secondary codes; `None` if these have to be decoded. The codecs of a

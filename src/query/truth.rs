@@ -208,8 +208,8 @@ fn by_tokens(
     scorer: &Scorer,
     rows: impl Iterator<Item = u32>,
 ) -> Vec<(Score, u32)> {
-    let (query, mut kernel) = (scorer.tokens(tokens.codec()), TokenScorer::default());
-    let score = |row| (Score(tokens.score(&mut kernel, query, row)), row);
+    let (query, mut kernel) = (scorer.tokens(tokens.codec(), None), TokenScorer::default());
+    let score = |row| (Score(tokens.score(&mut kernel, &query, row)), row);
     let mut best: Vec<(Score, u32)> = rows.map(score).collect();
     best.sort_unstable_by(|a, b| b.cmp(a));
     best

@@ -28,6 +28,8 @@ pub const CENTROID_LISTS: &str = "centroid_lists";
 pub const CENTROID_LIST_OFFSETS: &str = "centroid_list_offsets";
 /// The secondary codes: one record per row; in a multi field, the codes of all vectors, and slack.
 pub const SECONDARY: &str = "secondary";
+/// Multi fields: how vectors are coded in [`SECONDARY`], as JSON; without it, as the field says.
+pub const TOKEN_CODE: &str = "token_code";
 /// If vectors were dropped: recall of the secondary codes, as JSON.
 pub const KEPT: &str = "kept";
 /// Multi fields: u64, rows + 1: index of each row's first vector in [`SECONDARY`].

@@ -13,6 +13,9 @@
 //! - AVX2: codes widened to 16 bits and `vpmaddwd`.
 //! - NEON: `smull` and `sadalp` on codes shifted to −128..127.
 //!
+//! Of residual codes (`residual.rs`), low is −middle · Δ, and the product of q with the token's centroid
+//! is added, in units of the scale.
+//!
 //! The algorithm is in `stream.rs`, and the operations of each instruction set in their own file.
 //! [`super::products`] does the same for f32 tokens.
 
@@ -24,6 +27,7 @@ mod layout;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod query;
+mod residual;
 mod scalar;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod stream;
@@ -32,6 +36,7 @@ use layout::BLOCK_TOKENS;
 pub use layout::{TokenConstants, TokenLayout};
 pub use query::MaxSimQuery;
 use query::{TILE_TOKENS, Tile};
+pub use residual::{CentroidProducts, middle};
 
 use super::codes::CodeBits;
 use super::isa::{Isa, kernel};
@@ -73,6 +78,7 @@ impl MaxSimKernel {
                 score += scale * best;
             }
         }
+        score += query.offset();
         // ∞ − ∞, from huge values, ranks last; so does 0 · −∞.
         score.max(f32::NEG_INFINITY)
     }

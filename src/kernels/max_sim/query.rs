@@ -1,6 +1,10 @@
 //! The query side: signed 8-bit integers in the order in which kernels read the codes.
 
+use std::sync::Arc;
+
 use super::layout::TokenLayout;
+use super::residual::{CentroidProducts, TileProducts};
+use crate::kernels::centroids::RUN;
 use crate::kernels::codes::CodeBits;
 
 /// Largest number of query tokens scored together: each needs a register for its maxima and one or
@@ -20,12 +24,26 @@ pub struct MaxSimQuery {
     /// Four integers per word, tile by tile. Within a tile, the words of its tokens are
     /// interleaved, those of low halves before those of high halves.
     words: Vec<i32>,
+    products: Option<OfCentroids>,
+}
+
+/// Products with the centroids of residual codes.
+#[derive(Debug, Clone)]
+struct OfCentroids {
+    table: Arc<[[i16; RUN]]>,
+    runs: usize,
+    /// For each token, the step of the products divided by its scale.
+    factors: Vec<f32>,
+    /// Σ of the lowest products.
+    lowest: f32,
 }
 
 /// Query tokens that are scored together.
 pub(super) struct Tile<'a> {
     pub words: &'a [i32],
     pub totals: &'a [i32],
+    /// With residual codes only.
+    pub products: Option<TileProducts<'a>>,
 }
 
 impl MaxSimQuery {
@@ -73,7 +91,31 @@ impl MaxSimQuery {
                 }
             }
         }
-        Self { layout: *layout, scales: vec![1.0; tokens.len()], totals, words }
+        let scales = vec![1.0; tokens.len()];
+        Self { layout: *layout, scales, totals, words, products: None }
+    }
+
+    /// The same query, for residual codes.
+    ///
+    /// # Panics
+    /// If there are products of another number of tokens.
+    #[must_use]
+    pub fn with_centroids(self, products: CentroidProducts) -> Self {
+        let CentroidProducts { table, runs, step, lowest } = products;
+        assert_eq!(lowest.len(), self.len(), "products of each token");
+        // Tokens that were rounded to zero have products of about zero.
+        let factor = |scale: &f32| Some(step / scale).filter(|factor| factor.is_finite());
+        let factors: Vec<Option<f32>> = self.scales.iter().map(factor).collect();
+        let lowest = factors.iter().zip(lowest).filter_map(|(factor, low)| factor.and(Some(low)));
+        let (lowest, factors) =
+            (lowest.sum(), factors.iter().map(|factor| factor.unwrap_or(0.0)).collect());
+        let products = Some(OfCentroids { table, runs, factors, lowest });
+        Self { products, ..self }
+    }
+
+    /// What is added to each score.
+    pub(super) fn offset(&self) -> f32 {
+        self.products.as_ref().map_or(0.0, |products| products.lowest)
     }
 
     /// Layout of the documents it can score.
@@ -104,7 +146,13 @@ impl MaxSimQuery {
         let words = words_of_token(&self.layout);
         tiles(self.len()).map(move |range| Tile {
             words: &self.words[range.start * words..range.end * words],
-            totals: &self.totals[range],
+            totals: &self.totals[range.clone()],
+            products: self.products.as_ref().map(|products| TileProducts {
+                values: products.table.as_flattened(),
+                width: products.runs * RUN,
+                first: range.start,
+                factors: &products.factors[range],
+            }),
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Reference implementation of the kernels, and the fallback without SIMD.
 
 use super::layout::WORD_BYTES;
-use super::{Document, Tile};
+use super::{Document, Tile, middle};
 
 /// One token after the other, with the order of operations that all implementations share.
 pub fn best<const HALVES: usize>(document: &Document<'_>, tile: &Tile<'_>, best: &mut [f32]) {
@@ -27,9 +27,20 @@ pub fn best<const HALVES: usize>(document: &Document<'_>, tile: &Tile<'_>, best:
             let bytes = document.bytes[at..at + WORD_BYTES].first_chunk();
             bytes.map_or(0.0, |bytes| f32::from_le_bytes(*bytes))
         };
-        let (step, low) = (float(place.step().start), float(place.low().start));
-        for ((best, &sum), &total) in best.iter_mut().zip(&sums).zip(tile.totals) {
-            let score = step * sum as f32 + low * total as f32;
+        let (step, mut low) = (float(place.step().start), float(place.low().start));
+        let mut of_centroid: &[i16] = &[];
+        if let Some(products) = &tile.products {
+            of_centroid = products.of(low.to_bits());
+            low = step * -middle(document.layout.bits());
+        }
+        for (query, ((best, &sum), &total)) in
+            best.iter_mut().zip(&sums).zip(tile.totals).enumerate()
+        {
+            let mut score = step * sum as f32 + low * total as f32;
+            if let Some(products) = &tile.products {
+                let value = of_centroid.get(query).map_or(0.0, |&value| f32::from(value));
+                score += value * products.factors[query];
+            }
             // Not a maximum of two: NaN must not win.
             *best = if score > *best { score } else { *best };
         }

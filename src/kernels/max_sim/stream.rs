@@ -7,7 +7,8 @@
 //! be compiled without them, so there are no closures here.
 
 use super::layout::{CONSTANT_BYTES, WORD_BYTES};
-use super::{BLOCK_TOKENS, Document, Tile};
+use super::residual::TileProducts;
+use super::{BLOCK_TOKENS, Document, Tile, middle};
 use crate::kernels::prefetch;
 
 const FLOAT_BYTES: usize = size_of::<f32>();
@@ -97,23 +98,20 @@ pub(super) unsafe fn by_pairs<I, const PARTS: usize, const GROUPS: usize, const 
 ) where
     I: Instructions<PARTS, GROUPS>,
 {
-    let width = tile.totals.len();
     let (pairs, rest) = best.as_chunks_mut::<2>();
     let mut first = 0;
     for pair in pairs {
-        let totals = [tile.totals[first], tile.totals[first + 1]];
-        let words = Words { of_tile: tile.words, width, first };
-        // SAFETY: guaranteed by the caller.
-        *pair =
-            unsafe { Stream::<_, _, _, HALVES, _>::new(isa, document, words, totals).best::<1>() };
+        if let Some(stream) = Stream::<_, _, _, HALVES, _>::new(isa, document, tile, first) {
+            // SAFETY: guaranteed by the caller.
+            *pair = unsafe { stream.best::<1>() };
+        }
         first += 2;
     }
     if let [last] = rest {
-        let totals = [tile.totals[first]];
-        let words = Words { of_tile: tile.words, width, first };
-        // SAFETY: guaranteed by the caller.
-        [*last] =
-            unsafe { Stream::<_, _, _, HALVES, _>::new(isa, document, words, totals).best::<1>() };
+        if let Some(stream) = Stream::<_, _, _, HALVES, _>::new(isa, document, tile, first) {
+            // SAFETY: guaranteed by the caller.
+            [*last] = unsafe { stream.best::<1>() };
+        }
     }
 }
 
@@ -138,11 +136,8 @@ pub(super) unsafe fn at_once<
 ) where
     I: Instructions<PARTS, GROUPS>,
 {
-    let (Some(&totals), Some(best)) = (tile.totals.first_chunk(), best.first_chunk_mut()) else {
-        return;
-    };
-    let words = Words { of_tile: tile.words, width: QUERIES, first: 0 };
-    let stream = Stream::<_, _, _, HALVES, QUERIES>::new(isa, document, words, totals);
+    let stream = Stream::<_, _, _, HALVES, QUERIES>::new(isa, document, tile, 0);
+    let (Some(stream), Some(best)) = (stream, best.first_chunk_mut()) else { return };
     // SAFETY: guaranteed by the caller.
     *best = unsafe { stream.best::<BLOCKS>() };
 }
@@ -169,6 +164,10 @@ struct Stream<
     isa: I,
     document: &'a Document<'a>,
     words: Words<'a>,
+    /// With residual codes only.
+    products: Option<TileProducts<'a>>,
+    /// Minus the code of zero, of residual codes.
+    middle: I::Floats,
     /// Σ qᵢ of each token.
     totals: [i32; QUERIES],
     /// The totals, in all lanes.
@@ -181,12 +180,16 @@ where
     I: Instructions<PARTS, GROUPS>,
 {
     #[inline(always)]
-    fn new(isa: I, document: &'a Document<'a>, words: Words<'a>, totals: [i32; QUERIES]) -> Self {
+    fn new(isa: I, document: &'a Document<'a>, tile: &Tile<'a>, first: usize) -> Option<Self> {
+        let totals = *tile.totals.get(first..)?.first_chunk()?;
+        let words = Words { of_tile: tile.words, width: tile.totals.len(), first };
         let mut total_floats = [isa.splat(0.0); QUERIES];
         for (float, total) in total_floats.iter_mut().zip(totals) {
             *float = isa.splat(total as f32);
         }
-        Self { isa, document, words, totals, total_floats }
+        let middle = isa.splat(-middle(document.layout.bits()));
+        let products = tile.products;
+        Some(Self { isa, document, words, products, middle, totals, total_floats })
     }
 
     /// The largest unscaled scores.
@@ -252,14 +255,26 @@ where
         // SAFETY: guaranteed by the caller.
         let sums = unsafe { self.sums::<BLOCKS>(start, width) };
         for (block, sums) in sums.iter().enumerate() {
+            let first = block * self.block_bytes();
+            // SAFETY: a block begins with its steps and lows; these are within the document.
+            let lows_of_block = unsafe {
+                let place = start.add(first + width * FLOAT_BYTES);
+                std::slice::from_raw_parts(place, width * FLOAT_BYTES)
+            };
+            let of_centroids = self
+                .products
+                .map(|products| products.of_block::<QUERIES>(self.words.first, lows_of_block));
             let (mut steps, mut lows) = ([isa.splat(0.0); GROUPS], [isa.splat(0.0); GROUPS]);
             for (group, (steps, lows)) in steps.iter_mut().zip(&mut lows).enumerate() {
                 // SAFETY: a block begins with its steps and lows; loads past them stay in the
                 // document or its slack.
                 unsafe {
-                    let place = start.add(block * self.block_bytes() + group * lanes * FLOAT_BYTES);
+                    let place = start.add(first + group * lanes * FLOAT_BYTES);
                     *steps = isa.load_floats(place);
-                    *lows = isa.load_floats(place.add(width * FLOAT_BYTES));
+                    *lows = match of_centroids {
+                        Some(_) => isa.multiply(*steps, self.middle),
+                        None => isa.load_floats(place.add(width * FLOAT_BYTES)),
+                    };
                 }
             }
             for query in 0..QUERIES {
@@ -269,6 +284,13 @@ where
                     let of_codes = isa.multiply(steps[group], joined[group]);
                     let of_lows = isa.multiply(lows[group], self.total_floats[query]);
                     let mut scores = isa.add(of_codes, of_lows);
+                    if let Some(of_centroids) = &of_centroids {
+                        // SAFETY: these are the floats of a group.
+                        let products = unsafe {
+                            isa.load_floats(of_centroids[query].as_ptr().add(group * lanes).cast())
+                        };
+                        scores = isa.add(scores, products);
+                    }
                     if width < BLOCK_TOKENS {
                         scores = isa.first(scores, width as i32 - (group * lanes) as i32);
                     }

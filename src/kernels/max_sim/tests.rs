@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::kernels::centroids::RUN;
 
 /// Pseudo-random bytes.
 struct Bytes(u64);
@@ -84,12 +85,55 @@ fn check(bits: CodeBits, dimension: usize, tokens: usize, queries: usize, seed: 
     }
 }
 
+/// As [`check`], for residual codes: with centroids, some of which do not exist.
+fn check_residual(bits: CodeBits, dimension: usize, tokens: usize, queries: usize, seed: u64) {
+    const CENTROIDS: usize = 9;
+    let mut random = Bytes(seed | 1);
+    let mut sample = Sample::new(bits, dimension, tokens, &mut random);
+    for constants in &mut sample.constants {
+        let centroid = u32::from(random.next()) % (CENTROIDS as u32 + 1);
+        *constants = TokenConstants::of_residual(constants.step, centroid);
+    }
+    let len = sample.layout.document_bytes(tokens);
+    sample.layout.pack(&sample.codes, &sample.constants, &mut sample.bytes[1..1 + len]);
+    let query: Vec<i8> = (0..queries * dimension).map(|_| random.signed()).collect();
+    let runs = queries.div_ceil(RUN).max(1);
+    let mut run = || std::array::from_fn(|_| i16::from(random.next()) * 100);
+    let table: Vec<[i16; RUN]> = (0..CENTROIDS * runs).map(|_| run()).collect();
+    let lowest: Vec<f32> = (0..queries).map(|token| token as f32 * 0.25 - 1.0).collect();
+    let products = CentroidProducts { table: table.clone().into(), runs, step: 0.01, lowest };
+    let lowest: f32 = products.lowest.iter().sum();
+    let made = MaxSimQuery::from_integers(&sample.layout, &query).with_centroids(products);
+    let mut expected = 0.0;
+    for (token, query) in query.chunks_exact(dimension).enumerate() {
+        let total: i32 = query.iter().map(|&q| i32::from(q)).sum();
+        let score = |(codes, constants): (&[u8], &TokenConstants)| {
+            let sum: i32 =
+                codes.iter().zip(query).map(|(&c, &q)| i32::from(c) * i32::from(q)).sum();
+            let low = constants.step * -(f32::from(bits.max()) / 2.0);
+            let row = table.get(constants.centroid() as usize * runs + token / RUN);
+            let value = row.map_or(0, |row| row[token % RUN]);
+            constants.step * sum as f32 + low * total as f32 + f32::from(value) * 0.01
+        };
+        let documents = sample.codes.chunks_exact(dimension).zip(&sample.constants);
+        expected += documents.map(score).fold(f32::NEG_INFINITY, f32::max);
+    }
+    for kernel in MaxSimKernel::available() {
+        let got = kernel.score(&made, sample.document(), tokens);
+        let name = kernel.name();
+        let expected = expected + lowest;
+        assert_eq!(got, expected, "{name} {bits:?} {dimension} {tokens} {queries} seed {seed}");
+    }
+}
+
 #[test]
 fn every_kernel_equals_the_definition_for_every_number_of_tokens() {
     for bits in [CodeBits::Four, CodeBits::Eight] {
         for tokens in 0..=70 {
             for queries in 0..=17 {
-                check(bits, 1 + (tokens * 7 + queries) % 40, tokens, queries, 1 + tokens as u64);
+                let dimension = 1 + (tokens * 7 + queries) % 40;
+                check(bits, dimension, tokens, queries, 1 + tokens as u64);
+                check_residual(bits, dimension, tokens, queries, 1 + tokens as u64);
             }
         }
     }
@@ -106,6 +150,7 @@ proptest! {
     ) {
         let bits = if four { CodeBits::Four } else { CodeBits::Eight };
         check(bits, dimension, tokens, queries, seed);
+        check_residual(bits, dimension, tokens, queries, seed);
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub fn to_model(message: Option<proto::Compression>) -> Result<Compression> {
         Ok(proto::SecondaryCode::Lvq8) => Secondary::Lvq8,
         Ok(proto::SecondaryCode::Lvq4) => Secondary::Lvq4,
         Ok(proto::SecondaryCode::F16) => Secondary::F16,
+        Ok(proto::SecondaryCode::Residual8) => Secondary::Residual8,
+        Ok(proto::SecondaryCode::Residual4) => Secondary::Residual4,
         Err(_) => {
             let expected = "a known secondary code";
             return Err(InvalidInput::mismatch(
@@ -86,6 +88,8 @@ pub fn from_model(compression: &Compression) -> proto::Compression {
         Secondary::Lvq8 => proto::SecondaryCode::Lvq8,
         Secondary::Lvq4 => proto::SecondaryCode::Lvq4,
         Secondary::F16 => proto::SecondaryCode::F16,
+        Secondary::Residual8 => proto::SecondaryCode::Residual8,
+        Secondary::Residual4 => proto::SecondaryCode::Residual4,
     };
     proto::Compression {
         mode: mode.into(),

@@ -249,7 +249,7 @@ impl<'s> KeptMeter<'s> {
         let mut codes = secondary.to_vec();
         codes.resize(codes.len() + TokenCodec::SLACK_BYTES, 0);
         let score = |query: &Vec<f32>| -> Vec<(f32, f32)> {
-            let (coded, mut kernel) = (tokens.query(query), TokenScorer::default());
+            let (coded, mut kernel) = (tokens.query(query, None), TokenScorer::default());
             let score = |row: usize| {
                 let vectors = block.row(row);
                 let shown =

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use lanner_storage::{Access, Section, SectionFile};
 
 use self::kept::Kept;
-use self::multi::{CentroidLists, token_code};
+use self::multi::{CentroidLists, token_codec};
 pub use self::multi::{FieldEncoder, TokenStore};
 pub use self::query::FieldQuery;
 pub(super) use self::writer::write_codes;
@@ -110,21 +110,23 @@ impl FieldCodes {
         };
         expect(&file, sections::PRIMARY, codec.primary_layout().section_bytes(rows))?;
         let missing = || file.corrupted(sections::CODEC, "the secondary codes are missing");
-        let secondary = match (secondary, token_code(field)) {
-            (Some(file), Some(code)) => {
-                Some(Secondary::Tokens(TokenStore::open(file, code, field, rows)?))
+        let centroids = read_centroids(&file, field)?;
+        let of_tokens = token_codec(field, None).is_some();
+        let secondary = match (secondary, of_tokens) {
+            (Some(file), true) => {
+                let tokens = TokenStore::open(file, field, centroids.as_ref(), rows)?;
+                Some(Secondary::Tokens(tokens))
             }
-            (Some(file), None) => {
+            (Some(file), false) => {
                 expect(&file, sections::SECONDARY, rows * codec.secondary_stride())?;
                 let records = file.find(sections::SECONDARY)?;
                 Some(Secondary::Records(file, records))
             }
-            (None, Some(_)) => return Err(missing().into()),
-            (None, None) if codec.secondary_stride() > 0 => return Err(missing().into()),
-            (None, None) => None,
+            (None, true) => return Err(missing().into()),
+            (None, false) if codec.secondary_stride() > 0 => return Err(missing().into()),
+            (None, false) => None,
         };
         let encoder = FieldEncoder::new(field)?.map(Arc::new);
-        let centroids = read_centroids(&file, field)?;
         let count = centroids.as_ref().map_or(0, |centroids| centroids.count());
         let lists = CentroidLists::open(&file, rows, count)?;
         let trained = Arc::new(TrainedCodec { codec, report, centroids });
@@ -191,7 +193,8 @@ impl FieldCodes {
     /// Extra bytes taken by a query of `vectors` vectors.
     pub fn query_bytes(&self, vectors: usize) -> usize {
         let centroids = self.trained.centroids.as_ref().filter(|_| self.has_lists());
-        centroids.map_or(0, |centroids| CentroidQuery::bytes(centroids, vectors))
+        let all = self.tokens().is_some_and(|tokens| tokens.codec().centroids().is_some());
+        centroids.map_or(0, |centroids| CentroidQuery::bytes(centroids, vectors, all))
     }
 
     /// True if scans read the token centroids instead of primary codes.

@@ -7,7 +7,7 @@ use lanner_storage::{FileEntry, SectionWriter};
 use rayon::prelude::*;
 
 use super::kept::KeptMeter;
-use super::multi::{FieldEncoder, NewLists, token_code};
+use super::multi::{FieldEncoder, NewLists, token_codec};
 use crate::error::{Error, Result};
 use crate::field::vectors::sections;
 use crate::field::{FieldBuild, FieldSource, finish};
@@ -152,17 +152,21 @@ impl CodedBlock {
         }
     }
 
-    /// Codes of all vectors, in order.
-    fn tokens(&self, codec: &TokenCodec) -> Vec<u8> {
+    /// Codes of all vectors, in order; `nearest`: the centroids nearest to them, if there are any.
+    fn tokens(&self, codec: &TokenCodec, nearest: Option<&[u16]>) -> Vec<u8> {
         let count = |elements: usize| elements / codec.dimension();
         let mut codes = vec![0; codec.document_bytes(count(self.values.len()))];
         let (mut jobs, mut rest, mut start) = (Vec::with_capacity(self.ends.len()), &mut *codes, 0);
         for &end in &self.ends {
             let (document, after) = rest.split_at_mut(codec.document_bytes(count(end - start)));
-            jobs.push((&self.values[start..end], document));
+            let nearest = nearest.and_then(|nearest| nearest.get(count(start)..count(end)));
+            jobs.push((&self.values[start..end], nearest, document));
             (rest, start) = (after, end);
         }
-        jobs.into_par_iter().for_each(|(tokens, document)| codec.encode(tokens, document));
+        let encode = |(tokens, nearest, document): (&[f32], Option<&[u16]>, &mut [u8])| {
+            codec.encode(tokens, nearest, document);
+        };
+        jobs.into_par_iter().for_each(encode);
         codes
     }
 }
@@ -184,7 +188,7 @@ pub fn write_codes(
     write_codec(&mut writer, trained)?;
     writer.begin_section(sections::PRIMARY)?;
     let second_name = sections::secondary_file(index);
-    let mut second = Second::new(field, &trained.codec);
+    let mut second = Second::new(field, trained);
     let mut second_writer = None;
     if second.is_written() {
         let mut writer = build.create_file(&second_name)?;
@@ -194,7 +198,8 @@ pub fn write_codes(
     let (mut primary, mut secondary) = (Vec::new(), Vec::new());
     let drops = !field.compression.keep_raw && second_writer.is_some();
     let mut kept = drops.then(|| KeptMeter::new(field, sources));
-    let mut lists = trained.centroids.as_deref().map(NewLists::new);
+    let centroids = trained.centroids.as_deref();
+    let mut lists = centroids.map(NewLists::new);
     for source in sources {
         for range in source.live.ranges().flat_map(|range| blocks(range, encoder.is_some())) {
             build.advance(u64::from(range.end - range.start))?;
@@ -205,9 +210,11 @@ pub fn write_codes(
             });
             build.pool.install(|| -> Result<()> {
                 let coded = block.coded(encoder.as_ref())?;
-                second.encode(&trained.codec, &block, &coded, &mut primary, &mut secondary);
-                if let Some(lists) = &mut lists {
-                    lists.add(&block);
+                let nearest = centroids.map(|centroids| centroids.nearest(block.values()));
+                let of_block = (&block, nearest.as_deref(), &*coded);
+                second.encode(&trained.codec, of_block, &mut primary, &mut secondary);
+                if let Some((lists, nearest)) = lists.as_mut().zip(nearest.as_deref()) {
+                    lists.add(&block, nearest);
                 }
                 if let Some(kept) = &mut kept {
                     let codes = (&trained.codec, &*primary, &*secondary);
@@ -253,13 +260,10 @@ enum Second {
 }
 
 impl Second {
-    fn new(field: &VectorField, codec: &Codec) -> Self {
-        match token_code(field) {
-            Some(code) => {
-                let codec = TokenCodec::new(code, field.dimension);
-                Self::Tokens { codec, offsets: vec![0] }
-            }
-            None => Self::OfCodec { stride: codec.secondary_stride() },
+    fn new(field: &VectorField, trained: &TrainedCodec) -> Self {
+        match token_codec(field, trained.centroids.as_ref()) {
+            Some(codec) => Self::Tokens { codec, offsets: vec![0] },
+            None => Self::OfCodec { stride: trained.codec.secondary_stride() },
         }
     }
 
@@ -278,8 +282,7 @@ impl Second {
     fn encode(
         &mut self,
         codec: &Codec,
-        block: &CodedBlock,
-        coded: &[f32],
+        (block, nearest, coded): (&CodedBlock, Option<&[u16]>, &[f32]),
         primary: &mut Vec<u8>,
         secondary: &mut Vec<u8>,
     ) {
@@ -292,7 +295,7 @@ impl Second {
             }
             Self::Tokens { codec: tokens, offsets } => {
                 codec.encode(coded, primary, &mut []);
-                *secondary = block.tokens(tokens);
+                *secondary = block.tokens(tokens, nearest);
                 let before = offsets[offsets.len() - 1];
                 let end = |&end: &usize| before + (end / tokens.dimension()) as u64;
                 offsets.extend(block.ends.iter().map(end));
@@ -301,9 +304,12 @@ impl Second {
     }
 
     fn finish(&self, writer: &mut SectionWriter) -> Result<()> {
-        let Self::Tokens { offsets, .. } = self else { return Ok(writer.end_section()?) };
+        let Self::Tokens { codec, offsets } = self else { return Ok(writer.end_section()?) };
         writer.write(&[0; TokenCodec::SLACK_BYTES])?;
         writer.end_section()?;
+        let code = serde_json::to_vec(&codec.code())
+            .map_err(|error| Error::Internal(format!("cannot encode a token code: {error}")))?;
+        writer.write_section(sections::TOKEN_CODE, &code)?;
         Ok(writer.write_section(sections::TOKEN_OFFSETS, bytemuck::cast_slice(offsets))?)
     }
 }

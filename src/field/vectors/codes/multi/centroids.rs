@@ -87,9 +87,8 @@ impl<'c> NewLists<'c> {
         Self { centroids, lists: Vec::new(), offsets: vec![0] }
     }
 
-    /// Adds the rows of a block. Runs in the current rayon pool.
-    pub fn add(&mut self, block: &CodedBlock) {
-        let nearest = self.centroids.nearest(block.values());
+    /// Adds the rows of a block, with the centroids nearest to all vectors.
+    pub fn add(&mut self, block: &CodedBlock, nearest: &[u16]) {
         let mut start = 0;
         let mut distinct = Vec::new();
         for row in 0..block.rows() {

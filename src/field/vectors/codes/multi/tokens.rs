@@ -9,17 +9,56 @@ use crate::field::check_offsets;
 use crate::field::vectors::sections;
 use crate::model::{Secondary, VectorField, VectorKind};
 use crate::multivector::{TokenCode, TokenCodec, TokenQuery, TokenScorer};
+use crate::quantization::Centroids;
+
+/// Bytes of a document to prefetch: kernels look this far ahead.
+const PREFETCHED_BYTES: usize = 4096;
 
 /// The token code of a field; `None` if its vectors re-rank, or it is a single-vector field.
-pub fn token_code(field: &VectorField) -> Option<TokenCode> {
+fn token_code(field: &VectorField) -> Option<TokenCode> {
     if field.kind == VectorKind::Single {
         return None;
     }
     match field.compression.secondary {
         Secondary::Raw => None,
-        Secondary::Auto | Secondary::Lvq8 => Some(TokenCode::Lvq8),
+        Secondary::Auto | Secondary::Residual4 => Some(TokenCode::Residual4),
+        Secondary::Residual8 => Some(TokenCode::Residual8),
+        Secondary::Lvq8 => Some(TokenCode::Lvq8),
         Secondary::Lvq4 => Some(TokenCode::Lvq4),
         Secondary::F16 => Some(TokenCode::F16),
+    }
+}
+
+/// The token codec of a field; LVQ8 instead of a residual code without centroids.
+pub fn token_codec(field: &VectorField, centroids: Option<&Arc<Centroids>>) -> Option<TokenCodec> {
+    let code = token_code(field)?;
+    Some(match (code.is_residual(), centroids) {
+        (true, Some(centroids)) => TokenCodec::residual(code, centroids.clone()),
+        (true, None) => TokenCodec::new(TokenCode::Lvq8, field.dimension),
+        (false, _) => TokenCodec::new(code, field.dimension),
+    })
+}
+
+/// The token codec of a stored segment.
+fn read_codec(
+    file: &SectionFile,
+    field: &VectorField,
+    centroids: Option<&Arc<Centroids>>,
+) -> Result<TokenCodec> {
+    if !file.has(sections::TOKEN_CODE) {
+        // Written before there were residual codes.
+        let code = token_code(field).filter(|code| !code.is_residual()).unwrap_or_default();
+        return Ok(TokenCodec::new(code, field.dimension));
+    }
+    let code: TokenCode = serde_json::from_slice(file.section(sections::TOKEN_CODE)?)
+        .map_err(|error| file.corrupted(sections::TOKEN_CODE, error.to_string()))?;
+    match (code.is_residual(), centroids) {
+        (false, _) => Ok(TokenCodec::new(code, field.dimension)),
+        (true, Some(centroids)) => Ok(TokenCodec::residual(code, centroids.clone())),
+        (true, None) => {
+            let detail = "a residual code without centroids";
+            Err(file.corrupted(sections::TOKEN_CODE, detail).into())
+        }
     }
 }
 
@@ -39,11 +78,11 @@ impl TokenStore {
     /// [`lanner_storage::StorageError::Corrupted`] naming the section that does not match.
     pub fn open(
         file: SectionFile,
-        code: TokenCode,
         field: &VectorField,
+        centroids: Option<&Arc<Centroids>>,
         rows: usize,
     ) -> Result<Self> {
-        let codec = Arc::new(TokenCodec::new(code, field.dimension));
+        let codec = Arc::new(read_codec(&file, field, centroids)?);
         let codes = file.find(sections::SECONDARY)?;
         let bytes = file.bytes(codes).len();
         let of_tokens = bytes.checked_sub(TokenCodec::SLACK_BYTES);
@@ -79,6 +118,16 @@ impl TokenStore {
     pub fn score(&self, scorer: &mut TokenScorer, query: &TokenQuery, row: u32) -> f32 {
         let (start, tokens) = self.place(row);
         scorer.score(query, &self.file.bytes(self.codes)[start..], tokens)
+    }
+
+    /// Prefetches the first codes of a row; kernels prefetch the others.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn prefetch(&self, row: u32) {
+        let (start, tokens) = self.place(row);
+        let len = (tokens * self.codec.token_bytes()).min(PREFETCHED_BYTES);
+        crate::kernels::prefetch(self.file.bytes(self.codes), start, len);
     }
 
     /// Replaces `out` by the reconstructed vectors of a row, shape [n, dimension].
