@@ -215,7 +215,7 @@ impl Set {
             request.explain = true;
             let answer = collection.query(&request).expect("an answer");
             let stages = answer.explanation.map_or(Vec::new(), |explanation| explanation.stages);
-            let of_codes = stages.iter().find(|stage| stage.name == "rerank");
+            let of_codes = stages.iter().find(|stage| stage.source == "secondary codes");
             reranked += of_codes.map_or(0, |stage| stage.rows);
             for stage in stages {
                 let sum = sums.entry(format!("{} {}", stage.name, stage.source)).or_default();

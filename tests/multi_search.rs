@@ -12,8 +12,8 @@ use common::texts::{DIMENSION, Texts};
 use common::{Random, exact_top_k, shared_data};
 use lanner::{
     Collection, CollectionConfig, Database, DatabaseOptions, Deadline, Durability, ErrorKind,
-    Filter, FilterValue, Include, Metric, MultiVector, Payload, PayloadType, Point, PointId,
-    QueryRequest, TrainingQueries, Vector, VectorField,
+    Filter, FilterValue, Hit, Include, Metric, MultiVector, Payload, PayloadType, Point, PointId,
+    QueryRequest, QueryResponse, TrainingQueries, Vector, VectorField,
 };
 use lanner_eval::{BeirDataset, IdList, Neighbours, Qrels, Run, evaluate, read_neighbours};
 
@@ -470,4 +470,83 @@ fn documents_of_one_token_and_of_equal_tokens_are_searched() {
     let mut topics = Topics::new(9);
     let got = compare(&collection, &expected, &mut topics, 0.2, |request| request.rerank(700));
     assert!(got >= 0.95, "{got}");
+}
+
+/// Late-interaction models give all tokens a large common mean. It adds the same to each product of a
+/// query's token, and changes no ranking.
+#[test]
+fn a_common_mean_of_all_tokens_costs_no_recall() {
+    let mean: Vec<f32> =
+        (0..SMALL).map(|at| if at % 3 == 0 { 0.8 / 6_f32.sqrt() } else { 0.0 }).collect();
+    for (index, index_rows) in [("flat", 10_000), ("graph:degree=16", 1000)] {
+        let mut recalls = Vec::new();
+        for share in [0.0, 1.0] {
+            let mut topics = Topics::new(12);
+            let mut shifted = |topic: usize, count: usize| {
+                let mut values = topics.tokens(topic, count).values().to_vec();
+                for token in values.chunks_exact_mut(SMALL) {
+                    lanner::internals::kernels::normalize(token);
+                    token.iter_mut().zip(&mean).for_each(|(value, mean)| *value += share * mean);
+                }
+                MultiVector::from_flat(SMALL, values).unwrap()
+            };
+            let folder = tempfile::tempdir().unwrap();
+            let options = DatabaseOptions::new().threads(2).index_rows(index_rows);
+            let database = options.open(folder.path()).unwrap();
+            let field = small(Metric::Dot, "auto").indexed(index.parse().unwrap());
+            let collection = database.create_collection("c", with_tokens(field)).unwrap();
+            let points = (0..3000_usize)
+                .map(|id| Point::new(id as u64).with_vector("tokens", shifted(id * 7, 2 + id % 9)));
+            let expected: BTreeMap<PointId, Point> =
+                points.map(|point| (point.id.clone(), point)).collect();
+            collection.upsert(expected.values().cloned()).unwrap();
+            collection.optimize().unwrap();
+            let (mut found, mut estimated, queries) = (0, 0.0, 60);
+            for topic in 0..queries {
+                let query: Vector = shifted(topic, 1 + topic % 6).into();
+                let exact = exact_top_k(&expected, "tokens", Metric::Dot, &query, 10);
+                let request = QueryRequest::new("tokens", query).target_recall(0.95);
+                let answer = collection.query(&request).unwrap();
+                let is_exact = |hit: &&Hit| exact.iter().any(|(id, _)| *id == hit.point.id);
+                found += answer.hits.iter().filter(is_exact).count();
+                estimated += answer.estimated_recall.unwrap();
+            }
+            let recall = found as f32 / (10 * queries) as f32;
+            let estimated = estimated / queries as f32;
+            println!("{index}, {share} of the mean: recall {recall}, estimated {estimated}");
+            assert!(recall >= 0.95 && estimated <= recall + 0.01, "{recall}, {estimated}");
+            recalls.push(recall);
+        }
+        assert!(recalls[1] >= recalls[0] - 0.02, "{index}: {recalls:?}");
+    }
+}
+
+/// Documents of 1 and of 3,000 tokens beside each other, and queries of 1 and of 1,100, of which more
+/// are compared with documents than with centroids.
+#[test]
+fn documents_and_queries_of_any_length_are_found() {
+    let mut topics = Topics::new(14);
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::open(folder.path()).unwrap();
+    let collection =
+        database.create_collection("c", with_tokens(small(Metric::Dot, "auto"))).unwrap();
+    let length = |id: u64| if id.is_multiple_of(400) { 3000 } else { 1 + (id % 3) as usize };
+    let points = (0..1600_u64)
+        .map(|id| Point::new(id).with_vector("tokens", topics.tokens(id as usize, length(id))));
+    let expected: BTreeMap<PointId, Point> =
+        points.map(|point| (point.id.clone(), point)).collect();
+    collection.upsert(expected.values().cloned()).unwrap();
+    collection.optimize().unwrap();
+    for tokens in [1, 40, 1100] {
+        let query: Vector = topics.tokens(3, tokens).into();
+        let exact = exact_top_k(&expected, "tokens", Metric::Dot, &query, 10);
+        let request = || QueryRequest::new("tokens", query.clone());
+        let same = |answer: QueryResponse| {
+            let is_exact = |hit: &&Hit| exact.iter().any(|(id, _)| *id == hit.point.id);
+            answer.hits.iter().filter(is_exact).count()
+        };
+        let found = same(collection.query(&request()).unwrap());
+        assert!(found >= 9, "{found} of ten for {tokens} tokens");
+        assert_eq!(same(collection.query(&request().exact()).unwrap()), 10, "{tokens} tokens");
+    }
 }

@@ -126,7 +126,7 @@ fn a_flipped_byte_in_a_section_that_numbers_are_taken_from_is_found_at_open() {
         sections.into_iter().partition(|(_, section)| is_read_on_demand(section));
     // Postings and positions are read on demand, too, but here they fit into a block with their ends,
     // which opening reads.
-    assert_eq!((large.len(), small.len()), (12, 52), "{small:?}");
+    assert_eq!((large.len(), small.len()), (12, 53), "{small:?}");
     for (path, section) in small {
         let at = (section.offset + section.len / 2) as usize;
         flip(&path, at);
@@ -493,8 +493,8 @@ fn leftovers_of_builds_cut_short_are_swept_and_what_is_unknown_is_kept() {
     }
     drop(Database::open(folder.path()).unwrap());
     let names = |path: &str| fs::read_dir(folder.path().join(path)).unwrap().count();
-    // The segment, the calibrations of its two fields, and the copy of the manifest.
-    assert_eq!((names("collections"), names("collections/1")), (2, 4));
+    // The segment, the calibration of its single-vector field, and the copy of the manifest.
+    assert_eq!((names("collections"), names("collections/1")), (2, 3));
     for kept in ["lost/1-7/points.sec", "lost/collection-9/1/points.sec"] {
         assert!(folder.path().join(kept).exists(), "{kept}");
     }

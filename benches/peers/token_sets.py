@@ -1,7 +1,7 @@
 """Late-interaction sets, one vector a token, in the user's cache (~/.cache/lanner/tokens).
 
     run.sh tokens beir FOLDER               FOLDER has corpus.jsonl, queries.jsonl and perhaps qrels/test.tsv (BEIR);
-                                            documents keep 256 tokens, in NAME-256
+                                            documents keep 256 tokens (254 of text), in NAME-256
     run.sh tokens beir FOLDER --tokens 96   the same documents, shorter, in NAME-96
     run.sh tokens passages                  50,000 package descriptions and WordNet glosses, in passages-50k
     run.sh tokens passages --documents 2000 a small one, in passages-2k: the beginning of the large one

@@ -203,14 +203,15 @@ impl Inner {
             None => u64::from(segment.rows()),
         };
         let Some(settings) = settings else { return false };
-        segment.field(field).coded().is_some_and(|coded| coded.index.is_none())
-            && segment.rows() < MAX_ROWS
-            && !self.index_kinds(settings, present()).is_empty()
+        let Some(coded) = segment.field(field).coded() else { return false };
+        // Scans of centroids need no calibration: each query learns how far to go.
+        let is_flat = self.index_kinds(settings, present()) == [IndexKind::Flat];
+        coded.index.is_none() && segment.rows() < MAX_ROWS && !(is_flat && coded.codes.has_lists())
     }
 
-    /// The kinds of index to choose the best from for a segment with `present` vectors; empty for
-    /// no index. Flat segments are calibrated, too, since their re-ranking budget and recall
-    /// estimate come only from calibration.
+    /// The kinds of index to choose the best from for a segment with `present` vectors. Flat segments
+    /// are calibrated, too, since their re-ranking budget and recall estimate come only from
+    /// calibration.
     fn index_kinds(&self, field: &VectorField, present: u64) -> &'static [IndexKind] {
         use IndexKind::{Auto, Flat, Graph, Ivf};
         let kind =

@@ -29,7 +29,7 @@ pub fn stages(
 
 /// One stage for each index searched.
 fn search_stages(plan: &Plan<'_>, searched: &[Found], micros: u64) -> Vec<Stage> {
-    let stage = |&Found { view, effort, bytes, .. }: &Found| {
+    let stage = |&Found { view, effort, bytes, .. }: &Found| -> Option<Stage> {
         if let Access::Inverted(_) = plan.views[view].access {
             let dimensions = plan.bound.scorer.entries().map_or(0, <[_]>::len);
             let source = format!("inverted index, {dimensions} dimensions");
@@ -54,7 +54,23 @@ fn search_stages(plan: &Plan<'_>, searched: &[Found], micros: u64) -> Vec<Stage>
             micros,
         })
     };
-    searched.iter().filter_map(stage).collect()
+    let mut stages: Vec<Stage> = searched.iter().filter_map(stage).collect();
+    stages.extend(searched.iter().filter_map(|found| centroid_stage(plan, found)));
+    stages
+}
+
+/// The stage that puts candidates of an index in order by their centroids; its time is part of the
+/// search.
+fn centroid_stage(plan: &Plan<'_>, found: &Found) -> Option<Stage> {
+    let Access::Index { codes, scan, .. } = plan.views[found.view].access else { return None };
+    let rows = found.by_centroids;
+    (rows > 0).then(|| Stage {
+        name: "rerank".into(),
+        source: "centroids".into(),
+        rows,
+        bytes: rows * codes.scanned_row_bytes(scan) as u64,
+        micros: 0,
+    })
 }
 
 /// Name of the data that a scan of codes reads.

@@ -6,7 +6,8 @@ use super::plan::{Plan, ViewPlan};
 use super::rescore::{rescore_rows, score_tokens, score_vectors};
 use super::top_k::{Candidate, TopK};
 use crate::error::Result;
-use crate::field::{FieldCodes, FieldQuery};
+use crate::field::{FieldCodes, FieldQuery, TokenStore};
+use crate::index::DEFAULT_TARGET_RECALL;
 use crate::model::Score;
 use crate::segment::{Location, Snapshot, View};
 
@@ -14,6 +15,10 @@ use crate::segment::{Location, Snapshot, View};
 /// because of the scores by centroids.
 const BY_CODES: f32 = 0.1;
 
+/// What is tolerated where the number of candidates to re-rank is set by hand.
+const BY_HAND: f32 = 1.0 - DEFAULT_TARGET_RECALL;
+/// Less than what may be missed with all candidates re-ranked.
+const NOTHING: f64 = -1.0;
 /// Candidates are sorted this many batches at a time.
 const SORTED: usize = 4;
 
@@ -61,37 +66,37 @@ pub fn rerank<'s>(
         }
         let site = Site { view, plan, own };
         let mut offer = |row, score| top.offer(score, Location { view: number, row });
-        match own.tolerated {
-            None => {
-                let found = pool.into_sorted();
-                let rows: Vec<u32> = found.iter().map(|found| found.location.row).collect();
-                ranking.candidates += rows.len() as u64;
-                view.reader.field(plan.bound.field).check_rescored(&rows)?;
-                rescore_rows(&*view.reader, plan.bound.field, &rows, scorer, &mut offer);
-            }
-            Some(tolerated) => {
-                let mut found = pool.into_scored_rows();
-                site.by_stages(&mut found, tolerated, &mut stop, &mut ranking, &mut offer)?;
-            }
+        if own.tolerated.is_some() || site.tokens().is_some() {
+            let mut found = pool.into_scored_rows();
+            site.by_stages(&mut found, &mut stop, &mut ranking, &mut offer)?;
+            continue;
         }
+        let found = pool.into_sorted();
+        let rows: Vec<u32> = found.iter().map(|found| found.location.row).collect();
+        ranking.candidates += rows.len() as u64;
+        view.reader.field(plan.bound.field).check_rescored(&rows)?;
+        rescore_rows(&*view.reader, plan.bound.field, &rows, scorer, &mut offer);
     }
     ranking.best = top.into_sorted();
     Ok(ranking)
 }
 
-/// A view whose candidates are re-ranked as far as necessary.
+/// A view whose candidates are re-ranked in stages.
 struct Site<'p> {
     view: &'p View,
     plan: &'p Plan<'p>,
     own: &'p ViewPlan<'p>,
 }
 
-impl Site<'_> {
-    /// `known` has noticed the final scores so far.
+impl<'p> Site<'p> {
+    fn tokens(&self) -> Option<&'p TokenStore> {
+        self.view.reader.field(self.plan.bound.field).codes().and_then(FieldCodes::tokens)
+    }
+
+    /// Re-ranks all candidates, or as many as the plan requires. `known` has noticed the final scores so far.
     fn by_stages(
         &self,
         found: &mut [(f32, u32)],
-        tolerated: f32,
         known: &mut EarlyStop,
         ranking: &mut Ranking<'_>,
         offer: &mut dyn FnMut(u32, Score),
@@ -100,11 +105,12 @@ impl Site<'_> {
         let (reader, hits) = (&*self.view.reader, self.plan.bound.hits());
         let mut by_codes = Vec::new();
         let left_out = self.left_out(found.len());
-        let share = f64::from(tolerated) * hits as f64;
+        let tolerated = |share: f32| f64::from(share) * hits as f64;
+        let most = self.own.tolerated.map_or(NOTHING, tolerated);
         let mut stop = known.clone();
-        let tokens = reader.field(field).codes().and_then(FieldCodes::tokens);
+        let tokens = self.tokens();
         let centroids = self.own.access.scan().and_then(FieldQuery::centroids);
-        ranking.missed += descend(found, left_out, &mut stop, share, &mut |rows, each| {
+        ranking.missed += descend(found, left_out, &mut stop, most, &mut |rows, each| {
             reader.field(field).check_rescored(rows)?;
             let mut visit = |row, score: Score| {
                 each(score);
@@ -124,10 +130,10 @@ impl Site<'_> {
             }
             return Ok(());
         }
-        let share = share * f64::from(BY_CODES);
+        let most = tolerated(BY_CODES * self.own.tolerated.unwrap_or(BY_HAND));
         let mut scored = Vec::new();
         let mut stop = known.clone().with_small_batches();
-        ranking.missed += descend(&mut by_codes, 0, &mut stop, share, &mut |rows, each| {
+        ranking.missed += descend(&mut by_codes, 0, &mut stop, most, &mut |rows, each| {
             rows.iter().try_for_each(|&row| reader.field(field).check_vector(row))?;
             score_vectors(reader, field, rows, scorer, &mut |row, score| {
                 each(score);

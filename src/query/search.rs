@@ -36,6 +36,8 @@ pub struct Found {
     pub expected: Option<f32>,
     /// Bytes read of an inverted index.
     pub bytes: u64,
+    /// Number of candidates that were put in order by their centroids.
+    pub by_centroids: u64,
 }
 
 /// Searches all indexes for all queries.
@@ -86,6 +88,7 @@ fn search_view(
         budget: own.access.budget(),
         expected: own.expected,
         bytes: 0,
+        by_centroids: 0,
     };
     let Access::Index { codes, query, scan, index, depth, far } = own.access else {
         return Ok(found);
@@ -136,6 +139,7 @@ fn search_view(
         check_listed(view, field, scan, &rows)?;
         let mut scores = vec![0.0; rows.len()];
         codes.score_listed(scan, &rows, &mut scores);
+        found.by_centroids = rows.len() as u64;
         found.rows = scores.into_iter().zip(rows).collect();
     }
     Ok(found)
@@ -198,6 +202,7 @@ fn search_inverted(
         budget: 0,
         expected: own.expected,
         bytes: work.bytes,
+        by_centroids: 0,
     })
 }
 

@@ -1,9 +1,10 @@
 //! next-plaid (PLAID in Rust) as a worker of `multivector.py`:
 //!
 //!     next-plaid-peer build DIR INDEX BITS    prints the seconds
-//!     next-plaid-peer search DIR INDEX        answers each line of search parameters by a line
+//!     next-plaid-peer search DIR INDEX CORES  answers each line of search parameters by a line
 //!
-//! Lines are JSON; parameters that are left out have next-plaid's defaults.
+//! Lines are JSON; parameters that are left out have next-plaid's defaults. rayon takes the number of cores
+//! from its environment.
 
 use std::error::Error;
 use std::fs::File;
@@ -23,8 +24,8 @@ fn main() -> Result<()> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
         ["build", folder, index, bits] => build(Path::new(folder), index, bits.parse()?),
-        ["search", folder, index] => search(Path::new(folder), index),
-        _ => Err("expected build DIR INDEX BITS or search DIR INDEX".into()),
+        ["search", folder, index, _] => search(Path::new(folder), index),
+        _ => Err("expected build DIR INDEX BITS or search DIR INDEX CORES".into()),
     }
 }
 
