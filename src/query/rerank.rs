@@ -54,7 +54,10 @@ pub fn rerank<'s>(
     let mut top = TopK::new(plan.bound.hits(), snapshot);
     let scorer = &plan.bound.scorer;
     let vectors = scorer.query().len() / scorer.dimension().max(1);
-    let mut stop = EarlyStop::new(plan.bound.hits(), vectors);
+    let coded = snapshot.views.iter().zip(&plan.views);
+    let coded = coded.filter(|(_, own)| own.access.codes().is_some());
+    let rows = coded.map(|(view, _)| u64::from(view.reader.rows())).sum();
+    let mut stop = EarlyStop::new(plan.bound.hits(), vectors, rows);
     for candidate in exact {
         top.offer(candidate.score, candidate.location);
         stop.offer(candidate.score);
