@@ -234,7 +234,7 @@ impl Set {
         let mut shared = 0;
         for (query, found) in found.iter().enumerate() {
             let exact: Vec<u64> = match &self.truth {
-                Some(truth) => truth.of(query)[..HITS].iter().map(|&row| row as u64).collect(),
+                Some(truth) => truth.of(query)[..HITS].to_vec(),
                 None => {
                     let request = QueryRequest::new("t", self.queries.get(query)).limit(HITS);
                     let answer = collection.query(&request.exact()).expect("an exact answer");

@@ -162,15 +162,17 @@ impl<'p> Site<'p> {
     }
 }
 
+/// Scores rows, and calls its second argument with the score of each, in order.
+type ScoreRows<'f> = &'f mut dyn FnMut(&[u32], &mut dyn FnMut(Score)) -> Result<()>;
+
 /// Re-ranks candidates, best first, until no more than `tolerated` hits are expected to be missed;
-/// returns that number. `left_out` further candidates score no better than the worst. `score` calls
-/// its argument with the score of each row, in order.
+/// returns that number. `left_out` further candidates score no better than the worst.
 fn descend(
     candidates: &mut [(f32, u32)],
     left_out: usize,
     stop: &mut EarlyStop,
     tolerated: f64,
-    score: &mut dyn FnMut(&[u32], &mut dyn FnMut(Score)) -> Result<()>,
+    score: ScoreRows<'_>,
 ) -> Result<f64> {
     let better = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
     let worst = candidates.iter().map(|candidate| candidate.0).fold(f32::INFINITY, f32::min);

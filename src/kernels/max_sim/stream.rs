@@ -107,11 +107,11 @@ pub(super) unsafe fn by_pairs<I, const PARTS: usize, const GROUPS: usize, const 
         }
         first += 2;
     }
-    if let [last] = rest {
-        if let Some(stream) = Stream::<_, _, _, HALVES, _>::new(isa, document, tile, first) {
-            // SAFETY: guaranteed by the caller.
-            [*last] = unsafe { stream.best::<1>() };
-        }
+    if let [last] = rest
+        && let Some(stream) = Stream::<_, _, _, HALVES, _>::new(isa, document, tile, first)
+    {
+        // SAFETY: guaranteed by the caller.
+        [*last] = unsafe { stream.best::<1>() };
     }
 }
 
