@@ -508,7 +508,7 @@ fn answer(
     deadline.check()?;
     let started = Instant::now();
     let bound = plan.bound;
-    let ranking = rerank(snapshot, plan, pools)?;
+    let ranking = rerank(snapshot, plan, pools, deadline)?;
     let mut best = ranking.best;
     // The hits found are at most as near as the true nearest neighbours.
     let worst = best.get(bound.hits().saturating_sub(1)).map(|worst| worst.score);

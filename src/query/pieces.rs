@@ -13,6 +13,7 @@ use super::executor::{Note, execute, execute_within};
 use super::highlight::{Fragment, Highlighter};
 use super::request::{Query, QueryRequest, QueryResponse};
 use super::threads::QueryThreads;
+use super::view_plan::MOST_CANDIDATES;
 use crate::error::{Error, Result};
 use crate::index::inverted::BYTES_OF_LIST;
 use crate::model::{
@@ -240,9 +241,13 @@ impl Ground<'_> {
             false => 1,
             true => ACCUMULATORS * self.threads.short().current_num_threads() as u64,
         };
+        // What is re-ranked of these is much less.
+        let scans_centroids = !request.params.exact && request.params.rerank.is_none();
+        let listed = if scans_centroids { self.listed_candidates(field) } else { 0 };
         // A row is a candidate in one accumulator only. Accumulators hold up to twice as many
         // candidates as they keep, in vectors with up to twice the capacity needed.
-        let candidates = rows.min(kept.saturating_mul(2 * accumulators));
+        let most = kept.max(listed);
+        let candidates = rows.min(most.saturating_mul(2 * accumulators));
         let mut bytes = 2 * CANDIDATE_BYTES * candidates + 4 * CANDIDATE_BYTES * rows.min(window);
         bytes += HIT_BYTES * rows.min(wanted as u64);
         let values = self.query_values(field, settings, &request.query);
@@ -263,7 +268,16 @@ impl Ground<'_> {
             let of_vector = self.vector_work(field, settings, values);
             work = work.saturating_add(of_vector.saturating_mul(rescore.candidates as u64));
         }
-        Cost { candidates: rows.min(kept), bytes, work }
+        Cost { candidates: rows.min(most), bytes, work }
+    }
+
+    /// Candidates that scans of centroids keep.
+    fn listed_candidates(&self, field: usize) -> u64 {
+        let of_view = |view: &View| {
+            let codes = view.reader.field(field).codes().filter(|codes| codes.has_lists());
+            codes.map_or(0, |codes| u64::from(codes.rows()).min(MOST_CANDIDATES as u64))
+        };
+        self.snapshot.views.iter().map(of_view).sum()
     }
 
     /// Additional bytes of a query of `vectors` vectors prepared for codes; segments share them.

@@ -1,6 +1,7 @@
 //! Re-ranks the candidates that codes found, in up to two stages: by secondary codes, and for
 //! multi-vectors whose vectors are kept, the best of these by vectors.
 
+use super::Deadline;
 use super::early_stop::EarlyStop;
 use super::plan::{Plan, ViewPlan};
 use super::rescore::{rescore_rows, score_tokens, score_vectors};
@@ -37,11 +38,12 @@ pub struct Ranking<'s> {
 /// Re-ranks the candidates of all pools; see [`Plan::pool`].
 ///
 /// # Errors
-/// If a row is damaged.
+/// If a row is damaged, or as [`Deadline::check`].
 pub fn rerank<'s>(
     snapshot: &'s Snapshot,
     plan: &Plan<'_>,
     pools: Vec<TopK<'s>>,
+    deadline: &Deadline,
 ) -> Result<Ranking<'s>> {
     let mut pools = pools.into_iter();
     let exact = pools.next().map(TopK::into_sorted).unwrap_or_default();
@@ -67,7 +69,7 @@ pub fn rerank<'s>(
         if own.access.codes().is_none() {
             continue;
         }
-        let site = Site { view, plan, own };
+        let site = Site { view, plan, own, deadline };
         let mut offer = |row, score| top.offer(score, Location { view: number, row });
         if own.tolerated.is_some() || site.tokens().is_some() {
             let mut found = pool.into_scored_rows();
@@ -89,6 +91,7 @@ struct Site<'p> {
     view: &'p View,
     plan: &'p Plan<'p>,
     own: &'p ViewPlan<'p>,
+    deadline: &'p Deadline,
 }
 
 impl<'p> Site<'p> {
@@ -114,6 +117,7 @@ impl<'p> Site<'p> {
         let tokens = self.tokens();
         let centroids = self.own.access.scan().and_then(FieldQuery::centroids);
         ranking.missed += descend(found, left_out, &mut stop, most, &mut |rows, each| {
+            self.deadline.check()?;
             reader.field(field).check_rescored(rows)?;
             let mut visit = |row, score: Score| {
                 each(score);

@@ -24,7 +24,7 @@ const MOST_UNMEASURED: (usize, usize) = (1_000, 10_000);
 /// little, and queries may be unlike the rows they were calibrated with.
 const SPARE: (usize, usize) = (4, 16);
 /// Most rows that a scan of centroids keeps as candidates.
-const MOST_CANDIDATES: usize = 65_536;
+pub(super) const MOST_CANDIDATES: usize = 65_536;
 /// Minimum re-ranking budget of an index search.
 const LEAST_RERANK: usize = 10;
 /// Factor of the re-ranking budget when the matching rows lie far from the query and no scan was
