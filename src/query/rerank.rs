@@ -57,8 +57,11 @@ pub fn rerank<'s>(
     let scorer = &plan.bound.scorer;
     let vectors = scorer.query().len() / scorer.dimension().max(1);
     let coded = snapshot.views.iter().zip(&plan.views);
-    let coded = coded.filter(|(_, own)| own.access.codes().is_some());
-    let rows = coded.map(|(view, _)| u64::from(view.reader.rows())).sum();
+    let coded: Vec<u64> = coded
+        .filter(|(_, own)| own.access.codes().is_some())
+        .map(|(view, _)| u64::from(view.reader.rows()))
+        .collect();
+    let rows = coded.iter().sum();
     let mut stop = EarlyStop::new(plan.bound.hits(), vectors, rows);
     for candidate in exact {
         top.offer(candidate.score, candidate.location);
@@ -69,7 +72,7 @@ pub fn rerank<'s>(
         if own.access.codes().is_none() {
             continue;
         }
-        let site = Site { view, plan, own, deadline };
+        let site = Site { view, plan, own, views: coded.len(), deadline };
         let mut offer = |row, score| top.offer(score, Location { view: number, row });
         if own.tolerated.is_some() || site.tokens().is_some() {
             let mut found = pool.into_scored_rows();
@@ -91,6 +94,8 @@ struct Site<'p> {
     view: &'p View,
     plan: &'p Plan<'p>,
     own: &'p ViewPlan<'p>,
+    /// Number of views that share what may be missed.
+    views: usize,
     deadline: &'p Deadline,
 }
 
@@ -99,7 +104,8 @@ impl<'p> Site<'p> {
         self.view.reader.field(self.plan.bound.field).codes().and_then(FieldCodes::tokens)
     }
 
-    /// Re-ranks all candidates, or as many as the plan requires. `known` has noticed the final scores so far.
+    /// Re-ranks all candidates, or as many as the plan requires. `known` has noticed the final scores
+    /// so far.
     fn by_stages(
         &self,
         found: &mut [(f32, u32)],
@@ -111,7 +117,7 @@ impl<'p> Site<'p> {
         let (reader, hits) = (&*self.view.reader, self.plan.bound.hits());
         let mut by_codes = Vec::new();
         let left_out = self.left_out(found.len());
-        let tolerated = |share: f32| f64::from(share) * hits as f64;
+        let tolerated = |share: f32| f64::from(share) * hits as f64 / self.views.max(1) as f64;
         let most = self.own.tolerated.map_or(NOTHING, tolerated);
         let mut stop = known.clone();
         let tokens = self.tokens();
