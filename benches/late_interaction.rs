@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use lanner::{
-    Collection, CollectionConfig, Compression, DatabaseOptions, Durability, IndexSettings, Metric,
-    MultiVector, PointId, QueryRequest, VectorField,
+    Collection, CollectionConfig, Compression, DatabaseOptions, Durability, Hit, IndexSettings,
+    Metric, MultiVector, PointId, QueryRequest, QueryResponse, VectorField,
 };
 use lanner_eval::{
     BeirDataset, IdList, Neighbours, NpyMatrix, Run, evaluate, read_neighbours, read_offsets,
@@ -169,22 +169,25 @@ impl Set {
         }
     }
 
+    fn request(&self, query: usize, target: Option<f32>) -> QueryRequest {
+        let mut request = QueryRequest::new("t", self.queries.get(query)).limit(HITS);
+        request.params.target_recall = target;
+        request
+    }
+
     fn ask(&self, collection: &Collection, when: &str, targets: &[Option<f32>]) {
         for &target in targets {
             let (mut times, mut found) = (Vec::new(), Vec::new());
             let (mut estimate, mut known) = (0.0, 0);
             for query in 0..self.queries.len() {
-                let mut request = QueryRequest::new("t", self.queries.get(query)).limit(HITS);
-                request.params.target_recall = target;
+                let request = self.request(query, target);
                 let started = Instant::now();
                 let answer = collection.query(&request).expect("an answer");
                 times.push(started.elapsed());
                 if let Some(recall) = answer.estimated_recall {
                     (estimate, known) = (estimate + recall, known + 1);
                 }
-                found.push(
-                    answer.hits.iter().map(|hit| number(&hit.point.id)).collect::<Vec<u64>>(),
-                );
+                found.push(numbers(&answer));
             }
             let (reranked, stages) = self.stages(collection, target);
             let mean = times.iter().sum::<Duration>() / times.len() as u32;
@@ -210,9 +213,7 @@ impl Set {
         let count = some.clone().count() as f64;
         let (mut reranked, mut sums) = (0, BTreeMap::<String, (u64, u64)>::new());
         for query in some {
-            let mut request = QueryRequest::new("t", self.queries.get(query)).limit(HITS);
-            request.params.target_recall = target;
-            request.explain = true;
+            let request = self.request(query, target).explain();
             let answer = collection.query(&request).expect("an answer");
             let stages = answer.explanation.map_or(Vec::new(), |explanation| explanation.stages);
             let of_codes = stages.iter().find(|stage| stage.source == "secondary codes");
@@ -236,9 +237,8 @@ impl Set {
             let exact: Vec<u64> = match &self.truth {
                 Some(truth) => truth.of(query)[..HITS].to_vec(),
                 None => {
-                    let request = QueryRequest::new("t", self.queries.get(query)).limit(HITS);
-                    let answer = collection.query(&request.exact()).expect("an exact answer");
-                    answer.hits.iter().map(|hit| number(&hit.point.id)).collect()
+                    let request = self.request(query, None).exact();
+                    numbers(&collection.query(&request).expect("an exact answer"))
                 }
             };
             shared += found.iter().filter(|row| exact.contains(row)).count();
@@ -260,9 +260,11 @@ impl Set {
     }
 }
 
-fn number(id: &PointId) -> u64 {
-    match id {
+/// The rows of the hits, which are their ids.
+fn numbers(answer: &QueryResponse) -> Vec<u64> {
+    let number = |hit: &Hit| match &hit.point.id {
         PointId::Number(number) => *number,
         id => panic!("{id} was not written"),
-    }
+    };
+    answer.hits.iter().map(number).collect()
 }

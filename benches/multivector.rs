@@ -185,7 +185,8 @@ fn each_kernel(query: &[f32], documents: &[f32], report: impl Fn(&str, Duration)
         let bytes = store(&codec, documents);
         let mut query = MaxSimQuery::new(&TokenLayout::new(bits, DIMENSION), query);
         if code.is_residual() {
-            query = query.clone().with_centroids(products(query.len()));
+            let products = products(query.len());
+            query = query.with_centroids(products);
         }
         let stride = codec.document_bytes(DOCUMENT_TOKENS);
         for kernel in MaxSimKernel::available() {

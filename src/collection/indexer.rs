@@ -205,8 +205,10 @@ impl Inner {
         let Some(settings) = settings else { return false };
         let Some(coded) = segment.field(field).coded() else { return false };
         // Scans of centroids need no calibration: each query learns how far to go.
-        let is_flat = self.index_kinds(settings, present()) == [IndexKind::Flat];
-        coded.index.is_none() && segment.rows() < MAX_ROWS && !(is_flat && coded.codes.has_lists())
+        let is_flat = || self.index_kinds(settings, present()) == [IndexKind::Flat];
+        coded.index.is_none()
+            && segment.rows() < MAX_ROWS
+            && !(coded.codes.has_lists() && is_flat())
     }
 
     /// The kinds of index to choose the best from for a segment with `present` vectors. Flat segments

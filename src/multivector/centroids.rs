@@ -29,12 +29,12 @@ pub struct CentroidQuery {
 impl CentroidQuery {
     /// Prepares a query of shape [m, dimension].
     pub fn new(centroids: &Centroids, query: &[f32]) -> Self {
-        let (count, dimension) = (centroids.count(), centroids.dimension());
-        Self::of_all(centroids, &some_tokens(query, dimension), count)
+        Self::of_all(centroids, &some_tokens(query, centroids.dimension()))
     }
 
     /// As [`Self::new`], for all tokens, of however long a query.
-    fn of_all(centroids: &Centroids, query: &[f32], count: usize) -> Self {
+    fn of_all(centroids: &Centroids, query: &[f32]) -> Self {
+        let count = centroids.count();
         let tokens = query.len() / centroids.dimension();
         let products = centroids.products(query);
         // The range of each token's products.
@@ -68,7 +68,7 @@ impl CentroidQuery {
     /// The products of all tokens of the query.
     pub(super) fn products(&self, centroids: &Centroids, query: &[f32]) -> CentroidProducts {
         if self.lowest.len() < query.len() / centroids.dimension() {
-            return Self::of_all(centroids, query, centroids.count()).into_products();
+            return Self::of_all(centroids, query).into_products();
         }
         self.clone().into_products()
     }

@@ -257,16 +257,12 @@ impl TokenCodec {
             return TokenQuery(Prepared::Floats(Panels::from_rows(tokens, self.dimension)));
         };
         let query = MaxSimQuery::new(layout, &self.rotated(tokens));
-        TokenQuery(Prepared::Coded(match (&self.centroids, known) {
-            (None, _) => query,
-            (Some(centroids), Some(known)) => {
-                query.with_centroids(known.products(centroids, tokens))
-            }
-            (Some(centroids), None) => {
-                let known = CentroidQuery::new(centroids, tokens);
-                query.with_centroids(known.products(centroids, tokens))
-            }
-        }))
+        let Some(centroids) = &self.centroids else { return TokenQuery(Prepared::Coded(query)) };
+        let products = match known {
+            Some(known) => known.products(centroids, tokens),
+            None => CentroidQuery::new(centroids, tokens).products(centroids, tokens),
+        };
+        TokenQuery(Prepared::Coded(query.with_centroids(products)))
     }
 
     /// The tokens, rotated as for encoding.
@@ -327,10 +323,9 @@ fn quantize_rest(bits: CodeBits, rest: &[f32], codes: &mut Vec<u8>) -> f32 {
         let error = |&value: &f32| (value - step * (code(value, step) - middle)).powi(2);
         rest.iter().map(error).sum()
     };
-    let steps = RANGES.map(|share| share * largest / middle);
-    let Some(&step) = steps.iter().min_by(|a, b| error(**a).total_cmp(&error(**b))) else {
-        return 0.0;
-    };
+    let steps = RANGES.map(|share| share * largest / middle).map(|step| (error(step), step));
+    let least = steps.into_iter().min_by(|a, b| a.0.total_cmp(&b.0));
+    let step = least.map_or(0.0, |(_, step)| step);
     // NaN becomes 0: all elements are zero, or huge.
     codes.extend(rest.iter().map(|&value| code(value, step) as u8));
     if step.is_finite() { step } else { 0.0 }

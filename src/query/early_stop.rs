@@ -13,9 +13,7 @@
 //! accordingly ([`EarlyStop::new`]). The widening was chosen on three sets, so that groups of queries by
 //! length do not find less than they are told (decision 22).
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-
+use super::top_k::BestScores;
 use crate::model::Score;
 
 /// Size of the first batch: at least this, and this multiple of the hits.
@@ -40,8 +38,7 @@ pub struct EarlyStop {
     hits: usize,
     first: usize,
     widening: f64,
-    /// The best scores so far.
-    best: BinaryHeap<Reverse<Score>>,
+    best: BestScores,
     /// Number of differences, their mean, and the sum of their squared deviations (Welford).
     count: u32,
     mean: f64,
@@ -54,7 +51,7 @@ impl EarlyStop {
         let of_rows = OF_DOUBLING * (rows as f64 / FEW_ROWS).max(1.0).log2();
         let of_vectors = OF_ONE_VECTOR / vectors.max(1) as f64;
         let of_hits = OF_ONE_HIT / hits.max(1) as f64;
-        let best = BinaryHeap::with_capacity(hits + 1);
+        let best = BestScores::new(hits);
         let widening = 1.0 + of_vectors + of_hits + of_rows;
         let first = FIRST.0.max(FIRST.1 * hits);
         Self { hits, first, widening, best, count: 0, mean: 0.0, squares: 0.0 }
@@ -68,10 +65,7 @@ impl EarlyStop {
 
     /// Takes notice of the score of a row that needs no re-ranking.
     pub fn offer(&mut self, score: Score) {
-        self.best.push(Reverse(score));
-        if self.best.len() > self.hits {
-            self.best.pop();
-        }
+        self.best.offer(score);
     }
 
     /// Takes notice of a re-ranked candidate: its score in the stage before, and its own.
@@ -97,12 +91,9 @@ impl EarlyStop {
     /// Expected number of hits among candidates that were not re-ranked, by their scores in the
     /// stage before. Counts no further once there are more than `tolerated`.
     pub fn missed(&self, rest: impl ExactSizeIterator<Item = f32>, tolerated: f64) -> f64 {
-        let (0, Some(Reverse(worst))) = (self.hits - self.best.len(), self.best.peek()) else {
+        let Some(worst) = self.best.worst().filter(|_| self.count >= 2) else {
             return rest.len() as f64;
         };
-        if self.count < 2 {
-            return rest.len() as f64;
-        }
         let deviation = (self.squares / f64::from(self.count - 1)).sqrt() * self.widening;
         let reach = f64::from(worst.0) - self.mean;
         let of = |score: f32| {

@@ -4,7 +4,7 @@
 use super::Deadline;
 use super::early_stop::EarlyStop;
 use super::plan::{Plan, ViewPlan};
-use super::rescore::{rescore_rows, score_tokens, score_vectors};
+use super::rescore::{rescore_rows, score_vectors};
 use super::top_k::{Candidate, TopK};
 use crate::error::Result;
 use crate::field::{FieldCodes, FieldQuery, TokenStore};
@@ -121,18 +121,18 @@ impl<'p> Site<'p> {
         let most = self.own.tolerated.map_or(NOTHING, tolerated);
         let mut stop = known.clone();
         let tokens = self.tokens();
-        let centroids = self.own.access.scan().and_then(FieldQuery::centroids);
+        if let Some(tokens) = tokens {
+            // Once, from what the candidates were found by.
+            let centroids = self.own.access.scan().and_then(FieldQuery::centroids);
+            scorer.tokens(tokens.codec(), centroids);
+        }
         ranking.missed += descend(found, left_out, &mut stop, most, &mut |rows, each| {
             self.deadline.check()?;
             reader.field(field).check_rescored(rows)?;
-            let mut visit = |row, score: Score| {
+            rescore_rows(reader, field, rows, scorer, &mut |row, score| {
                 each(score);
                 by_codes.push((score.0, row));
-            };
-            match tokens {
-                Some(tokens) => score_tokens(tokens, rows, (scorer, centroids), &mut visit),
-                None => rescore_rows(reader, field, rows, scorer, &mut visit),
-            }
+            });
             Ok(())
         })?;
         ranking.candidates += by_codes.len() as u64;

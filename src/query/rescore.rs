@@ -1,10 +1,10 @@
 //! Re-scores candidates found by codes, with the best data of the row.
 
 use super::scorer::{Row, Scorer};
-use crate::field::{FieldCodes, TokenStore};
+use crate::field::FieldCodes;
 use crate::kernels;
 use crate::model::{ElementsRef, Score};
-use crate::multivector::{CentroidQuery, TokenScorer};
+use crate::multivector::TokenScorer;
 use crate::segment::SegmentReader;
 
 /// The elements of a row, values as f32.
@@ -28,7 +28,14 @@ pub fn rescore_rows(
     visit: &mut dyn FnMut(u32, Score),
 ) {
     if let Some(tokens) = reader.field(field).codes().and_then(FieldCodes::tokens) {
-        return score_tokens(tokens, rows, (scorer, None), visit);
+        let (query, mut kernel) = (scorer.tokens(tokens.codec(), None), TokenScorer::default());
+        for (index, &row) in rows.iter().enumerate() {
+            if let Some(&after) = rows.get(index + 1) {
+                tokens.prefetch(after);
+            }
+            visit(row, Score(tokens.score(&mut kernel, &query, row)));
+        }
+        return;
     }
     let mut buffer = Vec::new();
     if let Some(codes) = reader.field(field).codes().filter(|codes| codes.has_secondary()) {
@@ -47,22 +54,6 @@ pub fn rescore_rows(
         return;
     }
     score_vectors(reader, field, rows, scorer, visit);
-}
-
-/// Scores rows by their token codes; `known`: the query prepared for their centroids, if it is.
-pub fn score_tokens(
-    tokens: &TokenStore,
-    rows: &[u32],
-    (scorer, known): (&Scorer, Option<&CentroidQuery>),
-    visit: &mut dyn FnMut(u32, Score),
-) {
-    let (query, mut kernel) = (scorer.tokens(tokens.codec(), known), TokenScorer::default());
-    for (index, &row) in rows.iter().enumerate() {
-        if let Some(&next) = rows.get(index + 1) {
-            tokens.prefetch(next);
-        }
-        visit(row, Score(tokens.score(&mut kernel, &query, row)));
-    }
 }
 
 /// Scores rows by their vectors, which must be kept.

@@ -3,16 +3,13 @@
 //! A search takes microseconds, less than the handover to another thread, so a single search stays
 //! on its thread.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-
 use rayon::prelude::*;
 use roaring::RoaringBitmap;
 
 use super::Deadline;
 use super::plan::{Access, Plan};
 use super::rescore::widen;
-use super::top_k::{MOST_TIED, TopK};
+use super::top_k::{BestScores, MOST_TIED, TopK};
 use crate::error::Result;
 use crate::field::{FieldQuery, InvertedIndex};
 use crate::index::inverted::least_of;
@@ -165,8 +162,7 @@ fn search_inverted(
     let field = view.reader.field(bound.field);
     let query = bound.scorer.entries().unwrap_or_default();
     let mut top = TopK::new(bound.hits(), snapshot);
-    // The k best scores: unlike that of `top`, their least is known after each row.
-    let mut best = BinaryHeap::with_capacity(bound.hits().min(FIRST_ROOM));
+    let mut best = BestScores::new(bound.hits());
     let mut least = bound.first_least();
     let mut scored = 0;
     let mut buffer = Vec::new();
@@ -183,13 +179,8 @@ fn search_inverted(
         scored += 1;
         if score >= least {
             top.offer(score, Location { view: number as u32, row });
-            best.push(Reverse(score));
-            if best.len() > bound.hits() {
-                best.pop();
-            }
-            if best.len() == bound.hits() {
-                least = best.peek().map_or(least, |worst| worst.0);
-            }
+            best.offer(score);
+            least = best.worst().unwrap_or(least);
         }
         Ok(least_of(least.0, query.len()))
     })?;
@@ -205,9 +196,6 @@ fn search_inverted(
         by_centroids: 0,
     })
 }
-
-/// Candidates that there is room for at first.
-const FIRST_ROOM: usize = 128;
 
 /// The listed rows with the `count` best distinct scores by codes, best first.
 pub(super) fn best_distinct(

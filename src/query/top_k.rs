@@ -1,5 +1,7 @@
 //! The k best candidates seen so far.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::model::Score;
@@ -73,6 +75,34 @@ impl Bar {
         let higher = |bits| (to > Score(f32::from_bits(bits))).then_some(to.0.to_bits());
         // On a race, the other value is at least as high, or the update is retried.
         let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, higher);
+    }
+}
+
+/// The k best scores so far. Unlike that of [`TopK`], the worst of them is known after each offer.
+#[derive(Debug, Clone)]
+pub struct BestScores {
+    count: usize,
+    scores: BinaryHeap<Reverse<Score>>,
+}
+
+impl BestScores {
+    /// Keeps the `count` best.
+    pub fn new(count: usize) -> Self {
+        Self { count, scores: BinaryHeap::with_capacity(count.min(FIRST_ROOM)) }
+    }
+
+    /// Offers a score.
+    pub fn offer(&mut self, score: Score) {
+        self.scores.push(Reverse(score));
+        if self.scores.len() > self.count {
+            self.scores.pop();
+        }
+    }
+
+    /// The k-th best, once there are so many.
+    pub fn worst(&self) -> Option<Score> {
+        let worst = self.scores.peek().filter(|_| self.scores.len() == self.count);
+        worst.map(|worst| worst.0)
     }
 }
 

@@ -173,24 +173,33 @@ impl<'p> Case<'p> {
         matches!(self.site.rows, Rows::Gathered(..))
     }
 
+    /// Whether no index is searched.
+    fn is_scanned(&self) -> bool {
+        let is_flat = |index: &FieldIndex| index.report().kind == IndexKind::Flat;
+        self.is_gathered() || self.index.is_none_or(is_flat)
+    }
+
     fn plan(&self, access: Access<'p>, expected: Option<f32>) -> ViewPlan<'p> {
-        let tolerated = self.tolerated().filter(|_| access.is_index());
+        // The search of the index may miss the other half.
+        let tolerated = self.tolerated().filter(|_| access.is_index()).map(|share| share / 2.0);
         ViewPlan { rows: self.site.rows, access, expected, tolerated, outside_below: None }
     }
 
-    /// Share of the hits that re-ranking may miss, after an index search that may miss as many;
-    /// `None` if the number of candidates to re-rank is given or calibrated.
+    /// Share of the hits that may be missed; `None` if the number of candidates to re-rank is given or
+    /// calibrated.
     fn tolerated(&self) -> Option<f32> {
         let stops = self.query.centroids().is_some() && !self.site.bound.is_by_hand();
-        stops.then(|| (1.0 - self.target.unwrap_or(DEFAULT_TARGET_RECALL)) / 2.0)
+        stops.then(|| 1.0 - self.target.unwrap_or(DEFAULT_TARGET_RECALL))
     }
 
     /// Scores all rows: by centroids where there are any, and then as many by codes and by vectors
     /// as the target requires; otherwise all by vectors.
     fn all(&self) -> ViewPlan<'p> {
-        let Some(tolerated) = self.tolerated() else { return self.site.exact() };
+        let tolerated = self.tolerated();
+        if tolerated.is_none() {
+            return self.site.exact();
+        }
         let budget = (self.rows as usize).min(MOST_CANDIDATES).max(self.hits);
-        let tolerated = Some(2.0 * tolerated);
         ViewPlan { tolerated, ..self.plan(self.scan(budget), Some(1.0)) }
     }
 
@@ -302,8 +311,7 @@ impl<'p> Case<'p> {
     /// The depth that reached the target for synthesised queries as far away; `None` if none did.
     fn beyond(&self, zone: &Zone, is_nearest: bool) -> Option<ViewPlan<'p>> {
         let target = self.target.unwrap_or(DEFAULT_TARGET_RECALL);
-        let is_flat = self.index.is_some_and(|index| index.report().kind == IndexKind::Flat);
-        let scans = self.is_gathered() || self.selects || is_flat;
+        let scans = self.is_scanned() || self.selects;
         let depth = |target| zone.depth(self.hits, target, scans);
         let slack = match (self.target, is_nearest) {
             (None, _) => 0.0,
@@ -331,8 +339,7 @@ impl<'p> Case<'p> {
 
     /// The calibrated plan; `None` if all vectors have to be scored.
     fn calibrated(&self) -> Option<ViewPlan<'p>> {
-        let is_flat = |index: &FieldIndex| index.report().kind == IndexKind::Flat;
-        if self.tolerated().is_some() && (self.is_gathered() || self.index.is_none_or(is_flat)) {
+        if self.tolerated().is_some() && self.is_scanned() {
             return Some(self.all());
         }
         let Some(index) = self.index else { return self.unmeasured() };
@@ -342,7 +349,7 @@ impl<'p> Case<'p> {
             let scan = |target| calibration.scan(self.hits, target, self.selects);
             safely(target, scan).or_else(|| calibration.scan(self.hits, target, false))
         };
-        if self.is_gathered() || index.report().kind == IndexKind::Flat {
+        if self.is_scanned() {
             let Some(scan) = scan() else { return self.unmeasured() };
             let budget =
                 scan.depth.rerank.max(self.hits + self.hits.div_ceil(SPARE.0).max(SPARE.1));
@@ -419,16 +426,14 @@ impl<'p> Case<'p> {
     fn by_hand(&self, window: Option<usize>, rerank: Option<usize>) -> ViewPlan<'p> {
         let calibration = self.index.map(FieldIndex::calibration);
         let calibration = calibration.as_ref();
-        let kind = self.index.map(|index| index.report().kind);
         let by_target = || {
             let target = self.target.unwrap_or(DEFAULT_TARGET_RECALL);
             calibration.and_then(|calibration| calibration.depth(self.hits, target))
         };
-        let searches = !self.is_gathered() && kind.is_some_and(|kind| kind != IndexKind::Flat);
-        let window = match (searches, window) {
-            (false, _) => Depth::SCAN,
-            (true, Some(window)) => window,
-            (true, None) => by_target().map_or(Depth::SCAN, |choice| choice.depth.window),
+        let window = match (self.is_scanned(), window) {
+            (true, _) => Depth::SCAN,
+            (false, Some(window)) => window,
+            (false, None) => by_target().map_or(Depth::SCAN, |choice| choice.depth.window),
         };
         let budget = rerank.unwrap_or_else(|| self.default_rerank()).max(self.hits);
         let depth = Depth { window, rerank: budget };

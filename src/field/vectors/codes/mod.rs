@@ -16,7 +16,7 @@ use std::sync::Arc;
 use lanner_storage::{Access, Section, SectionFile};
 
 use self::kept::Kept;
-use self::multi::{CentroidLists, token_codec};
+use self::multi::{CentroidLists, token_code};
 pub use self::multi::{FieldEncoder, TokenStore};
 pub use self::query::FieldQuery;
 pub(super) use self::writer::write_codes;
@@ -111,8 +111,7 @@ impl FieldCodes {
         expect(&file, sections::PRIMARY, codec.primary_layout().section_bytes(rows))?;
         let missing = || file.corrupted(sections::CODEC, "the secondary codes are missing");
         let centroids = read_centroids(&file, field)?;
-        let of_tokens = token_codec(field, None).is_some();
-        let secondary = match (secondary, of_tokens) {
+        let secondary = match (secondary, token_code(field).is_some()) {
             (Some(file), true) => {
                 let tokens = TokenStore::open(file, field, centroids.as_ref(), rows)?;
                 Some(Secondary::Tokens(tokens))

@@ -8,4 +8,4 @@ mod tokens;
 pub(super) use centroids::{CentroidLists, NewLists};
 pub use encoder::FieldEncoder;
 pub use tokens::TokenStore;
-pub(super) use tokens::token_codec;
+pub(super) use tokens::{token_code, token_codec};

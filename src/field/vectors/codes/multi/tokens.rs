@@ -15,7 +15,7 @@ use crate::quantization::Centroids;
 const PREFETCHED_BYTES: usize = 4096;
 
 /// The token code of a field; `None` if its vectors re-rank, or it is a single-vector field.
-fn token_code(field: &VectorField) -> Option<TokenCode> {
+pub fn token_code(field: &VectorField) -> Option<TokenCode> {
     if field.kind == VectorKind::Single {
         return None;
     }
@@ -31,12 +31,20 @@ fn token_code(field: &VectorField) -> Option<TokenCode> {
 
 /// The token codec of a field; LVQ8 instead of a residual code without centroids.
 pub fn token_codec(field: &VectorField, centroids: Option<&Arc<Centroids>>) -> Option<TokenCodec> {
-    let code = token_code(field)?;
-    Some(match (code.is_residual(), centroids) {
-        (true, Some(centroids)) => TokenCodec::residual(code, centroids.clone()),
-        (true, None) => TokenCodec::new(TokenCode::Lvq8, field.dimension),
-        (false, _) => TokenCodec::new(code, field.dimension),
-    })
+    let codec = codec_of(token_code(field)?, field.dimension, centroids);
+    Some(codec.unwrap_or_else(|| TokenCodec::new(TokenCode::Lvq8, field.dimension)))
+}
+
+/// The codec of a code; `None` for a residual code without centroids.
+fn codec_of(
+    code: TokenCode,
+    dimension: usize,
+    centroids: Option<&Arc<Centroids>>,
+) -> Option<TokenCodec> {
+    match code.is_residual() {
+        true => Some(TokenCodec::residual(code, centroids?.clone())),
+        false => Some(TokenCodec::new(code, dimension)),
+    }
 }
 
 /// The token codec of a stored segment.
@@ -52,14 +60,9 @@ fn read_codec(
     }
     let code: TokenCode = serde_json::from_slice(file.section(sections::TOKEN_CODE)?)
         .map_err(|error| file.corrupted(sections::TOKEN_CODE, error.to_string()))?;
-    match (code.is_residual(), centroids) {
-        (false, _) => Ok(TokenCodec::new(code, field.dimension)),
-        (true, Some(centroids)) => Ok(TokenCodec::residual(code, centroids.clone())),
-        (true, None) => {
-            let detail = "a residual code without centroids";
-            Err(file.corrupted(sections::TOKEN_CODE, detail).into())
-        }
-    }
+    codec_of(code, field.dimension, centroids).ok_or_else(|| {
+        file.corrupted(sections::TOKEN_CODE, "a residual code without centroids").into()
+    })
 }
 
 /// The codes of all vectors of a field in a sealed segment, grouped by row.
