@@ -22,7 +22,7 @@ pub fn stages(
     stages.extend(scan_stages(snapshot, plan, times.scan));
     if !plan.is_exact() {
         stages.push(rerank_stage(plan, candidates, times.rerank));
-        stages.extend(vector_stage(plan, by_vectors));
+        stages.extend(vector_stage(snapshot, plan, by_vectors));
     }
     stages
 }
@@ -164,8 +164,12 @@ fn rerank_stage(plan: &Plan<'_>, rows: u64, micros: u64) -> Stage {
 
 /// The stage that scores the best candidates once more, by their vectors; its time is part of the
 /// stage before.
-fn vector_stage(plan: &Plan<'_>, rows: u64) -> Option<Stage> {
-    let bytes = rows * (4 * plan.bound.scorer.dimension()) as u64;
+fn vector_stage(snapshot: &Snapshot, plan: &Plan<'_>, rows: u64) -> Option<Stage> {
+    let coded = snapshot.views.iter().zip(&plan.views);
+    let row_bytes = coded.filter(|(_, own)| own.access.codes().is_some()).map(|(view, _)| {
+        view.reader.field(plan.bound.field).vector_bytes() / u64::from(view.reader.rows().max(1))
+    });
+    let bytes = rows * row_bytes.max().unwrap_or(0);
     let (name, source) = ("rerank".into(), "vectors".to_owned());
     (rows > 0).then_some(Stage { name, source, rows, bytes, micros: 0 })
 }
