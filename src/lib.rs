@@ -91,7 +91,7 @@ pub use model::{
     TextPattern, TextQuery, TrainingQueries, Vector, VectorField, VectorKind, VectorRef, limits,
     validate_name,
 };
-pub use quantization::{CodecReport, Rung};
+pub use quantization::{CentroidReport, CodecReport, Rung};
 pub use query::{
     CancelToken, Deadline, Explanation, FacetRequest, FacetResponse, Fragment, FusionMethod,
     FusionRequest, FusionResponse, GroupRequest, GroupResponse, Highlight, Hit, HitGroup,

@@ -6,7 +6,7 @@
 //! rows.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use lanner_storage::{FileEntry, QueriesEntry, SectionFile, SectionWriter, write_folder};
 
@@ -15,7 +15,7 @@ use super::install::NewFolder;
 use super::state::Segments;
 use crate::error::{Error, Result};
 use crate::field::vectors::{
-    CodedSample, FieldEncoder, count_tokens, sample_tokens, sample_vectors,
+    CodedSample, FieldCodec, FieldEncoder, count_tokens, sample_tokens, sample_vectors,
 };
 use crate::field::{check_offsets, finish, slice};
 use crate::model::{
@@ -23,8 +23,8 @@ use crate::model::{
 };
 use crate::quantization::leanvec::LeanVecError;
 use crate::quantization::{
-    Centroids, TrainedCodec, Training, TrainingSample, fits, is_held_out, sample_rows, stratified,
-    train_unless,
+    Centroids, TrainedCentroids, TrainedCodec, Training, TrainingSample, fits, is_held_out,
+    sample_rows, stratified, train_unless,
 };
 use crate::segment::{BuildSource, SegmentReader};
 
@@ -35,6 +35,8 @@ const ENCODED_GROWTH: usize = 2;
 /// Rows per source that evaluate codecs in use; fewer for encodings, which are long.
 const JUDGED_ROWS: u64 = 1536;
 const JUDGED_ENCODINGS: u64 = 384;
+/// Vectors of a multi field per source that evaluate centroids in use.
+const JUDGED_TOKENS: usize = 4096;
 /// Minimum training rows per source.
 const LEAST_OF_SOURCE: u64 = 512;
 /// Number of codecs in use that are evaluated, newest first.
@@ -62,10 +64,10 @@ pub(crate) fn prepare_queries(
 }
 
 /// Codecs by field, in the order of names.
-pub(super) type Codecs = Vec<Option<Arc<TrainedCodec>>>;
+pub(super) type Codecs = Vec<Option<FieldCodec>>;
 
 /// For each field the codecs in use, newest first.
-pub(super) type CurrentCodecs = Vec<Vec<Arc<TrainedCodec>>>;
+pub(super) type CurrentCodecs = Vec<Vec<FieldCodec>>;
 
 /// Retraining policy and cancellation.
 #[derive(Clone, Copy)]
@@ -101,12 +103,11 @@ impl Inner {
         segments: impl DoubleEndedIterator<Item = &'s (dyn SegmentReader + 's)> + Clone,
     ) -> CurrentCodecs {
         let in_use = |field| {
-            let mut codecs: Vec<Arc<TrainedCodec>> = Vec::new();
+            let mut codecs: Vec<FieldCodec> = Vec::new();
             for codes in segments.clone().rev().filter_map(|segment| segment.field(field).codes()) {
-                let trained = codes.trained();
-                let known = codecs.iter().any(|known| Arc::ptr_eq(known, trained));
+                let known = codecs.iter().any(|known| known.is(codes.shared()));
                 if !known && codecs.len() < CODECS_TRIED {
-                    codecs.push(trained.clone());
+                    codecs.push(codes.shared().clone());
                 }
             }
             codecs
@@ -140,8 +141,42 @@ impl Inner {
         &self,
         subject: Subject<'_>,
         sources: &[BuildSource],
-        current: &[Arc<TrainedCodec>],
+        current: &[FieldCodec],
         wish: Wish<'_>,
+    ) -> Result<Option<FieldCodec>> {
+        let field = subject.field;
+        let mut fitting: Vec<&FieldCodec> = current.iter().collect();
+        let mut centroids = None;
+        if field.kind == VectorKind::Multi {
+            fitting.retain(|codec| has_fitting_centroids(codec, subject, sources, wish.retrain));
+            centroids = match fitting.first() {
+                Some(codec) => codec.centroids.clone(),
+                None => train_centroids(subject, sources, wish.cancelled),
+            };
+            if wish.cancelled.load(Ordering::Relaxed) {
+                return Err(Error::Closing);
+            }
+            let rows = sources.iter().map(BuildSource::live_rows).sum();
+            if centroids.is_some() && !self.is_indexed(field, rows) {
+                return Ok(Some(FieldCodec { primary: None, centroids }));
+            }
+        }
+        let current: Vec<_> =
+            fitting.into_iter().filter_map(|codec| codec.primary.clone()).collect();
+        // Encodings of vectors around their mean tell more.
+        let center = centroids.as_ref().map(|trained| trained.centroids.mean());
+        let center = center.unwrap_or_default();
+        let primary = self.fit_primary(subject, sources, &current, (wish, &center))?;
+        let is_coded = primary.is_some() || centroids.is_some();
+        Ok(is_coded.then_some(FieldCodec { primary, centroids }))
+    }
+
+    fn fit_primary(
+        &self,
+        subject: Subject<'_>,
+        sources: &[BuildSource],
+        current: &[Arc<TrainedCodec>],
+        (wish, token_center): (Wish<'_>, &[f32]),
     ) -> Result<Option<Arc<TrainedCodec>>> {
         let (Subject { index, field, .. }, retrain) = (subject, wish.retrain);
         let dimension = field.coded_dimension();
@@ -160,17 +195,18 @@ impl Inner {
             tracing::info!(collection = %self.name, field = index, "no codec in use fits");
         }
         let fields = BuildSource::fields(sources, index);
-        let sample = sample_vectors(&fields, field, (sampled, LEAST_OF_SOURCE), SEED)?;
+        let wanted = (sampled, LEAST_OF_SOURCE);
+        let sample = sample_vectors(&fields, field, token_center, wanted, SEED)?;
         if sample.rows.len() / dimension.max(1) < self.options.coded_rows as usize {
             return Ok(None);
         }
-        self.train_codec(subject, (&sample, sources), current.first(), wish)
+        self.train_codec(subject, (&sample, token_center), current.first(), wish)
     }
 
     fn train_codec(
         &self,
         subject: Subject<'_>,
-        (sample, sources): (&CodedSample, &[BuildSource]),
+        (sample, token_center): (&CodedSample, &[f32]),
         current: Option<&Arc<TrainedCodec>>,
         wish: Wish<'_>,
     ) -> Result<Option<Arc<TrainedCodec>>> {
@@ -180,7 +216,7 @@ impl Inner {
             None => None,
         };
         let of = |held_out| match &queries {
-            Some(queries) => coded_queries(field, queries, held_out),
+            Some(queries) => coded_queries(field, token_center, queries, held_out),
             None => Ok(Vec::new()),
         };
         let (queries, held_out_queries) = (of(false)?, of(true)?);
@@ -218,9 +254,7 @@ impl Inner {
                 return Ok(None);
             }
         };
-        if field.kind == VectorKind::Multi {
-            trained.centroids = train_centroids(subject, sources, wish.cancelled).map(Arc::new);
-        }
+        trained.token_center = token_center.to_vec();
         tracing::info!(
             collection = %self.name,
             field = index,
@@ -298,16 +332,42 @@ impl Inner {
     }
 }
 
+/// Whether the centroids of a codec fit the vectors of every source, and are enough for all of them.
+fn has_fitting_centroids(
+    codec: &FieldCodec,
+    Subject { index, field, .. }: Subject<'_>,
+    sources: &[BuildSource],
+    retrain: Retrain,
+) -> bool {
+    let Some(trained) = codec.centroids.as_ref().filter(|_| retrain != Retrain::Always) else {
+        return false;
+    };
+    let sources = BuildSource::fields(sources, index);
+    let wanted = Centroids::count_for(count_tokens(&sources, field));
+    if retrain == Retrain::IfDrifted && wanted > trained.centroids.count() {
+        return false;
+    }
+    let fits = |source| {
+        let judged = sample_tokens(std::slice::from_ref(source), field, JUDGED_TOKENS, SEED);
+        trained.fits(&judged)
+    };
+    sources.iter().all(fits)
+}
+
 /// The token centroids of a multi field; `None` if there are too few tokens, or if cancelled.
 fn train_centroids(
     Subject { index, field, .. }: Subject<'_>,
     sources: &[BuildSource],
     cancelled: &AtomicBool,
-) -> Option<Centroids> {
+) -> Option<TrainedCentroids> {
     let sources = BuildSource::fields(sources, index);
     let count = Centroids::count_for(count_tokens(&sources, field));
+    let started = std::time::Instant::now();
     let sample = sample_tokens(&sources, field, Centroids::sample_for(count), SEED);
-    Centroids::train(&sample, field.dimension, count, SEED, cancelled)
+    let trained = TrainedCentroids::train(&sample, field.dimension, count, SEED, cancelled)?;
+    let seconds = started.elapsed().as_secs_f64();
+    tracing::info!(field = index, count, seconds, "centroids trained");
+    Some(trained)
 }
 
 fn growth(field: &VectorField) -> usize {
@@ -329,26 +389,38 @@ fn fitting<'c>(
         VectorKind::Single | VectorKind::Sparse => JUDGED_ROWS,
         VectorKind::Multi => JUDGED_ENCODINGS,
     };
-    let sample = sample_vectors(&BuildSource::fields(sources, index), field, (0, judged), SEED)?;
-    let fits_all = |codec: &&Arc<TrainedCodec>| {
+    let sources = BuildSource::fields(sources, index);
+    let mut judged_by: Option<(&[f32], CodedSample)> = None;
+    for codec in current {
+        let center = &*codec.token_center;
+        let sample = match judged_by.take().filter(|(other, _)| *other == center) {
+            Some((_, sample)) => sample,
+            None => sample_vectors(&sources, field, center, (0, judged), SEED)?,
+        };
         let starts = std::iter::once(&0).chain(&sample.ends);
-        let mut sources = starts.zip(&sample.ends);
-        sources.all(|(&start, &end)| fits(codec, &sample.rows[start * dimension..end * dimension]))
-    };
-    Ok(current.iter().find(fits_all))
+        let of_source = |(&start, &end): (&usize, &usize)| {
+            fits(codec, &sample.rows[start * dimension..end * dimension])
+        };
+        if starts.zip(&sample.ends).all(of_source) {
+            return Ok(Some(codec));
+        }
+        judged_by = Some((center, sample));
+    }
+    Ok(None)
 }
 
 /// Queries to train or evaluate a codec: the held-out ones, or the others; for a multi field their
 /// encodings.
 fn coded_queries(
     field: &VectorField,
+    token_center: &[f32],
     queries: &PreparedQueries,
     held_out: bool,
 ) -> Result<Vec<f32>> {
     let of: Vec<usize> =
         (0..queries.len()).filter(|&query| is_held_out(query) == held_out).collect();
     let get = |query: usize| queries.get(query, field.dimension);
-    let Some(encoder) = FieldEncoder::new(field)? else {
+    let Some(encoder) = FieldEncoder::new(field, token_center)? else {
         return Ok(of.into_iter().flat_map(get).copied().collect());
     };
     let chosen = stratified(of.len() as u64, ENCODED_QUERIES, SEED);

@@ -205,10 +205,16 @@ impl Inner {
         let Some(settings) = settings else { return false };
         let Some(coded) = segment.field(field).coded() else { return false };
         // Scans of centroids need no calibration: each query learns how far to go.
-        let is_flat = || self.index_kinds(settings, present()) == [IndexKind::Flat];
+        let is_flat = || !self.is_indexed(settings, present());
         coded.index.is_none()
             && segment.rows() < MAX_ROWS
+            && coded.codes.codec().is_some()
             && !(coded.codes.has_lists() && is_flat())
+    }
+
+    /// Whether a segment with so many vectors of a field is searched by an index.
+    pub(super) fn is_indexed(&self, field: &VectorField, present: u64) -> bool {
+        self.index_kinds(field, present) != [IndexKind::Flat]
     }
 
     /// The kinds of index to choose the best from for a segment with `present` vectors. Flat segments
@@ -563,11 +569,11 @@ fn build_kind(
     if kind == IndexKind::Flat {
         return Some(BuiltIndex::Flat);
     }
-    let distances = codes.codec().row_distances(CodeKernel::detect(), codes.primary());
+    let codec = codes.codec()?;
+    let distances = codec.row_distances(CodeKernel::detect(), codes.primary());
     if kind == IndexKind::Ivf {
         let settings = IvfSettings { lists: settings.lists().lists, seed: SEED };
-        let parts =
-            ivf::build(&distances, codes.codec(), codes.primary(), rows, settings, progress)?;
+        let parts = ivf::build(&distances, codec, codes.primary(), rows, settings, progress)?;
         return Some(BuiltIndex::Ivf(parts));
     }
     let settings = settings.graph();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Collection;
 use crate::field::{IndexReport, SegmentFile};
 use crate::model::CollectionConfig;
-use crate::quantization::CodecReport;
+use crate::quantization::{CentroidReport, CodecReport};
 use crate::segment::{SealedSegment, SegmentReader};
 
 /// Description of a collection.
@@ -47,6 +47,8 @@ pub struct SegmentInfo {
     pub files: Vec<SegmentFile>,
     /// The codecs of its compressed fields, by name.
     pub codecs: BTreeMap<String, CodecReport>,
+    /// The token centroids of its multi fields, by name.
+    pub centroids: BTreeMap<String, CentroidReport>,
     /// The indexes of its fields, by name, including those to be built.
     pub indexes: BTreeMap<String, IndexStatus>,
 }
@@ -104,6 +106,7 @@ impl Collection {
             size_bytes: slot.segment.size_bytes(),
             files: Vec::new(),
             codecs: BTreeMap::new(),
+            centroids: BTreeMap::new(),
             indexes: BTreeMap::new(),
         });
         let sealed = segments.sealed.iter().map(|slot| SegmentInfo {
@@ -113,6 +116,7 @@ impl Collection {
             size_bytes: slot.segment.size_bytes(),
             files: slot.segment.files(),
             codecs: self.codec_reports(&slot.segment),
+            centroids: self.centroid_reports(&slot.segment),
             indexes: self.0.index_statuses(&state, &slot.segment),
         });
         CollectionInfo {
@@ -127,10 +131,19 @@ impl Collection {
         }
     }
 
+    fn centroid_reports(&self, segment: &SealedSegment) -> BTreeMap<String, CentroidReport> {
+        let names = self.0.fields.keys().enumerate();
+        let report = |(index, name): (usize, &String)| {
+            let trained = segment.field(index).codes()?.shared().centroids.as_ref()?;
+            Some((name.clone(), trained.report.clone()?))
+        };
+        names.filter_map(report).collect()
+    }
+
     fn codec_reports(&self, segment: &SealedSegment) -> BTreeMap<String, CodecReport> {
         let names = self.0.fields.keys().enumerate();
         let report = |(index, name): (usize, &String)| {
-            Some((name.clone(), segment.field(index).codes()?.report().clone()))
+            Some((name.clone(), segment.field(index).codes()?.report()?.clone()))
         };
         names.filter_map(report).collect()
     }

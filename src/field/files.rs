@@ -6,11 +6,11 @@ use lanner_storage::{
     Directory, FileEntry, SectionFile, SectionWriter, SegmentEntry, StorageError,
 };
 
+use super::vectors::FieldCodec;
 use super::{FieldSource, FileMemory};
 use crate::error::{Error, Result};
 use crate::index::BuildProgress;
 use crate::model::{Memory, VectorField, VectorsView};
-use crate::quantization::TrainedCodec;
 
 /// The files of a sealed segment being opened.
 #[derive(Clone, Copy)]
@@ -64,7 +64,7 @@ pub struct FieldBuild<'a> {
     /// Settings of the field.
     pub settings: &'a VectorField,
     /// Its codec, if it is compressed.
-    pub trained: Option<&'a TrainedCodec>,
+    pub codec: Option<&'a FieldCodec>,
     /// Thread pool for encoding.
     pub pool: &'a rayon::ThreadPool,
     /// Progress and cancellation of the build.

@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn of_a_long_query_some_tokens_are_compared() {
-        let centroids = Centroids::from_values(vec![1.0, -1.0], 1).unwrap();
+        let centroids = Centroids::from_values(&[1.0, -1.0], 1).unwrap();
         let query: Vec<f32> = (0..5000).map(|at| at as f32).collect();
         let asked = CentroidQuery::new(&centroids, &query);
         assert_eq!(asked.runs, MOST_TOKENS / RUN);

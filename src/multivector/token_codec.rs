@@ -367,8 +367,8 @@ mod tests {
             return TokenCodec::new(code, dimension);
         }
         let value = |at: usize| ((at * 37 % 101) as f32 / 50.0 - 1.0) * 0.5;
-        let values = (0..5 * dimension).map(value).collect();
-        TokenCodec::residual(code, Arc::new(Centroids::from_values(values, dimension).unwrap()))
+        let values: Vec<f32> = (0..5 * dimension).map(value).collect();
+        TokenCodec::residual(code, Arc::new(Centroids::from_values(&values, dimension).unwrap()))
     }
 
     /// A document at an odd address, with slack.

@@ -14,6 +14,7 @@ mod fit;
 mod judge;
 pub mod leanvec;
 pub mod lvq;
+mod nearest_centroid;
 mod planes;
 mod random;
 mod row_distances;
@@ -21,7 +22,7 @@ mod secondary;
 mod spread;
 mod training;
 
-pub use centroids::Centroids;
+pub use centroids::{CentroidReport, Centroids, TrainedCentroids};
 pub use codec::{Codec, CodecSettings, PrimaryQuery};
 pub use fit::fits;
 pub(crate) use judge::digest;

@@ -7,12 +7,11 @@
 //! near it, there are no codes, and the raw vectors are scanned.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
-use super::Centroids;
 use super::codec::{Codec, CodecSettings};
 use super::judge::{Judge, Shares};
 use super::leanvec::{LeanVecError, Moments, Reduction};
@@ -110,8 +109,9 @@ pub struct TrainedCodec {
     pub codec: Codec,
     /// Its report.
     pub report: CodecReport,
-    /// Token centroids of a multi field, if it has any.
-    pub centroids: Option<Arc<Centroids>>,
+    /// What is subtracted from the vectors of a multi field before they are encoded; empty if nothing
+    /// is.
+    pub token_center: Vec<f32>,
 }
 
 /// A step of the ladder: a code that was tried.
@@ -497,7 +497,7 @@ impl Trained {
             loss: material.loss(&codec),
             ladder: self.ladder,
         };
-        TrainedCodec { codec, report, centroids: None }
+        TrainedCodec { codec, report, token_center: Vec::new() }
     }
 }
 

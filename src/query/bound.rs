@@ -9,7 +9,7 @@ use super::scorer::Scorer;
 use super::second_stage::SecondStage;
 use super::text::BoundText;
 use crate::error::Result;
-use crate::field::FieldQuery;
+use crate::field::{FieldCodes, FieldQuery};
 use crate::model::{
     CollectionConfig, Condition, IndexKind, InvalidInput, Problem, Score, VectorRef, check_range,
     limits,
@@ -201,8 +201,8 @@ pub fn check_request(request: &QueryRequest) -> Result<()> {
     Ok(())
 }
 
-/// Prepares the query for the codes of each view. Segments share codecs, and projecting a query to
-/// fewer dimensions costs as much as scoring hundreds of rows, so it is done once per codec.
+/// Prepares the query for the codes of each view. Segments share codecs and centroids, and projecting
+/// a query to fewer dimensions costs as much as scoring hundreds of rows, so it is done once for each.
 fn prepare(
     snapshot: &Snapshot,
     field: usize,
@@ -216,16 +216,24 @@ fn prepare(
             continue;
         };
         let scan = is_scanned(view, field);
-        let same = |other: &View| {
-            let other_codes = other.reader.field(field).codes();
-            other_codes.is_some_and(|other| {
-                std::ptr::eq(other.codec(), codes.codec()) && other.has_lists() == codes.has_lists()
-            }) && is_scanned(other, field) == scan
+        let known = snapshot.views.iter().zip(&queries).filter_map(|(view, query)| {
+            Some((view, view.reader.field(field).codes()?, query.as_ref()?))
+        });
+        let same = |view: &View, other: &FieldCodes| {
+            other.shared().is(codes.shared())
+                && other.has_lists() == codes.has_lists()
+                && is_scanned(view, field) == scan
         };
-        let known = snapshot.views[..queries.len()].iter().position(same);
-        let query = match known.and_then(|known| queries[known].clone()) {
-            Some(query) => query,
-            None => codes.query(scorer.query(), scan)?,
+        let query = known.clone().find(|(view, other, _)| same(view, other));
+        let query = match query {
+            Some((_, _, query)) => query.clone(),
+            None => {
+                let same = |other: &FieldCodes| other.shared().has_centroids_of(codes.shared());
+                let centroids = known
+                    .filter(|(_, other, _)| same(other))
+                    .find_map(|(_, _, query)| query.shared_centroids());
+                codes.query(scorer.query(), scan, centroids)?
+            }
         };
         queries.push(Some(query));
     }

@@ -25,6 +25,7 @@ use crate::index::{
     LEAST_OF_ZONE, Measured, Members, Outside, Selection, Summary, Zone, apart, with_scratch,
 };
 use crate::model::{CollectionConfig, IndexKind, Score};
+use crate::quantization::Codec;
 use crate::segment::{SegmentReader, Snapshot, View};
 use crate::threads::Pace;
 
@@ -121,11 +122,11 @@ fn kin(nearest: &[Nearest]) -> Vec<usize> {
 /// lost alike, however near they are.
 fn lossy(codes: &FieldCodes, scorers: &[Scorer], counts: &[bool], far: usize) -> Vec<bool> {
     // The loss of MUVERA encodings has no such kinds.
-    if codes.is_encoded() {
+    let Some(codec) = codes.codec().filter(|_| !codes.is_multi()) else {
         return vec![false; scorers.len()];
-    }
+    };
     let queries: Vec<f32> = scorers[..far].iter().flat_map(Scorer::query).copied().collect();
-    let losses = codes.codec().losses(&queries);
+    let losses = codec.losses(&queries);
     let from = [false, true].map(|counted| {
         let of = losses.iter().zip(counts).filter(|(_, counts)| **counts == counted);
         apart(&of.map(|(loss, _)| *loss).collect::<Vec<f64>>(), LEAST_OF_GROUP)
@@ -158,11 +159,11 @@ impl<'a> Subject<'a> {
         let (mut scorers, mut queries) = (Vec::new(), Vec::new());
         for request in &sample.requests {
             let bound = Bound::new(&snapshot, config, request)?;
-            queries.push(codes.query(bound.scorer.query(), is_flat)?);
+            queries.push(codes.query(bound.scorer.query(), is_flat, None)?);
             scorers.push(bound.scorer);
         }
         let hidden = sample.copies_of_hidden(codes);
-        let nearest = if codes.is_encoded() {
+        let nearest = if codes.is_multi() {
             let find = |(scorer, hidden): (&Scorer, Vec<u32>)| {
                 if !pace.goes_on() {
                     return Nearest { scores: Vec::new(), exact: None, hidden };
@@ -200,7 +201,7 @@ impl<'a> Subject<'a> {
             scores: HashMap::new(),
         };
         let mut probes: Vec<Probe> = (0..self.scorers.len()).map(probe).collect();
-        let scan_cost = self.reader.rows() as f32 * self.scanned_row_bytes(codes);
+        let scan_cost = self.reader.rows() as f32 * codes.scanned_row_bytes() as f32;
         let mut measured = Points::default();
         for window in WINDOWS.into_iter() {
             let Some((view, copies)) = index else { break };
@@ -276,11 +277,12 @@ impl<'a> Subject<'a> {
             if !pace.goes_on() {
                 return (Effort::default(), vec![0.0; self.settings.len()]);
             }
-            let Some(query) = self.queries[probe.query].primary() else {
+            let own = self.queries[probe.query].primary().and_then(|query| codes.scores(query));
+            let Some(scores) = own else {
                 return (Effort::default(), vec![0.0; self.settings.len()]);
             };
             let ask: Ask<'_, fn(u32) -> bool> = Ask {
-                codes: codes.scores(query),
+                codes: scores,
                 depth: Depth { window, rerank },
                 selection: None::<Selection<_>>,
                 hidden: probe.hidden,
@@ -321,7 +323,7 @@ impl<'a> Subject<'a> {
             .filter(|&row| !absent.is_some_and(|absent| absent.contains(row)))
             .collect();
         // With MUVERA encodings the budget may reach all rows.
-        let left_out = if codes.is_encoded() { 1 } else { LEAST_LEFT_OUT };
+        let left_out = if codes.is_multi() { 1 } else { LEAST_LEFT_OUT };
         let limit = (rows.len() / left_out).max(2 * KS[KS.len() - 1]);
         let most = self.most_reranked(limit);
         let scan = |probe: &mut &mut Probe| {
@@ -343,14 +345,8 @@ impl<'a> Subject<'a> {
             (probe.query, self.recalls(codes, nearest, &found, probe))
         };
         let measured: Vec<(usize, Recalls)> = probes.par_iter_mut().map(scan).collect();
-        let cost = rows.len() as f32 * self.scanned_row_bytes(codes);
+        let cost = rows.len() as f32 * codes.scanned_row_bytes() as f32;
         self.points(codes, (Depth::SCAN, limit), cost, &measured)
-    }
-
-    /// Bytes that a scan reads per row.
-    fn scanned_row_bytes(&self, codes: &FieldCodes) -> f32 {
-        let bytes = self.queries.first().map(|query| codes.scanned_row_bytes(query));
-        bytes.unwrap_or_else(|| codes.row_bytes()) as f32
     }
 
     fn points(
@@ -505,7 +501,7 @@ fn every(probes: &mut [Probe], count: usize) -> Vec<&mut Probe> {
 
 /// The pairs of k and re-ranking budget to measure.
 fn settings(codes: &FieldCodes) -> Vec<(usize, usize)> {
-    let (eighths, most) = match codes.is_encoded() {
+    let (eighths, most) = match codes.is_multi() {
         true => (&ENCODED_EIGHTHS[..], MOST_ENCODED),
         false => (&RERANK_EIGHTHS[..], MOST_RERANKED),
     };
@@ -529,7 +525,7 @@ fn cost(codes: &FieldCodes, kind: IndexKind, effort: Effort) -> f32 {
 
 fn rerank_bytes(codes: &FieldCodes) -> f32 {
     match codes.secondary_row_bytes() {
-        0 => (codes.codec().dimension() * size_of::<f32>()) as f32,
+        0 => (codes.codec().map_or(0, Codec::dimension) * size_of::<f32>()) as f32,
         bytes => bytes as f32,
     }
 }

@@ -175,9 +175,8 @@ fn rows_beside(
     wanted: u64,
 ) -> Vec<u64> {
     let mut chosen = stratified(rows.len() as u64, wanted, SEED);
-    let Some(codes) = reader.field(index).codes().filter(|codes| !codes.is_encoded()) else {
-        return chosen;
-    };
+    let codes = reader.field(index).codes().filter(|codes| !codes.is_multi());
+    let Some(codec) = codes.and_then(FieldCodes::codec) else { return chosen };
     let (mut looked_at, mut values) = (Vec::new(), Vec::new());
     for position in stratified(rows.len() as u64, LOOKED_AT, SEED) {
         let Some(vector) = reader.field(index).vector(rows[position as usize]) else { continue };
@@ -185,7 +184,7 @@ fn rows_beside(
         values.extend_from_slice(&prepared);
         looked_at.push(position);
     }
-    let losses = codes.codec().losses(&values);
+    let losses = codec.losses(&values);
     let Some(from) = apart(&losses, LEAST_OF_GROUP) else { return chosen };
     let lossy = looked_at.into_iter().zip(losses).filter(|(_, loss)| *loss >= from);
     let lossy: Vec<u64> = lossy.map(|(position, _)| position).collect();

@@ -375,7 +375,7 @@ fn tasks<'s>(snapshot: &'s Snapshot, field: usize, plans: &[&Plan<'_>]) -> Vec<T
         let codes = view.reader.field(field).codes().filter(|_| coded);
         let row_bytes = codes.map_or_else(
             || view.reader.field(field).vector_bytes() / u64::from(rows.max(1)),
-            |codes| codes.row_bytes() as u64,
+            |codes| codes.scanned_row_bytes() as u64,
         );
         let scanned = plans().filter(|plan| !plan.access.is_index());
         let scored = scanned.map(|plan| plan.rows.scored(rows));

@@ -6,7 +6,9 @@ use super::executor::Times;
 use super::plan::{Access, Plan, Rows, ViewPlan};
 use super::request::Stage;
 use super::search::Found;
-use crate::field::{FieldCodes, FieldQuery};
+use crate::field::{FieldCodes, FieldIndex, FieldQuery};
+use crate::model::IndexKind;
+use crate::quantization::CodecReport;
 use crate::segment::{Snapshot, View};
 
 /// The stages of an executed plan, without its second stage.
@@ -62,13 +64,13 @@ fn search_stages(plan: &Plan<'_>, searched: &[Found], micros: u64) -> Vec<Stage>
 /// The stage that puts candidates of an index in order by their centroids; its time is part of the
 /// search.
 fn centroid_stage(plan: &Plan<'_>, found: &Found) -> Option<Stage> {
-    let Access::Index { codes, scan, .. } = plan.views[found.view].access else { return None };
+    let Access::Index { codes, .. } = plan.views[found.view].access else { return None };
     let rows = found.by_centroids;
     (rows > 0).then(|| Stage {
         name: "rerank".into(),
         source: "centroids".into(),
         rows,
-        bytes: rows * codes.scanned_row_bytes(scan) as u64,
+        bytes: rows * codes.scanned_row_bytes() as u64,
         micros: 0,
     })
 }
@@ -78,12 +80,12 @@ fn source_of(codes: &FieldCodes, query: &FieldQuery) -> String {
     if query.centroids().is_some() {
         return "centroids".to_owned();
     }
-    let what = if codes.is_encoded() { "encodings" } else { "codes" };
+    let what = if codes.is_multi() { "encodings" } else { "codes" };
     format!("{what} {}", code_of(codes))
 }
 
 fn code_of(codes: &FieldCodes) -> &str {
-    codes.report().chosen().map_or("", |rung| rung.code.as_str())
+    codes.report().and_then(CodecReport::chosen).map_or("", |rung| rung.code.as_str())
 }
 
 /// One stage for each way the filter was applied.
@@ -129,11 +131,18 @@ fn scan_stages(snapshot: &Snapshot, plan: &Plan<'_>, micros: u64) -> Vec<Stage> 
     let field = plan.bound.field;
     for (view, ViewPlan { rows, access, .. }) in snapshot.views.iter().zip(&plan.views) {
         let all = view.reader.rows();
+        let is_gathered = matches!(rows, Rows::Gathered(..));
         let rows = rows.scored(all);
         let (source, bytes) = match access {
             Access::Index { .. } | Access::Inverted(_) => continue,
             Access::Codes { codes, query, .. } => {
-                (source_of(codes, query), rows * codes.scanned_row_bytes(query) as u64)
+                let index = view.reader.field(field).index();
+                let other = |index: &&FieldIndex| index.report().kind != IndexKind::Flat;
+                // Its searches do not reach the target, for this query or at all.
+                let is_instead = !is_gathered && index.filter(other).is_some();
+                let instead = if is_instead { " instead of the index" } else { "" };
+                let source = format!("{}{instead}", source_of(codes, query));
+                (source, rows * codes.scanned_row_bytes() as u64)
             }
             Access::Exact => {
                 let bytes = view.reader.field(field).vector_bytes();

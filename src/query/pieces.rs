@@ -297,7 +297,7 @@ impl Ground<'_> {
             let Some(codes) = reader.field(field).codes().filter(|_| !exact) else {
                 return rows.saturating_mul(of_vector);
             };
-            let of_code = (codes.row_bytes() as u64).max(ROW_WORK);
+            let of_code = (codes.scanned_row_bytes() as u64).max(ROW_WORK);
             let scored = match reader.field(field).index() {
                 Some(_) => rows.min(kept.max(DEFAULT_WINDOW).saturating_mul(SCORED_ROWS)),
                 None => rows,

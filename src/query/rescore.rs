@@ -1,11 +1,18 @@
 //! Re-scores candidates found by codes, with the best data of the row.
 
+use rayon::prelude::*;
+
 use super::scorer::{Row, Scorer};
-use crate::field::FieldCodes;
+use crate::field::{FieldCodes, TokenStore};
 use crate::kernels;
 use crate::model::{ElementsRef, Score};
-use crate::multivector::TokenScorer;
+use crate::multivector::{TokenQuery, TokenScorer};
 use crate::segment::SegmentReader;
+
+/// Kernels read token codes once for up to so many vectors of a query.
+const VECTORS_AT_ONCE: usize = 8;
+/// Bytes of token codes to read per thread, at least: handing over costs as much as reading a tenth.
+const PART_BYTES: usize = 512 << 10;
 
 /// The elements of a row, values as f32.
 pub fn widen<'a>(elements: ElementsRef<'a>, buffer: &'a mut Vec<f32>) -> Row<'a> {
@@ -28,18 +35,24 @@ pub fn rescore_rows(
     visit: &mut dyn FnMut(u32, Score),
 ) {
     if let Some(tokens) = reader.field(field).codes().and_then(FieldCodes::tokens) {
-        let (query, mut kernel) = (scorer.tokens(tokens.codec(), None), TokenScorer::default());
-        for (index, &row) in rows.iter().enumerate() {
-            if let Some(&after) = rows.get(index + 1) {
-                tokens.prefetch(after);
-            }
-            visit(row, Score(tokens.score(&mut kernel, &query, row)));
+        let query = scorer.tokens(tokens.codec(), None);
+        let vectors = scorer.query().len() / scorer.dimension().max(1);
+        let work = tokens.row_bytes() * vectors.div_ceil(VECTORS_AT_ONCE);
+        let mut part = (PART_BYTES / work.max(1)).max(1);
+        if rayon::current_num_threads() == 1 || rows.len() < 2 * part {
+            part = rows.len().max(1);
         }
+        let score = |rows: &[u32]| score_tokens(tokens, &query, rows);
+        let scores: Vec<f32> = match rows.len() > part {
+            true => rows.par_chunks(part).flat_map_iter(score).collect(),
+            false => score(rows),
+        };
+        rows.iter().zip(scores).for_each(|(&row, score)| visit(row, Score(score)));
         return;
     }
     let mut buffer = Vec::new();
     if let Some(codes) = reader.field(field).codes().filter(|codes| codes.has_secondary()) {
-        let query = scorer.secondary(codes.codec());
+        let query = codes.codec().and_then(|codec| scorer.secondary(codec));
         if let Some(scores) = query.and_then(|query| codes.rescore(query, rows)) {
             rows.iter().zip(scores).for_each(|(&row, score)| visit(row, Score(score)));
             return;
@@ -54,6 +67,18 @@ pub fn rescore_rows(
         return;
     }
     score_vectors(reader, field, rows, scorer, visit);
+}
+
+/// MaxSim of a query and rows by token codes.
+fn score_tokens(tokens: &TokenStore, query: &TokenQuery, rows: &[u32]) -> Vec<f32> {
+    let mut kernel = TokenScorer::default();
+    let score = |(index, &row): (usize, &u32)| {
+        if let Some(&after) = rows.get(index + 1) {
+            tokens.prefetch(after);
+        }
+        tokens.score(&mut kernel, query, row)
+    };
+    rows.iter().enumerate().map(score).collect()
 }
 
 /// Scores rows by their vectors, which must be kept.

@@ -96,8 +96,12 @@ fn search_view(
     let filter = filter.map(|filter| &filter.rows);
     let allowed = |row| filter.is_none_or(|filter| filter.matches(row));
     let selects = filter.is_some() || !view.deleted.is_empty();
+    let Some(scores) = codes.scores(query) else {
+        found.expected = Some(0.0);
+        return Ok(found);
+    };
     let ask = Ask {
-        codes: codes.scores(query),
+        codes: scores,
         depth,
         selection: selects.then(|| Selection {
             accept: |row| !view.deleted.contains(row) && allowed(row),

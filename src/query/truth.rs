@@ -63,7 +63,8 @@ pub fn nearest_by_vectors(
     hidden: Vec<Vec<u32>>,
     pace: &Pace<'_>,
 ) -> Vec<Nearest> {
-    let (center, metric) = (codes.codec().center(), codes.codec().settings().metric);
+    let Some(codec) = codes.codec() else { return Vec::new() };
+    let (center, metric) = (codec.center(), codec.settings().metric);
     // Centring the rows shifts all products with a query by the same amount; distances do not
     // change if both sides are centred.
     let queries: Vec<f32> = scorers

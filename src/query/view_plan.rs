@@ -358,7 +358,7 @@ impl<'p> Case<'p> {
         }
         let depth = |target| calibration.depth(self.hits, target);
         // Unknown future queries may be unlike the rows.
-        let differ = self.selects || self.codes.is_encoded() || !calibration.from_user;
+        let differ = self.selects || self.codes.is_multi() || !calibration.from_user;
         let choice = if differ { safely(target, depth) } else { depth(target) };
         let Some(choice) = choice else { return self.unmeasured() };
         if !self.will_do(choice) {
@@ -405,7 +405,7 @@ impl<'p> Case<'p> {
     /// Plan without calibration: the re-ranking budget that training found sufficient, in
     /// proportion to the rows; `None` if training found none.
     fn unmeasured(&self) -> Option<ViewPlan<'p>> {
-        let report = self.codes.report();
+        let report = self.codes.report()?;
         let rung = report.chosen();
         let kept = rung.into_iter().flat_map(|rung| rung.recall.iter().chain(&rung.query_recall));
         let kept = kept.map(|recall| recall[1]).reduce(f32::min);
@@ -417,7 +417,7 @@ impl<'p> Case<'p> {
         let (by_default, for_target) = MOST_UNMEASURED;
         let budget = self.default_rerank().max(scaled.min(by_default));
         let Some(target) = self.target else { return Some(self.plan(self.scan(budget), None)) };
-        let enough = kept.is_some_and(|kept| kept >= target) && !self.codes.is_encoded();
+        let enough = kept.is_some_and(|kept| kept >= target) && !self.codes.is_multi();
         (enough && scaled <= for_target && !self.selects)
             .then(|| self.plan(self.scan(budget.max(scaled)), None))
     }
@@ -439,14 +439,14 @@ impl<'p> Case<'p> {
         let depth = Depth { window, rerank: budget };
         let scan = Depth { window: Depth::SCAN, rerank: budget };
         // With a filter or with encodings, a depth set by hand reaches less than was measured.
-        let known = calibration.filter(|_| !self.selects && !self.codes.is_encoded());
+        let known = calibration.filter(|_| !self.selects && !self.codes.is_multi());
         let expected = |depth| known.and_then(|known| known.expected(self.hits, depth));
         let far = Far { budget, expected: expected(scan) };
         self.plan(self.access(depth, far), expected(depth))
     }
 
     fn default_rerank(&self) -> usize {
-        let (factor, least) = if self.codes.is_encoded() { ENCODED_RERANK } else { RERANK };
+        let (factor, least) = if self.codes.is_multi() { ENCODED_RERANK } else { RERANK };
         let most = limits::MAX_RERANK.max(self.hits);
         (factor * self.hits).max(least).min(most)
     }

@@ -14,11 +14,10 @@ use super::payload_index::write_payload_index;
 use super::{SegmentReader, sections};
 use crate::error::{Error, Result};
 use crate::field::text::{TextBuild, TextSource, write_text};
-use crate::field::vectors::write_vectors;
+use crate::field::vectors::{FieldCodec, write_vectors};
 use crate::field::{FieldBuild, FieldSource, LiveRows, bitmap_bytes, finish};
 use crate::index::BuildProgress;
 use crate::model::{CollectionConfig, PointId, TextField, VectorField};
-use crate::quantization::TrainedCodec;
 
 /// A source segment with its deleted rows.
 #[derive(Clone)]
@@ -62,7 +61,7 @@ pub struct BuildPlan<'a> {
     /// The generation of these settings.
     pub settings_generation: u64,
     /// What compresses each field, if anything does.
-    pub codecs: &'a [Option<Arc<TrainedCodec>>],
+    pub codecs: &'a [Option<FieldCodec>],
     /// Thread pool for encoding.
     pub pool: &'a rayon::ThreadPool,
     /// Progress and cancellation; counts rows of fields and codes.
@@ -82,7 +81,7 @@ impl BuildPlan<'_> {
             folder,
             index,
             settings,
-            trained: self.codecs.get(index).and_then(Option::as_deref),
+            codec: self.codecs.get(index).and_then(Option::as_ref),
             pool: self.pool,
             progress: self.progress,
         }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ._fields import TextField, vector_fields
 
 if TYPE_CHECKING:
-    from ._info import CollectionInfo
+    from ._info import CollectionInfo, SegmentInfo
     from ._results import Hits
 
 _SHOWN = 20
@@ -44,6 +44,15 @@ def hits(found: Hits) -> str:
     return table(["", "score", "id", *paths], rows, caption)
 
 
+def _codes(segment: SegmentInfo) -> Iterable[str]:
+    """The code of each compressed field, or the number of centroids of one that is scanned by them."""
+    for name, codec in segment.codecs.items():
+        yield f"{name}: {codec['ladder'][-1]['code']}"
+    for name, centroids in segment.centroids.items():
+        if name not in segment.codecs:
+            yield f"{name}: {centroids['count']} centroids"
+
+
 def info(described: CollectionInfo) -> str:
     """Fields and segments of a collection."""
     vectors = [
@@ -63,7 +72,7 @@ def info(described: CollectionInfo) -> str:
             f"{segment.rows:,}",
             f"{segment.deleted:,}",
             f"{segment.size_bytes:,}",
-            ", ".join(f"{name}: {codec['ladder'][-1]['code']}" for name, codec in segment.codecs.items()),
+            ", ".join(_codes(segment)),
             ", ".join(f"{name}: {index['status']}" for name, index in segment.indexes.items()),
         ]
         for segment in described.segments

@@ -35,6 +35,9 @@ class SegmentInfo(NamedTuple):
     indexes: dict[str, Any]
     """How far the index of each field is (`status`), and its `report` once it is ready."""
     files: list[dict[str, Any]]
+    centroids: dict[str, Any]
+    """Of multi fields: the number of token centroids, the share of a vector that is left without its
+    centroid (`loss`), and what all vectors have in `common`, both of the squared length."""
 
 
 class CollectionInfo(NamedTuple):

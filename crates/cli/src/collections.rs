@@ -13,8 +13,8 @@ use super::target::Target;
 use super::train::{self, ForField};
 use super::{index, jobs};
 use lanner::{
-    CodecReport, CollectionConfig, CollectionInfo, Compression, Encoding, IndexSettings,
-    InvalidInput, Memory, PayloadType, TextField, VectorKind,
+    CentroidReport, CodecReport, CollectionConfig, CollectionInfo, Compression, Encoding,
+    IndexSettings, InvalidInput, Memory, PayloadType, TextField, VectorKind,
 };
 use lanner_client::info_json;
 
@@ -355,6 +355,9 @@ fn print(info: &CollectionInfo) {
         for (name, report) in &segment.codecs {
             print_codec(name, report);
         }
+        for (name, report) in &segment.centroids {
+            print_centroids(name, report);
+        }
         for (name, status) in &segment.indexes {
             index::print(name, status);
         }
@@ -372,6 +375,23 @@ fn print(info: &CollectionInfo) {
     for (field, failure) in &info.training_failures {
         println!("  training of {field}: {failure}");
     }
+}
+
+/// What vectors have in common is mentioned above this share of their squared length.
+const COMMON: f64 = 0.25;
+
+/// How near vectors are to their centroids.
+fn print_centroids(field: &str, report: &CentroidReport) {
+    let common = match report.common > COMMON {
+        true => format!("; {:.0}% of a vector is common to all", 100.0 * report.common),
+        false => String::new(),
+    };
+    println!(
+        "    {field}: {} centroids of {} vectors, {:.0}% of a vector is left{common}",
+        HumanCount(report.count as u64),
+        HumanCount(report.trained_vectors as u64),
+        100.0 * report.loss,
+    );
 }
 
 /// What was chosen, and the codes that were tried before it.

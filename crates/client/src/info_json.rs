@@ -27,6 +27,7 @@ fn segment(segment: &SegmentInfo) -> Value {
         "deleted": segment.deleted,
         "size_bytes": segment.size_bytes,
         "codecs": segment.codecs,
+        "centroids": segment.centroids,
         "indexes": indexes(&segment.indexes),
         "files": segment.files.iter().map(file).collect::<Vec<_>>(),
     })

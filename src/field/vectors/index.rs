@@ -90,7 +90,10 @@ impl Parts {
                 if !starts.is_sorted() || last != Some(listed) || listed > count {
                     return bad(sections::LIST_OFFSETS, "offsets do not rise to the end".into());
                 }
-                let layout = codes.codec().primary_layout();
+                let codec = codes.codec().ok_or_else(|| {
+                    file.corrupted(sections::INDEX, "an index of codes that are not there")
+                })?;
+                let layout = codec.primary_layout();
                 let find = |section, expected: usize| -> Result<Section> {
                     file.find_numbers(section, Some(expected)).map_err(Error::from)
                 };
@@ -254,9 +257,10 @@ impl FieldIndex {
 const MAX_DEGREE: usize = 1024;
 
 impl FieldCodes {
-    /// The codes and a query, in the form that indexes score.
-    pub fn scores<'a>(&'a self, query: &'a PrimaryQuery) -> CodeScores<'a> {
-        CodeScores { codec: self.codec(), kernel: self.kernel(), records: self.primary(), query }
+    /// The primary codes and a query, in the form that indexes score; `None` if there are none.
+    pub fn scores<'a>(&'a self, query: &'a PrimaryQuery) -> Option<CodeScores<'a>> {
+        let (codec, kernel, records) = (self.codec()?, self.kernel(), self.primary());
+        Some(CodeScores { codec, kernel, records, query })
     }
 }
 

@@ -10,7 +10,8 @@ pub const VECTOR_OFFSETS: &str = "vector_offsets";
 /// Roaring bitmap of the rows without a vector.
 pub const ABSENT: &str = "absent";
 
-/// The codec: its training report, as JSON.
+/// The codec of the primary codes: its training report, as JSON. A multi field that is only scanned
+/// by centroids has no primary codes.
 pub const CODEC: &str = "codec";
 /// f32, one per dimension: the centre subtracted from each vector.
 pub const CENTER: &str = "center";
@@ -18,10 +19,18 @@ pub const CENTER: &str = "center";
 pub const QUERY_MAP: &str = "query_map";
 /// f32, same shape: the base map; empty if it equals the query map.
 pub const BASE_MAP: &str = "base_map";
+/// Multi fields: f32, one per dimension of a vector: what is subtracted before it is encoded. Older
+/// files do not have it.
+pub const TOKEN_CENTER: &str = "token_center";
 /// The primary codes, one record per row, and the slack that kernels read past the last.
 pub const PRIMARY: &str = "primary";
-/// Multi fields: f32, shape [count, dimension]: the token centroids.
+/// Multi fields: the token centroids, coded by eight bits an element as one document of token codes,
+/// and slack.
+pub const CENTROID_CODES: &str = "centroid_codes";
+/// The same in older files, f32, shape [count, dimension]; they are rounded when they are read.
 pub const TOKEN_CENTROIDS: &str = "token_centroids";
+/// Multi fields: what the training of the centroids measured, as JSON.
+pub const CENTROID_REPORT: &str = "centroid_report";
 /// Multi fields: u16, the distinct centroids of each row's tokens, ascending.
 pub const CENTROID_LISTS: &str = "centroid_lists";
 /// Multi fields: u64, rows + 1: start of each row's centroid list.

@@ -19,8 +19,8 @@ pub fn write_vectors(
     sources: &[FieldSource<'_>],
 ) -> Result<Vec<FileEntry>> {
     let mut files = vec![write_raw(build, sources)?];
-    if let Some(trained) = build.trained {
-        files.extend(write_codes(build, trained, sources)?);
+    if let Some(codec) = build.codec {
+        files.extend(write_codes(build, codec, sources)?);
     }
     if build.settings.kind == VectorKind::Sparse {
         files.push(write_inverted(build, sources)?);
@@ -31,7 +31,7 @@ pub fn write_vectors(
 /// Writes the file of raw vectors, without vectors if codes replace them.
 fn write_raw(build: &FieldBuild<'_>, sources: &[FieldSource<'_>]) -> Result<FileEntry> {
     let field = build.settings;
-    let keep_raw = build.trained.is_none() || field.compression.keep_raw;
+    let keep_raw = build.codec.is_none() || field.compression.keep_raw;
     let name = sections::field_file(build.index);
     let mut writer = build.create_file(&name)?;
     let settings = serde_json::to_vec(field)

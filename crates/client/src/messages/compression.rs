@@ -2,8 +2,8 @@
 
 use crate::proto;
 use lanner::{
-    CodeSettings, CodecReport, Compression, InvalidInput, LvqCode, Primary, ReductionMethod, Rung,
-    Secondary,
+    CentroidReport, CodeSettings, CodecReport, Compression, InvalidInput, LvqCode, Primary,
+    ReductionMethod, Rung, Secondary,
 };
 
 type Result<T> = std::result::Result<T, InvalidInput>;
@@ -120,6 +120,26 @@ fn reduction_number(method: Option<ReductionMethod>) -> i32 {
         Some(ReductionMethod::Sphering) => proto::ReductionMethod::Sphering,
     }
     .into()
+}
+
+/// The message of a report on centroids.
+pub fn from_centroids(report: &CentroidReport) -> proto::FieldCentroids {
+    proto::FieldCentroids {
+        count: report.count as u64,
+        trained_vectors: report.trained_vectors as u64,
+        loss: report.loss,
+        common: report.common,
+    }
+}
+
+/// A report on centroids from its message.
+pub fn to_centroids(message: proto::FieldCentroids) -> CentroidReport {
+    CentroidReport {
+        count: message.count as usize,
+        trained_vectors: message.trained_vectors as usize,
+        loss: message.loss,
+        common: message.common,
+    }
 }
 
 /// The message of a codec report.

@@ -165,6 +165,11 @@ fn segment(segment: &SegmentInfo) -> proto::SegmentInfo {
             .iter()
             .map(|(name, status)| (name.clone(), index::from_status(status)))
             .collect(),
+        centroids: segment
+            .centroids
+            .iter()
+            .map(|(name, report)| (name.clone(), compression::from_centroids(report)))
+            .collect(),
     }
 }
 

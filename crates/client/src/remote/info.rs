@@ -14,6 +14,7 @@ pub fn to_info(info: proto::CollectionInfo) -> Result<CollectionInfo> {
         memory: memory::to_file(file.memory),
     };
     let codec = |(name, codec)| Ok((name, compression::to_report(codec)?));
+    let centroids = |(name, report)| (name, compression::to_centroids(report));
     let status = |(name, status)| Ok((name, index::to_status(status)?));
     let segment = |segment: proto::SegmentInfo| -> Result<SegmentInfo> {
         Ok(SegmentInfo {
@@ -24,6 +25,7 @@ pub fn to_info(info: proto::CollectionInfo) -> Result<CollectionInfo> {
             files: segment.files.into_iter().map(file).collect(),
             codecs: segment.codecs.into_iter().map(codec).collect::<Result<_>>()?,
             indexes: segment.indexes.into_iter().map(status).collect::<Result<_>>()?,
+            centroids: segment.centroids.into_iter().map(centroids).collect(),
         })
     };
     Ok(CollectionInfo {

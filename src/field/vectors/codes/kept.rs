@@ -181,14 +181,13 @@ impl<'s> KeptMeter<'s> {
     pub(super) fn add(
         &mut self,
         block: &CodedBlock,
-        (codec, primary, secondary): (&Codec, &[u8], &[u8]),
+        (codec, primary, secondary): (Option<&Codec>, &[u8], &[u8]),
         tokens: Option<&TokenCodec>,
     ) {
-        match tokens {
-            Some(tokens) if self.kind == VectorKind::Multi => {
-                self.add_documents(block, tokens, secondary);
-            }
-            _ => self.add_rows(block, codec, primary, secondary),
+        match (tokens, codec) {
+            (Some(tokens), _) => self.add_documents(block, tokens, secondary),
+            (None, Some(codec)) => self.add_rows(block, codec, primary, secondary),
+            (None, None) => {}
         }
     }
 

@@ -3,7 +3,8 @@
 //! Primary codes (with the codec) and secondary codes have separate files, because the former are
 //! scanned by every query and the latter are read for few rows. The primary codes of a multi field
 //! are codes of its points' encodings, which are not stored; its secondary codes are those of all
-//! vectors.
+//! vectors. A segment of a multi field that has no index is scanned by centroids: it has no primary
+//! codes, and needs no encodings.
 
 mod kept;
 mod multi;
@@ -25,28 +26,66 @@ use super::sections;
 use crate::error::Result;
 use crate::field::{FileRole, slice};
 use crate::index::Scores;
-use crate::kernels::codes::{CodeKernel, CodeLayout};
-use crate::model::{LvqCode, VectorField};
+use crate::kernels::codes::CodeKernel;
+use crate::model::{LvqCode, VectorField, VectorKind};
 use crate::multivector::CentroidQuery;
 use crate::quantization::leanvec::Reduction;
 use crate::quantization::{
-    Centroids, Codec, CodecReport, CodecSettings, SecondaryQuery, TrainedCodec,
+    Centroids, Codec, CodecReport, CodecSettings, SecondaryQuery, TrainedCentroids, TrainedCodec,
 };
+
+/// What segments of a field share to code its rows.
+#[derive(Debug, Clone, Default)]
+pub struct FieldCodec {
+    /// The codec of primary codes; `None` for a multi field that is only scanned by centroids.
+    pub primary: Option<Arc<TrainedCodec>>,
+    /// Token centroids of a multi field, if it has any.
+    pub centroids: Option<TrainedCentroids>,
+}
+
+impl FieldCodec {
+    /// True if both share all of their parts.
+    pub fn is(&self, other: &Self) -> bool {
+        let primary = (self.primary.as_ref(), other.primary.as_ref());
+        same(primary.0, primary.1) && self.has_centroids_of(other)
+    }
+
+    /// True if both share their centroids, or have none.
+    pub fn has_centroids_of(&self, other: &Self) -> bool {
+        let of = |codec: &Self| codec.centroids.as_ref().map(|own| own.centroids.clone());
+        same(of(self).as_ref(), of(other).as_ref())
+    }
+}
+
+fn same<T>(a: Option<&Arc<T>>, b: Option<&Arc<T>>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+        (None, None) => true,
+        _ => false,
+    }
+}
 
 /// The codes of one field of a sealed segment.
 #[derive(Debug)]
 pub struct FieldCodes {
     file: SectionFile,
-    primary: Section,
+    rows: u32,
+    codec: FieldCodec,
+    primary: Option<PrimaryCodes>,
     secondary: Option<Secondary>,
-    trained: Arc<TrainedCodec>,
     /// Multi fields only.
-    encoder: Option<Arc<FieldEncoder>>,
-    /// Multi fields with few rows only.
     lists: Option<CentroidLists>,
     /// Recall of the secondary codes, if the vectors were dropped and it was measured.
     kept: Option<Kept>,
     kernel: CodeKernel,
+}
+
+/// Codes of vectors, or of the encodings of a multi field.
+#[derive(Debug)]
+struct PrimaryCodes {
+    records: Section,
+    /// Multi fields only.
+    encoder: Option<Arc<FieldEncoder>>,
 }
 
 /// Codes for re-ranking, if the raw vectors do not re-rank.
@@ -78,75 +117,67 @@ impl FieldCodes {
         field: &VectorField,
         rows: u32,
     ) -> Result<Self> {
-        let rows = rows as usize;
-        let report: CodecReport = serde_json::from_slice(file.section(sections::CODEC)?)
-            .map_err(|error| file.corrupted(sections::CODEC, error.to_string()))?;
-        let floats = |section, len| slice::<f32>(&file, section, len).map(<[f32]>::to_vec);
-        let dimension = field.coded_dimension();
-        let center = floats(sections::CENTER, Some(dimension))?;
-        let query_map = floats(sections::QUERY_MAP, None)?;
-        let base_map = floats(sections::BASE_MAP, None)?;
-        let reduction = if query_map.is_empty() {
-            None
-        } else {
-            let base_map = (!base_map.is_empty()).then_some(base_map);
-            let maps = Reduction::from_maps(dimension, report.dimension, query_map, base_map);
-            let detail = "the maps are not of the reduced dimension";
-            Some(maps.ok_or_else(|| file.corrupted(sections::QUERY_MAP, detail))?)
-        };
-        if report.dimension > dimension {
-            let detail = format!("{} of {dimension} dimensions", report.dimension);
-            return Err(file.corrupted(sections::CODEC, detail).into());
-        }
-        if reduction.is_none() && report.dimension != dimension {
-            let detail = format!("{} dimensions without a map to them", report.dimension);
-            return Err(file.corrupted(sections::CODEC, detail).into());
-        }
-        let codec = Codec::new(codec_settings(field, report.code), center, reduction);
-        let expect = |file: &SectionFile, section, expected: usize| {
-            let got = file.section(section)?.len();
-            let detail = format!("expected {expected} bytes, got {got}");
-            if got == expected { Ok(()) } else { Err(file.corrupted(section, detail)) }
-        };
-        expect(&file, sections::PRIMARY, codec.primary_layout().section_bytes(rows))?;
-        let missing = || file.corrupted(sections::CODEC, "the secondary codes are missing");
+        let primary = read_codec(&file, field)?.map(Arc::new);
         let centroids = read_centroids(&file, field)?;
+        let codec = FieldCodec { primary, centroids };
+        let count = rows as usize;
+        let records = codec.primary.as_ref().map(|trained| -> Result<_> {
+            expect(&file, sections::PRIMARY, trained.codec.primary_layout().section_bytes(count))?;
+            let encoder = FieldEncoder::new(field, &trained.token_center)?.map(Arc::new);
+            Ok(PrimaryCodes { records: file.find(sections::PRIMARY)?, encoder })
+        });
+        let primary = records.transpose()?;
+        let missing = || file.corrupted(sections::CODEC, "the secondary codes are missing");
+        let stride = codec.primary.as_ref().map_or(0, |trained| trained.codec.secondary_stride());
         let secondary = match (secondary, token_code(field).is_some()) {
             (Some(file), true) => {
-                let tokens = TokenStore::open(file, field, centroids.as_ref(), rows)?;
-                Some(Secondary::Tokens(tokens))
+                let centroids = codec.centroids.as_ref().map(|trained| &trained.centroids);
+                Some(Secondary::Tokens(TokenStore::open(file, field, centroids, count)?))
             }
             (Some(file), false) => {
-                expect(&file, sections::SECONDARY, rows * codec.secondary_stride())?;
+                expect(&file, sections::SECONDARY, count * stride)?;
                 let records = file.find(sections::SECONDARY)?;
                 Some(Secondary::Records(file, records))
             }
             (None, true) => return Err(missing().into()),
-            (None, false) if codec.secondary_stride() > 0 => return Err(missing().into()),
+            (None, false) if stride > 0 => return Err(missing().into()),
             (None, false) => None,
         };
-        let encoder = FieldEncoder::new(field)?.map(Arc::new);
-        let count = centroids.as_ref().map_or(0, |centroids| centroids.count());
-        let lists = CentroidLists::open(&file, rows, count)?;
-        let trained = Arc::new(TrainedCodec { codec, report, centroids });
+        let known = codec.centroids.as_ref().map_or(0, |trained| trained.centroids.count());
+        let lists = CentroidLists::open(&file, count, known)?;
+        if primary.is_none() && lists.is_none() {
+            return Err(file.corrupted(sections::CODEC, "neither a codec nor centroids").into());
+        }
         let kept = secondary.as_ref().map(|secondary| read_kept(secondary.file())).transpose()?;
         let (kept, kernel) = (kept.flatten(), CodeKernel::detect());
-        let primary = file.find(sections::PRIMARY)?;
-        Ok(Self { file, primary, secondary, trained, encoder, lists, kept, kernel })
+        Ok(Self { file, rows, codec, primary, secondary, lists, kept, kernel })
     }
 
-    /// The codec, to be shared with new segments.
-    pub fn trained(&self) -> &Arc<TrainedCodec> {
-        &self.trained
+    /// What is shared with other segments.
+    pub fn shared(&self) -> &FieldCodec {
+        &self.codec
     }
 
-    /// Shares the codec of other codes if it is the same, so that it is in memory only once.
+    /// Shares the parts of other codes that are the same, so that they are in memory only once.
     pub fn share_codec(&mut self, other: &Self) {
-        if self.codec_identity() != other.codec_identity() {
+        let same = |names: &[&str]| self.checksums(names) == other.checksums(names);
+        let codec = [
+            sections::CODEC,
+            sections::CENTER,
+            sections::QUERY_MAP,
+            sections::BASE_MAP,
+            sections::TOKEN_CENTER,
+        ];
+        let (codec, centroids) =
+            (same(&codec), same(&[sections::CENTROID_CODES, sections::TOKEN_CENTROIDS]));
+        if codec && let (Some(own), Some(other_codes)) = (&mut self.primary, &other.primary) {
+            self.codec.primary.clone_from(&other.codec.primary);
+            own.encoder.clone_from(&other_codes.encoder);
+        }
+        if !centroids {
             return;
         }
-        self.trained = other.trained.clone();
-        self.encoder = other.encoder.clone();
+        self.codec.centroids.clone_from(&other.codec.centroids);
         if let (Some(Secondary::Tokens(own)), Some(Secondary::Tokens(other))) =
             (&mut self.secondary, &other.secondary)
         {
@@ -154,44 +185,58 @@ impl FieldCodes {
         }
     }
 
-    /// Identifies the codec, whatever the segment.
-    fn codec_identity(&self) -> Vec<u64> {
-        let of_rows =
-            [sections::PRIMARY, sections::CENTROID_LISTS, sections::CENTROID_LIST_OFFSETS];
-        let sections = self.file.sections().iter();
-        let of_codec = sections.filter(|info| !of_rows.contains(&info.name.as_str()));
-        of_codec.map(|info| info.checksum).collect()
+    /// Checksums of sections; `None` of those that do not exist.
+    fn checksums(&self, names: &[&str]) -> Vec<Option<u64>> {
+        let checksum = |name: &&str| {
+            let sections = self.file.sections().iter();
+            sections.filter(|info| info.name == **name).map(|info| info.checksum).next()
+        };
+        names.iter().map(checksum).collect()
     }
 
-    /// Encodes vectors and scores codes.
-    pub fn codec(&self) -> &Codec {
-        &self.trained.codec
+    /// Encodes vectors, or encodings of a multi field, and scores codes, if there are primary codes.
+    pub fn codec(&self) -> Option<&Codec> {
+        Some(&self.codec.primary.as_ref()?.codec)
     }
 
-    /// The report of the codec's training.
-    pub fn report(&self) -> &CodecReport {
-        &self.trained.report
+    /// The report of the training of [`Self::codec`].
+    pub fn report(&self) -> Option<&CodecReport> {
+        Some(&self.codec.primary.as_ref()?.report)
     }
 
     /// Prepares a query of shape [m, field dimension] for scoring. With `scan`, no index is searched:
-    /// primary codes are not scored where there are token centroids.
+    /// primary codes are not scored where there are token centroids. `known` is the query, prepared for
+    /// the same centroids.
     ///
     /// # Errors
     /// If a multi-vector query has no vector.
-    pub fn query(&self, query: &[f32], scan: bool) -> Result<FieldQuery> {
-        let centroids = self.trained.centroids.as_ref().filter(|_| self.has_lists());
-        let centroids = centroids.map(|centroids| Arc::new(CentroidQuery::new(centroids, query)));
-        let primary = match &self.encoder {
-            Some(_) if scan && centroids.is_some() => None,
-            Some(encoder) => Some(encoder.query(self.codec(), query)?),
-            None => Some(self.codec().query(query)),
+    pub fn query(
+        &self,
+        query: &[f32],
+        scan: bool,
+        known: Option<Arc<CentroidQuery>>,
+    ) -> Result<FieldQuery> {
+        let centroids = self.centroids().filter(|_| self.has_lists()).map(|centroids| {
+            known.unwrap_or_else(|| Arc::new(CentroidQuery::new(centroids, query)))
+        });
+        let codes = self.primary.as_ref().filter(|_| !scan || centroids.is_none());
+        let primary = match codes.zip(self.codec()) {
+            Some((PrimaryCodes { encoder: Some(encoder), .. }, codec)) => {
+                Some(encoder.query(codec, query)?)
+            }
+            Some((_, codec)) => Some(codec.query(query)),
+            None => None,
         };
         Ok(FieldQuery { primary, centroids })
     }
 
+    fn centroids(&self) -> Option<&Arc<Centroids>> {
+        self.codec.centroids.as_ref().map(|trained| &trained.centroids)
+    }
+
     /// Extra bytes taken by a query of `vectors` vectors.
     pub fn query_bytes(&self, vectors: usize) -> usize {
-        let centroids = self.trained.centroids.as_ref().filter(|_| self.has_lists());
+        let centroids = self.centroids().filter(|_| self.has_lists());
         let all = self.tokens().is_some_and(|tokens| tokens.codec().centroids().is_some());
         centroids.map_or(0, |centroids| CentroidQuery::bytes(centroids, vectors, all))
     }
@@ -203,10 +248,10 @@ impl FieldCodes {
 
     /// Number of rows.
     pub fn rows(&self) -> u32 {
-        (self.primary().len().saturating_sub(CodeLayout::SLACK_BYTES) / self.row_bytes()) as u32
+        self.rows
     }
 
-    /// The primary record of a row.
+    /// The primary record of a row; empty if there are no primary codes.
     ///
     /// # Panics
     /// If there is no such row.
@@ -233,25 +278,27 @@ impl FieldCodes {
         }
     }
 
-    /// True for multi fields, whose primary codes are those of encodings.
-    pub fn is_encoded(&self) -> bool {
-        self.encoder.is_some()
+    /// True for multi fields, whose primary codes are those of encodings, if there are any.
+    pub fn is_multi(&self) -> bool {
+        self.has_lists() || self.primary.as_ref().is_some_and(|codes| codes.encoder.is_some())
     }
 
     /// Mean size of a row's secondary codes, in bytes; 0 if raw vectors re-rank.
     pub fn secondary_row_bytes(&self) -> usize {
         match &self.secondary {
-            Some(Secondary::Tokens(tokens)) => {
-                let rows = self.primary().len() / self.row_bytes().max(1);
-                tokens.size_bytes() / rows.max(1)
-            }
-            _ => self.codec().secondary_stride(),
+            Some(Secondary::Tokens(tokens)) => tokens.row_bytes(),
+            _ => self.stride(),
         }
     }
 
-    /// Bytes of a primary record.
+    /// Bytes of a primary record; 0 if there are none.
     pub fn row_bytes(&self) -> usize {
-        self.codec().primary_layout().stride()
+        self.codec().map_or(0, |codec| codec.primary_layout().stride())
+    }
+
+    /// Bytes of a secondary record; 0 if there are none.
+    fn stride(&self) -> usize {
+        self.codec().map_or(0, Codec::secondary_stride)
     }
 
     /// Approximate scores of a range of rows; higher is better.
@@ -261,11 +308,11 @@ impl FieldCodes {
     #[inline]
     pub fn score(&self, query: &FieldQuery, rows: Range<u32>, scores: &mut [f32]) {
         assert_eq!(rows.len(), scores.len(), "a score a row");
-        match (&self.lists, query.centroids(), query.primary()) {
+        match (&self.lists, query.centroids(), query.primary().zip(self.codec())) {
             (Some(lists), Some(query), _) => lists.score(&self.file, query, rows, scores),
-            (_, _, Some(query)) => {
+            (_, _, Some((query, codec))) => {
                 let records = &self.primary()[rows.start as usize * self.row_bytes()..];
-                self.codec().score_rows(self.kernel, query, records, scores);
+                codec.score_rows(self.kernel, query, records, scores);
             }
             // No such query is made.
             _ => scores.fill(f32::NEG_INFINITY),
@@ -277,21 +324,20 @@ impl FieldCodes {
     /// # Panics
     /// As [`Self::score`].
     pub fn score_listed(&self, query: &FieldQuery, rows: &[u32], scores: &mut [f32]) {
-        match (&self.lists, query.centroids(), query.primary()) {
+        let own = query.primary().and_then(|query| self.scores(query));
+        match (&self.lists, query.centroids(), own) {
             (Some(lists), Some(query), _) => {
                 lists.score(&self.file, query, rows.iter().copied(), scores);
             }
-            (_, _, Some(query)) => self.scores(query).score(rows, scores),
+            (_, _, Some(own)) => own.score(rows, scores),
             _ => scores.fill(f32::NEG_INFINITY),
         }
     }
 
     /// Mean bytes per row that a scan reads.
-    pub fn scanned_row_bytes(&self, query: &FieldQuery) -> usize {
-        match (query.centroids(), &self.lists) {
-            (Some(_), Some(lists)) => lists.row_bytes(&self.file, self.rows()),
-            _ => self.row_bytes(),
-        }
+    pub fn scanned_row_bytes(&self) -> usize {
+        let lists = self.lists.as_ref();
+        lists.map_or(self.row_bytes(), |lists| lists.row_bytes(&self.file, self.rows))
     }
 
     /// The reconstructed vector of a row, or its vectors in a multi field.
@@ -302,7 +348,8 @@ impl FieldCodes {
         if let Some(tokens) = self.tokens() {
             return tokens.decode(row, out);
         }
-        let codec = self.codec();
+        out.clear();
+        let Some(codec) = self.codec() else { return };
         let (stride, row) = (codec.secondary_stride(), row as usize);
         let primary = &self.primary()[row * self.row_bytes()..];
         codec.reconstruct(primary, &self.records()[row * stride..][..stride], out);
@@ -316,7 +363,7 @@ impl FieldCodes {
         match &self.secondary {
             Some(Secondary::Tokens(tokens)) => return tokens.check(row),
             Some(Secondary::Records(file, records)) => {
-                let stride = self.codec().secondary_stride();
+                let stride = self.stride();
                 file.checked(*records, row as usize * stride..(row as usize + 1) * stride)?;
             }
             None => {}
@@ -337,7 +384,9 @@ impl FieldCodes {
 
     fn check_primary(&self, rows: Range<u32>) -> Result<()> {
         let at = |row: u32| row as usize * self.row_bytes();
-        self.file.checked(self.primary, at(rows.start)..at(rows.end))?;
+        if let Some(codes) = &self.primary {
+            self.file.checked(codes.records, at(rows.start)..at(rows.end))?;
+        }
         Ok(())
     }
 
@@ -346,7 +395,7 @@ impl FieldCodes {
     /// # Panics
     /// If there is no such row.
     pub fn rescore(&self, query: &SecondaryQuery, rows: &[u32]) -> Option<Vec<f32>> {
-        self.codec().score_secondary(self.kernel, query, self.records(), rows)
+        self.codec()?.score_secondary(self.kernel, query, self.records(), rows)
     }
 
     fn records(&self) -> &[u8] {
@@ -358,7 +407,7 @@ impl FieldCodes {
 
     /// Prefetches the secondary code of a row.
     pub(crate) fn prefetch_secondary(&self, row: u32) {
-        let stride = self.codec().secondary_stride();
+        let stride = self.stride();
         crate::kernels::prefetch(self.records(), row as usize * stride, stride);
     }
 
@@ -374,11 +423,13 @@ impl FieldCodes {
             u64::from(rows.start) * stride as u64..u64::from(rows.end) * stride as u64
         };
         // Hints, see `memory`.
-        let _ = self.file.advise_range(self.primary, bytes(self.row_bytes()), Access::Soon);
+        if let Some(codes) = &self.primary {
+            let _ = self.file.advise_range(codes.records, bytes(self.row_bytes()), Access::Soon);
+        }
         match &self.secondary {
             Some(Secondary::Tokens(tokens)) => tokens.read_ahead(rows),
             Some(Secondary::Records(file, records)) => {
-                let bytes = bytes(self.codec().secondary_stride());
+                let bytes = bytes(self.stride());
                 let _ = file.advise_range(*records, bytes, Access::Soon);
             }
             None => {}
@@ -390,20 +441,73 @@ impl FieldCodes {
         self.kernel
     }
 
-    /// The primary records, and slack.
+    /// The primary records, and slack; empty if there are none.
     pub(crate) fn primary(&self) -> &[u8] {
-        self.file.bytes(self.primary)
+        self.primary.as_ref().map_or(&[], |codes| self.file.bytes(codes.records))
     }
 }
 
-fn read_centroids(file: &SectionFile, field: &VectorField) -> Result<Option<Arc<Centroids>>> {
-    if !file.has(sections::TOKEN_CENTROIDS) {
+/// Checks the length of a section.
+fn expect(file: &SectionFile, section: &str, expected: usize) -> Result<()> {
+    let got = file.section(section)?.len();
+    let detail = || format!("expected {expected} bytes, got {got}");
+    if got == expected { Ok(()) } else { Err(file.corrupted(section, detail()).into()) }
+}
+
+/// The codec of the primary codes, if there are any.
+fn read_codec(file: &SectionFile, field: &VectorField) -> Result<Option<TrainedCodec>> {
+    if !file.has(sections::CODEC) && field.kind == VectorKind::Multi {
         return Ok(None);
     }
-    let values = slice::<f32>(file, sections::TOKEN_CENTROIDS, None)?.to_vec();
-    let detail = "no whole number of centroids";
-    let corrupted = || file.corrupted(sections::TOKEN_CENTROIDS, detail);
-    Ok(Some(Arc::new(Centroids::from_values(values, field.dimension).ok_or_else(corrupted)?)))
+    let report: CodecReport = serde_json::from_slice(file.section(sections::CODEC)?)
+        .map_err(|error| file.corrupted(sections::CODEC, error.to_string()))?;
+    let floats = |section, len| slice::<f32>(file, section, len).map(<[f32]>::to_vec);
+    let dimension = field.coded_dimension();
+    let center = floats(sections::CENTER, Some(dimension))?;
+    let query_map = floats(sections::QUERY_MAP, None)?;
+    let base_map = floats(sections::BASE_MAP, None)?;
+    let reduction = if query_map.is_empty() {
+        None
+    } else {
+        let base_map = (!base_map.is_empty()).then_some(base_map);
+        let maps = Reduction::from_maps(dimension, report.dimension, query_map, base_map);
+        let detail = "the maps are not of the reduced dimension";
+        Some(maps.ok_or_else(|| file.corrupted(sections::QUERY_MAP, detail))?)
+    };
+    if report.dimension > dimension {
+        let detail = format!("{} of {dimension} dimensions", report.dimension);
+        return Err(file.corrupted(sections::CODEC, detail).into());
+    }
+    if reduction.is_none() && report.dimension != dimension {
+        let detail = format!("{} dimensions without a map to them", report.dimension);
+        return Err(file.corrupted(sections::CODEC, detail).into());
+    }
+    let codec = Codec::new(codec_settings(field, report.code), center, reduction);
+    let token_center = match file.has(sections::TOKEN_CENTER) {
+        true => floats(sections::TOKEN_CENTER, Some(field.dimension))?,
+        false => Vec::new(),
+    };
+    Ok(Some(TrainedCodec { codec, report, token_center }))
+}
+
+fn read_centroids(file: &SectionFile, field: &VectorField) -> Result<Option<TrainedCentroids>> {
+    let (section, centroids) = if file.has(sections::CENTROID_CODES) {
+        let codes = file.section(sections::CENTROID_CODES)?.to_vec();
+        (sections::CENTROID_CODES, Centroids::from_codes(codes, field.dimension))
+    } else if file.has(sections::TOKEN_CENTROIDS) {
+        let values = slice::<f32>(file, sections::TOKEN_CENTROIDS, None)?;
+        (sections::TOKEN_CENTROIDS, Centroids::from_values(values, field.dimension))
+    } else {
+        return Ok(None);
+    };
+    let corrupted = || file.corrupted(section, "no whole number of centroids");
+    let centroids = centroids.ok_or_else(corrupted)?;
+    let report = match file.has(sections::CENTROID_REPORT) {
+        true => serde_json::from_slice(file.section(sections::CENTROID_REPORT)?)
+            .map_err(|error| file.corrupted(sections::CENTROID_REPORT, error.to_string()))?,
+        false => None,
+    };
+    Ok(Some(TrainedCentroids { centroids: Arc::new(centroids), report }))
 }
 
 fn read_kept(file: &SectionFile) -> Result<Option<Kept>> {

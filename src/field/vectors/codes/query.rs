@@ -19,6 +19,11 @@ impl FieldQuery {
         self.primary.as_ref()
     }
 
+    /// The query for token centroids, to be shared.
+    pub fn shared_centroids(&self) -> Option<Arc<CentroidQuery>> {
+        self.centroids.clone()
+    }
+
     /// The query for token centroids, which are scored instead of primary codes where there are any.
     pub fn centroids(&self) -> Option<&CentroidQuery> {
         self.centroids.as_deref()

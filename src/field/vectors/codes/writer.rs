@@ -6,16 +6,17 @@ use std::ops::Range;
 use lanner_storage::{FileEntry, SectionWriter};
 use rayon::prelude::*;
 
+use super::FieldCodec;
 use super::kept::KeptMeter;
 use super::multi::{FieldEncoder, NewLists, token_codec};
 use crate::error::{Error, Result};
 use crate::field::vectors::sections;
 use crate::field::{FieldBuild, FieldSource, finish};
 use crate::kernels::codes::CodeLayout;
-use crate::model::{ElementsRef, VectorField};
+use crate::model::{ElementsRef, VectorField, VectorKind};
 use crate::multivector::TokenCodec;
 use crate::quantization::leanvec::Reduction;
-use crate::quantization::{Codec, TrainedCodec, stratified};
+use crate::quantization::{Codec, TrainedCentroids, TrainedCodec, stratified};
 
 /// Most rows to sample for learning token centroids.
 const TOKEN_ROWS: u64 = 16_384;
@@ -32,12 +33,14 @@ pub struct CodedSample {
 
 /// Samples codec input from about `count` live rows of the sources, spread evenly over each, with
 /// at least `least` rows per source if it has that many. Rows without a vector are skipped.
+/// `token_center` is subtracted from vectors that are encoded.
 ///
 /// # Errors
 /// If the settings of an encoding are out of bounds.
 pub fn sample_vectors(
     sources: &[FieldSource<'_>],
     field: &VectorField,
+    token_center: &[f32],
     (count, least): (u64, u64),
     seed: u64,
 ) -> Result<CodedSample> {
@@ -51,7 +54,8 @@ pub fn sample_vectors(
         visit_some(source, (share.max(least), seed), |_, vectors| block.push(vectors));
         ends.push(block.rows());
     }
-    Ok(CodedSample { rows: block.into_coded(FieldEncoder::new(field)?.as_ref())?, ends })
+    let encoder = FieldEncoder::new(field, token_center)?;
+    Ok(CodedSample { rows: block.into_coded(encoder.as_ref())?, ends })
 }
 
 /// Visits an even sample of `count` live rows of a source, with their elements, skipping rows
@@ -178,17 +182,21 @@ impl CodedBlock {
 /// If a file cannot be written, or [`Error::Closing`] if the build was cancelled.
 pub fn write_codes(
     build: &FieldBuild<'_>,
-    trained: &TrainedCodec,
+    codec: &FieldCodec,
     sources: &[FieldSource<'_>],
 ) -> Result<Vec<FileEntry>> {
     let (index, field) = (build.index, build.settings);
-    let encoder = FieldEncoder::new(field)?;
+    let trained = codec.primary.as_deref();
+    let encoder = trained.map(|trained| FieldEncoder::new(field, &trained.token_center));
+    let encoder = encoder.transpose()?.flatten();
     let name = sections::codes_file(index);
     let mut writer = build.create_file(&name)?;
-    write_codec(&mut writer, trained)?;
-    writer.begin_section(sections::PRIMARY)?;
+    write_codec(&mut writer, codec)?;
+    if trained.is_some() {
+        writer.begin_section(sections::PRIMARY)?;
+    }
     let second_name = sections::secondary_file(index);
-    let mut second = Second::new(field, trained);
+    let mut second = Second::new(field, codec);
     let mut second_writer = None;
     if second.is_written() {
         let mut writer = build.create_file(&second_name)?;
@@ -198,10 +206,12 @@ pub fn write_codes(
     let (mut primary, mut secondary) = (Vec::new(), Vec::new());
     let drops = !field.compression.keep_raw && second_writer.is_some();
     let mut kept = drops.then(|| KeptMeter::new(field, sources));
-    let centroids = trained.centroids.as_deref();
+    let centroids = codec.centroids.as_ref().map(|trained| &*trained.centroids);
     let mut lists = centroids.map(NewLists::new);
     for source in sources {
-        for range in source.live.ranges().flat_map(|range| blocks(range, encoder.is_some())) {
+        for range in
+            source.live.ranges().flat_map(|range| blocks(range, field.kind == VectorKind::Multi))
+        {
             build.advance(u64::from(range.end - range.start))?;
             let mut block = CodedBlock::default();
             source.reader.read_ahead(range.clone());
@@ -209,27 +219,32 @@ pub fn write_codes(
                 range.for_each(|row| block.push(view.row(row)));
             });
             build.pool.install(|| -> Result<()> {
-                let coded = block.coded(encoder.as_ref())?;
+                let codec = trained.map(|trained| &trained.codec);
+                let coded = codec.map(|_| block.coded(encoder.as_ref())).transpose()?;
+                let coded = codec.zip(coded.as_deref());
                 let nearest = centroids.map(|centroids| centroids.nearest(block.values()));
-                let of_block = (&block, nearest.as_deref(), &*coded);
-                second.encode(&trained.codec, of_block, &mut primary, &mut secondary);
+                second.encode(&block, nearest.as_deref(), coded, &mut primary, &mut secondary);
                 if let Some((lists, nearest)) = lists.as_mut().zip(nearest.as_deref()) {
                     lists.add(&block, nearest);
                 }
                 if let Some(kept) = &mut kept {
-                    let codes = (&trained.codec, &*primary, &*secondary);
+                    let codes = (codec, &*primary, &*secondary);
                     kept.add(&block, codes, second.tokens());
                 }
                 Ok(())
             })?;
-            writer.write(&primary)?;
+            if trained.is_some() {
+                writer.write(&primary)?;
+            }
             if let Some(writer) = &mut second_writer {
                 writer.write(&secondary)?;
             }
         }
     }
-    writer.write(&[0; CodeLayout::SLACK_BYTES])?;
-    writer.end_section()?;
+    if trained.is_some() {
+        writer.write(&[0; CodeLayout::SLACK_BYTES])?;
+        writer.end_section()?;
+    }
     if let Some(lists) = lists {
         lists.finish(&mut writer)?;
     }
@@ -260,10 +275,12 @@ enum Second {
 }
 
 impl Second {
-    fn new(field: &VectorField, trained: &TrainedCodec) -> Self {
-        match token_codec(field, trained.centroids.as_ref()) {
+    fn new(field: &VectorField, codec: &FieldCodec) -> Self {
+        let centroids = codec.centroids.as_ref().map(|trained| &trained.centroids);
+        let stride = codec.primary.as_ref().map_or(0, |trained| trained.codec.secondary_stride());
+        match token_codec(field, centroids) {
             Some(codec) => Self::Tokens { codec, offsets: vec![0] },
-            None => Self::OfCodec { stride: trained.codec.secondary_stride() },
+            None => Self::OfCodec { stride },
         }
     }
 
@@ -278,23 +295,28 @@ impl Second {
         !matches!(self, Self::OfCodec { stride: 0 })
     }
 
-    /// Replaces `primary` and `secondary` by the codes of a block.
+    /// Replaces `primary` and `secondary` by the codes of a block; `coded`: its codec and the input of
+    /// that, if it has primary codes.
     fn encode(
         &mut self,
-        codec: &Codec,
-        (block, nearest, coded): (&CodedBlock, Option<&[u16]>, &[f32]),
+        block: &CodedBlock,
+        nearest: Option<&[u16]>,
+        coded: Option<(&Codec, &[f32])>,
         primary: &mut Vec<u8>,
         secondary: &mut Vec<u8>,
     ) {
-        let rows = block.rows();
-        primary.resize(rows * codec.primary_layout().stride(), 0);
+        let stride = match self {
+            Self::OfCodec { stride } => *stride,
+            Self::Tokens { .. } => 0,
+        };
+        secondary.resize(block.rows() * stride, 0);
+        if let Some((codec, values)) = coded {
+            primary.resize(block.rows() * codec.primary_layout().stride(), 0);
+            codec.encode(values, primary, secondary);
+        }
         match self {
-            Self::OfCodec { stride } => {
-                secondary.resize(rows * *stride, 0);
-                codec.encode(coded, primary, secondary);
-            }
+            Self::OfCodec { .. } => {}
             Self::Tokens { codec: tokens, offsets } => {
-                codec.encode(coded, primary, &mut []);
                 *secondary = block.tokens(tokens, nearest);
                 let before = offsets[offsets.len() - 1];
                 let end = |&end: &usize| before + (end / tokens.dimension()) as u64;
@@ -314,21 +336,27 @@ impl Second {
     }
 }
 
-fn write_codec(writer: &mut SectionWriter, trained: &TrainedCodec) -> Result<()> {
-    let report = serde_json::to_vec(&trained.report)
-        .map_err(|error| Error::Internal(format!("cannot encode a codec: {error}")))?;
-    writer.write_section(sections::CODEC, &report)?;
-    let reduction = trained.codec.reduction();
-    for (name, floats) in [
-        (sections::CENTER, Some(trained.codec.center())),
-        (sections::QUERY_MAP, reduction.map(Reduction::query_map)),
-        (sections::BASE_MAP, reduction.and_then(Reduction::base_map)),
-    ] {
-        writer.write_section(name, bytemuck::cast_slice(floats.unwrap_or_default()))?;
+fn write_codec(writer: &mut SectionWriter, codec: &FieldCodec) -> Result<()> {
+    let json = |report: serde_json::Result<Vec<u8>>| {
+        report.map_err(|error| Error::Internal(format!("cannot encode a codec: {error}")))
+    };
+    if let Some(TrainedCodec { codec, report, token_center }) = codec.primary.as_deref() {
+        writer.write_section(sections::CODEC, &json(serde_json::to_vec(report))?)?;
+        let reduction = codec.reduction();
+        for (name, floats) in [
+            (sections::CENTER, Some(codec.center())),
+            (sections::QUERY_MAP, reduction.map(Reduction::query_map)),
+            (sections::BASE_MAP, reduction.and_then(Reduction::base_map)),
+        ] {
+            writer.write_section(name, bytemuck::cast_slice(floats.unwrap_or_default()))?;
+        }
+        if !token_center.is_empty() {
+            writer.write_section(sections::TOKEN_CENTER, bytemuck::cast_slice(token_center))?;
+        }
     }
-    if let Some(centroids) = &trained.centroids {
-        let values = bytemuck::cast_slice(centroids.values());
-        writer.write_section(sections::TOKEN_CENTROIDS, values)?;
+    if let Some(TrainedCentroids { centroids, report }) = &codec.centroids {
+        writer.write_section(sections::CENTROID_CODES, centroids.codes())?;
+        writer.write_section(sections::CENTROID_REPORT, &json(serde_json::to_vec(report))?)?;
     }
     Ok(())
 }

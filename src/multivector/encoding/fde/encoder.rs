@@ -21,6 +21,8 @@ pub struct FdeEncoder {
     kernel: ProductKernel,
     groups: Vec<Group>,
     last: Option<FinalProjection>,
+    /// Subtracted from tokens; see [`FdeEncoder::centred`].
+    center: Vec<f32>,
 }
 
 /// Repetitions whose planes and projections are columns of one matrix.
@@ -29,6 +31,8 @@ struct Group {
     repetitions: Range<usize>,
     /// For each repetition, its planes and then its projection; `None` if there are neither.
     matrix: Option<Panels>,
+    /// Products of the center with the matrix.
+    center: Vec<f32>,
 }
 
 /// The tokens as projected by one repetition.
@@ -38,6 +42,8 @@ struct Projected<'a> {
     /// Products of the tokens with the matrix of the group, `width` each; those of the repetition
     /// start at `first`.
     products: &'a [f32],
+    /// Products of the center with the matrix.
+    center: &'a [f32],
     width: usize,
     first: usize,
     planes: usize,
@@ -50,10 +56,12 @@ impl Projected<'_> {
         self.tokens.len() / self.token_dimension
     }
 
-    /// The SimHash code of a token, first plane in the highest bit: its side of each plane.
+    /// The SimHash code of a token, first plane in the highest bit: its side of each plane, as seen
+    /// from the center.
     fn code(&self, token: usize) -> u32 {
         let products = &self.products[token * self.width + self.first..][..self.planes];
-        products.iter().fold(0, |code, &product| code << 1 | u32::from(product > 0.0))
+        let sides = products.iter().zip(&self.center[self.first..]);
+        sides.fold(0, |code, (product, center)| code << 1 | u32::from(product > center))
     }
 
     /// The projected token.
@@ -63,6 +71,14 @@ impl Projected<'_> {
         }
         let start = token * self.width + self.first + self.planes;
         &self.products[start..][..self.projected]
+    }
+
+    /// The projected center.
+    fn center_value<'c>(&'c self, center: &'c [f32]) -> &'c [f32] {
+        match self.projected {
+            0 => center,
+            projected => &self.center[self.first + self.planes..][..projected],
+        }
     }
 }
 
@@ -81,12 +97,31 @@ impl FdeEncoder {
             .map(|first| {
                 let repetitions = first..settings.repetitions.min(first + in_group);
                 let matrix = matrix(&settings, repetitions.clone(), token_dimension);
-                Group { repetitions, matrix }
+                let center = vec![0.0; matrix.as_ref().map_or(0, Panels::columns)];
+                Group { repetitions, matrix, center }
             })
             .collect();
         let last = FinalProjection::new(&settings, settings.full_dimension(token_dimension));
-        let kernel = ProductKernel::detect();
-        Ok(Self { settings, token_dimension, kernel, groups, last })
+        let (kernel, center) = (ProductKernel::detect(), vec![0.0; token_dimension]);
+        Ok(Self { settings, token_dimension, kernel, groups, last, center })
+    }
+
+    /// The same encoder, for tokens that lie around `center`: planes pass through it, and it is
+    /// subtracted from the tokens of documents, which changes all scores of a query alike. Where tokens
+    /// have much in common, they are all on the same side of most planes through the origin.
+    ///
+    /// # Panics
+    /// If it is not of the tokens' dimension.
+    #[must_use]
+    pub fn centred(mut self, center: &[f32]) -> Self {
+        assert_eq!(center.len(), self.token_dimension, "a token's dimension");
+        self.center = center.to_vec();
+        for group in &mut self.groups {
+            if let Some(matrix) = &group.matrix {
+                self.kernel.multiply(center, matrix, &mut group.center);
+            }
+        }
+        self
     }
 
     /// The parameters.
@@ -199,13 +234,20 @@ impl FdeEncoder {
                     sums.iter_mut().for_each(|sum| *sum /= count as f32);
                 }
             }
-            if self.settings.fill_empty_cells && counts.contains(&0) {
+            let fills = self.settings.fill_empty_cells;
+            if fills && counts.contains(&0) {
                 nearest_tokens(&codes, self.settings.simhash_projections, &mut keys);
                 for (code, &key) in keys.iter().enumerate() {
                     let cell = self.cell(code as u32);
                     if counts[cell] == 0 {
                         out[cell * block..][..block].copy_from_slice(projected.value(token(key)));
                     }
+                }
+            }
+            let center = projected.center_value(&self.center);
+            for (sums, &count) in out.chunks_exact_mut(block).zip(&counts) {
+                if fills || count > 0 {
+                    sums.iter_mut().zip(center).for_each(|(sum, center)| *sum -= center);
                 }
             }
         });
@@ -228,6 +270,7 @@ impl FdeEncoder {
                     tokens,
                     token_dimension,
                     products,
+                    center: &group.center,
                     width,
                     first,
                     planes,

@@ -340,3 +340,41 @@ fn settings_survive_json() {
     assert_eq!(serde_json::from_str::<FdeSettings>("{}").unwrap(), FdeSettings::default());
     assert!(serde_json::from_str::<FdeSettings>(r#"{"repetition": 3}"#).is_err());
 }
+
+#[test]
+fn what_tokens_have_in_common_is_left_out() {
+    let (dimension, documents) = (24, 12);
+    let center: Vec<f32> = tokens(1, dimension, 5).iter().map(|value| 3.0 * value).collect();
+    let shifted = |tokens: &[f32]| -> Vec<f32> {
+        tokens.iter().zip(center.iter().cycle()).map(|(token, center)| token + center).collect()
+    };
+    for inner_projection in [None, Some(8)] {
+        let settings = FdeSettings { repetitions: 6, inner_projection, ..FdeSettings::default() };
+        let plain = FdeEncoder::new(settings, dimension).unwrap();
+        let centred = plain.clone().centred(&center);
+        let (mut expected, mut got) = (vec![0.0; plain.dimension()], vec![0.0; plain.dimension()]);
+        for seed in 0..documents {
+            let document = tokens(7 + seed as usize, dimension, 100 + seed);
+            plain.encode_document(&document, &mut expected).unwrap();
+            centred.encode_document(&shifted(&document), &mut got).unwrap();
+            for (expected, got) in expected.iter().zip(&got) {
+                assert!((expected - got).abs() < 1e-4, "{expected} {got}");
+            }
+            // Queries keep what they have in common: it is multiplied with centred documents.
+            let query = tokens(4, dimension, 200 + seed);
+            let cells = |encoder: &FdeEncoder, query: &[f32]| -> Vec<u32> {
+                encoder
+                    .sparse_query(query)
+                    .unwrap()
+                    .blocks()
+                    .map(|(place, _)| place as u32)
+                    .collect()
+            };
+            assert_eq!(cells(&centred, &shifted(&query)), cells(&plain, &query));
+            plain.encode_query(&query, &mut expected).unwrap();
+            let zero = plain.clone().centred(&vec![0.0; dimension]);
+            zero.encode_query(&query, &mut got).unwrap();
+            assert_eq!(expected, got);
+        }
+    }
+}

@@ -136,7 +136,7 @@ mod tests {
     fn rows_are_scored_by_their_lists_in_any_order() {
         let (file, lists) = open(&[0, 2, 3], &[0, 2, 2, 3]).unwrap();
         let lists = lists.unwrap();
-        let centroids = Centroids::from_values(vec![1.0, 0.5, -1.0, 0.25], 1).unwrap();
+        let centroids = Centroids::from_values(&[1.0, 0.5, -1.0, 0.25], 1).unwrap();
         let query = CentroidQuery::new(&centroids, &[2.0]);
         let mut scores = [0.0; ROWS];
         lists.score(&file, &query, [2, 0, 1].into_iter(), &mut scores);

@@ -19,15 +19,19 @@ pub struct FieldEncoder {
 }
 
 impl FieldEncoder {
-    /// The encoder of a field; `None` for a single-vector field.
+    /// The encoder of a field, for vectors around `center`, or the origin if it is empty; `None` for a
+    /// single-vector field.
     ///
     /// # Errors
     /// If the settings of the encoding are out of bounds.
-    pub fn new(field: &VectorField) -> Result<Option<Self>> {
+    pub fn new(field: &VectorField, center: &[f32]) -> Result<Option<Self>> {
         if field.kind == VectorKind::Single {
             return Ok(None);
         }
-        let fde = FdeEncoder::new(field.encoding.fde(field.dimension), field.dimension)?;
+        let mut fde = FdeEncoder::new(field.encoding.fde(field.dimension), field.dimension)?;
+        if !center.is_empty() {
+            fde = fde.centred(center);
+        }
         Ok(Some(Self { fde, columns: OnceLock::new() }))
     }
 

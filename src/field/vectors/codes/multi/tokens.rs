@@ -153,9 +153,10 @@ impl TokenStore {
         Ok(())
     }
 
-    /// Size of all codes, in bytes.
-    pub fn size_bytes(&self) -> usize {
-        self.file.bytes(self.codes).len()
+    /// Mean size of the codes of a row, in bytes.
+    pub fn row_bytes(&self) -> usize {
+        let rows = self.file.numbers(self.offsets).len().saturating_sub(1);
+        self.file.bytes(self.codes).len() / rows.max(1)
     }
 
     /// Advises that [`Self::decode`] will read these rows soon.
