@@ -43,7 +43,8 @@ fn codec(code: TokenCode) -> TokenCodec {
 fn products(tokens: usize) -> CentroidProducts {
     let runs = usize::div_ceil(tokens, RUN);
     let row = |at: usize| std::array::from_fn(|lane| ((at * RUN + lane) * 7919 % 32_749) as i16);
-    let table: Vec<[i16; RUN]> = (0..CENTROIDS * runs).map(row).collect();
+    let mut table: Vec<[i16; RUN]> = (0..CENTROIDS * runs).map(row).collect();
+    table.resize(table.len() + runs, [0; RUN]);
     CentroidProducts { table: table.into(), runs, step: 1e-4, lowest: vec![0.0; tokens] }
 }
 

@@ -11,12 +11,15 @@ use crate::quantization::Centroids;
 /// affects candidates, which are re-ranked by all tokens.
 const MOST_TOKENS: usize = 1024;
 
+/// Centroids whose values are rounded together.
+const BLOCK: usize = 16;
+
 /// The products of a query's tokens with all centroids, quantized to 15 bits with a common step:
 /// ⟨q, c⟩ ≈ `low` + `step` · value, where `low` differs between tokens.
 #[derive(Debug, Clone)]
 pub struct CentroidQuery {
-    /// Shape [centroids, runs].
-    table: Arc<[[i16; RUN]]>,
+    /// Shape [centroids + 1, runs]; the last row is of zeros.
+    table: Arc<Vec<[i16; RUN]>>,
     runs: usize,
     kernel: CentroidKernel,
     step: f32,
@@ -37,31 +40,29 @@ impl CentroidQuery {
         let count = centroids.count();
         let tokens = query.len() / centroids.dimension();
         let products = centroids.products(query);
-        // The range of each token's products.
-        let range = |of_token: &[f32]| {
-            let join =
-                |(low, high): (f32, f32), &product: &f32| (low.min(product), high.max(product));
-            of_token.iter().fold((f32::INFINITY, f32::NEG_INFINITY), join)
-        };
         let ranges: Vec<(f32, f32)> = products.chunks_exact(count).map(range).collect();
         let widest = ranges.iter().map(|(low, high)| high - low).fold(0.0, f32::max);
         let step = widest / f32::from(i16::MAX);
         let factor = if step > 0.0 { step.recip() } else { 0.0 };
+        let least = |(_, high): &(f32, f32)| high - step * f32::from(i16::MAX);
+        let lowest: Vec<f32> = ranges.iter().map(least).collect();
         let runs = tokens.div_ceil(RUN).max(1);
-        let mut table = vec![[0; RUN]; count * runs];
-        let (mut values, mut lowest) = (vec![0; count], Vec::with_capacity(tokens));
-        for (token, (products, (_, high))) in products.chunks_exact(count).zip(&ranges).enumerate()
-        {
-            let least = high - step * f32::from(i16::MAX);
-            lowest.push(least);
-            // Rounds and saturates.
-            let value = |product: &f32| (((product - least) * factor + 0.5) as i16).max(0);
-            values.iter_mut().zip(products).for_each(|(out, product)| *out = value(product));
-            let (run, at) = (token / RUN, token % RUN);
-            let column = table.iter_mut().skip(run).step_by(runs);
-            column.zip(&values).for_each(|(out, &value)| out[at] = value);
+        let mut table = vec![[0; RUN]; (count + 1) * runs];
+        let products: Vec<&[f32]> = products.chunks_exact(count).collect();
+        for (run, (products, lowest)) in products.chunks(RUN).zip(lowest.chunks(RUN)).enumerate() {
+            for first in (0..count).step_by(BLOCK) {
+                // Rounds and saturates a few values of each token, and turns them into rows.
+                let mut rows = [[0; RUN]; BLOCK];
+                for (token, (products, least)) in products.iter().zip(lowest).enumerate() {
+                    for (row, product) in rows.iter_mut().zip(&products[first..]) {
+                        row[token] = (((product - least) * factor + 0.5) as i16).max(0);
+                    }
+                }
+                let out = table[first * runs + run..count * runs].iter_mut().step_by(runs);
+                out.zip(rows).for_each(|(out, row)| *out = row);
+            }
         }
-        let (table, low) = (table.into(), lowest.iter().sum());
+        let (table, low) = (Arc::new(table), lowest.iter().sum());
         Self { table, runs, kernel: CentroidKernel::detect(), step, lowest, low }
     }
 
@@ -83,7 +84,7 @@ impl CentroidQuery {
     pub fn bytes(centroids: &Centroids, tokens: usize, all: bool) -> usize {
         let of = |tokens: usize| {
             let runs = tokens.div_ceil(RUN) * size_of::<[i16; RUN]>();
-            centroids.count() * (runs + tokens * size_of::<f32>())
+            (centroids.count() + 1) * runs + centroids.count() * tokens * size_of::<f32>()
         };
         let of_all = if all && tokens > MOST_TOKENS { of(tokens) } else { 0 };
         of(tokens.min(MOST_TOKENS)) + of_all
@@ -98,11 +99,28 @@ impl CentroidQuery {
         if centroids.is_empty() {
             return f32::NEG_INFINITY;
         }
-        let sum = self.kernel.sum_of_greatest(&self.table, self.runs, centroids);
+        let rows = &self.table[..self.table.len() - self.runs];
+        let sum = self.kernel.sum_of_greatest(rows, self.runs, centroids);
         // Sums of huge products can overflow.
         let score = self.low + self.step * sum as f32;
         if score.is_nan() { f32::NEG_INFINITY } else { score }
     }
+}
+
+/// The least and the greatest value.
+fn range(values: &[f32]) -> (f32, f32) {
+    const LANES: usize = 16;
+    let (lanes, rest) = values.as_chunks::<LANES>();
+    let (mut least, mut most) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
+    for values in lanes {
+        for (at, &value) in values.iter().enumerate() {
+            least[at] = least[at].min(value);
+            most[at] = most[at].max(value);
+        }
+    }
+    let least = least.iter().chain(rest).fold(f32::INFINITY, |least, &value| least.min(value));
+    let most = most.iter().chain(rest).fold(f32::NEG_INFINITY, |most, &value| most.max(value));
+    (least, most)
 }
 
 /// The query tokens to compare.
@@ -157,9 +175,9 @@ mod tests {
         let query: Vec<f32> = (0..5000).map(|at| at as f32).collect();
         let asked = CentroidQuery::new(&centroids, &query);
         assert_eq!(asked.runs, MOST_TOKENS / RUN);
-        assert_eq!(asked.table.len(), 2 * asked.runs);
+        assert_eq!(asked.table.len(), 3 * asked.runs);
         let products = asked.products(&centroids, &query);
-        assert_eq!((products.lowest.len(), products.table.len()), (5000, 2 * products.runs));
+        assert_eq!((products.lowest.len(), products.table.len()), (5000, 3 * products.runs));
         let bytes = |tokens, all| CentroidQuery::bytes(&centroids, tokens, all);
         assert_eq!(bytes(5000, false), bytes(MOST_TOKENS, true));
         assert!(bytes(5000, true) > 5 * bytes(5000, false));

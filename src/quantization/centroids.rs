@@ -9,8 +9,7 @@ use super::nearest_centroid::NearestCentroid;
 use super::random::stratified;
 use crate::kernels;
 use crate::kernels::codes::{CodeBits, MAX_CODE_DIMENSION};
-use crate::kernels::max_sim::{TokenConstants, TokenLayout};
-use crate::kernels::products::{Panels, ProductKernel};
+use crate::kernels::max_sim::{MaxSimKernel, MaxSimQuery, TokenConstants, TokenLayout};
 
 /// Most training vectors per centroid: more hardly move the centroids.
 const VECTORS_A_CENTROID: usize = 12;
@@ -18,7 +17,7 @@ const VECTORS_A_CENTROID: usize = 12;
 const ROUNDS: usize = 4;
 /// Number of centroids: about this many for the square root of the number of vectors, at most one for
 /// so many vectors, and within these limits.
-const OF_ROOT: f64 = 32.0;
+const OF_ROOT: f64 = 16.0;
 const VECTORS_PER_CENTROID: f64 = 16.0;
 const COUNTS: [usize; 2] = [16, 16_384];
 /// Codes of centroids have eight bits.
@@ -90,7 +89,7 @@ pub struct Centroids {
     /// Shape [count, dimension].
     values: Vec<f32>,
     /// Their codes, one document of tokens, and slack.
-    panels: OnceLock<Panels>,
+    layout: TokenLayout,
     codes: Vec<u8>,
     /// To find the nearest; made when it is first needed.
     search: OnceLock<NearestCentroid>,
@@ -198,13 +197,7 @@ impl Centroids {
             values.extend(row.iter().map(|&code| low + step * f32::from(code)));
         }
         let is_sound = values.iter().all(|value| value.is_finite());
-        is_sound.then(|| Self {
-            dimension,
-            values,
-            panels: OnceLock::new(),
-            codes,
-            search: OnceLock::new(),
-        })
+        is_sound.then(|| Self { dimension, values, layout, codes, search: OnceLock::new() })
     }
 
     /// Number of centroids.
@@ -245,9 +238,9 @@ impl Centroids {
     /// Products of vectors of shape [m, dimension], rounded to eight bits, with all centroids, shape
     /// [m, count].
     pub fn products(&self, vectors: &[f32]) -> Vec<f32> {
-        let panels = self.panels.get_or_init(|| Panels::from_rows(&self.values, self.dimension));
-        let mut products = vec![0.0; vectors.len() / self.dimension * self.count()];
-        ProductKernel::detect().multiply(vectors, panels, &mut products);
+        let query = MaxSimQuery::new(&self.layout, vectors);
+        let mut products = vec![0.0; query.len() * self.count()];
+        MaxSimKernel::detect().products(&query, &self.codes, self.count(), &mut products);
         products
     }
 
@@ -420,6 +413,6 @@ mod tests {
     #[test]
     fn the_number_of_centroids_is_a_power_of_two() {
         let of = [0, 100, 10_000, 347_805, 10_000_000].map(Centroids::count_for);
-        assert_eq!(of, [16, 16, 512, 16_384, 16_384]);
+        assert_eq!(of, [16, 16, 512, 8192, 16_384]);
     }
 }

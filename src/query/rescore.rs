@@ -14,6 +14,10 @@ const VECTORS_AT_ONCE: usize = 8;
 /// Bytes of token codes to read per thread, at least: handing over costs as much as reading a tenth.
 const PART_BYTES: usize = 512 << 10;
 
+/// Rows whose codes are prefetched ahead, and rows whose first byte is.
+const ROWS_AHEAD: usize = 2;
+const ROWS_TOUCHED: usize = 16;
+
 /// The elements of a row, values as f32.
 pub fn widen<'a>(elements: ElementsRef<'a>, buffer: &'a mut Vec<f32>) -> Row<'a> {
     match elements {
@@ -72,10 +76,12 @@ pub fn rescore_rows(
 /// MaxSim of a query and rows by token codes.
 fn score_tokens(tokens: &TokenStore, query: &TokenQuery, rows: &[u32]) -> Vec<f32> {
     let mut kernel = TokenScorer::default();
+    // Up front, what overlaps the translations of addresses; later rows by and by.
+    rows.iter().take(ROWS_TOUCHED).for_each(|&row| tokens.touch(row));
+    rows.iter().take(ROWS_AHEAD).for_each(|&row| tokens.prefetch(row));
     let score = |(index, &row): (usize, &u32)| {
-        if let Some(&after) = rows.get(index + 1) {
-            tokens.prefetch(after);
-        }
+        rows.get(index + ROWS_TOUCHED).into_iter().for_each(|&row| tokens.touch(row));
+        rows.get(index + ROWS_AHEAD).into_iter().for_each(|&row| tokens.prefetch(row));
         tokens.score(&mut kernel, query, row)
     };
     rows.iter().enumerate().map(score).collect()

@@ -7,11 +7,12 @@ use std::arch::x86_64::{
     _mm256_cmpgt_epi32, _mm256_cvtepi8_epi16, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi16,
     _mm256_hadd_epi32, _mm256_loadu_ps, _mm256_madd_epi16, _mm256_max_ps, _mm256_mul_ps,
     _mm256_permute4x64_epi64, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setr_epi32,
-    _mm256_setzero_si256, _mm256_storeu_ps,
+    _mm256_setzero_ps, _mm256_setzero_si256, _mm256_slli_epi32, _mm256_srai_epi32,
+    _mm256_storeu_ps,
 };
 
-use super::stream::{Instructions, by_pairs};
-use super::{Document, Tile};
+use super::stream::{self, Instructions, by_pairs};
+use super::{BLOCK_TOKENS, Document, Tile};
 use crate::kernels::isa::Avx2;
 
 /// Writes the largest unscaled score of query token t to `best[t]`. Two query tokens at a time take
@@ -30,6 +31,21 @@ pub unsafe fn best<const HALVES: usize>(
     unsafe { by_pairs::<_, _, _, HALVES>(isa, document, tile, best) }
 }
 
+/// Writes the unscaled products of each token of the tile with each token of the document.
+///
+/// # Safety
+/// AVX2, and the conditions asserted by `MaxSimKernel::products`.
+#[target_feature(enable = "avx2")]
+pub unsafe fn products<const HALVES: usize>(
+    isa: Avx2,
+    document: &Document<'_>,
+    tile: &Tile<'_>,
+    out: &mut [f32],
+) {
+    // SAFETY: guaranteed by the caller.
+    unsafe { stream::products::<_, _, _, HALVES, 2, 1>(isa, document, tile, out) }
+}
+
 impl Instructions<4, 2> for Avx2 {
     type Bytes = __m128i;
     type Codes = __m256i;
@@ -38,6 +54,7 @@ impl Instructions<4, 2> for Avx2 {
     type Floats = __m256;
 
     const FETCHES_AHEAD: bool = false;
+    const PRODUCTS: usize = 2;
 
     #[inline(always)]
     unsafe fn load_bytes(self, bytes: *const u8) -> __m128i {
@@ -80,6 +97,31 @@ impl Instructions<4, 2> for Avx2 {
     fn add_products(self, sums: __m256i, codes: __m256i, factors: __m256i) -> __m256i {
         // SAFETY: registers only; `self` proves AVX2.
         unsafe { _mm256_add_epi32(sums, _mm256_madd_epi16(codes, factors)) }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose<const QUERIES: usize>(
+        self,
+        rows: &[*const i16; BLOCK_TOKENS],
+    ) -> [[__m256; 2]; QUERIES] {
+        // SAFETY: the caller guarantees two values in each row; unaligned loads; the rest is
+        // registers; `self` proves AVX2.
+        unsafe {
+            let mut columns = [[_mm256_setzero_ps(); 2]; QUERIES];
+            for group in 0..2 {
+                let mut pairs = [0; 8];
+                for (pair, row) in pairs.iter_mut().zip(&rows[8 * group..]) {
+                    *pair = row.cast::<i32>().read_unaligned();
+                }
+                let [a, b, c, d, e, f, g, h] = pairs;
+                let pairs = _mm256_setr_epi32(a, b, c, d, e, f, g, h);
+                for (query, column) in columns.iter_mut().enumerate() {
+                    let high = if query == 0 { _mm256_slli_epi32::<16>(pairs) } else { pairs };
+                    column[group] = _mm256_cvtepi32_ps(_mm256_srai_epi32::<16>(high));
+                }
+            }
+            columns
+        }
     }
 
     #[inline(always)]
@@ -136,5 +178,11 @@ impl Instructions<4, 2> for Avx2 {
         // SAFETY: there is room for eight floats; unaligned store; `self` proves AVX2.
         unsafe { _mm256_storeu_ps(values.as_mut_ptr(), floats) };
         values.into_iter().fold(f32::NEG_INFINITY, f32::max)
+    }
+
+    #[inline(always)]
+    unsafe fn store_floats(self, floats: __m256, place: *mut f32) {
+        // SAFETY: the caller guarantees room for eight floats; unaligned store; `self` proves AVX2.
+        unsafe { _mm256_storeu_ps(place, floats) };
     }
 }

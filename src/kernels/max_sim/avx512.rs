@@ -2,13 +2,16 @@
 //! at once: 64 products per instruction, and one sum per token.
 
 use std::arch::x86_64::{
-    __m512, __m512i, _mm512_add_ps, _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_loadu_ps,
-    _mm512_loadu_si512, _mm512_mask_mov_ps, _mm512_max_ps, _mm512_mul_ps, _mm512_reduce_max_ps,
-    _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_si512,
+    __m512, __m512i, _mm_loadu_si128, _mm512_add_ps, _mm512_castsi128_si512, _mm512_cvtepi32_ps,
+    _mm512_dpbusd_epi32, _mm512_inserti32x4, _mm512_loadu_ps, _mm512_loadu_si512,
+    _mm512_mask_mov_ps, _mm512_max_ps, _mm512_mul_ps, _mm512_reduce_max_ps, _mm512_set1_epi8,
+    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_slli_epi32,
+    _mm512_srai_epi32, _mm512_storeu_ps, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64,
+    _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
 };
 
-use super::stream::{Instructions, at_once};
-use super::{Document, Tile};
+use super::stream::{self, Instructions, at_once};
+use super::{BLOCK_TOKENS, Document, Tile};
 use crate::kernels::codes::avx512::codes_of;
 use crate::kernels::isa::Avx512Vnni;
 
@@ -41,6 +44,22 @@ pub unsafe fn best<const HALVES: usize>(
     }
 }
 
+/// Writes the unscaled products of each token of the tile with each token of the document, four at a
+/// time with three blocks: twelve sums in flight.
+///
+/// # Safety
+/// The CPU features of this module, and the conditions asserted by `MaxSimKernel::products`.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+pub unsafe fn products<const HALVES: usize>(
+    isa: Avx512Vnni,
+    document: &Document<'_>,
+    tile: &Tile<'_>,
+    out: &mut [f32],
+) {
+    // SAFETY: guaranteed by the caller.
+    unsafe { stream::products::<_, _, _, HALVES, 4, 3>(isa, document, tile, out) }
+}
+
 impl Instructions<1, 1> for Avx512Vnni {
     type Bytes = __m512i;
     type Codes = __m512i;
@@ -49,6 +68,7 @@ impl Instructions<1, 1> for Avx512Vnni {
     type Floats = __m512;
 
     const FETCHES_AHEAD: bool = true;
+    const PRODUCTS: usize = 8;
 
     #[inline(always)]
     unsafe fn load_bytes(self, bytes: *const u8) -> __m512i {
@@ -84,6 +104,41 @@ impl Instructions<1, 1> for Avx512Vnni {
     fn add_products(self, sums: __m512i, codes: __m512i, factors: __m512i) -> __m512i {
         // SAFETY: registers only; `self` proves AVX-512VNNI.
         unsafe { _mm512_dpbusd_epi32(sums, codes, factors) }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose<const QUERIES: usize>(
+        self,
+        rows: &[*const i16; BLOCK_TOKENS],
+    ) -> [[__m512; 1]; QUERIES] {
+        // SAFETY: the caller guarantees eight values, 16 bytes, in each row; unaligned loads; the
+        // rest is registers; `self` proves AVX-512F.
+        unsafe {
+            // Register i holds rows i, 4 + i, 8 + i and 12 + i: four pairs of values of each.
+            let mut registers = [_mm512_setzero_si512(); 4];
+            for (row, register) in registers.iter_mut().enumerate() {
+                let first = _mm512_castsi128_si512(_mm_loadu_si128(rows[row].cast()));
+                let two = _mm512_inserti32x4::<1>(first, _mm_loadu_si128(rows[4 + row].cast()));
+                let three = _mm512_inserti32x4::<2>(two, _mm_loadu_si128(rows[8 + row].cast()));
+                *register = _mm512_inserti32x4::<3>(three, _mm_loadu_si128(rows[12 + row].cast()));
+            }
+            // Transposes 4 × 4 pairs in each quarter, and widens the low and the high halves.
+            let [a, b, c, d] = registers;
+            let mut columns = [[_mm512_setzero_ps()]; QUERIES];
+            for (query, column) in columns.iter_mut().enumerate() {
+                let (ab, cd) = match query / 4 {
+                    0 => (_mm512_unpacklo_epi32(a, b), _mm512_unpacklo_epi32(c, d)),
+                    _ => (_mm512_unpackhi_epi32(a, b), _mm512_unpackhi_epi32(c, d)),
+                };
+                let pairs = match query / 2 % 2 {
+                    0 => _mm512_unpacklo_epi64(ab, cd),
+                    _ => _mm512_unpackhi_epi64(ab, cd),
+                };
+                let high = if query % 2 == 0 { _mm512_slli_epi32::<16>(pairs) } else { pairs };
+                *column = [_mm512_cvtepi32_ps(_mm512_srai_epi32::<16>(high))];
+            }
+            columns
+        }
     }
 
     #[inline(always)]
@@ -128,6 +183,12 @@ impl Instructions<1, 1> for Avx512Vnni {
     fn greatest(self, floats: __m512) -> f32 {
         // SAFETY: registers only; `self` proves AVX-512F.
         unsafe { _mm512_reduce_max_ps(floats) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_floats(self, floats: __m512, place: *mut f32) {
+        // SAFETY: the caller guarantees room for 16 floats; unaligned store; `self` proves AVX-512F.
+        unsafe { _mm512_storeu_ps(place, floats) };
     }
 }
 

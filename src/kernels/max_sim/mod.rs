@@ -83,6 +83,31 @@ impl MaxSimKernel {
         score.max(f32::NEG_INFINITY)
     }
 
+    /// Products of each query token with each token of the document at the start of `bytes`, which must
+    /// be followed by slack; shape [query tokens, tokens].
+    ///
+    /// # Panics
+    /// As [`Self::score`], or if `out` has another length.
+    pub fn products(self, query: &MaxSimQuery, bytes: &[u8], tokens: usize, out: &mut [f32]) {
+        let layout = query.layout();
+        let needed = layout.document_bytes(tokens) + TokenLayout::SLACK_BYTES;
+        assert!(needed <= bytes.len(), "a document and slack");
+        assert_eq!(out.len(), query.len() * tokens, "a product a pair of tokens");
+        let document = Document { bytes, tokens, layout };
+        let mut first = 0;
+        for tile in query.tiles() {
+            let own = &mut out[first * tokens..][..tile.totals.len() * tokens];
+            first += tile.totals.len();
+            match query.bits() {
+                CodeBits::Eight => self.run_products::<1>(&document, &tile, own),
+                CodeBits::Four => self.run_products::<2>(&document, &tile, own),
+            }
+        }
+        for (products, scale) in out.chunks_exact_mut(tokens.max(1)).zip(query.scales()) {
+            products.iter_mut().for_each(|product| *product *= scale);
+        }
+    }
+
     /// Multiplies registers `rounds` times without touching memory, and returns the number of
     /// products: the peak rate of the CPU, for benchmarks. `None` if not implemented.
     pub fn multiply_registers(self, rounds: u64) -> Option<u64> {
@@ -95,6 +120,32 @@ impl MaxSimKernel {
                 let _ = rounds;
                 None
             }
+        }
+    }
+
+    /// Writes the unscaled products of the tile; the document was checked by [`Self::products`].
+    #[inline]
+    fn run_products<const HALVES: usize>(
+        self,
+        document: &Document<'_>,
+        tile: &Tile<'_>,
+        out: &mut [f32],
+    ) {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `isa` proves the CPU feature. Bounds: `products` asserts the slack after the
+            // document and the length of `out`, and the query was made for the document's layout.
+            // Loads and stores are unaligned.
+            Isa::Avx2(isa) => unsafe { avx2::products::<HALVES>(isa, document, tile, out) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: features, bounds and alignment as for AVX2.
+            Isa::Avx512Vnni(isa) => unsafe {
+                avx512::products::<HALVES>(isa, document, tile, out);
+            },
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: features, bounds and alignment as for AVX2.
+            Isa::Neon(isa) => unsafe { neon::products::<HALVES>(isa, document, tile, out) },
+            _ => scalar::products::<HALVES>(document, tile, out),
         }
     }
 

@@ -8,11 +8,12 @@ use std::arch::aarch64::{
     float32x4_t, int8x16_t, int32x4_t, uint8x16_t, vaddq_f32, vaddq_s32, vandq_u8, vbslq_f32,
     vcgtq_f32, vcltq_s32, vcvtq_f32_s32, vdupq_n_f32, vdupq_n_s32, vdupq_n_u8, veorq_u8,
     vget_low_s8, vld1q_s32, vld1q_u8, vmaxvq_f32, vmull_high_s8, vmull_s8, vmulq_f32, vpadalq_s16,
-    vpaddq_s32, vreinterpretq_f32_u8, vreinterpretq_s8_s32, vreinterpretq_s8_u8, vshrq_n_u8,
+    vpaddq_s32, vreinterpretq_f32_u8, vreinterpretq_s8_s32, vreinterpretq_s8_u8, vshlq_n_s32,
+    vshrq_n_s32, vshrq_n_u8, vst1q_f32,
 };
 
-use super::stream::{Instructions, by_pairs};
-use super::{Document, Tile};
+use super::stream::{self, Instructions, by_pairs};
+use super::{BLOCK_TOKENS, Document, Tile};
 use crate::kernels::isa::Neon;
 
 /// Writes the largest unscaled score of query token t to `best[t]`. Two query tokens at a time take
@@ -31,6 +32,21 @@ pub unsafe fn best<const HALVES: usize>(
     unsafe { by_pairs::<_, _, _, HALVES>(isa, document, tile, best) }
 }
 
+/// Writes the unscaled products of each token of the tile with each token of the document.
+///
+/// # Safety
+/// NEON, and the conditions asserted by `MaxSimKernel::products`.
+#[target_feature(enable = "neon")]
+pub unsafe fn products<const HALVES: usize>(
+    isa: Neon,
+    document: &Document<'_>,
+    tile: &Tile<'_>,
+    out: &mut [f32],
+) {
+    // SAFETY: guaranteed by the caller.
+    unsafe { stream::products::<_, _, _, HALVES, 2, 1>(isa, document, tile, out) }
+}
+
 impl Instructions<4, 4> for Neon {
     type Bytes = uint8x16_t;
     type Codes = int8x16_t;
@@ -40,6 +56,7 @@ impl Instructions<4, 4> for Neon {
     type Floats = float32x4_t;
 
     const FETCHES_AHEAD: bool = false;
+    const PRODUCTS: usize = 2;
 
     #[inline(always)]
     unsafe fn load_bytes(self, bytes: *const u8) -> uint8x16_t {
@@ -95,6 +112,30 @@ impl Instructions<4, 4> for Neon {
     }
 
     #[inline(always)]
+    unsafe fn transpose<const QUERIES: usize>(
+        self,
+        rows: &[*const i16; BLOCK_TOKENS],
+    ) -> [[float32x4_t; 4]; QUERIES] {
+        let mut columns = [[self.splat(0.0); 4]; QUERIES];
+        for group in 0..4 {
+            let mut pairs = [0; 4];
+            for (pair, row) in pairs.iter_mut().zip(&rows[4 * group..]) {
+                // SAFETY: the caller guarantees two values in each row; an unaligned read.
+                *pair = unsafe { row.cast::<i32>().read_unaligned() };
+            }
+            for (query, column) in columns.iter_mut().enumerate() {
+                // SAFETY: loads four aligned integers; the rest is registers; `self` proves NEON.
+                unsafe {
+                    let pairs = vld1q_s32(pairs.as_ptr());
+                    let high = if query == 0 { vshlq_n_s32::<16>(pairs) } else { pairs };
+                    column[group] = vcvtq_f32_s32(vshrq_n_s32::<16>(high));
+                }
+            }
+        }
+        columns
+    }
+
+    #[inline(always)]
     fn join<const HALVES: usize>(self, sums: [[int32x4_t; 2]; 4], total: i32) -> [float32x4_t; 4] {
         // The shift of 8-bit codes.
         let moved = if HALVES == 1 { 128 * total } else { 0 };
@@ -145,5 +186,11 @@ impl Instructions<4, 4> for Neon {
     fn greatest(self, floats: float32x4_t) -> f32 {
         // SAFETY: registers only; `self` proves NEON.
         unsafe { vmaxvq_f32(floats) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_floats(self, floats: float32x4_t, place: *mut f32) {
+        // SAFETY: the caller guarantees room for four floats; `self` proves NEON.
+        unsafe { vst1q_f32(place, floats) };
     }
 }

@@ -1,5 +1,6 @@
 //! The query side: signed 8-bit integers in the order in which kernels read the codes.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::layout::TokenLayout;
@@ -30,12 +31,24 @@ pub struct MaxSimQuery {
 /// Products with the centroids of residual codes.
 #[derive(Debug, Clone)]
 struct OfCentroids {
-    table: Arc<[[i16; RUN]]>,
+    table: Arc<Vec<[i16; RUN]>>,
     runs: usize,
+    /// Number of the last row.
+    last: usize,
     /// For each token, the step of the products divided by its scale.
     factors: Vec<f32>,
     /// Σ of the lowest products.
     lowest: f32,
+}
+
+impl OfCentroids {
+    /// For one of [`tiles`], which ends within whole tiles, and so within the runs.
+    fn of_tile(&self, tile: Range<usize>) -> TileProducts<'_> {
+        let (width, first) = (self.runs * RUN, tile.start);
+        debug_assert!(first + TILE_TOKENS <= width, "a row has values for a whole tile");
+        let (values, factors) = (self.table.as_flattened(), &self.factors[tile]);
+        TileProducts { values, width, last: self.last, first, factors }
+    }
 }
 
 /// Query tokens that are scored together.
@@ -98,18 +111,24 @@ impl MaxSimQuery {
     /// The same query, for residual codes.
     ///
     /// # Panics
-    /// If there are products of another number of tokens.
+    /// If there are products of another number of tokens, or the table has another shape, or no row
+    /// of zeros at the end.
     #[must_use]
     pub fn with_centroids(self, products: CentroidProducts) -> Self {
         let CentroidProducts { table, runs, step, lowest } = products;
         assert_eq!(lowest.len(), self.len(), "products of each token");
+        let (rows, rest) = (table.chunks_exact(runs), table.len() % runs);
+        assert!(rest == 0 && self.len() <= runs * RUN, "a value a token in whole rows");
+        let zeros = |row: &[[i16; RUN]]| row.as_flattened().iter().all(|&value| value == 0);
+        assert!(rows.last().is_some_and(zeros), "a row of zeros at the end");
         // Tokens that were rounded to zero have products of about zero.
         let factor = |scale: &f32| Some(step / scale).filter(|factor| factor.is_finite());
         let factors: Vec<Option<f32>> = self.scales.iter().map(factor).collect();
         let lowest = factors.iter().zip(lowest).filter_map(|(factor, low)| factor.and(Some(low)));
         let (lowest, factors) =
             (lowest.sum(), factors.iter().map(|factor| factor.unwrap_or(0.0)).collect());
-        let products = Some(OfCentroids { table, runs, factors, lowest });
+        let last = table.len() / runs - 1;
+        let products = Some(OfCentroids { table, runs, last, factors, lowest });
         Self { products, ..self }
     }
 
@@ -147,12 +166,7 @@ impl MaxSimQuery {
         tiles(self.len()).map(move |range| Tile {
             words: &self.words[range.start * words..range.end * words],
             totals: &self.totals[range.clone()],
-            products: self.products.as_ref().map(|products| TileProducts {
-                values: products.table.as_flattened(),
-                width: products.runs * RUN,
-                first: range.start,
-                factors: &products.factors[range],
-            }),
+            products: self.products.as_ref().map(|products| products.of_tile(range)),
         })
     }
 }
@@ -162,8 +176,9 @@ fn words_of_token(layout: &TokenLayout) -> usize {
     layout.words() * layout.bits().per_byte()
 }
 
-/// Splits tokens into as few tiles as possible, of equal sizes as far as possible.
-fn tiles(tokens: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
+/// Splits tokens into as few tiles as possible, of equal sizes as far as possible. Each begins
+/// [`TILE_TOKENS`] before the end of the last whole tile at the latest.
+fn tiles(tokens: usize) -> impl Iterator<Item = Range<usize>> {
     let count = tokens.div_ceil(TILE_TOKENS);
     (0..count).map(move |tile| tile * tokens / count..(tile + 1) * tokens / count)
 }
@@ -193,6 +208,8 @@ mod tests {
             let lengths = || found.iter().map(|range| range.len());
             assert!(lengths().max().unwrap_or(0) <= TILE_TOKENS);
             assert!(lengths().max().unwrap_or(0) - lengths().min().unwrap_or(0) <= 1);
+            let ends = found.iter().map(|range| range.start + TILE_TOKENS);
+            assert!(ends.max().unwrap_or(0) <= tokens.next_multiple_of(TILE_TOKENS));
         }
     }
 

@@ -3,11 +3,31 @@
 use super::layout::WORD_BYTES;
 use super::{Document, Tile, middle};
 
-/// One token after the other, with the order of operations that all implementations share.
+/// Writes the largest unscaled score of query token t to `best[t]`.
 pub fn best<const HALVES: usize>(document: &Document<'_>, tile: &Tile<'_>, best: &mut [f32]) {
     best.fill(f32::NEG_INFINITY);
+    each::<HALVES>(document, tile, |_, query, score| {
+        // Not a maximum of two: NaN must not win.
+        best[query] = if score > best[query] { score } else { best[query] };
+    });
+}
+
+/// Writes the unscaled products of each token of the tile with each token of the document.
+pub fn products<const HALVES: usize>(document: &Document<'_>, tile: &Tile<'_>, out: &mut [f32]) {
+    let tokens = document.tokens;
+    each::<HALVES>(document, tile, |token, query, score| out[query * tokens + token] = score);
+}
+
+/// One token after the other, with the order of operations that all implementations share: calls
+/// `visit` with the token, the query token, and their unscaled score.
+fn each<const HALVES: usize>(
+    document: &Document<'_>,
+    tile: &Tile<'_>,
+    mut visit: impl FnMut(usize, usize, f32),
+) {
     let queries = tile.totals.len();
     let mut sums = vec![0; queries];
+    let middle = middle(document.layout.bits());
     for token in 0..document.tokens {
         let place = document.layout.place(token, document.tokens);
         sums.fill(0);
@@ -27,22 +47,18 @@ pub fn best<const HALVES: usize>(document: &Document<'_>, tile: &Tile<'_>, best:
             let bytes = document.bytes[at..at + WORD_BYTES].first_chunk();
             bytes.map_or(0.0, |bytes| f32::from_le_bytes(*bytes))
         };
-        let (step, mut low) = (float(place.step().start), float(place.low().start));
-        let mut of_centroid: &[i16] = &[];
-        if let Some(products) = &tile.products {
-            of_centroid = products.of(low.to_bits());
-            low = step * -middle(document.layout.bits());
-        }
-        for (query, ((best, &sum), &total)) in
-            best.iter_mut().zip(&sums).zip(tile.totals).enumerate()
-        {
-            let mut score = step * sum as f32 + low * total as f32;
-            if let Some(products) = &tile.products {
-                let value = of_centroid.get(query).map_or(0.0, |&value| f32::from(value));
-                score += value * products.factors[query];
-            }
-            // Not a maximum of two: NaN must not win.
-            *best = if score > *best { score } else { *best };
+        let (step, low) = (float(place.step().start), float(place.low().start));
+        let of_centroid = tile.products.map(|products| (products, products.row(low.to_bits())));
+        for (query, (&sum, &total)) in sums.iter().zip(tile.totals).enumerate() {
+            let (sum, total) = (sum as f32, total as f32);
+            let score = match &of_centroid {
+                None => step * sum + low * total,
+                Some((products, values)) => {
+                    step * (sum - middle * total)
+                        + f32::from(values[query]) * products.factors[query]
+                }
+            };
+            visit(token, query, score);
         }
     }
 }

@@ -7,6 +7,7 @@
 //! be compiled without them, so there are no closures here.
 
 use super::layout::{CONSTANT_BYTES, WORD_BYTES};
+use super::query::TILE_TOKENS;
 use super::residual::TileProducts;
 use super::{BLOCK_TOKENS, Document, Tile, middle};
 use crate::kernels::prefetch;
@@ -35,6 +36,9 @@ pub(super) trait Instructions<const PARTS: usize, const GROUPS: usize>: Copy {
     /// True if the CPU is so fast that memory must be prefetched.
     const FETCHES_AHEAD: bool;
 
+    /// Query tokens whose products with centroids are loaded at once: two, or all of a tile.
+    const PRODUCTS: usize;
+
     /// Loads 64 / `PARTS` bytes, at any address.
     ///
     /// # Safety
@@ -62,6 +66,16 @@ pub(super) trait Instructions<const PARTS: usize, const GROUPS: usize>: Copy {
         factors: Self::Factors,
     ) -> Self::Sums;
 
+    /// The first values of 16 rows, one row per token of a block, as floats: transposed, so that the
+    /// values of a query token lie side by side. There are at most `PRODUCTS` query tokens.
+    ///
+    /// # Safety
+    /// `PRODUCTS` values must be readable in each row, at any address.
+    unsafe fn transpose<const QUERIES: usize>(
+        self,
+        rows: &[*const i16; BLOCK_TOKENS],
+    ) -> [[Self::Floats; GROUPS]; QUERIES];
+
     /// The sums of 16 tokens as floats; `total` is Σ qᵢ of the query token.
     fn join<const HALVES: usize>(
         self,
@@ -83,6 +97,51 @@ pub(super) trait Instructions<const PARTS: usize, const GROUPS: usize>: Copy {
 
     /// The largest of the floats.
     fn greatest(self, floats: Self::Floats) -> f32;
+
+    /// Stores 16 / `GROUPS` floats, at any address.
+    ///
+    /// # Safety
+    /// There must be room for them.
+    unsafe fn store_floats(self, floats: Self::Floats, place: *mut f32);
+}
+
+/// Writes the unscaled products of each token of the tile with each token of the document, `QUERIES`
+/// of the tile at a time and then one by one.
+///
+/// # Safety
+/// The conditions asserted by `MaxSimKernel::products`.
+#[inline(always)]
+pub(super) unsafe fn products<
+    I,
+    const PARTS: usize,
+    const GROUPS: usize,
+    const HALVES: usize,
+    const QUERIES: usize,
+    const BLOCKS: usize,
+>(
+    isa: I,
+    document: &Document<'_>,
+    tile: &Tile<'_>,
+    out: &mut [f32],
+) where
+    I: Instructions<PARTS, GROUPS>,
+{
+    let tokens = tile.totals.len();
+    let mut first = 0;
+    while first + QUERIES <= tokens {
+        if let Some(stream) = Stream::<_, _, _, HALVES, QUERIES>::new(isa, document, tile, first) {
+            // SAFETY: guaranteed by the caller.
+            unsafe { stream.products::<BLOCKS>(&mut out[first * document.tokens..]) };
+        }
+        first += QUERIES;
+    }
+    while first < tokens {
+        if let Some(stream) = Stream::<_, _, _, HALVES, 1>::new(isa, document, tile, first) {
+            // SAFETY: guaranteed by the caller.
+            unsafe { stream.products::<BLOCKS>(&mut out[first * document.tokens..]) };
+        }
+        first += 1;
+    }
 }
 
 /// Writes the largest unscaled score of token t of the tile to `best[t]`, two tokens at a time.
@@ -164,14 +223,21 @@ struct Stream<
     isa: I,
     document: &'a Document<'a>,
     words: Words<'a>,
-    /// With residual codes only.
-    products: Option<TileProducts<'a>>,
-    /// Minus the code of zero, of residual codes.
-    middle: I::Floats,
     /// Σ qᵢ of each token.
     totals: [i32; QUERIES],
     /// The totals, in all lanes.
     total_floats: [I::Floats; QUERIES],
+    /// With residual codes only.
+    residual: Option<Residual<'a, I::Floats, QUERIES>>,
+}
+
+/// What the scores of residual codes need.
+struct Residual<'a, F, const QUERIES: usize> {
+    products: TileProducts<'a>,
+    /// For each token, what its products are multiplied with, in all lanes.
+    factors: [F; QUERIES],
+    /// For each token, what is added to its sums, in all lanes: −middle · Σ qᵢ.
+    shifts: [F; QUERIES],
 }
 
 impl<'a, I, const PARTS: usize, const GROUPS: usize, const HALVES: usize, const QUERIES: usize>
@@ -187,9 +253,17 @@ where
         for (float, total) in total_floats.iter_mut().zip(totals) {
             *float = isa.splat(total as f32);
         }
-        let middle = isa.splat(-middle(document.layout.bits()));
-        let products = tile.products;
-        Some(Self { isa, document, words, products, middle, totals, total_floats })
+        let mut residual = None;
+        if let Some(products) = tile.products {
+            let (mut factors, mut shifts) = (total_floats, total_floats);
+            let middle = middle(document.layout.bits());
+            for query in 0..QUERIES {
+                factors[query] = isa.splat(products.factors[first + query]);
+                shifts[query] = isa.splat(-(middle * totals[query] as f32));
+            }
+            residual = Some(Residual { products, factors, shifts });
+        }
+        Some(Self { isa, document, words, totals, total_floats, residual })
     }
 
     /// The largest unscaled scores.
@@ -223,6 +297,66 @@ where
         best
     }
 
+    /// Writes the unscaled products with all tokens, shape [`QUERIES`, tokens].
+    ///
+    /// # Safety
+    /// As [`products`]; there must be room for them.
+    #[inline(always)]
+    unsafe fn products<const BLOCKS: usize>(&self, out: &mut [f32]) {
+        let tokens = self.document.tokens;
+        let out = &mut out[..QUERIES * tokens];
+        let full = tokens / BLOCK_TOKENS;
+        let mut block = 0;
+        while block < full {
+            // SAFETY: these blocks are full and within the document, and so are their products.
+            unsafe {
+                if block + BLOCKS <= full {
+                    self.products_of::<BLOCKS>(block, out);
+                    block += BLOCKS;
+                } else {
+                    self.products_of::<1>(block, out);
+                    block += 1;
+                }
+            }
+        }
+        let (first, rest) = (full * BLOCK_TOKENS, tokens % BLOCK_TOKENS);
+        if rest > 0 {
+            let mut last = [0.0; BLOCK_TOKENS];
+            // SAFETY: the last block starts here and has `rest` tokens.
+            let [scores] = unsafe { self.scores::<1>(self.block(full), rest) };
+            for (query, scores) in scores.iter().enumerate() {
+                for (group, &scores) in scores.iter().enumerate() {
+                    let place = last[group * BLOCK_TOKENS / GROUPS..].as_mut_ptr();
+                    // SAFETY: there is room for a group.
+                    unsafe { self.isa.store_floats(scores, place) };
+                }
+                out[query * tokens + first..][..rest].copy_from_slice(&last[..rest]);
+            }
+        }
+    }
+
+    /// The products of `BLOCKS` full blocks from `block` on.
+    ///
+    /// # Safety
+    /// The blocks must be full and within the document, and `out` of shape [`QUERIES`, tokens].
+    #[inline(always)]
+    unsafe fn products_of<const BLOCKS: usize>(&self, block: usize, out: &mut [f32]) {
+        // SAFETY: guaranteed by the caller.
+        let scores = unsafe { self.scores::<BLOCKS>(self.block(block), BLOCK_TOKENS) };
+        for (next, scores) in scores.iter().enumerate() {
+            for (query, scores) in scores.iter().enumerate() {
+                for (group, &scores) in scores.iter().enumerate() {
+                    let token = (block + next) * BLOCK_TOKENS + group * BLOCK_TOKENS / GROUPS;
+                    // SAFETY: the group is within the row of the query token.
+                    unsafe {
+                        let place = out.as_mut_ptr().add(query * self.document.tokens + token);
+                        self.isa.store_floats(scores, place);
+                    }
+                }
+            }
+        }
+    }
+
     /// Bytes of a full block.
     #[inline(always)]
     fn block_bytes(&self) -> usize {
@@ -253,44 +387,11 @@ where
         let isa = self.isa;
         let lanes = BLOCK_TOKENS / GROUPS;
         // SAFETY: guaranteed by the caller.
-        let sums = unsafe { self.sums::<BLOCKS>(start, width) };
-        for (block, sums) in sums.iter().enumerate() {
-            let first = block * self.block_bytes();
-            // SAFETY: a block begins with its steps and lows; these are within the document.
-            let lows_of_block = unsafe {
-                let place = start.add(first + width * FLOAT_BYTES);
-                std::slice::from_raw_parts(place, width * FLOAT_BYTES)
-            };
-            let of_centroids = self
-                .products
-                .map(|products| products.of_block::<QUERIES>(self.words.first, lows_of_block));
-            let (mut steps, mut lows) = ([isa.splat(0.0); GROUPS], [isa.splat(0.0); GROUPS]);
-            for (group, (steps, lows)) in steps.iter_mut().zip(&mut lows).enumerate() {
-                // SAFETY: a block begins with its steps and lows; loads past them stay in the
-                // document or its slack.
-                unsafe {
-                    let place = start.add(first + group * lanes * FLOAT_BYTES);
-                    *steps = isa.load_floats(place);
-                    *lows = match of_centroids {
-                        Some(_) => isa.multiply(*steps, self.middle),
-                        None => isa.load_floats(place.add(width * FLOAT_BYTES)),
-                    };
-                }
-            }
+        let scores = unsafe { self.scores::<BLOCKS>(start, width) };
+        for scores in &scores {
             for query in 0..QUERIES {
-                let joined = isa.join::<HALVES>(sums[query], self.totals[query]);
                 for group in 0..GROUPS {
-                    // step · sum + low · total, each operation rounded.
-                    let of_codes = isa.multiply(steps[group], joined[group]);
-                    let of_lows = isa.multiply(lows[group], self.total_floats[query]);
-                    let mut scores = isa.add(of_codes, of_lows);
-                    if let Some(of_centroids) = &of_centroids {
-                        // SAFETY: these are the floats of a group.
-                        let products = unsafe {
-                            isa.load_floats(of_centroids[query].as_ptr().add(group * lanes).cast())
-                        };
-                        scores = isa.add(scores, products);
-                    }
+                    let mut scores = scores[query][group];
                     if width < BLOCK_TOKENS {
                         scores = isa.first(scores, width as i32 - (group * lanes) as i32);
                     }
@@ -298,6 +399,87 @@ where
                 }
             }
         }
+    }
+
+    /// The unscaled scores of `BLOCKS` blocks of `width` tokens, from `start` on; lanes past the width
+    /// are arbitrary.
+    ///
+    /// # Safety
+    /// As [`Self::raise`].
+    #[inline(always)]
+    unsafe fn scores<const BLOCKS: usize>(
+        &self,
+        start: *const u8,
+        width: usize,
+    ) -> [[[I::Floats; GROUPS]; QUERIES]; BLOCKS] {
+        let isa = self.isa;
+        // SAFETY: guaranteed by the caller.
+        let sums = unsafe { self.sums::<BLOCKS>(start, width) };
+        let mut all = [[[isa.splat(0.0); GROUPS]; QUERIES]; BLOCKS];
+        for (block, sums) in sums.iter().enumerate() {
+            // SAFETY: a block begins with its steps, and its lows or the numbers of its centroids;
+            // reads past them stay in the document or its slack.
+            let (steps, added) = unsafe {
+                let start = start.add(block * self.block_bytes());
+                (self.floats(start), self.added(start.add(width * FLOAT_BYTES)))
+            };
+            for query in 0..QUERIES {
+                let joined = isa.join::<HALVES>(sums[query], self.totals[query]);
+                for group in 0..GROUPS {
+                    let mut sums = joined[group];
+                    if let Some(residual) = &self.residual {
+                        sums = isa.add(sums, residual.shifts[query]);
+                    }
+                    // Each operation is rounded.
+                    all[block][query][group] =
+                        isa.add(isa.multiply(steps[group], sums), added[query][group]);
+                }
+            }
+        }
+        all
+    }
+
+    /// What is added to step · sum: low · Σ qᵢ or, of residual codes, the product with the centroid.
+    /// The lows of a block, or the numbers of its centroids, are at `lows`.
+    ///
+    /// # Safety
+    /// 64 bytes must be readable.
+    #[inline(always)]
+    unsafe fn added(&self, lows: *const u8) -> [[I::Floats; GROUPS]; QUERIES] {
+        let (mut added, factors) = match &self.residual {
+            Some(Residual { products, factors, .. }) => {
+                let first = self.words.first;
+                debug_assert!(QUERIES <= I::PRODUCTS && first + I::PRODUCTS <= TILE_TOKENS);
+                // SAFETY: guaranteed by the caller; bytes need no alignment.
+                let rows = products.rows(first, unsafe { &*lows.cast() });
+                // SAFETY: `TILE_TOKENS` less `first` values are readable; `first` is even, or 0 if
+                // all query tokens of a tile are scored at once.
+                (unsafe { self.isa.transpose::<QUERIES>(&rows) }, factors)
+            }
+            // SAFETY: guaranteed by the caller.
+            None => ([unsafe { self.floats(lows) }; QUERIES], &self.total_floats),
+        };
+        for (added, &factor) in added.iter_mut().zip(factors) {
+            for added in added {
+                *added = self.isa.multiply(*added, factor);
+            }
+        }
+        added
+    }
+
+    /// The floats of 16 tokens, at any address.
+    ///
+    /// # Safety
+    /// 16 floats must be readable.
+    #[inline(always)]
+    unsafe fn floats(&self, bytes: *const u8) -> [I::Floats; GROUPS] {
+        let group_bytes = BLOCK_TOKENS / GROUPS * FLOAT_BYTES;
+        let mut floats = [self.isa.splat(0.0); GROUPS];
+        for (group, floats) in floats.iter_mut().enumerate() {
+            // SAFETY: guaranteed by the caller.
+            *floats = unsafe { self.isa.load_floats(bytes.add(group * group_bytes)) };
+        }
+        floats
     }
 
     /// The sums of products of each query token with the tokens of each block; lanes past the width

@@ -72,6 +72,28 @@ impl Sample {
     }
 }
 
+/// Products of all pairs, by all kernels.
+fn check_products(bits: CodeBits, dimension: usize, tokens: usize, queries: usize, seed: u64) {
+    let mut random = Bytes(seed | 1);
+    let sample = Sample::new(bits, dimension, tokens, &mut random);
+    let query: Vec<i8> = (0..queries * dimension).map(|_| random.signed()).collect();
+    let made = MaxSimQuery::from_integers(&sample.layout, &query);
+    let mut expected = Vec::new();
+    for query in query.chunks_exact(dimension) {
+        let total: i32 = query.iter().map(|&q| i32::from(q)).sum();
+        for (codes, constants) in sample.codes.chunks_exact(dimension).zip(&sample.constants) {
+            let sum: i32 =
+                codes.iter().zip(query).map(|(&c, &q)| i32::from(c) * i32::from(q)).sum();
+            expected.push(constants.step * sum as f32 + constants.low * total as f32);
+        }
+    }
+    for kernel in MaxSimKernel::available() {
+        let mut got = vec![f32::NAN; queries * tokens];
+        kernel.products(&made, sample.document(), tokens, &mut got);
+        assert_eq!(got, expected, "{} {bits:?} {dimension} {tokens} {queries}", kernel.name());
+    }
+}
+
 fn check(bits: CodeBits, dimension: usize, tokens: usize, queries: usize, seed: u64) {
     let mut random = Bytes(seed | 1);
     let sample = Sample::new(bits, dimension, tokens, &mut random);
@@ -91,15 +113,16 @@ fn check_residual(bits: CodeBits, dimension: usize, tokens: usize, queries: usiz
     let mut random = Bytes(seed | 1);
     let mut sample = Sample::new(bits, dimension, tokens, &mut random);
     for constants in &mut sample.constants {
-        let centroid = u32::from(random.next()) % (CENTROIDS as u32 + 1);
+        let centroid = u32::from(random.next()) % (CENTROIDS as u32 + 3);
         *constants = TokenConstants::of_residual(constants.step, centroid);
     }
     let len = sample.layout.document_bytes(tokens);
     sample.layout.pack(&sample.codes, &sample.constants, &mut sample.bytes[1..1 + len]);
     let query: Vec<i8> = (0..queries * dimension).map(|_| random.signed()).collect();
     let runs = queries.div_ceil(RUN).max(1);
-    let mut run = || std::array::from_fn(|_| i16::from(random.next()) * 100);
-    let table: Vec<[i16; RUN]> = (0..CENTROIDS * runs).map(|_| run()).collect();
+    let mut run = || std::array::from_fn(|_| i16::from_le_bytes([random.next(), random.next()]));
+    let mut table: Vec<[i16; RUN]> = (0..CENTROIDS * runs).map(|_| run()).collect();
+    table.resize(table.len() + runs, [0; RUN]);
     let lowest: Vec<f32> = (0..queries).map(|token| token as f32 * 0.25 - 1.0).collect();
     let products = CentroidProducts { table: table.clone().into(), runs, step: 0.01, lowest };
     let lowest: f32 = products.lowest.iter().sum();
@@ -110,10 +133,10 @@ fn check_residual(bits: CodeBits, dimension: usize, tokens: usize, queries: usiz
         let score = |(codes, constants): (&[u8], &TokenConstants)| {
             let sum: i32 =
                 codes.iter().zip(query).map(|(&c, &q)| i32::from(c) * i32::from(q)).sum();
-            let low = constants.step * -(f32::from(bits.max()) / 2.0);
+            let shifted = sum as f32 - f32::from(bits.max()) / 2.0 * total as f32;
             let row = table.get(constants.centroid() as usize * runs + token / RUN);
             let value = row.map_or(0, |row| row[token % RUN]);
-            constants.step * sum as f32 + low * total as f32 + f32::from(value) * 0.01
+            constants.step * shifted + f32::from(value) * 0.01
         };
         let documents = sample.codes.chunks_exact(dimension).zip(&sample.constants);
         expected += documents.map(score).fold(f32::NEG_INFINITY, f32::max);
@@ -151,6 +174,7 @@ proptest! {
         let bits = if four { CodeBits::Four } else { CodeBits::Eight };
         check(bits, dimension, tokens, queries, seed);
         check_residual(bits, dimension, tokens, queries, seed);
+        check_products(bits, dimension, tokens, queries, seed);
     }
 
     #[test]

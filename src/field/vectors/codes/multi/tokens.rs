@@ -123,6 +123,14 @@ impl TokenStore {
         scorer.score(query, &self.file.bytes(self.codes)[start..], tokens)
     }
 
+    /// Prefetches the first byte of a row's codes, and with it the translation of its address.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn touch(&self, row: u32) {
+        crate::kernels::prefetch(self.file.bytes(self.codes), self.place(row).0, 1);
+    }
+
     /// Prefetches the first codes of a row; kernels prefetch the others.
     ///
     /// # Panics
