@@ -28,13 +28,15 @@ use crate::index::ivf::{self, IvfSettings};
 use crate::index::{BuildProgress, BuiltIndex, Calibration, Copies, MAX_ROWS, distinct};
 use crate::jobs::Next;
 use crate::kernels::codes::CodeKernel;
-use crate::model::{IndexKind, IndexSettings, VectorField};
+use crate::model::{IndexKind, IndexSettings, Metric, VectorField, VectorKind};
 use crate::query::{CalibrationSample, Subject};
 use crate::segment::{SealedSegment, SegmentReader};
 use crate::threads::Pace;
 
 /// Seed of insertion orders and initial centroids.
 const SEED: u64 = 42;
+/// Multi fields with `auto` get an index over encodings from this multiple of the rows on.
+const MULTI_ROWS: u64 = 50;
 /// k and recall at which the costs of indexes are compared.
 const COMPARED: (usize, f32) = (10, 0.95);
 
@@ -222,8 +224,13 @@ impl Inner {
     /// calibration.
     fn index_kinds(&self, field: &VectorField, present: u64) -> &'static [IndexKind] {
         use IndexKind::{Auto, Flat, Graph, Ivf};
-        let kind =
-            if present < u64::from(self.options.index_rows) { Flat } else { field.index.kind() };
+        // Lists by centroid are less work up to there.
+        let by_centroids = field.kind == VectorKind::Multi
+            && field.index.kind() == Auto
+            && field.metric != Metric::L2;
+        let more = if by_centroids { MULTI_ROWS } else { 1 };
+        let least = u64::from(self.options.index_rows).saturating_mul(more);
+        let kind = if present < least { Flat } else { field.index.kind() };
         match kind {
             Graph => &[Graph],
             Ivf => &[Ivf],

@@ -20,7 +20,7 @@ pub use memory::{FileMemory, FileRole};
 use roaring::RoaringBitmap;
 pub(crate) use sections::{bitmap, bitmap_bytes, check_offsets, slice};
 pub use vectors::{
-    CodedField, FieldCodes, FieldIndex, FieldQuery, IndexReport, InvertedIndex, TokenStore,
+    CodedField, FieldCodes, FieldIndex, FieldQuery, IndexReport, InvertedIndex, Probed, TokenStore,
 };
 
 use crate::error::Result;

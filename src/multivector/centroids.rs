@@ -90,6 +90,20 @@ impl CentroidQuery {
         of(tokens.min(MOST_TOKENS)) + of_all
     }
 
+    /// The table without its last row: shape [centroids, runs].
+    pub(super) fn rows(&self) -> &[[i16; RUN]] {
+        &self.table[..self.table.len() - self.runs]
+    }
+
+    pub(super) fn runs(&self) -> usize {
+        self.runs
+    }
+
+    /// Number of tokens compared.
+    pub(super) fn tokens(&self) -> usize {
+        self.lowest.len()
+    }
+
     /// Approximate MaxSim with a document whose tokens are nearest to these centroids; −∞ for none.
     ///
     /// # Panics
@@ -99,8 +113,7 @@ impl CentroidQuery {
         if centroids.is_empty() {
             return f32::NEG_INFINITY;
         }
-        let rows = &self.table[..self.table.len() - self.runs];
-        let sum = self.kernel.sum_of_greatest(rows, self.runs, centroids);
+        let sum = self.kernel.sum_of_greatest(self.rows(), self.runs, centroids);
         // Sums of huge products can overflow.
         let score = self.low + self.step * sum as f32;
         if score.is_nan() { f32::NEG_INFINITY } else { score }

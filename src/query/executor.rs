@@ -219,6 +219,10 @@ fn answer_bound(
 
 /// Whether a query is at most one index search, with no other work worth handing to another thread.
 fn is_light(snapshot: &Snapshot, plan: &Plan<'_>) -> bool {
+    let is_listed = |view: &ViewPlan<'_>| matches!(view.access, Access::Lists { .. });
+    if plan.views.iter().any(is_listed) {
+        return false;
+    }
     let searches = plan.views.iter().filter(|view| view.access.is_index()).count();
     let scanned =
         snapshot.views.iter().zip(&plan.views).filter(|(_, plan)| !plan.access.is_index());
@@ -347,7 +351,7 @@ fn scan<'s>(
                     score_codes(&task, plan, (codes, query), &mut pools[plan.pool(view)])?;
                 }
                 // Already searched.
-                Access::Index { .. } | Access::Inverted(_) => {}
+                Access::Index { .. } | Access::Lists { .. } | Access::Inverted(_) => {}
             }
         }
         score_vectors(&task, field, &mut exact)?;
@@ -518,6 +522,18 @@ fn answer(
         let lost = || Error::Internal("a wider search has no answer".into());
         return answers.into_iter().next().ok_or_else(lost);
     }
+    let hits = &best[..best.len().min(bound.hits())];
+    let missed: Vec<(usize, f64)> =
+        searched.iter().map(|found| (found.view, found.missed(plan, hits))).collect();
+    let misses = |view: usize, own: &ViewPlan<'_>| {
+        let tolerated = f64::from(own.tolerated.unwrap_or(0.0)) * bound.hits() as f64;
+        missed.iter().any(|&(of, missed)| of == view && missed > tolerated)
+    };
+    if let Some(scan) = plan.without_lists(snapshot, misses) {
+        let answers = answer_group(snapshot, config, bound.field, &[&scan], deadline)?;
+        let lost = || Error::Internal("a scan has no answer".into());
+        return answers.into_iter().next().ok_or_else(lost);
+    }
     best.retain(|candidate| !bound.exclude.contains(&candidate.location));
     let rerank_micros = micros(started);
     let mut rescored = Vec::new();
@@ -544,7 +560,8 @@ fn answer(
         let wider = estimate(snapshot, wider, &[], worst);
         estimated_recall = estimated_recall.zip(wider).map(|(a, b)| a.min(b));
     }
-    let missed = ranking.missed / bound.hits() as f64;
+    let of_lists: f64 = missed.iter().map(|(_, missed)| missed).sum();
+    let missed = (ranking.missed + of_lists) / bound.hits() as f64;
     let estimated_recall = estimated_recall.map(|recall| (recall - missed as f32).max(0.0));
     let sequence = snapshot.sequence;
     Ok(QueryResponse { hits, sequence, estimated_recall, explanation })

@@ -43,6 +43,11 @@ fn search_stages(plan: &Plan<'_>, searched: &[Found], micros: u64) -> Vec<Stage>
                 micros,
             });
         }
+        if let Access::Lists { codes, .. } = plan.views[view].access {
+            let bytes = bytes + effort.scored * codes.scanned_row_bytes() as u64;
+            let (name, source) = ("search".into(), "lists of centroids".into());
+            return Some(Stage { name, source, rows: effort.scored, bytes, micros });
+        }
         let Access::Index { codes, index, depth, .. } = plan.views[view].access else {
             return None;
         };
@@ -134,7 +139,7 @@ fn scan_stages(snapshot: &Snapshot, plan: &Plan<'_>, micros: u64) -> Vec<Stage> 
         let is_gathered = matches!(rows, Rows::Gathered(..));
         let rows = rows.scored(all);
         let (source, bytes) = match access {
-            Access::Index { .. } | Access::Inverted(_) => continue,
+            Access::Index { .. } | Access::Lists { .. } | Access::Inverted(_) => continue,
             Access::Codes { codes, query, .. } => {
                 let index = view.reader.field(field).index();
                 let other = |index: &&FieldIndex| index.report().kind != IndexKind::Flat;

@@ -64,6 +64,9 @@ pub enum Access<'p> {
         depth: Depth,
         far: Far,
     },
+    /// Scores the rows that lists by token centroid name, by centroids, and re-ranks them. If the
+    /// query cannot tell what it would miss, all rows.
+    Lists { codes: &'p FieldCodes, query: &'p FieldQuery, budget: usize },
     /// Searches an inverted index for the exact best.
     Inverted(&'p InvertedIndex),
 }
@@ -118,7 +121,9 @@ impl<'p> Access<'p> {
     pub fn codes(&self) -> Option<&'p FieldCodes> {
         match *self {
             Self::Exact | Self::Inverted(_) => None,
-            Self::Codes { codes, .. } | Self::Index { codes, .. } => Some(codes),
+            Self::Codes { codes, .. } | Self::Index { codes, .. } | Self::Lists { codes, .. } => {
+                Some(codes)
+            }
         }
     }
 
@@ -126,21 +131,21 @@ impl<'p> Access<'p> {
     pub fn scan(&self) -> Option<&'p FieldQuery> {
         match *self {
             Self::Exact | Self::Inverted(_) => None,
-            Self::Codes { query, .. } => Some(query),
+            Self::Codes { query, .. } | Self::Lists { query, .. } => Some(query),
             Self::Index { scan, .. } => Some(scan),
         }
     }
 
     /// Whether an index is searched, rather than all rows scanned.
     pub fn is_index(&self) -> bool {
-        matches!(self, Self::Index { .. } | Self::Inverted(_))
+        matches!(self, Self::Index { .. } | Self::Lists { .. } | Self::Inverted(_))
     }
 
     /// Number of distinct scores by codes to re-rank.
     pub fn budget(&self) -> usize {
         match *self {
             Self::Exact | Self::Inverted(_) => 0,
-            Self::Codes { budget, .. } => budget,
+            Self::Codes { budget, .. } | Self::Lists { budget, .. } => budget,
             Self::Index { depth, .. } => depth.rerank,
         }
     }
@@ -149,7 +154,9 @@ impl<'p> Access<'p> {
     pub fn reach(&self) -> Depth {
         match *self {
             Self::Exact | Self::Inverted(_) => Depth { window: Depth::SCAN, rerank: usize::MAX },
-            Self::Codes { budget, .. } => Depth { window: Depth::SCAN, rerank: budget },
+            Self::Codes { budget, .. } | Self::Lists { budget, .. } => {
+                Depth { window: Depth::SCAN, rerank: budget }
+            }
             Self::Index { depth, .. } => depth,
         }
     }
@@ -201,6 +208,26 @@ impl<'p> Plan<'p> {
         self.views.iter().any(is_outside).then(|| Self {
             bound: self.bound,
             views: self.sites(snapshot).map(wider).collect(),
+            filter: self.filter,
+        })
+    }
+
+    /// The plan that scans views instead of looking at lists; `None` if `misses` says of no view that
+    /// too many hits are missed.
+    pub fn without_lists(
+        &self,
+        snapshot: &'p Snapshot,
+        misses: impl Fn(usize, &ViewPlan<'p>) -> bool,
+    ) -> Option<Self> {
+        let unsure: Vec<bool> =
+            self.views.iter().enumerate().map(|(number, plan)| misses(number, plan)).collect();
+        let scanned = |((site, plan), unsure): ((Site<'p>, &ViewPlan<'p>), &bool)| match unsure {
+            true => view_plan::scan(&site),
+            false => *plan,
+        };
+        unsure.contains(&true).then(|| Self {
+            bound: self.bound,
+            views: self.sites(snapshot).zip(&unsure).map(scanned).collect(),
             filter: self.filter,
         })
     }

@@ -9,13 +9,17 @@ use roaring::RoaringBitmap;
 use super::Deadline;
 use super::plan::{Access, Plan};
 use super::rescore::widen;
-use super::top_k::{BestScores, MOST_TIED, TopK};
+use super::top_k::{BestScores, Candidate, MOST_TIED, TopK};
 use crate::error::Result;
-use crate::field::{FieldQuery, InvertedIndex};
+use crate::field::{FieldCodes, FieldQuery, InvertedIndex, Probed};
 use crate::index::inverted::least_of;
 use crate::index::{Ask, Effort, Selection, with_scratch};
 use crate::model::Score;
+use crate::multivector::{Probes, Recaptures};
 use crate::segment::{Location, Snapshot, View};
+
+/// Rows scored by centroids between looks at the deadline.
+const SCORED_ROWS: usize = 16_384;
 
 /// Result of searching one index.
 pub struct Found {
@@ -35,6 +39,24 @@ pub struct Found {
     pub bytes: u64,
     /// Number of candidates that were put in order by their centroids.
     pub by_centroids: u64,
+    /// Of a search of lists by centroid: what the query probed.
+    pub probes: Option<Probes>,
+}
+
+impl Found {
+    /// Expected number of hits that no list named, by how often those found were.
+    pub fn missed(&self, plan: &Plan<'_>, best: &[Candidate<'_>]) -> f64 {
+        let access = plan.views[self.view].access;
+        let (Some(probes), Some(codes), Some(query)) =
+            (&self.probes, access.codes(), access.scan())
+        else {
+            return 0.0;
+        };
+        let mut recaptures = Recaptures::default();
+        let own = best.iter().map(|hit| hit.location).filter(|at| at.view as usize == self.view);
+        own.for_each(|at| recaptures.note(codes.reached(query, probes, at.row)));
+        recaptures.missed()
+    }
 }
 
 /// Searches all indexes for all queries.
@@ -56,6 +78,10 @@ pub fn search(
         let found = match plans[plan].views[view].access {
             Access::Inverted(index) => {
                 search_inverted(snapshot, (view, index), plans[plan], deadline)?
+            }
+            Access::Lists { codes, query, .. } => {
+                let of_view = (&snapshot.views[view], view, field);
+                search_lists(of_view, plans[plan], codes, query, deadline)?
             }
             _ => search_view(&snapshot.views[view], view, field, plans[plan], deadline)?,
         };
@@ -86,6 +112,7 @@ fn search_view(
         expected: own.expected,
         bytes: 0,
         by_centroids: 0,
+        probes: None,
     };
     let Access::Index { codes, query, scan, index, depth, far } = own.access else {
         return Ok(found);
@@ -146,6 +173,49 @@ fn search_view(
     Ok(found)
 }
 
+/// Scores the rows that lists by centroid name by their centroids, or all rows if the query cannot
+/// tell what it would miss.
+fn search_lists(
+    (view, number, field): (&View, usize, usize),
+    plan: &Plan<'_>,
+    codes: &FieldCodes,
+    query: &FieldQuery,
+    deadline: &Deadline,
+) -> Result<Found> {
+    let own = &plan.views[number];
+    let absent = view.reader.field(field).absent();
+    let eligible = |row: &u32| {
+        !view.deleted.contains(*row) && !absent.is_some_and(|absent| absent.contains(*row))
+    };
+    let probed = codes.probe(query)?;
+    deadline.check()?;
+    let (probes, rows, entries) = match probed {
+        Some(Probed { probes, rows, entries }) => (Some(probes), rows, entries),
+        None => (None, (0..view.reader.rows()).collect(), 0),
+    };
+    let rows: Vec<u32> = match view.deleted.is_empty() && absent.is_none() {
+        true => rows,
+        false => rows.into_iter().filter(eligible).collect(),
+    };
+    let mut scores = vec![0.0; rows.len()];
+    for (rows, scores) in rows.chunks(SCORED_ROWS).zip(scores.chunks_mut(SCORED_ROWS)) {
+        deadline.check()?;
+        check_listed(view, field, query, rows)?;
+        codes.score_listed(query, rows, scores);
+    }
+    Ok(Found {
+        plan: 0,
+        view: number,
+        effort: Effort { scored: rows.len() as u64, ..Effort::default() },
+        budget: own.access.budget(),
+        expected: own.expected,
+        bytes: entries * size_of::<u32>() as u64,
+        by_centroids: rows.len() as u64,
+        rows: scores.into_iter().zip(rows).collect(),
+        probes,
+    })
+}
+
 /// Verifies the centroid lists of these rows, which scans verify range by range.
 fn check_listed(view: &View, field: usize, scan: &FieldQuery, rows: &[u32]) -> Result<()> {
     if scan.centroids().is_none() {
@@ -198,6 +268,7 @@ fn search_inverted(
         expected: own.expected,
         bytes: work.bytes,
         by_centroids: 0,
+        probes: None,
     })
 }
 

@@ -90,10 +90,15 @@ pub fn choose<'p>(site: &Site<'p>) -> ViewPlan<'p> {
         || case.all(),
         |plan| match plan.access {
             // Each query knows how much it misses.
-            Access::Codes { .. } if plan.tolerated.is_some() => plan,
+            Access::Codes { .. } | Access::Lists { .. } if plan.tolerated.is_some() => plan,
             _ => ViewPlan { outside_below, ..plan },
         },
     )
+}
+
+/// Plans a view that is scanned after all.
+pub fn scan<'p>(site: &Site<'p>) -> ViewPlan<'p> {
+    Case::of(site).map_or_else(|| site.exact(), |case| case.all())
 }
 
 /// Records the farness of a query in the index's recent history, unless it is a later page or sets
@@ -337,10 +342,20 @@ impl<'p> Case<'p> {
         self.plan(self.access(depth, Far { budget, expected }), expected)
     }
 
+    /// As [`Self::all`], or only the rows that lists by centroid name. Under a filter, these may be few
+    /// of those that match.
+    fn by_lists(&self) -> ViewPlan<'p> {
+        if !self.codes.has_listed_rows() || !matches!(self.site.rows, Rows::All) {
+            return self.all();
+        }
+        let budget = (self.rows as usize).min(MOST_CANDIDATES).max(self.hits);
+        self.plan(Access::Lists { codes: self.codes, query: self.query, budget }, Some(1.0))
+    }
+
     /// The calibrated plan; `None` if all vectors have to be scored.
     fn calibrated(&self) -> Option<ViewPlan<'p>> {
         if self.tolerated().is_some() && self.is_scanned() {
-            return Some(self.all());
+            return Some(self.by_lists());
         }
         let Some(index) = self.index else { return self.unmeasured() };
         let calibration = index.calibration();
@@ -365,7 +380,7 @@ impl<'p> Case<'p> {
             return None;
         }
         if choice.depth.is_scan() && self.tolerated().is_some() {
-            return Some(self.all());
+            return Some(self.by_lists());
         }
         let budget = self.budget(choice);
         let depth = Depth { rerank: budget, ..choice.depth };

@@ -12,8 +12,8 @@ mod sections;
 mod writer;
 
 pub use codes::{
-    CodedSample, FieldCodec, FieldCodes, FieldEncoder, FieldQuery, TokenStore, count_tokens,
-    sample_tokens, sample_vectors,
+    CodedSample, FieldCodec, FieldCodes, FieldEncoder, FieldQuery, Probed, TokenStore,
+    count_tokens, sample_tokens, sample_vectors,
 };
 pub use index::{FieldIndex, IndexReport, write_calibration, write_index};
 pub use inverted::InvertedIndex;

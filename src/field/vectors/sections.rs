@@ -35,6 +35,10 @@ pub const CENTROID_REPORT: &str = "centroid_report";
 pub const CENTROID_LISTS: &str = "centroid_lists";
 /// Multi fields: u64, rows + 1: start of each row's centroid list.
 pub const CENTROID_LIST_OFFSETS: &str = "centroid_list_offsets";
+/// Large segments of multi fields: u32, the rows that each centroid is listed for, ascending.
+pub const CENTROID_ROWS: &str = "centroid_rows";
+/// Of the same: u64, centroids + 1: start of each centroid's rows.
+pub const CENTROID_ROW_OFFSETS: &str = "centroid_row_offsets";
 /// The secondary codes: one record per row; in a multi field, the codes of all vectors, and slack.
 pub const SECONDARY: &str = "secondary";
 /// Multi fields: how vectors are coded in [`SECONDARY`], as JSON; without it, as the field says.

@@ -18,7 +18,7 @@ use lanner_storage::{Access, Section, SectionFile};
 
 use self::kept::Kept;
 use self::multi::{CentroidLists, token_code};
-pub use self::multi::{FieldEncoder, TokenStore};
+pub use self::multi::{FieldEncoder, Probed, TokenStore};
 pub use self::query::FieldQuery;
 pub(super) use self::writer::write_codes;
 pub use self::writer::{CodedSample, count_tokens, sample_tokens, sample_vectors};
@@ -28,7 +28,7 @@ use crate::field::{FileRole, slice};
 use crate::index::Scores;
 use crate::kernels::codes::CodeKernel;
 use crate::model::{LvqCode, VectorField, VectorKind};
-use crate::multivector::CentroidQuery;
+use crate::multivector::{CentroidQuery, Probes};
 use crate::quantization::leanvec::Reduction;
 use crate::quantization::{
     Centroids, Codec, CodecReport, CodecSettings, SecondaryQuery, TrainedCentroids, TrainedCodec,
@@ -332,6 +332,32 @@ impl FieldCodes {
             (_, _, Some(own)) => own.score(rows, scores),
             _ => scores.fill(f32::NEG_INFINITY),
         }
+    }
+
+    /// Candidates by lists of rows by centroid; `None` if there are no such lists, or the query cannot
+    /// tell what it would miss.
+    ///
+    /// # Errors
+    /// [`lanner_storage::StorageError::Corrupted`] naming file, section and block.
+    pub fn probe(&self, query: &FieldQuery) -> Result<Option<Probed>> {
+        match self.lists.as_ref().zip(query.centroids()) {
+            Some((lists, query)) => lists.probe(&self.file, query),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether there are lists of rows by centroid.
+    pub fn has_listed_rows(&self) -> bool {
+        self.lists.as_ref().is_some_and(CentroidLists::has_rows)
+    }
+
+    /// Number of different tokens of a query that reach a row; 0 without centroids.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn reached(&self, query: &FieldQuery, probes: &Probes, row: u32) -> u32 {
+        let lists = self.lists.as_ref().zip(query.centroids());
+        lists.map_or(0, |(lists, query)| lists.reached(&self.file, query, probes, row))
     }
 
     /// Mean bytes per row that a scan reads.

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::field::check_offsets;
 use crate::field::vectors::codes::writer::CodedBlock;
 use crate::field::vectors::sections;
-use crate::multivector::CentroidQuery;
+use crate::multivector::{CentroidQuery, Probes};
 use crate::quantization::Centroids;
 
 /// Centroid lists of a sealed segment, in the file of its primary codes.
@@ -17,7 +17,29 @@ use crate::quantization::Centroids;
 pub struct CentroidLists {
     lists: Section<u16>,
     offsets: Section<u64>,
+    inverted: Option<Inverted>,
 }
+
+/// For each centroid, the rows that it is listed for.
+#[derive(Debug)]
+struct Inverted {
+    rows: Section<u32>,
+    offsets: Section<u64>,
+}
+
+/// Candidates of a query: the rows with a centroid that it probes.
+#[derive(Debug)]
+pub struct Probed {
+    /// How to tell what is missed.
+    pub probes: Probes,
+    /// Ascending.
+    pub rows: Vec<u32>,
+    /// Number of entries of lists that were read.
+    pub entries: u64,
+}
+
+/// Segments with fewer rows are scanned: lists would not save much.
+const LEAST_ROWS: usize = 16_384;
 
 impl CentroidLists {
     /// Reads the lists of a file, if there are any, and checks offsets and centroid numbers.
@@ -36,7 +58,66 @@ impl CentroidLists {
             let detail = format!("a centroid that is none of {centroids}");
             return Err(file.corrupted(sections::CENTROID_LISTS, detail).into());
         }
-        Ok(Some(Self { lists, offsets }))
+        let inverted = Inverted::open(file, rows, centroids)?;
+        Ok(Some(Self { lists, offsets, inverted }))
+    }
+
+    /// Finds the rows with a centroid that a query probes; `None` if the segment has no such lists, or
+    /// the query cannot tell what it would miss.
+    ///
+    /// # Errors
+    /// [`lanner_storage::StorageError::Corrupted`] naming file, section and block.
+    pub fn probe(&self, file: &SectionFile, query: &CentroidQuery) -> Result<Option<Probed>> {
+        let Some((inverted, probes)) = self.inverted.as_ref().zip(query.probes()) else {
+            return Ok(None);
+        };
+        let (rows, offsets) = (file.numbers(inverted.rows), file.numbers(inverted.offsets));
+        let mut found = vec![0_u64; (file.numbers(self.offsets).len() - 1).div_ceil(64)];
+        let mut entries = 0;
+        for centroid in query.probed(&probes) {
+            let centroid = usize::from(centroid);
+            let range = offsets[centroid] as usize..offsets[centroid + 1] as usize;
+            let bytes = range.start * size_of::<u32>()..range.end * size_of::<u32>();
+            file.checked(inverted.rows, bytes)?;
+            entries += range.len() as u64;
+            for &row in &rows[range] {
+                found[row as usize / 64] |= 1 << (row % 64);
+            }
+        }
+        let mut rows =
+            Vec::with_capacity(found.iter().map(|word| word.count_ones() as usize).sum());
+        for (number, mut word) in (0..).zip(found) {
+            while word != 0 {
+                rows.push(number * 64 + word.trailing_zeros());
+                word &= word - 1;
+            }
+        }
+        Ok(Some(Probed { probes, rows, entries }))
+    }
+
+    /// Number of different tokens of a query that reach a row; see [`CentroidQuery::reached`].
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn reached(
+        &self,
+        file: &SectionFile,
+        query: &CentroidQuery,
+        probes: &Probes,
+        row: u32,
+    ) -> u32 {
+        query.reached(probes, self.of(file, row))
+    }
+
+    /// The centroids of a row.
+    fn of<'f>(&self, file: &'f SectionFile, row: u32) -> &'f [u16] {
+        let (lists, offsets) = (file.numbers(self.lists), file.numbers(self.offsets));
+        &lists[offsets[row as usize] as usize..offsets[row as usize + 1] as usize]
+    }
+
+    /// Whether there are lists of rows.
+    pub fn has_rows(&self) -> bool {
+        self.inverted.is_some()
     }
 
     /// Scores rows; higher is better.
@@ -51,10 +132,8 @@ impl CentroidLists {
         scores: &mut [f32],
     ) {
         assert_eq!(rows.len(), scores.len(), "a score a row");
-        let (lists, offsets) = (file.numbers(self.lists), file.numbers(self.offsets));
         for (row, score) in rows.zip(scores) {
-            let row = row as usize;
-            *score = query.score(&lists[offsets[row] as usize..offsets[row + 1] as usize]);
+            *score = query.score(self.of(file, row));
         }
     }
 
@@ -72,6 +151,24 @@ impl CentroidLists {
         let at = |row: u32| offsets[row as usize] as usize * size_of::<u16>();
         file.checked(self.lists, at(rows.start)..at(rows.end))?;
         Ok(())
+    }
+}
+
+impl Inverted {
+    /// Reads the lists of rows of a file, if there are any, and checks offsets and rows.
+    fn open(file: &SectionFile, rows: usize, centroids: usize) -> Result<Option<Self>> {
+        if !file.has(sections::CENTROID_ROWS) {
+            return Ok(None);
+        }
+        let found = file.find_numbers::<u32>(sections::CENTROID_ROWS, None)?;
+        let listed = file.numbers(found);
+        let end = listed.len() as u64;
+        let offsets = check_offsets(file, sections::CENTROID_ROW_OFFSETS, centroids, end)?;
+        if listed.iter().any(|&row| row as usize >= rows) {
+            let detail = format!("a row that is none of {rows}");
+            return Err(file.corrupted(sections::CENTROID_ROWS, detail).into());
+        }
+        Ok(Some(Self { rows: found, offsets }))
     }
 }
 
@@ -106,7 +203,32 @@ impl<'c> NewLists<'c> {
     pub fn finish(&self, writer: &mut SectionWriter) -> Result<()> {
         writer.write_section(sections::CENTROID_LISTS, bytemuck::cast_slice(&self.lists))?;
         let offsets = bytemuck::cast_slice(&self.offsets);
-        Ok(writer.write_section(sections::CENTROID_LIST_OFFSETS, offsets)?)
+        writer.write_section(sections::CENTROID_LIST_OFFSETS, offsets)?;
+        if self.offsets.len() <= LEAST_ROWS {
+            return Ok(());
+        }
+        let (rows, offsets) = self.inverted();
+        writer.write_section(sections::CENTROID_ROWS, bytemuck::cast_slice(&rows))?;
+        let offsets = bytemuck::cast_slice(&offsets);
+        Ok(writer.write_section(sections::CENTROID_ROW_OFFSETS, offsets)?)
+    }
+
+    /// The rows of each centroid, and where they start.
+    fn inverted(&self) -> (Vec<u32>, Vec<u64>) {
+        let mut offsets = vec![0_u64; self.centroids.count() + 1];
+        self.lists.iter().for_each(|&centroid| offsets[usize::from(centroid) + 1] += 1);
+        for centroid in 1..offsets.len() {
+            offsets[centroid] += offsets[centroid - 1];
+        }
+        let (mut next, mut rows) = (offsets.clone(), vec![0; self.lists.len()]);
+        for (row, range) in (0..).zip(self.offsets.windows(2)) {
+            for &centroid in &self.lists[range[0] as usize..range[1] as usize] {
+                let next = &mut next[usize::from(centroid)];
+                rows[*next as usize] = row;
+                *next += 1;
+            }
+        }
+        (rows, offsets)
     }
 }
 
@@ -144,6 +266,45 @@ mod tests {
         assert_eq!(scores[2], f32::NEG_INFINITY, "a row without vectors");
         assert_eq!(lists.row_bytes(&file, ROWS as u32), 2);
         lists.check(&file, 0..3).unwrap();
+    }
+
+    #[test]
+    fn rows_of_probed_centroids_are_candidates() {
+        let values: Vec<f32> =
+            (0..1200).map(|at| ((at * 7919) % 2003) as f32 / 1000.0 - 1.0).collect();
+        let centroids = Centroids::from_values(&values, 3).unwrap();
+        let rows = LEAST_ROWS + 5;
+        let mut new = NewLists::new(&centroids);
+        for row in 0..rows {
+            let mut list = [row * 31 % 400, row * 17 % 400, 7].map(|centroid| centroid as u16);
+            list.sort_unstable();
+            let mut list = list.to_vec();
+            list.dedup();
+            new.lists.extend(&list[..if row == 3 { 0 } else { list.len() }]);
+            new.offsets.push(new.lists.len() as u64);
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let directory = LocalDirectory::new(folder.path());
+        let mut writer = SectionWriter::create(&directory, "codes.sec").unwrap();
+        new.finish(&mut writer).unwrap();
+        writer.finish().unwrap();
+        let file = SectionFile::open(&directory, "codes.sec").unwrap();
+        let lists = CentroidLists::open(&file, rows, 400).unwrap().unwrap();
+        assert!(lists.has_rows());
+        let query =
+            CentroidQuery::new(&centroids, &[0.3, -0.2, 0.9, -0.8, 0.1, 0.1, 0.0, 0.7, -0.5]);
+        let Probed { probes, rows: found, entries } = lists.probe(&file, &query).unwrap().unwrap();
+        let probed: Vec<u16> = query.probed(&probes).collect();
+        let has =
+            |row: &u32| lists.of(&file, *row).iter().any(|centroid| probed.contains(centroid));
+        assert_eq!(found, (0..rows as u32).filter(has).collect::<Vec<_>>());
+        assert!(entries >= found.len() as u64);
+        for row in [0, 3, 100] {
+            let reached = lists.reached(&file, &query, &probes, row);
+            assert_eq!(reached > 0, found.contains(&row), "{row}");
+        }
+        let few = CentroidQuery::new(&centroids, &[0.3, -0.2, 0.9]);
+        assert!(lists.probe(&file, &few).unwrap().is_none());
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod centroids;
 mod encoder;
 mod tokens;
 
+pub use centroids::Probed;
 pub(super) use centroids::{CentroidLists, NewLists};
 pub use encoder::FieldEncoder;
 pub use tokens::TokenStore;
