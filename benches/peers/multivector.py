@@ -7,8 +7,8 @@
 
 Engines index the same tokens and answer the queries one by one, ten hits each:
 
-- `lanner`: through its Python package, embedded, with default settings and targets. Once as first queries find
-  it, when it is ready but knows no queries, and once recalibrated by these queries.
+- `lanner`: through its Python package, embedded, with default settings and targets, and without vectors
+  (`auto/residual4/drop-raw`). It knows no queries.
 - `next-plaid`: the Rust crate, with residuals of 4 bits (its default), 2 and 8.
 - `fast-plaid`, `xtr-warp`: on torch, whose wheels take 5 GB: only if they are named.
 
@@ -90,7 +90,7 @@ def grid(**values):
 
 
 def variants(names):
-    compact = {"compression": "auto/lvq4/drop-raw"}
+    compact = {"compression": "auto/residual4/drop-raw"}
     targets = [{}, {"target_recall": 0.9}, {"target_recall": 0.95}]
     plaid = grid(
         n_ivf_probe=(2, 4, 8, 32), n_full_scores=(128, 256, 512, 1024, 4096), centroid_score_threshold=(0.4, None)
@@ -102,9 +102,8 @@ def variants(names):
         max_candidates=(100_000,),
     )
     every = [
-        Variant("lanner", "no queries known", {"learns": False}, targets, sweep=False),
-        Variant("lanner", "recalibrated", {"learns": True}, targets, sweep=False),
-        Variant("lanner", "lvq4, recalibrated", {"learns": True} | compact, targets, sweep=False),
+        Variant("lanner", "vectors kept", {}, targets, sweep=False),
+        Variant("lanner", "codes only", compact, targets, sweep=False),
         Variant("next-plaid", "4 bits", 4, [{}, *plaid]),
         Variant("next-plaid", "2 bits", 2, [{}, *plaid]),
         Variant("next-plaid", "8 bits", 8, [{}, *eight]),

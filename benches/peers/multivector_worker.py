@@ -18,8 +18,6 @@ sys.path.remove(os.path.dirname(os.path.abspath(__file__)))
 import numpy as np
 
 HITS = 10
-#: Lanner recalibrates when so many queries have come, and at twice as many.
-LEARNS_AT = 256
 
 
 class Lanner:
@@ -31,20 +29,15 @@ class Lanner:
     def open(self):
         self.database = self.package.open(self.index, threads=self.cores, build_threads=self.cores)
 
-    def build(self, documents, queries, variant):
-        """Written, trained, encoded and calibrated; if `learns`, then recalibrated by the queries."""
-        learns = variant.pop("learns")
+    def build(self, documents, variant):
+        """Written, trained and encoded; without queries."""
         self.open()
-        field = self.package.multivector(documents[0].shape[1], recent_queries=1024 if learns else 0, **variant)
+        field = self.package.multivector(documents[0].shape[1], recent_queries=0, **variant)
         collection = self.database.create_collection("c", {"tokens": field})
         started = time.perf_counter()
         collection.upsert(ids=range(len(documents)), vectors={"tokens": documents}, progress=False)
         collection.optimize(progress=False)
         seconds = time.perf_counter() - started
-        if learns:
-            for at in range(max(len(queries), 2 * LEARNS_AT)):
-                collection.query("tokens", queries[at % len(queries)], limit=HITS)
-            collection.optimize(progress=False)
         self.database.close()
         return seconds
 
@@ -89,7 +82,7 @@ class FastPlaid(Torch):
     def load(self):
         self.engine = self.package.FastPlaid(index=self.index, device="cpu")
 
-    def build(self, documents, _, variant):
+    def build(self, documents, variant):
         self.load()
         documents = self.prepare(documents)
         started = time.perf_counter()
@@ -111,7 +104,7 @@ class XtrWarp(Torch):
     def load(self):
         self.engine.load(device="cpu")
 
-    def build(self, documents, _, variant):
+    def build(self, documents, variant):
         documents = self.prepare(documents)
         started = time.perf_counter()
         self.engine.create(documents, device="cpu", show_progress=False, **variant)
@@ -161,13 +154,12 @@ def search(engine, queries, lines):
 
 
 def main(name, action, folder, index, argument):
-    queries = queries_of(Path(folder))
     if action == "build":
         engine = ENGINES[name](index, len(os.sched_getaffinity(0)))
-        seconds = engine.build(documents_of(Path(folder)), queries, json.loads(argument))
+        seconds = engine.build(documents_of(Path(folder)), json.loads(argument))
         print(json.dumps({"seconds": seconds}))
     else:
-        search(ENGINES[name](index, int(argument)), queries, sys.stdin)
+        search(ENGINES[name](index, int(argument)), queries_of(Path(folder)), sys.stdin)
 
 
 if __name__ == "__main__":

@@ -194,7 +194,9 @@ impl Centroids {
         let (numbers, constants) = layout.unpack(&codes, count);
         let mut values = Vec::with_capacity(numbers.len());
         for (row, TokenConstants { step, low }) in numbers.chunks_exact(dimension).zip(constants) {
-            values.extend(row.iter().map(|&code| low + step * f32::from(code)));
+            // Products of huge steps overflow f32.
+            let value = |&code: &u8| (f64::from(low) + f64::from(step) * f64::from(code)) as f32;
+            values.extend(row.iter().map(value));
         }
         let is_sound = values.iter().all(|value| value.is_finite());
         is_sound.then(|| Self { dimension, values, layout, codes, search: OnceLock::new() })

@@ -89,10 +89,11 @@ impl EarlyStop {
     }
 
     /// Expected number of hits among candidates that were not re-ranked, by their scores in the
-    /// stage before. Counts no further once there are more than `tolerated`.
-    pub fn missed(&self, rest: impl ExactSizeIterator<Item = f32>, tolerated: f64) -> f64 {
+    /// stage before and the number of candidates with each. Counts no further once there are more than
+    /// `tolerated`.
+    pub fn missed(&self, rest: impl Iterator<Item = (f32, usize)>, tolerated: f64) -> f64 {
         let Some(worst) = self.best.worst().filter(|_| self.count >= 2) else {
-            return rest.len() as f64;
+            return rest.map(|(_, count)| count).sum::<usize>() as f64;
         };
         let deviation = (self.squares / f64::from(self.count - 1)).sqrt() * self.widening;
         let reach = f64::from(worst.0) - self.mean;
@@ -106,8 +107,8 @@ impl EarlyStop {
             if far < FARTHEST { 0.5 * (-0.5 * far * far).exp() } else { 0.0 }
         };
         let mut missed = 0.0;
-        for score in rest {
-            missed += of(score);
+        for (score, count) in rest {
+            missed += of(score) * count as f64;
             if missed > tolerated {
                 break;
             }
@@ -146,7 +147,8 @@ mod tests {
             let end = all.len().min(done + stop.batch(done));
             all[done..end].iter().for_each(|&(before, score)| stop.learn(before, Score(score)));
             done = end;
-            let missed = stop.missed(all[done..].iter().map(|candidate| candidate.0), tolerated);
+            let missed =
+                stop.missed(all[done..].iter().map(|candidate| (candidate.0, 1)), tolerated);
             if missed <= tolerated || done == all.len() {
                 let mut scores: Vec<f32> = all.iter().map(|candidate| candidate.1).collect();
                 scores.sort_by(|a, b| b.total_cmp(a));
@@ -181,8 +183,16 @@ mod tests {
         }
     }
 
-    fn missed(stop: &EarlyStop, rest: impl ExactSizeIterator<Item = f32>) -> f64 {
-        stop.missed(rest, f64::INFINITY)
+    fn missed(stop: &EarlyStop, rest: impl Iterator<Item = f32>) -> f64 {
+        stop.missed(rest.map(|score| (score, 1)), f64::INFINITY)
+    }
+
+    #[test]
+    fn scores_count_as_often_as_they_occur() {
+        let mut stop = EarlyStop::new(2, 4, 10);
+        (0..9).for_each(|at| stop.learn(at as f32, Score(at as f32 + 0.3 * (at % 2) as f32)));
+        let [one, three] = [1, 3].map(|count| stop.missed([(6.9, count)].into_iter(), 9.0));
+        assert!(one > 0.0 && (three - 3.0 * one).abs() < 1e-9, "{one} {three}");
     }
 
     #[test]

@@ -172,6 +172,49 @@ impl<'p> Site<'p> {
     }
 }
 
+/// Buckets of scores: few next to the candidates, and narrow next to the differences of scores.
+const BUCKETS: usize = 1024;
+
+/// The number of candidates by score, so that a look at all of them is quick. A score counts as the
+/// upper end of its bucket.
+struct Histogram {
+    most: f32,
+    width: f32,
+    counts: Vec<usize>,
+}
+
+impl Histogram {
+    fn of(candidates: &[(f32, u32)]) -> Self {
+        let finite = candidates.iter().map(|candidate| candidate.0).filter(|s| s.is_finite());
+        let (least, most) = finite.fold((f32::INFINITY, f32::NEG_INFINITY), |range, score| {
+            (range.0.min(score), range.1.max(score))
+        });
+        let width = (most / BUCKETS as f32 - least / BUCKETS as f32).max(f32::MIN_POSITIVE);
+        let mut all = Self { most, width, counts: vec![0; BUCKETS] };
+        for &(score, _) in candidates {
+            let bucket = all.bucket(score);
+            all.counts[bucket] += 1;
+        }
+        all
+    }
+
+    /// Scores of −∞, of rows without vectors, are in the last bucket.
+    fn bucket(&self, score: f32) -> usize {
+        (((self.most - score) / self.width) as usize).min(BUCKETS - 1)
+    }
+
+    fn remove(&mut self, score: f32) {
+        let bucket = self.bucket(score);
+        self.counts[bucket] -= 1;
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (f32, usize)> {
+        let score = |bucket: usize| self.most - bucket as f32 * self.width;
+        let counts = self.counts.iter().copied().enumerate().filter(|(_, count)| *count > 0);
+        counts.map(move |(bucket, count)| (score(bucket), count))
+    }
+}
+
 /// Scores rows, and calls its second argument with the score of each, in order.
 type ScoreRows<'f> = &'f mut dyn FnMut(&[u32], &mut dyn FnMut(Score)) -> Result<()>;
 
@@ -186,6 +229,7 @@ fn descend(
 ) -> Result<f64> {
     let better = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
     let worst = candidates.iter().map(|candidate| candidate.0).fold(f32::INFINITY, f32::min);
+    let mut counts = Histogram::of(candidates);
     let (mut done, mut sorted, mut rows) = (0, 0, Vec::new());
     loop {
         let batch = stop.batch(done).min(candidates.len() - done);
@@ -199,6 +243,7 @@ fn descend(
             sorted += more;
         }
         let (batch, rest) = candidates[done..].split_at_mut(batch);
+        batch.iter().for_each(|&(score, _)| counts.remove(score));
         // The order of memory: neighbours share pages.
         batch.sort_unstable_by_key(|&(_, row)| row);
         rows.clear();
@@ -210,11 +255,46 @@ fn descend(
             }
         })?;
         done += batch.len();
-        let left_out = stop.missed(std::iter::once(worst), 1.0) * left_out as f64;
-        let rest_missed = stop.missed(rest.iter().map(|rest| rest.0), tolerated);
+        let left_out = stop.missed(std::iter::once((worst, left_out)), f64::INFINITY);
+        let rest_missed = match rest.len() > BUCKETS {
+            true => stop.missed(counts.iter(), tolerated),
+            false => stop.missed(rest.iter().map(|rest| (rest.0, 1)), tolerated),
+        };
         let missed = rest_missed + left_out;
         if rest.is_empty() || missed <= tolerated {
             return Ok(missed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_score_counts_as_less_than_it_is() {
+        let scores: Vec<(f32, u32)> =
+            (0..5000_u32).map(|at| ((at * 37 % 977) as f32 / 50.0 - 7.0, at)).collect();
+        let mut counts = Histogram::of(&scores);
+        scores[..1000].iter().for_each(|&(score, _)| counts.remove(score));
+        let above = |least: f32| {
+            let rest = scores[1000..].iter().filter(|(score, _)| *score >= least).count();
+            let counted: usize = counts.iter().filter(|(s, _)| *s >= least).map(|of| of.1).sum();
+            let nearly = scores[1000..].iter().filter(|(s, _)| *s >= least - counts.width);
+            (rest, counted, nearly.count())
+        };
+        for least in [-8.0, -3.3, 0.0, 5.1, 12.4, 13.0] {
+            let (rest, counted, nearly) = above(least);
+            assert!(rest <= counted && counted <= nearly, "{least}: {rest} {counted} {nearly}");
+        }
+        for scores in [
+            vec![],
+            vec![(f32::NEG_INFINITY, 0)],
+            vec![(1.0, 0), (1.0, 1), (f32::NEG_INFINITY, 2)],
+            vec![(f32::MAX, 0), (-f32::MAX, 1)],
+        ] {
+            let counts = Histogram::of(&scores);
+            assert_eq!(counts.iter().map(|(_, count)| count).sum::<usize>(), scores.len());
         }
     }
 }

@@ -601,7 +601,7 @@ mod tests {
     fn files_whose_lengths_do_not_fit_are_refused() {
         for compression in ["lvq8", "lvq4:2"] {
             let codes = open(compression, "nothing").unwrap();
-            let query = codes.query(&[1.0; 4], true).unwrap();
+            let query = codes.query(&[1.0; 4], true, None).unwrap();
             codes.score(&query, 0..ROWS, &mut [0.0; 5]);
         }
         for (compression, wrong, named) in [
