@@ -383,6 +383,84 @@ fn recall_holds_while_points_come_and_go() {
     assert!(streamed >= built - 0.02, "{streamed} {built}");
 }
 
+/// Large enough for lists by centroid; a token is near one of 3,000 places, and a point's tokens are
+/// near different ones.
+#[test]
+fn lists_by_centroid_find_candidates_and_know_what_they_miss() {
+    const POINTS: u64 = 17_000;
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::open(folder.path()).unwrap();
+    let config = with_tokens(VectorField::multi(SMALL, Metric::Cosine));
+    let collection = database.create_collection("docs", config).unwrap();
+    let mut random = Random::new(19);
+    let places: Vec<Vec<f32>> = (0..3000).map(|_| random.vector(SMALL)).collect();
+    let mut near = |places_of: &[usize]| {
+        let mut values = Vec::new();
+        for &place in places_of {
+            let noise = random.vector(SMALL);
+            values
+                .extend(places[place].iter().zip(noise).map(|(place, noise)| place + 0.3 * noise));
+        }
+        (values, random.below(3000))
+    };
+    let mut batch = collection.batch();
+    let mut at = 0;
+    for id in 0..POINTS {
+        let mut of_point = Vec::new();
+        for _ in 0..6 {
+            of_point.push(at);
+            at = near(&[]).1;
+        }
+        let tokens = MultiVector::from_flat(SMALL, near(&of_point).0).unwrap();
+        let payload = Payload::parse(&format!("{{\"part\":{}}}", id % 4)).unwrap();
+        batch.push(Point::new(id).with_vector("tokens", tokens).with_payload(payload)).unwrap();
+    }
+    collection.upsert_batch(batch.finish(), Durability::Buffered).unwrap();
+    collection.optimize().unwrap();
+    let gone: Vec<PointId> = (0..POINTS).step_by(9).map(PointId::Number).collect();
+    collection.delete(gone.clone(), Durability::Buffered).unwrap();
+    assert!(collection.info().segments[0].codecs.is_empty(), "no encodings");
+    let mut query = |tokens: usize| {
+        let of_query: Vec<usize> = (0..tokens).map(|_| near(&[]).1).collect();
+        QueryRequest::new("tokens", MultiVector::from_flat(SMALL, near(&of_query).0).unwrap())
+    };
+    let source = |request: &QueryRequest| {
+        let answer = collection.query(&request.clone().explain()).unwrap();
+        answer.explanation.unwrap().stages.into_iter().find(|stage| stage.rows > 0).unwrap()
+    };
+    for target in [0.9, 0.98] {
+        let (mut found, mut promised, mut by_lists, mut rows) = (0, 0.0, 0, 0);
+        let queries = 60;
+        for _ in 0..queries {
+            let request = query(5).target_recall(target);
+            let answer = collection.query(&request).unwrap();
+            let exact = collection.query(&request.clone().exact()).unwrap();
+            let hits = |answer: &QueryResponse| -> Vec<PointId> {
+                answer.hits.iter().map(|hit| hit.point.id.clone()).collect()
+            };
+            let (got, exact) = (hits(&answer), hits(&exact));
+            assert!(got.iter().all(|id| !gone.contains(id)));
+            found += exact.iter().filter(|id| got.contains(id)).count();
+            promised += f64::from(answer.estimated_recall.unwrap());
+            let stage = source(&request);
+            if stage.source == "lists of centroids" {
+                by_lists += 1;
+                rows += stage.rows;
+            }
+        }
+        let (got, promised) = (found as f64 / (10 * queries) as f64, promised / queries as f64);
+        println!("target {target}: {got:.3} found, {promised:.3} promised, {by_lists} by lists");
+        assert!(got >= f64::from(target) - 0.01 && promised <= got + 0.01, "{got} {promised}");
+        assert!(by_lists > queries / 2 && rows / by_lists as u64 * 2 < POINTS, "{by_lists} {rows}");
+    }
+    // Too few tokens to know what is missed, and filters: a scan.
+    assert_eq!(source(&query(2)).source, "centroids");
+    let part = Filter::eq("part", FilterValue::from(1_i64));
+    let filtered = query(5).filter(part);
+    assert!(source(&filtered).source != "lists of centroids");
+    assert_eq!(collection.query(&filtered).unwrap().hits.len(), 10);
+}
+
 #[test]
 fn similar_tokens_are_replaced_by_their_mean_when_points_are_written() {
     let folder = tempfile::tempdir().unwrap();

@@ -107,8 +107,9 @@ impl Centroids {
     pub fn count_for(vectors: u64) -> usize {
         let vectors = vectors as f64;
         let wanted = (OF_ROOT * vectors.sqrt()).min(vectors / VECTORS_PER_CENTROID) as usize;
-        let below = (wanted / 2 + 1).next_power_of_two();
-        below.clamp(COUNTS[0], COUNTS[1])
+        // The nearest, in proportion.
+        let nearest = ((wanted as f64 / std::f64::consts::SQRT_2) as usize).next_power_of_two();
+        nearest.clamp(COUNTS[0], COUNTS[1])
     }
 
     /// Most training vectors for a number of centroids.
