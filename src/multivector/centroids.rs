@@ -15,7 +15,7 @@ const MOST_TOKENS: usize = 1024;
 /// ⟨q, c⟩ ≈ `low` + `step` · value, where `low` differs between tokens.
 #[derive(Debug, Clone)]
 pub struct CentroidQuery {
-    /// Shape [centroids, runs].
+    /// Shape [centroids + 1, runs]; the last row is of zeros.
     table: Arc<[[i16; RUN]]>,
     runs: usize,
     kernel: CentroidKernel,
@@ -48,7 +48,7 @@ impl CentroidQuery {
         let step = widest / f32::from(i16::MAX);
         let factor = if step > 0.0 { step.recip() } else { 0.0 };
         let runs = tokens.div_ceil(RUN).max(1);
-        let mut table = vec![[0; RUN]; count * runs];
+        let mut table = vec![[0; RUN]; (count + 1) * runs];
         let (mut values, mut lowest) = (vec![0; count], Vec::with_capacity(tokens));
         for (token, (products, (_, high))) in products.chunks_exact(count).zip(&ranges).enumerate()
         {
@@ -83,7 +83,7 @@ impl CentroidQuery {
     pub fn bytes(centroids: &Centroids, tokens: usize, all: bool) -> usize {
         let of = |tokens: usize| {
             let runs = tokens.div_ceil(RUN) * size_of::<[i16; RUN]>();
-            centroids.count() * (runs + tokens * size_of::<f32>())
+            (centroids.count() + 1) * runs + centroids.count() * tokens * size_of::<f32>()
         };
         let of_all = if all && tokens > MOST_TOKENS { of(tokens) } else { 0 };
         of(tokens.min(MOST_TOKENS)) + of_all
@@ -98,7 +98,8 @@ impl CentroidQuery {
         if centroids.is_empty() {
             return f32::NEG_INFINITY;
         }
-        let sum = self.kernel.sum_of_greatest(&self.table, self.runs, centroids);
+        let rows = &self.table[..self.table.len() - self.runs];
+        let sum = self.kernel.sum_of_greatest(rows, self.runs, centroids);
         // Sums of huge products can overflow.
         let score = self.low + self.step * sum as f32;
         if score.is_nan() { f32::NEG_INFINITY } else { score }
@@ -157,9 +158,9 @@ mod tests {
         let query: Vec<f32> = (0..5000).map(|at| at as f32).collect();
         let asked = CentroidQuery::new(&centroids, &query);
         assert_eq!(asked.runs, MOST_TOKENS / RUN);
-        assert_eq!(asked.table.len(), 2 * asked.runs);
+        assert_eq!(asked.table.len(), 3 * asked.runs);
         let products = asked.products(&centroids, &query);
-        assert_eq!((products.lowest.len(), products.table.len()), (5000, 2 * products.runs));
+        assert_eq!((products.lowest.len(), products.table.len()), (5000, 3 * products.runs));
         let bytes = |tokens, all| CentroidQuery::bytes(&centroids, tokens, all);
         assert_eq!(bytes(5000, false), bytes(MOST_TOKENS, true));
         assert!(bytes(5000, true) > 5 * bytes(5000, false));

@@ -7,11 +7,13 @@ use std::arch::x86_64::{
     _mm256_cmpgt_epi32, _mm256_cvtepi8_epi16, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi16,
     _mm256_hadd_epi32, _mm256_loadu_ps, _mm256_madd_epi16, _mm256_max_ps, _mm256_mul_ps,
     _mm256_permute4x64_epi64, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setr_epi32,
-    _mm256_setzero_si256, _mm256_storeu_ps,
+    _mm256_setzero_ps, _mm256_setzero_si256, _mm256_slli_epi32, _mm256_srai_epi32,
+    _mm256_storeu_ps,
 };
 
+use super::layout::{bits_per_code, largest_code};
 use super::stream::{Instructions, by_pairs};
-use super::{Document, Tile};
+use super::{BLOCK_TOKENS, Document, Tile};
 use crate::kernels::isa::Avx2;
 
 /// Writes the largest unscaled score of query token t to `best[t]`. Two query tokens at a time take
@@ -20,14 +22,14 @@ use crate::kernels::isa::Avx2;
 /// # Safety
 /// AVX2, and the conditions asserted by `MaxSimKernel::score`.
 #[target_feature(enable = "avx2")]
-pub unsafe fn best<const HALVES: usize>(
+pub unsafe fn best<const PER_BYTE: usize>(
     isa: Avx2,
     document: &Document<'_>,
     tile: &Tile<'_>,
     best: &mut [f32],
 ) {
     // SAFETY: guaranteed by the caller.
-    unsafe { by_pairs::<_, _, _, HALVES>(isa, document, tile, best) }
+    unsafe { by_pairs::<_, _, _, PER_BYTE>(isa, document, tile, best) }
 }
 
 impl Instructions<4, 2> for Avx2 {
@@ -38,6 +40,7 @@ impl Instructions<4, 2> for Avx2 {
     type Floats = __m256;
 
     const FETCHES_AHEAD: bool = false;
+    const PRODUCTS: usize = 2;
 
     #[inline(always)]
     unsafe fn load_bytes(self, bytes: *const u8) -> __m128i {
@@ -52,15 +55,18 @@ impl Instructions<4, 2> for Avx2 {
     }
 
     #[inline(always)]
-    fn codes<const HALVES: usize>(self, bytes: __m128i, half: usize) -> __m256i {
+    fn codes<const PER_BYTE: usize>(self, bytes: __m128i, field: usize) -> __m256i {
         // SAFETY: registers only; `self` proves AVX2.
         unsafe {
-            let low_bits = _mm_set1_epi8(15);
-            _mm256_cvtepu8_epi16(match (HALVES, half) {
-                (1, _) => bytes,
-                (_, 0) => _mm_and_si128(bytes, low_bits),
-                _ => _mm_and_si128(_mm_srli_epi16::<4>(bytes), low_bits),
-            })
+            // Bits of the other byte are shifted in, and masked.
+            let moved = match bits_per_code(PER_BYTE) * field {
+                2 => _mm_srli_epi16::<2>(bytes),
+                4 => _mm_srli_epi16::<4>(bytes),
+                6 => _mm_srli_epi16::<6>(bytes),
+                _ => bytes,
+            };
+            let mask = _mm_set1_epi8(largest_code(PER_BYTE) as i8);
+            _mm256_cvtepu8_epi16(_mm_and_si128(moved, mask))
         }
     }
 
@@ -83,7 +89,32 @@ impl Instructions<4, 2> for Avx2 {
     }
 
     #[inline(always)]
-    fn join<const HALVES: usize>(self, [a, b, c, d]: [__m256i; 4], _total: i32) -> [__m256; 2] {
+    unsafe fn transpose<const QUERIES: usize>(
+        self,
+        rows: &[*const i16; BLOCK_TOKENS],
+    ) -> [[__m256; 2]; QUERIES] {
+        // SAFETY: the caller guarantees two values in each row; unaligned loads; the rest is
+        // registers; `self` proves AVX2.
+        unsafe {
+            let mut columns = [[_mm256_setzero_ps(); 2]; QUERIES];
+            for group in 0..2 {
+                let mut pairs = [0; 8];
+                for (pair, row) in pairs.iter_mut().zip(&rows[8 * group..]) {
+                    *pair = row.cast::<i32>().read_unaligned();
+                }
+                let [a, b, c, d, e, f, g, h] = pairs;
+                let pairs = _mm256_setr_epi32(a, b, c, d, e, f, g, h);
+                for (query, column) in columns.iter_mut().enumerate() {
+                    let high = if query == 0 { _mm256_slli_epi32::<16>(pairs) } else { pairs };
+                    column[group] = _mm256_cvtepi32_ps(_mm256_srai_epi32::<16>(high));
+                }
+            }
+            columns
+        }
+    }
+
+    #[inline(always)]
+    fn join<const PER_BYTE: usize>(self, [a, b, c, d]: [__m256i; 4], _total: i32) -> [__m256; 2] {
         // SAFETY: registers only; `self` proves AVX2.
         unsafe {
             let (first, second) = (_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));

@@ -2,17 +2,19 @@
 //! sums per token.
 //!
 //! `smull` multiplies signed bytes, so 8-bit codes are shifted to −128..127 by flipping their
-//! highest bit, and 128·Σ qᵢ is added at the end. 4-bit codes already fit.
+//! highest bit, and 128·Σ qᵢ is added at the end. Smaller codes already fit.
 
 use std::arch::aarch64::{
     float32x4_t, int8x16_t, int32x4_t, uint8x16_t, vaddq_f32, vaddq_s32, vandq_u8, vbslq_f32,
     vcgtq_f32, vcltq_s32, vcvtq_f32_s32, vdupq_n_f32, vdupq_n_s32, vdupq_n_u8, veorq_u8,
     vget_low_s8, vld1q_s32, vld1q_u8, vmaxvq_f32, vmull_high_s8, vmull_s8, vmulq_f32, vpadalq_s16,
-    vpaddq_s32, vreinterpretq_f32_u8, vreinterpretq_s8_s32, vreinterpretq_s8_u8, vshrq_n_u8,
+    vpaddq_s32, vreinterpretq_f32_u8, vreinterpretq_s8_s32, vreinterpretq_s8_u8, vshlq_n_s32,
+    vshrq_n_s32, vshrq_n_u8,
 };
 
+use super::layout::{bits_per_code, largest_code};
 use super::stream::{Instructions, by_pairs};
-use super::{Document, Tile};
+use super::{BLOCK_TOKENS, Document, Tile};
 use crate::kernels::isa::Neon;
 
 /// Writes the largest unscaled score of query token t to `best[t]`. Two query tokens at a time take
@@ -21,14 +23,14 @@ use crate::kernels::isa::Neon;
 /// # Safety
 /// NEON, and the conditions asserted by `MaxSimKernel::score`.
 #[target_feature(enable = "neon")]
-pub unsafe fn best<const HALVES: usize>(
+pub unsafe fn best<const PER_BYTE: usize>(
     isa: Neon,
     document: &Document<'_>,
     tile: &Tile<'_>,
     best: &mut [f32],
 ) {
     // SAFETY: guaranteed by the caller.
-    unsafe { by_pairs::<_, _, _, HALVES>(isa, document, tile, best) }
+    unsafe { by_pairs::<_, _, _, PER_BYTE>(isa, document, tile, best) }
 }
 
 impl Instructions<4, 4> for Neon {
@@ -40,6 +42,7 @@ impl Instructions<4, 4> for Neon {
     type Floats = float32x4_t;
 
     const FETCHES_AHEAD: bool = false;
+    const PRODUCTS: usize = 2;
 
     #[inline(always)]
     unsafe fn load_bytes(self, bytes: *const u8) -> uint8x16_t {
@@ -55,14 +58,19 @@ impl Instructions<4, 4> for Neon {
     }
 
     #[inline(always)]
-    fn codes<const HALVES: usize>(self, bytes: uint8x16_t, half: usize) -> int8x16_t {
+    fn codes<const PER_BYTE: usize>(self, bytes: uint8x16_t, field: usize) -> int8x16_t {
         // SAFETY: registers only; `self` proves NEON.
         unsafe {
-            vreinterpretq_s8_u8(match (HALVES, half) {
-                (1, _) => veorq_u8(bytes, vdupq_n_u8(0x80)),
-                (_, 0) => vandq_u8(bytes, vdupq_n_u8(15)),
-                _ => vshrq_n_u8::<4>(bytes),
-            })
+            if PER_BYTE == 1 {
+                return vreinterpretq_s8_u8(veorq_u8(bytes, vdupq_n_u8(0x80)));
+            }
+            let moved = match bits_per_code(PER_BYTE) * field {
+                2 => vshrq_n_u8::<2>(bytes),
+                4 => vshrq_n_u8::<4>(bytes),
+                6 => vshrq_n_u8::<6>(bytes),
+                _ => bytes,
+            };
+            vreinterpretq_s8_u8(vandq_u8(moved, vdupq_n_u8(largest_code(PER_BYTE))))
         }
     }
 
@@ -95,9 +103,37 @@ impl Instructions<4, 4> for Neon {
     }
 
     #[inline(always)]
-    fn join<const HALVES: usize>(self, sums: [[int32x4_t; 2]; 4], total: i32) -> [float32x4_t; 4] {
+    unsafe fn transpose<const QUERIES: usize>(
+        self,
+        rows: &[*const i16; BLOCK_TOKENS],
+    ) -> [[float32x4_t; 4]; QUERIES] {
+        let mut columns = [[self.splat(0.0); 4]; QUERIES];
+        for group in 0..4 {
+            let mut pairs = [0; 4];
+            for (pair, row) in pairs.iter_mut().zip(&rows[4 * group..]) {
+                // SAFETY: the caller guarantees two values in each row; an unaligned read.
+                *pair = unsafe { row.cast::<i32>().read_unaligned() };
+            }
+            for (query, column) in columns.iter_mut().enumerate() {
+                // SAFETY: loads four aligned integers; the rest is registers; `self` proves NEON.
+                unsafe {
+                    let pairs = vld1q_s32(pairs.as_ptr());
+                    let high = if query == 0 { vshlq_n_s32::<16>(pairs) } else { pairs };
+                    column[group] = vcvtq_f32_s32(vshrq_n_s32::<16>(high));
+                }
+            }
+        }
+        columns
+    }
+
+    #[inline(always)]
+    fn join<const PER_BYTE: usize>(
+        self,
+        sums: [[int32x4_t; 2]; 4],
+        total: i32,
+    ) -> [float32x4_t; 4] {
         // The shift of 8-bit codes.
-        let moved = if HALVES == 1 { 128 * total } else { 0 };
+        let moved = if PER_BYTE == 1 { 128 * total } else { 0 };
         let mut joined = [self.splat(0.0); 4];
         for (joined, [low, high]) in joined.iter_mut().zip(sums) {
             // SAFETY: registers only; `self` proves NEON.

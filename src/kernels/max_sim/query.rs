@@ -1,11 +1,11 @@
 //! The query side: signed 8-bit integers in the order in which kernels read the codes.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use super::layout::TokenLayout;
+use super::layout::{TokenBits, TokenLayout};
 use super::residual::{CentroidProducts, TileProducts};
 use crate::kernels::centroids::RUN;
-use crate::kernels::codes::CodeBits;
 
 /// Largest number of query tokens scored together: each needs a register for its maxima and one or
 /// two for its sums.
@@ -22,7 +22,7 @@ pub struct MaxSimQuery {
     /// Σ qᵢ of each token.
     totals: Vec<i32>,
     /// Four integers per word, tile by tile. Within a tile, the words of its tokens are
-    /// interleaved, those of low halves before those of high halves.
+    /// interleaved: those for the lowest codes of the bytes, then those for the next.
     words: Vec<i32>,
     products: Option<OfCentroids>,
 }
@@ -32,10 +32,22 @@ pub struct MaxSimQuery {
 struct OfCentroids {
     table: Arc<[[i16; RUN]]>,
     runs: usize,
+    /// Number of the last row.
+    last: usize,
     /// For each token, the step of the products divided by its scale.
     factors: Vec<f32>,
     /// Σ of the lowest products.
     lowest: f32,
+}
+
+impl OfCentroids {
+    /// For one of [`tiles`], which ends within whole tiles, and so within the runs.
+    fn of_tile(&self, tile: Range<usize>) -> TileProducts<'_> {
+        let (width, first) = (self.runs * RUN, tile.start);
+        debug_assert!(first + TILE_TOKENS <= width, "a row has values for a whole tile");
+        let (values, factors) = (self.table.as_flattened(), &self.factors[tile]);
+        TileProducts { values, width, last: self.last, first, factors }
+    }
 }
 
 /// Query tokens that are scored together.
@@ -79,8 +91,8 @@ impl MaxSimQuery {
         let mut words = Vec::with_capacity(tokens.len() * words_of_token(layout));
         for range in tiles(tokens.len()) {
             for word in 0..layout.words() {
-                for half in 0..layout.bits().per_byte() {
-                    let places = layout.places(word, half);
+                for field in 0..layout.bits().per_byte() {
+                    let places = layout.places(word, field);
                     words.extend(tokens[range.clone()].iter().map(|token| {
                         let mut bytes = [0; 4];
                         for (byte, &q) in bytes.iter_mut().zip(&token[places.clone()]) {
@@ -98,18 +110,24 @@ impl MaxSimQuery {
     /// The same query, for residual codes.
     ///
     /// # Panics
-    /// If there are products of another number of tokens.
+    /// If there are products of another number of tokens, or the table has another shape, or no row
+    /// of zeros at the end.
     #[must_use]
     pub fn with_centroids(self, products: CentroidProducts) -> Self {
         let CentroidProducts { table, runs, step, lowest } = products;
         assert_eq!(lowest.len(), self.len(), "products of each token");
+        let (rows, rest) = (table.chunks_exact(runs), table.len() % runs);
+        assert!(rest == 0 && self.len() <= runs * RUN, "a value a token in whole rows");
+        let zeros = |row: &[[i16; RUN]]| row.as_flattened().iter().all(|&value| value == 0);
+        assert!(rows.last().is_some_and(zeros), "a row of zeros at the end");
         // Tokens that were rounded to zero have products of about zero.
         let factor = |scale: &f32| Some(step / scale).filter(|factor| factor.is_finite());
         let factors: Vec<Option<f32>> = self.scales.iter().map(factor).collect();
         let lowest = factors.iter().zip(lowest).filter_map(|(factor, low)| factor.and(Some(low)));
         let (lowest, factors) =
             (lowest.sum(), factors.iter().map(|factor| factor.unwrap_or(0.0)).collect());
-        let products = Some(OfCentroids { table, runs, factors, lowest });
+        let last = table.len() / runs - 1;
+        let products = Some(OfCentroids { table, runs, last, factors, lowest });
         Self { products, ..self }
     }
 
@@ -138,7 +156,7 @@ impl MaxSimQuery {
         &self.scales
     }
 
-    pub(super) fn bits(&self) -> CodeBits {
+    pub(super) fn bits(&self) -> TokenBits {
         self.layout.bits()
     }
 
@@ -147,12 +165,7 @@ impl MaxSimQuery {
         tiles(self.len()).map(move |range| Tile {
             words: &self.words[range.start * words..range.end * words],
             totals: &self.totals[range.clone()],
-            products: self.products.as_ref().map(|products| TileProducts {
-                values: products.table.as_flattened(),
-                width: products.runs * RUN,
-                first: range.start,
-                factors: &products.factors[range],
-            }),
+            products: self.products.as_ref().map(|products| products.of_tile(range)),
         })
     }
 }
@@ -162,8 +175,9 @@ fn words_of_token(layout: &TokenLayout) -> usize {
     layout.words() * layout.bits().per_byte()
 }
 
-/// Splits tokens into as few tiles as possible, of equal sizes as far as possible.
-fn tiles(tokens: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
+/// Splits tokens into as few tiles as possible, of equal sizes as far as possible. Each begins
+/// [`TILE_TOKENS`] before the end of the last whole tile at the latest.
+fn tiles(tokens: usize) -> impl Iterator<Item = Range<usize>> {
     let count = tokens.div_ceil(TILE_TOKENS);
     (0..count).map(move |tile| tile * tokens / count..(tile + 1) * tokens / count)
 }
@@ -174,7 +188,7 @@ mod tests {
 
     #[test]
     fn tokens_are_rounded_to_their_own_largest_element() {
-        let layout = TokenLayout::new(CodeBits::Eight, 3);
+        let layout = TokenLayout::new(TokenBits::Eight, 3);
         let query = MaxSimQuery::new(&layout, &[1.27, -0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 2.54, 0.03]);
         assert_eq!(query.scales(), [0.01, 0.0, 0.02]);
         assert_eq!(query.totals, [127 - 50, 0, 127 + 2]);
@@ -193,12 +207,14 @@ mod tests {
             let lengths = || found.iter().map(|range| range.len());
             assert!(lengths().max().unwrap_or(0) <= TILE_TOKENS);
             assert!(lengths().max().unwrap_or(0) - lengths().min().unwrap_or(0) <= 1);
+            let ends = found.iter().map(|range| range.start + TILE_TOKENS);
+            assert!(ends.max().unwrap_or(0) <= tokens.next_multiple_of(TILE_TOKENS));
         }
     }
 
     #[test]
     fn tokens_of_extremes_have_finite_scales() {
-        let layout = TokenLayout::new(CodeBits::Four, 2);
+        let layout = TokenLayout::new(TokenBits::Four, 2);
         let query = MaxSimQuery::new(&layout, &[1e-45, 0.0, f32::MAX, -f32::MAX]);
         assert!(query.scales().iter().all(|scale| scale.is_finite()));
         assert_eq!(query.totals, [0, 0]);

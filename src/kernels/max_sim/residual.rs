@@ -5,15 +5,15 @@
 
 use std::sync::Arc;
 
-use super::layout::{BLOCK_TOKENS, TokenConstants};
+use super::layout::{BLOCK_TOKENS, TokenBits, TokenConstants, WORD_BYTES};
 use crate::kernels::centroids::RUN;
-use crate::kernels::codes::CodeBits;
 
 /// Products of the tokens of a query with all centroids, as 16-bit values: ⟨q, c⟩ = lowest + step ·
 /// value, with a lowest product for each token.
 #[derive(Debug, Clone)]
 pub struct CentroidProducts {
-    /// Shape [centroids, runs], with a value for each token, in order.
+    /// Shape [centroids + 1, runs], with a value for each token, in order. The last row is of zeros: a
+    /// centroid that does not exist adds nothing.
     pub table: Arc<[[i16; RUN]]>,
     /// Runs of each centroid.
     pub runs: usize,
@@ -23,52 +23,47 @@ pub struct CentroidProducts {
     pub lowest: Vec<f32>,
 }
 
-/// The products, as kernels add them to the unscaled scores of a tile.
+/// The products with the tokens of a tile. From the first of them on, each row has at least
+/// [`TILE_TOKENS`](super::query::TILE_TOKENS) values, which kernels read at once.
 #[derive(Clone, Copy)]
 pub(super) struct TileProducts<'a> {
+    /// Whole rows of `width` values.
     pub values: &'a [i16],
     pub width: usize,
+    /// Number of the last row.
+    pub last: usize,
     /// The first of the tile's tokens.
     pub first: usize,
     /// For each token of the tile, the step divided by its scale.
     pub factors: &'a [f32],
 }
 
-impl TileProducts<'_> {
-    /// Adds nothing for a centroid that does not exist.
+impl<'a> TileProducts<'a> {
+    /// Place of a centroid's value for the first token of the tile.
     #[inline(always)]
-    pub fn of(&self, centroid: u32) -> &[i16] {
-        let start = centroid as usize * self.width + self.first;
-        self.values.get(start..start + self.factors.len()).unwrap_or_default()
+    fn place(&self, centroid: u32) -> usize {
+        (centroid as usize).min(self.last) * self.width + self.first
     }
 
-    /// What to add to the scores of the first `QUERIES` tokens of the tile from `skip` on, for each
-    /// token of a block with these centroids.
+    /// The values of a centroid, one for each token of the tile.
+    pub fn row(&self, centroid: u32) -> &'a [i16] {
+        &self.values[self.place(centroid)..][..self.factors.len()]
+    }
+
+    /// The values of 16 centroids, whose numbers are little-endian, from token `skip` of the tile
+    /// on: at least [`TILE_TOKENS`](super::query::TILE_TOKENS) less `skip` are readable at each pointer.
     #[inline(always)]
-    pub fn of_block<const QUERIES: usize>(
+    pub fn rows(
         &self,
         skip: usize,
-        centroids: &[u8],
-    ) -> [[f32; BLOCK_TOKENS]; QUERIES] {
-        let mut values = [[0_i16; BLOCK_TOKENS]; QUERIES];
-        for (token, centroid) in centroids.as_chunks::<4>().0.iter().take(BLOCK_TOKENS).enumerate()
-        {
-            let row = self.of(u32::from_le_bytes(*centroid));
-            let Some(row) = row.get(skip..).and_then(|row| row.first_chunk::<QUERIES>()) else {
-                continue;
-            };
-            for query in 0..QUERIES {
-                values[query][token] = row[query];
-            }
+        centroids: &[[u8; WORD_BYTES]; BLOCK_TOKENS],
+    ) -> [*const i16; BLOCK_TOKENS] {
+        let start = self.values.as_ptr();
+        let mut rows = [start; BLOCK_TOKENS];
+        for (row, &centroid) in rows.iter_mut().zip(centroids) {
+            *row = start.wrapping_add(self.place(u32::from_le_bytes(centroid)) + skip);
         }
-        let mut products = [[0.0; BLOCK_TOKENS]; QUERIES];
-        for query in 0..QUERIES {
-            for token in 0..BLOCK_TOKENS {
-                products[query][token] =
-                    f32::from(values[query][token]) * self.factors[skip + query];
-            }
-        }
-        products
+        rows
     }
 }
 
@@ -84,7 +79,9 @@ impl TokenConstants {
     }
 }
 
-/// The code of zero: between the two in the middle. A rest is step · (code − middle).
-pub fn middle(bits: CodeBits) -> f32 {
-    f32::from(bits.max()) / 2.0
+impl TokenBits {
+    /// The code of zero: between the two in the middle. A rest is step · (code − middle).
+    pub fn middle(self) -> f32 {
+        f32::from(self.max()) / 2.0
+    }
 }

@@ -1,23 +1,25 @@
 //! Reference implementation of the kernels, and the fallback without SIMD.
 
-use super::layout::WORD_BYTES;
-use super::{Document, Tile, middle};
+use super::layout::{WORD_BYTES, bits_per_code, largest_code};
+use super::{Document, Tile};
 
 /// One token after the other, with the order of operations that all implementations share.
-pub fn best<const HALVES: usize>(document: &Document<'_>, tile: &Tile<'_>, best: &mut [f32]) {
+pub fn best<const PER_BYTE: usize>(document: &Document<'_>, tile: &Tile<'_>, best: &mut [f32]) {
     best.fill(f32::NEG_INFINITY);
     let queries = tile.totals.len();
     let mut sums = vec![0; queries];
+    let middle = document.layout.bits().middle();
     for token in 0..document.tokens {
         let place = document.layout.place(token, document.tokens);
         sums.fill(0);
         for word in 0..document.layout.words() {
             let codes = &document.bytes[place.word(word)];
-            for half in 0..HALVES {
-                let words = &tile.words[(word * HALVES + half) * queries..][..queries];
+            for field in 0..PER_BYTE {
+                let words = &tile.words[(word * PER_BYTE + field) * queries..][..queries];
+                let shift = bits_per_code(PER_BYTE) * field;
                 for (sum, word) in sums.iter_mut().zip(words) {
                     for (&byte, q) in codes.iter().zip(word.to_le_bytes()) {
-                        let code = if HALVES == 1 { byte } else { byte >> (4 * half) & 15 };
+                        let code = byte >> shift & largest_code(PER_BYTE);
                         *sum += i32::from(code) * i32::from(q as i8);
                     }
                 }
@@ -27,20 +29,19 @@ pub fn best<const HALVES: usize>(document: &Document<'_>, tile: &Tile<'_>, best:
             let bytes = document.bytes[at..at + WORD_BYTES].first_chunk();
             bytes.map_or(0.0, |bytes| f32::from_le_bytes(*bytes))
         };
-        let (step, mut low) = (float(place.step().start), float(place.low().start));
-        let mut of_centroid: &[i16] = &[];
-        if let Some(products) = &tile.products {
-            of_centroid = products.of(low.to_bits());
-            low = step * -middle(document.layout.bits());
-        }
+        let (step, low) = (float(place.step().start), float(place.low().start));
+        let of_centroid = tile.products.map(|products| (products, products.row(low.to_bits())));
         for (query, ((best, &sum), &total)) in
             best.iter_mut().zip(&sums).zip(tile.totals).enumerate()
         {
-            let mut score = step * sum as f32 + low * total as f32;
-            if let Some(products) = &tile.products {
-                let value = of_centroid.get(query).map_or(0.0, |&value| f32::from(value));
-                score += value * products.factors[query];
-            }
+            let (sum, total) = (sum as f32, total as f32);
+            let score = match &of_centroid {
+                None => step * sum + low * total,
+                Some((products, values)) => {
+                    step * (sum - middle * total)
+                        + f32::from(values[query]) * products.factors[query]
+                }
+            };
             // Not a maximum of two: NaN must not win.
             *best = if score > *best { score } else { *best };
         }

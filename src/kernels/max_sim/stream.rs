@@ -7,8 +7,9 @@
 //! be compiled without them, so there are no closures here.
 
 use super::layout::{CONSTANT_BYTES, WORD_BYTES};
+use super::query::TILE_TOKENS;
 use super::residual::TileProducts;
-use super::{BLOCK_TOKENS, Document, Tile, middle};
+use super::{BLOCK_TOKENS, Document, Tile};
 use crate::kernels::prefetch;
 
 const FLOAT_BYTES: usize = size_of::<f32>();
@@ -35,6 +36,9 @@ pub(super) trait Instructions<const PARTS: usize, const GROUPS: usize>: Copy {
     /// True if the CPU is so fast that memory must be prefetched.
     const FETCHES_AHEAD: bool;
 
+    /// Query tokens whose products with centroids are loaded at once: two, or all of a tile.
+    const PRODUCTS: usize;
+
     /// Loads 64 / `PARTS` bytes, at any address.
     ///
     /// # Safety
@@ -47,9 +51,9 @@ pub(super) trait Instructions<const PARTS: usize, const GROUPS: usize>: Copy {
     /// The floats must be readable.
     unsafe fn load_floats(self, bytes: *const u8) -> Self::Floats;
 
-    /// The codes in bytes that hold `HALVES` each: in their low halves for `half` 0, in their high
-    /// halves for 1.
-    fn codes<const HALVES: usize>(self, bytes: Self::Bytes, half: usize) -> Self::Codes;
+    /// Code number `field`, from the lowest bits up, of bytes that hold `PER_BYTE` codes each: one, two
+    /// or four.
+    fn codes<const PER_BYTE: usize>(self, bytes: Self::Bytes, field: usize) -> Self::Codes;
 
     fn factors(self, word: i32) -> Self::Factors;
 
@@ -62,8 +66,18 @@ pub(super) trait Instructions<const PARTS: usize, const GROUPS: usize>: Copy {
         factors: Self::Factors,
     ) -> Self::Sums;
 
+    /// The first values of 16 rows, one row per token of a block, as floats: transposed, so that the
+    /// values of a query token lie side by side. There are at most `PRODUCTS` query tokens.
+    ///
+    /// # Safety
+    /// `PRODUCTS` values must be readable in each row, at any address.
+    unsafe fn transpose<const QUERIES: usize>(
+        self,
+        rows: &[*const i16; BLOCK_TOKENS],
+    ) -> [[Self::Floats; GROUPS]; QUERIES];
+
     /// The sums of 16 tokens as floats; `total` is Σ qᵢ of the query token.
-    fn join<const HALVES: usize>(
+    fn join<const PER_BYTE: usize>(
         self,
         sums: [Self::Sums; PARTS],
         total: i32,
@@ -90,7 +104,7 @@ pub(super) trait Instructions<const PARTS: usize, const GROUPS: usize>: Copy {
 /// # Safety
 /// The conditions asserted by `MaxSimKernel::score`.
 #[inline(always)]
-pub(super) unsafe fn by_pairs<I, const PARTS: usize, const GROUPS: usize, const HALVES: usize>(
+pub(super) unsafe fn by_pairs<I, const PARTS: usize, const GROUPS: usize, const PER_BYTE: usize>(
     isa: I,
     document: &Document<'_>,
     tile: &Tile<'_>,
@@ -101,14 +115,14 @@ pub(super) unsafe fn by_pairs<I, const PARTS: usize, const GROUPS: usize, const 
     let (pairs, rest) = best.as_chunks_mut::<2>();
     let mut first = 0;
     for pair in pairs {
-        if let Some(stream) = Stream::<_, _, _, HALVES, _>::new(isa, document, tile, first) {
+        if let Some(stream) = Stream::<_, _, _, PER_BYTE, _>::new(isa, document, tile, first) {
             // SAFETY: guaranteed by the caller.
             *pair = unsafe { stream.best::<1>() };
         }
         first += 2;
     }
     if let [last] = rest
-        && let Some(stream) = Stream::<_, _, _, HALVES, _>::new(isa, document, tile, first)
+        && let Some(stream) = Stream::<_, _, _, PER_BYTE, _>::new(isa, document, tile, first)
     {
         // SAFETY: guaranteed by the caller.
         [*last] = unsafe { stream.best::<1>() };
@@ -125,7 +139,7 @@ pub(super) unsafe fn at_once<
     I,
     const PARTS: usize,
     const GROUPS: usize,
-    const HALVES: usize,
+    const PER_BYTE: usize,
     const QUERIES: usize,
     const BLOCKS: usize,
 >(
@@ -136,7 +150,7 @@ pub(super) unsafe fn at_once<
 ) where
     I: Instructions<PARTS, GROUPS>,
 {
-    let stream = Stream::<_, _, _, HALVES, QUERIES>::new(isa, document, tile, 0);
+    let stream = Stream::<_, _, _, PER_BYTE, QUERIES>::new(isa, document, tile, 0);
     let (Some(stream), Some(best)) = (stream, best.first_chunk_mut()) else { return };
     // SAFETY: guaranteed by the caller.
     *best = unsafe { stream.best::<BLOCKS>() };
@@ -158,24 +172,31 @@ struct Stream<
     I: Instructions<PARTS, GROUPS>,
     const PARTS: usize,
     const GROUPS: usize,
-    const HALVES: usize,
+    const PER_BYTE: usize,
     const QUERIES: usize,
 > {
     isa: I,
     document: &'a Document<'a>,
     words: Words<'a>,
-    /// With residual codes only.
-    products: Option<TileProducts<'a>>,
-    /// Minus the code of zero, of residual codes.
-    middle: I::Floats,
     /// Σ qᵢ of each token.
     totals: [i32; QUERIES],
     /// The totals, in all lanes.
     total_floats: [I::Floats; QUERIES],
+    /// With residual codes only.
+    residual: Option<Residual<'a, I::Floats, QUERIES>>,
 }
 
-impl<'a, I, const PARTS: usize, const GROUPS: usize, const HALVES: usize, const QUERIES: usize>
-    Stream<'a, I, PARTS, GROUPS, HALVES, QUERIES>
+/// What the scores of residual codes need.
+struct Residual<'a, F, const QUERIES: usize> {
+    products: TileProducts<'a>,
+    /// For each token, what its products are multiplied with, in all lanes.
+    factors: [F; QUERIES],
+    /// For each token, what is added to its sums, in all lanes: −middle · Σ qᵢ.
+    shifts: [F; QUERIES],
+}
+
+impl<'a, I, const PARTS: usize, const GROUPS: usize, const PER_BYTE: usize, const QUERIES: usize>
+    Stream<'a, I, PARTS, GROUPS, PER_BYTE, QUERIES>
 where
     I: Instructions<PARTS, GROUPS>,
 {
@@ -187,9 +208,17 @@ where
         for (float, total) in total_floats.iter_mut().zip(totals) {
             *float = isa.splat(total as f32);
         }
-        let middle = isa.splat(-middle(document.layout.bits()));
-        let products = tile.products;
-        Some(Self { isa, document, words, products, middle, totals, total_floats })
+        let mut residual = None;
+        if let Some(products) = tile.products {
+            let (mut factors, mut shifts) = (total_floats, total_floats);
+            let middle = document.layout.bits().middle();
+            for query in 0..QUERIES {
+                factors[query] = isa.splat(products.factors[first + query]);
+                shifts[query] = isa.splat(-(middle * totals[query] as f32));
+            }
+            residual = Some(Residual { products, factors, shifts });
+        }
+        Some(Self { isa, document, words, totals, total_floats, residual })
     }
 
     /// The largest unscaled scores.
@@ -255,42 +284,21 @@ where
         // SAFETY: guaranteed by the caller.
         let sums = unsafe { self.sums::<BLOCKS>(start, width) };
         for (block, sums) in sums.iter().enumerate() {
-            let first = block * self.block_bytes();
-            // SAFETY: a block begins with its steps and lows; these are within the document.
-            let lows_of_block = unsafe {
-                let place = start.add(first + width * FLOAT_BYTES);
-                std::slice::from_raw_parts(place, width * FLOAT_BYTES)
+            // SAFETY: a block begins with its steps, and its lows or the numbers of its centroids;
+            // reads past them stay in the document or its slack.
+            let (steps, added) = unsafe {
+                let start = start.add(block * self.block_bytes());
+                (self.floats(start), self.added(start.add(width * FLOAT_BYTES)))
             };
-            let of_centroids = self
-                .products
-                .map(|products| products.of_block::<QUERIES>(self.words.first, lows_of_block));
-            let (mut steps, mut lows) = ([isa.splat(0.0); GROUPS], [isa.splat(0.0); GROUPS]);
-            for (group, (steps, lows)) in steps.iter_mut().zip(&mut lows).enumerate() {
-                // SAFETY: a block begins with its steps and lows; loads past them stay in the
-                // document or its slack.
-                unsafe {
-                    let place = start.add(first + group * lanes * FLOAT_BYTES);
-                    *steps = isa.load_floats(place);
-                    *lows = match of_centroids {
-                        Some(_) => isa.multiply(*steps, self.middle),
-                        None => isa.load_floats(place.add(width * FLOAT_BYTES)),
-                    };
-                }
-            }
             for query in 0..QUERIES {
-                let joined = isa.join::<HALVES>(sums[query], self.totals[query]);
+                let joined = isa.join::<PER_BYTE>(sums[query], self.totals[query]);
                 for group in 0..GROUPS {
-                    // step · sum + low · total, each operation rounded.
-                    let of_codes = isa.multiply(steps[group], joined[group]);
-                    let of_lows = isa.multiply(lows[group], self.total_floats[query]);
-                    let mut scores = isa.add(of_codes, of_lows);
-                    if let Some(of_centroids) = &of_centroids {
-                        // SAFETY: these are the floats of a group.
-                        let products = unsafe {
-                            isa.load_floats(of_centroids[query].as_ptr().add(group * lanes).cast())
-                        };
-                        scores = isa.add(scores, products);
+                    let mut sums = joined[group];
+                    if let Some(residual) = &self.residual {
+                        sums = isa.add(sums, residual.shifts[query]);
                     }
+                    // Each operation is rounded.
+                    let mut scores = isa.add(isa.multiply(steps[group], sums), added[query][group]);
                     if width < BLOCK_TOKENS {
                         scores = isa.first(scores, width as i32 - (group * lanes) as i32);
                     }
@@ -298,6 +306,49 @@ where
                 }
             }
         }
+    }
+
+    /// What is added to step · sum: low · Σ qᵢ or, of residual codes, the product with the centroid.
+    /// The lows of a block, or the numbers of its centroids, are at `lows`.
+    ///
+    /// # Safety
+    /// 64 bytes must be readable.
+    #[inline(always)]
+    unsafe fn added(&self, lows: *const u8) -> [[I::Floats; GROUPS]; QUERIES] {
+        let (mut added, factors) = match &self.residual {
+            Some(Residual { products, factors, .. }) => {
+                let first = self.words.first;
+                debug_assert!(QUERIES <= I::PRODUCTS && first + I::PRODUCTS <= TILE_TOKENS);
+                // SAFETY: guaranteed by the caller; bytes need no alignment.
+                let rows = products.rows(first, unsafe { &*lows.cast() });
+                // SAFETY: `TILE_TOKENS` less `first` values are readable; `first` is even, or 0 if
+                // all query tokens of a tile are scored at once.
+                (unsafe { self.isa.transpose::<QUERIES>(&rows) }, factors)
+            }
+            // SAFETY: guaranteed by the caller.
+            None => ([unsafe { self.floats(lows) }; QUERIES], &self.total_floats),
+        };
+        for (added, &factor) in added.iter_mut().zip(factors) {
+            for added in added {
+                *added = self.isa.multiply(*added, factor);
+            }
+        }
+        added
+    }
+
+    /// The floats of 16 tokens, at any address.
+    ///
+    /// # Safety
+    /// 16 floats must be readable.
+    #[inline(always)]
+    unsafe fn floats(&self, bytes: *const u8) -> [I::Floats; GROUPS] {
+        let group_bytes = BLOCK_TOKENS / GROUPS * FLOAT_BYTES;
+        let mut floats = [self.isa.splat(0.0); GROUPS];
+        for (group, floats) in floats.iter_mut().enumerate() {
+            // SAFETY: guaranteed by the caller.
+            *floats = unsafe { self.isa.load_floats(bytes.add(group * group_bytes)) };
+        }
+        floats
     }
 
     /// The sums of products of each query token with the tokens of each block; lanes past the width
@@ -313,18 +364,18 @@ where
     ) -> [[[I::Sums; PARTS]; QUERIES]; BLOCKS] {
         let mut sums = [[[self.isa.no_sums(); PARTS]; QUERIES]; BLOCKS];
         let Words { of_tile, width: tokens, first } = self.words;
-        let words = of_tile.chunks_exact(HALVES * tokens);
+        let words = of_tile.chunks_exact(PER_BYTE * tokens);
         for (row, words) in words.enumerate() {
             let offset = width * (CONSTANT_BYTES + row * WORD_BYTES);
             // SAFETY: the query has as many words as the layout, so the row begins within the
             // block, and its 64 bytes end within the slack at the latest.
             let bytes = unsafe { self.row::<BLOCKS>(start.add(offset)) };
-            for half in 0..HALVES {
-                let words = &words[half * tokens + first..][..QUERIES];
+            for field in 0..PER_BYTE {
+                let words = &words[field * tokens + first..][..QUERIES];
                 for part in 0..PARTS {
-                    let mut codes = [self.isa.codes::<HALVES>(bytes[0][part], half); BLOCKS];
+                    let mut codes = [self.isa.codes::<PER_BYTE>(bytes[0][part], field); BLOCKS];
                     for block in 1..BLOCKS {
-                        codes[block] = self.isa.codes::<HALVES>(bytes[block][part], half);
+                        codes[block] = self.isa.codes::<PER_BYTE>(bytes[block][part], field);
                     }
                     for query in 0..QUERIES {
                         let factors = self.isa.factors(words[query]);
