@@ -8,9 +8,8 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use lanner::internals::fde::{FdeEncoder, FdeSettings};
 use lanner::internals::kernels;
 use lanner::internals::kernels::centroids::{CentroidKernel, RUN};
-use lanner::internals::kernels::codes::CodeBits;
 use lanner::internals::kernels::max_sim::{
-    CentroidProducts, MaxSimKernel, MaxSimQuery, TokenLayout,
+    CentroidProducts, MaxSimKernel, MaxSimQuery, TokenBits, TokenLayout,
 };
 use lanner::internals::kernels::products::{Panels, ProductKernel};
 use lanner::internals::{Centroids, TokenCode, TokenCodec, TokenScorer, max_sim, pool_tokens};
@@ -29,8 +28,14 @@ fn tokens(count: usize, step: f32) -> Vec<f32> {
     values
 }
 
-const CODES: [TokenCode; 5] =
-    [TokenCode::F16, TokenCode::Lvq8, TokenCode::Residual8, TokenCode::Lvq4, TokenCode::Residual4];
+const CODES: [TokenCode; 6] = [
+    TokenCode::F16,
+    TokenCode::Lvq8,
+    TokenCode::Residual8,
+    TokenCode::Lvq4,
+    TokenCode::Residual4,
+    TokenCode::Residual2,
+];
 const CENTROIDS: usize = 4096;
 
 /// A codec with centroids of some tokens.
@@ -177,10 +182,11 @@ fn centroids(_: &mut Criterion) {
 /// Codes by every kernel, out of the cache and in it.
 fn each_kernel(query: &[f32], documents: &[f32], report: impl Fn(&str, Duration)) {
     for (code, bits) in [
-        (TokenCode::Lvq8, CodeBits::Eight),
-        (TokenCode::Lvq4, CodeBits::Four),
-        (TokenCode::Residual8, CodeBits::Eight),
-        (TokenCode::Residual4, CodeBits::Four),
+        (TokenCode::Lvq8, TokenBits::Eight),
+        (TokenCode::Lvq4, TokenBits::Four),
+        (TokenCode::Residual8, TokenBits::Eight),
+        (TokenCode::Residual4, TokenBits::Four),
+        (TokenCode::Residual2, TokenBits::Two),
     ] {
         let codec = codec(code);
         let bytes = store(&codec, documents);

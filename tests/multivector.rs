@@ -204,6 +204,7 @@ fn token_codes_keep_the_ranking() {
         (TokenCode::Residual8, 0.001, 0.995),
         (TokenCode::Residual4, 0.005, 0.955),
         (TokenCode::Lvq4, 0.005, 0.92),
+        (TokenCode::Residual2, 0.01, 0.87),
     ] {
         let codec = TokenCodec::residual(code, centroids.clone());
         let (got, ten) = judge.judge_codes(&codec);

@@ -116,6 +116,8 @@ pub enum Secondary {
     Residual8,
     /// Multi fields: the nearest of many centroids, and 4 bits per dimension for the rest.
     Residual4,
+    /// Multi fields: the nearest of many centroids, and 2 bits per dimension for the rest.
+    Residual2,
 }
 
 impl Default for Compression {
@@ -183,8 +185,8 @@ impl Compression {
             let expected = "`auto` or `none` for a multi field under l2, whose vectors are scanned";
             return refuse("compression", expected, self.to_string());
         }
-        let of_tokens = matches!(self.secondary, Secondary::Residual8 | Secondary::Residual4);
-        if of_tokens && !multi {
+        let of_tokens = [Secondary::Residual8, Secondary::Residual4, Secondary::Residual2];
+        if of_tokens.contains(&self.secondary) && !multi {
             let expected = "auto, raw, lvq8, lvq4 or f16 for a single-vector field";
             return refuse("compression.secondary", expected, self.secondary.to_string());
         }
@@ -250,7 +252,8 @@ names!(ReductionMethod, "compression.reduction", Self::Pca => "pca",
     Self::Sphering => "sphering");
 names!(Secondary, "compression.secondary", Self::Auto => "auto", Self::Raw => "raw",
     Self::Lvq8 => "lvq8", Self::Lvq4 => "lvq4", Self::F16 => "f16",
-    Self::Residual8 => "residual8", Self::Residual4 => "residual4");
+    Self::Residual8 => "residual8", Self::Residual4 => "residual4",
+    Self::Residual2 => "residual2");
 
 impl fmt::Display for Primary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -346,6 +349,7 @@ mod tests {
             "auto/lvq4",
             "auto/lvq8/drop-raw",
             "lvq4x4/drop-raw",
+            "auto/residual2",
         ] {
             let compression: Compression = text.parse().unwrap();
             assert_eq!(compression.to_string(), text);

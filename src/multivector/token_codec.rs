@@ -1,5 +1,5 @@
 //! Token codes: LVQ with 8 or 4 bits per element, half precision, or the nearest centroid with the
-//! rest in 8 or 4 bits (ColBERTv2, arXiv 2112.01488, section 3.3).
+//! rest in 8, 4 or 2 bits (ColBERTv2, arXiv 2112.01488, section 3.3).
 //!
 //! The tokens of a document are encoded together, in the layout that the kernels stream
 //! ([`TokenLayout`]; half-precision tokens are rows). Tokens are rotated before they are coded, as
@@ -18,8 +18,7 @@ use half::slice::HalfFloatSliceExt;
 use serde::{Deserialize, Serialize};
 
 use super::CentroidQuery;
-use crate::kernels::codes::CodeBits;
-use crate::kernels::max_sim::{MaxSimKernel, MaxSimQuery, TokenConstants, TokenLayout, middle};
+use crate::kernels::max_sim::{MaxSimKernel, MaxSimQuery, TokenBits, TokenConstants, TokenLayout};
 use crate::kernels::products::{Panels, ProductKernel};
 use crate::quantization::Centroids;
 use crate::quantization::leanvec::rotation_map;
@@ -29,9 +28,6 @@ use crate::quantization::lvq::quantize;
 const ROTATION_SEED: u64 = 42;
 /// Largest dimension that is rotated: the rotation is a dense matrix.
 const MAX_ROTATED_DIMENSION: usize = 1024;
-
-/// Ranges that are tried for a rest, relative to its largest element.
-const RANGES: [f32; 4] = [1.0, 0.9, 0.8, 0.7];
 
 /// Storage of a token's elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -49,12 +45,14 @@ pub enum TokenCode {
     Residual8,
     /// The nearest centroid, and the rest with 4 bits per element.
     Residual4,
+    /// The nearest centroid, and the rest with 2 bits per element.
+    Residual2,
 }
 
 impl TokenCode {
     /// Whether it needs centroids.
     pub fn is_residual(self) -> bool {
-        matches!(self, Self::Residual8 | Self::Residual4)
+        matches!(self, Self::Residual8 | Self::Residual4 | Self::Residual2)
     }
 }
 
@@ -139,8 +137,9 @@ impl TokenCodec {
     fn with(code: TokenCode, dimension: usize, centroids: Option<Arc<Centroids>>) -> Self {
         assert!(dimension > 0, "tokens have dimensions");
         let bits = match code {
-            TokenCode::Lvq8 | TokenCode::Residual8 => Some(CodeBits::Eight),
-            TokenCode::Lvq4 | TokenCode::Residual4 => Some(CodeBits::Four),
+            TokenCode::Lvq8 | TokenCode::Residual8 => Some(TokenBits::Eight),
+            TokenCode::Lvq4 | TokenCode::Residual4 => Some(TokenBits::Four),
+            TokenCode::Residual2 => Some(TokenBits::Two),
             TokenCode::F16 => None,
         };
         let layout = bits.map(|bits| TokenLayout::new(bits, dimension));
@@ -209,7 +208,7 @@ impl TokenCodec {
         let rotated = self.rotated(tokens);
         let mut scratch = Vec::new();
         for row in rotated.chunks_exact(dimension) {
-            let range = quantize(layout.bits(), row, &mut scratch);
+            let range = quantize(layout.bits().max(), row, &mut scratch);
             codes.extend_from_slice(&scratch);
             constants.push(TokenConstants { step: range.step, low: range.low });
         }
@@ -228,7 +227,7 @@ impl TokenCodec {
                 let (codes, constants) = layout.unpack(document, tokens);
                 for (codes, constants) in codes.chunks_exact(self.dimension()).zip(&constants) {
                     let low = match self.centroids {
-                        Some(_) => -middle(layout.bits()) * constants.step,
+                        Some(_) => -layout.bits().middle() * constants.step,
                         None => constants.low,
                     };
                     let value = |&code: &u8| low + constants.step * f32::from(code);
@@ -314,21 +313,44 @@ fn rests(tokens: &[f32], nearest: &[u16], centroids: &Centroids) -> Vec<f32> {
 }
 
 /// Appends the codes of a rest, symmetric around zero; returns their step. Of several ranges, takes
-/// the one with the least error: the largest elements are rare.
-fn quantize_rest(bits: CodeBits, rest: &[f32], codes: &mut Vec<u8>) -> f32 {
+/// the one whose codes are nearest to the direction of the rest. The step is chosen such that the
+/// product of the rest with what is decoded is that with itself: the smallest error would shrink
+/// scores, the more so the fewer bits there are.
+fn quantize_rest(bits: TokenBits, rest: &[f32], codes: &mut Vec<u8>) -> f32 {
     let largest = rest.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
-    let (middle, most) = (middle(bits), f32::from(bits.max()));
-    let code = |value: f32, step: f32| (value / step + middle).round().clamp(0.0, most);
-    let error = |step: f32| -> f32 {
-        let error = |&value: &f32| (value - step * (code(value, step) - middle)).powi(2);
-        rest.iter().map(error).sum()
+    let (middle, most) = (bits.middle(), f32::from(bits.max()));
+    // Relative to the largest element, since squares of huge or tiny elements are not finite or zero.
+    let relative = |value: &f32| value / largest;
+    // Rounds; NaN becomes 0.
+    let code = |value: &f32, range: f32| {
+        (relative(value) * (middle / range) + middle + 0.5).clamp(0.0, most) as u8
     };
-    let steps = RANGES.map(|share| share * largest / middle).map(|step| (error(step), step));
-    let least = steps.into_iter().min_by(|a, b| a.0.total_cmp(&b.0));
-    let step = least.map_or(0.0, |(_, step)| step);
-    // NaN becomes 0: all elements are zero, or huge.
-    codes.extend(rest.iter().map(|&value| code(value, step) as u8));
+    let tried = ranges(bits).map(|range| {
+        let (mut product, mut square) = (0.0_f32, 0.0_f32);
+        for value in rest {
+            let level = f32::from(code(value, range)) - middle;
+            product += relative(value) * level;
+            square += level * level;
+        }
+        (product / square.sqrt(), product, range)
+    });
+    let best = tried.into_iter().max_by(|a, b| a.0.total_cmp(&b.0));
+    let (_, product, range) = best.unwrap_or_default();
+    codes.extend(rest.iter().map(|value| code(value, range)));
+    let square: f32 = rest.iter().map(|value| relative(value).powi(2)).sum();
+    let step = largest * (square / product);
+    // All elements are zero, or huge.
     if step.is_finite() { step } else { 0.0 }
+}
+
+/// Ranges that are tried for a rest, relative to its largest element, since the largest are rare. With
+/// four values the best step for a normal distribution is one standard deviation, whereas the largest of
+/// 128 elements is 2.8: a range of 0.55.
+fn ranges(bits: TokenBits) -> [f32; 4] {
+    match bits {
+        TokenBits::Two => [0.7, 0.6, 0.5, 0.4],
+        TokenBits::Four | TokenBits::Eight => [1.0, 0.9, 0.8, 0.7],
+    }
 }
 
 /// Widens half-precision numbers of any alignment.
@@ -353,12 +375,13 @@ mod tests {
     use crate::kernels;
     use crate::multivector::max_sim;
 
-    const CODES: [TokenCode; 5] = [
+    const CODES: [TokenCode; 6] = [
         TokenCode::Lvq8,
         TokenCode::Lvq4,
         TokenCode::F16,
         TokenCode::Residual8,
         TokenCode::Residual4,
+        TokenCode::Residual2,
     ];
 
     /// A codec; with five centroids if it needs some.
@@ -404,6 +427,7 @@ mod tests {
                     // The rest is within ±1.5, before it is rotated.
                     TokenCode::Residual8 => 1.5 * root / 255.0,
                     TokenCode::Residual4 => 1.5 * root / 15.0,
+                    TokenCode::Residual2 => 1.5 * root / 3.0,
                 };
                 let rows = tokens.chunks_exact(dimension).zip(decoded.chunks_exact(dimension));
                 for (token, got) in rows {
@@ -441,9 +465,37 @@ mod tests {
     }
 
     #[test]
+    fn rests_of_any_size_are_not_shrunk() {
+        let rest: Vec<f32> = (1..60).map(|at| (at as f32 * 0.7).sin()).collect();
+        for bits in [TokenBits::Two, TokenBits::Four, TokenBits::Eight] {
+            for scale in [1.0, 1e-30, 1e30] {
+                let rest: Vec<f32> = rest.iter().map(|value| value * scale).collect();
+                let mut codes = Vec::new();
+                let step = quantize_rest(bits, &rest, &mut codes) / scale;
+                let decoded = codes.iter().map(|&code| step * (f32::from(code) - bits.middle()));
+                let (mut product, mut square, mut error) = (0.0, 0.0, 0.0);
+                for (decoded, value) in decoded.zip(rest.iter().map(|value| value / scale)) {
+                    product += decoded * value;
+                    square += value * value;
+                    error += (decoded - value).powi(2);
+                }
+                assert!((product / square - 1.0).abs() < 1e-4, "{bits:?} {scale}");
+                // A uniform distribution is coded with an error of one part in (levels)².
+                let levels = f32::from(bits.max()) + 1.0;
+                assert!(error / square < 1.5 / levels.powi(2), "{bits:?} {scale} {error} {square}");
+            }
+            let mut codes = Vec::new();
+            for rest in [[0.0; 3], [f32::INFINITY; 3], [f32::NAN; 3]] {
+                assert_eq!(quantize_rest(bits, &rest, &mut codes), 0.0);
+            }
+            assert_eq!(codes.len(), 9);
+        }
+    }
+
+    #[test]
     fn sizes_are_those_of_the_tokens() {
         let bytes = CODES.map(|code| codec(code, 128).document_bytes(96));
-        assert_eq!(bytes, [96 * 136, 96 * 72, 96 * 256, 96 * 136, 96 * 72]);
+        assert_eq!(bytes, [96 * 136, 96 * 72, 96 * 256, 96 * 136, 96 * 72, 96 * 40]);
     }
 
     #[test]

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::nearest_centroid::NearestCentroid;
 use super::random::stratified;
 use crate::kernels;
-use crate::kernels::codes::{CodeBits, MAX_CODE_DIMENSION};
-use crate::kernels::max_sim::{MaxSimKernel, MaxSimQuery, TokenConstants, TokenLayout};
+use crate::kernels::codes::MAX_CODE_DIMENSION;
+use crate::kernels::max_sim::{MaxSimKernel, MaxSimQuery, TokenBits, TokenConstants, TokenLayout};
 
 /// Most training vectors per centroid: more hardly move the centroids.
 const VECTORS_A_CENTROID: usize = 12;
@@ -173,7 +173,7 @@ impl Centroids {
         if !is_sound {
             return None;
         }
-        let layout = TokenLayout::new(CodeBits::Eight, dimension);
+        let layout = TokenLayout::new(TokenBits::Eight, dimension);
         let (mut codes, mut constants) = (Vec::with_capacity(values.len()), Vec::new());
         values.chunks_exact(dimension).for_each(|row| constants.push(round(row, &mut codes)));
         let mut packed = vec![0; layout.document_bytes(count) + TokenLayout::SLACK_BYTES];
@@ -186,7 +186,7 @@ impl Centroids {
         if !(1..=MAX_CODE_DIMENSION).contains(&dimension) {
             return None;
         }
-        let layout = TokenLayout::new(CodeBits::Eight, dimension);
+        let layout = TokenLayout::new(TokenBits::Eight, dimension);
         let bytes = codes.len().checked_sub(TokenLayout::SLACK_BYTES)?;
         let count = bytes / layout.token_bytes();
         if !(1..=1 << 16).contains(&count) || bytes != layout.document_bytes(count) {

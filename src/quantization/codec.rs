@@ -111,9 +111,8 @@ impl Codec {
             (_, Secondary::Lvq4) => SecondaryCodec::Lvq(Lvq::new(CodeBits::Four, dimension, false)),
             (_, Secondary::F16) => SecondaryCodec::F16,
             // Residual codes are of the tokens of multi fields.
-            (_, Secondary::Auto | Secondary::Raw | Secondary::Residual8 | Secondary::Residual4) => {
-                SecondaryCodec::Raw
-            }
+            (_, Secondary::Residual8 | Secondary::Residual4 | Secondary::Residual2)
+            | (_, Secondary::Auto | Secondary::Raw) => SecondaryCodec::Raw,
         };
         let primary = Lvq::new(bits, reduced, settings.metric == Metric::L2);
         let coded_map = OnceLock::new();

@@ -33,7 +33,7 @@ impl CodedMap {
         let mut codes = Vec::new();
         let rows = map.chunks_exact(dimension).zip(records.chunks_exact_mut(layout.stride()));
         let encode = |(row, record): (&[f32], &mut [u8])| {
-            let constants = quantize(CodeBits::Eight, row, &mut codes);
+            let constants = quantize(CodeBits::Eight.max(), row, &mut codes);
             layout.pack(&codes, record);
             constants
         };

@@ -62,7 +62,7 @@ impl Lvq {
     /// # Panics
     /// If the length of `values` or `record` does not match the layout.
     pub fn encode(&self, values: &[f32], record: &mut [u8], scratch: &mut Vec<u8>) {
-        let Constants { step, low, .. } = quantize(self.layout.bits(), values, scratch);
+        let Constants { step, low, .. } = quantize(self.layout.bits().max(), values, scratch);
         self.layout.pack(scratch, record);
         self.put(record, 0, step);
         self.put(record, 1, low);
@@ -102,16 +102,17 @@ impl Lvq {
     }
 }
 
-/// Quantizes a vector: replaces `codes` and returns its constants (with norm 0).
+/// Quantizes a vector to codes from 0 to `largest`: replaces `codes` and returns its constants (with
+/// norm 0).
 ///
 /// NaN is encoded as 0; elements are clamped to ±10³⁷.
-pub fn quantize(bits: CodeBits, values: &[f32], codes: &mut Vec<u8>) -> Constants {
+pub fn quantize(largest: u8, values: &[f32], codes: &mut Vec<u8>) -> Constants {
     let finite = |value: f32| if value.is_nan() { 0.0 } else { value.clamp(-LARGEST, LARGEST) };
     let (low, high) = values
         .iter()
         .map(|&value| finite(value))
         .fold((LARGEST, -LARGEST), |(low, high), value| (low.min(value), high.max(value)));
-    let levels = f64::from(bits.max());
+    let levels = f64::from(largest);
     let step = ((f64::from(high) - f64::from(low)) / levels) as f32;
     // In double precision: the inverse of a tiny step would overflow f32.
     let factor = if step > 0.0 { 1.0 / f64::from(step) } else { 0.0 };

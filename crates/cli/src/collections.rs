@@ -55,7 +55,7 @@ as measured), none, or a code (lvq8, lvq4, lvq4x4, lvq4x8); lvq8 and lvq4 with [
 [:reduction]], reductions being pca, eigen_search, frank_wolfe and sphering. After slashes: what
 re-ranks (raw, lvq8, lvq4, f16), and drop-raw to keep the codes alone. For a multi field, which is
 compressed like this only if it is named, the code is that of its encodings, and what re-ranks are
-its vectors (residual4, residual8: a centroid and the rest; residual4 if not said):
+its vectors (residual8, residual4, residual2: a centroid and the rest; residual4 if not said):
 tokens=lvq8:632/residual8/drop-raw.
 
 Index, of compressed fields, in segments of 10,000 rows and more: auto (default: what calibration

@@ -22,11 +22,7 @@ const SHORT_BYTES: usize = 256;
 /// # Safety
 /// The CPU features of this module, and the conditions asserted by `CodeKernel::dot_picked`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-pub(super) unsafe fn dot_rows<const HALVES: usize, P: Pick>(
-    rows: &Rows<'_>,
-    pick: P,
-    sums: &mut [i32],
-) {
+pub unsafe fn dot_rows<const HALVES: usize, P: Pick>(rows: &Rows<'_>, pick: P, sums: &mut [i32]) {
     let mut groups = sums.chunks_exact_mut(4);
     let by_four = !P::CONSECUTIVE || rows.stride <= SHORT_BYTES;
     let mut index = 0;
@@ -86,7 +82,7 @@ unsafe fn accumulate<const ROWS: usize, const HALVES: usize>(
 /// The codes in the bytes of a register, one per byte.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 #[inline]
-pub(in crate::kernels) fn codes_of<const HALVES: usize>(bytes: __m512i, half: usize) -> __m512i {
+fn codes_of<const HALVES: usize>(bytes: __m512i, half: usize) -> __m512i {
     match (HALVES, half) {
         (1, _) => bytes,
         (_, 0) => _mm512_and_si512(bytes, _mm512_set1_epi8(15)),

@@ -16,7 +16,7 @@
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
-pub(super) mod avx512;
+mod avx512;
 mod layout;
 #[cfg(target_arch = "aarch64")]
 mod neon;

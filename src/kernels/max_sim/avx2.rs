@@ -11,6 +11,7 @@ use std::arch::x86_64::{
     _mm256_storeu_ps,
 };
 
+use super::layout::{bits_per_code, largest_code};
 use super::stream::{self, Instructions, by_pairs};
 use super::{BLOCK_TOKENS, Document, Tile};
 use crate::kernels::isa::Avx2;
@@ -21,14 +22,14 @@ use crate::kernels::isa::Avx2;
 /// # Safety
 /// AVX2, and the conditions asserted by `MaxSimKernel::score`.
 #[target_feature(enable = "avx2")]
-pub unsafe fn best<const HALVES: usize>(
+pub unsafe fn best<const PER_BYTE: usize>(
     isa: Avx2,
     document: &Document<'_>,
     tile: &Tile<'_>,
     best: &mut [f32],
 ) {
     // SAFETY: guaranteed by the caller.
-    unsafe { by_pairs::<_, _, _, HALVES>(isa, document, tile, best) }
+    unsafe { by_pairs::<_, _, _, PER_BYTE>(isa, document, tile, best) }
 }
 
 /// Writes the unscaled products of each token of the tile with each token of the document.
@@ -36,14 +37,14 @@ pub unsafe fn best<const HALVES: usize>(
 /// # Safety
 /// AVX2, and the conditions asserted by `MaxSimKernel::products`.
 #[target_feature(enable = "avx2")]
-pub unsafe fn products<const HALVES: usize>(
+pub unsafe fn products<const PER_BYTE: usize>(
     isa: Avx2,
     document: &Document<'_>,
     tile: &Tile<'_>,
     out: &mut [f32],
 ) {
     // SAFETY: guaranteed by the caller.
-    unsafe { stream::products::<_, _, _, HALVES, 2, 1>(isa, document, tile, out) }
+    unsafe { stream::products::<_, _, _, PER_BYTE, 2, 1>(isa, document, tile, out) }
 }
 
 impl Instructions<4, 2> for Avx2 {
@@ -69,15 +70,18 @@ impl Instructions<4, 2> for Avx2 {
     }
 
     #[inline(always)]
-    fn codes<const HALVES: usize>(self, bytes: __m128i, half: usize) -> __m256i {
+    fn codes<const PER_BYTE: usize>(self, bytes: __m128i, field: usize) -> __m256i {
         // SAFETY: registers only; `self` proves AVX2.
         unsafe {
-            let low_bits = _mm_set1_epi8(15);
-            _mm256_cvtepu8_epi16(match (HALVES, half) {
-                (1, _) => bytes,
-                (_, 0) => _mm_and_si128(bytes, low_bits),
-                _ => _mm_and_si128(_mm_srli_epi16::<4>(bytes), low_bits),
-            })
+            // Bits of the other byte are shifted in, and masked.
+            let moved = match bits_per_code(PER_BYTE) * field {
+                2 => _mm_srli_epi16::<2>(bytes),
+                4 => _mm_srli_epi16::<4>(bytes),
+                6 => _mm_srli_epi16::<6>(bytes),
+                _ => bytes,
+            };
+            let mask = _mm_set1_epi8(largest_code(PER_BYTE) as i8);
+            _mm256_cvtepu8_epi16(_mm_and_si128(moved, mask))
         }
     }
 
@@ -125,7 +129,7 @@ impl Instructions<4, 2> for Avx2 {
     }
 
     #[inline(always)]
-    fn join<const HALVES: usize>(self, [a, b, c, d]: [__m256i; 4], _total: i32) -> [__m256; 2] {
+    fn join<const PER_BYTE: usize>(self, [a, b, c, d]: [__m256i; 4], _total: i32) -> [__m256; 2] {
         // SAFETY: registers only; `self` proves AVX2.
         unsafe {
             let (first, second) = (_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));

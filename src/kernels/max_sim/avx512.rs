@@ -2,17 +2,17 @@
 //! at once: 64 products per instruction, and one sum per token.
 
 use std::arch::x86_64::{
-    __m512, __m512i, _mm_loadu_si128, _mm512_add_ps, _mm512_castsi128_si512, _mm512_cvtepi32_ps,
-    _mm512_dpbusd_epi32, _mm512_inserti32x4, _mm512_loadu_ps, _mm512_loadu_si512,
-    _mm512_mask_mov_ps, _mm512_max_ps, _mm512_mul_ps, _mm512_reduce_max_ps, _mm512_set1_epi8,
-    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_slli_epi32,
-    _mm512_srai_epi32, _mm512_storeu_ps, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64,
-    _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
+    __m512, __m512i, _mm_loadu_si128, _mm512_add_ps, _mm512_and_si512, _mm512_castsi128_si512,
+    _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_inserti32x4, _mm512_loadu_ps,
+    _mm512_loadu_si512, _mm512_mask_mov_ps, _mm512_max_ps, _mm512_mul_ps, _mm512_reduce_max_ps,
+    _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512,
+    _mm512_slli_epi32, _mm512_srai_epi32, _mm512_srli_epi16, _mm512_storeu_ps,
+    _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
 };
 
+use super::layout::{bits_per_code, largest_code};
 use super::stream::{self, Instructions, at_once};
 use super::{BLOCK_TOKENS, Document, Tile};
-use crate::kernels::codes::avx512::codes_of;
 use crate::kernels::isa::Avx512Vnni;
 
 /// Writes the largest unscaled score of query token t to `best[t]`.
@@ -23,7 +23,7 @@ use crate::kernels::isa::Avx512Vnni;
 /// # Safety
 /// The CPU features of this module, and the conditions asserted by `MaxSimKernel::score`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-pub unsafe fn best<const HALVES: usize>(
+pub unsafe fn best<const PER_BYTE: usize>(
     isa: Avx512Vnni,
     document: &Document<'_>,
     tile: &Tile<'_>,
@@ -32,14 +32,14 @@ pub unsafe fn best<const HALVES: usize>(
     // SAFETY: guaranteed by the caller; `QUERIES` equals the length of the tile.
     unsafe {
         match tile.totals.len() {
-            1 => at_once::<_, _, _, HALVES, 1, 4>(isa, document, tile, best),
-            2 => at_once::<_, _, _, HALVES, 2, 4>(isa, document, tile, best),
-            3 => at_once::<_, _, _, HALVES, 3, 3>(isa, document, tile, best),
-            4 => at_once::<_, _, _, HALVES, 4, 3>(isa, document, tile, best),
-            5 => at_once::<_, _, _, HALVES, 5, 2>(isa, document, tile, best),
-            6 => at_once::<_, _, _, HALVES, 6, 2>(isa, document, tile, best),
-            7 => at_once::<_, _, _, HALVES, 7, 2>(isa, document, tile, best),
-            _ => at_once::<_, _, _, HALVES, 8, 2>(isa, document, tile, best),
+            1 => at_once::<_, _, _, PER_BYTE, 1, 4>(isa, document, tile, best),
+            2 => at_once::<_, _, _, PER_BYTE, 2, 4>(isa, document, tile, best),
+            3 => at_once::<_, _, _, PER_BYTE, 3, 3>(isa, document, tile, best),
+            4 => at_once::<_, _, _, PER_BYTE, 4, 3>(isa, document, tile, best),
+            5 => at_once::<_, _, _, PER_BYTE, 5, 2>(isa, document, tile, best),
+            6 => at_once::<_, _, _, PER_BYTE, 6, 2>(isa, document, tile, best),
+            7 => at_once::<_, _, _, PER_BYTE, 7, 2>(isa, document, tile, best),
+            _ => at_once::<_, _, _, PER_BYTE, 8, 2>(isa, document, tile, best),
         }
     }
 }
@@ -50,14 +50,14 @@ pub unsafe fn best<const HALVES: usize>(
 /// # Safety
 /// The CPU features of this module, and the conditions asserted by `MaxSimKernel::products`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-pub unsafe fn products<const HALVES: usize>(
+pub unsafe fn products<const PER_BYTE: usize>(
     isa: Avx512Vnni,
     document: &Document<'_>,
     tile: &Tile<'_>,
     out: &mut [f32],
 ) {
     // SAFETY: guaranteed by the caller.
-    unsafe { stream::products::<_, _, _, HALVES, 4, 3>(isa, document, tile, out) }
+    unsafe { stream::products::<_, _, _, PER_BYTE, 4, 3>(isa, document, tile, out) }
 }
 
 impl Instructions<1, 1> for Avx512Vnni {
@@ -83,9 +83,18 @@ impl Instructions<1, 1> for Avx512Vnni {
     }
 
     #[inline(always)]
-    fn codes<const HALVES: usize>(self, bytes: __m512i, half: usize) -> __m512i {
+    fn codes<const PER_BYTE: usize>(self, bytes: __m512i, field: usize) -> __m512i {
         // SAFETY: registers only; `self` proves the features.
-        unsafe { codes_of::<HALVES>(bytes, half) }
+        unsafe {
+            // Bits of the other byte are shifted in, and masked.
+            let moved = match bits_per_code(PER_BYTE) * field {
+                2 => _mm512_srli_epi16::<2>(bytes),
+                4 => _mm512_srli_epi16::<4>(bytes),
+                6 => _mm512_srli_epi16::<6>(bytes),
+                _ => bytes,
+            };
+            _mm512_and_si512(moved, _mm512_set1_epi8(largest_code(PER_BYTE) as i8))
+        }
     }
 
     #[inline(always)]
@@ -142,7 +151,7 @@ impl Instructions<1, 1> for Avx512Vnni {
     }
 
     #[inline(always)]
-    fn join<const HALVES: usize>(self, [sums]: [__m512i; 1], _total: i32) -> [__m512; 1] {
+    fn join<const PER_BYTE: usize>(self, [sums]: [__m512i; 1], _total: i32) -> [__m512; 1] {
         // SAFETY: registers only; `self` proves AVX-512F.
         [unsafe { _mm512_cvtepi32_ps(sums) }]
     }

@@ -7,7 +7,8 @@
 //! - the steps Δ of its tokens, w × f32, and their lows l, w × f32 (LVQ: x̂ᵢ = l + Δ·codeᵢ);
 //! - for each word of a token, the words of the w tokens side by side, 4·w bytes. With 8 bits, byte
 //!   i of word g is code 4·g + i; with 4 bits it holds code 8·g + i in its low and code 8·g + 4 + i
-//!   in its high half. Codes past the dimension are zero, and so is the query there.
+//!   in its high half; with 2 bits it holds, from the lowest bits up, codes 16·g + i, 16·g + 4 + i,
+//!   16·g + 8 + i and 16·g + 12 + i. Codes past the dimension are zero, and so is the query there.
 //!
 //! A kernel broadcasts a query's word to all lanes of a register and multiplies it with the words
 //! of 16 tokens at once: each lane sums up one token, and nothing is added across lanes. Kernels
@@ -16,7 +17,7 @@
 
 use std::ops::Range;
 
-use crate::kernels::codes::{CodeBits, MAX_CODE_DIMENSION};
+use crate::kernels::codes::MAX_CODE_DIMENSION;
 
 /// Tokens per block.
 pub(super) const BLOCK_TOKENS: usize = 16;
@@ -25,10 +26,47 @@ pub(super) const WORD_BYTES: usize = 4;
 /// Bytes of a token's constants.
 pub(super) const CONSTANT_BYTES: usize = 8;
 
+/// Bits per code of a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenBits {
+    /// Codes from 0 to 3.
+    Two,
+    /// Codes from 0 to 15.
+    Four,
+    /// Codes from 0 to 255.
+    Eight,
+}
+
+impl TokenBits {
+    /// The largest code.
+    pub fn max(self) -> u8 {
+        largest_code(self.per_byte())
+    }
+
+    /// Codes per byte.
+    pub fn per_byte(self) -> usize {
+        match self {
+            Self::Two => 4,
+            Self::Four => 2,
+            Self::Eight => 1,
+        }
+    }
+}
+
+/// Bits per code, of codes of which a byte holds `per_byte`.
+pub(super) const fn bits_per_code(per_byte: usize) -> usize {
+    8 / per_byte
+}
+
+/// The largest of codes of which a byte holds `per_byte`.
+pub(super) const fn largest_code(per_byte: usize) -> u8 {
+    u8::MAX >> (8 - bits_per_code(per_byte))
+}
+
 /// Layout of coded tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenLayout {
-    bits: CodeBits,
+    bits: TokenBits,
     dimension: usize,
 }
 
@@ -49,13 +87,13 @@ impl TokenLayout {
     ///
     /// # Panics
     /// If the dimension is above [`MAX_CODE_DIMENSION`], the limit for fields.
-    pub fn new(bits: CodeBits, dimension: usize) -> Self {
+    pub fn new(bits: TokenBits, dimension: usize) -> Self {
         assert!(dimension <= MAX_CODE_DIMENSION, "sums of {dimension} products could overflow");
         Self { bits, dimension }
     }
 
     /// Bits per code.
-    pub fn bits(&self) -> CodeBits {
+    pub fn bits(&self) -> TokenBits {
         self.bits
     }
 
@@ -79,11 +117,15 @@ impl TokenLayout {
         tokens * self.token_bytes()
     }
 
-    /// The dimensions in a word: for `half` 0 those in the low halves of its bytes (or in whole
-    /// bytes), for `half` 1 those in the high halves.
-    pub(super) fn places(&self, word: usize, half: usize) -> Range<usize> {
-        let first = WORD_BYTES * (word * self.bits.per_byte() + half);
+    /// The dimensions in a word whose codes are number `field` in its bytes, from the lowest bits up.
+    pub(super) fn places(&self, word: usize, field: usize) -> Range<usize> {
+        let first = WORD_BYTES * (word * self.bits.per_byte() + field);
         first.min(self.dimension)..(first + WORD_BYTES).min(self.dimension)
+    }
+
+    /// Bits below code number `field` of a byte.
+    fn shift(&self, field: usize) -> usize {
+        bits_per_code(self.bits.per_byte()) * field
     }
 
     /// Writes a document.
@@ -103,9 +145,9 @@ impl TokenLayout {
             let codes = &codes[token * self.dimension..][..self.dimension];
             for word in 0..self.words() {
                 let bytes = &mut document[place.word(word)];
-                for half in 0..self.bits.per_byte() {
-                    for (byte, &code) in bytes.iter_mut().zip(&codes[self.places(word, half)]) {
-                        *byte |= code << (4 * half);
+                for field in 0..self.bits.per_byte() {
+                    for (byte, &code) in bytes.iter_mut().zip(&codes[self.places(word, field)]) {
+                        *byte |= code << self.shift(field);
                     }
                 }
             }
@@ -129,10 +171,10 @@ impl TokenLayout {
             let codes = &mut codes[token * self.dimension..][..self.dimension];
             for word in 0..self.words() {
                 let bytes = &document[place.word(word)];
-                for half in 0..self.bits.per_byte() {
-                    let codes = &mut codes[self.places(word, half)];
+                for field in 0..self.bits.per_byte() {
+                    let codes = &mut codes[self.places(word, field)];
                     for (code, &byte) in codes.iter_mut().zip(bytes) {
-                        *code = byte >> (4 * half) & mask;
+                        *code = byte >> self.shift(field) & mask;
                     }
                 }
             }
@@ -184,7 +226,7 @@ mod tests {
 
     #[test]
     fn words_of_a_block_lie_side_by_side() {
-        let layout = TokenLayout::new(CodeBits::Eight, 6);
+        let layout = TokenLayout::new(TokenBits::Eight, 6);
         assert_eq!((layout.token_bytes(), layout.document_bytes(18)), (16, 288));
         let codes: Vec<u8> = (0..18 * 6).collect();
         let constants: Vec<TokenConstants> =
@@ -203,13 +245,24 @@ mod tests {
     }
 
     #[test]
-    fn halves_of_bytes_are_four_codes_apart() {
-        let layout = TokenLayout::new(CodeBits::Four, 11);
+    fn codes_of_a_byte_are_four_apart() {
+        let layout = TokenLayout::new(TokenBits::Four, 11);
         assert_eq!(layout.token_bytes(), 8 + 8);
         let codes: Vec<u8> = (1..12).collect();
         let mut document = vec![0xee; 16];
         layout.pack(&codes, &[TokenConstants::default()], &mut document);
         assert_eq!(document[8..], [0x51, 0x62, 0x73, 0x84, 0x09, 0x0a, 0x0b, 0x00]);
+        assert_eq!(layout.unpack(&document, 1).0, codes);
+
+        let layout = TokenLayout::new(TokenBits::Two, 18);
+        assert_eq!(layout.token_bytes(), 8 + 8);
+        let codes = [[1, 2, 3, 0], [0, 1, 2, 3], [3, 3, 0, 0], [2, 0, 1, 3]].concat();
+        let codes = [codes, vec![2, 1]].concat();
+        document.fill(0xee);
+        layout.pack(&codes, &[TokenConstants::default()], &mut document);
+        let first = [0b10_11_00_01, 0b00_11_01_10, 0b01_00_10_11, 0b11_00_11_00];
+        assert_eq!(document[8..12], first);
+        assert_eq!(document[12..], [2, 1, 0, 0]);
         assert_eq!(layout.unpack(&document, 1).0, codes);
     }
 }

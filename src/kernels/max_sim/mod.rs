@@ -13,8 +13,8 @@
 //! - AVX2: codes widened to 16 bits and `vpmaddwd`.
 //! - NEON: `smull` and `sadalp` on codes shifted to −128..127.
 //!
-//! Of residual codes (`residual.rs`), low is −middle · Δ, and the product of q with the token's centroid
-//! is added, in units of the scale.
+//! Of residual codes (`residual.rs`), which have 2, 4 or 8 bits, low is −middle · Δ, and the product of q
+//! with the token's centroid is added, in units of the scale: Δ_p · (Σ qᵢ·cᵢ − middle · Σ qᵢ) + ⟨q, c⟩.
 //!
 //! The algorithm is in `stream.rs`, and the operations of each instruction set in their own file.
 //! [`super::products`] does the same for f32 tokens.
@@ -33,12 +33,11 @@ mod scalar;
 mod stream;
 
 use layout::BLOCK_TOKENS;
-pub use layout::{TokenConstants, TokenLayout};
+pub use layout::{TokenBits, TokenConstants, TokenLayout};
 pub use query::MaxSimQuery;
 use query::{TILE_TOKENS, Tile};
-pub use residual::{CentroidProducts, middle};
+pub use residual::CentroidProducts;
 
-use super::codes::CodeBits;
 use super::isa::{Isa, kernel};
 
 kernel! {
@@ -71,8 +70,9 @@ impl MaxSimKernel {
         for tile in query.tiles() {
             let best = &mut best[..tile.totals.len()];
             match query.bits() {
-                CodeBits::Eight => self.run::<1>(&document, &tile, best),
-                CodeBits::Four => self.run::<2>(&document, &tile, best),
+                TokenBits::Eight => self.run::<1>(&document, &tile, best),
+                TokenBits::Four => self.run::<2>(&document, &tile, best),
+                TokenBits::Two => self.run::<4>(&document, &tile, best),
             }
             for (best, scale) in best.iter().zip(&mut scales) {
                 score += scale * best;
@@ -99,8 +99,9 @@ impl MaxSimKernel {
             let own = &mut out[first * tokens..][..tile.totals.len() * tokens];
             first += tile.totals.len();
             match query.bits() {
-                CodeBits::Eight => self.run_products::<1>(&document, &tile, own),
-                CodeBits::Four => self.run_products::<2>(&document, &tile, own),
+                TokenBits::Eight => self.run_products::<1>(&document, &tile, own),
+                TokenBits::Four => self.run_products::<2>(&document, &tile, own),
+                TokenBits::Two => self.run_products::<4>(&document, &tile, own),
             }
         }
         for (products, scale) in out.chunks_exact_mut(tokens.max(1)).zip(query.scales()) {
@@ -125,7 +126,7 @@ impl MaxSimKernel {
 
     /// Writes the unscaled products of the tile; the document was checked by [`Self::products`].
     #[inline]
-    fn run_products<const HALVES: usize>(
+    fn run_products<const PER_BYTE: usize>(
         self,
         document: &Document<'_>,
         tile: &Tile<'_>,
@@ -136,35 +137,40 @@ impl MaxSimKernel {
             // SAFETY: `isa` proves the CPU feature. Bounds: `products` asserts the slack after the
             // document and the length of `out`, and the query was made for the document's layout.
             // Loads and stores are unaligned.
-            Isa::Avx2(isa) => unsafe { avx2::products::<HALVES>(isa, document, tile, out) },
+            Isa::Avx2(isa) => unsafe { avx2::products::<PER_BYTE>(isa, document, tile, out) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: features, bounds and alignment as for AVX2.
             Isa::Avx512Vnni(isa) => unsafe {
-                avx512::products::<HALVES>(isa, document, tile, out);
+                avx512::products::<PER_BYTE>(isa, document, tile, out);
             },
             #[cfg(target_arch = "aarch64")]
             // SAFETY: features, bounds and alignment as for AVX2.
-            Isa::Neon(isa) => unsafe { neon::products::<HALVES>(isa, document, tile, out) },
-            _ => scalar::products::<HALVES>(document, tile, out),
+            Isa::Neon(isa) => unsafe { neon::products::<PER_BYTE>(isa, document, tile, out) },
+            _ => scalar::products::<PER_BYTE>(document, tile, out),
         }
     }
 
     /// Writes the largest unscaled score of token t of the tile to `best[t]`, for codes of which a
-    /// byte holds `HALVES`; the document was checked by [`Self::score`].
+    /// byte holds `PER_BYTE`; the document was checked by [`Self::score`].
     #[inline]
-    fn run<const HALVES: usize>(self, document: &Document<'_>, tile: &Tile<'_>, best: &mut [f32]) {
+    fn run<const PER_BYTE: usize>(
+        self,
+        document: &Document<'_>,
+        tile: &Tile<'_>,
+        best: &mut [f32],
+    ) {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `isa` proves the CPU feature. Bounds: `score` asserts the slack after the
             // document, and the query was made for its layout. Loads are unaligned.
-            Isa::Avx2(isa) => unsafe { avx2::best::<HALVES>(isa, document, tile, best) },
+            Isa::Avx2(isa) => unsafe { avx2::best::<PER_BYTE>(isa, document, tile, best) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: features, bounds and alignment as for AVX2.
-            Isa::Avx512Vnni(isa) => unsafe { avx512::best::<HALVES>(isa, document, tile, best) },
+            Isa::Avx512Vnni(isa) => unsafe { avx512::best::<PER_BYTE>(isa, document, tile, best) },
             #[cfg(target_arch = "aarch64")]
             // SAFETY: features, bounds and alignment as for AVX2.
-            Isa::Neon(isa) => unsafe { neon::best::<HALVES>(isa, document, tile, best) },
-            _ => scalar::best::<HALVES>(document, tile, best),
+            Isa::Neon(isa) => unsafe { neon::best::<PER_BYTE>(isa, document, tile, best) },
+            _ => scalar::best::<PER_BYTE>(document, tile, best),
         }
     }
 }

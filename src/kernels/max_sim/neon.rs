@@ -2,7 +2,7 @@
 //! sums per token.
 //!
 //! `smull` multiplies signed bytes, so 8-bit codes are shifted to −128..127 by flipping their
-//! highest bit, and 128·Σ qᵢ is added at the end. 4-bit codes already fit.
+//! highest bit, and 128·Σ qᵢ is added at the end. Smaller codes already fit.
 
 use std::arch::aarch64::{
     float32x4_t, int8x16_t, int32x4_t, uint8x16_t, vaddq_f32, vaddq_s32, vandq_u8, vbslq_f32,
@@ -12,6 +12,7 @@ use std::arch::aarch64::{
     vshrq_n_s32, vshrq_n_u8, vst1q_f32,
 };
 
+use super::layout::{bits_per_code, largest_code};
 use super::stream::{self, Instructions, by_pairs};
 use super::{BLOCK_TOKENS, Document, Tile};
 use crate::kernels::isa::Neon;
@@ -22,14 +23,14 @@ use crate::kernels::isa::Neon;
 /// # Safety
 /// NEON, and the conditions asserted by `MaxSimKernel::score`.
 #[target_feature(enable = "neon")]
-pub unsafe fn best<const HALVES: usize>(
+pub unsafe fn best<const PER_BYTE: usize>(
     isa: Neon,
     document: &Document<'_>,
     tile: &Tile<'_>,
     best: &mut [f32],
 ) {
     // SAFETY: guaranteed by the caller.
-    unsafe { by_pairs::<_, _, _, HALVES>(isa, document, tile, best) }
+    unsafe { by_pairs::<_, _, _, PER_BYTE>(isa, document, tile, best) }
 }
 
 /// Writes the unscaled products of each token of the tile with each token of the document.
@@ -37,14 +38,14 @@ pub unsafe fn best<const HALVES: usize>(
 /// # Safety
 /// NEON, and the conditions asserted by `MaxSimKernel::products`.
 #[target_feature(enable = "neon")]
-pub unsafe fn products<const HALVES: usize>(
+pub unsafe fn products<const PER_BYTE: usize>(
     isa: Neon,
     document: &Document<'_>,
     tile: &Tile<'_>,
     out: &mut [f32],
 ) {
     // SAFETY: guaranteed by the caller.
-    unsafe { stream::products::<_, _, _, HALVES, 2, 1>(isa, document, tile, out) }
+    unsafe { stream::products::<_, _, _, PER_BYTE, 2, 1>(isa, document, tile, out) }
 }
 
 impl Instructions<4, 4> for Neon {
@@ -72,14 +73,19 @@ impl Instructions<4, 4> for Neon {
     }
 
     #[inline(always)]
-    fn codes<const HALVES: usize>(self, bytes: uint8x16_t, half: usize) -> int8x16_t {
+    fn codes<const PER_BYTE: usize>(self, bytes: uint8x16_t, field: usize) -> int8x16_t {
         // SAFETY: registers only; `self` proves NEON.
         unsafe {
-            vreinterpretq_s8_u8(match (HALVES, half) {
-                (1, _) => veorq_u8(bytes, vdupq_n_u8(0x80)),
-                (_, 0) => vandq_u8(bytes, vdupq_n_u8(15)),
-                _ => vshrq_n_u8::<4>(bytes),
-            })
+            if PER_BYTE == 1 {
+                return vreinterpretq_s8_u8(veorq_u8(bytes, vdupq_n_u8(0x80)));
+            }
+            let moved = match bits_per_code(PER_BYTE) * field {
+                2 => vshrq_n_u8::<2>(bytes),
+                4 => vshrq_n_u8::<4>(bytes),
+                6 => vshrq_n_u8::<6>(bytes),
+                _ => bytes,
+            };
+            vreinterpretq_s8_u8(vandq_u8(moved, vdupq_n_u8(largest_code(PER_BYTE))))
         }
     }
 
@@ -136,9 +142,13 @@ impl Instructions<4, 4> for Neon {
     }
 
     #[inline(always)]
-    fn join<const HALVES: usize>(self, sums: [[int32x4_t; 2]; 4], total: i32) -> [float32x4_t; 4] {
+    fn join<const PER_BYTE: usize>(
+        self,
+        sums: [[int32x4_t; 2]; 4],
+        total: i32,
+    ) -> [float32x4_t; 4] {
         // The shift of 8-bit codes.
-        let moved = if HALVES == 1 { 128 * total } else { 0 };
+        let moved = if PER_BYTE == 1 { 128 * total } else { 0 };
         let mut joined = [self.splat(0.0); 4];
         for (joined, [low, high]) in joined.iter_mut().zip(sums) {
             // SAFETY: registers only; `self` proves NEON.

@@ -3,10 +3,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::layout::TokenLayout;
+use super::layout::{TokenBits, TokenLayout};
 use super::residual::{CentroidProducts, TileProducts};
 use crate::kernels::centroids::RUN;
-use crate::kernels::codes::CodeBits;
 
 /// Largest number of query tokens scored together: each needs a register for its maxima and one or
 /// two for its sums.
@@ -23,7 +22,7 @@ pub struct MaxSimQuery {
     /// Σ qᵢ of each token.
     totals: Vec<i32>,
     /// Four integers per word, tile by tile. Within a tile, the words of its tokens are
-    /// interleaved, those of low halves before those of high halves.
+    /// interleaved: those for the lowest codes of the bytes, then those for the next.
     words: Vec<i32>,
     products: Option<OfCentroids>,
 }
@@ -92,8 +91,8 @@ impl MaxSimQuery {
         let mut words = Vec::with_capacity(tokens.len() * words_of_token(layout));
         for range in tiles(tokens.len()) {
             for word in 0..layout.words() {
-                for half in 0..layout.bits().per_byte() {
-                    let places = layout.places(word, half);
+                for field in 0..layout.bits().per_byte() {
+                    let places = layout.places(word, field);
                     words.extend(tokens[range.clone()].iter().map(|token| {
                         let mut bytes = [0; 4];
                         for (byte, &q) in bytes.iter_mut().zip(&token[places.clone()]) {
@@ -157,7 +156,7 @@ impl MaxSimQuery {
         &self.scales
     }
 
-    pub(super) fn bits(&self) -> CodeBits {
+    pub(super) fn bits(&self) -> TokenBits {
         self.layout.bits()
     }
 
@@ -189,7 +188,7 @@ mod tests {
 
     #[test]
     fn tokens_are_rounded_to_their_own_largest_element() {
-        let layout = TokenLayout::new(CodeBits::Eight, 3);
+        let layout = TokenLayout::new(TokenBits::Eight, 3);
         let query = MaxSimQuery::new(&layout, &[1.27, -0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 2.54, 0.03]);
         assert_eq!(query.scales(), [0.01, 0.0, 0.02]);
         assert_eq!(query.totals, [127 - 50, 0, 127 + 2]);
@@ -215,7 +214,7 @@ mod tests {
 
     #[test]
     fn tokens_of_extremes_have_finite_scales() {
-        let layout = TokenLayout::new(CodeBits::Four, 2);
+        let layout = TokenLayout::new(TokenBits::Four, 2);
         let query = MaxSimQuery::new(&layout, &[1e-45, 0.0, f32::MAX, -f32::MAX]);
         assert!(query.scales().iter().all(|scale| scale.is_finite()));
         assert_eq!(query.totals, [0, 0]);

@@ -5,9 +5,8 @@
 
 use std::sync::Arc;
 
-use super::layout::{BLOCK_TOKENS, TokenConstants, WORD_BYTES};
+use super::layout::{BLOCK_TOKENS, TokenBits, TokenConstants, WORD_BYTES};
 use crate::kernels::centroids::RUN;
-use crate::kernels::codes::CodeBits;
 
 /// Products of the tokens of a query with all centroids, as 16-bit values: ⟨q, c⟩ = lowest + step ·
 /// value, with a lowest product for each token.
@@ -80,7 +79,9 @@ impl TokenConstants {
     }
 }
 
-/// The code of zero: between the two in the middle. A rest is step · (code − middle).
-pub fn middle(bits: CodeBits) -> f32 {
-    f32::from(bits.max()) / 2.0
+impl TokenBits {
+    /// The code of zero: between the two in the middle. A rest is step · (code − middle).
+    pub fn middle(self) -> f32 {
+        f32::from(self.max()) / 2.0
+    }
 }

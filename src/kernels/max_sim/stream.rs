@@ -9,7 +9,7 @@
 use super::layout::{CONSTANT_BYTES, WORD_BYTES};
 use super::query::TILE_TOKENS;
 use super::residual::TileProducts;
-use super::{BLOCK_TOKENS, Document, Tile, middle};
+use super::{BLOCK_TOKENS, Document, Tile};
 use crate::kernels::prefetch;
 
 const FLOAT_BYTES: usize = size_of::<f32>();
@@ -51,9 +51,9 @@ pub(super) trait Instructions<const PARTS: usize, const GROUPS: usize>: Copy {
     /// The floats must be readable.
     unsafe fn load_floats(self, bytes: *const u8) -> Self::Floats;
 
-    /// The codes in bytes that hold `HALVES` each: in their low halves for `half` 0, in their high
-    /// halves for 1.
-    fn codes<const HALVES: usize>(self, bytes: Self::Bytes, half: usize) -> Self::Codes;
+    /// Code number `field`, from the lowest bits up, of bytes that hold `PER_BYTE` codes each: one, two
+    /// or four.
+    fn codes<const PER_BYTE: usize>(self, bytes: Self::Bytes, field: usize) -> Self::Codes;
 
     fn factors(self, word: i32) -> Self::Factors;
 
@@ -77,7 +77,7 @@ pub(super) trait Instructions<const PARTS: usize, const GROUPS: usize>: Copy {
     ) -> [[Self::Floats; GROUPS]; QUERIES];
 
     /// The sums of 16 tokens as floats; `total` is Σ qᵢ of the query token.
-    fn join<const HALVES: usize>(
+    fn join<const PER_BYTE: usize>(
         self,
         sums: [Self::Sums; PARTS],
         total: i32,
@@ -115,7 +115,7 @@ pub(super) unsafe fn products<
     I,
     const PARTS: usize,
     const GROUPS: usize,
-    const HALVES: usize,
+    const PER_BYTE: usize,
     const QUERIES: usize,
     const BLOCKS: usize,
 >(
@@ -129,14 +129,15 @@ pub(super) unsafe fn products<
     let tokens = tile.totals.len();
     let mut first = 0;
     while first + QUERIES <= tokens {
-        if let Some(stream) = Stream::<_, _, _, HALVES, QUERIES>::new(isa, document, tile, first) {
+        if let Some(stream) = Stream::<_, _, _, PER_BYTE, QUERIES>::new(isa, document, tile, first)
+        {
             // SAFETY: guaranteed by the caller.
             unsafe { stream.products::<BLOCKS>(&mut out[first * document.tokens..]) };
         }
         first += QUERIES;
     }
     while first < tokens {
-        if let Some(stream) = Stream::<_, _, _, HALVES, 1>::new(isa, document, tile, first) {
+        if let Some(stream) = Stream::<_, _, _, PER_BYTE, 1>::new(isa, document, tile, first) {
             // SAFETY: guaranteed by the caller.
             unsafe { stream.products::<BLOCKS>(&mut out[first * document.tokens..]) };
         }
@@ -149,7 +150,7 @@ pub(super) unsafe fn products<
 /// # Safety
 /// The conditions asserted by `MaxSimKernel::score`.
 #[inline(always)]
-pub(super) unsafe fn by_pairs<I, const PARTS: usize, const GROUPS: usize, const HALVES: usize>(
+pub(super) unsafe fn by_pairs<I, const PARTS: usize, const GROUPS: usize, const PER_BYTE: usize>(
     isa: I,
     document: &Document<'_>,
     tile: &Tile<'_>,
@@ -160,14 +161,14 @@ pub(super) unsafe fn by_pairs<I, const PARTS: usize, const GROUPS: usize, const 
     let (pairs, rest) = best.as_chunks_mut::<2>();
     let mut first = 0;
     for pair in pairs {
-        if let Some(stream) = Stream::<_, _, _, HALVES, _>::new(isa, document, tile, first) {
+        if let Some(stream) = Stream::<_, _, _, PER_BYTE, _>::new(isa, document, tile, first) {
             // SAFETY: guaranteed by the caller.
             *pair = unsafe { stream.best::<1>() };
         }
         first += 2;
     }
     if let [last] = rest
-        && let Some(stream) = Stream::<_, _, _, HALVES, _>::new(isa, document, tile, first)
+        && let Some(stream) = Stream::<_, _, _, PER_BYTE, _>::new(isa, document, tile, first)
     {
         // SAFETY: guaranteed by the caller.
         [*last] = unsafe { stream.best::<1>() };
@@ -184,7 +185,7 @@ pub(super) unsafe fn at_once<
     I,
     const PARTS: usize,
     const GROUPS: usize,
-    const HALVES: usize,
+    const PER_BYTE: usize,
     const QUERIES: usize,
     const BLOCKS: usize,
 >(
@@ -195,7 +196,7 @@ pub(super) unsafe fn at_once<
 ) where
     I: Instructions<PARTS, GROUPS>,
 {
-    let stream = Stream::<_, _, _, HALVES, QUERIES>::new(isa, document, tile, 0);
+    let stream = Stream::<_, _, _, PER_BYTE, QUERIES>::new(isa, document, tile, 0);
     let (Some(stream), Some(best)) = (stream, best.first_chunk_mut()) else { return };
     // SAFETY: guaranteed by the caller.
     *best = unsafe { stream.best::<BLOCKS>() };
@@ -217,7 +218,7 @@ struct Stream<
     I: Instructions<PARTS, GROUPS>,
     const PARTS: usize,
     const GROUPS: usize,
-    const HALVES: usize,
+    const PER_BYTE: usize,
     const QUERIES: usize,
 > {
     isa: I,
@@ -240,8 +241,8 @@ struct Residual<'a, F, const QUERIES: usize> {
     shifts: [F; QUERIES],
 }
 
-impl<'a, I, const PARTS: usize, const GROUPS: usize, const HALVES: usize, const QUERIES: usize>
-    Stream<'a, I, PARTS, GROUPS, HALVES, QUERIES>
+impl<'a, I, const PARTS: usize, const GROUPS: usize, const PER_BYTE: usize, const QUERIES: usize>
+    Stream<'a, I, PARTS, GROUPS, PER_BYTE, QUERIES>
 where
     I: Instructions<PARTS, GROUPS>,
 {
@@ -256,7 +257,7 @@ where
         let mut residual = None;
         if let Some(products) = tile.products {
             let (mut factors, mut shifts) = (total_floats, total_floats);
-            let middle = middle(document.layout.bits());
+            let middle = document.layout.bits().middle();
             for query in 0..QUERIES {
                 factors[query] = isa.splat(products.factors[first + query]);
                 shifts[query] = isa.splat(-(middle * totals[query] as f32));
@@ -424,7 +425,7 @@ where
                 (self.floats(start), self.added(start.add(width * FLOAT_BYTES)))
             };
             for query in 0..QUERIES {
-                let joined = isa.join::<HALVES>(sums[query], self.totals[query]);
+                let joined = isa.join::<PER_BYTE>(sums[query], self.totals[query]);
                 for group in 0..GROUPS {
                     let mut sums = joined[group];
                     if let Some(residual) = &self.residual {
@@ -495,18 +496,18 @@ where
     ) -> [[[I::Sums; PARTS]; QUERIES]; BLOCKS] {
         let mut sums = [[[self.isa.no_sums(); PARTS]; QUERIES]; BLOCKS];
         let Words { of_tile, width: tokens, first } = self.words;
-        let words = of_tile.chunks_exact(HALVES * tokens);
+        let words = of_tile.chunks_exact(PER_BYTE * tokens);
         for (row, words) in words.enumerate() {
             let offset = width * (CONSTANT_BYTES + row * WORD_BYTES);
             // SAFETY: the query has as many words as the layout, so the row begins within the
             // block, and its 64 bytes end within the slack at the latest.
             let bytes = unsafe { self.row::<BLOCKS>(start.add(offset)) };
-            for half in 0..HALVES {
-                let words = &words[half * tokens + first..][..QUERIES];
+            for field in 0..PER_BYTE {
+                let words = &words[field * tokens + first..][..QUERIES];
                 for part in 0..PARTS {
-                    let mut codes = [self.isa.codes::<HALVES>(bytes[0][part], half); BLOCKS];
+                    let mut codes = [self.isa.codes::<PER_BYTE>(bytes[0][part], field); BLOCKS];
                     for block in 1..BLOCKS {
-                        codes[block] = self.isa.codes::<HALVES>(bytes[block][part], half);
+                        codes[block] = self.isa.codes::<PER_BYTE>(bytes[block][part], field);
                     }
                     for query in 0..QUERIES {
                         let factors = self.isa.factors(words[query]);

@@ -3,6 +3,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::kernels::centroids::RUN;
 
+const BITS: [TokenBits; 3] = [TokenBits::Two, TokenBits::Four, TokenBits::Eight];
+
 /// Pseudo-random bytes.
 struct Bytes(u64);
 
@@ -26,7 +28,7 @@ struct Sample {
 }
 
 impl Sample {
-    fn new(bits: CodeBits, dimension: usize, tokens: usize, random: &mut Bytes) -> Self {
+    fn new(bits: TokenBits, dimension: usize, tokens: usize, random: &mut Bytes) -> Self {
         let layout = TokenLayout::new(bits, dimension);
         let codes: Vec<u8> = (0..tokens * dimension).map(|_| random.next() & bits.max()).collect();
         let constants: Vec<TokenConstants> = (0..tokens)
@@ -73,7 +75,7 @@ impl Sample {
 }
 
 /// Products of all pairs, by all kernels.
-fn check_products(bits: CodeBits, dimension: usize, tokens: usize, queries: usize, seed: u64) {
+fn check_products(bits: TokenBits, dimension: usize, tokens: usize, queries: usize, seed: u64) {
     let mut random = Bytes(seed | 1);
     let sample = Sample::new(bits, dimension, tokens, &mut random);
     let query: Vec<i8> = (0..queries * dimension).map(|_| random.signed()).collect();
@@ -94,7 +96,7 @@ fn check_products(bits: CodeBits, dimension: usize, tokens: usize, queries: usiz
     }
 }
 
-fn check(bits: CodeBits, dimension: usize, tokens: usize, queries: usize, seed: u64) {
+fn check(bits: TokenBits, dimension: usize, tokens: usize, queries: usize, seed: u64) {
     let mut random = Bytes(seed | 1);
     let sample = Sample::new(bits, dimension, tokens, &mut random);
     let query: Vec<i8> = (0..queries * dimension).map(|_| random.signed()).collect();
@@ -108,7 +110,7 @@ fn check(bits: CodeBits, dimension: usize, tokens: usize, queries: usize, seed: 
 }
 
 /// As [`check`], for residual codes: with centroids, some of which do not exist.
-fn check_residual(bits: CodeBits, dimension: usize, tokens: usize, queries: usize, seed: u64) {
+fn check_residual(bits: TokenBits, dimension: usize, tokens: usize, queries: usize, seed: u64) {
     const CENTROIDS: usize = 9;
     let mut random = Bytes(seed | 1);
     let mut sample = Sample::new(bits, dimension, tokens, &mut random);
@@ -151,7 +153,7 @@ fn check_residual(bits: CodeBits, dimension: usize, tokens: usize, queries: usiz
 
 #[test]
 fn every_kernel_equals_the_definition_for_every_number_of_tokens() {
-    for bits in [CodeBits::Four, CodeBits::Eight] {
+    for bits in BITS {
         for tokens in 0..=70 {
             for queries in 0..=17 {
                 let dimension = 1 + (tokens * 7 + queries) % 40;
@@ -165,13 +167,12 @@ fn every_kernel_equals_the_definition_for_every_number_of_tokens() {
 proptest! {
     #[test]
     fn every_kernel_equals_the_definition(
-        four in any::<bool>(),
+        bits in prop::sample::select(&BITS[..]),
         dimension in 1_usize..300,
         tokens in 0_usize..120,
         queries in 0_usize..40,
         seed in any::<u64>(),
     ) {
-        let bits = if four { CodeBits::Four } else { CodeBits::Eight };
         check(bits, dimension, tokens, queries, seed);
         check_residual(bits, dimension, tokens, queries, seed);
         check_products(bits, dimension, tokens, queries, seed);
@@ -179,12 +180,11 @@ proptest! {
 
     #[test]
     fn packing_loses_nothing(
-        four in any::<bool>(),
+        bits in prop::sample::select(&BITS[..]),
         dimension in 1_usize..100,
         tokens in 0_usize..70,
         seed in any::<u64>(),
     ) {
-        let bits = if four { CodeBits::Four } else { CodeBits::Eight };
         let sample = Sample::new(bits, dimension, tokens, &mut Bytes(seed));
         let unpacked = sample.layout.unpack(sample.document(), sample.tokens());
         prop_assert_eq!(unpacked, (sample.codes.clone(), sample.constants.clone()));
@@ -194,7 +194,7 @@ proptest! {
 #[test]
 fn rounded_queries_score_like_the_decoded_tokens() {
     let mut random = Bytes(7);
-    let sample = Sample::new(CodeBits::Eight, 50, 20, &mut random);
+    let sample = Sample::new(TokenBits::Eight, 50, 20, &mut random);
     let query: Vec<f32> = (0..3 * 50).map(|_| f32::from(random.signed()) * 0.01).collect();
     let decoded = sample.codes.iter().zip(0..).map(|(&code, i)| {
         let constants = sample.constants[i / 50];
@@ -216,7 +216,7 @@ fn rounded_queries_score_like_the_decoded_tokens() {
 #[test]
 fn the_largest_sums_do_not_overflow() {
     let dimension = crate::kernels::codes::MAX_CODE_DIMENSION;
-    let layout = TokenLayout::new(CodeBits::Eight, dimension);
+    let layout = TokenLayout::new(TokenBits::Eight, dimension);
     let constants = [TokenConstants { step: 1.0, low: 0.0 }];
     let mut bytes = vec![0; layout.document_bytes(1) + TokenLayout::SLACK_BYTES];
     layout.pack(&vec![255; dimension], &constants, &mut bytes[..layout.document_bytes(1)]);
@@ -232,7 +232,7 @@ fn the_largest_sums_do_not_overflow() {
 
 #[test]
 fn not_a_number_never_wins() {
-    let layout = TokenLayout::new(CodeBits::Eight, 4);
+    let layout = TokenLayout::new(TokenBits::Eight, 4);
     let (bad, good) =
         (TokenConstants { step: f32::NAN, low: 0.0 }, TokenConstants { step: 1.0, low: -3.0 });
     for tokens in [2, 16, 17, 40] {
@@ -254,7 +254,7 @@ fn not_a_number_never_wins() {
 
 #[test]
 fn empty_documents_lose_and_empty_queries_score_nothing() {
-    let layout = TokenLayout::new(CodeBits::Four, 4);
+    let layout = TokenLayout::new(TokenBits::Four, 4);
     let bytes = [0; TokenLayout::SLACK_BYTES + 20];
     for kernel in MaxSimKernel::available() {
         let query = MaxSimQuery::new(&layout, &[1.0; 4]);
@@ -266,7 +266,7 @@ fn empty_documents_lose_and_empty_queries_score_nothing() {
 #[test]
 #[should_panic(expected = "a document and slack")]
 fn documents_without_slack_are_refused() {
-    let layout = TokenLayout::new(CodeBits::Eight, 8);
+    let layout = TokenLayout::new(TokenBits::Eight, 8);
     let query = MaxSimQuery::from_integers(&layout, &[1; 8]);
     MaxSimKernel::detect().score(&query, &[0; 100], 3);
 }

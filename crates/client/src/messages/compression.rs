@@ -39,6 +39,7 @@ pub fn to_model(message: Option<proto::Compression>) -> Result<Compression> {
         Ok(proto::SecondaryCode::F16) => Secondary::F16,
         Ok(proto::SecondaryCode::Residual8) => Secondary::Residual8,
         Ok(proto::SecondaryCode::Residual4) => Secondary::Residual4,
+        Ok(proto::SecondaryCode::Residual2) => Secondary::Residual2,
         Err(_) => {
             let expected = "a known secondary code";
             return Err(InvalidInput::mismatch(
@@ -90,6 +91,7 @@ pub fn from_model(compression: &Compression) -> proto::Compression {
         Secondary::F16 => proto::SecondaryCode::F16,
         Secondary::Residual8 => proto::SecondaryCode::Residual8,
         Secondary::Residual4 => proto::SecondaryCode::Residual4,
+        Secondary::Residual2 => proto::SecondaryCode::Residual2,
     };
     proto::Compression {
         mode: mode.into(),

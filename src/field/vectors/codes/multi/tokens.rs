@@ -23,6 +23,7 @@ pub fn token_code(field: &VectorField) -> Option<TokenCode> {
         Secondary::Raw => None,
         Secondary::Auto | Secondary::Residual4 => Some(TokenCode::Residual4),
         Secondary::Residual8 => Some(TokenCode::Residual8),
+        Secondary::Residual2 => Some(TokenCode::Residual2),
         Secondary::Lvq8 => Some(TokenCode::Lvq8),
         Secondary::Lvq4 => Some(TokenCode::Lvq4),
         Secondary::F16 => Some(TokenCode::F16),
