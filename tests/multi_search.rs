@@ -281,7 +281,8 @@ fn every_code_of_tokens_reranks_filters_and_survives() {
         }
         let database = Database::open(folder.path()).unwrap();
         let collection = database.collection("c").unwrap();
-        assert_eq!(collection.info().segments[0].codecs.contains_key("tokens"), encoded);
+        let centroids = &collection.info().segments[0].centroids;
+        assert_eq!(centroids.contains_key("tokens"), encoded);
         let deep = |request: QueryRequest| request.rerank(600);
         let all = compare(&collection, &expected, &mut topics, tolerance, deep);
         let default = compare(&collection, &expected, &mut topics, tolerance, |request| request);
@@ -383,8 +384,8 @@ fn recall_holds_while_points_come_and_go() {
     assert!(streamed >= built - 0.02, "{streamed} {built}");
 }
 
-/// Large enough for lists by centroid; a token is near one of 3,000 places, and a point's tokens are
-/// near different ones.
+/// Large enough for lists by centroid. A token is near one of 3,000 places, and those of a point are
+/// near some of the ten places of its subject.
 #[test]
 fn lists_by_centroid_find_candidates_and_know_what_they_miss() {
     const POINTS: u64 = 17_000;
@@ -394,36 +395,27 @@ fn lists_by_centroid_find_candidates_and_know_what_they_miss() {
     let collection = database.create_collection("docs", config).unwrap();
     let mut random = Random::new(19);
     let places: Vec<Vec<f32>> = (0..3000).map(|_| random.vector(SMALL)).collect();
-    let mut near = |places_of: &[usize]| {
-        let mut values = Vec::new();
-        for &place in places_of {
+    let mut near_a_subject = |tokens: usize| {
+        let (subject, mut values) = (random.below(600), Vec::new());
+        for _ in 0..tokens {
+            let place = &places[(subject * 7 + random.below(10) * 301) % 3000];
             let noise = random.vector(SMALL);
-            values
-                .extend(places[place].iter().zip(noise).map(|(place, noise)| place + 0.3 * noise));
+            values.extend(place.iter().zip(noise).map(|(place, noise)| place + 0.4 * noise));
         }
-        (values, random.below(3000))
+        MultiVector::from_flat(SMALL, values).unwrap()
     };
     let mut batch = collection.batch();
-    let mut at = 0;
     for id in 0..POINTS {
-        let mut of_point = Vec::new();
-        for _ in 0..6 {
-            of_point.push(at);
-            at = near(&[]).1;
-        }
-        let tokens = MultiVector::from_flat(SMALL, near(&of_point).0).unwrap();
         let payload = Payload::parse(&format!("{{\"part\":{}}}", id % 4)).unwrap();
-        batch.push(Point::new(id).with_vector("tokens", tokens).with_payload(payload)).unwrap();
+        let point = Point::new(id).with_vector("tokens", near_a_subject(6)).with_payload(payload);
+        batch.push(point).unwrap();
     }
     collection.upsert_batch(batch.finish(), Durability::Buffered).unwrap();
     collection.optimize().unwrap();
     let gone: Vec<PointId> = (0..POINTS).step_by(9).map(PointId::Number).collect();
     collection.delete(gone.clone(), Durability::Buffered).unwrap();
     assert!(collection.info().segments[0].codecs.is_empty(), "no encodings");
-    let mut query = |tokens: usize| {
-        let of_query: Vec<usize> = (0..tokens).map(|_| near(&[]).1).collect();
-        QueryRequest::new("tokens", MultiVector::from_flat(SMALL, near(&of_query).0).unwrap())
-    };
+    let mut query = |tokens: usize| QueryRequest::new("tokens", near_a_subject(tokens));
     let source = |request: &QueryRequest| {
         let answer = collection.query(&request.clone().explain()).unwrap();
         answer.explanation.unwrap().stages.into_iter().find(|stage| stage.rows > 0).unwrap()
