@@ -23,13 +23,12 @@ use super::{IndexStatus, Inner};
 use crate::error::{Error, Result};
 use crate::field::vectors::write_index;
 use crate::field::{FieldCodes, FieldIndex, IndexReport};
-use crate::index::graph::{self, Earlier, GraphSettings, Lessons, Taught};
+use crate::index::graph::{self, Earlier, GraphSettings};
 use crate::index::ivf::{self, IvfSettings};
 use crate::index::{BuildProgress, BuiltIndex, Calibration, Copies, MAX_ROWS, distinct};
 use crate::jobs::Next;
 use crate::kernels::codes::CodeKernel;
 use crate::model::{IndexKind, IndexSettings, Metric, VectorField, VectorKind};
-use crate::quantization::{PrimaryQuery, is_held_out};
 use crate::query::{CalibrationSample, Subject};
 use crate::segment::{SealedSegment, SegmentReader};
 use crate::threads::Pace;
@@ -38,8 +37,6 @@ use crate::threads::Pace;
 const SEED: u64 = 42;
 /// Multi fields with `auto` get an index over encodings from this multiple of the rows on.
 const MULTI_ROWS: u64 = 50;
-/// Fewer training queries, without those held out, say too little of where queries are.
-const LEAST_TEACHERS: usize = 64;
 /// k and recall at which the costs of indexes are compared.
 const COMPARED: (usize, f32) = (10, 0.95);
 
@@ -481,8 +478,6 @@ impl Inner {
             let Some(index) = index else { return Ok(None) };
             built.push(index);
         }
-        let taught = self.taught(build, (name, field), codes, &different, &built)?;
-        built.extend(taught);
         let pace = Pace::full(&build.progress.cancelled);
         let is_flat = kinds == [IndexKind::Flat];
         let subject = self.subject(build, codes, (&sample, is_flat), &pace)?;
@@ -496,54 +491,16 @@ impl Inner {
             return Ok(None);
         }
         let (k, target) = COMPARED;
-        let costs: Vec<(IndexKind, f32)> = built
+        let costs: Vec<(IndexKind, f32)> = kinds
             .iter()
             .zip(&measured)
-            .map(|(index, calibration)| (index.kind(), calibration.cost(k, target).min(f32::MAX)))
+            .map(|(&kind, calibration)| (kind, calibration.cost(k, target).min(f32::MAX)))
             .collect();
         let candidates = built.into_iter().zip(measured).zip(&costs);
         let best = candidates.min_by(|a, b| a.1.1.total_cmp(&b.1.1));
         Ok(best.map(|((index, calibration), _)| {
             let report = report(&index, calibration, costs.clone());
             BestIndex { index, copies, report }
-        }))
-    }
-
-    /// The graph among `built` with edges learned from the training queries that are not held out
-    /// for calibration; `None` if there are too few of these, or no graph, or if cancelled.
-    fn taught(
-        &self,
-        build: &Build,
-        (name, field): (&str, &VectorField),
-        codes: &FieldCodes,
-        rows: &[u32],
-        built: &[BuiltIndex],
-    ) -> Result<Option<BuiltIndex>> {
-        let graph = built.iter().find_map(|index| match index {
-            BuiltIndex::Graph { edges, entry, .. } => Some((&**edges, *entry)),
-            BuiltIndex::Ivf(_) | BuiltIndex::Flat => None,
-        });
-        let degree = field.index.graph().learned_degree();
-        let graph = graph.filter(|_| degree > 0 && !codes.is_multi());
-        let (Some(graph), Some(codec)) = (graph, codes.codec()) else { return Ok(None) };
-        let Some(given) = self.given_queries(name, field)? else { return Ok(None) };
-        let records = codes.primary();
-        let queries: Vec<PrimaryQuery> = (0..given.len())
-            .filter(|&query| !is_held_out(query))
-            .map(|query| codec.query(given.get(query, field.dimension)))
-            .collect();
-        if queries.len() < LEAST_TEACHERS {
-            return Ok(None);
-        }
-        let distances = codec.row_distances(CodeKernel::detect(), records);
-        let lessons = Lessons { codec, records, queries: &queries, degree };
-        let settings = graph_settings(field.index);
-        let taught = graph::learn(&distances, rows, graph, lessons, settings, &build.progress);
-        Ok(taught.map(|Taught { edges, degree }| BuiltIndex::Graph {
-            edges,
-            degree,
-            entry: graph.1,
-            taught_by: queries.len(),
         }))
     }
 
@@ -626,20 +583,17 @@ fn build_kind(
         let parts = ivf::build(&distances, codec, codes.primary(), rows, settings, progress)?;
         return Some(BuiltIndex::Ivf(parts));
     }
-    let settings = graph_settings(settings);
-    let (edges, entry) = graph::build(&distances, rows, earlier, settings, progress)?;
-    Some(BuiltIndex::Graph { edges, degree: settings.max_degree, entry, taught_by: 0 })
-}
-
-fn graph_settings(settings: IndexSettings) -> GraphSettings {
     let settings = settings.graph();
-    GraphSettings {
-        max_degree: settings.max_degree(),
+    let degree = settings.max_degree();
+    let settings = GraphSettings {
+        max_degree: degree,
         window_size: settings.window_size(),
         alpha: settings.alpha(),
         prune_to: settings.prune_to(),
         seed: SEED,
-    }
+    };
+    let (edges, entry) = graph::build(&distances, rows, earlier, settings, progress)?;
+    Some(BuiltIndex::Graph { edges, degree, entry })
 }
 
 fn report(
@@ -647,20 +601,10 @@ fn report(
     calibration: Calibration,
     costs: Vec<(IndexKind, f32)>,
 ) -> IndexReport {
-    let none = IndexReport {
-        kind: index.kind(),
-        degree: 0,
-        entry: 0,
-        lists: 0,
-        taught_by: 0,
-        calibration,
-        costs,
+    let (degree, entry, lists) = match index {
+        BuiltIndex::Graph { degree, entry, .. } => (*degree, *entry, 0),
+        BuiltIndex::Ivf(parts) => (0, 0, parts.lists().count()),
+        BuiltIndex::Flat => (0, 0, 0),
     };
-    match *index {
-        BuiltIndex::Graph { degree, entry, taught_by, .. } => {
-            IndexReport { degree, entry, taught_by, ..none }
-        }
-        BuiltIndex::Ivf(ref parts) => IndexReport { lists: parts.lists().count(), ..none },
-        BuiltIndex::Flat => none,
-    }
+    IndexReport { kind: index.kind(), degree, entry, lists, calibration, costs }
 }

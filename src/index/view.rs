@@ -26,8 +26,6 @@ pub enum BuiltIndex {
         degree: usize,
         /// Entry point of searches.
         entry: u32,
-        /// Number of queries that some edges were learned from.
-        taught_by: usize,
     },
     /// IVF lists.
     Ivf(IvfParts),
@@ -114,7 +112,7 @@ impl BuiltIndex {
     /// The index as it is searched; `None` for a flat one.
     pub fn view(&self) -> Option<IndexView<'_>> {
         match self {
-            Self::Graph { edges, degree, entry, .. } => {
+            Self::Graph { edges, degree, entry } => {
                 Some(IndexView::Graph(Adjacency::new(edges, *degree), *entry))
             }
             Self::Ivf(parts) => Some(IndexView::Ivf(parts.lists())),
@@ -255,7 +253,7 @@ mod tests {
         let settings = IvfSettings { lists: Some(60), seed: 1 };
         let (codec, records) = (&fixture.codec, &fixture.records);
         let parts = ivf::build(&distances, codec, records, rows, settings, &progress).unwrap();
-        [BuiltIndex::Graph { edges, degree: 16, entry, taught_by: 0 }, BuiltIndex::Ivf(parts)]
+        [BuiltIndex::Graph { edges, degree: 16, entry }, BuiltIndex::Ivf(parts)]
     }
 
     fn find<A: Fn(u32) -> bool>(

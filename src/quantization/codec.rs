@@ -297,13 +297,7 @@ impl Codec {
         self.mapped_query(columns.map(runs), offset, 1.0)
     }
 
-    /// Prepares a query of the dimension of the primary codes, already mapped. Its scores order rows
-    /// as the metric does, but lack what is the same for all rows.
-    pub fn reduced_query(&self, mapped: Vec<f32>) -> PrimaryQuery {
-        let factor = if self.settings.metric == Metric::L2 { 2.0 } else { 1.0 };
-        self.mapped_query(mapped, 0.0, factor)
-    }
-
+    /// Prepares a query that is already mapped to the dimensions of the primary codes.
     fn mapped_query(&self, mut mapped: Vec<f32>, offset: f32, factor: f32) -> PrimaryQuery {
         for value in &mut mapped {
             *value = if value.is_nan() { 0.0 } else { value.clamp(f32::MIN, f32::MAX) };

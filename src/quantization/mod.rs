@@ -26,7 +26,6 @@ pub use centroids::{CentroidReport, Centroids, TrainedCentroids};
 pub use codec::{Codec, CodecSettings, PrimaryQuery};
 pub use fit::fits;
 pub(crate) use judge::digest;
-pub use leanvec::Transport;
 pub(crate) use leanvec::map_rows as products;
 pub(crate) use random::{hash, stratified};
 pub use row_distances::{RowDistances, RowQuery};

@@ -33,13 +33,9 @@ pub struct IndexReport {
     pub entry: u32,
     /// Number of IVF lists; 0 for a graph.
     pub lists: usize,
-    /// Number of training queries that some edges of a graph were learned from; 0 if there are none.
-    #[serde(default)]
-    pub taught_by: usize,
     /// Recall at each search depth.
     pub calibration: Calibration,
-    /// Cost of a recall of 0.95 for each index that was built. A graph with edges learned from
-    /// queries comes after the one without.
+    /// Cost of a recall of 0.95 for each kind of index that was built.
     pub costs: Vec<(IndexKind, f32)>,
 }
 

@@ -8,14 +8,12 @@
 //! Unreachable rows are [connected](connect) last.
 //!
 //! A graph can also grow from an earlier one that holds most of its rows: these [keep](adopt) their
-//! edges, and only the others are inserted. Some edges can be [learned](learn()) from queries.
+//! edges, and only the others are inserted.
 
 mod adopt;
 mod connect;
-mod learn;
 
 pub use adopt::Earlier;
-pub use learn::{Lessons, Taught, learn};
 
 use std::sync::atomic::Ordering;
 
@@ -156,11 +154,6 @@ impl<'a> Builder<'a> {
             self.set(row, neighbours);
             back.extend(neighbours.iter().map(|&neighbour| (neighbour, row)));
         }
-        self.add(back, alpha);
-    }
-
-    /// Adds edges, given as pairs of source and target, and prunes the rows that have too many.
-    fn add(&mut self, mut back: Vec<(u32, u32)>, alpha: f32) {
         back.par_sort_unstable();
         let changed: Vec<(u32, Vec<u32>)> = back
             .par_chunk_by(|a, b| a.0 == b.0)

@@ -8,7 +8,7 @@ mod build;
 mod prune;
 mod search;
 
-pub use build::{Earlier, GraphSettings, Lessons, Taught, build, learn};
+pub use build::{Earlier, GraphSettings, build};
 pub use search::{Width, search, search_accepted};
 
 use crate::kernels;
