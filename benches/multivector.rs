@@ -40,7 +40,7 @@ const CENTROIDS: usize = 4096;
 
 /// A codec with centroids of some tokens.
 fn codec(code: TokenCode) -> TokenCodec {
-    let centroids = Centroids::from_values(tokens(CENTROIDS, 0.37), DIMENSION).unwrap();
+    let centroids = Centroids::from_values(&tokens(CENTROIDS, 0.37), DIMENSION).unwrap();
     TokenCodec::residual(code, Arc::new(centroids))
 }
 

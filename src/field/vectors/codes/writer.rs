@@ -122,6 +122,16 @@ pub struct CodedBlock {
 }
 
 impl CodedBlock {
+    /// The vectors of some rows.
+    fn read(source: &FieldSource<'_>, rows: Range<u32>) -> Self {
+        let mut block = Self::default();
+        source.reader.read_ahead(rows.clone());
+        source.reader.visit(rows, &mut |_, view, range| {
+            range.for_each(|row| block.push(view.row(row)));
+        });
+        block
+    }
+
     fn push(&mut self, elements: ElementsRef<'_>) {
         self.values.extend(elements.to_f32());
         self.ends.push(self.values.len());
@@ -213,11 +223,7 @@ pub fn write_codes(
             source.live.ranges().flat_map(|range| blocks(range, field.kind == VectorKind::Multi))
         {
             build.advance(u64::from(range.end - range.start))?;
-            let mut block = CodedBlock::default();
-            source.reader.read_ahead(range.clone());
-            source.reader.visit(range, &mut |_, view, range| {
-                range.for_each(|row| block.push(view.row(row)));
-            });
+            let block = CodedBlock::read(source, range);
             build.pool.install(|| -> Result<()> {
                 let codec = trained.map(|trained| &trained.codec);
                 let coded = codec.map(|_| block.coded(encoder.as_ref())).transpose()?;
