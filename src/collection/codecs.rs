@@ -148,7 +148,7 @@ impl Inner {
         let mut fitting: Vec<&FieldCodec> = current.iter().collect();
         let mut centroids = None;
         if field.kind == VectorKind::Multi {
-            fitting.retain(|codec| has_fitting_centroids(codec, subject, sources, wish.retrain));
+            fitting = with_fitting_centroids(current, subject, sources, wish.retrain);
             centroids = match fitting.first() {
                 Some(codec) => codec.centroids.clone(),
                 None => train_centroids(subject, sources, wish.cancelled),
@@ -332,26 +332,30 @@ impl Inner {
     }
 }
 
-/// Whether the centroids of a codec fit the vectors of every source, and are enough for all of them.
-fn has_fitting_centroids(
-    codec: &FieldCodec,
+/// The codecs whose centroids fit the vectors of every source, and are enough for all of them.
+fn with_fitting_centroids<'c>(
+    current: &'c [FieldCodec],
     Subject { index, field, .. }: Subject<'_>,
     sources: &[BuildSource],
     retrain: Retrain,
-) -> bool {
-    let Some(trained) = codec.centroids.as_ref().filter(|_| retrain != Retrain::Always) else {
-        return false;
-    };
+) -> Vec<&'c FieldCodec> {
     let sources = BuildSource::fields(sources, index);
     let wanted = Centroids::count_for(count_tokens(&sources, field));
-    if retrain == Retrain::IfDrifted && wanted > trained.centroids.count() {
-        return false;
-    }
-    let fits = |source| {
-        let judged = sample_tokens(std::slice::from_ref(source), field, JUDGED_TOKENS, SEED);
-        trained.fits(&judged)
+    let is_enough = |trained: &TrainedCentroids| match retrain {
+        Retrain::Always => false,
+        Retrain::IfDrifted => trained.centroids.count() >= wanted,
+        Retrain::IfMissing => true,
     };
-    sources.iter().all(fits)
+    let mut codecs: Vec<&FieldCodec> = current.iter().collect();
+    codecs.retain(|codec| codec.centroids.as_ref().is_some_and(is_enough));
+    if codecs.is_empty() {
+        return codecs;
+    }
+    let sample = |source| sample_tokens(std::slice::from_ref(source), field, JUDGED_TOKENS, SEED);
+    let judged: Vec<Vec<f32>> = sources.iter().map(sample).collect();
+    let fits = |trained: &TrainedCentroids| judged.iter().all(|tokens| trained.fits(tokens));
+    codecs.retain(|codec| codec.centroids.as_ref().is_some_and(fits));
+    codecs
 }
 
 /// The token centroids of a multi field; `None` if there are too few tokens, or if cancelled.

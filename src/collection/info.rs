@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Collection;
-use crate::field::{IndexReport, SegmentFile};
+use crate::field::{FieldCodes, IndexReport, SegmentFile};
 use crate::model::CollectionConfig;
 use crate::quantization::{CentroidReport, CodecReport};
 use crate::segment::{SealedSegment, SegmentReader};
@@ -115,8 +115,9 @@ impl Collection {
             deleted: slot.deleted.len(),
             size_bytes: slot.segment.size_bytes(),
             files: slot.segment.files(),
-            codecs: self.codec_reports(&slot.segment),
-            centroids: self.centroid_reports(&slot.segment),
+            codecs: self.by_field(&slot.segment, |codes| codes.report().cloned()),
+            centroids: self
+                .by_field(&slot.segment, |codes| codes.shared().centroids.as_ref()?.report.clone()),
             indexes: self.0.index_statuses(&state, &slot.segment),
         });
         CollectionInfo {
@@ -131,20 +132,16 @@ impl Collection {
         }
     }
 
-    fn centroid_reports(&self, segment: &SealedSegment) -> BTreeMap<String, CentroidReport> {
+    /// What the codes of a segment's fields say, by field name.
+    fn by_field<T>(
+        &self,
+        segment: &SealedSegment,
+        of: impl Fn(&FieldCodes) -> Option<T>,
+    ) -> BTreeMap<String, T> {
         let names = self.0.fields.keys().enumerate();
-        let report = |(index, name): (usize, &String)| {
-            let trained = segment.field(index).codes()?.shared().centroids.as_ref()?;
-            Some((name.clone(), trained.report.clone()?))
+        let of_field = |(index, name): (usize, &String)| {
+            Some((name.clone(), of(segment.field(index).codes()?)?))
         };
-        names.filter_map(report).collect()
-    }
-
-    fn codec_reports(&self, segment: &SealedSegment) -> BTreeMap<String, CodecReport> {
-        let names = self.0.fields.keys().enumerate();
-        let report = |(index, name): (usize, &String)| {
-            Some((name.clone(), segment.field(index).codes()?.report()?.clone()))
-        };
-        names.filter_map(report).collect()
+        names.filter_map(of_field).collect()
     }
 }

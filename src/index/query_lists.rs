@@ -123,7 +123,7 @@ impl QueryLists {
     /// The list of a query; `scratch` has a place for each list.
     pub fn route(&self, query: &[f32], scratch: &mut [f32]) -> Route {
         kernels::matrix_vector(&self.routes, query, scratch);
-        let list = position_of_largest(scratch);
+        let list = kernels::position_of_largest(scratch);
         Route { list, along: scratch[list] }
     }
 
@@ -243,24 +243,12 @@ fn each_nearest(
     for block in unit.chunks(BLOCK * dimension) {
         let products = product(block, &routes);
         let rows = block.chunks_exact(dimension).zip(products.chunks_exact(routes.columns()));
-        rows.for_each(|(query, products)| visit(query, position_of_largest(products)));
+        rows.for_each(|(query, products)| visit(query, kernels::position_of_largest(products)));
     }
 }
 
 fn add(sums: &mut [f32], values: &[f32]) {
     sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
-}
-
-/// Index of the largest value; 0 if there is none.
-fn position_of_largest(values: &[f32]) -> usize {
-    // A vectorizable maximum first: tracking its index as well would be sequential.
-    let (lanes, rest) = values.as_chunks::<16>();
-    let mut greatest = [f32::NEG_INFINITY; 16];
-    for lanes in lanes {
-        greatest.iter_mut().zip(lanes).for_each(|(most, &value)| *most = most.max(value));
-    }
-    let most = greatest.iter().chain(rest).fold(f32::NEG_INFINITY, |a, &b| a.max(b));
-    values.iter().position(|&value| value == most).unwrap_or(0)
 }
 
 #[cfg(test)]

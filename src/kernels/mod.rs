@@ -74,6 +74,18 @@ pub fn normalize(values: &mut [f32]) -> bool {
     true
 }
 
+/// Index of the largest value; 0 if there is none.
+pub fn position_of_largest(values: &[f32]) -> usize {
+    // A vectorizable maximum first: tracking its index as well would be sequential.
+    let (lanes, rest) = values.as_chunks::<16>();
+    let mut greatest = [f32::NEG_INFINITY; 16];
+    for lanes in lanes {
+        greatest.iter_mut().zip(lanes).for_each(|(most, &value)| *most = most.max(value));
+    }
+    let most = greatest.iter().chain(rest).fold(f32::NEG_INFINITY, |a, &b| a.max(b));
+    values.iter().position(|&value| value == most).unwrap_or(0)
+}
+
 /// The SIMD instruction sets found by run-time dispatch, for reports.
 pub fn instruction_sets() -> Vec<&'static str> {
     use simsimd::capabilities as has;

@@ -1,8 +1,9 @@
 //! A query, prepared for comparison with token centroids.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use super::probes::Probes;
 use crate::kernels::centroids::{CentroidKernel, RUN};
 use crate::kernels::max_sim::CentroidProducts;
 use crate::quantization::Centroids;
@@ -27,6 +28,8 @@ pub struct CentroidQuery {
     lowest: Vec<f32>,
     /// Their sum.
     low: f32,
+    /// See [`Self::probes`].
+    probes: OnceLock<Option<Probes>>,
 }
 
 impl CentroidQuery {
@@ -63,7 +66,8 @@ impl CentroidQuery {
             }
         }
         let (table, low) = (Arc::new(table), lowest.iter().sum());
-        Self { table, runs, kernel: CentroidKernel::detect(), step, lowest, low }
+        let (kernel, probes) = (CentroidKernel::detect(), OnceLock::new());
+        Self { table, runs, kernel, step, lowest, low, probes }
     }
 
     /// The products of all tokens of the query.
@@ -93,6 +97,10 @@ impl CentroidQuery {
     /// The table without its last row: shape [centroids, runs].
     pub(super) fn rows(&self) -> &[[i16; RUN]] {
         &self.table[..self.table.len() - self.runs]
+    }
+
+    pub(super) fn cached_probes(&self) -> &OnceLock<Option<Probes>> {
+        &self.probes
     }
 
     pub(super) fn runs(&self) -> usize {

@@ -53,9 +53,13 @@ impl Recaptures {
 }
 
 impl CentroidQuery {
-    /// The centroids to probe; `None` if the query has too few different tokens to know what it
-    /// misses.
-    pub fn probes(&self) -> Option<Probes> {
+    /// The centroids to probe, found when they are first needed; `None` if the query has too few
+    /// different tokens to know what it misses.
+    pub fn probes(&self) -> Option<&Probes> {
+        self.cached_probes().get_or_init(|| self.find_probes()).as_ref()
+    }
+
+    fn find_probes(&self) -> Option<Probes> {
         let (rows, runs, tokens) = (self.rows(), self.runs(), self.tokens());
         let count = rows.len() / runs;
         let mut probes = Probes {
@@ -155,7 +159,7 @@ mod tests {
             let query = values(2, tokens);
             let asked = CentroidQuery::new(&centroids, &query);
             let probes = asked.probes().unwrap();
-            let probed: Vec<u16> = asked.probed(&probes).collect();
+            let probed: Vec<u16> = asked.probed(probes).collect();
             assert!(probed.is_sorted());
             for token in query.chunks_exact(DIMENSION) {
                 let product = |at: usize| {
@@ -168,11 +172,11 @@ mod tests {
                 };
                 // Products are rounded: those at the end may change places.
                 assert_eq!(found(PROBES - 2), PROBES - 2);
-                assert_eq!(asked.reached(&probes, &[order[0] as u16]).min(1), 1);
+                assert_eq!(asked.reached(probes, &[order[0] as u16]).min(1), 1);
             }
             // Blocks seldom hold two of the nearest.
             assert!(probed.len() <= tokens * PROBES * 3 / 2, "{} of {tokens}", probed.len());
-            let reached = |list: &[u16]| asked.reached(&probes, list);
+            let reached = |list: &[u16]| asked.reached(probes, list);
             assert_eq!(reached(&[]), 0);
             let rest: Vec<u16> = (0..1000).filter(|at| !probed.contains(at)).collect();
             assert_eq!((reached(&rest), reached(&probed)), (0, probes.count));
@@ -190,7 +194,7 @@ mod tests {
         let asked = CentroidQuery::new(&centroids, &asked);
         let probes = asked.probes().unwrap();
         let all: Vec<u16> = (0..1000).collect();
-        assert_eq!(asked.reached(&probes, &all), 3);
+        assert_eq!(asked.reached(probes, &all), 3);
         // All centroids equal: all are probed.
         let equal = Centroids::from_values(&[1.0; 100 * DIMENSION], DIMENSION).unwrap();
         assert!(CentroidQuery::new(&equal, &values(4, 9)).probes().is_none());

@@ -5,6 +5,8 @@ use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
+use super::fit::DRIFT;
+use super::lvq::{Constants, quantize};
 use super::nearest_centroid::NearestCentroid;
 use super::random::stratified;
 use crate::kernels;
@@ -20,11 +22,7 @@ const ROUNDS: usize = 4;
 const OF_ROOT: f64 = 16.0;
 const VECTORS_PER_CENTROID: f64 = 16.0;
 const COUNTS: [usize; 2] = [16, 16_384];
-/// Codes of centroids have eight bits.
-const LEVELS: f64 = 255.0;
 
-/// Centroids do not fit vectors whose loss exceeds that of training by this factor.
-const DRIFT: f64 = 1.2;
 /// Fewer vectors always fit.
 const JUDGED: usize = 256;
 
@@ -85,7 +83,6 @@ impl TrainedCentroids {
 /// Centroids of a set of vectors, by Lloyd's k-means (1982), rounded to eight bits an element.
 #[derive(Debug, Clone)]
 pub struct Centroids {
-    dimension: usize,
     /// Shape [count, dimension].
     values: Vec<f32>,
     /// Their codes, one document of tokens, and slack.
@@ -97,7 +94,7 @@ pub struct Centroids {
 
 impl PartialEq for Centroids {
     fn eq(&self, other: &Self) -> bool {
-        self.dimension == other.dimension && self.values == other.values
+        self.layout == other.layout && self.values == other.values
     }
 }
 
@@ -126,37 +123,18 @@ impl Centroids {
         seed: u64,
         cancelled: &AtomicBool,
     ) -> Option<Self> {
-        let total = vectors.len() / dimension;
-        if total < count {
+        if vectors.len() / dimension < count {
             return None;
         }
-        let vector = |at: usize| &vectors[at * dimension..][..dimension];
-        let start = stratified(total as u64, count as u64, seed);
-        let values: Vec<f32> =
-            start.into_iter().flat_map(|at| vector(at as usize)).copied().collect();
-        let mut centroids = Self::from_values(&values, dimension)?;
+        let start = some_vectors(vectors, dimension, count, seed);
+        let mut centroids = Self::from_values(&start, dimension)?;
         for _ in 0..ROUNDS {
             if cancelled.load(Ordering::Relaxed) {
                 return None;
             }
             let nearest = centroids.nearest(vectors);
-            let (mut sums, mut members) =
-                (vec![0.0_f64; centroids.values.len()], vec![0_u32; count]);
-            for (at, &centroid) in nearest.iter().enumerate() {
-                let centroid = usize::from(centroid);
-                members[centroid] += 1;
-                let sum = &mut sums[centroid * dimension..][..dimension];
-                sum.iter_mut().zip(vector(at)).for_each(|(sum, &value)| *sum += f64::from(value));
-            }
-            // An empty cluster keeps its centroid.
             let mut values = std::mem::take(&mut centroids.values);
-            let means = values.chunks_exact_mut(dimension).zip(sums.chunks_exact(dimension));
-            for ((value, sum), &members) in means.zip(&members).filter(|(_, members)| **members > 0)
-            {
-                let mean =
-                    |(value, sum): (&mut f32, &f64)| *value = (sum / f64::from(members)) as f32;
-                value.iter_mut().zip(sum).for_each(mean);
-            }
+            move_to_means(&mut values, vectors, dimension, &nearest);
             centroids = Self::from_values(&values, dimension)?;
         }
         Some(centroids)
@@ -175,7 +153,12 @@ impl Centroids {
         }
         let layout = TokenLayout::new(TokenBits::Eight, dimension);
         let (mut codes, mut constants) = (Vec::with_capacity(values.len()), Vec::new());
-        values.chunks_exact(dimension).for_each(|row| constants.push(round(row, &mut codes)));
+        let mut of_row = Vec::new();
+        for row in values.chunks_exact(dimension) {
+            let Constants { step, low, .. } = quantize(layout.bits().max(), row, &mut of_row);
+            constants.push(TokenConstants { step, low });
+            codes.extend_from_slice(&of_row);
+        }
         let mut packed = vec![0; layout.document_bytes(count) + TokenLayout::SLACK_BYTES];
         layout.pack(&codes, &constants, &mut packed[..layout.document_bytes(count)]);
         Self::from_codes(packed, dimension)
@@ -195,22 +178,20 @@ impl Centroids {
         let (numbers, constants) = layout.unpack(&codes, count);
         let mut values = Vec::with_capacity(numbers.len());
         for (row, TokenConstants { step, low }) in numbers.chunks_exact(dimension).zip(constants) {
-            // Products of huge steps overflow f32.
-            let value = |&code: &u8| (f64::from(low) + f64::from(step) * f64::from(code)) as f32;
-            values.extend(row.iter().map(value));
+            values.extend(row.iter().map(|&code| low + step * f32::from(code)));
         }
         let is_sound = values.iter().all(|value| value.is_finite());
-        is_sound.then(|| Self { dimension, values, layout, codes, search: OnceLock::new() })
+        is_sound.then(|| Self { values, layout, codes, search: OnceLock::new() })
     }
 
     /// Number of centroids.
     pub fn count(&self) -> usize {
-        self.values.len() / self.dimension
+        self.values.len() / self.dimension()
     }
 
     /// Dimension of the centroids.
     pub fn dimension(&self) -> usize {
-        self.dimension
+        self.layout.dimension()
     }
 
     /// The centroids, shape [count, dimension].
@@ -225,14 +206,14 @@ impl Centroids {
 
     /// A centroid, if it exists.
     pub fn get(&self, centroid: usize) -> Option<&[f32]> {
-        self.values.chunks_exact(self.dimension).nth(centroid)
+        self.values.chunks_exact(self.dimension()).nth(centroid)
     }
 
     /// The mean of the centroids.
     pub fn mean(&self) -> Vec<f32> {
-        let mut mean = vec![0.0; self.dimension];
+        let mut mean = vec![0.0; self.dimension()];
         let share = 1.0 / self.count() as f32;
-        for row in self.values.chunks_exact(self.dimension) {
+        for row in self.values.chunks_exact(self.dimension()) {
             mean.iter_mut().zip(row).for_each(|(mean, value)| *mean += share * value);
         }
         mean
@@ -250,10 +231,10 @@ impl Centroids {
     /// Mean squared distance of vectors of shape [n, dimension] to the nearest centroid, relative to
     /// their mean squared length; 0 if that is 0. Runs in the current rayon pool.
     fn loss(&self, vectors: &[f32]) -> f64 {
-        let rows = vectors.chunks_exact(self.dimension).zip(self.nearest(vectors));
+        let rows = vectors.chunks_exact(self.dimension()).zip(self.nearest(vectors));
         let distance = |(row, nearest): (&[f32], u16)| {
-            let start = usize::from(nearest) * self.dimension;
-            f64::from(kernels::l2_squared(row, &self.values[start..start + self.dimension]))
+            let start = usize::from(nearest) * self.dimension();
+            f64::from(kernels::l2_squared(row, &self.values[start..start + self.dimension()]))
         };
         share(rows.map(distance).sum(), squared(vectors))
     }
@@ -261,23 +242,42 @@ impl Centroids {
     /// Index of the centroid nearest to each vector of shape [n, dimension], by distance; with many
     /// centroids now and then of the second nearest. Runs in the current rayon pool.
     pub fn nearest(&self, vectors: &[f32]) -> Vec<u16> {
-        let search = self.search.get_or_init(|| NearestCentroid::new(&self.values, self.dimension));
+        let search =
+            self.search.get_or_init(|| NearestCentroid::new(&self.values, self.dimension()));
         search.of(vectors)
     }
 }
 
-/// Rounds a row to eight bits between its least and its greatest element; appends the codes.
-fn round(row: &[f32], codes: &mut Vec<u8>) -> TokenConstants {
-    let (least, greatest) = row.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |range, &value| {
-        (range.0.min(value), range.1.max(value))
-    });
-    // Differences of huge values overflow f32.
-    let step = (f64::from(greatest) - f64::from(least)) / LEVELS;
-    let code = |&value: &f32| ((f64::from(value) - f64::from(least)) / step).round() as u8;
-    // NaN becomes 0: all elements are equal.
-    codes.extend(row.iter().map(code));
-    // Rounded towards zero, so that the greatest value stays finite.
-    TokenConstants { step: (step * (1.0 - f64::from(f32::EPSILON))) as f32, low: least }
+/// Moves centroids of shape [count, dimension] to the means of the vectors that are nearest to them; one
+/// that is nearest to none stays.
+pub(super) fn move_to_means(
+    centroids: &mut [f32],
+    vectors: &[f32],
+    dimension: usize,
+    nearest: &[u16],
+) {
+    let mut sums = vec![0.0_f64; centroids.len()];
+    let mut members = vec![0_u32; centroids.len() / dimension];
+    for (vector, &centroid) in vectors.chunks_exact(dimension).zip(nearest) {
+        let centroid = usize::from(centroid);
+        members[centroid] += 1;
+        let sum = &mut sums[centroid * dimension..][..dimension];
+        sum.iter_mut().zip(vector).for_each(|(sum, &value)| *sum += f64::from(value));
+    }
+    let means = sums.chunks_exact(dimension).zip(&members);
+    for (centroid, (sum, &members)) in centroids.chunks_exact_mut(dimension).zip(means) {
+        if members > 0 {
+            let mean = |(value, sum): (&mut f32, &f64)| *value = (sum / f64::from(members)) as f32;
+            centroid.iter_mut().zip(sum).for_each(mean);
+        }
+    }
+}
+
+/// The elements of vectors of shape [n, dimension] at about `count` evenly spaced places.
+pub(super) fn some_vectors(vectors: &[f32], dimension: usize, count: usize, seed: u64) -> Vec<f32> {
+    let vector = |at: u64| &vectors[at as usize * dimension..][..dimension];
+    let chosen = stratified((vectors.len() / dimension) as u64, count as u64, seed);
+    chosen.into_iter().flat_map(vector).copied().collect()
 }
 
 /// What vectors of shape [n, dimension] have in common; see [`CentroidReport::common`].

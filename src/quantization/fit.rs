@@ -6,8 +6,8 @@ use super::judge::{CANDIDATES, Judge, Shares};
 use super::spread::Spread;
 use super::training::{TrainedCodec, source_loss};
 
-/// A codec does not fit rows whose loss exceeds that of training by this factor.
-const DRIFT: f64 = 1.2;
+/// A codec, or centroids, do not fit rows whose loss exceeds that of training by this factor.
+pub(super) const DRIFT: f64 = 1.2;
 /// Nor rows whose recall among the first 20 and 50 candidates is lower than in training by more
 /// than this.
 const TOLERANCE: Shares = [0.02, 0.01];

@@ -4,7 +4,8 @@
 
 use rayon::prelude::*;
 
-use super::random::stratified;
+use super::centroids::{move_to_means, some_vectors};
+use crate::kernels::position_of_largest;
 use crate::kernels::products::{Panels, ProductKernel};
 
 /// Vectors to compare at once.
@@ -43,7 +44,7 @@ impl NearestCentroid {
     /// For centroids of shape [count, dimension], at most 2¹⁶.
     pub fn new(values: &[f32], dimension: usize) -> Self {
         let count = values.len() / dimension;
-        let all: Vec<u16> = (0..count).map(|number| number as u16).collect();
+        let all: Vec<u16> = (0..=u16::MAX).take(count).collect();
         if count <= FEW {
             let group = Group::of(values, dimension, all);
             return Self { dimension, centres: None, groups: vec![group] };
@@ -130,8 +131,8 @@ impl Group {
         self.multiply(vectors, nearness);
         for (&place, nearness) in places.iter().zip(nearness.chunks_exact(self.numbers.len())) {
             let best = &mut best[place as usize];
-            let (most, at) = largest(nearness);
-            let number = self.numbers[at];
+            let at = position_of_largest(nearness);
+            let (most, number) = (nearness[at], self.numbers[at]);
             if most > best.0 || (most == best.0 && number < best.1) {
                 *best = (most, number);
             }
@@ -139,54 +140,16 @@ impl Group {
     }
 }
 
-/// The largest value, and where it is first.
-fn largest(values: &[f32]) -> (f32, usize) {
-    // A vectorizable maximum first: tracking its index as well would be sequential.
-    let (lanes, rest) = values.as_chunks::<16>();
-    let mut greatest = [f32::NEG_INFINITY; 16];
-    for lanes in lanes {
-        greatest.iter_mut().zip(lanes).for_each(|(most, value)| *most = most.max(*value));
-    }
-    let most = greatest.iter().chain(rest).fold(f32::NEG_INFINITY, |a, &b| a.max(b));
-    (most, values.iter().position(|&value| value == most).unwrap_or(0))
-}
-
 /// Centres of groups of rows of shape [n, dimension], and the group of each row.
 fn k_means(values: &[f32], dimension: usize, count: usize) -> (Group, Vec<u16>) {
-    let row = |at: u64| &values[at as usize * dimension..][..dimension];
-    let start = stratified((values.len() / dimension) as u64, count as u64, SEED);
-    let mut centres: Vec<f32> = start.into_iter().flat_map(row).copied().collect();
-    let numbers: Vec<u16> = (0..count).map(|number| number as u16).collect();
-    let mut groups = Group::of(&centres, dimension, numbers.clone());
-    let mut nearest = Vec::new();
-    for round in 0..=ROUNDS {
-        let assign = |products: &mut Vec<f32>, block: &[f32]| -> Vec<u16> {
-            groups.multiply(block, products);
-            products.chunks_exact(count).map(|nearness| largest(nearness).1 as u16).collect()
-        };
-        let blocks = values.par_chunks(BLOCK * dimension).map_init(Vec::new, assign);
-        nearest = blocks.flatten_iter().collect();
-        if round == ROUNDS {
-            break;
-        }
-        let (mut sums, mut members) = (vec![0.0; centres.len()], vec![0_u32; count]);
-        for (row, &group) in values.chunks_exact(dimension).zip(&nearest) {
-            let group = usize::from(group);
-            members[group] += 1;
-            let sum = &mut sums[group * dimension..][..dimension];
-            sum.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
-        }
-        let means = sums.chunks_exact(dimension).zip(&members);
-        for (centre, (sum, &members)) in centres.chunks_exact_mut(dimension).zip(means) {
-            // An empty group keeps its centre.
-            if members > 0 {
-                let mean = |(value, sum): (&mut f32, &f32)| *value = sum / members as f32;
-                centre.iter_mut().zip(sum).for_each(mean);
-            }
-        }
-        groups = Group::of(&centres, dimension, numbers.clone());
+    let mut centres = some_vectors(values, dimension, count, SEED);
+    let nearest = |centres: &[f32]| NearestCentroid::new(centres, dimension).of(values);
+    for _ in 0..ROUNDS {
+        let nearest = nearest(&centres);
+        move_to_means(&mut centres, values, dimension, &nearest);
     }
-    (groups, nearest)
+    let nearest = nearest(&centres);
+    (Group::of(&centres, dimension, (0..=u16::MAX).take(count).collect()), nearest)
 }
 
 #[cfg(test)]

@@ -517,10 +517,13 @@ fn answer(
     // The hits found are at most as near as the true nearest neighbours.
     let worst = best.get(bound.hits().saturating_sub(1)).map(|worst| worst.score);
     let wider = worst.and_then(|worst| plan.wider(snapshot, worst));
+    let again = |plan: &Plan<'_>| {
+        let answers = answer_group(snapshot, config, bound.field, &[plan], deadline)?;
+        let lost = || Error::Internal("a search that was repeated has no answer".into());
+        answers.into_iter().next().ok_or_else(lost)
+    };
     if let Some(wider) = wider.as_ref().filter(|wider| wider.goes_beyond(plan)) {
-        let answers = answer_group(snapshot, config, bound.field, &[wider], deadline)?;
-        let lost = || Error::Internal("a wider search has no answer".into());
-        return answers.into_iter().next().ok_or_else(lost);
+        return again(wider);
     }
     let hits = &best[..best.len().min(bound.hits())];
     let missed: Vec<(usize, f64)> =
@@ -530,9 +533,7 @@ fn answer(
         missed.iter().any(|&(of, missed)| of == view && missed > tolerated)
     };
     if let Some(scan) = plan.without_lists(snapshot, misses) {
-        let answers = answer_group(snapshot, config, bound.field, &[&scan], deadline)?;
-        let lost = || Error::Internal("a scan has no answer".into());
-        return answers.into_iter().next().ok_or_else(lost);
+        return again(&scan);
     }
     best.retain(|candidate| !bound.exclude.contains(&candidate.location));
     let rerank_micros = micros(started);

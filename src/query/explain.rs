@@ -31,8 +31,7 @@ pub fn stages(
 
 /// One stage for each index searched.
 fn search_stages(plan: &Plan<'_>, searched: &[Found], micros: u64) -> Vec<Stage> {
-    let stage = |found: &Found| -> Option<Stage> {
-        let Found { view, effort, bytes, .. } = *found;
+    let stage = |&Found { view, effort, bytes, .. }: &Found| -> Option<Stage> {
         if let Access::Inverted(_) = plan.views[view].access {
             let dimensions = plan.bound.scorer.entries().map_or(0, <[_]>::len);
             let source = format!("inverted index, {dimensions} dimensions");
@@ -46,11 +45,7 @@ fn search_stages(plan: &Plan<'_>, searched: &[Found], micros: u64) -> Vec<Stage>
         }
         if let Access::Lists { codes, .. } = plan.views[view].access {
             let bytes = bytes + effort.scored * codes.scanned_row_bytes() as u64;
-            // All rows, if the query could not tell what lists would miss.
-            let (name, source) = match found.probes {
-                Some(_) => ("search".into(), "lists of centroids".into()),
-                None => ("scan".into(), "centroids".into()),
-            };
+            let (name, source) = ("search".into(), "lists of centroids".into());
             return Some(Stage { name, source, rows: effort.scored, bytes, micros });
         }
         let Access::Index { codes, index, depth, .. } = plan.views[view].access else {

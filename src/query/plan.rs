@@ -9,6 +9,7 @@ use super::view_plan::{self, Site};
 use crate::field::{FieldCodes, FieldIndex, FieldQuery, InvertedIndex};
 use crate::index::Depth;
 use crate::model::Score;
+use crate::multivector::Probes;
 use crate::quantization::PrimaryQuery;
 use crate::segment::Snapshot;
 
@@ -64,9 +65,8 @@ pub enum Access<'p> {
         depth: Depth,
         far: Far,
     },
-    /// Scores the rows that lists by token centroid name, by centroids, and re-ranks them. If the
-    /// query cannot tell what it would miss, all rows.
-    Lists { codes: &'p FieldCodes, query: &'p FieldQuery, budget: usize },
+    /// Scores the rows that lists by token centroid name, by centroids, and re-ranks them.
+    Lists { codes: &'p FieldCodes, query: &'p FieldQuery, probes: &'p Probes, budget: usize },
     /// Searches an inverted index for the exact best.
     Inverted(&'p InvertedIndex),
 }
@@ -201,15 +201,26 @@ impl<'p> Plan<'p> {
         for (site, plan) in self.sites(snapshot).filter(|(_, plan)| plan.outside_below.is_some()) {
             view_plan::note(&site, is_outside(plan).then_some(nearness));
         }
-        let wider = |(site, plan): (Site<'p>, &ViewPlan<'p>)| match is_outside(plan) {
-            true => view_plan::widen(&site, plan, nearness),
-            false => *plan,
+        let widen = |site: &Site<'p>, plan: &ViewPlan<'p>| {
+            is_outside(plan).then(|| view_plan::widen(site, plan, nearness))
         };
-        self.views.iter().any(is_outside).then(|| Self {
-            bound: self.bound,
-            views: self.sites(snapshot).map(wider).collect(),
-            filter: self.filter,
-        })
+        self.replanned(snapshot, widen)
+    }
+
+    /// The plan with some views planned anew; `None` if none is.
+    fn replanned(
+        &self,
+        snapshot: &'p Snapshot,
+        replan: impl Fn(&Site<'p>, &ViewPlan<'p>) -> Option<ViewPlan<'p>>,
+    ) -> Option<Self> {
+        let mut is_new = false;
+        let replan = |(site, plan): (Site<'p>, &ViewPlan<'p>)| {
+            let new = replan(&site, plan);
+            is_new |= new.is_some();
+            new.unwrap_or(*plan)
+        };
+        let views = self.sites(snapshot).map(replan).collect();
+        is_new.then_some(Self { bound: self.bound, views, filter: self.filter })
     }
 
     /// The plan that scans views instead of looking at lists; `None` if `misses` says of no view that
@@ -219,17 +230,10 @@ impl<'p> Plan<'p> {
         snapshot: &'p Snapshot,
         misses: impl Fn(usize, &ViewPlan<'p>) -> bool,
     ) -> Option<Self> {
-        let unsure: Vec<bool> =
-            self.views.iter().enumerate().map(|(number, plan)| misses(number, plan)).collect();
-        let scanned = |((site, plan), unsure): ((Site<'p>, &ViewPlan<'p>), &bool)| match unsure {
-            true => view_plan::scan(&site),
-            false => *plan,
+        let scan = |site: &Site<'p>, plan: &ViewPlan<'p>| {
+            misses(site.number, plan).then(|| view_plan::scan(site))
         };
-        unsure.contains(&true).then(|| Self {
-            bound: self.bound,
-            views: self.sites(snapshot).zip(&unsure).map(scanned).collect(),
-            filter: self.filter,
-        })
+        self.replanned(snapshot, scan)
     }
 
     /// Whether some view is searched further than in another plan.

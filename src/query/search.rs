@@ -39,17 +39,12 @@ pub struct Found {
     pub bytes: u64,
     /// Number of candidates that were put in order by their centroids.
     pub by_centroids: u64,
-    /// Of a search of lists by centroid: what the query probed.
-    pub probes: Option<Probes>,
 }
 
 impl Found {
-    /// Expected number of hits that no list named, by how often those found were.
+    /// Expected number of hits that no list by centroid named, by how often those found were.
     pub fn missed(&self, plan: &Plan<'_>, best: &[Candidate<'_>]) -> f64 {
-        let access = plan.views[self.view].access;
-        let (Some(probes), Some(codes), Some(query)) =
-            (&self.probes, access.codes(), access.scan())
-        else {
+        let Access::Lists { codes, query, probes, .. } = plan.views[self.view].access else {
             return 0.0;
         };
         let mut recaptures = Recaptures::default();
@@ -79,9 +74,9 @@ pub fn search(
             Access::Inverted(index) => {
                 search_inverted(snapshot, (view, index), plans[plan], deadline)?
             }
-            Access::Lists { codes, query, .. } => {
+            Access::Lists { codes, query, probes, .. } => {
                 let of_view = (&snapshot.views[view], view, field);
-                search_lists(of_view, plans[plan], codes, query, deadline)?
+                search_lists(of_view, plans[plan], (codes, query, probes), deadline)?
             }
             _ => search_view(&snapshot.views[view], view, field, plans[plan], deadline)?,
         };
@@ -112,7 +107,6 @@ fn search_view(
         expected: own.expected,
         bytes: 0,
         by_centroids: 0,
-        probes: None,
     };
     let Access::Index { codes, query, scan, index, depth, far } = own.access else {
         return Ok(found);
@@ -173,13 +167,11 @@ fn search_view(
     Ok(found)
 }
 
-/// Scores the rows that lists by centroid name by their centroids, or all rows if the query cannot
-/// tell what it would miss.
+/// Scores the rows that lists by centroid name by their centroids.
 fn search_lists(
     (view, number, field): (&View, usize, usize),
     plan: &Plan<'_>,
-    codes: &FieldCodes,
-    query: &FieldQuery,
+    (codes, query, probes): (&FieldCodes, &FieldQuery, &Probes),
     deadline: &Deadline,
 ) -> Result<Found> {
     let own = &plan.views[number];
@@ -187,16 +179,10 @@ fn search_lists(
     let eligible = |row: &u32| {
         !view.deleted.contains(*row) && !absent.is_some_and(|absent| absent.contains(*row))
     };
-    let probed = codes.probe(query)?;
-    deadline.check()?;
-    let (probes, rows, entries) = match probed {
-        Some(Probed { probes, rows, entries }) => (Some(probes), rows, entries),
-        None => (None, (0..view.reader.rows()).collect(), 0),
-    };
-    let rows: Vec<u32> = match view.deleted.is_empty() && absent.is_none() {
-        true => rows,
-        false => rows.into_iter().filter(eligible).collect(),
-    };
+    let Probed { mut rows, entries } = codes.probe(query, probes)?;
+    if !view.deleted.is_empty() || absent.is_some() {
+        rows.retain(eligible);
+    }
     let mut scores = vec![0.0; rows.len()];
     for (rows, scores) in rows.chunks(SCORED_ROWS).zip(scores.chunks_mut(SCORED_ROWS)) {
         deadline.check()?;
@@ -215,7 +201,6 @@ fn search_lists(
         bytes: entries * size_of::<u32>() as u64,
         by_centroids: rows.len() as u64,
         rows: scores.into_iter().zip(rows).collect(),
-        probes,
     })
 }
 
@@ -271,7 +256,6 @@ fn search_inverted(
         expected: own.expected,
         bytes: work.bytes,
         by_centroids: 0,
-        probes: None,
     })
 }
 

@@ -10,6 +10,7 @@ use super::plan::{Access, Far, Rows, ViewPlan};
 use crate::field::{FieldCodes, FieldIndex, FieldQuery};
 use crate::index::{Calibration, Choice, DEFAULT_TARGET_RECALL, Depth, Farness, Zone};
 use crate::model::{IndexKind, limits};
+use crate::multivector::CentroidQuery;
 use crate::segment::View;
 
 /// Default re-ranking budget without calibration: a multiple of the hits, and a minimum.
@@ -204,8 +205,7 @@ impl<'p> Case<'p> {
         if tolerated.is_none() {
             return self.site.exact();
         }
-        let budget = (self.rows as usize).min(MOST_CANDIDATES).max(self.hits);
-        ViewPlan { tolerated, ..self.plan(self.scan(budget), Some(1.0)) }
+        ViewPlan { tolerated, ..self.plan(self.scan(self.most_candidates()), Some(1.0)) }
     }
 
     /// Scores all codes.
@@ -342,14 +342,19 @@ impl<'p> Case<'p> {
         self.plan(self.access(depth, Far { budget, expected }), expected)
     }
 
-    /// As [`Self::all`], or only the rows that lists by centroid name. Under a filter, these may be few
-    /// of those that match.
+    /// As [`Self::all`], or only the rows that lists by centroid name, if there are any and the query
+    /// can tell what they miss. Under a filter, they may name few of the rows that match.
     fn by_lists(&self) -> ViewPlan<'p> {
-        if !self.codes.has_listed_rows() || !matches!(self.site.rows, Rows::All) {
-            return self.all();
-        }
-        let budget = (self.rows as usize).min(MOST_CANDIDATES).max(self.hits);
-        self.plan(Access::Lists { codes: self.codes, query: self.query, budget }, Some(1.0))
+        let lists = self.codes.has_listed_rows() && matches!(self.site.rows, Rows::All);
+        let centroids = self.query.centroids().filter(|_| lists);
+        let Some(probes) = centroids.and_then(CentroidQuery::probes) else { return self.all() };
+        let (codes, query, budget) = (self.codes, self.query, self.most_candidates());
+        self.plan(Access::Lists { codes, query, probes, budget }, Some(1.0))
+    }
+
+    /// Candidates that a scan of centroids keeps.
+    fn most_candidates(&self) -> usize {
+        (self.rows as usize).min(MOST_CANDIDATES).max(self.hits)
     }
 
     /// The calibrated plan; `None` if all vectors have to be scored.

@@ -334,15 +334,14 @@ impl FieldCodes {
         }
     }
 
-    /// Candidates by lists of rows by centroid; `None` if there are no such lists, or the query cannot
-    /// tell what it would miss.
+    /// Candidates by lists of rows by centroid; none if there are no such lists.
     ///
     /// # Errors
     /// [`lanner_storage::StorageError::Corrupted`] naming file, section and block.
-    pub fn probe(&self, query: &FieldQuery) -> Result<Option<Probed>> {
+    pub fn probe(&self, query: &FieldQuery, probes: &Probes) -> Result<Probed> {
         match self.lists.as_ref().zip(query.centroids()) {
-            Some((lists, query)) => lists.probe(&self.file, query),
-            None => Ok(None),
+            Some((lists, query)) => lists.probe(&self.file, query, probes),
+            None => Ok(Probed::default()),
         }
     }
 

@@ -28,10 +28,8 @@ struct Inverted {
 }
 
 /// Candidates of a query: the rows with a centroid that it probes.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Probed {
-    /// How to tell what is missed.
-    pub probes: Probes,
     /// Ascending.
     pub rows: Vec<u32>,
     /// Number of entries of lists that were read.
@@ -62,19 +60,21 @@ impl CentroidLists {
         Ok(Some(Self { lists, offsets, inverted }))
     }
 
-    /// Finds the rows with a centroid that a query probes; `None` if the segment has no such lists, or
-    /// the query cannot tell what it would miss.
+    /// Finds the rows with a centroid that a query probes; none without lists of rows.
     ///
     /// # Errors
     /// [`lanner_storage::StorageError::Corrupted`] naming file, section and block.
-    pub fn probe(&self, file: &SectionFile, query: &CentroidQuery) -> Result<Option<Probed>> {
-        let Some((inverted, probes)) = self.inverted.as_ref().zip(query.probes()) else {
-            return Ok(None);
-        };
+    pub fn probe(
+        &self,
+        file: &SectionFile,
+        query: &CentroidQuery,
+        probes: &Probes,
+    ) -> Result<Probed> {
+        let Some(inverted) = &self.inverted else { return Ok(Probed::default()) };
         let (rows, offsets) = (file.numbers(inverted.rows), file.numbers(inverted.offsets));
         let mut found = vec![0_u64; (file.numbers(self.offsets).len() - 1).div_ceil(64)];
         let mut entries = 0;
-        for centroid in query.probed(&probes) {
+        for centroid in query.probed(probes) {
             let centroid = usize::from(centroid);
             let range = offsets[centroid] as usize..offsets[centroid + 1] as usize;
             let bytes = range.start * size_of::<u32>()..range.end * size_of::<u32>();
@@ -92,7 +92,7 @@ impl CentroidLists {
                 word &= word - 1;
             }
         }
-        Ok(Some(Probed { probes, rows, entries }))
+        Ok(Probed { rows, entries })
     }
 
     /// Number of different tokens of a query that reach a row; see [`CentroidQuery::reached`].
@@ -293,18 +293,19 @@ mod tests {
         assert!(lists.has_rows());
         let query =
             CentroidQuery::new(&centroids, &[0.3, -0.2, 0.9, -0.8, 0.1, 0.1, 0.0, 0.7, -0.5]);
-        let Probed { probes, rows: found, entries } = lists.probe(&file, &query).unwrap().unwrap();
-        let probed: Vec<u16> = query.probed(&probes).collect();
+        let probes = query.probes().unwrap();
+        let Probed { rows: found, entries } = lists.probe(&file, &query, probes).unwrap();
+        let probed: Vec<u16> = query.probed(probes).collect();
         let has =
             |row: &u32| lists.of(&file, *row).iter().any(|centroid| probed.contains(centroid));
         assert_eq!(found, (0..rows as u32).filter(has).collect::<Vec<_>>());
         assert!(entries >= found.len() as u64);
         for row in [0, 3, 100] {
-            let reached = lists.reached(&file, &query, &probes, row);
+            let reached = lists.reached(&file, &query, probes, row);
             assert_eq!(reached > 0, found.contains(&row), "{row}");
         }
         let few = CentroidQuery::new(&centroids, &[0.3, -0.2, 0.9]);
-        assert!(lists.probe(&file, &few).unwrap().is_none());
+        assert!(few.probes().is_none());
     }
 
     #[test]
