@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use lanner::internals::fde::{FdeEncoder, FdeSettings};
 use lanner::internals::kernels;
-use lanner::internals::kernels::centroids::{CentroidKernel, RUN};
+use lanner::internals::kernels::centroids::{CentroidKernel, RUN, Run};
 use lanner::internals::kernels::max_sim::{
     CentroidProducts, MaxSimKernel, MaxSimQuery, TokenBits, TokenLayout,
 };
@@ -36,7 +36,7 @@ const CODES: [TokenCode; 6] = [
     TokenCode::Residual4,
     TokenCode::Residual2,
 ];
-const CENTROIDS: usize = 4096;
+const CENTROIDS: usize = 16_384;
 
 /// A codec with centroids of some tokens.
 fn codec(code: TokenCode) -> TokenCodec {
@@ -47,9 +47,10 @@ fn codec(code: TokenCode) -> TokenCodec {
 /// Products of a query's tokens with all centroids.
 fn products(tokens: usize) -> CentroidProducts {
     let runs = usize::div_ceil(tokens, RUN);
-    let row = |at: usize| std::array::from_fn(|lane| ((at * RUN + lane) * 7919 % 32_749) as i16);
-    let mut table: Vec<[i16; RUN]> = (0..CENTROIDS * runs).map(row).collect();
-    table.resize(table.len() + runs, [0; RUN]);
+    let value = |at: usize| (at * 7919 % 32_749) as i16;
+    let row = |at: usize| Run(std::array::from_fn(|lane| value(at * RUN + lane)));
+    let mut table: Vec<Run> = (0..CENTROIDS * runs).map(row).collect();
+    table.resize(table.len() + runs, Run::of(0));
     CentroidProducts { table: table.into(), runs, step: 1e-4, lowest: vec![0.0; tokens] }
 }
 
@@ -152,28 +153,66 @@ fn documents(_: &mut Criterion) {
     }
 }
 
-/// Distinct centroids of 1,000 documents in a table of 4,096, by every kernel.
+/// The table of a query, and distinct centroids of 1,000 documents in it, by every kernel.
 fn centroids(_: &mut Criterion) {
-    for (tokens, distinct) in [(5, 55), (16, 55), (32, 117)] {
+    for (tokens, distinct) in [(8, 26), (5, 55), (16, 55), (32, 117)] {
         let runs = usize::div_ceil(tokens, RUN);
-        let value = |at: usize| (at * 7919 % 32_749) as i16;
-        let row = |at: usize| std::array::from_fn(|lane| value(at * RUN + lane));
-        let table: Vec<[i16; RUN]> = (0..CENTROIDS * runs).map(row).collect();
-        let list = |at: usize| (at * 40_503 % CENTROIDS) as u16;
-        let lists: Vec<u16> = (0..DOCUMENTS * distinct).map(list).collect();
+        let mut table = vec![Run::of(0); CENTROIDS * runs];
+        let product = |at: usize| (at * 7919 % 32_749) as f32;
+        let products: Vec<f32> = (0..CENTROIDS * tokens).map(product).collect();
+        let least = vec![0.0; tokens];
+        // Documents of half to three halves of the distinct centroids.
+        let len = |document: usize| distinct / 2 + document * 40_503 % (distinct + 1);
+        let list = |document: usize| {
+            let number = |at: usize| (at * 40_503 % CENTROIDS) as u16;
+            let mut list: Vec<u16> =
+                (0..len(document)).map(|at| number(document * 1_000 + at)).collect();
+            list.sort_unstable();
+            list
+        };
+        let lists: Vec<Vec<u16>> = (0..DOCUMENTS).map(list).collect();
+        let read = lists.iter().map(Vec::len).sum::<usize>();
+        let mut sums = vec![0; DOCUMENTS];
         for kernel in CentroidKernel::available() {
-            let run = || -> u32 {
-                let documents = lists.chunks_exact(distinct);
-                let score = |list: &[u16]| kernel.sum_of_greatest(&table, runs, list);
-                documents.map(score).fold(0, u32::wrapping_add)
+            let fill = fastest(|| kernel.fill(&products, (&least, 1.0), &mut table, runs));
+            let mut run = || {
+                let lists = lists.iter().map(Vec::as_slice);
+                kernel.sums_of_greatest(black_box(&table), runs, lists, &mut sums);
             };
-            let elapsed = fastest(|| _ = black_box(run())).as_secs_f64();
-            let bytes = (lists.len() * runs * size_of::<[i16; RUN]>()) as f64;
+            let elapsed = fastest(&mut run).as_secs_f64();
+            let bytes = (read * runs * size_of::<Run>()) as f64;
             println!(
-                "{tokens} tokens, {distinct} centroids, {}: {:.2} ns a centroid, {:.0} GB/s",
+                "{tokens} tokens, {distinct} centroids, {}: table {:.0} µs; {:.1} ns a document, \
+                 {:.2} ns a centroid, {:.0} GB/s",
                 kernel.name(),
-                elapsed * 1e9 / lists.len() as f64,
+                fill.as_secs_f64() * 1e6,
+                elapsed * 1e9 / DOCUMENTS as f64,
+                elapsed * 1e9 / read as f64,
                 bytes / elapsed / 1e9
+            );
+        }
+    }
+    products_with_all();
+}
+
+/// Products of queries with all centroids, by every kernel.
+fn products_with_all() {
+    let value = |at: usize| (at * 7919 % 2003) as f32 / 1000.0 - 1.0;
+    let values: Vec<f32> = (0..CENTROIDS * DIMENSION).map(value).collect();
+    let centroids = Centroids::from_values(&values, DIMENSION).expect("centroids");
+    let layout = TokenLayout::new(TokenBits::Eight, DIMENSION);
+    for tokens in [5, 32] {
+        let query = MaxSimQuery::new(&layout, &values[7..][..tokens * DIMENSION]);
+        let mut products = vec![0.0; tokens * CENTROIDS];
+        for kernel in MaxSimKernel::available() {
+            let run = || kernel.products(&query, centroids.codes(), CENTROIDS, &mut products);
+            let elapsed = fastest(run).as_secs_f64();
+            let count = (tokens * CENTROIDS * DIMENSION) as f64;
+            println!(
+                "products of {tokens} tokens with {CENTROIDS} centroids, {}: {:.0} µs, {:.0} G/s",
+                kernel.name(),
+                elapsed * 1e6,
+                count / elapsed / 1e9
             );
         }
     }
@@ -220,5 +259,5 @@ fn store(codec: &TokenCodec, documents: &[f32]) -> Vec<u8> {
     bytes
 }
 
-criterion_group!(benches, encodings, storing, documents, centroids);
+criterion_group!(benches, centroids, encodings, storing, documents);
 criterion_main!(benches);

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 use super::probes::Probes;
-use crate::kernels::centroids::{CentroidKernel, RUN};
+use crate::kernels::centroids::{CentroidKernel, NOTHING, RUN, Run};
 use crate::kernels::max_sim::CentroidProducts;
 use crate::quantization::Centroids;
 
@@ -12,15 +12,15 @@ use crate::quantization::Centroids;
 /// affects candidates, which are re-ranked by all tokens.
 const MOST_TOKENS: usize = 1024;
 
-/// Centroids whose values are rounded together.
-const BLOCK: usize = 16;
+/// Documents that are scored together.
+const DOCUMENTS: usize = 64;
 
 /// The products of a query's tokens with all centroids, quantized to 15 bits with a common step:
 /// ⟨q, c⟩ ≈ `low` + `step` · value, where `low` differs between tokens.
 #[derive(Debug, Clone)]
 pub struct CentroidQuery {
     /// Shape [centroids + 1, runs]; the last row is of zeros.
-    table: Arc<Vec<[i16; RUN]>>,
+    table: Arc<Vec<Run>>,
     runs: usize,
     kernel: CentroidKernel,
     step: f32,
@@ -50,24 +50,11 @@ impl CentroidQuery {
         let least = |(_, high): &(f32, f32)| high - step * f32::from(i16::MAX);
         let lowest: Vec<f32> = ranges.iter().map(least).collect();
         let runs = tokens.div_ceil(RUN).max(1);
-        let mut table = vec![[0; RUN]; (count + 1) * runs];
-        let products: Vec<&[f32]> = products.chunks_exact(count).collect();
-        for (run, (products, lowest)) in products.chunks(RUN).zip(lowest.chunks(RUN)).enumerate() {
-            for first in (0..count).step_by(BLOCK) {
-                // Rounds and saturates a few values of each token, and turns them into rows.
-                let mut rows = [[0; RUN]; BLOCK];
-                for (token, (products, least)) in products.iter().zip(lowest).enumerate() {
-                    for (row, product) in rows.iter_mut().zip(&products[first..]) {
-                        row[token] = (((product - least) * factor + 0.5) as i16).max(0);
-                    }
-                }
-                let out = table[first * runs + run..count * runs].iter_mut().step_by(runs);
-                out.zip(rows).for_each(|(out, row)| *out = row);
-            }
-        }
+        let kernel = CentroidKernel::detect();
+        let mut table = bytemuck::zeroed_vec((count + 1) * runs);
+        kernel.fill(&products, (&lowest, factor), &mut table, runs);
         let (table, low) = (Arc::new(table), lowest.iter().sum());
-        let (kernel, probes) = (CentroidKernel::detect(), OnceLock::new());
-        Self { table, runs, kernel, step, lowest, low, probes }
+        Self { table, runs, kernel, step, lowest, low, probes: OnceLock::new() }
     }
 
     /// The products of all tokens of the query.
@@ -87,7 +74,7 @@ impl CentroidQuery {
     /// them, as residual codes require.
     pub fn bytes(centroids: &Centroids, tokens: usize, all: bool) -> usize {
         let of = |tokens: usize| {
-            let runs = tokens.div_ceil(RUN) * size_of::<[i16; RUN]>();
+            let runs = tokens.div_ceil(RUN) * size_of::<Run>();
             (centroids.count() + 1) * runs + centroids.count() * tokens * size_of::<f32>()
         };
         let of_all = if all && tokens > MOST_TOKENS { of(tokens) } else { 0 };
@@ -95,7 +82,7 @@ impl CentroidQuery {
     }
 
     /// The table without its last row: shape [centroids, runs].
-    pub(super) fn rows(&self) -> &[[i16; RUN]] {
+    pub(super) fn rows(&self) -> &[Run] {
         &self.table[..self.table.len() - self.runs]
     }
 
@@ -112,19 +99,21 @@ impl CentroidQuery {
         self.lowest.len()
     }
 
-    /// Approximate MaxSim with a document whose tokens are nearest to these centroids; −∞ for none.
+    /// Approximate MaxSim with documents whose tokens are nearest to these centroids; −∞ for none.
     ///
     /// # Panics
     /// If a centroid does not exist.
-    #[inline]
-    pub fn score(&self, centroids: &[u16]) -> f32 {
-        if centroids.is_empty() {
-            return f32::NEG_INFINITY;
+    pub fn score<'l>(&self, mut lists: impl Iterator<Item = &'l [u16]>, scores: &mut [f32]) {
+        let (mut sums, table) = ([0; DOCUMENTS], self.rows());
+        for scores in scores.chunks_mut(DOCUMENTS) {
+            let sums = &mut sums[..scores.len()];
+            self.kernel.sums_of_greatest(table, self.runs, lists.by_ref().take(sums.len()), sums);
+            for (score, &sum) in scores.iter_mut().zip(&*sums) {
+                *score = if sum == NOTHING { f32::NAN } else { self.low + self.step * sum as f32 };
+                // Sums of huge products can overflow.
+                *score = if score.is_nan() { f32::NEG_INFINITY } else { *score };
+            }
         }
-        let sum = self.kernel.sum_of_greatest(self.rows(), self.runs, centroids);
-        // Sums of huge products can overflow.
-        let score = self.low + self.step * sum as f32;
-        if score.is_nan() { f32::NEG_INFINITY } else { score }
     }
 }
 
@@ -162,6 +151,12 @@ mod tests {
     use crate::kernels;
     use crate::quantization::hash;
 
+    fn score(query: &CentroidQuery, document: &[u16]) -> f32 {
+        let mut scores = [0.0];
+        query.score(std::iter::once(document), &mut scores);
+        scores[0]
+    }
+
     #[test]
     fn scores_are_max_sim_with_centroids_up_to_rounding() {
         let value = |seed, at| (hash(seed, at as u64) >> 40) as f32 / (1 << 23) as f32 - 1.0;
@@ -180,7 +175,7 @@ mod tests {
                     products.fold(f32::NEG_INFINITY, f32::max)
                 };
                 let exact: f32 = query.chunks_exact(dimension).map(best).sum();
-                let got = asked.score(&document);
+                let got = score(&asked, &document);
                 // The elements of queries are rounded to 1/127 at most.
                 let lengths = centroids.values().chunks_exact(dimension);
                 let lengths = lengths.map(|row| row.iter().map(|value| value.abs()).sum());
@@ -188,8 +183,8 @@ mod tests {
                 let error = (0.51 * asked.step + rounding) * tokens as f32 + 1e-5 * exact.abs();
                 assert!((got - exact).abs() <= error, "{got} for {exact}");
             }
-            assert_eq!(asked.score(&[]), f32::NEG_INFINITY);
-            let table = asked.table.len() * size_of::<[i16; RUN]>();
+            assert_eq!(score(&asked, &[]), f32::NEG_INFINITY);
+            let table = asked.table.len() * size_of::<Run>();
             assert!(CentroidQuery::bytes(&centroids, tokens, true) >= table);
         }
     }
@@ -206,6 +201,6 @@ mod tests {
         let bytes = |tokens, all| CentroidQuery::bytes(&centroids, tokens, all);
         assert_eq!(bytes(5000, false), bytes(MOST_TOKENS, true));
         assert!(bytes(5000, true) > 5 * bytes(5000, false));
-        assert!(asked.score(&[0]) > asked.score(&[1]));
+        assert!(score(&asked, &[0]) > score(&asked, &[1]));
     }
 }

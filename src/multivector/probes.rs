@@ -9,7 +9,7 @@
 //! same nearest centroid count as one.
 
 use super::centroids::CentroidQuery;
-use crate::kernels::centroids::RUN;
+use crate::kernels::centroids::{RUN, Run};
 
 /// Centroids that each token probes, or a few more.
 const PROBES: usize = 32;
@@ -24,7 +24,7 @@ const BLOCK: usize = 16;
 #[derive(Debug, Clone)]
 pub struct Probes {
     /// The least product, as a value of the table, of the centroids that each token probes.
-    least: Vec<[i16; RUN]>,
+    least: Vec<Run>,
     /// For each token, the number of its group.
     groups: Vec<u32>,
     /// Number of groups.
@@ -63,22 +63,22 @@ impl CentroidQuery {
         let (rows, runs, tokens) = (self.rows(), self.runs(), self.tokens());
         let count = rows.len() / runs;
         let mut probes = Probes {
-            least: vec![[i16::MAX; RUN]; runs],
+            least: vec![Run::of(i16::MAX); runs],
             groups: Vec::with_capacity(tokens),
             count: 0,
         };
         let blocks = count.div_ceil(BLOCK);
         let mut nearest = Vec::with_capacity(tokens);
-        let mut largest = vec![[0_i16; RUN]; blocks];
+        let mut largest = vec![Run::of(0); blocks];
         let mut column = Vec::with_capacity(blocks);
         for run in 0..runs {
             for (block, largest) in largest.iter_mut().enumerate() {
-                *largest = [0; RUN];
+                *largest = Run::of(0);
                 let of_block = rows[block * BLOCK * runs..].iter().skip(run).step_by(runs);
                 for row in of_block.take(BLOCK) {
                     largest
                         .iter_mut()
-                        .zip(row)
+                        .zip(row.iter())
                         .for_each(|(most, value)| *most = (*most).max(*value));
                 }
             }
@@ -110,10 +110,10 @@ impl CentroidQuery {
     /// The centroids that some token probes, ascending.
     pub fn probed<'q>(&'q self, probes: &'q Probes) -> impl Iterator<Item = u16> + 'q {
         let runs = self.runs();
-        let reaches = move |row: &[[i16; RUN]]| {
+        let reaches = move |row: &[Run]| {
             let mut any = false;
             for (values, least) in row.iter().zip(&probes.least) {
-                for (value, least) in values.iter().zip(least) {
+                for (value, least) in values.iter().zip(least.iter()) {
                     any |= value >= least;
                 }
             }

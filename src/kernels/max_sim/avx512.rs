@@ -44,8 +44,8 @@ pub unsafe fn best<const PER_BYTE: usize>(
     }
 }
 
-/// Writes the unscaled products of each token of the tile with each token of the document, four at a
-/// time with three blocks: twelve sums in flight.
+/// Writes the unscaled products of each token of the tile with each token of the document, with as
+/// many sums in flight as [`best`].
 ///
 /// # Safety
 /// The CPU features of this module, and the conditions asserted by `MaxSimKernel::products`.
@@ -57,7 +57,15 @@ pub unsafe fn products<const PER_BYTE: usize>(
     out: &mut [f32],
 ) {
     // SAFETY: guaranteed by the caller.
-    unsafe { stream::products::<_, _, _, PER_BYTE, 4, 3>(isa, document, tile, out) }
+    unsafe {
+        match tile.totals.len() {
+            5 => stream::products::<_, _, _, PER_BYTE, 5, 2>(isa, document, tile, out),
+            6 => stream::products::<_, _, _, PER_BYTE, 6, 2>(isa, document, tile, out),
+            7 => stream::products::<_, _, _, PER_BYTE, 7, 2>(isa, document, tile, out),
+            8 => stream::products::<_, _, _, PER_BYTE, 8, 2>(isa, document, tile, out),
+            _ => stream::products::<_, _, _, PER_BYTE, 4, 3>(isa, document, tile, out),
+        }
+    }
 }
 
 impl Instructions<1, 1> for Avx512Vnni {

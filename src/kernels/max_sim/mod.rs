@@ -40,6 +40,10 @@ pub use residual::CentroidProducts;
 
 use super::isa::{Isa, kernel};
 
+/// Tokens of a document whose products with all tokens of a query are computed before those of the
+/// next: whole blocks.
+const PART_TOKENS: usize = 16 * BLOCK_TOKENS;
+
 kernel! {
     /// A MaxSim kernel over codes that this CPU supports.
     MaxSimKernel: integers
@@ -93,19 +97,26 @@ impl MaxSimKernel {
         let needed = layout.document_bytes(tokens) + TokenLayout::SLACK_BYTES;
         assert!(needed <= bytes.len(), "a document and slack");
         assert_eq!(out.len(), query.len() * tokens, "a product a pair of tokens");
-        let document = Document { bytes, tokens, layout };
-        let mut first = 0;
-        for tile in query.tiles() {
-            let own = &mut out[first * tokens..][..tile.totals.len() * tokens];
-            first += tile.totals.len();
-            match query.bits() {
-                TokenBits::Eight => self.run_products::<1>(&document, &tile, own),
-                TokenBits::Four => self.run_products::<2>(&document, &tile, own),
-                TokenBits::Two => self.run_products::<4>(&document, &tile, own),
+        let mut part = [0.0; TILE_TOKENS * PART_TOKENS];
+        // A part stays in the cache for all tiles.
+        for start in (0..tokens).step_by(PART_TOKENS) {
+            let len = PART_TOKENS.min(tokens - start);
+            let bytes = &bytes[layout.document_bytes(start)..];
+            let document = Document { bytes, tokens: len, layout };
+            let mut scales = query.scales().iter();
+            let mut out = out.chunks_exact_mut(tokens);
+            for tile in query.tiles() {
+                let part = &mut part[..tile.totals.len() * len];
+                match query.bits() {
+                    TokenBits::Eight => self.run_products::<1>(&document, &tile, part),
+                    TokenBits::Four => self.run_products::<2>(&document, &tile, part),
+                    TokenBits::Two => self.run_products::<4>(&document, &tile, part),
+                }
+                for ((part, out), scale) in part.chunks_exact(len).zip(&mut out).zip(&mut scales) {
+                    let products = out[start..].iter_mut().zip(part);
+                    products.for_each(|(out, product)| *out = product * scale);
+                }
             }
-        }
-        for (products, scale) in out.chunks_exact_mut(tokens.max(1)).zip(query.scales()) {
-            products.iter_mut().for_each(|product| *product *= scale);
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::layout::{TokenBits, TokenLayout};
 use super::residual::{CentroidProducts, TileProducts};
-use crate::kernels::centroids::RUN;
+use crate::kernels::centroids::{RUN, Run};
 
 /// Largest number of query tokens scored together: each needs a register for its maxima and one or
 /// two for its sums.
@@ -30,7 +30,7 @@ pub struct MaxSimQuery {
 /// Products with the centroids of residual codes.
 #[derive(Debug, Clone)]
 struct OfCentroids {
-    table: Arc<Vec<[i16; RUN]>>,
+    table: Arc<Vec<Run>>,
     runs: usize,
     /// Number of the last row.
     last: usize,
@@ -45,7 +45,7 @@ impl OfCentroids {
     fn of_tile(&self, tile: Range<usize>) -> TileProducts<'_> {
         let (width, first) = (self.runs * RUN, tile.start);
         debug_assert!(first + TILE_TOKENS <= width, "a row has values for a whole tile");
-        let (values, factors) = (self.table.as_flattened(), &self.factors[tile]);
+        let (values, factors) = (bytemuck::cast_slice(&self.table), &self.factors[tile]);
         TileProducts { values, width, last: self.last, first, factors }
     }
 }
@@ -118,7 +118,7 @@ impl MaxSimQuery {
         assert_eq!(lowest.len(), self.len(), "products of each token");
         let (rows, rest) = (table.chunks_exact(runs), table.len() % runs);
         assert!(rest == 0 && self.len() <= runs * RUN, "a value a token in whole rows");
-        let zeros = |row: &[[i16; RUN]]| row.as_flattened().iter().all(|&value| value == 0);
+        let zeros = |row: &[Run]| row.iter().all(|&row| row == Run::of(0));
         assert!(rows.last().is_some_and(zeros), "a row of zeros at the end");
         // Tokens that were rounded to zero have products of about zero.
         let factor = |scale: &f32| Some(step / scale).filter(|factor| factor.is_finite());

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::layout::{BLOCK_TOKENS, TokenBits, TokenConstants, WORD_BYTES};
-use crate::kernels::centroids::RUN;
+use crate::kernels::centroids::Run;
 
 /// Products of the tokens of a query with all centroids, as 16-bit values: ⟨q, c⟩ = lowest + step ·
 /// value, with a lowest product for each token.
@@ -14,7 +14,7 @@ use crate::kernels::centroids::RUN;
 pub struct CentroidProducts {
     /// Shape [centroids + 1, runs], with a value for each token, in order. The last row is of zeros: a
     /// centroid that does not exist adds nothing.
-    pub table: Arc<Vec<[i16; RUN]>>,
+    pub table: Arc<Vec<Run>>,
     /// Runs of each centroid.
     pub runs: usize,
     /// Step between values.

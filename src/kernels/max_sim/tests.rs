@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::kernels::centroids::RUN;
+use crate::kernels::centroids::{RUN, Run};
 
 const BITS: [TokenBits; 3] = [TokenBits::Two, TokenBits::Four, TokenBits::Eight];
 
@@ -122,9 +122,10 @@ fn check_residual(bits: TokenBits, dimension: usize, tokens: usize, queries: usi
     sample.layout.pack(&sample.codes, &sample.constants, &mut sample.bytes[1..1 + len]);
     let query: Vec<i8> = (0..queries * dimension).map(|_| random.signed()).collect();
     let runs = queries.div_ceil(RUN).max(1);
-    let mut run = || std::array::from_fn(|_| i16::from_le_bytes([random.next(), random.next()]));
-    let mut table: Vec<[i16; RUN]> = (0..CENTROIDS * runs).map(|_| run()).collect();
-    table.resize(table.len() + runs, [0; RUN]);
+    let mut run =
+        || Run(std::array::from_fn(|_| i16::from_le_bytes([random.next(), random.next()])));
+    let mut table: Vec<Run> = (0..CENTROIDS * runs).map(|_| run()).collect();
+    table.resize(table.len() + runs, Run::of(0));
     let lowest: Vec<f32> = (0..queries).map(|token| token as f32 * 0.25 - 1.0).collect();
     let products = CentroidProducts { table: table.clone().into(), runs, step: 0.01, lowest };
     let lowest: f32 = products.lowest.iter().sum();
@@ -160,6 +161,15 @@ fn every_kernel_equals_the_definition_for_every_number_of_tokens() {
                 check(bits, dimension, tokens, queries, 1 + tokens as u64);
                 check_residual(bits, dimension, tokens, queries, 1 + tokens as u64);
             }
+        }
+    }
+}
+
+#[test]
+fn products_with_long_documents_are_computed_in_parts() {
+    for tokens in [PART_TOKENS - 1, PART_TOKENS, PART_TOKENS + 1, 2 * PART_TOKENS + 37] {
+        for queries in [1, 5, 13] {
+            check_products(TokenBits::Eight, 33, tokens, queries, 7);
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::field::check_offsets;
 use crate::field::vectors::codes::writer::CodedBlock;
 use crate::field::vectors::sections;
+use crate::kernels;
 use crate::multivector::{CentroidQuery, Probes};
 use crate::quantization::Centroids;
 
@@ -38,6 +39,9 @@ pub struct Probed {
 
 /// Segments with fewer rows are scanned: lists would not save much.
 const LEAST_ROWS: usize = 16_384;
+/// Rows whose lists are prefetched ahead, and number of centroids.
+const ROWS_AHEAD: usize = 16;
+const PREFETCHED: usize = 64;
 
 impl CentroidLists {
     /// Reads the lists of a file, if there are any, and checks offsets and centroid numbers.
@@ -128,13 +132,20 @@ impl CentroidLists {
         &self,
         file: &SectionFile,
         query: &CentroidQuery,
-        rows: impl ExactSizeIterator<Item = u32>,
+        rows: impl ExactSizeIterator<Item = u32> + Clone,
         scores: &mut [f32],
     ) {
         assert_eq!(rows.len(), scores.len(), "a score a row");
-        for (row, score) in rows.zip(scores) {
-            *score = query.score(self.of(file, row));
-        }
+        let (lists, offsets) = (file.numbers(self.lists), file.numbers(self.offsets));
+        // Lists of rows that do not follow each other are in no cache.
+        let mut ahead = rows.clone().skip(ROWS_AHEAD);
+        let list = |row: u32| {
+            if let Some(row) = ahead.next() {
+                kernels::prefetch(lists, offsets[row as usize] as usize, PREFETCHED);
+            }
+            &lists[offsets[row as usize] as usize..offsets[row as usize + 1] as usize]
+        };
+        query.score(rows.map(list), scores);
     }
 
     /// Mean size of a row's list, in bytes.
