@@ -1,17 +1,20 @@
 //! When re-ranking may end: a stage of a query knows by how much the scores of its candidates differ
 //! from those of the stage before, and so how many of the rest may still belong to the hits.
 //!
-//! Candidates are re-ranked in batches, best first. With μ and σ the mean and the standard deviation
-//! of the differences so far, a candidate with the score s is expected to reach the k-th best score
-//! θ with probability at most ½·exp(−z²/2), z = (θ − s − μ) / σ: Chernoff's bound on the tail of a
-//! normal distribution, about three times its value where it matters. Re-ranking ends when the sum
-//! over the rest is small enough. Nothing is assumed about queries or calibrated with others, so that
-//! this holds alike for long and short, usual and unusual queries, and under filters.
+//! Candidates are re-ranked in batches, best first. With μ and σ the mean and the deviation of the
+//! differences so far (σ of those above the mean, if it is larger than that of all), a candidate with the
+//! score s reaches the k-th best score θ if its difference is z = (θ − s − μ) / σ deviations above μ. Most
+//! differences are about normal, but some documents are not like the others, so that one in a hundred
+//! is taken to have wider deviations (the contaminated normal distribution of Tukey, 1960). Both tails are
+//! bounded by exp(−z²/2) · min(1/2, 1 / (z·√(2π))) (Gordon, Annals of Mathematical Statistics 12, 1941).
+//! Re-ranking ends when the sum over the rest is small enough. Nothing is assumed about queries or
+//! calibrated with others, so that this holds alike for long and short, usual and unusual queries, and
+//! under filters.
 //!
-//! Differences of queries with few vectors have longer tails than normal ones, the differences of the
-//! best candidates say little about one hit, and among many rows the far tail decides; σ is widened
-//! accordingly ([`EarlyStop::new`]). The widening was chosen on three sets, so that groups of queries by
-//! length do not find less than they are told (decision 22).
+//! Differences of queries with few vectors have longer tails, the differences of the best candidates
+//! say little about one hit, and among many rows are more that are not like the others; σ is widened
+//! accordingly ([`EarlyStop::new`]). The constants were chosen on three sets, so that groups of queries
+//! by length do not find less than they are told (decision 26).
 
 use super::top_k::BestScores;
 use crate::model::Score;
@@ -26,11 +29,16 @@ const GROWTH: usize = 4;
 const OF_ONE_VECTOR: f64 = 0.5;
 /// Widening for one hit (less for more).
 const OF_ONE_HIT: f64 = 0.25;
-/// Widening for each doubling of the rows beyond these.
-const OF_DOUBLING: f64 = 1.0 / 12.0;
+/// Share of the differences that have wider deviations, how much wider these are, and how much more
+/// for each doubling of the rows beyond some.
+const OF_OTHERS: f64 = 0.01;
+const WIDER: f64 = 1.5;
+const OF_DOUBLING: f64 = 0.1;
 const FEW_ROWS: f64 = 4096.0;
-/// Candidates farther from the threshold, in σ, do not count.
+/// Candidates farther from the threshold, in deviations, do not count.
 const FARTHEST: f64 = 6.0;
+/// 1 / √(2π).
+const DENSITY: f64 = 0.5 * std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2;
 
 /// Decides how many candidates of one query to re-rank.
 #[derive(Debug, Clone)]
@@ -38,23 +46,22 @@ pub struct EarlyStop {
     hits: usize,
     first: usize,
     widening: f64,
+    /// How much wider the deviations of some differences are.
+    wider: f64,
     best: BestScores,
-    /// Number of differences, their mean, and the sum of their squared deviations (Welford).
-    count: u32,
-    mean: f64,
-    squares: f64,
+    differences: Vec<f64>,
 }
 
 impl EarlyStop {
     /// For the `hits` best of `rows` rows, and a query of `vectors` vectors.
     pub fn new(hits: usize, vectors: usize, rows: u64) -> Self {
-        let of_rows = OF_DOUBLING * (rows as f64 / FEW_ROWS).max(1.0).log2();
+        let wider = WIDER + OF_DOUBLING * (rows as f64 / FEW_ROWS).max(1.0).log2();
         let of_vectors = OF_ONE_VECTOR / vectors.max(1) as f64;
         let of_hits = OF_ONE_HIT / hits.max(1) as f64;
         let best = BestScores::new(hits);
-        let widening = 1.0 + of_vectors + of_hits + of_rows;
+        let widening = 1.0 + of_vectors + of_hits;
         let first = FIRST.0.max(FIRST.1 * hits);
-        Self { hits, first, widening, best, count: 0, mean: 0.0, squares: 0.0 }
+        Self { hits, first, widening, wider, best, differences: Vec::new() }
     }
 
     /// Starts with smaller batches, for differences that are small and costly to learn.
@@ -73,11 +80,25 @@ impl EarlyStop {
         self.offer(score);
         let difference = f64::from(score.0) - f64::from(before);
         if difference.is_finite() {
-            self.count += 1;
-            let from_mean = difference - self.mean;
-            self.mean += from_mean / f64::from(self.count);
-            self.squares += from_mean * (difference - self.mean);
+            self.differences.push(difference);
         }
+    }
+
+    /// Mean and deviation of the differences.
+    fn distribution(&self) -> (f64, f64) {
+        let count = self.differences.len() as f64;
+        let mean = self.differences.iter().sum::<f64>() / count;
+        let (mut squares, mut above, mut squares_above) = (0.0, 0.0, 0.0);
+        for difference in &self.differences {
+            let square = (difference - mean).powi(2);
+            squares += square;
+            if *difference > mean {
+                above += 1.0;
+                squares_above += square;
+            }
+        }
+        let variance = (squares / (count - 1.0)).max(squares_above / f64::max(above - 1.0, 1.0));
+        (mean, variance.sqrt())
     }
 
     /// Size of the next batch, after `done` candidates.
@@ -92,11 +113,11 @@ impl EarlyStop {
     /// stage before and the number of candidates with each. Counts no further once there are more than
     /// `tolerated`.
     pub fn missed(&self, rest: impl Iterator<Item = (f32, usize)>, tolerated: f64) -> f64 {
-        let Some(worst) = self.best.worst().filter(|_| self.count >= 2) else {
+        let Some(worst) = self.best.worst().filter(|_| self.differences.len() >= 2) else {
             return rest.map(|(_, count)| count).sum::<usize>() as f64;
         };
-        let deviation = (self.squares / f64::from(self.count - 1)).sqrt() * self.widening;
-        let reach = f64::from(worst.0) - self.mean;
+        let (mean, deviation) = self.distribution();
+        let (reach, deviation) = (f64::from(worst.0) - mean, deviation * self.widening);
         let of = |score: f32| {
             let gap = reach - f64::from(score);
             if gap <= 0.0 {
@@ -104,7 +125,7 @@ impl EarlyStop {
                 return 0.5;
             }
             let far = gap / deviation;
-            if far < FARTHEST { 0.5 * (-0.5 * far * far).exp() } else { 0.0 }
+            (1.0 - OF_OTHERS) * tail(far) + OF_OTHERS * tail(far / self.wider)
         };
         let mut missed = 0.0;
         for (score, count) in rest {
@@ -115,6 +136,11 @@ impl EarlyStop {
         }
         missed
     }
+}
+
+/// At least the probability of a normal value that is `far` deviations above the mean, or more.
+fn tail(far: f64) -> f64 {
+    if far < FARTHEST { (-0.5 * far * far).exp() * (DENSITY / far).min(0.5) } else { 0.0 }
 }
 
 #[cfg(test)]
