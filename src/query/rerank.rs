@@ -3,7 +3,7 @@
 
 use super::Deadline;
 use super::early_stop::EarlyStop;
-use super::plan::{Plan, ViewPlan};
+use super::plan::{Access, Plan, ViewPlan};
 use super::rescore::{rescore_rows, score_vectors};
 use super::top_k::{Candidate, TopK};
 use crate::error::Result;
@@ -162,9 +162,10 @@ impl<'p> Site<'p> {
         Ok(())
     }
 
-    /// Number of rows that a scan scored, but did not keep as candidates.
+    /// Number of rows that a scan scored, but did not keep as candidates; at most, of lists.
     fn left_out(&self, kept: usize) -> usize {
-        if self.own.access.is_index() || kept < self.own.access.budget() {
+        let is_index = matches!(self.own.access, Access::Index { .. } | Access::Inverted(_));
+        if is_index || kept < self.own.access.budget() {
             return 0;
         }
         let scored = self.own.rows.scored(self.view.reader.rows());
