@@ -4,11 +4,11 @@
 //! one; first as queries that nothing was learned from, then after a recalibration with them.
 //!
 //!     cargo bench --bench late_interaction -- DIR [--targets 0.9,0.95,0.98] [--compression auto]
-//!         [--index auto] [--documents N] [--once]
+//!         [--index auto] [--documents N] [--keep FOLDER] [--once]
 //!
 //! DIR: corpus_tokens.i8.npy, queries_tokens.f32.npy, their offsets, groundtruth_maxsim_top100.i32.npy,
 //! and corpus.ids, queries.ids, qrels/test.tsv if there are any; `benches/peers/run.sh tokens` makes such
-//! folders. One core: RAYON_NUM_THREADS=1 under `taskset -c 0`.
+//! folders. The database is made in FOLDER, if given, and asked again by the next run. One core: RAYON_NUM_THREADS=1 under `taskset -c 0`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,18 +31,22 @@ fn main() {
         return;
     };
     let set = Set::open(&options);
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let database = DatabaseOptions::new().open(folder.path()).expect("a database");
-    let field = VectorField { index: options.index, ..set.field() };
-    let config = CollectionConfig::new().with_field("t", field.compressed(options.compression));
-    let collection = database.create_collection("c", config).expect("a collection");
-    let started = Instant::now();
-    set.write(&collection);
-    let written = started.elapsed();
-    collection.optimize().expect("optimize");
-    let ready = started.elapsed();
+    let temporary = tempfile::tempdir().expect("a temporary folder");
+    let folder = options.keep.as_deref().unwrap_or(temporary.path());
+    let database = DatabaseOptions::new().open(folder).expect("a database");
+    let collection = database.collection("c").unwrap_or_else(|_| {
+        let field = VectorField { index: options.index, ..set.field() };
+        let config = CollectionConfig::new().with_field("t", field.compressed(options.compression));
+        let collection = database.create_collection("c", config).expect("a collection");
+        let started = Instant::now();
+        set.write(&collection);
+        let written = started.elapsed();
+        collection.optimize().expect("optimize");
+        let (count, ready) = (set.documents.len(), started.elapsed());
+        println!("{count} documents written in {written:.2?}, ready after {ready:.2?}");
+        collection
+    });
     let count = set.documents.len();
-    println!("{count} documents written in {written:.2?}, ready after {ready:.2?}");
     let mut of_sections = BTreeMap::<String, u64>::new();
     for file in collection.info().segments.iter().flat_map(|segment| &segment.files) {
         for (section, bytes) in &file.sections {
@@ -67,6 +71,7 @@ struct Options {
     compression: Compression,
     index: IndexSettings,
     documents: usize,
+    keep: Option<PathBuf>,
     once: bool,
 }
 
@@ -78,6 +83,7 @@ impl Options {
             compression: Compression::default(),
             index: IndexSettings::default(),
             documents: usize::MAX,
+            keep: None,
             once: false,
         };
         let mut arguments = std::env::args().skip(1);
@@ -91,6 +97,7 @@ impl Options {
                 "--compression" => options.compression = value().parse().expect("a compression"),
                 "--index" => options.index = value().parse().expect("index settings"),
                 "--documents" => options.documents = value().parse().expect("a number"),
+                "--keep" => options.keep = Some(value().into()),
                 "--once" => options.once = true,
                 // What cargo passes.
                 "--bench" => {}
@@ -206,13 +213,11 @@ impl Set {
         }
     }
 
-    /// Mean number of rows that re-ranking scored, of some queries, and the mean time and rows of each
-    /// stage.
+    /// Mean number of rows that re-ranking scored, and the mean time and rows of each stage of the
+    /// queries that have it.
     fn stages(&self, collection: &Collection, target: Option<f32>) -> (f64, String) {
-        let some = (0..self.queries.len()).step_by(1 + self.queries.len() / 64);
-        let count = some.clone().count() as f64;
-        let (mut reranked, mut sums) = (0, BTreeMap::<String, (u64, u64)>::new());
-        for query in some {
+        let (mut reranked, mut sums) = (0, BTreeMap::<String, (u64, u64, u64)>::new());
+        for query in 0..self.queries.len() {
             let request = self.request(query, target).explain();
             let answer = collection.query(&request).expect("an answer");
             let stages = answer.explanation.map_or(Vec::new(), |explanation| explanation.stages);
@@ -220,14 +225,17 @@ impl Set {
             reranked += of_codes.map_or(0, |stage| stage.rows);
             for stage in stages {
                 let sum = sums.entry(format!("{} {}", stage.name, stage.source)).or_default();
-                *sum = (sum.0 + stage.rows, sum.1 + stage.micros);
+                *sum = (sum.0 + 1, sum.1 + stage.rows, sum.2 + stage.micros);
             }
         }
-        let mean = |sum: u64| sum as f64 / count;
-        let line = |(stage, (rows, micros)): (&String, &(u64, u64))| {
-            format!("    {stage}: {:.0} rows, {:.0} µs", mean(*rows), mean(*micros))
+        let line = |(stage, &(count, rows, micros)): (&String, &(u64, u64, u64))| {
+            let mean = |sum: u64| sum as f64 / count as f64;
+            format!("    {stage}: {count} queries, {:.0} rows, {:.0} µs", mean(rows), mean(micros))
         };
-        (mean(reranked), sums.iter().map(line).collect::<Vec<_>>().join("\n"))
+        (
+            reranked as f64 / self.queries.len() as f64,
+            sums.iter().map(line).collect::<Vec<_>>().join("\n"),
+        )
     }
 
     /// Share of the exact ten among the hits.

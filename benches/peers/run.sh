@@ -17,6 +17,12 @@ if ! cmp -s "$requirements" "$venv/installed.txt"; then
     "$venv/bin/pip" install --quiet --disable-pip-version-check $options -r "$requirements"
     cp "$requirements" "$venv/installed.txt"
 fi
+# The Python package of this checkout, as `.ci/python wheel` made it.
+own_package() {
+    set -- "$here"/../../dist/lanner-*.whl
+    [ -e "$1" ] || { echo "no wheel in dist: .ci/python wheel makes it" >&2; exit 1; }
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --force-reinstall "$1"
+}
 if [ "${1:-}" = tokens ]; then
     shift
     # One core, and the kernels that the processor allows.
@@ -25,7 +31,7 @@ if [ "${1:-}" = tokens ]; then
 fi
 if [ "${1:-}" = multivector ]; then
     shift
-    # With the Python package of this checkout: .ci/python wheel makes it.
+    own_package
     "$here/engines/next_plaid/build.sh" "$cache/peers"
     case " $* " in *" fast-plaid "* | *" xtr-warp "*)
         torch=$cache/peers/venv-torch
@@ -42,12 +48,12 @@ if [ "${1:-}" = multivector ]; then
 fi
 if [ "${1:-}" = text ]; then
     shift
-    # With the Python package of this checkout: .ci/python wheel makes it.
+    own_package
     exec "$venv/bin/python" "$here/text.py" "$@"
 fi
 if [ "${1:-}" = sparse ]; then
     shift
-    # With the Python package of this checkout: .ci/python wheel makes it.
+    own_package
     exec "$venv/bin/python" "$here/sparse.py" "$@"
 fi
 exec "$venv/bin/python" "$here/peers.py" "$@"
