@@ -39,11 +39,13 @@ pub enum TokenBits {
 
 impl TokenBits {
     /// The largest code.
+    #[inline]
     pub fn max(self) -> u8 {
         largest_code(self.per_byte())
     }
 
     /// Codes per byte.
+    #[inline]
     pub fn per_byte(self) -> usize {
         match self {
             Self::Two => 4,
@@ -54,11 +56,13 @@ impl TokenBits {
 }
 
 /// Bits per code, of codes of which a byte holds `per_byte`.
+#[inline(always)]
 pub(super) const fn bits_per_code(per_byte: usize) -> usize {
     8 / per_byte
 }
 
 /// The largest of codes of which a byte holds `per_byte`.
+#[inline(always)]
 pub(super) const fn largest_code(per_byte: usize) -> u8 {
     u8::MAX >> (8 - bits_per_code(per_byte))
 }
@@ -93,26 +97,31 @@ impl TokenLayout {
     }
 
     /// Bits per code.
+    #[inline]
     pub fn bits(&self) -> TokenBits {
         self.bits
     }
 
     /// Codes per token.
+    #[inline]
     pub fn dimension(&self) -> usize {
         self.dimension
     }
 
     /// Words per token.
+    #[inline]
     pub(super) fn words(&self) -> usize {
         self.dimension.div_ceil(WORD_BYTES * self.bits.per_byte())
     }
 
     /// Bytes per token, including its constants.
+    #[inline]
     pub fn token_bytes(&self) -> usize {
         CONSTANT_BYTES + WORD_BYTES * self.words()
     }
 
     /// Bytes of a document of `tokens` tokens.
+    #[inline]
     pub fn document_bytes(&self, tokens: usize) -> usize {
         tokens * self.token_bytes()
     }
@@ -124,6 +133,7 @@ impl TokenLayout {
     }
 
     /// Bits below code number `field` of a byte.
+    #[inline]
     fn shift(&self, field: usize) -> usize {
         bits_per_code(self.bits.per_byte()) * field
     }
@@ -183,6 +193,7 @@ impl TokenLayout {
     }
 
     /// Position of a token in a document of `tokens` tokens.
+    #[inline]
     pub(super) fn place(&self, token: usize, tokens: usize) -> TokenPlace {
         let first = token / BLOCK_TOKENS * BLOCK_TOKENS;
         TokenPlace {
@@ -201,19 +212,23 @@ pub(super) struct TokenPlace {
 }
 
 impl TokenPlace {
+    #[inline]
     pub fn step(&self) -> Range<usize> {
         self.cell(0)
     }
 
+    #[inline]
     pub fn low(&self) -> Range<usize> {
         self.cell(1)
     }
 
+    #[inline]
     pub fn word(&self, word: usize) -> Range<usize> {
         self.cell(2 + word)
     }
 
     /// A block consists of rows of 4-byte cells.
+    #[inline]
     fn cell(&self, row: usize) -> Range<usize> {
         let start = self.block + (row * self.width + self.column) * WORD_BYTES;
         start..start + WORD_BYTES

@@ -42,6 +42,7 @@ struct OfCentroids {
 
 impl OfCentroids {
     /// For one of [`tiles`], which ends within whole tiles, and so within the runs.
+    #[inline]
     fn of_tile(&self, tile: Range<usize>) -> TileProducts<'_> {
         let (width, first) = (self.runs * RUN, tile.start);
         debug_assert!(first + TILE_TOKENS <= width, "a row has values for a whole tile");
@@ -132,30 +133,36 @@ impl MaxSimQuery {
     }
 
     /// What is added to each score.
+    #[inline]
     pub(super) fn offset(&self) -> f32 {
         self.products.as_ref().map_or(0.0, |products| products.lowest)
     }
 
     /// Layout of the documents it can score.
+    #[inline]
     pub fn layout(&self) -> &TokenLayout {
         &self.layout
     }
 
     /// Number of tokens.
+    #[inline]
     pub fn len(&self) -> usize {
         self.totals.len()
     }
 
     /// True if there are no tokens.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.totals.is_empty()
     }
 
     /// Scale of each token, by which its integers are multiplied.
+    #[inline]
     pub fn scales(&self) -> &[f32] {
         &self.scales
     }
 
+    #[inline]
     pub(super) fn bits(&self) -> TokenBits {
         self.layout.bits()
     }

@@ -46,6 +46,7 @@ impl<'a> TileProducts<'a> {
     }
 
     /// The values of a centroid, one for each token of the tile.
+    #[inline]
     pub fn row(&self, centroid: u32) -> &'a [i16] {
         &self.values[self.place(centroid)..][..self.factors.len()]
     }
@@ -74,6 +75,7 @@ impl TokenConstants {
     }
 
     /// The centroid of a residual code.
+    #[inline]
     pub fn centroid(&self) -> u32 {
         self.low.to_bits()
     }
@@ -81,6 +83,7 @@ impl TokenConstants {
 
 impl TokenBits {
     /// The code of zero: between the two in the middle. A rest is step · (code − middle).
+    #[inline]
     pub fn middle(self) -> f32 {
         f32::from(self.max()) / 2.0
     }
