@@ -19,7 +19,7 @@ use lanner::{
     Metric, MultiVector, PointId, QueryRequest, QueryResponse, VectorField,
 };
 use lanner_eval::{
-    BeirDataset, IdList, Neighbours, NpyMatrix, Run, evaluate, read_neighbours, read_offsets,
+    IdList, Neighbours, NpyMatrix, Qrels, Run, evaluate, read_neighbours, read_offsets,
 };
 
 const BATCH: usize = 200;
@@ -55,6 +55,9 @@ fn main() {
     }
     for (section, bytes) in of_sections.iter().filter(|(_, bytes)| **bytes > count as u64) {
         println!("  {section}: {} bytes a document", bytes / count as u64);
+    }
+    if let Some(ndcg) = set.exact_ndcg() {
+        println!("exact: nDCG@10 {ndcg:.4}");
     }
     println!("| | target | of the exact ten | estimate | nDCG@10 | re-ranked | mean | p50 | p95 |");
     println!("|---|---|---|---|---|---|---|---|---|");
@@ -142,7 +145,7 @@ struct Set {
     queries: Texts,
     /// `None` for a part of the documents: the exact ten are then asked for.
     truth: Option<Neighbours>,
-    judged: Option<(BeirDataset, IdList, IdList)>,
+    judged: Option<(Qrels, IdList, IdList)>,
 }
 
 impl Set {
@@ -156,8 +159,9 @@ impl Set {
         let truth = folder.join("groundtruth_maxsim_top100.i32.npy");
         let truth = whole.then(|| read_neighbours(&truth).expect("exact neighbours"));
         let ids = |name: &str| IdList::open(&folder.join(name)).ok();
-        let judged = BeirDataset::open(folder, "test").ok().filter(|_| whole);
-        let judged = judged.and_then(|set| Some((set, ids("corpus.ids")?, ids("queries.ids")?)));
+        let judged = Qrels::open(&folder.join("qrels/test.tsv")).ok().filter(|_| whole);
+        let judged =
+            judged.and_then(|qrels| Some((qrels, ids("corpus.ids")?, ids("queries.ids")?)));
         Self { documents, queries, truth, judged }
     }
 
@@ -254,8 +258,15 @@ impl Set {
         shared as f64 / (HITS * found.len()) as f64
     }
 
+    /// nDCG@10 of the exact neighbours.
+    fn exact_ndcg(&self) -> Option<f64> {
+        let truth = self.truth.as_ref()?;
+        let exact = |query| truth.of(query)[..HITS].to_vec();
+        self.ndcg(&(0..self.queries.len()).map(exact).collect::<Vec<Vec<u64>>>())
+    }
+
     fn ndcg(&self, found: &[Vec<u64>]) -> Option<f64> {
-        let (set, documents, queries) = self.judged.as_ref()?;
+        let (qrels, documents, queries) = self.judged.as_ref()?;
         let mut run = Run::new();
         for (found, query) in found.iter().zip(queries.as_slice()) {
             let rank = |(rank, &row): (usize, &u64)| {
@@ -264,7 +275,7 @@ impl Set {
             let ranked = found.iter().enumerate().map(rank).collect();
             run.push(query, ranked).expect("a ranking");
         }
-        Some(evaluate(&run, set.qrels()).ndcg_10)
+        Some(evaluate(&run, qrels).ndcg_10)
     }
 }
 
