@@ -8,7 +8,8 @@
 //!
 //! DIR: corpus_tokens.i8.npy, queries_tokens.f32.npy, their offsets, groundtruth_maxsim_top100.i32.npy,
 //! and corpus.ids, queries.ids, qrels/test.tsv if there are any; `benches/peers/run.sh tokens` makes such
-//! folders. The database is made in FOLDER, if given, and asked again by the next run. One core: RAYON_NUM_THREADS=1 under `taskset -c 0`.
+//! folders. The database is made in FOLDER, if given, and asked again by the next run. One core:
+//! RAYON_NUM_THREADS=1 under `taskset -c 0`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

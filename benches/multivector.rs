@@ -200,11 +200,10 @@ fn centroids(_: &mut Criterion) {
             );
         }
     }
-    products_with_all();
 }
 
 /// Products of queries with all centroids, by every kernel.
-fn products_with_all() {
+fn products_with_all(_: &mut Criterion) {
     let value = |at: usize| (at * 7919 % 2003) as f32 / 1000.0 - 1.0;
     let values: Vec<f32> = (0..CENTROIDS * DIMENSION).map(value).collect();
     let centroids = Centroids::from_values(&values, DIMENSION).expect("centroids");
@@ -267,5 +266,5 @@ fn store(codec: &TokenCodec, documents: &[f32]) -> Vec<u8> {
     bytes
 }
 
-criterion_group!(benches, centroids, encodings, storing, documents);
+criterion_group!(benches, centroids, products_with_all, encodings, storing, documents);
 criterion_main!(benches);

@@ -176,6 +176,7 @@ impl Plain for Fill<'_> {
                 for (token, least) in least.iter().enumerate() {
                     let mut values = [0.0; BLOCK];
                     let own = &products[token * count + first..];
+                    // A copy of a length that is known is no call: a fifth of the time of five tokens.
                     match own.first_chunk() {
                         Some(own) if len == BLOCK => values = *own,
                         _ => values[..len].copy_from_slice(&own[..len]),

@@ -17,7 +17,7 @@ const DOCUMENTS: usize = 64;
 
 /// The products of a query's tokens with all centroids, quantized to 15 bits with a common step:
 /// ⟨q, c⟩ ≈ `low` + `step` · value, where `low` differs between tokens.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct CentroidQuery {
     /// Shape [centroids + 1, runs]; the last row is of zeros.
     table: Arc<Vec<Run>>,
@@ -29,7 +29,7 @@ pub struct CentroidQuery {
     /// Their sum.
     low: f32,
     /// See [`Self::probes`].
-    probes: OnceLock<Option<Probes>>,
+    pub(super) probes: OnceLock<Option<Probes>>,
 }
 
 impl CentroidQuery {
@@ -60,14 +60,10 @@ impl CentroidQuery {
     /// The products of all tokens of the query.
     pub(super) fn products(&self, centroids: &Centroids, query: &[f32]) -> CentroidProducts {
         if self.lowest.len() < query.len() / centroids.dimension() {
-            return Self::of_all(centroids, query).into_products();
+            return Self::of_all(centroids, query).products(centroids, query);
         }
-        self.clone().into_products()
-    }
-
-    fn into_products(self) -> CentroidProducts {
-        let Self { table, runs, step, lowest, .. } = self;
-        CentroidProducts { table, runs, step, lowest }
+        let (table, lowest) = (self.table.clone(), self.lowest.clone());
+        CentroidProducts { table, runs: self.runs, step: self.step, lowest }
     }
 
     /// Peak memory of preparing a query of `tokens` tokens, in bytes; with `all`, of preparing all of
@@ -84,10 +80,6 @@ impl CentroidQuery {
     /// The table without its last row: shape [centroids, runs].
     pub(super) fn rows(&self) -> &[Run] {
         &self.table[..self.table.len() - self.runs]
-    }
-
-    pub(super) fn cached_probes(&self) -> &OnceLock<Option<Probes>> {
-        &self.probes
     }
 
     pub(super) fn runs(&self) -> usize {
@@ -109,9 +101,11 @@ impl CentroidQuery {
             let sums = &mut sums[..scores.len()];
             self.kernel.sums_of_greatest(table, self.runs, lists.by_ref().take(sums.len()), sums);
             for (score, &sum) in scores.iter_mut().zip(&*sums) {
-                *score = if sum == NOTHING { f32::NAN } else { self.low + self.step * sum as f32 };
+                *score = self.low + self.step * sum as f32;
                 // Sums of huge products can overflow.
-                *score = if score.is_nan() { f32::NEG_INFINITY } else { *score };
+                if sum == NOTHING || score.is_nan() {
+                    *score = f32::NEG_INFINITY;
+                }
             }
         }
     }

@@ -56,7 +56,7 @@ impl CentroidQuery {
     /// The centroids to probe, found when they are first needed; `None` if the query has too few
     /// different tokens to know what it misses.
     pub fn probes(&self) -> Option<&Probes> {
-        self.cached_probes().get_or_init(|| self.find_probes()).as_ref()
+        self.probes.get_or_init(|| self.find_probes()).as_ref()
     }
 
     fn find_probes(&self) -> Option<Probes> {

@@ -256,12 +256,11 @@ fn descend(
             }
         })?;
         done += batch.len();
-        let left_out = stop.missed(std::iter::once((worst, left_out)), f64::INFINITY);
-        let rest_missed = match rest.len() > BUCKETS {
-            true => stop.missed(counts.iter(), tolerated),
-            false => stop.missed(rest.iter().map(|rest| (rest.0, 1)), tolerated),
+        let left_out = std::iter::once((worst, left_out));
+        let missed = match rest.len() > BUCKETS {
+            true => stop.missed(left_out.chain(counts.iter()), tolerated),
+            false => stop.missed(left_out.chain(rest.iter().map(|rest| (rest.0, 1))), tolerated),
         };
-        let missed = rest_missed + left_out;
         if rest.is_empty() || missed <= tolerated {
             return Ok(missed);
         }

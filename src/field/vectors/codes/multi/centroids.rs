@@ -115,8 +115,7 @@ impl CentroidLists {
 
     /// The centroids of a row.
     fn of<'f>(&self, file: &'f SectionFile, row: u32) -> &'f [u16] {
-        let (lists, offsets) = (file.numbers(self.lists), file.numbers(self.offsets));
-        &lists[offsets[row as usize] as usize..offsets[row as usize + 1] as usize]
+        of_row(file.numbers(self.lists), file.numbers(self.offsets), row)
     }
 
     /// Whether there are lists of rows.
@@ -143,7 +142,7 @@ impl CentroidLists {
             if let Some(row) = ahead.next() {
                 kernels::prefetch(lists, offsets[row as usize] as usize, PREFETCHED);
             }
-            &lists[offsets[row as usize] as usize..offsets[row as usize + 1] as usize]
+            of_row(lists, offsets, row)
         };
         query.score(rows.map(list), scores);
     }
@@ -163,6 +162,11 @@ impl CentroidLists {
         file.checked(self.lists, at(rows.start)..at(rows.end))?;
         Ok(())
     }
+}
+
+/// The list of a row.
+fn of_row<'l>(lists: &'l [u16], offsets: &[u64], row: u32) -> &'l [u16] {
+    &lists[offsets[row as usize] as usize..offsets[row as usize + 1] as usize]
 }
 
 impl Inverted {
