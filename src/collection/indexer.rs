@@ -23,12 +23,13 @@ use super::{IndexStatus, Inner};
 use crate::error::{Error, Result};
 use crate::field::vectors::write_index;
 use crate::field::{FieldCodes, FieldIndex, IndexReport};
-use crate::index::graph::{self, Earlier, GraphSettings};
+use crate::index::graph::{self, Earlier, GraphSettings, Lessons};
 use crate::index::ivf::{self, IvfSettings};
 use crate::index::{BuildProgress, BuiltIndex, Calibration, Copies, MAX_ROWS, distinct};
 use crate::jobs::Next;
 use crate::kernels::codes::CodeKernel;
 use crate::model::{IndexKind, IndexSettings, Metric, VectorField, VectorKind};
+use crate::quantization::{PrimaryQuery, is_held_out};
 use crate::query::{CalibrationSample, Subject};
 use crate::segment::{SealedSegment, SegmentReader};
 use crate::threads::Pace;
@@ -37,6 +38,8 @@ use crate::threads::Pace;
 const SEED: u64 = 42;
 /// Multi fields with `auto` get an index over encodings from this multiple of the rows on.
 const MULTI_ROWS: u64 = 50;
+/// Fewer training queries, without those held out, say too little of where queries are.
+const LEAST_TEACHERS: usize = 50;
 /// k and recall at which the costs of indexes are compared.
 const COMPARED: (usize, f32) = (10, 0.95);
 
@@ -471,10 +474,11 @@ impl Inner {
             [IndexKind::Flat] => (Vec::new(), Vec::new()),
             _ => distinct(rows, |row| codes.record(row)),
         };
+        let teachers = self.teachers((name, field), codes, kinds)?;
         let mut built = Vec::new();
         for &kind in kinds {
             let rows = (&*different, earlier.as_ref());
-            let index = build_kind(kind, codes, rows, field.index, &build.progress);
+            let index = build_kind(kind, (codes, &teachers), rows, field.index, &build.progress);
             let Some(index) = index else { return Ok(None) };
             built.push(index);
         }
@@ -499,9 +503,30 @@ impl Inner {
         let candidates = built.into_iter().zip(measured).zip(&costs);
         let best = candidates.min_by(|a, b| a.1.1.total_cmp(&b.1.1));
         Ok(best.map(|((index, calibration), _)| {
-            let report = report(&index, calibration, costs.clone());
+            let report = report(&index, teachers.len(), calibration, costs.clone());
             BestIndex { index, copies, report }
         }))
+    }
+
+    /// The training queries that a graph over codes learns from: those that are not held out for
+    /// calibration. None if there are too few.
+    fn teachers(
+        &self,
+        (name, field): (&str, &VectorField),
+        codes: &FieldCodes,
+        kinds: &[IndexKind],
+    ) -> Result<Vec<PrimaryQuery>> {
+        let learns = kinds.contains(&IndexKind::Graph) && field.index.graph().learned_degree() > 0;
+        // Training queries of multi fields are tokens of many queries, not queries.
+        let learns = learns && !codes.is_multi();
+        let codec = codes.codec().filter(|codec| learns && codec.maps_queries_otherwise());
+        let Some(codec) = codec else { return Ok(Vec::new()) };
+        let Some(given) = self.given_queries(name, field)? else { return Ok(Vec::new()) };
+        let teachers: Vec<PrimaryQuery> = (0..given.len())
+            .filter(|&query| !is_held_out(query))
+            .map(|query| codec.query(given.get(query, field.dimension)))
+            .collect();
+        Ok(if teachers.len() < LEAST_TEACHERS { Vec::new() } else { teachers })
     }
 
     /// Attaches the indexes of a manifest to their segments, and drops the entries of missing or
@@ -568,7 +593,7 @@ impl Inner {
 
 fn build_kind(
     kind: IndexKind,
-    codes: &FieldCodes,
+    (codes, teachers): (&FieldCodes, &[PrimaryQuery]),
     (rows, earlier): (&[u32], Option<&Earlier<'_>>),
     settings: IndexSettings,
     progress: &BuildProgress,
@@ -590,21 +615,28 @@ fn build_kind(
         window_size: settings.window_size(),
         alpha: settings.alpha(),
         prune_to: settings.prune_to(),
+        learned: settings.learned_degree(),
         seed: SEED,
     };
-    let (edges, entry) = graph::build(&distances, rows, earlier, settings, progress)?;
+    let lessons = Lessons { codec, records: codes.primary(), queries: teachers };
+    let (edges, entry) = graph::build(&distances, rows, earlier, lessons, settings, progress)?;
     Some(BuiltIndex::Graph { edges, degree, entry })
 }
 
 fn report(
     index: &BuiltIndex,
+    teachers: usize,
     calibration: Calibration,
     costs: Vec<(IndexKind, f32)>,
 ) -> IndexReport {
-    let (degree, entry, lists) = match index {
-        BuiltIndex::Graph { degree, entry, .. } => (*degree, *entry, 0),
-        BuiltIndex::Ivf(parts) => (0, 0, parts.lists().count()),
-        BuiltIndex::Flat => (0, 0, 0),
-    };
-    IndexReport { kind: index.kind(), degree, entry, lists, calibration, costs }
+    let kind = index.kind();
+    let none =
+        IndexReport { kind, degree: 0, entry: 0, lists: 0, taught_by: 0, calibration, costs };
+    match *index {
+        BuiltIndex::Graph { degree, entry, .. } => {
+            IndexReport { degree, entry, taught_by: teachers, ..none }
+        }
+        BuiltIndex::Ivf(ref parts) => IndexReport { lists: parts.lists().count(), ..none },
+        BuiltIndex::Flat => none,
+    }
 }

@@ -59,6 +59,17 @@ impl Inner {
         queries.filter(|queries| queries.len() >= LEAST_RECENT)
     }
 
+    /// The training queries of a field, if there are any.
+    pub(super) fn given_queries(
+        &self,
+        name: &str,
+        field: &VectorField,
+    ) -> Result<Option<PreparedQueries>> {
+        let queries = self.lock().segments.manifest.queries.clone();
+        let entry = queries.iter().find(|entry| entry.field == name);
+        entry.map(|entry| self.read_queries(entry, field)).transpose()
+    }
+
     /// The calibration sample of an index.
     pub(super) fn calibration_sample(
         &self,
@@ -66,11 +77,7 @@ impl Inner {
         (name, field): (&str, &VectorField),
         rows: &[u32],
     ) -> Result<CalibrationSample> {
-        let queries = self.lock().segments.manifest.queries.clone();
-        let given = match queries.iter().find(|entry| entry.field == name) {
-            Some(entry) => Some(self.read_queries(entry, field)?),
-            None => None,
-        };
+        let given = self.given_queries(name, field)?;
         let recent = self.recent_queries(build.field, field.dimension);
         let of_segment = (&*build.segment as &dyn SegmentReader, rows);
         CalibrationSample::new(

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::index::CodeScores;
+use crate::index::graph::Lessons;
 use crate::kernels::codes::CodeKernel;
 use crate::model::{LvqCode, Metric, Secondary};
 use crate::quantization::{Codec, CodecSettings, PrimaryQuery, RowDistances, hash};
@@ -53,6 +54,11 @@ impl Fixture {
 
     pub fn distances(&self) -> RowDistances<'_> {
         self.codec.row_distances(CodeKernel::detect(), &self.records)
+    }
+
+    /// What graphs learn from: no queries are known.
+    pub fn lessons(&self) -> Lessons<'_> {
+        Lessons { codec: &self.codec, records: &self.records, queries: &[] }
     }
 
     /// A query that is not a row.

@@ -246,9 +246,15 @@ mod tests {
     fn indexes_of(fixture: &Fixture, rows: &[u32]) -> [BuiltIndex; 2] {
         let distances = fixture.distances();
         let progress = BuildProgress::default();
-        let settings =
-            GraphSettings { max_degree: 16, window_size: 50, alpha: 1.2, prune_to: 14, seed: 1 };
-        let graph = graph::build(&distances, rows, None, settings, &progress);
+        let settings = GraphSettings {
+            max_degree: 16,
+            window_size: 50,
+            alpha: 1.2,
+            prune_to: 14,
+            learned: 12,
+            seed: 1,
+        };
+        let graph = graph::build(&distances, rows, None, fixture.lessons(), settings, &progress);
         let (edges, entry) = graph.unwrap();
         let settings = IvfSettings { lists: Some(60), seed: 1 };
         let (codec, records) = (&fixture.codec, &fixture.records);

@@ -219,7 +219,7 @@ mod tests {
             "auto:degree=32:lists=7",
             "flat",
             "ivf:lists=7",
-            "graph:degree=64:window=128:prune=48:alpha=1.1",
+            "graph:degree=64:window=128:prune=48:learned=9:alpha=1.1",
         ] {
             let settings: IndexSettings = text.parse().unwrap();
             assert_eq!(settings.to_string(), text);
@@ -235,7 +235,7 @@ mod tests {
         for text in ["", "hnsw", "graph:degree", "graph:degree=x", "graph:m=3", "ivf:lists=-1"] {
             let error = text.parse::<IndexSettings>().unwrap_err().to_string();
             let expected = "index: expected auto, graph, ivf or flat, with [:degree=N][:window=N]\
-                [:alpha=X][:prune=N]";
+                [:alpha=X][:prune=N][:learned=N]";
             assert!(error.starts_with(expected) && error.ends_with(&format!(", got {text}")));
             assert!(error.contains(" for a graph and [:lists=N]"), "{error}");
         }
@@ -243,6 +243,7 @@ mod tests {
             ("graph:degree=7", "index.graph_max_degree: expected 8 to 256, got 7"),
             ("graph:window=0", "index.window_size: expected 1 to 2000, got 0"),
             ("graph:degree=32:prune=33", "index.prune_to: expected 1 to 32, got 33"),
+            ("graph:degree=32:learned=25", "index.learned_degree: expected 0 to 24, got 25"),
             ("graph:alpha=NaN", "index.alpha: expected 1 to 2, got NaN"),
             ("graph:alpha=0.9", "index.alpha: expected 1 to 2, got 0.9"),
             ("ivf:lists=0", "index.lists: expected 1 to 1048576, got 0"),
@@ -258,6 +259,7 @@ mod tests {
         let graph = IndexSettings::default().graph();
         assert_eq!((graph.max_degree(), graph.window_size()), (64, 100));
         assert_eq!((graph.alpha(), graph.prune_to()), (1.2, 56));
+        assert_eq!(graph.learned_degree(), 40);
         let settings: IndexSettings = "auto:degree=32:alpha=1.5:lists=9".parse().unwrap();
         let graph = settings.graph();
         assert_eq!((graph.max_degree(), graph.alpha(), graph.prune_to()), (32, 1.5, 28));

@@ -297,7 +297,38 @@ impl Codec {
         self.mapped_query(columns.map(runs), offset, 1.0)
     }
 
-    /// Prepares a query that is already mapped to the dimensions of the primary codes.
+    /// Whether the reduction maps queries otherwise than rows, so that what is near by codes is not
+    /// what scores best.
+    pub fn maps_queries_otherwise(&self) -> bool {
+        self.reduction.as_ref().is_some_and(|reduction| !reduction.is_projection())
+    }
+
+    /// The map from decoded primary codes to the queries that ask for their rows
+    /// (`quantization::expected`): its linear part, shape [d, d], unless it is the identity, and what is
+    /// added, d elements.
+    pub(super) fn rows_as_queries(&self) -> (Option<Vec<f32>>, Vec<f32>) {
+        // Queries are centred under l2 only, rows always.
+        let center = match self.settings.metric {
+            Metric::Dot | Metric::Cosine => self.center.clone(),
+            Metric::L2 => vec![0.0; self.center.len()],
+        };
+        match &self.reduction {
+            Some(reduction) => {
+                let map = reduction.query_map();
+                let both = super::leanvec::map_rows(map, map, reduction.dimension());
+                (Some(both), reduction.map_query(&center))
+            }
+            None => (None, center),
+        }
+    }
+
+    /// Prepares a query of the dimension of the primary codes, already mapped. Its scores order rows
+    /// as the metric does, but lack what is the same for all rows.
+    pub fn reduced_query(&self, mapped: Vec<f32>) -> PrimaryQuery {
+        let factor = if self.settings.metric == Metric::L2 { 2.0 } else { 1.0 };
+        self.mapped_query(mapped, 0.0, factor)
+    }
+
     fn mapped_query(&self, mut mapped: Vec<f32>, offset: f32, factor: f32) -> PrimaryQuery {
         for value in &mut mapped {
             *value = if value.is_nan() { 0.0 } else { value.clamp(f32::MIN, f32::MAX) };

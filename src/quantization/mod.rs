@@ -10,6 +10,7 @@
 mod centroids;
 mod codec;
 mod coded_map;
+mod expected;
 mod fit;
 mod judge;
 pub mod leanvec;
@@ -24,6 +25,7 @@ mod training;
 
 pub use centroids::{CentroidReport, Centroids, TrainedCentroids};
 pub use codec::{Codec, CodecSettings, PrimaryQuery};
+pub use expected::ExpectedQueries;
 pub use fit::fits;
 pub(crate) use judge::digest;
 pub(crate) use leanvec::map_rows as products;

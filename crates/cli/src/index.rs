@@ -5,7 +5,7 @@ use std::time::Duration;
 use indicatif::{HumanBytes, HumanDuration};
 
 use lanner::{Calibration, Choice};
-use lanner::{IndexKind, IndexSettings, IndexStatus};
+use lanner::{IndexKind, IndexReport, IndexSettings, IndexStatus};
 
 /// Recalls whose depth is shown.
 const TARGETS: [f32; 4] = [0.9, 0.95, 0.98, 0.99];
@@ -41,6 +41,10 @@ pub fn print(field: &str, status: &IndexStatus) {
             let shape = match report.kind {
                 IndexKind::Flat => "a scan of all codes".to_owned(),
                 IndexKind::Ivf => format!("{} lists", report.lists),
+                _ if report.taught_by > 0 => {
+                    let IndexReport { degree, taught_by, .. } = report;
+                    format!("graph of degree {degree}, learned from {taught_by} queries")
+                }
                 _ => format!("graph of degree {}", report.degree),
             };
             let Calibration { queries, from_user, .. } = report.calibration;

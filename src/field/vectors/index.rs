@@ -33,6 +33,9 @@ pub struct IndexReport {
     pub entry: u32,
     /// Number of IVF lists; 0 for a graph.
     pub lists: usize,
+    /// Number of training queries that a graph learned edges from, besides its rows.
+    #[serde(default)]
+    pub taught_by: usize,
     /// Recall at each search depth.
     pub calibration: Calibration,
     /// Cost of a recall of 0.95 for each kind of index that was built.

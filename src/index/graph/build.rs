@@ -9,11 +9,15 @@
 //!
 //! A graph can also grow from an earlier one that holds most of its rows: these [keep](adopt) their
 //! edges, and only the others are inserted.
+//!
+//! Edges to far rows are [learned](learn) from the queries to expect.
 
 mod adopt;
 mod connect;
+mod learn;
 
 pub use adopt::Earlier;
+pub use learn::Lessons;
 
 use std::sync::atomic::Ordering;
 
@@ -42,6 +46,8 @@ pub struct GraphSettings {
     pub alpha: f32,
     /// Degree after pruning a row that exceeded the maximum.
     pub prune_to: usize,
+    /// Maximum number of learned edges of a row, at most 3/4 of the maximum degree; 0 for none.
+    pub learned: usize,
     /// Seed of the insertion order.
     pub seed: u64,
 }
@@ -53,6 +59,7 @@ pub fn build(
     distances: &RowDistances<'_>,
     rows: &[u32],
     earlier: Option<&Earlier<'_>>,
+    lessons: Lessons<'_>,
     settings: GraphSettings,
     progress: &BuildProgress,
 ) -> Option<(Vec<u32>, u32)> {
@@ -74,8 +81,11 @@ pub fn build(
     let middle_of = if there.is_empty() { &order } else { &there };
     let entry = medoid(distances, &middle_of[..middle_of.len().min(MEDOID_SAMPLE)]);
     builder.entry = entry;
-    progress.start(passes.iter().map(|(_, _, rows)| rows.len() as u64).sum());
-    for (alpha, mut inserted, rows) in passes {
+    let asked = passes.last().map_or(&order, |&(_, _, rows)| rows);
+    let learns = settings.learned > 0 && lessons.codec.maps_queries_otherwise();
+    let learned = if learns { asked.len() as u64 } else { 0 };
+    progress.start(passes.iter().map(|(_, _, rows)| rows.len() as u64).sum::<u64>() + learned);
+    for &(alpha, mut inserted, rows) in &passes {
         let mut rest = &rows[..];
         while !rest.is_empty() {
             if progress.cancelled.load(Ordering::Relaxed) {
@@ -89,6 +99,9 @@ pub fn build(
         }
     }
     builder.connect(rows);
+    if learns {
+        builder.learn((rows, asked), lessons, progress)?;
+    }
     Some((builder.edges, entry))
 }
 
@@ -154,6 +167,11 @@ impl<'a> Builder<'a> {
             self.set(row, neighbours);
             back.extend(neighbours.iter().map(|&neighbour| (neighbour, row)));
         }
+        self.add(back, alpha);
+    }
+
+    /// Adds edges, given as pairs of target and source, and prunes the rows that have too many.
+    fn add(&mut self, mut back: Vec<(u32, u32)>, alpha: f32) {
         back.par_sort_unstable();
         let changed: Vec<(u32, Vec<u32>)> = back
             .par_chunk_by(|a, b| a.0 == b.0)

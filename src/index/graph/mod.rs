@@ -2,13 +2,14 @@
 //!
 //! Every row has up to `max_degree` edges to near rows, pruned of those that are nearer to each
 //! other than to it, so that a greedy search from the entry reaches the neighbours of any query in
-//! few steps. Built and traversed on primary codes only, independently of re-ranking.
+//! few steps; most edges are learned from the queries to expect (RoarGraph). Built and traversed on
+//! primary codes only, independently of re-ranking.
 
 mod build;
 mod prune;
 mod search;
 
-pub use build::{Earlier, GraphSettings, build};
+pub use build::{Earlier, GraphSettings, Lessons, build};
 pub use search::{Width, search, search_accepted};
 
 use crate::kernels;

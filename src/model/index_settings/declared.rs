@@ -123,6 +123,11 @@ declare! {
             default: graph.max_degree() * 7 / 8, words: "7/8 of the degree",
             help: "edges that remain when a row with too many is pruned, at most the degree",
         }
+        learned_degree: usize {
+            name: "learned_degree", short_name: "learned", range: 0..=graph.max_degree() * 3 / 4,
+            default: graph.max_degree() * 5 / 8, words: "5/8 of the degree",
+            help: "edges of a row that are learned from queries to expect, at most 3/4 of the degree; 0 for none",
+        }
     }
 
     /// How lists are made. What is not set takes its default.

@@ -71,6 +71,15 @@ pub fn eigen(symmetric: &Matrix) -> Result<(Vec<f64>, Matrix), LeanVecError> {
     Ok((values, found.U().reverse_cols().to_owned()))
 }
 
+/// A power of a symmetric matrix, given by its [`eigen`]values and eigenvectors; values below
+/// `floor` are raised to it.
+pub fn power((values, vectors): &(Vec<f64>, Matrix), exponent: f64, floor: f64) -> Matrix {
+    let scaled = Matrix::from_fn(vectors.nrows(), vectors.ncols(), |i, j| {
+        vectors[(i, j)] * values[j].max(floor).powf(exponent)
+    });
+    product(scaled.as_ref(), vectors.transpose())
+}
+
 /// U Vᵀ of the singular value decomposition U Σ Vᵀ of a matrix with at most as many columns as
 /// rows.
 ///

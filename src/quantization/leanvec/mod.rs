@@ -26,6 +26,7 @@ mod linalg;
 mod query_columns;
 mod sketch;
 mod sphering;
+mod transport;
 
 use std::sync::OnceLock;
 
@@ -35,6 +36,7 @@ use super::random::hash;
 use crate::kernels;
 pub use crate::model::ReductionMethod as Method;
 pub use query_columns::QueryColumns;
+pub use transport::Transport;
 
 /// Failure to learn a map.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -7,7 +7,7 @@
 //! most. So K_Q is first mixed with K_X ([`SHRINKAGE`], scaled to the same trace), and its
 //! eigenvalues have a floor.
 
-use super::linalg::{Matrix, eigen, product, trace};
+use super::linalg::{Matrix, eigen, power, product, trace};
 use super::{LeanVecError, Maps};
 
 /// Share of K_X in the moment of the queries. Measured on held-out queries (docs/quantization.md):
@@ -20,19 +20,13 @@ const FLOOR: f64 = 1e-6;
 pub fn solve(base: &Matrix, queries: &Matrix) -> Result<Maps, LeanVecError> {
     let scale = if trace(base) > 0.0 { trace(queries) / trace(base) } else { 0.0 };
     let mixed = queries * faer::Scale(1.0 - SHRINKAGE) + base * faer::Scale(SHRINKAGE * scale);
-    let (values, vectors) = eigen(&mixed)?;
-    let floor = values[0] * FLOOR;
+    let parts = eigen(&mixed)?;
+    let floor = parts.0[0] * FLOOR;
     if floor <= 0.0 {
         // All queries are zero, and the base has no variance: any projection will do.
-        return Ok(Maps { query: vectors, base: None });
+        return Ok(Maps { query: parts.1, base: None });
     }
-    let power = |exponent: f64| {
-        let scaled = Matrix::from_fn(vectors.nrows(), vectors.ncols(), |i, j| {
-            vectors[(i, j)] * values[j].max(floor).powf(exponent)
-        });
-        product(scaled.as_ref(), vectors.transpose())
-    };
-    let (root, inverse) = (power(0.5), power(-0.5));
+    let (root, inverse) = (power(&parts, 0.5, floor), power(&parts, -0.5, floor));
     let sphered = product(product(root.as_ref(), base.as_ref()).as_ref(), root.as_ref());
     let (_, top) = eigen(&sphered)?;
     Ok(Maps {

@@ -21,6 +21,7 @@ fn slots(message: &mut proto::IndexSettings) -> Vec<(&'static str, Slot<'_>)> {
         ("window_size", Slot::Count(&mut message.window_size)),
         ("alpha", Slot::Number(&mut message.alpha)),
         ("prune_to", Slot::Count(&mut message.prune_to)),
+        ("learned_degree", Slot::Count(&mut message.learned_degree)),
         ("lists", Slot::Count(&mut message.lists)),
     ]
 }
@@ -131,6 +132,7 @@ fn ready(report: &IndexReport, size_bytes: u64) -> proto::IndexReady {
         degree: report.degree as u32,
         entry: report.entry,
         lists: report.lists as u32,
+        taught_by: report.taught_by as u64,
         calibration_queries: report.calibration.queries as u64,
         calibrated_by_user: report.calibration.from_user,
         calibration: points(&report.calibration.points),
@@ -198,6 +200,7 @@ fn to_report(ready: proto::IndexReady) -> Result<IndexReport> {
         degree: ready.degree as usize,
         entry: ready.entry,
         lists: ready.lists as usize,
+        taught_by: ready.taught_by as usize,
         calibration,
         costs: ready.costs.into_iter().map(cost).collect::<Result<_>>()?,
     })
@@ -214,7 +217,7 @@ mod tests {
             "auto:degree=9:lists=3",
             "flat",
             "ivf:lists=7",
-            "graph:degree=64:window=99:prune=60:alpha=1.5",
+            "graph:degree=64:window=99:prune=60:learned=20:alpha=1.5",
         ] {
             let settings: IndexSettings = text.parse().unwrap();
             assert_eq!(to_model(Some(from_model(&settings))).unwrap(), settings);
@@ -264,6 +267,7 @@ mod tests {
             degree: 32,
             entry: 5,
             lists: 0,
+            taught_by: 333,
             calibration: Calibration {
                 queries: 9,
                 from_user: true,

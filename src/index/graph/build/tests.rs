@@ -7,11 +7,18 @@ use crate::model::Metric;
 
 const METRICS: [Metric; 3] = [Metric::Dot, Metric::Cosine, Metric::L2];
 
-const SETTINGS: GraphSettings =
-    GraphSettings { max_degree: 16, window_size: 50, alpha: 1.2, prune_to: 14, seed: 42 };
+const SETTINGS: GraphSettings = GraphSettings {
+    max_degree: 16,
+    window_size: 50,
+    alpha: 1.2,
+    prune_to: 14,
+    learned: 12,
+    seed: 42,
+};
 
 fn built(fixture: &Fixture, rows: &[u32], settings: GraphSettings) -> (Vec<u32>, u32) {
-    build(&fixture.distances(), rows, None, settings, &BuildProgress::default()).unwrap()
+    let (distances, lessons) = (fixture.distances(), fixture.lessons());
+    build(&distances, rows, None, lessons, settings, &BuildProgress::default()).unwrap()
 }
 
 fn with_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
@@ -97,7 +104,8 @@ fn grown(fixture: &Fixture, first: u32, is_left: impl Fn(u32) -> bool) -> (Vec<u
     let rows: Vec<u32> = (0..ROWS).filter(|&row| row >= first || is_left(row)).collect();
     let progress = BuildProgress::default();
     let distances = fixture.distances();
-    let (edges, entry) = build(&distances, &rows, Some(&earlier), SETTINGS, &progress).unwrap();
+    let (edges, entry) =
+        build(&distances, &rows, Some(&earlier), fixture.lessons(), SETTINGS, &progress).unwrap();
     (edges, entry, progress.done.into_inner())
 }
 
@@ -149,7 +157,8 @@ fn a_damaged_graph_does_no_harm_to_one_that_grows_from_it() {
     let rows = fixture.rows();
     let (distances, progress) = (fixture.distances(), BuildProgress::default());
     let earlier = Earlier { graph, places };
-    let (edges, entry) = build(&distances, &rows, Some(&earlier), SETTINGS, &progress).unwrap();
+    let (edges, entry) =
+        build(&distances, &rows, Some(&earlier), fixture.lessons(), SETTINGS, &progress).unwrap();
     let reached: Vec<u32> = reachable(Adjacency::new(&edges, degree), entry).into_iter().collect();
     assert_eq!(reached, rows);
 }
@@ -192,12 +201,12 @@ fn progress_counts_up_to_the_total_and_a_cancelled_build_gives_nothing() {
     // Progress of an earlier build is reset.
     progress.start(9);
     progress.done.store(9, Ordering::Relaxed);
-    assert!(build(&distances, &rows, None, SETTINGS, &progress).is_some());
+    assert!(build(&distances, &rows, None, fixture.lessons(), SETTINGS, &progress).is_some());
     let (done, total) = (progress.done.into_inner(), progress.total.into_inner());
     assert_eq!((done, total), (2 * u64::from(ROWS), 2 * u64::from(ROWS)));
 
     let progress = BuildProgress::default();
     progress.cancelled.store(true, Ordering::Relaxed);
-    assert!(build(&distances, &rows, None, SETTINGS, &progress).is_none());
+    assert!(build(&distances, &rows, None, fixture.lessons(), SETTINGS, &progress).is_none());
     assert_eq!(progress.done.into_inner(), 0);
 }
