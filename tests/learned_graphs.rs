@@ -183,8 +183,7 @@ fn the_report_says_what_a_graph_has_learned_from() {
     let training = queries(2, 600);
     for (name, code, index, taught_by) in [
         ("plain", QUERY_AWARE, "graph:learned=0", 0),
-        // Queries are coded as rows are.
-        ("alike", "lvq8", "graph", 0),
+        ("alike", "lvq8", "graph", 400),
         ("learned", QUERY_AWARE, "graph:degree=48", 400),
     ] {
         let collection = create_coded(&database, name, (code, index), &training);

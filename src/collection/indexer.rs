@@ -29,7 +29,7 @@ use crate::index::{BuildProgress, BuiltIndex, Calibration, Copies, MAX_ROWS, dis
 use crate::jobs::Next;
 use crate::kernels::codes::CodeKernel;
 use crate::model::{IndexKind, IndexSettings, Metric, VectorField, VectorKind};
-use crate::quantization::{PrimaryQuery, is_held_out};
+use crate::quantization::{Codec, ExpectedQueries, PrimaryQuery, is_held_out};
 use crate::query::{CalibrationSample, Subject};
 use crate::segment::{SealedSegment, SegmentReader};
 use crate::threads::Pace;
@@ -519,7 +519,9 @@ impl Inner {
         let learns = kinds.contains(&IndexKind::Graph) && field.index.graph().learned_degree() > 0;
         // Training queries of multi fields are tokens of many queries, not queries.
         let learns = learns && !codes.is_multi();
-        let codec = codes.codec().filter(|codec| learns && codec.maps_queries_otherwise());
+        let fits =
+            |codec: &&Codec| codec.primary_layout().dimension() <= ExpectedQueries::MOST_DIMENSIONS;
+        let codec = codes.codec().filter(|codec| learns && fits(codec));
         let Some(codec) = codec else { return Ok(Vec::new()) };
         let Some(given) = self.given_queries(name, field)? else { return Ok(Vec::new()) };
         let teachers: Vec<PrimaryQuery> = (0..given.len())

@@ -4,13 +4,11 @@
 //! for any query q. As a query, the row is then A Aᵀ y. Where A differs from B (LeanVec-OOD), what a
 //! row finds as a query is not what is near it by codes.
 //!
-//! With a sample of queries, each row is also [moved](Transport) to where these are.
+//! With a sample of queries, each row is also [moved](Transport) to where these are. Where A = B, this
+//! is the only query of a row: as it is, it would find what is near it.
 
 use super::codec::{Codec, PrimaryQuery};
 use super::leanvec::{Transport, map_rows};
-
-/// Beyond this dimension of codes, rows are not moved: the map takes the cube of the dimension.
-const MOST_MOVED: usize = 1024;
 
 /// Makes up queries from rows.
 #[derive(Debug)]
@@ -24,27 +22,34 @@ pub struct ExpectedQueries<'a> {
 }
 
 impl<'a> ExpectedQueries<'a> {
+    /// Rows with codes of more dimensions are not moved: the map takes the cube of the dimension.
+    pub const MOST_DIMENSIONS: usize = 1024;
+
     /// Learns where queries are from `rows`, decoded primary codes of shape [n, d], and a sample of
-    /// queries. Without either, or if values are not finite, rows are not moved.
-    pub fn new(codec: &'a Codec, rows: &[f32], queries: &[PrimaryQuery]) -> Self {
+    /// queries. Without either, or if values are not finite, rows are not moved. `None` if there is
+    /// nothing to expect but that near rows are needed together.
+    pub fn new(codec: &'a Codec, rows: &[f32], queries: &[PrimaryQuery]) -> Option<Self> {
         let (map, offset) = codec.rows_as_queries();
         let mut expected = Self { codec, map, offset, transport: None };
         let dimension = expected.offset.len();
-        if !rows.is_empty() && !queries.is_empty() && dimension <= MOST_MOVED {
+        if !rows.is_empty() && !queries.is_empty() && dimension <= Self::MOST_DIMENSIONS {
             let rows = expected.mapped(rows);
             let layout = codec.primary_layout();
             let queries: Vec<f32> = queries.iter().flat_map(|one| one.rounded(layout)).collect();
             expected.transport = Transport::learn(&rows, &queries, dimension).ok();
         }
-        expected
+        (expected.transport.is_some() || codec.maps_queries_otherwise()).then_some(expected)
     }
 
-    /// The queries of rows, decoded primary codes of shape [n, d]: n of them as they are, and
-    /// if there was a sample, n moved to where queries are.
+    /// The queries of rows, decoded primary codes of shape [n, d]: n of them as they are, if queries are
+    /// mapped otherwise than rows, and if there was a sample, n moved to where queries are.
     pub fn of(&self, rows: &[f32]) -> Vec<PrimaryQuery> {
-        let as_queries = self.mapped(rows);
-        let moved = self.transport.as_ref().map(|transport| transport.queries(&as_queries));
-        let all = [as_queries, moved.unwrap_or_default()].concat();
+        let mut all = self.mapped(rows);
+        let moved = self.transport.as_ref().map(|transport| transport.queries(&all));
+        if !self.codec.maps_queries_otherwise() {
+            all.clear();
+        }
+        all.extend(moved.unwrap_or_default());
         let all = all.chunks_exact(self.offset.len());
         all.map(|query| self.codec.reduced_query(query.to_vec())).collect()
     }
@@ -85,7 +90,7 @@ mod tests {
     }
 
     /// How often a row is the best for the query made up from it, by codes.
-    fn found(metric: Metric, reduced: Option<usize>) -> usize {
+    fn found(metric: Metric, reduced: Option<usize>) -> Option<usize> {
         let (rows, queries) = (vectors(1, ROWS, false), vectors(2, 300, true));
         let moments = Moments::new(&rows, &queries, DIMENSION);
         let learn = |reduced| Reduction::learn(&moments, ReductionMethod::Sphering, reduced, 7);
@@ -101,6 +106,11 @@ mod tests {
             all.extend_from_slice(&one);
         }
         let expected = ExpectedQueries::new(&codec, &all, &[]);
+        if !codec.maps_queries_otherwise() {
+            assert!(expected.is_none(), "near rows are needed together, and no others");
+            return None;
+        }
+        let expected = expected.unwrap();
         let best = |query: &PrimaryQuery| {
             let mut scores = vec![0.0; ROWS];
             codec.score_rows(CodeKernel::detect(), query, &records, &mut scores);
@@ -108,16 +118,17 @@ mod tests {
         };
         let queries = expected.of(&all);
         assert_eq!(queries.len(), ROWS, "without a sample, one for each row");
-        queries.iter().enumerate().filter(|(row, query)| best(query) == Some(*row)).count()
+        let own = queries.iter().enumerate().filter(|(row, query)| best(query) == Some(*row));
+        Some(own.count())
     }
 
     #[test]
     fn a_row_asks_for_itself() {
         // Under l2 a row is the nearest to itself, up to what the reduction leaves out.
-        assert_eq!(found(Metric::L2, None), ROWS);
-        assert!(found(Metric::L2, Some(16)) > ROWS * 9 / 10);
+        assert!(found(Metric::L2, Some(16)).unwrap() > ROWS * 9 / 10);
         // Under dot, a longer row may score more.
-        assert!(found(Metric::Dot, None) > ROWS / 4);
+        assert!(found(Metric::Dot, Some(16)).unwrap() > ROWS / 8);
+        assert_eq!(found(Metric::L2, None), None);
     }
 
     #[test]
@@ -130,23 +141,22 @@ mod tests {
         let sample = vectors(4, 200, true);
         let sample: Vec<PrimaryQuery> =
             sample.chunks_exact(DIMENSION).map(|query| codec.query(query)).collect();
-        let expected = ExpectedQueries::new(&codec, &rows, &sample);
-        let queries = expected.of(&rows);
-        assert_eq!(queries.len(), 2 * ROWS);
+        let expected = ExpectedQueries::new(&codec, &rows, &sample).unwrap();
+        let own = rows.chunks_exact(DIMENSION).map(|row| codec.query(row));
+        let (own, moved) = (own.collect::<Vec<PrimaryQuery>>(), expected.of(&rows));
+        assert_eq!(moved.len(), ROWS);
         let spread = |queries: &[PrimaryQuery], at: usize| {
             let values = queries.iter().map(|query| query.rounded(layout)[at]);
             let values: Vec<f32> = values.collect();
             let mean = values.iter().sum::<f32>() / values.len() as f32;
             values.iter().map(|value| (value - mean).powi(2)).sum::<f32>() / values.len() as f32
         };
-        let (own, moved) = queries.split_at(ROWS);
         let last = DIMENSION - 1;
-        assert!(spread(own, 0) > 20.0 * spread(own, last), "rows as they are");
-        assert!(spread(moved, last) > 5.0 * spread(moved, 0), "rows where queries are");
+        assert!(spread(&own, 0) > 20.0 * spread(&own, last), "rows as they are");
+        assert!(spread(&moved, last) > 5.0 * spread(&moved, 0), "rows where queries are");
         // Values that are not finite, or no rows, move nothing.
-        let none = ExpectedQueries::new(&codec, &[f32::NAN; DIMENSION], &sample);
-        assert_eq!(none.of(&rows[..DIMENSION]).len(), 1);
-        assert_eq!(ExpectedQueries::new(&codec, &[], &sample).of(&rows).len(), ROWS);
-        assert_eq!(none.of(&[]).len(), 0);
+        assert!(ExpectedQueries::new(&codec, &[f32::NAN; DIMENSION], &sample).is_none());
+        assert!(ExpectedQueries::new(&codec, &[], &sample).is_none());
+        assert_eq!(expected.of(&[]).len(), 0);
     }
 }

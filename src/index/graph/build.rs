@@ -82,8 +82,9 @@ pub fn build(
     let entry = medoid(distances, &middle_of[..middle_of.len().min(MEDOID_SAMPLE)]);
     builder.entry = entry;
     let asked = passes.last().map_or(&order, |&(_, _, rows)| rows);
-    let learns = settings.learned > 0 && lessons.codec.maps_queries_otherwise();
-    let learned = if learns { asked.len() as u64 } else { 0 };
+    let learns = settings.learned > 0 && !asked.is_empty();
+    let expected = learns.then(|| lessons.expected(distances, &order)).flatten();
+    let learned = if expected.is_some() { asked.len() as u64 } else { 0 };
     progress.start(passes.iter().map(|(_, _, rows)| rows.len() as u64).sum::<u64>() + learned);
     for &(alpha, mut inserted, rows) in &passes {
         let mut rest = &rows[..];
@@ -99,8 +100,8 @@ pub fn build(
         }
     }
     builder.connect(rows);
-    if learns {
-        builder.learn((rows, asked), lessons, progress)?;
+    if let Some(expected) = expected {
+        builder.learn((rows, asked), (lessons, &expected), progress)?;
     }
     Some((builder.edges, entry))
 }
