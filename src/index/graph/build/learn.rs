@@ -154,19 +154,20 @@ impl<'a> Builder<'a> {
     fn join(&mut self, learned: &Self, rows: &[u32], asked: &[u32]) {
         let mut is_asked = vec![false; self.distances.rows() as usize];
         asked.iter().for_each(|&row| is_asked[row as usize] = true);
-        let join = |worker: &mut Worker<'a>, &row: &u32| {
-            let new = learned.graph().neighbours(row);
-            let edges = if is_asked[row as usize] {
-                self.replaced(worker, row, new)
-            } else {
-                self.extended(worker, row, new)
+        // The edges of a row do not depend on those of others.
+        for batch in rows.chunks(BATCH) {
+            let join = |worker: &mut Worker<'a>, &row: &u32| {
+                let new = learned.graph().neighbours(row);
+                if is_asked[row as usize] {
+                    self.replaced(worker, row, new)
+                } else {
+                    self.extended(worker, row, new)
+                }
             };
-            (row, edges)
-        };
-        let worker = || self.worker();
-        let joined: Vec<(u32, Vec<u32>)> = rows.par_iter().map_init(worker, join).collect();
-        for (row, edges) in &joined {
-            self.set(*row, edges);
+            let joined: Vec<Vec<u32>> = batch.par_iter().map_init(|| self.worker(), join).collect();
+            for (&row, edges) in batch.iter().zip(&joined) {
+                self.set(row, edges);
+            }
         }
     }
 
