@@ -3,11 +3,11 @@
 
 mod common;
 
-use common::{Random, shared_data};
+use common::{Random, ids, shared_data};
 use lanner::{
     Collection, CollectionConfig, Compression, Database, DatabaseOptions, Durability, ElementType,
     ErrorKind, Include, IndexKind, IndexSettings, Metric, MultiVector, Point, PointId,
-    QueryRequest, QueryResponse, ReductionMethod, VectorField,
+    QueryRequest, ReductionMethod, VectorField,
 };
 use lanner_eval::{NpyMatrix, read_neighbours};
 
@@ -36,10 +36,6 @@ fn fill(collection: &Collection, ids: std::ops::Range<u64>, random: &mut Random)
             _ => Point::new(id).with_vector("v", vector(random)),
         }))
         .unwrap();
-}
-
-fn ids(answer: &QueryResponse) -> Vec<PointId> {
-    answer.hits.iter().map(|hit| hit.point.id.clone()).collect()
 }
 
 /// Mean share of the exact ten nearest that a two-phase query finds.

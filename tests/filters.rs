@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use common::filters::matches;
-use common::{Random, exact_top_k};
+use common::{Random, exact_top_k, ids};
 use lanner::{
     Bounds, Collection, CollectionConfig, Compression, Database, DatabaseOptions, Deadline,
     Durability, ErrorKind, Filter, Include, Metric, Payload, PayloadType, Point, PointId,
-    QueryRequest, QueryResponse, Vector, VectorField,
+    QueryRequest, Vector, VectorField,
 };
 use serde_json::{Value, json};
 
@@ -91,10 +91,6 @@ fn fill(collection: &Collection, points: &mut BTreeMap<PointId, Point>) {
         moved.into_iter().map(|p| Point { payload: Some(payload(&p)), ..p }).collect();
     points.extend(moved.iter().map(|point| (point.id.clone(), point.clone())));
     collection.upsert(moved).unwrap();
-}
-
-fn ids(answer: &QueryResponse) -> Vec<PointId> {
-    answer.hits.iter().map(|hit| hit.point.id.clone()).collect()
 }
 
 fn filters() -> Vec<Filter> {

@@ -6,13 +6,13 @@ mod common;
 use std::collections::BTreeMap;
 use std::fs;
 
-use common::{Random, exact_top_k, shared_data};
+use common::{Random, exact_top_k, ids, matrix, shared_data};
 use lanner::{
     Bounds, Collection, CollectionConfig, Database, DatabaseOptions, Deadline, Durability, Filter,
     IndexKind, IndexSettings, IndexStatus, Metric, MultiVector, Payload, PayloadType, Point,
     PointId, QueryRequest, QueryResponse, Vector, VectorField,
 };
-use lanner_eval::{NpyMatrix, read_neighbours, recall_at};
+use lanner_eval::{read_neighbours, recall_at};
 
 const DIMENSION: usize = 48;
 const CLUSTERS: usize = 60;
@@ -76,10 +76,6 @@ fn kinds(collection: &Collection) -> Vec<IndexKind> {
         _ => None,
     };
     statuses.filter_map(kind).collect()
-}
-
-fn ids(response: &QueryResponse) -> Vec<PointId> {
-    response.hits.iter().map(|hit| hit.point.id.clone()).collect()
 }
 
 /// Mean share of the exact answers' hits that the others found.
@@ -357,14 +353,6 @@ fn what_a_search_cannot_be_asked_for_is_refused() {
     ] {
         assert_eq!(collection.query(&request).unwrap_err().to_string(), expected);
     }
-}
-
-/// All rows of a matrix.
-fn matrix(path: &std::path::Path) -> Vec<Vec<f32>> {
-    let mut matrix = NpyMatrix::open(path).unwrap();
-    let (mut values, columns) = (Vec::new(), matrix.cols());
-    matrix.read_rows(0..matrix.rows(), &mut values).unwrap();
-    values.chunks_exact(columns).map(<[f32]>::to_vec).collect()
 }
 
 #[test]

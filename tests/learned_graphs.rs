@@ -5,13 +5,13 @@ mod common;
 
 use std::path::Path;
 
-use common::{Random, shared_data};
+use common::{Random, ids, matrix, shared_data};
 use lanner::{
     Bounds, Collection, CollectionConfig, Database, DatabaseOptions, Deadline, Durability, Filter,
     IndexKind, IndexReport, IndexStatus, Metric, MultiVector, Payload, PayloadType, Point, PointId,
     QueryRequest, QueryResponse, VectorField,
 };
-use lanner_eval::{NpyMatrix, read_neighbours};
+use lanner_eval::read_neighbours;
 
 const HALF: usize = 12;
 const ROWS: u64 = 5_000;
@@ -79,10 +79,6 @@ fn report(collection: &Collection) -> IndexReport {
     }
 }
 
-fn ids(response: &QueryResponse) -> Vec<PointId> {
-    response.hits.iter().map(|hit| hit.point.id.clone()).collect()
-}
-
 /// Number of rows that the index scored.
 fn scored_rows(response: &QueryResponse) -> u64 {
     let stages = response.explanation.iter().flat_map(|explanation| &explanation.stages);
@@ -110,14 +106,6 @@ fn measure(collection: &Collection, requests: &[QueryRequest]) -> Measured {
 fn requests(seed: u64, count: usize) -> Vec<QueryRequest> {
     let of = |query| QueryRequest::new("v", query).target_recall(0.95);
     queries(seed, count).into_iter().map(of).collect()
-}
-
-/// All rows of a matrix.
-fn matrix(path: &Path) -> Vec<Vec<f32>> {
-    let mut matrix = NpyMatrix::open(path).unwrap();
-    let (mut values, columns) = (Vec::new(), matrix.cols());
-    matrix.read_rows(0..matrix.rows(), &mut values).unwrap();
-    values.chunks_exact(columns).map(<[f32]>::to_vec).collect()
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::{Random, exact_top_k};
+use common::{Random, exact_top_k, ids};
 use lanner::{
     Collection, CollectionConfig, Database, DatabaseOptions, Durability, ElementType, Error,
     ErrorKind, Include, Metric, Point, PointId, QueryRequest, Vector, VectorField, VectorKind,
@@ -115,10 +115,6 @@ fn numbered(count: u64) -> (tempfile::TempDir, Database, Collection) {
     let point = |id: u64| Point::new(id).with_vector("v", vec![(id / 2) as f32]);
     collection.upsert((0..count).map(point)).unwrap();
     (folder, database, collection)
-}
-
-fn ids(answer: &lanner::QueryResponse) -> Vec<PointId> {
-    answer.hits.iter().map(|hit| hit.point.id.clone()).collect()
 }
 
 #[test]

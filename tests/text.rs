@@ -7,7 +7,7 @@ mod oracle;
 
 use std::collections::BTreeSet;
 
-use common::Random;
+use common::{Random, ids};
 use lanner::{
     Collection, CollectionConfig, Database, DatabaseOptions, Deadline, Durability, ErrorKind,
     Filter, Fragment, FusionRequest, GroupRequest, Highlight, Metric, Payload, PayloadType,
@@ -252,10 +252,6 @@ fn both(random: &mut Random) -> (tempfile::TempDir, Database, Collection) {
         }
     }
     (folder, database, collection)
-}
-
-fn ids(answer: &QueryResponse) -> Vec<PointId> {
-    answer.hits.iter().map(|hit| hit.point.id.clone()).collect()
 }
 
 #[test]

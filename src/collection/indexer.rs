@@ -28,8 +28,8 @@ use crate::index::ivf::{self, IvfSettings};
 use crate::index::{BuildProgress, BuiltIndex, Calibration, Copies, MAX_ROWS, distinct};
 use crate::jobs::Next;
 use crate::kernels::codes::CodeKernel;
-use crate::model::{IndexKind, IndexSettings, Metric, VectorField, VectorKind};
-use crate::quantization::{Codec, ExpectedQueries, PrimaryQuery, is_held_out};
+use crate::model::{IndexKind, IndexSettings, Metric, PreparedQueries, VectorField, VectorKind};
+use crate::quantization::{ExpectedQueries, PrimaryQuery, is_held_out};
 use crate::query::{CalibrationSample, Subject};
 use crate::segment::{SealedSegment, SegmentReader};
 use crate::threads::Pace;
@@ -468,13 +468,14 @@ impl Inner {
             kinds if earlier.is_some() && kinds.contains(&IndexKind::Graph) => &[IndexKind::Graph],
             kinds => kinds,
         };
-        let sample = self.calibration_sample(build, (name, field), rows)?;
+        let known = self.known_queries(build.field, (name, field))?;
+        let sample = self.calibration_sample(build, (name, field), rows, &known)?;
         // An index holds one of several equal rows; a scan scores them all.
         let (different, copies) = match kinds {
             [IndexKind::Flat] => (Vec::new(), Vec::new()),
             _ => distinct(rows, |row| codes.record(row)),
         };
-        let teachers = self.teachers((name, field), codes, kinds)?;
+        let teachers = teachers(field, codes, kinds, known.given.as_ref());
         let mut built = Vec::new();
         for &kind in kinds {
             let rows = (&*different, earlier.as_ref());
@@ -506,29 +507,6 @@ impl Inner {
             let report = report(&index, teachers.len(), calibration, costs.clone());
             BestIndex { index, copies, report }
         }))
-    }
-
-    /// The training queries that a graph over codes learns from: those that are not held out for
-    /// calibration. None if there are too few.
-    fn teachers(
-        &self,
-        (name, field): (&str, &VectorField),
-        codes: &FieldCodes,
-        kinds: &[IndexKind],
-    ) -> Result<Vec<PrimaryQuery>> {
-        let learns = kinds.contains(&IndexKind::Graph) && field.index.graph().learned_degree() > 0;
-        // Training queries of multi fields are tokens of many queries, not queries.
-        let learns = learns && !codes.is_multi();
-        let fits =
-            |codec: &&Codec| codec.primary_layout().dimension() <= ExpectedQueries::MOST_DIMENSIONS;
-        let codec = codes.codec().filter(|codec| learns && fits(codec));
-        let Some(codec) = codec else { return Ok(Vec::new()) };
-        let Some(given) = self.given_queries(name, field)? else { return Ok(Vec::new()) };
-        let teachers: Vec<PrimaryQuery> = (0..given.len())
-            .filter(|&query| !is_held_out(query))
-            .map(|query| codec.query(given.get(query, field.dimension)))
-            .collect();
-        Ok(if teachers.len() < LEAST_TEACHERS { Vec::new() } else { teachers })
     }
 
     /// Attaches the indexes of a manifest to their segments, and drops the entries of missing or
@@ -591,6 +569,26 @@ impl Inner {
         };
         self.fields.keys().enumerate().filter_map(status).collect()
     }
+}
+
+/// The queries that a graph over codes learns from, of those that were given: all that are not held out
+/// for calibration. None if there are too few.
+fn teachers(
+    field: &VectorField,
+    codes: &FieldCodes,
+    kinds: &[IndexKind],
+    given: Option<&PreparedQueries>,
+) -> Vec<PrimaryQuery> {
+    let (Some(codec), Some(given)) = (codes.codec(), given) else { return Vec::new() };
+    let learns = kinds.contains(&IndexKind::Graph)
+        && field.index.graph().learned_degree() > 0
+        && codec.primary_layout().dimension() <= ExpectedQueries::MOST_DIMENSIONS
+        // Training queries of multi fields are tokens of many queries, not queries.
+        && !codes.is_multi();
+    let teachers = (0..given.len()).filter(|&query| learns && !is_held_out(query));
+    let teachers: Vec<PrimaryQuery> =
+        teachers.map(|query| codec.query(given.get(query, field.dimension))).collect();
+    if teachers.len() < LEAST_TEACHERS { Vec::new() } else { teachers }
 }
 
 fn build_kind(

@@ -59,15 +59,16 @@ impl Inner {
         queries.filter(|queries| queries.len() >= LEAST_RECENT)
     }
 
-    /// The training queries of a field, if there are any.
-    pub(super) fn given_queries(
+    /// The training queries and the recent queries of a field.
+    pub(super) fn known_queries(
         &self,
-        name: &str,
-        field: &VectorField,
-    ) -> Result<Option<PreparedQueries>> {
+        index: usize,
+        (name, field): (&str, &VectorField),
+    ) -> Result<KnownQueries> {
         let queries = self.lock().segments.manifest.queries.clone();
         let entry = queries.iter().find(|entry| entry.field == name);
-        entry.map(|entry| self.read_queries(entry, field)).transpose()
+        let given = entry.map(|entry| self.read_queries(entry, field)).transpose()?;
+        Ok(KnownQueries { given, recent: self.recent_queries(index, field.dimension) })
     }
 
     /// The calibration sample of an index.
@@ -76,16 +77,10 @@ impl Inner {
         build: &Build,
         (name, field): (&str, &VectorField),
         rows: &[u32],
+        known: &KnownQueries,
     ) -> Result<CalibrationSample> {
-        let given = self.given_queries(name, field)?;
-        let recent = self.recent_queries(build.field, field.dimension);
         let of_segment = (&*build.segment as &dyn SegmentReader, rows);
-        CalibrationSample::new(
-            name,
-            (build.field, field),
-            of_segment,
-            &KnownQueries { given, recent },
-        )
+        CalibrationSample::new(name, (build.field, field), of_segment, known)
     }
 
     /// Recalibrates an index with recent queries, and stores these and the calibration.
@@ -95,7 +90,8 @@ impl Inner {
         let coded = segment.field(build.field).coded();
         let Some(CodedField { codes, index: Some(index), .. }) = coded else { return Ok(()) };
         let rows = present(segment, build.field);
-        let sample = self.calibration_sample(build, (name, field), &rows)?;
+        let known = self.known_queries(build.field, (name, field))?;
+        let sample = self.calibration_sample(build, (name, field), &rows, &known)?;
         let Some(reservoir) = self.reservoirs.get(build.field) else { return Ok(()) };
         // No rests while a missing index waits for this to finish.
         let came = || if self.is_index_missing() { 0 } else { reservoir.seen() };

@@ -6,6 +6,7 @@ use crate::index::CodeScores;
 use crate::index::graph::Lessons;
 use crate::kernels::codes::CodeKernel;
 use crate::model::{LvqCode, Metric, Secondary};
+use crate::quantization::leanvec::Reduction;
 use crate::quantization::{Codec, CodecSettings, PrimaryQuery, RowDistances, hash};
 
 /// Shape of [`Fixture::clustered`].
@@ -22,7 +23,7 @@ pub struct Fixture {
 }
 
 /// Uniform in −1..1.
-fn float(seed: u64, index: u64) -> f32 {
+pub fn float(seed: u64, index: u64) -> f32 {
     (hash(seed, index) >> 40) as f32 / (1_u64 << 23) as f32 - 1.0
 }
 
@@ -42,8 +43,18 @@ impl Fixture {
         if metric == Metric::Cosine {
             vectors.iter_mut().for_each(|vector| normalize(vector));
         }
+        Self::reduced(metric, code, vectors, None)
+    }
+
+    /// With codes of reduced vectors.
+    pub fn reduced(
+        metric: Metric,
+        code: LvqCode,
+        vectors: Vec<Vec<f32>>,
+        reduction: Option<Reduction>,
+    ) -> Self {
         let settings = CodecSettings { code, secondary: Secondary::Raw, metric };
-        let codec = Codec::new(settings, vec![0.0; vectors[0].len()], None);
+        let codec = Codec::new(settings, vec![0.0; vectors[0].len()], reduction);
         let records = codec.primary_records(&vectors.concat());
         Self { codec, records, vectors }
     }

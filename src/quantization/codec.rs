@@ -18,7 +18,7 @@ use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
 
 use super::coded_map::CodedMap;
-use super::leanvec::{QueryColumns, Reduction};
+use super::leanvec::{AffineMap, QueryColumns, Reduction, map_rows};
 use super::lvq::{Constants, Lvq, Residual};
 use super::row_distances::RowDistances;
 use super::secondary::{self, SecondaryQuery};
@@ -304,22 +304,24 @@ impl Codec {
     }
 
     /// The map from decoded primary codes to the queries that ask for their rows
-    /// (`quantization::expected`): its linear part, shape [d, d], unless it is the identity, and what is
-    /// added, d elements.
-    pub(super) fn rows_as_queries(&self) -> (Option<Vec<f32>>, Vec<f32>) {
+    /// (`quantization::expected`).
+    pub(super) fn rows_as_queries(&self) -> AffineMap {
         // Queries are centred under l2 only, rows always.
         let center = match self.settings.metric {
             Metric::Dot | Metric::Cosine => self.center.clone(),
             Metric::L2 => vec![0.0; self.center.len()],
         };
-        match &self.reduction {
-            Some(reduction) => {
-                let map = reduction.query_map();
-                let both = super::leanvec::map_rows(map, map, reduction.dimension());
-                (Some(both), reduction.map_query(&center))
-            }
-            None => (None, center),
-        }
+        // The rows of a projection are orthonormal: A Aᵀ is the identity.
+        let otherwise = self.reduction.as_ref().filter(|reduction| !reduction.is_projection());
+        let linear = otherwise.map(|reduction| {
+            let map = reduction.query_map();
+            map_rows(map, map, reduction.dimension())
+        });
+        let offset = match &self.reduction {
+            Some(reduction) => reduction.map_query(&center),
+            None => center,
+        };
+        AffineMap { linear, offset }
     }
 
     /// Prepares a query of the dimension of the primary codes, already mapped. Its scores order rows

@@ -4,21 +4,20 @@
 //! for any query q. As a query, the row is then A Aᵀ y. Where A differs from B (LeanVec-OOD), what a
 //! row finds as a query is not what is near it by codes.
 //!
-//! With a sample of queries, each row is also [moved](Transport) to where these are. Where A = B, this
+//! With a sample of queries, each row is also [moved](transport) to where these are. Where A = B, this
 //! is the only query of a row: as it is, it would find what is near it.
 
 use super::codec::{Codec, PrimaryQuery};
-use super::leanvec::{Transport, map_rows};
+use super::leanvec::{AffineMap, transport};
 
 /// Makes up queries from rows.
 #[derive(Debug)]
 pub struct ExpectedQueries<'a> {
     codec: &'a Codec,
-    /// A Aᵀ, shape [d, d]; `None` without a reduction.
-    map: Option<Vec<f32>>,
-    /// The product of A with the mean that the codes lack, d elements.
-    offset: Vec<f32>,
-    transport: Option<Transport>,
+    /// From the decoded code of a row to the row as a query.
+    as_queries: AffineMap,
+    /// From there to where queries are.
+    moved: Option<AffineMap>,
 }
 
 impl<'a> ExpectedQueries<'a> {
@@ -29,42 +28,32 @@ impl<'a> ExpectedQueries<'a> {
     /// queries. Without either, or if values are not finite, rows are not moved. `None` if there is
     /// nothing to expect but that near rows are needed together.
     pub fn new(codec: &'a Codec, rows: &[f32], queries: &[PrimaryQuery]) -> Option<Self> {
-        let (map, offset) = codec.rows_as_queries();
-        let mut expected = Self { codec, map, offset, transport: None };
-        let dimension = expected.offset.len();
-        if !rows.is_empty() && !queries.is_empty() && dimension <= Self::MOST_DIMENSIONS {
-            let rows = expected.mapped(rows);
-            let layout = codec.primary_layout();
-            let queries: Vec<f32> = queries.iter().flat_map(|one| one.rounded(layout)).collect();
-            expected.transport = Transport::learn(&rows, &queries, dimension).ok();
+        if queries.is_empty() && !codec.maps_queries_otherwise() {
+            return None;
         }
-        (expected.transport.is_some() || codec.maps_queries_otherwise()).then_some(expected)
+        let as_queries = codec.rows_as_queries();
+        let (layout, dimension) = (codec.primary_layout(), as_queries.dimension());
+        let is_known = !rows.is_empty() && !queries.is_empty();
+        let moved = (is_known && dimension <= Self::MOST_DIMENSIONS).then(|| {
+            let queries: Vec<f32> = queries.iter().flat_map(|one| one.rounded(layout)).collect();
+            transport(&as_queries.apply(rows), &queries, dimension).ok()
+        });
+        let moved = moved.flatten();
+        let is_new = moved.is_some() || codec.maps_queries_otherwise();
+        is_new.then_some(Self { codec, as_queries, moved })
     }
 
     /// The queries of rows, decoded primary codes of shape [n, d]: n of them as they are, if queries are
     /// mapped otherwise than rows, and if there was a sample, n moved to where queries are.
     pub fn of(&self, rows: &[f32]) -> Vec<PrimaryQuery> {
-        let mut all = self.mapped(rows);
-        let moved = self.transport.as_ref().map(|transport| transport.queries(&all));
+        let mut all = self.as_queries.apply(rows);
+        let moved = self.moved.as_ref().map(|moved| moved.apply(&all));
         if !self.codec.maps_queries_otherwise() {
             all.clear();
         }
         all.extend(moved.unwrap_or_default());
-        let all = all.chunks_exact(self.offset.len());
+        let all = all.chunks_exact(self.as_queries.dimension());
         all.map(|query| self.codec.reduced_query(query.to_vec())).collect()
-    }
-
-    /// Rows as queries, shape [n, d].
-    fn mapped(&self, rows: &[f32]) -> Vec<f32> {
-        let dimension = self.offset.len();
-        let mut mapped = match &self.map {
-            Some(map) => map_rows(rows, map, dimension),
-            None => rows.to_vec(),
-        };
-        for row in mapped.chunks_exact_mut(dimension) {
-            row.iter_mut().zip(&self.offset).for_each(|(value, offset)| *value += offset);
-        }
-        mapped
     }
 }
 

@@ -81,7 +81,8 @@ fn median(rows: &[f32], dimension: usize) -> Vec<f32> {
     (0..dimension).map(middle).collect()
 }
 
-fn mean<'r>(rows: impl Iterator<Item = &'r [f32]>, dimension: usize) -> Vec<f32> {
+/// The mean of rows.
+pub fn mean<'r>(rows: impl Iterator<Item = &'r [f32]>, dimension: usize) -> Vec<f32> {
     let (mut sums, mut count) = (vec![0.0_f64; dimension], 0_u64);
     for row in rows {
         for (sum, &value) in sums.iter_mut().zip(row) {

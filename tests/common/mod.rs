@@ -12,7 +12,8 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use lanner::{Metric, MultiVector, Point, PointId, Vector};
+use lanner::{Metric, MultiVector, Point, PointId, QueryResponse, Vector};
+use lanner_eval::NpyMatrix;
 
 /// SplitMix64 (Steele, Lea, Flood 2014): a small generator with a printable seed.
 pub struct Random(u64);
@@ -106,6 +107,19 @@ pub fn exact_top_k(
     scored.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
     scored.truncate(k);
     scored
+}
+
+/// The ids of the hits, best first.
+pub fn ids(answer: &QueryResponse) -> Vec<PointId> {
+    answer.hits.iter().map(|hit| hit.point.id.clone()).collect()
+}
+
+/// All rows of a matrix in a file of numpy.
+pub fn matrix(path: &Path) -> Vec<Vec<f32>> {
+    let mut matrix = NpyMatrix::open(path).unwrap();
+    let (mut values, columns) = (Vec::new(), matrix.cols());
+    matrix.read_rows(0..matrix.rows(), &mut values).unwrap();
+    values.chunks_exact(columns).map(<[f32]>::to_vec).collect()
 }
 
 /// The folder of real data beside this checkout. Without it the test is skipped, says so past the

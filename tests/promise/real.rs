@@ -3,15 +3,15 @@
 use std::path::Path;
 
 use lanner::{IndexKind, Metric, VectorKind};
-use lanner_eval::{Neighbours, NpyMatrix, read_neighbours};
+use lanner_eval::{Neighbours, read_neighbours};
 
 use super::cell::{Ask, Outcome, Setting, State};
 use super::data::{Data, Facts, Keep, Questions, Recipe, Rows, Write};
 use super::grid::{Filter, plan};
 use super::oracle::MOST;
 use super::run::{Bench, Rehearsal};
-use crate::common::shared_data;
 use crate::common::texts::Texts;
+use crate::common::{self, shared_data};
 
 /// Queries that are not like the glosses and descriptions that are searched, but for the first.
 const QUERY_SETS: [&str; 3] = ["id", "ood_lemma", "ood_synopsis"];
@@ -34,11 +34,9 @@ fn asks() -> Vec<(usize, Ask)> {
 }
 
 fn matrix(path: &Path) -> Rows {
-    let mut matrix = NpyMatrix::open(path).unwrap();
-    let mut values = Vec::new();
-    matrix.read_rows(0..matrix.rows(), &mut values).unwrap();
-    let mut rows = Rows::new(matrix.cols());
-    for row in values.chunks_exact(matrix.cols()) {
+    let matrix = common::matrix(path);
+    let mut rows = Rows::new(matrix[0].len());
+    for row in &matrix {
         rows.push(row);
     }
     rows

@@ -2,8 +2,8 @@
 //!
 //! Every row has up to `max_degree` edges to near rows, pruned of those that are nearer to each
 //! other than to it, so that a greedy search from the entry reaches the neighbours of any query in
-//! few steps; most edges are learned from the queries to expect (RoarGraph). Built and traversed on
-//! primary codes only, independently of re-ranking.
+//! few steps; where queries are known or coded otherwise, most edges are learned from queries to
+//! expect (RoarGraph). Built and traversed on primary codes only, independently of re-ranking.
 
 mod build;
 mod prune;

@@ -20,6 +20,7 @@
 //! of a vector, and with it the error of its codes, becomes smaller. The rotation is our addition
 //! (docs/decisions/0004-rotated-reductions.md).
 
+mod affine;
 mod eigenvectors;
 mod frank_wolfe;
 mod linalg;
@@ -35,8 +36,9 @@ use self::linalg::{Matrix, columns_as_map, inner, map_back, product, second_mome
 use super::random::hash;
 use crate::kernels;
 pub use crate::model::ReductionMethod as Method;
+pub use affine::AffineMap;
 pub use query_columns::QueryColumns;
-pub use transport::Transport;
+pub use transport::transport;
 
 /// Failure to learn a map.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

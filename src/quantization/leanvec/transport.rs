@@ -10,53 +10,38 @@
 //! are dense, and which of them are alike. Of all such maps, this moves rows the least, so that a
 //! moved row is a query that asks for rows like it.
 
-use super::LeanVecError;
 use super::linalg::{
     Matrix, columns_as_map, eigen, map_rows, power, product, second_moment, trace,
 };
+use super::{AffineMap, LeanVecError};
+use crate::quantization::spread::{centred, mean};
 
 /// Smallest variance in a direction, as a share of the largest.
 const FLOOR: f64 = 1e-6;
 
-/// The map from rows to queries.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Transport {
+/// Learns the map from rows, shape [n, dimension], to queries, shape [m, dimension]; neither may be
+/// empty.
+///
+/// # Errors
+/// If an eigenvalue iteration does not converge, as for values that are not finite.
+pub fn transport(
+    rows: &[f32],
+    queries: &[f32],
     dimension: usize,
-    /// The linear part, shape [dimension, dimension]; it is symmetric.
-    map: Vec<f32>,
-    /// What the mean of the rows is mapped to, less its linear part.
-    offset: Vec<f32>,
-}
-
-impl Transport {
-    /// Learns the map from rows, shape [n, dimension], and queries, shape [m, dimension]; neither
-    /// may be empty.
-    ///
-    /// # Errors
-    /// If an eigenvalue iteration does not converge, as for values that are not finite.
-    pub fn learn(rows: &[f32], queries: &[f32], dimension: usize) -> Result<Self, LeanVecError> {
-        let (rows, queries) = (Normal::of(rows, dimension), Normal::of(queries, dimension));
-        let wanted = queries.shrunk_to(&rows);
-        let of_rows = eigen(&rows.covariance)?;
-        let floor = of_rows.0[0].max(f64::MIN_POSITIVE) * FLOOR;
-        let (root, inverse) = (power(&of_rows, 0.5, floor), power(&of_rows, -0.5, floor));
-        let between = product(product(root.as_ref(), wanted.as_ref()).as_ref(), root.as_ref());
-        let between = power(&eigen(&between)?, 0.5, 0.0);
-        let map = product(product(inverse.as_ref(), between.as_ref()).as_ref(), inverse.as_ref());
-        let map = columns_as_map(&map);
-        let moved = map_rows(&rows.mean, &map, dimension);
-        let offset = queries.mean.iter().zip(moved).map(|(to, from)| to - from).collect();
-        Ok(Self { dimension, map, offset })
-    }
-
-    /// The queries that rows of shape [n, dimension] are moved to.
-    pub fn queries(&self, rows: &[f32]) -> Vec<f32> {
-        let mut queries = map_rows(rows, &self.map, self.dimension);
-        for query in queries.chunks_exact_mut(self.dimension) {
-            query.iter_mut().zip(&self.offset).for_each(|(value, offset)| *value += offset);
-        }
-        queries
-    }
+) -> Result<AffineMap, LeanVecError> {
+    let (rows, queries) = (Normal::of(rows, dimension), Normal::of(queries, dimension));
+    let wanted = queries.shrunk_to(&rows);
+    let of_rows = eigen(&rows.covariance)?;
+    let floor = of_rows.0[0].max(f64::MIN_POSITIVE) * FLOOR;
+    let (root, inverse) = (power(&of_rows, 0.5, floor), power(&of_rows, -0.5, floor));
+    let between = product(product(root.as_ref(), wanted.as_ref()).as_ref(), root.as_ref());
+    let between = power(&eigen(&between)?, 0.5, 0.0);
+    let map = product(product(inverse.as_ref(), between.as_ref()).as_ref(), inverse.as_ref());
+    // It is symmetric.
+    let linear = columns_as_map(&map);
+    let moved = map_rows(&rows.mean, &linear, dimension);
+    let offset = queries.mean.iter().zip(moved).map(|(to, from)| to - from).collect();
+    Ok(AffineMap { linear: Some(linear), offset })
 }
 
 /// Mean and covariance of a sample.
@@ -68,14 +53,9 @@ struct Normal {
 
 impl Normal {
     fn of(vectors: &[f32], dimension: usize) -> Self {
-        let count = vectors.len() / dimension;
-        let mut sum = vec![0.0_f64; dimension];
-        for vector in vectors.chunks_exact(dimension) {
-            sum.iter_mut().zip(vector).for_each(|(sum, &value)| *sum += f64::from(value));
-        }
-        let mean: Vec<f32> = sum.iter().map(|sum| (sum / count.max(1) as f64) as f32).collect();
-        let centred = crate::quantization::centred(vectors, &mean);
-        Self { covariance: second_moment(&centred, dimension), mean, count }
+        let mean = mean(vectors.chunks_exact(dimension), dimension);
+        let covariance = second_moment(&centred(vectors, &mean), dimension);
+        Self { covariance, mean, count: vectors.len() / dimension }
     }
 
     /// The covariance, mixed with that of `rows` scaled to the same trace: m queries know little of
@@ -115,7 +95,7 @@ mod tests {
     fn moved_rows_have_the_mean_and_the_covariance_of_queries() {
         let rows = sample(1, 4000, &[1.0, 2.0, 0.5], &[1.0, 0.0, -3.0]);
         let queries = sample(2, 4000, &[2.0, 0.5, 0.5], &[0.0, 5.0, 1.0]);
-        let moved = Transport::learn(&rows, &queries, 3).unwrap().queries(&rows);
+        let moved = transport(&rows, &queries, 3).unwrap().apply(&rows);
         let (moved, queries) = (Normal::of(&moved, 3), Normal::of(&queries, 3));
         for at in 0..3 {
             assert!((moved.mean[at] - queries.mean[at]).abs() < 1e-3, "{:?}", moved.mean);
@@ -130,7 +110,7 @@ mod tests {
     #[test]
     fn what_is_distributed_alike_stays_where_it_is() {
         let rows = sample(3, 500, &[1.0, 2.0, 0.5, 1.5], &[0.0, 1.0, 2.0, 3.0]);
-        let moved = Transport::learn(&rows, &rows, 4).unwrap().queries(&rows);
+        let moved = transport(&rows, &rows, 4).unwrap().apply(&rows);
         for (got, expected) in moved.iter().zip(&rows) {
             assert!((got - expected).abs() < 1e-4, "{got} {expected}");
         }
@@ -140,12 +120,12 @@ mod tests {
     fn a_sample_without_spread_moves_all_rows_to_one_place() {
         let rows = sample(4, 100, &[1.0, 2.0], &[0.0, 1.0]);
         let queries = [3.0, 4.0].repeat(50);
-        let moved = Transport::learn(&rows, &queries, 2).unwrap().queries(&rows);
+        let moved = transport(&rows, &queries, 2).unwrap().apply(&rows);
         for query in moved.chunks_exact(2) {
             assert!((query[0] - 3.0).abs() < 1e-3 && (query[1] - 4.0).abs() < 1e-3, "{query:?}");
         }
         let equal = [1.0, 2.0].repeat(100);
-        let moved = Transport::learn(&equal, &queries, 2).unwrap().queries(&equal);
+        let moved = transport(&equal, &queries, 2).unwrap().apply(&equal);
         assert!(moved.iter().all(|value| value.is_finite()), "{moved:?}");
     }
 }

@@ -6,7 +6,8 @@
 //! neighbours, pruned by the rule of the graph, and these back to it. Deviations:
 //!
 //! - A sample of a few hundred queries has neighbours among a small part of the rows, and changes
-//!   little. So each row is a query, too, and another one where queries are ([`ExpectedQueries`]).
+//!   little. So each row is a query, too, moved to where queries are, and also as it is where codes
+//!   map queries otherwise ([`ExpectedQueries`]).
 //! - The neighbours of queries are found with the Vamana graph, not by scoring all rows.
 //! - A row keeps its nearest edges of the Vamana graph, since near rows have to be connected for any
 //!   query, and those that lead where no other one does. The learned ones replace the others.
@@ -50,7 +51,9 @@ impl<'a> Lessons<'a> {
         distances: &RowDistances<'_>,
         rows: &[u32],
     ) -> Option<ExpectedQueries<'a>> {
-        let sample = decoded(distances, &rows[..rows.len().min(SAMPLE)]);
+        // Without queries, it does not matter where rows are.
+        let most = if self.queries.is_empty() { 0 } else { SAMPLE };
+        let sample = decoded(distances, &rows[..rows.len().min(most)]);
         ExpectedQueries::new(self.codec, &sample, self.queries)
     }
 }
@@ -176,7 +179,7 @@ impl<'a> Builder<'a> {
     /// al., VLDB 2019, definition 5). Without them, clusters fall apart.
     fn replaced(&self, worker: &mut Worker<'a>, row: u32, new: &[u32]) -> Vec<u32> {
         let own = self.by_distance(worker, row);
-        let (near, far) = own.split_at(own.len().min(self.settings.max_degree / KEPT_SHARE));
+        let (near, far) = own.split_at(self.kept(own.len()));
         let mut edges: Vec<u32> = near.iter().map(|&(_, other)| other).collect();
         let unknown = |other: &&u32| !near.iter().any(|(_, known)| known == *other);
         edges.extend(new.iter().filter(unknown));
@@ -195,15 +198,21 @@ impl<'a> Builder<'a> {
     /// All edges of a row and the learned ones, pruned beyond the nearest if there are too many.
     fn extended(&self, worker: &mut Worker<'a>, row: u32, new: &[u32]) -> Vec<u32> {
         let own = self.graph().neighbours(row);
-        let mut edges = own.to_vec();
-        edges.extend(new.iter().filter(|other| !own.contains(other)));
-        if edges.len() > self.settings.max_degree {
-            edges = self.by_distance(worker, row).into_iter().map(|(_, other)| other).collect();
-            let mut far = edges.split_off(edges.len().min(self.settings.max_degree / KEPT_SHARE));
-            far.extend(new.iter().filter(|other| !own.contains(other)));
-            edges.extend(self.pruned(worker, row, &far));
+        let unknown = new.iter().copied().filter(|other| !own.contains(other));
+        if own.len() + unknown.clone().count() <= self.settings.max_degree {
+            return own.iter().copied().chain(unknown).collect();
         }
+        let own = self.by_distance(worker, row);
+        let mut edges: Vec<u32> = own.into_iter().map(|(_, other)| other).collect();
+        let mut far = edges.split_off(self.kept(edges.len()));
+        far.extend(unknown);
+        edges.extend(self.pruned(worker, row, &far));
         edges
+    }
+
+    /// Number of nearest edges that a row keeps of those it has.
+    fn kept(&self, edges: usize) -> usize {
+        edges.min(self.settings.max_degree / KEPT_SHARE)
     }
 
     /// The edges of a row with their distances, nearest first.
@@ -241,11 +250,10 @@ mod tests {
 
     use super::*;
     use crate::index::Scratch;
-    use crate::index::fixture::{Fixture, ROWS, clustered, recall};
+    use crate::index::fixture::{Fixture, ROWS, clustered, float, recall};
     use crate::index::graph::build;
-    use crate::model::{LvqCode, Metric, ReductionMethod, Secondary};
+    use crate::model::{LvqCode, Metric, ReductionMethod};
     use crate::quantization::leanvec::{Moments, Reduction};
-    use crate::quantization::{CodecSettings, hash};
 
     const HALF: usize = 12;
     const SETTINGS: GraphSettings = GraphSettings {
@@ -259,8 +267,8 @@ mod tests {
 
     /// A vector whose halves have these deviations.
     fn vector(seed: u64, first: f32, second: f32) -> Vec<f32> {
-        let float = |i: usize| (hash(seed, i as u64) >> 40) as f32 / (1_u64 << 23) as f32 - 1.0;
-        (0..2 * HALF).map(|i| float(i) * if i < HALF { first } else { second }).collect()
+        let scale = |i: usize| if i < HALF { first } else { second };
+        (0..2 * HALF).map(|i| float(seed, i as u64) * scale(i)).collect()
     }
 
     fn query(number: u64) -> Vec<f32> {
@@ -272,10 +280,7 @@ mod tests {
         let (vectors, dimension) = (rows.concat(), rows[0].len());
         let moments = Moments::new(&vectors, queries, dimension);
         let reduction = Reduction::learn(&moments, ReductionMethod::Sphering, reduced, 7).unwrap();
-        let settings = CodecSettings { code: LvqCode::Lvq8, secondary: Secondary::Raw, metric };
-        let codec = Codec::new(settings, vec![0.0; dimension], Some(reduction));
-        let records = codec.primary_records(&vectors);
-        Fixture { codec, records, vectors: rows }
+        Fixture::reduced(metric, LvqCode::Lvq8, rows, Some(reduction))
     }
 
     /// Rows that are near each other by their second half, while queries rank them by their first.
