@@ -38,6 +38,15 @@ def test_examples(name: str, expected: str) -> None:
     assert expected in run(name)
 
 
+def test_the_kv_connector_selects_blocks_with_more_of_the_attention_than_random_ones() -> None:
+    output = run("kv_connector.py")
+    assert "second: 7,984 tokens are a known prefix" in output
+    assert "first is finished; there are indexes of second" in output
+    shares = re.findall(r"with (\d\.\d+) of the attention .*; as many random blocks have (\d\.\d+)", output)
+    assert len(shares) == 4
+    assert all(float(selected) > 4 * float(random) for selected, random in shares)
+
+
 def test_the_example_with_a_server(server: Server) -> None:
     assert run("server.py", "--server", server.address).count("40 questions") == 2
 
@@ -65,6 +74,7 @@ def test_there_is_a_test_for_each_example() -> None:
         "filtered_search.py",
         "fusion.py",
         "judge.py",
+        "kv_connector.py",
         "late_interaction.py",
         "semantic_search.py",
         "server.py",
