@@ -79,7 +79,7 @@ pub use collection::{
 pub use database::{CollectionRepair, Database, DatabaseOptions, RepairReport};
 pub use error::{Error, ErrorKind, Result};
 pub use field::{FileMemory, IndexReport, SegmentFile};
-pub use index::{Calibration, CalibrationPoint, Choice, Depth, Outside, Zone};
+pub use index::{Calibration, CalibrationPoint, Choice, Depth, Margin, Outside, Zone};
 pub use jobs::{Job, JobInfo, JobKind, JobState};
 pub use model::{
     Analyzer, Bounds, CodeSettings, CollectionConfig, Compression, Direction, ElementType,

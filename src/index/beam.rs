@@ -5,6 +5,8 @@
 //! that marks it as expanded. Entries compare as integers, and ties are ordered by row, so that a
 //! search is deterministic.
 
+use super::depth::Margin;
+
 /// Row numbers leave one bit for the mark.
 pub const MAX_ROWS: u32 = 1 << 31;
 
@@ -16,6 +18,10 @@ pub struct Beam {
     entries: Vec<u64>,
     capacity: usize,
     window: usize,
+    /// Rows are expanded until one scores lower than that of this rank by more than the gap.
+    margin: Option<Margin>,
+    /// The best rows to keep although they are not to be expanded.
+    kept: usize,
     /// All entries before this one are expanded.
     cursor: usize,
 }
@@ -28,22 +34,45 @@ impl Beam {
         self.capacity = capacity.max(self.window);
         self.entries.clear();
         self.entries.reserve(self.capacity + 1);
+        self.margin = None;
         self.cursor = 0;
+    }
+
+    /// Rows beyond the margin are neither expanded nor, except for the best `kept`, kept. Holds until
+    /// the next reset.
+    pub fn end_at(&mut self, margin: Margin, kept: usize) {
+        self.margin = Some(margin);
+        self.kept = kept;
+    }
+
+    /// The score of the row of a rank, from 1; less than any if there are fewer rows.
+    #[inline]
+    pub fn score_at(&self, rank: usize) -> f32 {
+        let entry = self.entries.get(rank.wrapping_sub(1));
+        entry.map_or(f32::NEG_INFINITY, |&entry| score_of(entry))
+    }
+
+    /// Minimum score of a row to be expanded.
+    #[inline]
+    fn floor(&self) -> f32 {
+        self.margin.map_or(f32::NEG_INFINITY, |margin| self.score_at(margin.rank) - margin.gap)
     }
 
     /// Minimum score of a row to be kept.
     #[inline]
     pub fn threshold(&self) -> f32 {
-        match self.entries.last() {
-            Some(&last) if self.entries.len() == self.capacity => score_of(last),
-            _ => f32::NEG_INFINITY,
+        let full = self.score_at(self.capacity);
+        if self.margin.is_none() {
+            full
+        } else {
+            full.max(self.floor().min(self.score_at(self.kept)))
         }
     }
 
     /// The score of the last row of the window, once it is full.
     #[inline]
     pub fn window_threshold(&self) -> f32 {
-        self.entries.get(self.window - 1).map_or(f32::NEG_INFINITY, |&last| score_of(last))
+        self.score_at(self.window)
     }
 
     /// Inserts a row, which must not have been offered before.
@@ -67,15 +96,27 @@ impl Beam {
     #[inline]
     pub fn expand(&mut self) -> Option<(f32, u32)> {
         let end = self.window.min(self.entries.len());
+        let floor = self.floor();
         while self.cursor < end {
             let entry = &mut self.entries[self.cursor];
-            self.cursor += 1;
             if *entry & EXPANDED == 0 {
+                let score = score_of(*entry);
+                if score < floor {
+                    return None;
+                }
                 *entry |= EXPANDED;
-                return Some((score_of(*entry), row_of(*entry)));
+                self.cursor += 1;
+                return Some((score, row_of(*entry)));
             }
+            self.cursor += 1;
         }
         None
+    }
+
+    /// Rank of the row that was expanded last, from 1, if nothing was inserted since.
+    #[inline]
+    pub fn expanded_rank(&self) -> usize {
+        self.cursor
     }
 
     /// The row to be expanded next, if nothing better is inserted.
@@ -152,6 +193,45 @@ mod tests {
             offered.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
             offered.truncate(window + more);
             prop_assert_eq!(beam.rows().collect::<Vec<_>>(), offered);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_margin_ends_expansion_and_drops_what_lies_beyond_but_the_best(
+            scores in proptest::collection::vec(-50_i32..50, 1..80),
+            rank in 1_usize..12,
+            gap in 0_u8..60,
+            kept in 1_usize..12,
+        ) {
+            let mut beam = Beam::default();
+            beam.reset(80, 80);
+            beam.end_at(Margin { rank, gap: f32::from(gap) }, kept);
+            let mut offered: Vec<(f32, u32)> = Vec::new();
+            for (row, &score) in scores.iter().enumerate() {
+                let (score, row) = (score as f32, row as u32);
+                if score >= beam.threshold() {
+                    beam.push(score, row);
+                }
+                offered.push((score, row));
+            }
+            offered.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+            let floor = offered.get(rank - 1).map_or(f32::NEG_INFINITY, |o| o.0 - f32::from(gap));
+            let mut expanded = Vec::new();
+            while let Some(next) = beam.expand() {
+                prop_assert_eq!(beam.expanded_rank(), expanded.len() + 1);
+                expanded.push(next);
+            }
+            let within = offered.iter().filter(|(score, _)| *score >= floor).count();
+            prop_assert_eq!(&expanded[..], &offered[..within]);
+            let rows: Vec<(f32, u32)> = beam.rows().collect();
+            let least = within.max(kept).min(offered.len());
+            prop_assert!(rows.len() >= least);
+            prop_assert_eq!(&rows[..least], &offered[..least]);
+            beam.reset(80, 80);
+            beam.push(-1e9, 0);
+            beam.push(0.0, 1);
+            prop_assert_eq!((beam.expand(), beam.expand()), (Some((0.0, 1)), Some((-1e9, 0))));
         }
     }
 

@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::depth::Depth;
+
 /// Target recall of a query that sets none.
 pub const DEFAULT_TARGET_RECALL: f32 = 0.98;
 /// Tolerated shortfall of a group of similar queries below the target.
@@ -21,26 +23,6 @@ const CONFIDENCE: f32 = 2.0;
 /// Assumed correlation between the neighbours of one query in being missed (intraclass correlation)
 /// if nothing was missed, so that it cannot be measured. Chosen conservatively.
 const WITHIN_QUERY: f32 = 0.3;
-
-/// Depth of a search.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Depth {
-    /// Search window: rows of a graph to expand, or IVF lists to scan; or [`Self::SCAN`].
-    pub window: usize,
-    /// Re-ranking budget: candidates with the best distinct scores by primary codes; ties count as
-    /// one.
-    pub rerank: usize,
-}
-
-impl Depth {
-    /// Window of a scan: wider than any index search, all codes are scored without the index.
-    pub const SCAN: usize = u32::MAX as usize;
-
-    /// Whether all codes are scanned.
-    pub fn is_scan(&self) -> bool {
-        self.window >= Self::SCAN
-    }
-}
 
 /// The measured recall and cost of one depth.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -260,6 +242,9 @@ pub struct Calibration {
     pub from_user: bool,
     /// Searches of the index and scans of all codes.
     pub points: Vec<CalibrationPoint>,
+    /// Searches of a graph that end by a margin from the k-th row.
+    #[serde(default)]
+    pub margins: Vec<CalibrationPoint>,
     /// Scans of all codes.
     #[serde(default)]
     pub scans: Vec<CalibrationPoint>,
@@ -296,15 +281,18 @@ pub struct Zone {
     pub usual: bool,
     /// Searches and scans.
     pub points: Vec<CalibrationPoint>,
+    /// Searches that end by a margin.
+    #[serde(default)]
+    pub margins: Vec<CalibrationPoint>,
     /// Scans only.
     pub scans: Vec<CalibrationPoint>,
 }
 
 impl Zone {
-    /// From measurements.
+    /// From measurements of searches and scans.
     pub fn new(
         (at_least, usual): (f32, bool),
-        points: Vec<CalibrationPoint>,
+        searches: Vec<CalibrationPoint>,
         scans: Vec<CalibrationPoint>,
     ) -> Self {
         // A zone of the sample only has to keep up with the whole sample: its mean is enough for
@@ -312,19 +300,32 @@ impl Zone {
         let of_part = |point| CalibrationPoint { error: 0.0, ..point };
         let of_zone = |point| if usual { of_part(point) } else { point };
         let scans: Vec<CalibrationPoint> = scans.into_iter().map(of_zone).collect();
-        let all = points.into_iter().map(of_zone).chain(scans.iter().copied()).collect();
-        Self { at_least, usual, points: unbeaten(all), scans: unbeaten(scans) }
+        let searches = searches.into_iter().map(of_zone);
+        let (margins, mut points) = searches.partition::<Vec<_>, _>(|p| p.depth.margin.is_some());
+        points.extend_from_slice(&scans);
+        let (points, margins, scans) = (unbeaten(points), unbeaten(margins), unbeaten(scans));
+        Self { at_least, usual, points, margins, scans }
     }
 
-    /// As [`Calibration::depth`]; with `scans` only among scans, as [`Calibration::scan`].
-    pub fn depth(&self, hits: usize, target: f32, scans: bool) -> Option<Choice> {
-        let points = if scans { &self.scans } else { &self.points };
-        choose(points, CalibrationPoint::reaches, hits, target)
+    /// As [`Calibration::depth`].
+    pub fn depth(&self, hits: usize, target: f32) -> Option<Choice> {
+        choose(&self.points, CalibrationPoint::reaches, hits, target)
+    }
+
+    /// As [`Calibration::depth_among_all`].
+    pub fn depth_among_all(&self, hits: usize, target: f32) -> Option<Choice> {
+        let by_margin = choose_margin(&self.margins, CalibrationPoint::reaches, hits, target);
+        cheaper(self.depth(hits, target), by_margin)
+    }
+
+    /// As [`Calibration::scan`].
+    pub fn scan(&self, hits: usize, target: f32) -> Option<Choice> {
+        choose(&self.scans, CalibrationPoint::reaches, hits, target)
     }
 
     /// As [`Calibration::expected`].
     pub fn expected(&self, hits: usize, depth: Depth) -> Option<f32> {
-        expected(if depth.is_scan() { &self.scans } else { &self.points }, hits, depth)
+        expected((&self.points, &self.margins, &self.scans), hits, depth)
     }
 }
 
@@ -335,23 +336,27 @@ pub struct Choice {
     pub depth: Depth,
     /// Recall estimate.
     pub expected: f32,
+    /// As [`CalibrationPoint::cost`].
+    pub cost: f32,
     /// Whether the target is reached; if not, this is the best that was measured.
     pub reached: bool,
 }
 
 impl Calibration {
-    /// Keeps the Pareto-optimal points of each k. Scans compete with index searches.
+    /// Keeps the Pareto-optimal points of each k. Scans compete with index searches; those that end by
+    /// a margin are apart, since they do not serve searches among only some of the rows.
     pub fn new(
         (queries, from_user): (usize, bool),
-        measured: Vec<CalibrationPoint>,
+        searches: Vec<CalibrationPoint>,
         scans: Vec<CalibrationPoint>,
         far_scans: Vec<CalibrationPoint>,
     ) -> Self {
-        let mut all = measured;
-        all.extend_from_slice(&scans);
-        let points = unbeaten(all);
+        let (margins, mut points) =
+            searches.into_iter().partition::<Vec<_>, _>(|point| point.depth.margin.is_some());
+        points.extend_from_slice(&scans);
+        let (points, margins) = (unbeaten(points), unbeaten(margins));
         let (scans, far_scans) = (unbeaten(scans), unbeaten(far_scans));
-        Self { queries, from_user, points, scans, far_scans, outside: Vec::new() }
+        Self { queries, from_user, points, margins, scans, far_scans, outside: Vec::new() }
     }
 
     /// The nearness of the `rank`-th nearest row below which a query belongs to a zone:
@@ -382,10 +387,16 @@ impl Calibration {
         own.map_or(&[], |own| &zones[..=own])
     }
 
-    /// The cheapest depth that reaches a recall for `hits` nearest neighbours; the best measured
-    /// one if none does. `None` if nothing was measured.
+    /// The cheapest depth without a margin that reaches a recall for `hits` nearest neighbours; the
+    /// best measured one if none does. `None` if nothing was measured.
     pub fn depth(&self, hits: usize, target: f32) -> Option<Choice> {
         choose(&self.points, CalibrationPoint::surely_reaches, hits, target)
+    }
+
+    /// As [`Self::depth`], or with a margin where that is cheaper: for a search among all rows.
+    pub fn depth_among_all(&self, hits: usize, target: f32) -> Option<Choice> {
+        let reaches = CalibrationPoint::surely_reaches;
+        cheaper(self.depth(hits, target), choose_margin(&self.margins, reaches, hits, target))
     }
 
     /// The same among scans of codes. With `far`, for the rows that a filter leaves: both kinds of
@@ -401,6 +412,7 @@ impl Calibration {
         Some(Choice {
             depth: Depth { rerank, ..near.depth },
             expected: near.expected.min(far.expected),
+            cost: near.cost.max(far.cost),
             reached: near.reached && far.reached,
         })
     }
@@ -408,17 +420,30 @@ impl Calibration {
     /// Recall estimate of the widest measured search that goes no further than `depth`, or the
     /// recall of its worst group if lower; `None` if none was measured.
     pub fn expected(&self, hits: usize, depth: Depth) -> Option<f32> {
-        expected(if depth.is_scan() { &self.scans } else { &self.points }, hits, depth)
+        expected((&self.points, &self.margins, &self.scans), hits, depth)
     }
 
     /// Cost of reaching a target, to compare indexes; infinite if it is not reached.
     pub fn cost(&self, k: usize, target: f32) -> f32 {
-        let reaches = |point: &&CalibrationPoint| point.recall >= target;
-        of(&self.points, k).iter().find(reaches).map_or(f32::INFINITY, |point| point.cost)
+        let all = of(&self.points, k).iter().chain(of(&self.margins, k));
+        let reach = all.filter(|point| point.recall >= target);
+        reach.map(|point| point.cost).fold(f32::INFINITY, f32::min)
     }
 }
 
-fn expected(points: &[CalibrationPoint], hits: usize, depth: Depth) -> Option<f32> {
+/// Among searches, those with a margin, and scans.
+fn expected(
+    (points, margins, scans): (&[CalibrationPoint], &[CalibrationPoint], &[CalibrationPoint]),
+    hits: usize,
+    depth: Depth,
+) -> Option<f32> {
+    let honest = |point: &CalibrationPoint| point.expected.min(point.worst);
+    if let Some(margin) = depth.margin {
+        let covered = |point: &&CalibrationPoint| depth.covers(&point.depth);
+        let covered = of(margins, margin.rank).iter().filter(covered);
+        return covered.map(honest).reduce(f32::max).filter(|_| margin.rank >= hits);
+    }
+    let points = if depth.is_scan() { scans } else { points };
     let k = nearest_k(points, hits);
     let scale = (hits as f64 / k as f64).max(1.0);
     let reach = |count: usize| count as f64 * scale;
@@ -427,7 +452,6 @@ fn expected(points: &[CalibrationPoint], hits: usize, depth: Depth) -> Option<f3
             && point.depth.window <= depth.window
             && reach(point.depth.rerank) <= depth.rerank as f64
     };
-    let honest = |point: &CalibrationPoint| point.expected.min(point.worst);
     of(points, k).iter().filter(within).map(honest).reduce(f32::max)
 }
 
@@ -458,31 +482,62 @@ fn choose(
     hits: usize,
     target: f32,
 ) -> Option<Choice> {
-    let best = |k: usize| {
-        let points = of(points, k);
-        let reached = points.iter().find(|point| reaches(point, target));
-        let most = || points.iter().reduce(|a, b| if b.recall > a.recall { b } else { a });
-        reached.map(|point| (point, true)).or_else(|| most().map(|point| (point, false)))
-    };
+    let best = |k| best(of(points, k), reaches, target);
     // The measured k to scale up to `hits`.
     let k = nearest_k(points, hits);
     let (point, mut reached) = best(k)?;
     let scale = (hits as f64 / k as f64).max(1.0);
     let scaled = |count: usize| (count as f64 * scale).ceil() as usize;
-    let mut depth =
-        Depth { window: scaled(point.depth.window), rerank: scaled(point.depth.rerank) };
+    let mut depth = Depth::new(scaled(point.depth.window), scaled(point.depth.rerank));
     let mut expected = point.expected;
+    let mut cost = point.cost * scale as f32;
     // A larger measured k bounds the extrapolation.
     let larger = points.partition_point(|point| point.k < hits);
     if let Some((larger, is_reached)) = points.get(larger).and_then(|point| best(point.k)) {
         depth.window = depth.window.min(larger.depth.window);
         depth.rerank = depth.rerank.min(larger.depth.rerank).max(hits);
+        cost = cost.min(larger.cost);
         if larger.k > k && hits > k {
             expected = expected.min(larger.expected);
             reached &= is_reached;
         }
     }
-    Some(Choice { depth, expected, reached })
+    Some(Choice { depth, expected, cost, reached })
+}
+
+/// As [`choose`], among searches that end by a margin. Rows of different rank have different margins,
+/// so these are for as many hits as were measured, or fewer.
+fn choose_margin(
+    margins: &[CalibrationPoint],
+    reaches: Reaches,
+    hits: usize,
+    target: f32,
+) -> Option<Choice> {
+    let k = margins.iter().map(|point| point.k).find(|&k| k >= hits)?;
+    let (point, reached) = best(of(margins, k), reaches, target)?;
+    let CalibrationPoint { depth, expected, cost, .. } = *point;
+    Some(Choice { depth, expected, cost, reached })
+}
+
+/// The cheapest of the points of one k that reaches the target, or the one of the best recall.
+fn best(
+    points: &[CalibrationPoint],
+    reaches: Reaches,
+    target: f32,
+) -> Option<(&CalibrationPoint, bool)> {
+    let reached = points.iter().find(|point| reaches(point, target));
+    let most = || points.iter().reduce(|a, b| if b.recall > a.recall { b } else { a });
+    reached.map(|point| (point, true)).or_else(|| most().map(|point| (point, false)))
+}
+
+/// The cheaper choice of those that reach the target; the first if none does.
+fn cheaper(first: Option<Choice>, second: Option<Choice>) -> Option<Choice> {
+    let reaches = second.filter(|second| second.reached);
+    let better = |first: &Choice, second: &Choice| !first.reached || second.cost < first.cost;
+    match (first, reaches) {
+        (Some(first), Some(second)) => Some(if better(&first, &second) { second } else { first }),
+        (first, second) => first.or(second),
+    }
 }
 
 /// The largest measured k up to `hits`, or else the smallest.
@@ -501,10 +556,11 @@ fn of(points: &[CalibrationPoint], k: usize) -> &[CalibrationPoint] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::index::depth::Margin;
 
     fn point(k: usize, window: usize, rerank: usize, recall: f32, cost: f32) -> CalibrationPoint {
         let (error, worst, rows, expected) = (0.004, 1.0, 1.0, recall - 0.01);
-        let depth = Depth { window, rerank };
+        let depth = Depth::new(window, rerank);
         CalibrationPoint { k, depth, recall, error, worst, rows, expected, cost }
     }
 
@@ -533,7 +589,8 @@ mod tests {
         ];
         let depth = |nearness, scans| {
             let zones = calibration.zones(10, nearness);
-            let choice = zones.last()?.depth(10, 0.95, scans)?;
+            let zone = zones.last()?;
+            let choice = if scans { zone.scan(10, 0.95) } else { zone.depth(10, 0.95) }?;
             Some((choice.depth.window, choice.reached, zones.len()))
         };
         assert_eq!(depth(0.55, false), Some((8, false, 1)), "of the sample");
@@ -556,7 +613,7 @@ mod tests {
         ]);
         assert_eq!(calibration.points.len(), 5, "a point that is beaten is dropped");
         let depth = |hits, target| {
-            let Choice { depth, expected, reached } = calibration.depth(hits, target).unwrap();
+            let Choice { depth, expected, reached, .. } = calibration.depth(hits, target).unwrap();
             (depth.window, depth.rerank, expected + 0.01, reached)
         };
         assert_eq!(depth(10, 0.5), (8, 20, 0.91, true));
@@ -568,10 +625,55 @@ mod tests {
         assert_eq!(depth(80, 0.95), (128, 160, 0.96, true), "at most what the larger k needs");
         assert_eq!(depth(200, 0.98), (256, 600, 0.99, true));
         assert_eq!(Calibration::default().depth(10, 0.9), None);
-        let expected = |window, rerank| calibration.expected(10, Depth { window, rerank });
+        let expected = |window, rerank| calibration.expected(10, Depth::new(window, rerank));
         assert_eq!(expected(16, 25), Some(0.96 - 0.01));
         assert_eq!(expected(7, 100), None);
         assert_eq!((calibration.cost(10, 0.95), calibration.cost(10, 0.999)), (2.0, f32::INFINITY));
+    }
+
+    #[test]
+    fn a_margin_is_taken_where_it_is_cheaper_and_of_the_rank_it_was_measured_at() {
+        let until = |k: usize, gap: f32, recall: f32, cost: f32| {
+            let margin = Some(Margin { rank: k, gap });
+            let depth = Depth { margin, ..Depth::new(512, 2 * k) };
+            CalibrationPoint { depth, ..point(k, 0, 0, recall, cost) }
+        };
+        let measured = vec![
+            point(10, 8, 20, 0.92, 1.0),
+            point(10, 32, 20, 0.97, 4.0),
+            point(100, 64, 150, 0.96, 9.0),
+            until(10, 0.1, 0.96, 2.0),
+            until(10, 0.2, 0.99, 3.0),
+            until(100, 0.05, 0.97, 8.0),
+            until(100, 0.07, 0.99, 20.0),
+        ];
+        let calibration = calibration(measured.clone());
+        assert_eq!((calibration.points.len(), calibration.margins.len()), (3, 4));
+        let choose = |hits, target| calibration.depth_among_all(hits, target).unwrap();
+        let gap = |hits, target| choose(hits, target).depth.margin.map(|m| (m.rank, m.gap));
+        assert_eq!(gap(10, 0.91), None, "a narrow window is cheaper");
+        assert_eq!(gap(10, 0.95), Some((10, 0.1)));
+        assert_eq!(gap(10, 0.98), Some((10, 0.2)), "no window reaches it");
+        assert_eq!(gap(10, 0.999), None, "nothing does");
+        assert_eq!((choose(10, 0.98).reached, choose(10, 0.999).reached), (true, false));
+        assert_eq!(gap(30, 0.95), Some((100, 0.05)), "more hits: the margin of the next rank");
+        assert_eq!(gap(20, 0.95), None, "for which twice the window is cheaper");
+        assert_eq!(gap(101, 0.95), None, "no margin was measured for more hits");
+        assert_eq!(calibration.depth(10, 0.98).unwrap().depth.margin, None);
+        assert_eq!((calibration.cost(10, 0.95), calibration.cost(10, 0.985)), (2.0, 3.0));
+        let expected = |rank, gap, rerank| {
+            let depth = Depth { margin: Some(Margin { rank, gap }), ..Depth::new(512, rerank) };
+            calibration.expected(10, depth)
+        };
+        assert_eq!(expected(10, 0.15, 20), Some(0.96 - 0.01));
+        assert_eq!(expected(10, 0.3, 20), Some(0.99 - 0.01));
+        assert_eq!([expected(10, 0.05, 20), expected(10, 0.3, 19)], [None; 2]);
+        assert_eq!(expected(100, 0.05, 200), Some(0.97 - 0.01));
+        assert_eq!(expected(1, 0.3, 20), None, "the margin of fewer hits says nothing");
+        let zone = Zone::new((0.5, false), measured, vec![]);
+        assert_eq!((zone.points.len(), zone.margins.len()), (3, 4));
+        assert_eq!(zone.depth_among_all(10, 0.95).unwrap().depth.margin.unwrap().gap, 0.1);
+        assert_eq!(zone.depth(10, 0.95).unwrap().depth, Depth::new(32, 20));
     }
 
     #[test]
@@ -583,12 +685,12 @@ mod tests {
             point(100, 256, 300, 0.98, 18.0),
         ]);
         let depth = |hits, target| calibration.depth(hits, target).unwrap().depth;
-        assert_eq!(depth(10, 0.89), Depth { window: 64, rerank: 50 });
+        assert_eq!(depth(10, 0.89), Depth::new(64, 50));
         assert!(depth(10, 0.94).is_scan(), "what costs more than a scan is left out");
         assert!(depth(200, 0.5).window == 512 && depth(20, 0.99).window == 256);
-        let deep = Depth { window: 100_000, rerank: 1000 };
+        let deep = Depth::new(100_000, 1000);
         assert_eq!(calibration.expected(10, deep), Some(0.9 - 0.01));
-        let scan = Depth { window: Depth::SCAN, rerank: 100 };
+        let scan = Depth::scan(100);
         assert_eq!(calibration.expected(10, scan), Some(0.99 - 0.01));
         assert_eq!(calibration.scan(10, 0.9, true), None, "no filter was measured");
         assert!(calibration.scan(10, 0.9, false).unwrap().reached);

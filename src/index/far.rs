@@ -13,12 +13,18 @@ const SEED: u64 = 7;
 /// query of length 1; for a multi-vector of shape [m, dimension] the mean over its vectors. Higher
 /// is nearer.
 pub fn nearness(metric: Metric, query: &[f32], dimension: usize, score: f32) -> f32 {
+    score / length(metric, query, dimension)
+}
+
+/// By what nearness is multiplied in the scores of a query: under dot its length, for a
+/// multi-vector of shape [m, dimension] the sum over its vectors. Always above 0.
+pub fn length(metric: Metric, query: &[f32], dimension: usize) -> f32 {
     let vectors = query.chunks_exact(dimension);
     let length: f32 = match metric {
         Metric::Dot => vectors.map(|vector| kernels::dot(vector, vector).sqrt()).sum(),
         Metric::Cosine | Metric::L2 => vectors.len() as f32,
     };
-    if length > 0.0 { score / length } else { score }
+    if length > 0.0 { length } else { 1.0 }
 }
 
 /// A query of shape [m, dimension] farther from the rows than these are from each other: a row

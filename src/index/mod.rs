@@ -10,6 +10,7 @@ mod alike;
 mod beam;
 mod calibration;
 mod copies;
+mod depth;
 mod far;
 #[cfg(test)]
 mod fixture;
@@ -19,6 +20,7 @@ pub mod ivf;
 mod lately;
 mod query_lists;
 mod scratch;
+mod trace;
 mod view;
 mod zones;
 
@@ -27,14 +29,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 pub use alike::{alike, apart, directed};
 pub use beam::MAX_ROWS;
 pub use calibration::{
-    Calibration, CalibrationPoint, Choice, DEFAULT_TARGET_RECALL, Depth, LEAST_OF_GROUP, Measured,
+    Calibration, CalibrationPoint, Choice, DEFAULT_TARGET_RECALL, LEAST_OF_GROUP, Measured,
     Outside, Summary, Zone, lower_bound, mean_less_error,
 };
 pub use copies::{Copies, distinct};
-pub use far::{far_query, nearness};
+pub use depth::{Depth, Margin};
+pub use far::{far_query, length, nearness};
 pub use lately::{FARTHEST, Farness, Lately};
 pub use query_lists::{QueryListSettings, QueryLists, Route};
 pub use scratch::{Scratch, with_scratch};
+pub use trace::Trace;
 pub use view::{Ask, BuiltIndex, IndexView, Outcome, Selection};
 pub use zones::{Far, LEAST_OF_ZONE, Members};
 

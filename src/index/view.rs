@@ -3,7 +3,7 @@
 use super::copies::Copies;
 use super::graph::{self, Adjacency};
 use super::ivf::{Goal, IvfParts, Lists};
-use super::{CodeScores, Depth, Effort, Scratch};
+use super::{CodeScores, Depth, Effort, Scratch, Trace};
 use crate::model::IndexKind;
 
 /// Maximum number of copies (rows with equal codes) returned in addition to the distinct rows
@@ -144,7 +144,7 @@ impl IndexView<'_> {
     /// If not all rows are eligible, only eligible ones count towards the window, so that the
     /// search goes as far as needed, however the selection correlates with the query. The result is
     /// not trusted if the search gave up, or if rows near the query are eligible more rarely than
-    /// others.
+    /// others. Margins are for searches among all rows; others go to their whole window.
     pub fn search<A: Fn(u32) -> bool>(
         &self,
         ask: &Ask<'_, A>,
@@ -183,13 +183,31 @@ impl IndexView<'_> {
         outcome
     }
 
+    /// Traces a search of a graph among all rows; of other kinds, nothing. `trace` is new.
+    pub fn trace<A: Fn(u32) -> bool>(
+        &self,
+        ask: &Ask<'_, A>,
+        copies: Copies<'_>,
+        scratch: &mut Scratch,
+        trace: &mut Trace,
+    ) {
+        let Self::Graph(graph, entry) = self else { return };
+        let Depth { window, rerank, .. } = ask.depth;
+        let window = window.clamp(1, self.widest().max(1));
+        let width = graph::Width::new(window, window.max(rerank));
+        let (codes, place) = (&ask.codes, (scratch, width));
+        let effort = graph::search_watched(graph, *entry, codes, ask.hidden, place, trace);
+        trace.end(effort, rerank, |row| copies.of(row));
+    }
+
     fn among_all<A: Fn(u32) -> bool>(&self, ask: &Ask<'_, A>, scratch: &mut Scratch) -> Effort {
-        let Depth { window, rerank } = ask.depth;
+        let Depth { window, rerank, margin } = ask.depth;
         let window = window.clamp(1, self.widest().max(1));
         match self {
             Self::Graph(graph, entry) => {
                 let capacity = rerank.min(graph.rows() as usize).max(window);
-                let width = graph::Width { window, capacity };
+                let ending = margin.map(|margin| (margin, rerank));
+                let width = graph::Width { window, capacity, ending };
                 graph::search(graph, *entry, &ask.codes, ask.hidden, scratch, width)
             }
             Self::Ivf(lists) => {
@@ -207,14 +225,14 @@ impl IndexView<'_> {
         copies: Copies<'_>,
         scratch: &mut Scratch,
     ) -> Accepted {
-        let Depth { window, rerank } = ask.depth;
+        let Depth { window, rerank, .. } = ask.depth;
         let window = window.clamp(1, self.widest().max(1));
         let accept = |row| Some(row) != ask.hidden && copies.any(row, &selection.accept);
         let most_scored = selection.most_scored;
         match self {
             Self::Graph(graph, entry) => {
                 let capacity = rerank.min(graph.rows() as usize).max(window);
-                let width = graph::Width { window, capacity };
+                let width = graph::Width::new(window, capacity);
                 let place = (scratch, width);
                 graph::search_accepted(graph, *entry, &ask.codes, accept, place, most_scored)
             }
@@ -288,7 +306,7 @@ mod tests {
                 let accept = |row| rows.contains(&row);
                 let ask = |most_scored| Ask {
                     codes: fixture.scores(&query),
-                    depth: Depth { window: 20, rerank: 20 },
+                    depth: Depth::new(20, 20),
                     selection: Some(Selection {
                         accept,
                         share: rows.len() as f64 / f64::from(ROWS),
@@ -326,7 +344,7 @@ mod tests {
                     let accept = |row: u32| (row / 3).is_multiple_of(5);
                     let ask = Ask {
                         codes: fixture.scores(&query),
-                        depth: Depth { window, rerank: 20 },
+                        depth: Depth::new(window, 20),
                         selection: Some(Selection { accept, share: 0.2, most_scored: u64::MAX }),
                         hidden: None,
                     };
@@ -343,7 +361,7 @@ mod tests {
     fn more_rows_than_the_window_are_found_also_where_one_is_missing() {
         let fixture = Fixture::clustered(Metric::L2);
         for index in &indexes(&fixture) {
-            let depth = Depth { window: 10, rerank: 100 };
+            let depth = Depth::new(10, 100);
             let (mut among_all, mut among_others) = (0.0, 0.0);
             for number in 0..40 {
                 let query = fixture.query(number);
@@ -370,7 +388,7 @@ mod tests {
             let asked = RefCell::new(Vec::new());
             let ask = Ask {
                 codes: fixture.scores(&query),
-                depth: Depth { window: 10, rerank: 30 },
+                depth: Depth::new(10, 30),
                 selection: Some(Selection {
                     accept: |row| {
                         asked.borrow_mut().push(row);
@@ -396,7 +414,7 @@ mod tests {
             let query = fixture.codec.query(&fixture.vectors[50]);
             let ask = Ask {
                 codes: fixture.scores(&query),
-                depth: Depth { window: 40, rerank: 15 },
+                depth: Depth::new(40, 15),
                 selection: Some(Selection {
                     accept: |row| row % 2 == 0,
                     share: 0.5,
@@ -426,7 +444,7 @@ mod tests {
             for index in &indexes_of(&fixture, &different) {
                 let ask = Ask {
                     codes: fixture.scores(&query),
-                    depth: Depth { window: 10, rerank: 4 },
+                    depth: Depth::new(10, 4),
                     selection: None::<Selection<fn(u32) -> bool>>,
                     hidden: None,
                 };

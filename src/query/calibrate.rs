@@ -4,10 +4,14 @@
 //! from its own search together with its copies. Every window is searched once for each query;
 //! since results are ordered best first, the recall of smaller re-ranking budgets follows from the
 //! same search. Windows grow until nearly full recall, or until a scan of all codes is cheaper.
+//! Then one search of the widest window tells what margins find and cost (see [`margins`]).
 //! Scans are measured too: over all rows, and over the rows left when those near the query are
 //! excluded.
 
+mod margins;
+
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -85,6 +89,28 @@ struct Probe {
     /// The row hidden from its search: the row in the index that stands for the query's copies.
     hidden: Option<u32>,
     scores: HashMap<u32, (Score, Score)>,
+}
+
+/// A candidate: the rank of its score by codes, equal scores being one; and its two scores as in
+/// [`Probe`].
+type Ranked = (usize, Score, Score);
+
+impl Probe {
+    /// Rows that were found, best first by codes, with the scores that are known of all.
+    fn ranked(&self, found: &[(f32, u32)]) -> Vec<Ranked> {
+        let mut ranked: Vec<Ranked> = Vec::with_capacity(found.len());
+        let mut last = None;
+        for &(by_codes, row) in found {
+            let rank = match (ranked.last(), last) {
+                (Some(&(rank, ..)), Some(last)) => rank + usize::from(last != by_codes),
+                _ => 0,
+            };
+            let (shown, exact) = self.scores[&row];
+            ranked.push((rank, shown, exact));
+            last = Some(by_codes);
+        }
+        ranked
+    }
 }
 
 /// The segment whose index is calibrated.
@@ -203,6 +229,9 @@ impl<'a> Subject<'a> {
         let mut probes: Vec<Probe> = (0..self.scorers.len()).map(probe).collect();
         let scan_cost = self.reader.rows() as f32 * codes.scanned_row_bytes() as f32;
         let mut measured = Points::default();
+        // For each k, the narrowest window of nearly full recall, or else the widest measured.
+        let mut widest: [Option<usize>; KS.len()] = Default::default();
+        let mut last = 0;
         for window in WINDOWS.into_iter() {
             let Some((view, copies)) = index else { break };
             if !pace.goes_on() {
@@ -213,12 +242,27 @@ impl<'a> Subject<'a> {
                 let of = new.usual.iter().filter(move |point| point.k == k);
                 of.map(|point| point.recall).fold(0.0, f32::max)
             };
-            let enough = KS.iter().all(|&k| best(k) >= ENOUGH);
+            last = window;
+            for (widest, k) in widest.iter_mut().zip(KS) {
+                *widest = widest.or((best(k) >= ENOUGH).then_some(window));
+            }
+            let enough = widest.iter().all(Option::is_some);
             let dear = new.usual.iter().all(|point| point.cost > scan_cost);
             measured.extend(new);
             if enough || dear || window >= view.widest() {
                 break;
             }
+        }
+        // The cost of re-ranking hides that of the search of encodings.
+        if let Some((view @ IndexView::Graph(..), copies)) = index.filter(|_| !codes.is_multi()) {
+            let windows = widest.map(|widest| widest.unwrap_or(last));
+            measured.extend(self.measure_margins(
+                codes,
+                (view, copies),
+                windows,
+                &mut probes,
+                pace,
+            ));
         }
         let all_scans = SCANNED_BYTES / (scan_cost as u64).max(1);
         let scans = (all_scans as usize).max(LEAST_SCANS).min(probes.len());
@@ -283,7 +327,7 @@ impl<'a> Subject<'a> {
             };
             let ask: Ask<'_, fn(u32) -> bool> = Ask {
                 codes: scores,
-                depth: Depth { window, rerank },
+                depth: Depth::new(window, rerank),
                 selection: None::<Selection<_>>,
                 hidden: probe.hidden,
             };
@@ -299,14 +343,10 @@ impl<'a> Subject<'a> {
         let end = if wide { probes.len() } else { self.sample.far };
         let probes = &mut probes[..end];
         let outcomes: Vec<(Effort, Recalls)> = probes.par_iter_mut().map(search).collect();
-        let effort = outcomes.iter().fold(Effort::default(), |mut sum, (effort, _)| {
-            sum += *effort;
-            sum
-        });
-        let cost = cost(codes, index.kind(), effort) / outcomes.len().max(1) as f32;
+        let cost = self.cost(codes, index.kind(), outcomes.iter().map(|(effort, _)| *effort));
         let measured: Vec<(usize, Recalls)> =
             probes.iter().map(|probe| probe.query).zip(outcomes.into_iter().map(|o| o.1)).collect();
-        self.points(codes, (window, limit), cost, &measured)
+        self.points(codes, Depth::new(window, limit), cost, &measured, 0..self.settings.len())
     }
 
     /// Scans all codes for some of the queries; with `far`, only the codes of rows that are not
@@ -346,20 +386,24 @@ impl<'a> Subject<'a> {
         };
         let measured: Vec<(usize, Recalls)> = probes.par_iter_mut().map(scan).collect();
         let cost = rows.len() as f32 * codes.scanned_row_bytes() as f32;
-        self.points(codes, (Depth::SCAN, limit), cost, &measured)
+        self.points(codes, Depth::scan(limit), cost, &measured, 0..self.settings.len())
     }
 
+    /// The points of searches to this depth, re-ranking at most that many; `settings` are those whose
+    /// recalls were measured.
     fn points(
         &self,
         codes: &FieldCodes,
-        (window, limit): (usize, usize),
+        depth: Depth,
         cost: f32,
         measured: &[(usize, Recalls)],
+        settings: Range<usize>,
     ) -> Points {
+        let within = || self.settings_within(depth.rerank).filter(|(at, _)| settings.contains(at));
         let point =
             |(at, &(k, rerank)): (usize, &(usize, usize)), of: &[(usize, &Recalls)], few| {
                 let measured = |&(query, recalls): &(usize, &Recalls)| Measured {
-                    recall: recalls[at],
+                    recall: recalls[at - settings.start],
                     groups: self.sample.groups[query],
                     lossy: self.lossy[query],
                     kin: self.kin[query],
@@ -369,7 +413,7 @@ impl<'a> Subject<'a> {
                 let summary = if few { Summary::of_few(&found, k) } else { Summary::of(&found, k) };
                 let Summary { recall, error, worst, rows, expected } = summary;
                 let cost = cost + rerank as f32 * SCATTERED * rerank_bytes(codes);
-                let depth = Depth { window, rerank };
+                let depth = Depth { rerank, ..depth };
                 CalibrationPoint { k, depth, recall, error, worst, rows, expected, cost }
             };
         let of = |wanted: &dyn Fn(usize) -> bool| -> Vec<(usize, &Recalls)> {
@@ -379,14 +423,13 @@ impl<'a> Subject<'a> {
         let usual = of(&|query| query < self.sample.far);
         let mut points = Points::default();
         if !usual.is_empty() {
-            let settings = self.settings_within(limit);
-            points.usual = settings.map(|setting| point(setting, &usual, false)).collect();
+            points.usual = within().map(|setting| point(setting, &usual, false)).collect();
         }
         for (number, far) in self.outside.iter().enumerate() {
             for (zone, of_zone) in far.zones.iter().enumerate() {
                 let members = of(&|query| of_zone.queries.contains(&query));
                 let least = if of_zone.usual { LEAST_OF_ZONE } else { 1 };
-                let settings = self.settings_within(limit).filter(|(_, (k, _))| *k == far.k);
+                let settings = within().filter(|(_, (k, _))| *k == far.k);
                 points.outside.extend(
                     settings
                         .filter(|_| members.len() >= least)
@@ -404,6 +447,24 @@ impl<'a> Subject<'a> {
         self.settings.iter().enumerate().filter(within)
     }
 
+    /// Mean of the weighted bytes that searches read, over those for the usual queries, which are the
+    /// first.
+    fn cost(
+        &self,
+        codes: &FieldCodes,
+        kind: IndexKind,
+        efforts: impl Iterator<Item = Effort>,
+    ) -> f32 {
+        let record = codes.row_bytes() as f32;
+        let bytes = |Effort { expanded, scored, scanned }: Effort| match kind {
+            // Centroids are contiguous, too.
+            IndexKind::Ivf => (scored + scanned) as f32 * record,
+            _ => ((scored + expanded) as f32 * SCATTERED + scanned as f32) * record,
+        };
+        let usual = efforts.take(self.sample.far).map(bytes);
+        usual.sum::<f32>() / self.sample.far.max(1) as f32
+    }
+
     fn most_reranked(&self, limit: usize) -> usize {
         self.settings_within(limit).map(|(_, &(_, rerank))| rerank).max().unwrap_or(0)
     }
@@ -417,32 +478,22 @@ impl<'a> Subject<'a> {
         probe: &mut Probe,
     ) -> Recalls {
         self.score_again(codes, nearest, found, probe);
-        let mut ranked: Vec<(usize, Score, Score)> = Vec::with_capacity(found.len());
-        let mut last = None;
-        for &(by_codes, row) in found {
-            let rank = match (ranked.last(), last) {
-                (Some(&(rank, ..)), Some(last)) => rank + usize::from(last != by_codes),
-                _ => 0,
-            };
-            let (shown, exact) = probe.scores[&row];
-            ranked.push((rank, shown, exact));
-            last = Some(by_codes);
-        }
+        let ranked = probe.ranked(found);
+        KS.iter().flat_map(|&k| self.recalls_at(k, &ranked, nearest)).collect()
+    }
+
+    /// As [`Self::recalls`], for one k.
+    fn recalls_at(&self, k: usize, ranked: &[Ranked], nearest: &Nearest) -> Recalls {
         if ranked.iter().all(|(_, shown, exact)| shown == exact) {
-            return KS.iter().flat_map(|&k| self.exact_recalls(&ranked, k, nearest)).collect();
+            return self.exact_recalls(ranked, k, nearest);
         }
-        let share = |&(k, rerank): &(usize, usize)| recall(&ranked, (k, rerank), nearest);
-        self.settings.iter().map(share).collect()
+        let share = |setting: &(usize, usize)| recall(ranked, *setting, nearest);
+        self.settings.iter().filter(|setting| setting.0 == k).map(share).collect()
     }
 
     /// As [`recall`], for all budgets of one k when queries report exact scores: every candidate
     /// that scores at least the threshold is then a hit.
-    fn exact_recalls(
-        &self,
-        ranked: &[(usize, Score, Score)],
-        k: usize,
-        nearest: &Nearest,
-    ) -> Recalls {
+    fn exact_recalls(&self, ranked: &[Ranked], k: usize, nearest: &Nearest) -> Recalls {
         let wanted = k.min(nearest.scores.len());
         let threshold = nearest.threshold(k);
         let mut candidates = ranked.iter().peekable();
@@ -512,17 +563,6 @@ fn settings(codes: &FieldCodes) -> Vec<(usize, usize)> {
     KS.into_iter().flat_map(budgets).collect()
 }
 
-/// Weighted bytes that a search read.
-fn cost(codes: &FieldCodes, kind: IndexKind, effort: Effort) -> f32 {
-    let record = codes.row_bytes() as f32;
-    let Effort { expanded, scored, scanned } = effort;
-    match kind {
-        // Centroids are contiguous, too.
-        IndexKind::Ivf => (scored + scanned) as f32 * record,
-        _ => ((scored + expanded) as f32 * SCATTERED + scanned as f32) * record,
-    }
-}
-
 fn rerank_bytes(codes: &FieldCodes) -> f32 {
     match codes.secondary_row_bytes() {
         0 => (codes.codec().map_or(0, Codec::dimension) * size_of::<f32>()) as f32,
@@ -532,7 +572,7 @@ fn rerank_bytes(codes: &FieldCodes) -> f32 {
 
 /// Recall at k: of the candidates with the first `rerank` distinct scores by codes, takes the k
 /// best by reported score and counts those at least as good as the exact k-th neighbour.
-fn recall(ranked: &[(usize, Score, Score)], (k, rerank): (usize, usize), nearest: &Nearest) -> f32 {
+fn recall(ranked: &[Ranked], (k, rerank): (usize, usize), nearest: &Nearest) -> f32 {
     let wanted = k.min(nearest.scores.len());
     if wanted == 0 {
         return 1.0;

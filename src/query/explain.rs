@@ -7,6 +7,7 @@ use super::plan::{Access, Plan, Rows, ViewPlan};
 use super::request::Stage;
 use super::search::Found;
 use crate::field::{FieldCodes, FieldIndex, FieldQuery};
+use crate::index::Margin;
 use crate::model::IndexKind;
 use crate::quantization::CodecReport;
 use crate::segment::{Snapshot, View};
@@ -52,10 +53,17 @@ fn search_stages(plan: &Plan<'_>, searched: &[Found], micros: u64) -> Vec<Stage>
             return None;
         };
         let kind = index.report().kind.as_str();
+        let margin =
+            depth.margin.map(|Margin { rank, gap }| format!(", margin {gap:.3} of hit {rank}"));
         let (rows, row_bytes) = (effort.scored + effort.scanned, codes.row_bytes() as u64);
         Some(Stage {
             name: "search".into(),
-            source: format!("{kind} {}, window {}", code_of(codes), depth.window),
+            source: format!(
+                "{kind} {}, window {}{}",
+                code_of(codes),
+                depth.window,
+                margin.unwrap_or_default()
+            ),
             rows,
             bytes: rows * row_bytes + effort.expanded * 4 * index.report().degree as u64,
             micros,

@@ -150,21 +150,18 @@ impl<'p> Access<'p> {
         }
     }
 
-    /// Search window and re-ranking budget.
+    /// How far rows are searched and re-ranked.
     pub fn reach(&self) -> Depth {
         match *self {
-            Self::Exact | Self::Inverted(_) => Depth { window: Depth::SCAN, rerank: usize::MAX },
-            Self::Codes { budget, .. } | Self::Lists { budget, .. } => {
-                Depth { window: Depth::SCAN, rerank: budget }
-            }
+            Self::Exact | Self::Inverted(_) => Depth::scan(usize::MAX),
+            Self::Codes { budget, .. } | Self::Lists { budget, .. } => Depth::scan(budget),
             Self::Index { depth, .. } => depth,
         }
     }
 
-    /// Whether the window or the budget is larger than that of another access.
+    /// Whether it may find what another access does not.
     pub fn goes_beyond(&self, other: &Self) -> bool {
-        let (a, b) = (self.reach(), other.reach());
-        a.window > b.window || a.rerank > b.rerank
+        !other.reach().covers(&self.reach())
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::error::Result;
-use crate::index::nearness;
+use crate::index::{Depth, Margin, Trace, length, nearness};
 use crate::kernels;
 use crate::kernels::products::{Panels, ProductKernel};
 use crate::model::{
@@ -130,6 +130,18 @@ impl Scorer {
     /// [`crate::index::nearness`].
     pub fn nearness(&self, score: Score) -> f32 {
         nearness(self.metric, &self.query, self.dimension, score.0)
+    }
+
+    /// A depth whose margin is in scores of this query.
+    pub fn depth(&self, depth: Depth) -> Depth {
+        let length = length(self.metric, &self.query, self.dimension);
+        let scaled = |margin: Margin| Margin { gap: margin.gap * length, ..margin };
+        Depth { margin: depth.margin.map(scaled), ..depth }
+    }
+
+    /// A trace of a search for this query, for margins from these ranks.
+    pub fn trace(&self, ranks: &[usize]) -> Trace {
+        Trace::new(ranks, length(self.metric, &self.query, self.dimension))
     }
 
     /// The query prepared for token codes; `known`: the query prepared for the codec's centroids, if

@@ -123,7 +123,7 @@ fn search_view(
     };
     let ask = Ask {
         codes: scores,
-        depth,
+        depth: plan.bound.scorer.depth(depth),
         selection: selects.then(|| Selection {
             accept: |row| !view.deleted.contains(row) && allowed(row),
             share: live as f64 / rows as f64 * matching as f64 / rows as f64,

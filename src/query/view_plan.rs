@@ -282,10 +282,9 @@ impl<'p> Case<'p> {
     /// A plan with the larger window and budget of the two, and the lower estimate.
     fn both(&self, a: &ViewPlan<'p>, b: &ViewPlan<'p>) -> ViewPlan<'p> {
         let expected = a.expected.zip(b.expected).map(|(a, b)| a.min(b));
-        let (a, b) = (a.access.reach(), b.access.reach());
-        let (window, rerank) = (a.window.max(b.window), a.rerank.max(b.rerank));
-        let far = Far { budget: rerank, expected };
-        self.plan(self.access(Depth { window, rerank }, far), expected)
+        let depth = a.access.reach().max(&b.access.reach());
+        let far = Far { budget: depth.rerank, expected };
+        self.plan(self.access(depth, far), expected)
     }
 
     /// Recall estimate of a search for sample queries as far away; `None` if there are none.
@@ -301,8 +300,11 @@ impl<'p> Case<'p> {
     /// choice.
     fn of_sample(&self, zone: &Zone, plan: &ViewPlan<'p>) -> Option<ViewPlan<'p>> {
         let target = self.target.unwrap_or(DEFAULT_TARGET_RECALL);
-        let depth = |target| zone.depth(self.hits, target, plan.access.reach().is_scan());
-        let choice = safely(target, depth);
+        let choice = safely(target, |target| match plan.access.reach().is_scan() {
+            true => zone.scan(self.hits, target),
+            false if self.selects => zone.depth(self.hits, target),
+            false => zone.depth_among_all(self.hits, target),
+        });
         // Few sample queries are scanned for where scans are slow: no data for this zone.
         let Some(choice) = choice else { return Some(as_searched(self.hits, zone, plan)) };
         let wider = self.as_chosen(choice);
@@ -317,7 +319,10 @@ impl<'p> Case<'p> {
     fn beyond(&self, zone: &Zone, is_nearest: bool) -> Option<ViewPlan<'p>> {
         let target = self.target.unwrap_or(DEFAULT_TARGET_RECALL);
         let scans = self.is_scanned() || self.selects;
-        let depth = |target| zone.depth(self.hits, target, scans);
+        let depth = |target| match scans {
+            true => zone.scan(self.hits, target),
+            false => zone.depth_among_all(self.hits, target),
+        };
         let slack = match (self.target, is_nearest) {
             (None, _) => 0.0,
             (Some(_), true) => NEAREST_ZONE_SLACK,
@@ -376,7 +381,10 @@ impl<'p> Case<'p> {
             let plan = || self.plan(self.scan(budget), self.promised(scan));
             return self.will_do(scan).then(plan);
         }
-        let depth = |target| calibration.depth(self.hits, target);
+        let depth = |target| match self.selects {
+            true => calibration.depth(self.hits, target),
+            false => calibration.depth_among_all(self.hits, target),
+        };
         // Unknown future queries may be unlike the rows.
         let differ = self.selects || self.codes.is_multi() || !calibration.from_user;
         let choice = if differ { safely(target, depth) } else { depth(target) };
@@ -456,8 +464,8 @@ impl<'p> Case<'p> {
             (false, None) => by_target().map_or(Depth::SCAN, |choice| choice.depth.window),
         };
         let budget = rerank.unwrap_or_else(|| self.default_rerank()).max(self.hits);
-        let depth = Depth { window, rerank: budget };
-        let scan = Depth { window: Depth::SCAN, rerank: budget };
+        let depth = Depth::new(window, budget);
+        let scan = Depth::scan(budget);
         // With a filter or with encodings, a depth set by hand reaches less than was measured.
         let known = calibration.filter(|_| !self.selects && !self.codes.is_multi());
         let expected = |depth| known.and_then(|known| known.expected(self.hits, depth));

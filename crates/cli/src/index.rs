@@ -54,20 +54,24 @@ pub fn print(field: &str, status: &IndexStatus) {
                 HumanBytes(*size_bytes)
             );
             println!(
-                "      {:<14} {:>13} {:>7}   expected",
-                "target recall", "search window", "rerank"
+                "      {:<14} {:>13} {:>7} {:>7}   expected",
+                "target recall", "search window", "margin", "rerank"
             );
             for target in TARGETS {
-                let Some(choice) = report.calibration.depth(10, target) else { continue };
-                let Choice { depth, expected, reached } = choice;
+                let Some(choice) = report.calibration.depth_among_all(10, target) else {
+                    continue;
+                };
+                let Choice { depth, expected, reached, .. } = choice;
                 let window = match (depth.is_scan(), reached) {
                     (_, false) => "all vectors".to_owned(),
                     (true, true) => "scan".to_owned(),
                     (false, true) => depth.window.to_string(),
                 };
+                let margin = depth.margin.filter(|_| reached);
+                let margin = margin.map_or_else(String::new, |margin| format!("{:.3}", margin.gap));
                 let rerank = if reached { depth.rerank.to_string() } else { String::new() };
                 let expected = if reached { expected } else { 1.0 };
-                println!("      {target:<14} {window:>13} {rerank:>7}   {expected:.4}");
+                println!("      {target:<14} {window:>13} {margin:>7} {rerank:>7}   {expected:.4}");
             }
         }
     }

@@ -192,7 +192,7 @@ impl<'a> Builder<'a> {
         self.distances.prepare(row, query);
         let scores = FromRow { distances: self.distances, query };
         let (graph, window) = (self.graph(), self.settings.window_size);
-        let width = Width { window, capacity: window };
+        let width = Width::new(window, window);
         search(&graph, self.entry, &scores, None, scratch, width);
         let present: Vec<(f32, u32)> = pruner.measure(row, graph.neighbours(row)).collect();
         let found = scratch.expanded.iter().map(|&(score, row)| (-score, row));

@@ -10,7 +10,7 @@ mod prune;
 mod search;
 
 pub use build::{Earlier, GraphSettings, Lessons, build};
-pub use search::{Width, search, search_accepted};
+pub use search::{Watch, Width, search, search_accepted, search_watched};
 
 use crate::kernels;
 

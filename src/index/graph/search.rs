@@ -11,17 +11,46 @@
 use std::collections::BinaryHeap;
 
 use super::Adjacency;
+use crate::index::beam::Beam;
 use crate::index::scratch::Scratch;
 use crate::index::view::Accepted;
-use crate::index::{Effort, Scores};
+use crate::index::{Effort, Margin, Scores};
 
 /// Window and capacity of a search.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Width {
     /// Number of best rows to expand.
     pub window: usize,
     /// Number of rows to keep; at least the window.
     pub capacity: usize,
+    /// Where the search ends before the window is expanded, and the number of best rows to keep
+    /// although they lie beyond.
+    pub ending: Option<(Margin, usize)>,
+}
+
+impl Width {
+    /// Without a margin.
+    pub fn new(window: usize, capacity: usize) -> Self {
+        Self { window, capacity, ending: None }
+    }
+}
+
+/// Observes a search.
+pub trait Watch {
+    /// Rows were scored.
+    fn scored(&mut self, rows: &[u32], scores: &[f32]);
+
+    /// A row with this score is about to be expanded, after this much work.
+    fn expands(&mut self, score: f32, beam: &Beam, effort: Effort);
+}
+
+/// Observes nothing.
+impl Watch for () {
+    #[inline(always)]
+    fn scored(&mut self, _: &[u32], _: &[f32]) {}
+
+    #[inline(always)]
+    fn expands(&mut self, _: f32, _: &Beam, _: Effort) {}
 }
 
 /// Fills `scratch.beam` with the best rows found. The `hidden` row is not even traversed, unless it
@@ -34,7 +63,22 @@ pub fn search(
     scratch: &mut Scratch,
     width: Width,
 ) -> Effort {
+    search_watched(graph, entry, scores, hidden, (scratch, width), &mut ())
+}
+
+/// As [`search`], observed.
+pub fn search_watched(
+    graph: &Adjacency<'_>,
+    entry: u32,
+    scores: &impl Scores,
+    hidden: Option<u32>,
+    (scratch, width): (&mut Scratch, Width),
+    watch: &mut impl Watch,
+) -> Effort {
     scratch.beam.reset(width.window, width.capacity);
+    if let Some((margin, kept)) = width.ending {
+        scratch.beam.end_at(margin, kept);
+    }
     scratch.seen.reset(graph.rows());
     scratch.expanded.clear();
     let Scratch { beam, seen, rows, scores: values, expanded, .. } = scratch;
@@ -48,6 +92,7 @@ pub fn search(
     loop {
         values.resize(rows.len(), 0.0);
         scores.score(rows, values);
+        watch.scored(rows, values);
         effort.scored += rows.len() as u64;
         let threshold = beam.threshold();
         let mut best = f32::NEG_INFINITY;
@@ -65,6 +110,7 @@ pub fn search(
         // is a row to score.
         loop {
             let Some((score, next)) = beam.expand() else { return effort };
+            watch.expands(score, beam, effort);
             effort.expanded += 1;
             expanded.push((score, next));
             // Rows that do not exist, from a damaged file, are skipped.

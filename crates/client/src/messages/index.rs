@@ -3,7 +3,7 @@
 use crate::proto;
 use lanner::IndexReport;
 use lanner::Problem;
-use lanner::{Calibration, CalibrationPoint, Depth, Outside, Zone};
+use lanner::{Calibration, CalibrationPoint, Depth, Margin, Outside, Zone};
 use lanner::{IndexKind, IndexSettings, IndexStatus, InvalidInput, SettingValue};
 
 type Result<T> = std::result::Result<T, InvalidInput>;
@@ -105,6 +105,7 @@ fn ready(report: &IndexReport, size_bytes: u64) -> proto::IndexReady {
         k: point.k as u32,
         search_window: point.depth.window as u32,
         rerank: point.depth.rerank as u32,
+        margin: point.depth.margin.map(|margin| margin.gap),
         recall: point.recall,
         error: point.error,
         worst: point.worst,
@@ -117,6 +118,7 @@ fn ready(report: &IndexReport, size_bytes: u64) -> proto::IndexReady {
         at_least: zone.at_least,
         usual: zone.usual,
         points: points(&zone.points),
+        margins: points(&zone.margins),
         scans: points(&zone.scans),
     };
     let outside = |outside: &Outside| proto::OutsideCalibration {
@@ -136,6 +138,7 @@ fn ready(report: &IndexReport, size_bytes: u64) -> proto::IndexReady {
         calibration_queries: report.calibration.queries as u64,
         calibrated_by_user: report.calibration.from_user,
         calibration: points(&report.calibration.points),
+        margins: points(&report.calibration.margins),
         scans: points(&report.calibration.scans),
         far_scans: points(&report.calibration.far_scans),
         outside: report.calibration.outside.iter().map(outside).collect(),
@@ -166,7 +169,10 @@ pub fn to_status(message: proto::FieldIndex) -> Result<IndexStatus> {
 fn to_report(ready: proto::IndexReady) -> Result<IndexReport> {
     let point = |point: proto::CalibrationPoint| CalibrationPoint {
         k: point.k as usize,
-        depth: Depth { window: point.search_window as usize, rerank: point.rerank as usize },
+        depth: Depth {
+            margin: point.margin.map(|gap| Margin { rank: point.k as usize, gap }),
+            ..Depth::new(point.search_window as usize, point.rerank as usize)
+        },
         recall: point.recall,
         error: point.error,
         worst: point.worst,
@@ -179,6 +185,7 @@ fn to_report(ready: proto::IndexReady) -> Result<IndexReport> {
         at_least: zone.at_least,
         usual: zone.usual,
         points: points(zone.points),
+        margins: points(zone.margins),
         scans: points(zone.scans),
     };
     let outside = |outside: proto::OutsideCalibration| Outside {
@@ -190,6 +197,7 @@ fn to_report(ready: proto::IndexReady) -> Result<IndexReport> {
         queries: ready.calibration_queries as usize,
         from_user: ready.calibrated_by_user,
         points: points(ready.calibration),
+        margins: points(ready.margins),
         scans: points(ready.scans),
         far_scans: points(ready.far_scans),
         outside: ready.outside.into_iter().map(outside).collect(),
@@ -251,7 +259,7 @@ mod tests {
 
     #[test]
     fn statuses_survive_the_way_there_and_back() {
-        let depth = Depth { window: 16, rerank: 30 };
+        let depth = Depth::new(16, 30);
         let point = CalibrationPoint {
             k: 10,
             depth,
@@ -272,6 +280,10 @@ mod tests {
                 queries: 9,
                 from_user: true,
                 points: vec![point],
+                margins: vec![CalibrationPoint {
+                    depth: Depth { margin: Some(Margin { rank: 10, gap: 0.25 }), ..depth },
+                    ..point
+                }],
                 scans: vec![CalibrationPoint { k: 1, ..point }],
                 far_scans: vec![CalibrationPoint { k: 100, ..point }],
                 outside: vec![Outside {

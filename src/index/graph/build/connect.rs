@@ -74,7 +74,7 @@ impl<'a> Builder<'a> {
         self.distances.prepare(row, &mut worker.query);
         let scores = FromRow { distances: self.distances, query: &worker.query };
         let window = self.settings.window_size;
-        let width = Width { window, capacity: window };
+        let width = Width::new(window, window);
         search(&self.graph(), self.entry, &scores, None, &mut worker.scratch, width);
         worker.scratch.beam.rows().map(|(_, row)| row).collect()
     }

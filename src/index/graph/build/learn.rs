@@ -106,7 +106,7 @@ impl<'a> Builder<'a> {
         queries: &[PrimaryQuery],
     ) -> Vec<Vec<u32>> {
         let (kernel, window) = (CodeKernel::detect(), self.settings.window_size);
-        let width = Width { window, capacity: window };
+        let width = Width::new(window, window);
         let find = |worker: &mut Worker<'a>, query: &PrimaryQuery| {
             let scores = CodeScores { codec, kernel, records, query };
             search(&self.graph(), self.entry, &scores, None, &mut worker.scratch, width);
@@ -312,7 +312,7 @@ mod tests {
         for window in (10..600).step_by(2) {
             let (mut sum, mut scored) = (0.0, 0);
             for query in queries {
-                let width = Width { window, capacity: window };
+                let width = Width::new(window, window);
                 let scores = fixture.scores(query);
                 scored += search(&graph, built.1, &scores, None, &mut scratch, width).scored;
                 let found: Vec<(f32, u32)> = scratch.beam.rows().take(10).collect();

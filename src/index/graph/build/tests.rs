@@ -82,7 +82,7 @@ fn a_search_finds_what_scoring_all_rows_does() {
         let (mut sum, queries) = (0.0, 100);
         for number in 0..queries {
             let query = fixture.query(number);
-            let (scores, width) = (fixture.scores(&query), Width { window: 30, capacity: 30 });
+            let (scores, width) = (fixture.scores(&query), Width::new(30, 30));
             let effort = search(&graph, entry, &scores, None, &mut scratch, width);
             assert!(effort.scored < u64::from(ROWS) / 2, "{effort:?}");
             let found: Vec<(f32, u32)> = scratch.beam.rows().take(10).collect();
@@ -127,7 +127,7 @@ fn a_graph_grows_from_one_of_most_of_its_rows() {
         let (mut scratch, mut sum, queries) = (Scratch::default(), 0.0, 100);
         for number in 0..queries {
             let query = fixture.query(number);
-            let (scores, width) = (fixture.scores(&query), Width { window: 30, capacity: 30 });
+            let (scores, width) = (fixture.scores(&query), Width::new(30, 30));
             search(&graph, entry, &scores, None, &mut scratch, width);
             let found: Vec<(f32, u32)> = scratch.beam.rows().take(10).collect();
             sum += recall(&found, &fixture.exact(&query, 10, is_there));
@@ -168,7 +168,7 @@ fn a_hidden_row_is_not_met() {
     let fixture = Fixture::clustered(Metric::L2);
     let (edges, entry) = built(&fixture, &fixture.rows(), SETTINGS);
     let graph = Adjacency::new(&edges, SETTINGS.max_degree);
-    let (mut scratch, width) = (Scratch::default(), Width { window: 20, capacity: 20 });
+    let (mut scratch, width) = (Scratch::default(), Width::new(20, 20));
     let query = fixture.codec.query(&fixture.vectors[77]);
     let scores = fixture.scores(&query);
     let mut found = |hidden| {

@@ -1,0 +1,172 @@
+//! Searches of a graph that end by a margin: how far they go depends on the query, and the margin is
+//! that of the hits that are asked for, among all rows only.
+
+mod common;
+
+use common::clusters::{Clusters, fill, sources};
+use common::{Random, ids, matrix, shared_data};
+use lanner::{
+    Bounds, Collection, CollectionConfig, Database, DatabaseOptions, Durability, Filter, Metric,
+    MultiVector, Payload, PayloadType, Point, QueryRequest, QueryResponse, VectorField,
+};
+use lanner_eval::read_neighbours;
+
+const DIMENSION: usize = 32;
+
+/// Rows scored by the search of the index.
+fn scored(answer: &QueryResponse) -> u64 {
+    let stages = &answer.explanation.as_ref().unwrap().stages;
+    stages.iter().filter(|stage| stage.name == "search").map(|stage| stage.rows).sum()
+}
+
+/// Points within and between clusters: some queries are much harder than others.
+fn collection(
+    database: &Database,
+    metric: Metric,
+    random: &mut Random,
+) -> (Collection, Vec<Point>) {
+    let field = VectorField::single(DIMENSION, metric);
+    let mut config =
+        CollectionConfig::new().with_field("v", field.indexed("graph".parse().unwrap()));
+    config.payload.insert("any".into(), PayloadType::Integer);
+    let clusters = Clusters::new(random, 60, DIMENSION);
+    let point = |id: u64| {
+        let (vector, other) = (clusters.vector(random), random.vector(DIMENSION));
+        let mixed =
+            vector.iter().zip(&other).map(|(a, b)| a + if id.is_multiple_of(2) { *b } else { 0.0 });
+        let payload = Payload::parse(&format!("{{\"any\":{}}}", random.below(1000))).unwrap();
+        Point::new(id).with_vector("v", mixed.collect::<Vec<f32>>()).with_payload(payload)
+    };
+    let points: Vec<Point> = (0..6_000).map(point).collect();
+    let collection = database.create_collection("c", config).unwrap();
+    let queries: Vec<Vec<f32>> = (0..600).map(|_| query(&points, random)).collect();
+    let training = MultiVector::from_rows(&queries).unwrap();
+    collection.set_training_queries("v", training).unwrap();
+    fill(&collection, &points);
+    collection.optimize().unwrap();
+    (collection, points)
+}
+
+/// Near a point, some nearer than others.
+fn query(points: &[Point], random: &mut Random) -> Vec<f32> {
+    let vector = &points[random.below(points.len())].vectors["v"];
+    let noise = random.float();
+    vector.as_ref().values().iter().map(|x| x + noise * random.normal()).collect()
+}
+
+#[test]
+fn hard_queries_go_further_than_easy_ones_and_the_target_is_reached() {
+    let mut random = Random::new(1);
+    let folder = tempfile::tempdir().unwrap();
+    let database = DatabaseOptions::new().index_rows(1000).open(folder.path()).unwrap();
+    let (collection, points) = collection(&database, Metric::L2, &mut random);
+    let held_out: Vec<Vec<f32>> = (0..100).map(|_| query(&points, &mut random)).collect();
+    let ask = |query: &[f32], limit: usize| {
+        QueryRequest::new("v", query.to_vec()).limit(limit).target_recall(0.95).explain()
+    };
+    let search = |request: QueryRequest| {
+        let found = sources(&collection.query(&request).unwrap(), "search");
+        let [source] = &found[..] else { panic!("{found:?}") };
+        source.split(", ").nth(2).map(str::to_owned)
+    };
+    let of_hit = |source: Option<String>| {
+        source.map(|source| source.split(" of hit ").nth(1).unwrap().parse::<usize>().unwrap())
+    };
+    let easy = &held_out[0];
+    assert_eq!(of_hit(search(ask(easy, 10))), Some(10));
+    assert_eq!(of_hit(search(ask(easy, 7))), Some(10), "that of the next larger number");
+    assert_eq!(of_hit(search(ask(easy, 150))), None, "more than were measured");
+    assert_eq!(of_hit(search(ask(easy, 10).search_window(20))), None, "a window is a window");
+    let filter = Filter::range("any", Bounds::default().lt(900));
+    assert_eq!(of_hit(search(ask(easy, 10).filter(filter))), None, "among some of the rows");
+
+    let found: Vec<u64> =
+        held_out.iter().map(|query| scored(&collection.query(&ask(query, 10)).unwrap())).collect();
+    let (least, most) = (found.iter().min().unwrap(), found.iter().max().unwrap());
+    assert!(*most > 2 * least, "{least} to {most} rows");
+    for k in [1, 7, 10, 100] {
+        let hits = held_out.iter().map(|query| {
+            let exact = ids(&collection.query(&ask(query, k).exact()).unwrap());
+            let found = ids(&collection.query(&ask(query, k)).unwrap());
+            found.iter().filter(|id| exact.contains(id)).count()
+        });
+        let recall = hits.sum::<usize>() as f64 / (k * held_out.len()) as f64;
+        assert!(recall >= 0.94, "k {k}: {recall}");
+    }
+    collection.delete(vec![0_u64.into()], Durability::Buffered).unwrap();
+    assert_eq!(of_hit(search(ask(easy, 10))), None, "a deleted row is no hit");
+}
+
+#[test]
+fn the_length_of_a_query_under_dot_changes_nothing() {
+    let mut random = Random::new(2);
+    let folder = tempfile::tempdir().unwrap();
+    let database = DatabaseOptions::new().index_rows(1000).open(folder.path()).unwrap();
+    let (collection, points) = collection(&database, Metric::Dot, &mut random);
+    // The first queries of a collection are searched further.
+    for _ in 0..200 {
+        let request = QueryRequest::new("v", query(&points, &mut random)).target_recall(0.9);
+        collection.query(&request).unwrap();
+    }
+    let mut by_margin = 0;
+    for number in 0..60 {
+        let query = query(&points, &mut random);
+        let target = [0.9, 0.95, 0.98, 0.99][number % 4];
+        let ask = |factor: f32| {
+            let query: Vec<f32> = query.iter().map(|x| factor * x).collect();
+            let request = QueryRequest::new("v", query).target_recall(target).explain();
+            collection.query(&request).unwrap()
+        };
+        // Powers of two do not round.
+        let usual = ask(1.0);
+        by_margin += usize::from(sources(&usual, "search").iter().any(|s| s.contains("margin")));
+        for factor in [1.0 / 1024.0, 64.0] {
+            let other = ask(factor);
+            assert_eq!((ids(&other), scored(&other)), (ids(&usual), scored(&usual)), "{factor}");
+        }
+    }
+    assert!(by_margin > 0);
+}
+
+#[test]
+fn words_among_real_texts_are_found_with_less_work_than_by_any_window() {
+    let Some(data) = shared_data("wn-deb-384") else { return };
+    let queries = matrix(&data.join("queries_ood_lemma.f32.npy"));
+    let truth = read_neighbours(&data.join("groundtruth_cosine_top100_ood_lemma.i32.npy")).unwrap();
+    let half: Vec<Vec<f32>> = queries.iter().step_by(2).cloned().collect();
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::open(folder.path()).unwrap();
+    let field = VectorField::single(384, Metric::Cosine).indexed("graph".parse().unwrap());
+    let field = field.compressed("lvq4:240:pca".parse().unwrap());
+    let config = CollectionConfig::new().with_field("v", field);
+    let collection = database.create_collection("c", config).unwrap();
+    collection.set_training_queries("v", MultiVector::from_rows(&half).unwrap()).unwrap();
+    let points = matrix(&data.join("base.f16.npy")).into_iter().zip(0_u64..);
+    let points: Vec<Point> = points.map(|(row, id)| Point::new(id).with_vector("v", row)).collect();
+    for batch in points.chunks(10_000) {
+        collection.upsert(batch.to_vec()).unwrap();
+    }
+    collection.optimize().unwrap();
+    let measure = |set: &dyn Fn(QueryRequest) -> QueryRequest| {
+        let (mut hits, mut rows, mut asked) = (0, 0, 0);
+        for query in (1..queries.len()).step_by(2) {
+            let request = set(QueryRequest::new("v", queries[query].clone()).explain());
+            let answer = collection.query(&request).unwrap();
+            let best = &truth.of(query)[..10];
+            hits += ids(&answer).iter().filter(|id| best.iter().any(|&b| **id == b.into())).count();
+            rows += scored(&answer);
+            asked += 1;
+        }
+        (hits as f64 / (10 * asked) as f64, rows as f64 / f64::from(asked))
+    };
+    // The first queries of a collection are searched further.
+    measure(&|request| request.target_recall(0.5));
+    let (recall, rows) = measure(&|request| request.target_recall(0.985));
+    println!("by a margin: recall {recall:.4}, {rows:.0} rows scored");
+    assert!(recall >= 0.98);
+    for window in [128, 192, 256] {
+        let (by_window, of_window) = measure(&|request| request.search_window(window).rerank(40));
+        println!("window {window}: recall {by_window:.4}, {of_window:.0} rows scored");
+        assert!(by_window < recall || rows < 0.92 * of_window);
+    }
+}
