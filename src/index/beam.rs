@@ -52,7 +52,7 @@ impl Beam {
         entry.map_or(f32::NEG_INFINITY, |&entry| score_of(entry))
     }
 
-    /// Minimum score of a row to be expanded.
+    /// Minimum score of a row within the margin.
     #[inline]
     fn floor(&self) -> f32 {
         self.margin.map_or(f32::NEG_INFINITY, |margin| self.score_at(margin.rank) - margin.gap)
@@ -69,10 +69,11 @@ impl Beam {
         }
     }
 
-    /// The score of the last row of the window, once it is full.
+    /// Minimum score of a row to be expanded: within the margin, and once the window is full, that of
+    /// its last row.
     #[inline]
-    pub fn window_threshold(&self) -> f32 {
-        self.score_at(self.window)
+    pub fn limit(&self) -> f32 {
+        self.score_at(self.window).max(self.floor())
     }
 
     /// Inserts a row, which must not have been offered before.

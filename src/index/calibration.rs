@@ -312,8 +312,8 @@ impl Zone {
         choose(&self.points, CalibrationPoint::reaches, hits, target)
     }
 
-    /// As [`Calibration::depth_among_all`].
-    pub fn depth_among_all(&self, hits: usize, target: f32) -> Option<Choice> {
+    /// As [`Calibration::depth_unfiltered`].
+    pub fn depth_unfiltered(&self, hits: usize, target: f32) -> Option<Choice> {
         let by_margin = choose_margin(&self.margins, CalibrationPoint::reaches, hits, target);
         cheaper(self.depth(hits, target), by_margin)
     }
@@ -344,7 +344,7 @@ pub struct Choice {
 
 impl Calibration {
     /// Keeps the Pareto-optimal points of each k. Scans compete with index searches; those that end by
-    /// a margin are apart, since they do not serve searches among only some of the rows.
+    /// a margin are apart, since they do not serve filters.
     pub fn new(
         (queries, from_user): (usize, bool),
         searches: Vec<CalibrationPoint>,
@@ -393,8 +393,8 @@ impl Calibration {
         choose(&self.points, CalibrationPoint::surely_reaches, hits, target)
     }
 
-    /// As [`Self::depth`], or with a margin where that is cheaper: for a search among all rows.
-    pub fn depth_among_all(&self, hits: usize, target: f32) -> Option<Choice> {
+    /// As [`Self::depth`], or with a margin where that is cheaper: for a search without a filter.
+    pub fn depth_unfiltered(&self, hits: usize, target: f32) -> Option<Choice> {
         let reaches = CalibrationPoint::surely_reaches;
         cheaper(self.depth(hits, target), choose_margin(&self.margins, reaches, hits, target))
     }
@@ -649,7 +649,7 @@ mod tests {
         ];
         let calibration = calibration(measured.clone());
         assert_eq!((calibration.points.len(), calibration.margins.len()), (3, 4));
-        let choose = |hits, target| calibration.depth_among_all(hits, target).unwrap();
+        let choose = |hits, target| calibration.depth_unfiltered(hits, target).unwrap();
         let gap = |hits, target| choose(hits, target).depth.margin.map(|m| (m.rank, m.gap));
         assert_eq!(gap(10, 0.91), None, "a narrow window is cheaper");
         assert_eq!(gap(10, 0.95), Some((10, 0.1)));
@@ -672,7 +672,7 @@ mod tests {
         assert_eq!(expected(1, 0.3, 20), None, "the margin of fewer hits says nothing");
         let zone = Zone::new((0.5, false), measured, vec![]);
         assert_eq!((zone.points.len(), zone.margins.len()), (3, 4));
-        assert_eq!(zone.depth_among_all(10, 0.95).unwrap().depth.margin.unwrap().gap, 0.1);
+        assert_eq!(zone.depth_unfiltered(10, 0.95).unwrap().depth.margin.unwrap().gap, 0.1);
         assert_eq!(zone.depth(10, 0.95).unwrap().depth, Depth::new(32, 20));
     }
 

@@ -141,10 +141,10 @@ impl IndexView<'_> {
     /// Finds the best eligible rows and writes them to `found`, best first: at most `depth.rerank`,
     /// plus their copies.
     ///
-    /// If not all rows are eligible, only eligible ones count towards the window, so that the
+    /// If not all rows are eligible, only eligible ones count towards window and margin, so that the
     /// search goes as far as needed, however the selection correlates with the query. The result is
     /// not trusted if the search gave up, or if rows near the query are eligible more rarely than
-    /// others. Margins are for searches among all rows; others go to their whole window.
+    /// others.
     pub fn search<A: Fn(u32) -> bool>(
         &self,
         ask: &Ask<'_, A>,
@@ -225,14 +225,15 @@ impl IndexView<'_> {
         copies: Copies<'_>,
         scratch: &mut Scratch,
     ) -> Accepted {
-        let Depth { window, rerank, .. } = ask.depth;
+        let Depth { window, rerank, margin } = ask.depth;
         let window = window.clamp(1, self.widest().max(1));
         let accept = |row| Some(row) != ask.hidden && copies.any(row, &selection.accept);
         let most_scored = selection.most_scored;
         match self {
             Self::Graph(graph, entry) => {
                 let capacity = rerank.min(graph.rows() as usize).max(window);
-                let width = graph::Width::new(window, capacity);
+                let ending = margin.map(|margin| (margin, rerank));
+                let width = graph::Width { window, capacity, ending };
                 let place = (scratch, width);
                 graph::search_accepted(graph, *entry, &ask.codes, accept, place, most_scored)
             }

@@ -179,6 +179,10 @@ impl<'p> Case<'p> {
         matches!(self.site.rows, Rows::Gathered(..))
     }
 
+    fn is_filtered(&self) -> bool {
+        self.site.rows.filter().is_some()
+    }
+
     /// Whether no index is searched.
     fn is_scanned(&self) -> bool {
         let is_flat = |index: &FieldIndex| index.report().kind == IndexKind::Flat;
@@ -302,8 +306,8 @@ impl<'p> Case<'p> {
         let target = self.target.unwrap_or(DEFAULT_TARGET_RECALL);
         let choice = safely(target, |target| match plan.access.reach().is_scan() {
             true => zone.scan(self.hits, target),
-            false if self.selects => zone.depth(self.hits, target),
-            false => zone.depth_among_all(self.hits, target),
+            false if self.is_filtered() => zone.depth(self.hits, target),
+            false => zone.depth_unfiltered(self.hits, target),
         });
         // Few sample queries are scanned for where scans are slow: no data for this zone.
         let Some(choice) = choice else { return Some(as_searched(self.hits, zone, plan)) };
@@ -321,7 +325,7 @@ impl<'p> Case<'p> {
         let scans = self.is_scanned() || self.selects;
         let depth = |target| match scans {
             true => zone.scan(self.hits, target),
-            false => zone.depth_among_all(self.hits, target),
+            false => zone.depth_unfiltered(self.hits, target),
         };
         let slack = match (self.target, is_nearest) {
             (None, _) => 0.0,
@@ -381,9 +385,9 @@ impl<'p> Case<'p> {
             let plan = || self.plan(self.scan(budget), self.promised(scan));
             return self.will_do(scan).then(plan);
         }
-        let depth = |target| match self.selects {
+        let depth = |target| match self.is_filtered() {
             true => calibration.depth(self.hits, target),
-            false => calibration.depth_among_all(self.hits, target),
+            false => calibration.depth_unfiltered(self.hits, target),
         };
         // Unknown future queries may be unlike the rows.
         let differ = self.selects || self.codes.is_multi() || !calibration.from_user;

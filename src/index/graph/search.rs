@@ -33,6 +33,13 @@ impl Width {
     pub fn new(window: usize, capacity: usize) -> Self {
         Self { window, capacity, ending: None }
     }
+
+    fn reset(self, beam: &mut Beam) {
+        beam.reset(self.window, self.capacity);
+        if let Some((margin, kept)) = self.ending {
+            beam.end_at(margin, kept);
+        }
+    }
 }
 
 /// Observes a search.
@@ -75,10 +82,7 @@ pub fn search_watched(
     (scratch, width): (&mut Scratch, Width),
     watch: &mut impl Watch,
 ) -> Effort {
-    scratch.beam.reset(width.window, width.capacity);
-    if let Some((margin, kept)) = width.ending {
-        scratch.beam.end_at(margin, kept);
-    }
+    width.reset(&mut scratch.beam);
     scratch.seen.reset(graph.rows());
     scratch.expanded.clear();
     let Scratch { beam, seen, rows, scores: values, expanded, .. } = scratch;
@@ -128,8 +132,8 @@ pub fn search_watched(
     }
 }
 
-/// As [`search`], but only accepted rows count towards the window: `scratch.beam` becomes the best
-/// of those. Gives up after scoring more than `most_scored` rows.
+/// As [`search`], but only accepted rows count towards the window and the margin: `scratch.beam`
+/// becomes the best of those. Gives up after scoring more than `most_scored` rows.
 pub fn search_accepted(
     graph: &Adjacency<'_>,
     entry: u32,
@@ -138,7 +142,7 @@ pub fn search_accepted(
     (scratch, width): (&mut Scratch, Width),
     most_scored: u64,
 ) -> Accepted {
-    scratch.beam.reset(width.window, width.capacity);
+    width.reset(&mut scratch.beam);
     scratch.seen.reset(graph.rows());
     let Scratch { beam, seen, rows, scores: values, .. } = scratch;
     let mut outcome =
@@ -147,7 +151,7 @@ pub fn search_accepted(
         return outcome;
     }
     // Rows to expand, as inverted beam entries: the best is the largest.
-    let mut open: BinaryHeap<u64> = BinaryHeap::with_capacity(4 * width.window);
+    let mut open: BinaryHeap<u64> = BinaryHeap::with_capacity(4 * width.window.min(128));
     let mut rejected: Vec<f32> = Vec::new();
     seen.insert(&[entry], rows);
     loop {
@@ -155,7 +159,7 @@ pub fn search_accepted(
         scores.score(rows, values);
         outcome.effort.scored += rows.len() as u64;
         for (&row, &score) in rows.iter().zip(&*values) {
-            let is_near = score >= beam.window_threshold();
+            let is_near = score >= beam.limit();
             if is_near {
                 open.push(!crate::index::beam::entry(score, row));
             }
@@ -168,11 +172,12 @@ pub fn search_accepted(
         }
         loop {
             let next = open.pop().map(|entry| crate::index::beam::parts_of(!entry));
-            let threshold = beam.window_threshold();
-            let Some((_, next)) = next.filter(|&(score, _)| score >= threshold) else {
-                let above = rejected.iter().filter(|&&score| score >= threshold);
+            let limit = beam.limit();
+            let Some((_, next)) = next.filter(|&(score, _)| score >= limit) else {
+                let above = rejected.iter().filter(|&&score| score >= limit);
                 outcome.rejected = above.count() as u64;
-                outcome.accepted = beam.rows().take(width.window).count() as u64;
+                let accepted = beam.rows().take(width.window);
+                outcome.accepted = accepted.filter(|&(score, _)| score >= limit).count() as u64;
                 return outcome;
             };
             if outcome.effort.scored > most_scored {
