@@ -14,6 +14,7 @@ PACKAGES = (
     "usearch",
     "rabitqlib",
     "scann-core",
+    "lorann",
     "qdrant-edge-py",
     "numpy",
 )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import measure
 from datasets import DATASETS
-from engines import engine
+from engines import engine, judged
 
 
 def main():
@@ -51,8 +51,8 @@ def build(module, variant, dataset, threads, options):
 
 
 def search(module, variant, dataset, threads, options):
-    queries = {query_set: dataset.queries(query_set) for query_set in dataset.sets}
-    truths = {query_set: dataset.truth(query_set) for query_set in dataset.sets}
+    queries = {each: judged(variant, dataset, each, dataset.queries(each)) for each in dataset.sets}
+    truths = {each: judged(variant, dataset, each, dataset.truth(each)) for each in dataset.sets}
     noise = measure.Noise()
     noise.scan()
     before = measure.memory_mb()["VmRSS"]

@@ -10,7 +10,9 @@
 from dataclasses import dataclass, field
 from importlib import import_module
 
-NAMES = ("faiss", "hnswlib", "usearch", "svs", "rabitq", "scann", "qdrant")
+import numpy as np
+
+NAMES = ("faiss", "hnswlib", "usearch", "svs", "rabitq", "scann", "lorann", "qdrant")
 K = 10
 
 
@@ -21,6 +23,8 @@ class Variant:
     family: str
     label: str
     parameters: dict = field(default_factory=dict)
+    #: Whether it is built with `learning_queries`, and so must not be measured on them.
+    learned: bool = False
 
     @property
     def key(self):
@@ -41,6 +45,17 @@ class Searching:
 
     def enter_thread(self):
         """Called in each thread that asks single queries."""
+
+
+def learning_queries(dataset):
+    """Every other query of each distribution that is not the base's."""
+    return np.concatenate([dataset.queries(query_set)[::2] for query_set in dataset.sets[1:]])
+
+
+def judged(variant, dataset, query_set, rows):
+    """The rows, one a query, of the queries that an index may be measured on."""
+    seen = variant.learned and query_set != dataset.sets[0]
+    return np.ascontiguousarray(rows[1::2]) if seen else rows
 
 
 def engine(name):
