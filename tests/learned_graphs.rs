@@ -244,3 +244,43 @@ fn what_teaches_little_does_no_harm() {
     assert!(error.contains("expected 24 dimensions, got 2"), "{error}");
     assert!(collection.query_batch(&requests(12, 3), Deadline::NEVER).is_ok());
 }
+
+/// Vectors that differ in a few directions: rows most in the last of them, queries most in the first.
+fn mixed(random: &mut Random, directions: &[Vec<f32>], is_row: bool) -> Vec<f32> {
+    let scale = |at: usize| 0.9_f32.powi(if is_row { directions.len() - at } else { at } as i32);
+    let parts: Vec<f32> = (0..directions.len()).map(|at| scale(at) * random.normal()).collect();
+    let element = |at: usize| -> f32 {
+        let mixed = parts.iter().zip(directions).map(|(part, direction)| part * direction[at]);
+        mixed.sum::<f32>() + 0.1 * random.normal()
+    };
+    (0..directions[0].len()).map(element).collect()
+}
+
+#[test]
+fn of_unknown_queries_no_more_is_said_than_is_found() {
+    let mut random = Random::new(12);
+    let directions: Vec<Vec<f32>> =
+        (0..20).map(|_| (0..96).map(|_| random.normal()).collect()).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let options = DatabaseOptions::new().index_rows(2_000).learn_from_queries(false);
+    let database = options.open(folder.path()).unwrap();
+    let field = VectorField::single(96, Metric::Cosine).indexed("graph".parse().unwrap());
+    let field = field.compressed("lvq4:32:pca".parse().unwrap());
+    let config = CollectionConfig::new().with_field("v", field);
+    let collection = database.create_collection("c", config).unwrap();
+    let mut point =
+        |id: u64| Point::new(id).with_vector("v", mixed(&mut random, &directions, true));
+    let points: Vec<Point> = (0..20_000).map(&mut point).collect();
+    collection.upsert(points).unwrap();
+    collection.optimize().unwrap();
+    let queries: Vec<Vec<f32>> = (0..100).map(|_| mixed(&mut random, &directions, false)).collect();
+    for target in [0.9, 0.95, 0.99] {
+        let asked = queries.iter().map(|query| QueryRequest::new("v", query.clone()));
+        let asked: Vec<QueryRequest> = asked.map(|one| one.target_recall(target)).collect();
+        let Measured { recall, scored } = measure(&collection, &asked);
+        let said = asked.iter().map(|one| collection.query(one).unwrap().estimated_recall);
+        let said = said.map(|said| f64::from(said.unwrap())).sum::<f64>() / asked.len() as f64;
+        println!("target {target}: {recall:.3}, {said:.3} was said; {scored:.0} rows");
+        assert!(recall >= said - 0.02, "target {target}: {recall}, {said} was said");
+    }
+}

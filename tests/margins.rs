@@ -1,5 +1,5 @@
 //! Searches of a graph that end by a margin: how far they go depends on the query, and the margin is
-//! that of the hits that are asked for, without a filter.
+//! that of the hits that are asked for. Filters, and queries that nothing is known of, have none.
 
 mod common;
 
@@ -24,6 +24,7 @@ fn collection(
     database: &Database,
     metric: Metric,
     random: &mut Random,
+    are_known: bool,
 ) -> (Collection, Vec<Point>) {
     let field = VectorField::single(DIMENSION, metric);
     let mut config =
@@ -41,7 +42,9 @@ fn collection(
     let collection = database.create_collection("c", config).unwrap();
     let queries: Vec<Vec<f32>> = (0..600).map(|_| query(&points, random)).collect();
     let training = MultiVector::from_rows(&queries).unwrap();
-    collection.set_training_queries("v", training).unwrap();
+    if are_known {
+        collection.set_training_queries("v", training).unwrap();
+    }
     fill(&collection, &points);
     collection.optimize().unwrap();
     (collection, points)
@@ -59,7 +62,7 @@ fn hard_queries_go_further_than_easy_ones_and_the_target_is_reached() {
     let mut random = Random::new(1);
     let folder = tempfile::tempdir().unwrap();
     let database = DatabaseOptions::new().index_rows(1000).open(folder.path()).unwrap();
-    let (collection, points) = collection(&database, Metric::L2, &mut random);
+    let (collection, points) = collection(&database, Metric::L2, &mut random, true);
     let held_out: Vec<Vec<f32>> = (0..100).map(|_| query(&points, &mut random)).collect();
     let ask = |query: &[f32], limit: usize| {
         QueryRequest::new("v", query.to_vec()).limit(limit).target_recall(0.95).explain()
@@ -110,11 +113,25 @@ fn hard_queries_go_further_than_easy_ones_and_the_target_is_reached() {
 }
 
 #[test]
+fn the_margin_of_rows_is_not_that_of_unknown_queries() {
+    let mut random = Random::new(3);
+    let folder = tempfile::tempdir().unwrap();
+    let database = DatabaseOptions::new().index_rows(1000).open(folder.path()).unwrap();
+    let (collection, points) = collection(&database, Metric::L2, &mut random, false);
+    for number in 0..60 {
+        let target = [0.9, 0.95, 0.98, 0.99][number % 4];
+        let request = QueryRequest::new("v", query(&points, &mut random)).target_recall(target);
+        let searched = sources(&collection.query(&request.explain()).unwrap(), "search");
+        assert!(searched.iter().all(|source| !source.contains("margin")), "{searched:?}");
+    }
+}
+
+#[test]
 fn the_length_of_a_query_under_dot_changes_nothing() {
     let mut random = Random::new(2);
     let folder = tempfile::tempdir().unwrap();
     let database = DatabaseOptions::new().index_rows(1000).open(folder.path()).unwrap();
-    let (collection, points) = collection(&database, Metric::Dot, &mut random);
+    let (collection, points) = collection(&database, Metric::Dot, &mut random, true);
     // The first queries of a collection are searched further.
     for _ in 0..200 {
         let request = QueryRequest::new("v", query(&points, &mut random)).target_recall(0.9);

@@ -20,6 +20,7 @@ pub mod ivf;
 mod lately;
 mod query_lists;
 mod scratch;
+mod summary;
 mod trace;
 mod view;
 mod zones;
@@ -29,8 +30,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 pub use alike::{alike, apart, directed};
 pub use beam::MAX_ROWS;
 pub use calibration::{
-    Calibration, CalibrationPoint, Choice, DEFAULT_TARGET_RECALL, LEAST_OF_GROUP, Measured,
-    Outside, Summary, Zone, lower_bound, mean_less_error,
+    Calibration, CalibrationPoint, Choice, DEFAULT_TARGET_RECALL, Outside, Zone,
 };
 pub use copies::{Copies, distinct};
 pub use depth::{Depth, Margin};
@@ -38,6 +38,7 @@ pub use far::{far_query, length, nearness};
 pub use lately::{FARTHEST, Farness, Lately};
 pub use query_lists::{QueryListSettings, QueryLists, Route};
 pub use scratch::{Scratch, with_scratch};
+pub use summary::{LEAST_OF_GROUP, Measured, Summary, lower_bound, mean_less_error};
 pub use trace::Trace;
 pub use view::{Ask, BuiltIndex, IndexView, Outcome, Selection};
 pub use zones::{Far, LEAST_OF_ZONE, Members};

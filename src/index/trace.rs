@@ -16,10 +16,10 @@ pub struct Trace {
     length: f32,
     /// For each rank, the gap from which the search goes on; and last, the window.
     ends: Vec<Vec<End>>,
-    steps: u64,
+    steps: u32,
     effort: Effort,
     /// Scored rows: the score, the row, and the number of rows that were expanded before.
-    found: Vec<(f32, u32, u64)>,
+    found: Vec<(f32, u32, u32)>,
 }
 
 /// A search ends here, after this much work, unless its limit is at least this.
@@ -36,21 +36,21 @@ impl Trace {
         Self { ranks: ranks.to_vec(), length, ends, ..Self::default() }
     }
 
-    /// Ends the trace: `copies` are the other rows with the code of a row, and the best `most`
-    /// distinct rows are kept.
+    /// Ends the trace: `copies` are the other rows with the code of a row. Of the best, so many distinct
+    /// rows are kept, and so many rows in all.
     pub(super) fn end<I: Iterator<Item = u32>>(
         &mut self,
         effort: Effort,
-        most: usize,
+        (distinct, most): (usize, usize),
         copies: impl Fn(u32) -> I,
     ) {
         self.effort = effort;
         self.found.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        self.found.truncate(most);
-        let with_copies = |&(score, first, step): &(f32, u32, u64)| {
+        self.found.truncate(distinct);
+        let with_copies = |&(score, first, step): &(f32, u32, u32)| {
             std::iter::once(first).chain(copies(first)).map(move |row| (score, row, step))
         };
-        self.found = self.found.iter().flat_map(with_copies).collect();
+        self.found = self.found.iter().flat_map(with_copies).take(most).collect();
     }
 
     /// The rows that were found, best first, with their scores.
@@ -66,8 +66,8 @@ impl Trace {
     /// For each row found, the least gap with which a search ends after it was found; `rank` is the
     /// index of a rank.
     pub fn gaps(&self, rank: usize) -> impl Iterator<Item = (u32, f32)> {
-        let least = move |step: u64| {
-            let before = self.ends[rank].partition_point(|end| end.effort.expanded < step);
+        let least = move |step: u32| {
+            let before = self.ends[rank].partition_point(|end| end.effort.expanded < step.into());
             before.checked_sub(1).map_or(0.0, |last| self.ends[rank][last].least)
         };
         self.found.iter().map(move |&(_, row, step)| (row, least(step)))
@@ -89,7 +89,7 @@ impl Trace {
         let by_window = self.ends.last().map_or(self.effort, |ends| end(ends, window as f32));
         let by_gap = end(&self.ends[rank], gap);
         let effort = if by_gap.expanded < by_window.expanded { by_gap } else { by_window };
-        let before = |&&(_, _, step): &&(f32, u32, u64)| step <= effort.expanded;
+        let before = |&&(_, _, step): &&(f32, u32, u32)| u64::from(step) <= effort.expanded;
         found.clear();
         found.extend(self.found.iter().filter(before).map(|&(score, row, _)| (score, row)));
         effort

@@ -197,7 +197,7 @@ impl IndexView<'_> {
         let width = graph::Width::new(window, window.max(rerank));
         let (codes, place) = (&ask.codes, (scratch, width));
         let effort = graph::search_watched(graph, *entry, codes, ask.hidden, place, trace);
-        trace.end(effort, rerank, |row| copies.of(row));
+        trace.end(effort, (rerank, rerank + MOST_COPIES), |row| copies.of(row));
     }
 
     fn among_all<A: Fn(u32) -> bool>(&self, ask: &Ask<'_, A>, scratch: &mut Scratch) -> Effort {

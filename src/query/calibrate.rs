@@ -253,8 +253,10 @@ impl<'a> Subject<'a> {
                 break;
             }
         }
-        // The cost of re-ranking hides that of the search of encodings.
-        if let Some((view @ IndexView::Graph(..), copies)) = index.filter(|_| !codes.is_multi()) {
+        // A margin that suits rows ends the searches of other queries too early. Of encodings, the cost of
+        // re-ranking hides that of the search.
+        let measures = self.sample.from_user && !codes.is_multi();
+        if let Some((view @ IndexView::Graph(..), copies)) = index.filter(|_| measures) {
             let windows = widest.map(|widest| widest.unwrap_or(last));
             measured.extend(self.measure_margins(
                 codes,

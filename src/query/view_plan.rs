@@ -307,7 +307,7 @@ impl<'p> Case<'p> {
         let choice = safely(target, |target| match plan.access.reach().is_scan() {
             true => zone.scan(self.hits, target),
             false if self.is_filtered() => zone.depth(self.hits, target),
-            false => zone.depth_unfiltered(self.hits, target),
+            false => zone.depth_or_margin(self.hits, target),
         });
         // Few sample queries are scanned for where scans are slow: no data for this zone.
         let Some(choice) = choice else { return Some(as_searched(self.hits, zone, plan)) };
@@ -322,10 +322,13 @@ impl<'p> Case<'p> {
     /// The depth that reached the target for synthesised queries as far away; `None` if none did.
     fn beyond(&self, zone: &Zone, is_nearest: bool) -> Option<ViewPlan<'p>> {
         let target = self.target.unwrap_or(DEFAULT_TARGET_RECALL);
-        let scans = self.is_scanned() || self.selects;
+        // What an index misses of perturbed rows says little of queries that nothing is known of, unless
+        // they are hardly farther than rows are.
+        let is_known = self.index.is_some_and(|index| index.calibration().from_user);
+        let scans = self.is_scanned() || self.selects || !(is_known || is_nearest);
         let depth = |target| match scans {
             true => zone.scan(self.hits, target),
-            false => zone.depth_unfiltered(self.hits, target),
+            false => zone.depth(self.hits, target),
         };
         let slack = match (self.target, is_nearest) {
             (None, _) => 0.0,
@@ -387,7 +390,7 @@ impl<'p> Case<'p> {
         }
         let depth = |target| match self.is_filtered() {
             true => calibration.depth(self.hits, target),
-            false => calibration.depth_unfiltered(self.hits, target),
+            false => calibration.depth_or_margin(self.hits, target),
         };
         // Unknown future queries may be unlike the rows.
         let differ = self.selects || self.codes.is_multi() || !calibration.from_user;

@@ -58,7 +58,7 @@ pub fn print(field: &str, status: &IndexStatus) {
                 "target recall", "search window", "margin", "rerank"
             );
             for target in TARGETS {
-                let Some(choice) = report.calibration.depth_unfiltered(10, target) else {
+                let Some(choice) = report.calibration.depth_or_margin(10, target) else {
                     continue;
                 };
                 let Choice { depth, expected, reached, .. } = choice;
