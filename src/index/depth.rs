@@ -23,8 +23,8 @@ pub struct Depth {
 pub struct Margin {
     /// Rank of the row that is compared, from 1.
     pub rank: usize,
-    /// Difference of scores by primary codes. In calibrations, for a query of length 1, as
-    /// [`crate::index::nearness`].
+    /// Difference of scores by primary codes. In calibrations, for a query of length 1 under dot, and of
+    /// multi-vectors for the mean over their vectors.
     pub gap: f32,
 }
 
