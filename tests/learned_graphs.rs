@@ -5,13 +5,14 @@ mod common;
 
 use std::path::Path;
 
-use common::{Random, ids, matrix, shared_data};
+use common::clusters::rows_scored;
+use common::words::{Measured, Words};
+use common::{Random, ids};
 use lanner::{
     Bounds, Collection, CollectionConfig, Database, DatabaseOptions, Deadline, Durability, Filter,
     IndexKind, IndexReport, IndexStatus, Metric, MultiVector, Payload, PayloadType, Point, PointId,
-    QueryRequest, QueryResponse, VectorField,
+    QueryRequest, VectorField,
 };
-use lanner_eval::read_neighbours;
 
 const HALF: usize = 12;
 const ROWS: u64 = 5_000;
@@ -79,18 +80,6 @@ fn report(collection: &Collection) -> IndexReport {
     }
 }
 
-/// Number of rows that the index scored.
-fn scored_rows(response: &QueryResponse) -> u64 {
-    let stages = response.explanation.iter().flat_map(|explanation| &explanation.stages);
-    stages.filter(|stage| stage.name == "search").map(|stage| stage.rows).sum()
-}
-
-/// What queries found, and what it took.
-struct Measured {
-    recall: f64,
-    scored: f64,
-}
-
 fn measure(collection: &Collection, requests: &[QueryRequest]) -> Measured {
     let (mut hits, mut all, mut scored) = (0, 0, 0);
     for request in requests {
@@ -98,7 +87,7 @@ fn measure(collection: &Collection, requests: &[QueryRequest]) -> Measured {
         let found = collection.query(&request.clone().explain()).unwrap();
         hits += ids(&found).iter().filter(|id| exact.contains(id)).count();
         all += exact.len();
-        scored += scored_rows(&found);
+        scored += rows_scored(&found);
     }
     Measured { recall: hits as f64 / all as f64, scored: scored as f64 / requests.len() as f64 }
 }
@@ -110,44 +99,16 @@ fn requests(seed: u64, count: usize) -> Vec<QueryRequest> {
 
 #[test]
 fn words_take_three_quarters_of_the_work_among_real_texts() {
-    let Some(data) = shared_data("wn-deb-384") else { return };
-    let queries = matrix(&data.join("queries_ood_lemma.f32.npy"));
-    let truth = read_neighbours(&data.join("groundtruth_cosine_top100_ood_lemma.i32.npy")).unwrap();
-    let half: Vec<Vec<f32>> = queries.iter().step_by(2).cloned().collect();
-    let base = matrix(&data.join("base.f16.npy"));
+    let Some(words) = Words::read() else { return };
     let folder = tempfile::tempdir().unwrap();
     let database = Database::open(folder.path()).unwrap();
     // Recall of the ten best, and rows scored, of a search with this window.
     let measure = |index: &str, windows: &[usize]| -> Vec<Measured> {
-        let field = VectorField::single(384, Metric::Cosine).indexed(index.parse().unwrap());
-        let field = field.compressed("lvq4:240:sphering".parse().unwrap());
-        let config = CollectionConfig::new().with_field("v", field);
-        let collection = database.create_collection("c", config).unwrap();
-        let training = MultiVector::from_rows(&half).unwrap();
-        collection.set_training_queries("v", training).unwrap();
-        let points = base.iter().zip(0_u64..);
-        let points: Vec<Point> =
-            points.map(|(row, id)| Point::new(id).with_vector("v", row.clone())).collect();
-        for batch in points.chunks(10_000) {
-            collection.upsert(batch.to_vec()).unwrap();
-        }
-        collection.optimize().unwrap();
+        let collection = words.collection(&database, "lvq4:240:sphering", index);
         let learned = if index == "graph" { 334 } else { 0 };
         assert_eq!(report(&collection).taught_by, learned, "a third is held out");
         let of = |&window: &usize| {
-            let (mut hits, mut scored, mut asked) = (0, 0, 0);
-            for query in (1..queries.len()).step_by(2) {
-                let request = QueryRequest::new("v", queries[query].clone());
-                let request = request.limit(10).search_window(window).rerank(40).explain();
-                let answer = collection.query(&request).unwrap();
-                let best = &truth.of(query)[..10];
-                let is_best = |id: &PointId| best.iter().any(|&row| *id == PointId::from(row));
-                hits += ids(&answer).iter().filter(|id| is_best(id)).count();
-                scored += scored_rows(&answer);
-                asked += 1;
-            }
-            let recall = hits as f64 / (10 * asked) as f64;
-            Measured { recall, scored: scored as f64 / f64::from(asked) }
+            words.measure(&collection, |request| request.search_window(window).rerank(40))
         };
         let measured = windows.iter().map(of).collect();
         drop(collection);

@@ -3,29 +3,26 @@
 
 mod common;
 
-use common::clusters::{Clusters, fill, sources};
-use common::{Random, ids, matrix, shared_data};
+use std::path::Path;
+
+use common::clusters::{Clusters, fill, rows_scored, sources};
+use common::words::Words;
+use common::{Random, ids};
 use lanner::{
     Bounds, Collection, CollectionConfig, Database, DatabaseOptions, Durability, Filter, Metric,
-    MultiVector, Payload, PayloadType, Point, PointId, QueryRequest, QueryResponse, VectorField,
+    MultiVector, Payload, PayloadType, Point, PointId, QueryRequest, VectorField,
 };
-use lanner_eval::read_neighbours;
 
 const DIMENSION: usize = 32;
 
-/// Rows scored by the search of the index.
-fn scored(answer: &QueryResponse) -> u64 {
-    let stages = &answer.explanation.as_ref().unwrap().stages;
-    stages.iter().filter(|stage| stage.name == "search").map(|stage| stage.rows).sum()
-}
-
 /// Points within and between clusters: some queries are much harder than others.
-fn collection(
-    database: &Database,
+fn filled(
+    folder: &Path,
     metric: Metric,
     random: &mut Random,
     are_known: bool,
-) -> (Collection, Vec<Point>) {
+) -> (Database, Collection, Vec<Point>) {
+    let database = DatabaseOptions::new().index_rows(1000).open(folder).unwrap();
     let field = VectorField::single(DIMENSION, metric);
     let mut config =
         CollectionConfig::new().with_field("v", field.indexed("graph".parse().unwrap()));
@@ -41,13 +38,13 @@ fn collection(
     let points: Vec<Point> = (0..6_000).map(point).collect();
     let collection = database.create_collection("c", config).unwrap();
     let queries: Vec<Vec<f32>> = (0..600).map(|_| query(&points, random)).collect();
-    let training = MultiVector::from_rows(&queries).unwrap();
     if are_known {
+        let training = MultiVector::from_rows(&queries).unwrap();
         collection.set_training_queries("v", training).unwrap();
     }
     fill(&collection, &points);
     collection.optimize().unwrap();
-    (collection, points)
+    (database, collection, points)
 }
 
 /// Near a point, some nearer than others.
@@ -61,8 +58,7 @@ fn query(points: &[Point], random: &mut Random) -> Vec<f32> {
 fn hard_queries_go_further_than_easy_ones_and_the_target_is_reached() {
     let mut random = Random::new(1);
     let folder = tempfile::tempdir().unwrap();
-    let database = DatabaseOptions::new().index_rows(1000).open(folder.path()).unwrap();
-    let (collection, points) = collection(&database, Metric::L2, &mut random, true);
+    let (_database, collection, points) = filled(folder.path(), Metric::L2, &mut random, true);
     let held_out: Vec<Vec<f32>> = (0..100).map(|_| query(&points, &mut random)).collect();
     let ask = |query: &[f32], limit: usize| {
         QueryRequest::new("v", query.to_vec()).limit(limit).target_recall(0.95).explain()
@@ -91,8 +87,10 @@ fn hard_queries_go_further_than_easy_ones_and_the_target_is_reached() {
     let filter = Filter::range("any", Bounds::default().lt(900));
     assert_eq!(of_hit(search(ask(easy, 10).filter(filter))), None, "among some of the rows");
 
-    let found: Vec<u64> =
-        held_out.iter().map(|query| scored(&collection.query(&ask(query, 10)).unwrap())).collect();
+    let found: Vec<u64> = held_out
+        .iter()
+        .map(|query| rows_scored(&collection.query(&ask(query, 10)).unwrap()))
+        .collect();
     let (least, most) = (found.iter().min().unwrap(), found.iter().max().unwrap());
     assert!(*most > 2 * least, "{least} to {most} rows");
     for k in [1, 7, 10, 100] {
@@ -104,7 +102,7 @@ fn hard_queries_go_further_than_easy_ones_and_the_target_is_reached() {
     for query in &held_out[..5] {
         gone.extend(ids(&collection.query(&ask(query, 40).exact()).unwrap()));
     }
-    collection.delete(gone.clone(), Durability::Buffered).unwrap();
+    collection.delete(gone, Durability::Buffered).unwrap();
     assert_eq!(of_hit(search(ask(&held_out[50], 10))), Some(10), "deletions are no filter");
     for (queries, least) in [(&held_out[..5], 0.9), (&held_out[5..], 0.94)] {
         let recall = found_of(queries, 10);
@@ -116,8 +114,7 @@ fn hard_queries_go_further_than_easy_ones_and_the_target_is_reached() {
 fn the_margin_of_rows_is_not_that_of_unknown_queries() {
     let mut random = Random::new(3);
     let folder = tempfile::tempdir().unwrap();
-    let database = DatabaseOptions::new().index_rows(1000).open(folder.path()).unwrap();
-    let (collection, points) = collection(&database, Metric::L2, &mut random, false);
+    let (_database, collection, points) = filled(folder.path(), Metric::L2, &mut random, false);
     for number in 0..60 {
         let target = [0.9, 0.95, 0.98, 0.99][number % 4];
         let request = QueryRequest::new("v", query(&points, &mut random)).target_recall(target);
@@ -130,8 +127,7 @@ fn the_margin_of_rows_is_not_that_of_unknown_queries() {
 fn the_length_of_a_query_under_dot_changes_nothing() {
     let mut random = Random::new(2);
     let folder = tempfile::tempdir().unwrap();
-    let database = DatabaseOptions::new().index_rows(1000).open(folder.path()).unwrap();
-    let (collection, points) = collection(&database, Metric::Dot, &mut random, true);
+    let (_database, collection, points) = filled(folder.path(), Metric::Dot, &mut random, true);
     // The first queries of a collection are searched further.
     for _ in 0..200 {
         let request = QueryRequest::new("v", query(&points, &mut random)).target_recall(0.9);
@@ -151,7 +147,11 @@ fn the_length_of_a_query_under_dot_changes_nothing() {
         by_margin += usize::from(sources(&usual, "search").iter().any(|s| s.contains("margin")));
         for factor in [1.0 / 1024.0, 64.0] {
             let other = ask(factor);
-            assert_eq!((ids(&other), scored(&other)), (ids(&usual), scored(&usual)), "{factor}");
+            assert_eq!(
+                (ids(&other), rows_scored(&other)),
+                (ids(&usual), rows_scored(&usual)),
+                "{factor}"
+            );
         }
     }
     assert!(by_margin > 0);
@@ -159,43 +159,18 @@ fn the_length_of_a_query_under_dot_changes_nothing() {
 
 #[test]
 fn words_among_real_texts_are_found_with_less_work_than_by_any_window() {
-    let Some(data) = shared_data("wn-deb-384") else { return };
-    let queries = matrix(&data.join("queries_ood_lemma.f32.npy"));
-    let truth = read_neighbours(&data.join("groundtruth_cosine_top100_ood_lemma.i32.npy")).unwrap();
-    let half: Vec<Vec<f32>> = queries.iter().step_by(2).cloned().collect();
+    let Some(words) = Words::read() else { return };
     let folder = tempfile::tempdir().unwrap();
     let database = Database::open(folder.path()).unwrap();
-    let field = VectorField::single(384, Metric::Cosine).indexed("graph".parse().unwrap());
-    let field = field.compressed("lvq4:240:pca".parse().unwrap());
-    let config = CollectionConfig::new().with_field("v", field);
-    let collection = database.create_collection("c", config).unwrap();
-    collection.set_training_queries("v", MultiVector::from_rows(&half).unwrap()).unwrap();
-    let points = matrix(&data.join("base.f16.npy")).into_iter().zip(0_u64..);
-    let points: Vec<Point> = points.map(|(row, id)| Point::new(id).with_vector("v", row)).collect();
-    for batch in points.chunks(10_000) {
-        collection.upsert(batch.to_vec()).unwrap();
-    }
-    collection.optimize().unwrap();
-    let measure = |set: &dyn Fn(QueryRequest) -> QueryRequest| {
-        let (mut hits, mut rows, mut asked) = (0, 0, 0);
-        for query in (1..queries.len()).step_by(2) {
-            let request = set(QueryRequest::new("v", queries[query].clone()).explain());
-            let answer = collection.query(&request).unwrap();
-            let best = &truth.of(query)[..10];
-            hits += ids(&answer).iter().filter(|id| best.iter().any(|&b| **id == b.into())).count();
-            rows += scored(&answer);
-            asked += 1;
-        }
-        (hits as f64 / (10 * asked) as f64, rows as f64 / f64::from(asked))
-    };
+    let collection = words.collection(&database, "lvq4:240:pca", "graph");
     // The first queries of a collection are searched further.
-    measure(&|request| request.target_recall(0.5));
-    let (recall, rows) = measure(&|request| request.target_recall(0.985));
-    println!("by a margin: recall {recall:.4}, {rows:.0} rows scored");
-    assert!(recall >= 0.98);
-    for window in [128, 192, 256] {
-        let (by_window, of_window) = measure(&|request| request.search_window(window).rerank(40));
-        println!("window {window}: recall {by_window:.4}, {of_window:.0} rows scored");
-        assert!(by_window < recall || rows < 0.92 * of_window);
+    words.measure(&collection, |request| request.target_recall(0.5));
+    let margin = words.measure(&collection, |request| request.target_recall(0.985));
+    println!("by a margin: recall {:.4}, {:.0} rows scored", margin.recall, margin.scored);
+    assert!(margin.recall >= 0.98);
+    for width in [128, 192, 256] {
+        let window = words.measure(&collection, |request| request.search_window(width).rerank(40));
+        println!("window {width}: recall {:.4}, {:.0} rows scored", window.recall, window.scored);
+        assert!(window.recall < margin.recall || margin.scored < 0.92 * window.scored);
     }
 }

@@ -166,6 +166,11 @@ mod tests {
 
     use super::*;
 
+    fn best_first(mut rows: Vec<(f32, u32)>) -> Vec<(f32, u32)> {
+        rows.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        rows
+    }
+
     proptest! {
         #[test]
         fn keeps_the_best_in_order_and_expands_the_best_first(
@@ -182,8 +187,7 @@ mod tests {
                 beam.push(score, row);
                 offered.push((score, row));
                 if row % 3 == 0 {
-                    let mut best = offered.clone();
-                    best.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+                    let mut best = best_first(offered.clone());
                     best.truncate(window);
                     let expected = best.iter().map(|&(_, row)| row).find(|r| !expanded.contains(r));
                     prop_assert_eq!(beam.peek(), expected);
@@ -191,13 +195,11 @@ mod tests {
                     expanded.extend(expected);
                 }
             }
-            offered.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+            let mut offered = best_first(offered);
             offered.truncate(window + more);
             prop_assert_eq!(beam.rows().collect::<Vec<_>>(), offered);
         }
-    }
 
-    proptest! {
         #[test]
         fn a_margin_ends_expansion_and_drops_what_lies_beyond_but_the_best(
             scores in proptest::collection::vec(-50_i32..50, 1..80),
@@ -216,7 +218,7 @@ mod tests {
                 }
                 offered.push((score, row));
             }
-            offered.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+            let offered = best_first(offered);
             let floor = offered.get(rank - 1).map_or(f32::NEG_INFINITY, |o| o.0 - f32::from(gap));
             let mut expanded = Vec::new();
             while let Some(next) = beam.expand() {

@@ -133,12 +133,11 @@ impl Zone {
         let of_zone = |point| if usual { of_part(point) } else { point };
         let scans: Vec<CalibrationPoint> = scans.into_iter().map(of_zone).collect();
         let searches = searches.into_iter().map(of_zone);
-        let (mut margins, mut points) =
-            searches.partition::<Vec<_>, _>(|point| point.depth.margin.is_some());
-        margins.retain(|_| usual);
-        points.extend_from_slice(&scans);
-        let (points, margins, scans) = (unbeaten(points), unbeaten(margins), unbeaten(scans));
-        Self { at_least, usual, points, margins, scans }
+        let (points, mut margins) = by_ending(searches, &scans);
+        if !usual {
+            margins.clear();
+        }
+        Self { at_least, usual, points, margins, scans: unbeaten(scans) }
     }
 
     /// As [`Calibration::depth`].
@@ -185,10 +184,7 @@ impl Calibration {
         scans: Vec<CalibrationPoint>,
         far_scans: Vec<CalibrationPoint>,
     ) -> Self {
-        let (margins, mut points) =
-            searches.into_iter().partition::<Vec<_>, _>(|point| point.depth.margin.is_some());
-        points.extend_from_slice(&scans);
-        let (points, margins) = (unbeaten(points), unbeaten(margins));
+        let (points, margins) = by_ending(searches.into_iter(), &scans);
         let (scans, far_scans) = (unbeaten(scans), unbeaten(far_scans));
         Self { queries, from_user, points, margins, scans, far_scans, outside: Vec::new() }
     }
@@ -288,6 +284,17 @@ fn expected(
             && reach(point.depth.rerank) <= depth.rerank as f64
     };
     of(points, k).iter().filter(within).map(honest).reduce(f32::max)
+}
+
+/// The Pareto-optimal searches without a margin, with which scans compete, and those with one.
+fn by_ending(
+    searches: impl Iterator<Item = CalibrationPoint>,
+    scans: &[CalibrationPoint],
+) -> (Vec<CalibrationPoint>, Vec<CalibrationPoint>) {
+    let (margins, mut points) =
+        searches.partition::<Vec<_>, _>(|point| point.depth.margin.is_some());
+    points.extend_from_slice(scans);
+    (unbeaten(points), unbeaten(margins))
 }
 
 /// The Pareto-optimal points of each k, by ascending cost.

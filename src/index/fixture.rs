@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::index::CodeScores;
-use crate::index::graph::Lessons;
+use crate::index::graph::{self, GraphSettings, Lessons};
+use crate::index::{BuildProgress, BuiltIndex, CodeScores};
 use crate::kernels::codes::CodeKernel;
 use crate::model::{LvqCode, Metric, Secondary};
 use crate::quantization::leanvec::Reduction;
@@ -70,6 +70,22 @@ impl Fixture {
     /// What graphs learn from: no queries are known.
     pub fn lessons(&self) -> Lessons<'_> {
         Lessons { codec: &self.codec, records: &self.records, queries: &[] }
+    }
+
+    /// A small graph of some of the rows.
+    pub fn graph(&self, rows: &[u32]) -> BuiltIndex {
+        let settings = GraphSettings {
+            max_degree: 16,
+            window_size: 50,
+            alpha: 1.2,
+            prune_to: 14,
+            learned: 12,
+            seed: 1,
+        };
+        let (distances, progress) = (self.distances(), BuildProgress::default());
+        let graph = graph::build(&distances, rows, None, self.lessons(), settings, &progress);
+        let (edges, entry) = graph.unwrap();
+        BuiltIndex::Graph { edges, degree: settings.max_degree, entry }
     }
 
     /// A query that is not a row.

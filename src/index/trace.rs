@@ -117,11 +117,7 @@ impl Watch for Trace {
 #[cfg(test)]
 mod tests {
     use crate::index::fixture::Fixture;
-    use crate::index::graph::{self, GraphSettings};
-    use crate::index::{
-        Ask, BuildProgress, BuiltIndex, Copies, Depth, Margin, Selection, Trace, distinct,
-        with_scratch,
-    };
+    use crate::index::{Ask, Copies, Depth, Margin, Selection, Trace, distinct, with_scratch};
     use crate::model::Metric;
 
     const RANKS: [usize; 3] = [1, 10, 30];
@@ -135,18 +131,7 @@ mod tests {
         let rows = fixture.rows();
         let bytes: Vec<[u8; 4]> = rows.iter().map(|&row| record(row).to_le_bytes()).collect();
         let (rows, pairs) = distinct(&rows, |row| &bytes[row as usize]);
-        let settings = GraphSettings {
-            max_degree: 16,
-            window_size: 50,
-            alpha: 1.2,
-            prune_to: 14,
-            learned: 12,
-            seed: 1,
-        };
-        let (distances, progress) = (fixture.distances(), BuildProgress::default());
-        let graph = graph::build(&distances, &rows, None, fixture.lessons(), settings, &progress);
-        let (edges, entry) = graph.unwrap();
-        let index = BuiltIndex::Graph { edges, degree: 16, entry };
+        let index = fixture.graph(&rows);
         let (view, copies) = (index.view().unwrap(), Copies::new(&pairs));
         let mut ended_early = 0;
         for number in 0..20 {

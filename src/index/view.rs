@@ -192,25 +192,21 @@ impl IndexView<'_> {
         trace: &mut Trace,
     ) {
         let Self::Graph(graph, entry) = self else { return };
-        let Depth { window, rerank, .. } = ask.depth;
-        let window = window.clamp(1, self.widest().max(1));
-        let width = graph::Width::new(window, window.max(rerank));
-        let (codes, place) = (&ask.codes, (scratch, width));
+        let rerank = ask.depth.rerank;
+        let (codes, place) = (&ask.codes, (scratch, width(graph, ask.depth)));
         let effort = graph::search_watched(graph, *entry, codes, ask.hidden, place, trace);
         trace.end(effort, (rerank, rerank + MOST_COPIES), |row| copies.of(row));
     }
 
     fn among_all<A: Fn(u32) -> bool>(&self, ask: &Ask<'_, A>, scratch: &mut Scratch) -> Effort {
-        let Depth { window, rerank, margin } = ask.depth;
-        let window = window.clamp(1, self.widest().max(1));
+        let Depth { window, rerank, .. } = ask.depth;
         match self {
             Self::Graph(graph, entry) => {
-                let capacity = rerank.min(graph.rows() as usize).max(window);
-                let ending = margin.map(|margin| (margin, rerank));
-                let width = graph::Width { window, capacity, ending };
+                let width = width(graph, ask.depth);
                 graph::search(graph, *entry, &ask.codes, ask.hidden, scratch, width)
             }
             Self::Ivf(lists) => {
+                let window = window.clamp(1, self.widest().max(1));
                 let accept = |row| Some(row) != ask.hidden;
                 let goal = Goal { probes: window, accepted: 0, most_scored: u64::MAX };
                 lists.search(&ask.codes, scratch, goal, rerank, accept).effort
@@ -225,25 +221,31 @@ impl IndexView<'_> {
         copies: Copies<'_>,
         scratch: &mut Scratch,
     ) -> Accepted {
-        let Depth { window, rerank, margin } = ask.depth;
-        let window = window.clamp(1, self.widest().max(1));
+        let Depth { window, rerank, .. } = ask.depth;
         let accept = |row| Some(row) != ask.hidden && copies.any(row, &selection.accept);
         let most_scored = selection.most_scored;
         match self {
             Self::Graph(graph, entry) => {
-                let capacity = rerank.min(graph.rows() as usize).max(window);
-                let ending = margin.map(|margin| (margin, rerank));
-                let width = graph::Width { window, capacity, ending };
-                let place = (scratch, width);
+                let place = (scratch, width(graph, ask.depth));
                 graph::search_accepted(graph, *entry, &ask.codes, accept, place, most_scored)
             }
             Self::Ivf(lists) => {
+                let window = window.clamp(1, self.widest().max(1));
                 let accepted = (window * lists.rows.len() / lists.count().max(1)) as u64;
                 let goal = Goal { probes: window, accepted, most_scored };
                 lists.search(&ask.codes, scratch, goal, rerank, accept)
             }
         }
     }
+}
+
+/// The rows of a graph that a search to this depth expands and keeps.
+fn width(graph: &Adjacency<'_>, depth: Depth) -> graph::Width {
+    let rows = graph.rows() as usize;
+    let window = depth.window.clamp(1, rows.max(1));
+    let capacity = depth.rerank.min(rows).max(window);
+    let ending = depth.margin.map(|margin| (margin, depth.rerank));
+    graph::Width { window, capacity, ending }
 }
 
 #[cfg(test)]
@@ -253,7 +255,6 @@ mod tests {
 
     use super::*;
     use crate::index::fixture::{Fixture, ROWS, clustered, recall};
-    use crate::index::graph::GraphSettings;
     use crate::index::ivf::{self, IvfSettings};
     use crate::index::{BuildProgress, distinct, with_scratch};
     use crate::model::{LvqCode, Metric};
@@ -265,20 +266,10 @@ mod tests {
     fn indexes_of(fixture: &Fixture, rows: &[u32]) -> [BuiltIndex; 2] {
         let distances = fixture.distances();
         let progress = BuildProgress::default();
-        let settings = GraphSettings {
-            max_degree: 16,
-            window_size: 50,
-            alpha: 1.2,
-            prune_to: 14,
-            learned: 12,
-            seed: 1,
-        };
-        let graph = graph::build(&distances, rows, None, fixture.lessons(), settings, &progress);
-        let (edges, entry) = graph.unwrap();
         let settings = IvfSettings { lists: Some(60), seed: 1 };
         let (codec, records) = (&fixture.codec, &fixture.records);
         let parts = ivf::build(&distances, codec, records, rows, settings, &progress).unwrap();
-        [BuiltIndex::Graph { edges, degree: 16, entry }, BuiltIndex::Ivf(parts)]
+        [fixture.graph(rows), BuiltIndex::Ivf(parts)]
     }
 
     fn find<A: Fn(u32) -> bool>(

@@ -26,7 +26,7 @@ use crate::error::Result;
 use crate::field::{FieldCodes, FieldQuery};
 use crate::index::{
     Ask, Calibration, CalibrationPoint, Copies, Depth, Effort, Far, IndexView, LEAST_OF_GROUP,
-    LEAST_OF_ZONE, Measured, Members, Outside, Selection, Summary, Zone, apart, with_scratch,
+    LEAST_OF_ZONE, Measured, Members, Outside, Summary, Zone, apart, with_scratch,
 };
 use crate::model::{CollectionConfig, IndexKind, Score};
 use crate::quantization::Codec;
@@ -63,6 +63,9 @@ const SCANNED_BYTES: u64 = 8 << 30;
 const LEAST_SCANS: usize = 64;
 /// Number of queries measured under a filter that excludes the rows near them.
 const FAR_QUERIES: usize = 96;
+
+/// A search among all rows.
+type AskAll<'q> = Ask<'q, fn(u32) -> bool>;
 
 /// Recall for each k and re-ranking budget.
 type Recalls = Vec<f32>;
@@ -303,6 +306,12 @@ impl<'a> Subject<'a> {
         self.outside.iter().enumerate().map(outside).collect()
     }
 
+    /// A search of the index for one query; `None` if its codes cannot be scored.
+    fn ask<'q>(&'q self, codes: &'q FieldCodes, probe: &Probe, depth: Depth) -> Option<AskAll<'q>> {
+        let codes = codes.scores(self.queries[probe.query].primary()?)?;
+        Some(Ask { codes, depth, selection: None, hidden: probe.hidden })
+    }
+
     /// Searches all queries with one window; returns a point for each k and re-ranking budget.
     fn measure(
         &self,
@@ -320,18 +329,9 @@ impl<'a> Subject<'a> {
         let limit = limit.saturating_mul(CANDIDATES_OF_WINDOW);
         let rerank = self.most_reranked(limit);
         let search = |probe: &mut Probe| {
-            if !pace.goes_on() {
+            let ask = self.ask(codes, probe, Depth::new(window, rerank));
+            let Some(ask) = ask.filter(|_| pace.goes_on()) else {
                 return (Effort::default(), vec![0.0; self.settings.len()]);
-            }
-            let own = self.queries[probe.query].primary().and_then(|query| codes.scores(query));
-            let Some(scores) = own else {
-                return (Effort::default(), vec![0.0; self.settings.len()]);
-            };
-            let ask: Ask<'_, fn(u32) -> bool> = Ask {
-                codes: scores,
-                depth: Depth::new(window, rerank),
-                selection: None::<Selection<_>>,
-                hidden: probe.hidden,
             };
             let mut found = Vec::new();
             let search = |scratch: &mut _| index.search(&ask, copies, scratch, &mut found);

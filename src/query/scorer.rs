@@ -134,8 +134,10 @@ impl Scorer {
 
     /// A depth whose margin is in scores of this query.
     pub fn depth(&self, depth: Depth) -> Depth {
-        let length = length(self.metric, &self.query, self.dimension);
-        let scaled = |margin: Margin| Margin { gap: margin.gap * length, ..margin };
+        let scaled = |margin: Margin| Margin {
+            gap: margin.gap * length(self.metric, &self.query, self.dimension),
+            ..margin
+        };
         Depth { margin: depth.margin.map(scaled), ..depth }
     }
 

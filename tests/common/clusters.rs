@@ -74,3 +74,9 @@ pub fn sources(answer: &QueryResponse, stage: &str) -> Vec<String> {
     let stages = answer.explanation.as_ref().unwrap().stages.iter();
     stages.filter(|found| found.name == stage).map(|found| found.source.clone()).collect()
 }
+
+/// Number of rows that searches of indexes scored, of an explained answer.
+pub fn rows_scored(answer: &QueryResponse) -> u64 {
+    let stages = &answer.explanation.as_ref().unwrap().stages;
+    stages.iter().filter(|stage| stage.name == "search").map(|stage| stage.rows).sum()
+}

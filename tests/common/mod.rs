@@ -6,6 +6,7 @@ pub mod disk;
 pub mod filters;
 pub mod images;
 pub mod texts;
+pub mod words;
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::{CANDIDATES_OF_WINDOW, KS, Points, Probe, Recalls, Subject};
 use crate::field::FieldCodes;
-use crate::index::{Ask, Copies, Depth, Effort, IndexView, Margin, Selection, Trace, with_scratch};
+use crate::index::{Copies, Depth, Effort, IndexView, Margin, Trace, with_scratch};
 use crate::threads::Pace;
 
 /// Margins measured: those with which searches find these shares of the hits that they can find.
@@ -29,14 +29,8 @@ impl Subject<'_> {
         let rerank = self.most_reranked(limit);
         let search = |probe: &mut Probe| {
             let mut trace = self.scorers[probe.query].trace(&KS);
-            let own = self.queries[probe.query].primary().and_then(|query| codes.scores(query));
-            let Some(scores) = own.filter(|_| pace.goes_on()) else { return trace };
-            let ask: Ask<'_, fn(u32) -> bool> = Ask {
-                codes: scores,
-                depth: Depth::new(window, rerank),
-                selection: None::<Selection<_>>,
-                hidden: probe.hidden,
-            };
+            let ask = self.ask(codes, probe, Depth::new(window, rerank));
+            let Some(ask) = ask.filter(|_| pace.goes_on()) else { return trace };
             with_scratch(|scratch| index.trace(&ask, copies, scratch, &mut trace));
             let nearest = &self.nearest[probe.query];
             trace.retain(|row| !nearest.hidden.contains(&row));
